@@ -1,0 +1,31 @@
+package protocol
+
+import "time"
+
+// The limits of the wire (SIMP.md, sections 2 to 8). Those that an operator
+// may set differently are in server.Config.
+const (
+	Version = "SIMP/1.0"
+
+	MaxLine             = 4096 // octets of a line with its CRLF
+	MaxTag              = 32
+	MaxVerb             = 16
+	MaxKey              = 16
+	MaxID               = 64
+	MaxNote             = 256 // octets; agent and contact name likewise
+	MaxRecipients       = 64
+	MaxWatched          = 1000 // addresses a connection watches
+	MaxRules            = 1000
+	MaxContacts         = 1000
+	MaxSessions         = 16 // shared sessions of a user; one more while one is being moved
+	MaxAuthData         = 16 << 10
+	MaxRequests         = 1024 // requests of a connection unanswered by the server
+	MaxRequestOctets    = 16 << 20
+	MaxUnanswered       = 1024 // messages unwritten or unanswered in a session
+	MaxUnansweredOctets = 4 << 20
+
+	DefaultTimeout = 10 * time.Second // of a SEND
+	MaxTimeout     = 60 * time.Second
+	RepeatWindow   = 5 * time.Minute  // how long an accepted id is remembered
+	RequestTimeout = 10 * time.Second // requests other than SEND are answered within it
+)

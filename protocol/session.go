@@ -1,0 +1,53 @@
+package protocol
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Client says who is at the other end of an authenticated connection.
+type Client struct {
+	User       Address        // whose notification connection it is; zero on a routing connection
+	Domain     string         // the domain a routing connection speaks for; else empty
+	Agent      string         // what HELLO named
+	Remote     netip.AddrPort // the client's end, as the PROXY protocol or the socket says
+	Credential uint64         // the account's credential index that was proved
+	Transport  Transport
+}
+
+// Transport is how a client reached the node; a MOVE names a target that fits.
+type Transport uint8
+
+// The transports.
+const (
+	PlainTCP Transport = iota // SIMP with or without STARTTLS
+	TLS                       // TLS from the first octet
+	WebSocket
+)
+
+// Session is a connection's conversation as the rest of the site sees it: what
+// may be told to the client unasked. All methods may be called from any
+// goroutine, never block, and do nothing once the connection has ended.
+type Session interface {
+	Inbox
+	Client() Client
+	// Notify shows a change of presence. Of several unwritten ones for one
+	// address only the newest is written.
+	Notify(n *Notice)
+	// Unlistened tells the client that its session was displaced.
+	Unlistened(why string)
+	// Stale and Fresh bracket the time in which presence can't be known.
+	Stale()
+	Fresh(index uint64)
+	// Move asks the client to go to another node; to may be empty.
+	Move(to string, within time.Duration, why string)
+	// Bye says the last line and closes.
+	Bye(status Status, why string)
+}
+
+// Notice is a change of presence, made once and shared by all who are told.
+type Notice struct {
+	Presence
+	// By names the watchers on a routing connection for whom it is; else nil.
+	By []Address
+}

@@ -1,0 +1,53 @@
+package protocol
+
+import "fmt"
+
+// Status is the three-digit number that a response bears (SIMP.md, section 3).
+type Status int
+
+// The statuses of SIMP 1.0.
+const (
+	StatusPartial        Status = 100
+	StatusChallenge      Status = 101
+	StatusOK             Status = 200
+	StatusIndeterminate  Status = 201
+	StatusMixed          Status = 207
+	StatusBadRequest     Status = 400
+	StatusUnauthorized   Status = 401
+	StatusForbidden      Status = 403
+	StatusUnknownAddress Status = 404
+	StatusUnknownVerb    Status = 405
+	StatusWrongState     Status = 409
+	StatusTooLarge       Status = 413
+	StatusTLSNeeded      Status = 421
+	StatusSlowDown       Status = 429
+	StatusNotListening   Status = 480
+	StatusNotReading     Status = 481
+	StatusRefused        Status = 486
+	StatusServerError    Status = 500
+	StatusRemoteFailure  Status = 502
+	StatusUnavailable    Status = 503
+	StatusRemoteTimeout  Status = 504
+	StatusVersion        Status = 505
+)
+
+// Interim tells whether more responses to the same request follow.
+func (s Status) Interim() bool { return s/100 == 1 }
+
+// OK tells whether s is a 2xx.
+func (s Status) OK() bool { return s/100 == 2 }
+
+// Error is a refusal: a status and a sentence that says why. The server
+// answers a request with it as it stands.
+type Error struct {
+	Status Status
+	Text   string
+	Retry  int // seconds, for 429
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%d %s", int(e.Status), e.Text) }
+
+// Errorf makes an *Error.
+func Errorf(s Status, format string, args ...any) *Error {
+	return &Error{Status: s, Text: fmt.Sprintf(format, args...)}
+}
