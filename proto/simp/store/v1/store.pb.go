@@ -1332,7 +1332,10 @@ type PutAccount struct {
 	Verifier *Verifier              `protobuf:"bytes,2,opt,name=verifier,proto3" json:"verifier,omitempty"`
 	Mode     PutAccount_Mode        `protobuf:"varint,3,opt,name=mode,proto3,enum=simp.store.v1.PutAccount_Mode" json:"mode,omitempty"`
 	// If not zero: refused unless it is the account's credential index.
-	IfCredential  uint64 `protobuf:"varint,4,opt,name=if_credential,json=ifCredential,proto3" json:"if_credential,omitempty"`
+	IfCredential uint64 `protobuf:"varint,4,opt,name=if_credential,json=ifCredential,proto3" json:"if_credential,omitempty"`
+	// The session that changed its own password: of the account's bindings it
+	// alone stays.
+	Keep          *Session `protobuf:"bytes,5,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1393,6 +1396,13 @@ func (x *PutAccount) GetIfCredential() uint64 {
 		return x.IfCredential
 	}
 	return 0
+}
+
+func (x *PutAccount) GetKeep() *Session {
+	if x != nil {
+		return x.Keep
+	}
+	return nil
 }
 
 type DeleteAccount struct {
@@ -2804,13 +2814,14 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"stored_key\x18\x03 \x01(\fR\tstoredKey\x12\x1d\n" +
 	"\n" +
-	"server_key\x18\x04 \x01(\fR\tserverKey\"\x86\x02\n" +
+	"server_key\x18\x04 \x01(\fR\tserverKey\"\xb2\x02\n" +
 	"\n" +
 	"PutAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
 	"\bverifier\x18\x02 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x122\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x1e.simp.store.v1.PutAccount.ModeR\x04mode\x12#\n" +
-	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\"P\n" +
+	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\x12*\n" +
+	"\x04keep\x18\x05 \x01(\v2\x16.simp.store.v1.SessionR\x04keep\"P\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vMODE_CREATE\x10\x01\x12\x10\n" +
@@ -3005,29 +3016,30 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	6,  // 23: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
 	15, // 24: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
 	2,  // 25: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	1,  // 26: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 27: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	25, // 28: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	26, // 29: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	27, // 30: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	29, // 31: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	30, // 32: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	31, // 33: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	32, // 34: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	33, // 35: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	34, // 36: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	15, // 37: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	6,  // 38: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 39: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	28, // 40: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	19, // 41: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	20, // 42: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	29, // 43: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	6,  // 26: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	1,  // 27: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 28: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	25, // 29: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	26, // 30: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	27, // 31: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	29, // 32: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	30, // 33: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	31, // 34: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	32, // 35: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	33, // 36: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	34, // 37: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	15, // 38: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	6,  // 39: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 40: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	28, // 41: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	19, // 42: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	20, // 43: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	29, // 44: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
