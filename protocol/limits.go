@@ -12,6 +12,7 @@ const (
 	MaxVerb             = 16
 	MaxKey              = 16
 	MaxID               = 64
+	MaxAddress          = 254 // octets of an address; its local part has at most 64
 	MaxNote             = 256 // octets; agent and contact name likewise
 	MaxRecipients       = 64
 	MaxWatched          = 1000 // addresses a connection watches
@@ -28,4 +29,12 @@ const (
 	MaxTimeout     = 60 * time.Second
 	RepeatWindow   = 5 * time.Minute  // how long an accepted id is remembered
 	RequestTimeout = 10 * time.Second // requests other than SEND are answered within it
+)
+
+// The parts of an address. RFC 5321 has 255 octets for a domain; a name that
+// DNS can hold has at most 253 when written.
+const (
+	maxLocal  = 64
+	maxLabel  = 63
+	maxDomain = 253
 )
