@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"simpd/protocol"
+	simpv1 "simpd/proto/simp/v1"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// Config is what a Server needs. Fields without "may be" have to be set.
+type Config struct {
+	NodeID  string
+	Site    string   // the site's name, as service certificates bear it
+	Domains []string // the domains served, in A-labels
+
+	Table     *store.Table
+	Directory Directory
+	Messenger Messenger
+	Cluster   Cluster
+
+	// TLS is the listener's: it asks for a client certificate, checks one that
+	// is given, and may be reloaded through its functions. It may be nil, and
+	// then everyone on loopback may do all, and nobody else anything.
+	TLS *tls.Config
+	// Tokens are the bearer tokens; they may be nil: there are none.
+	Tokens *Tokens
+
+	// TempDir holds a backup while it is restored; "" is the system's.
+	TempDir string
+	// Uncertain tells of an error of Directory.Propose whether the changes
+	// may yet be applied. It may be nil: no error is.
+	Uncertain func(error) bool
+	// Logger gets the audit records, in the group "audit", and faults.
+	Logger *slog.Logger
+}
+
+// Directory is the table as all nodes share it. *cluster.Node is one.
+type Directory interface {
+	// Propose returns once this node has applied the changes, with a result
+	// for each.
+	Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error)
+	// Confirm returns once the table holds every change that any node had
+	// acknowledged when Confirm was called.
+	Confirm(ctx context.Context) error
+	// Applied returns once the nodes (nil: all that are up) have applied
+	// index, or are down.
+	Applied(ctx context.Context, index uint64, nodes []string) error
+	// Contact returns for how long this node has been out of touch with the
+	// majority; 0: it is in touch.
+	Contact() time.Duration
+}
+
+// Messenger sends messages. *router.Router is one.
+type Messenger interface {
+	// Send delivers r, whose From is set and allowed, under the users' rules,
+	// or tells why not, through r.Done. It never blocks.
+	Send(r *protocol.SendRequest)
+}
+
+// Cluster is what operators steer. The methods may be called at any node;
+// their errors are sentences for people, and *protocol.Error where the cause
+// is the caller's: 400, 404 (no such node), 409 (not now), 503.
+type Cluster interface {
+	// Nodes tells of every node of the site, in the order of their ids. What
+	// the table knows (Sessions, Epoch) is left to the caller.
+	Nodes(ctx context.Context) ([]*simpv1.NodeStatus, error)
+	// TransferLeadership makes the node, or with "" the most fitting, the
+	// leader, and returns who leads then.
+	TransferLeadership(ctx context.Context, node string) (leader string, err error)
+	// RemoveNode takes the node out of the site for good.
+	RemoveNode(ctx context.Context, node string) error
+	// Drain moves the node's clients and its leadership away, and returns
+	// when that is done; progress is called in between, from one goroutine.
+	// timeout 0: as the node is configured. It goes on if ctx ends.
+	Drain(ctx context.Context, node string, timeout time.Duration, progress func(*simpv1.DrainResponse)) error
+	// Undrain lets the node take clients again.
+	Undrain(ctx context.Context, node string) error
+	// Kick closes the user's connections on all nodes, or only the session's,
+	// and returns how many.
+	Kick(ctx context.Context, user protocol.Address, session *store.Session) (closed int, err error)
+}
