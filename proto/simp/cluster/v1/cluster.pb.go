@@ -1377,6 +1377,8 @@ type CommandRequest struct {
 	//	*CommandRequest_TransferLeadership_
 	//	*CommandRequest_RemoveNode_
 	//	*CommandRequest_Drain_
+	//	*CommandRequest_Form_
+	//	*CommandRequest_Admit_
 	Kind          isCommandRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1446,6 +1448,24 @@ func (x *CommandRequest) GetDrain() *CommandRequest_Drain {
 	return nil
 }
 
+func (x *CommandRequest) GetForm() *CommandRequest_Form {
+	if x != nil {
+		if x, ok := x.Kind.(*CommandRequest_Form_); ok {
+			return x.Form
+		}
+	}
+	return nil
+}
+
+func (x *CommandRequest) GetAdmit() *CommandRequest_Admit {
+	if x != nil {
+		if x, ok := x.Kind.(*CommandRequest_Admit_); ok {
+			return x.Admit
+		}
+	}
+	return nil
+}
+
 type isCommandRequest_Kind interface {
 	isCommandRequest_Kind()
 }
@@ -1462,11 +1482,23 @@ type CommandRequest_Drain_ struct {
 	Drain *CommandRequest_Drain `protobuf:"bytes,3,opt,name=drain,proto3,oneof"`
 }
 
+type CommandRequest_Form_ struct {
+	Form *CommandRequest_Form `protobuf:"bytes,4,opt,name=form,proto3,oneof"`
+}
+
+type CommandRequest_Admit_ struct {
+	Admit *CommandRequest_Admit `protobuf:"bytes,5,opt,name=admit,proto3,oneof"`
+}
+
 func (*CommandRequest_TransferLeadership_) isCommandRequest_Kind() {}
 
 func (*CommandRequest_RemoveNode_) isCommandRequest_Kind() {}
 
 func (*CommandRequest_Drain_) isCommandRequest_Kind() {}
+
+func (*CommandRequest_Form_) isCommandRequest_Kind() {}
+
+func (*CommandRequest_Admit_) isCommandRequest_Kind() {}
 
 type CommandResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1785,6 +1817,90 @@ func (x *CommandRequest_Drain) GetUndo() bool {
 	return false
 }
 
+// Form asks a node without a site to be one of the first voters of a new
+// one. A node agrees to one such list and to no other.
+type CommandRequest_Form struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Server        []string               `protobuf:"bytes,1,rep,name=server,proto3" json:"server,omitempty"` // ids, in order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandRequest_Form) Reset() {
+	*x = CommandRequest_Form{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandRequest_Form) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandRequest_Form) ProtoMessage() {}
+
+func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
+func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22, 3}
+}
+
+func (x *CommandRequest_Form) GetServer() []string {
+	if x != nil {
+		return x.Server
+	}
+	return nil
+}
+
+// Admit is the leader's word to a node that has no data: the site does not
+// know its id, and it may take part in Raft.
+type CommandRequest_Admit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandRequest_Admit) Reset() {
+	*x = CommandRequest_Admit{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandRequest_Admit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandRequest_Admit) ProtoMessage() {}
+
+func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
+func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22, 4}
+}
+
 var File_simp_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
@@ -1887,19 +2003,24 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x10bootstrap_expect\x18\x03 \x01(\rR\x0fbootstrapExpect\x12\x16\n" +
 	"\x06server\x18\x04 \x03(\tR\x06server\x12\x19\n" +
 	"\blast_log\x18\x05 \x01(\x04R\alastLog\x12\x18\n" +
-	"\ahistory\x18\x06 \x01(\tR\ahistory\"\xf2\x02\n" +
+	"\ahistory\x18\x06 \x01(\tR\ahistory\"\x96\x04\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
 	"\vremove_node\x18\x02 \x01(\v2*.simp.cluster.v1.CommandRequest.RemoveNodeH\x00R\n" +
 	"removeNode\x12=\n" +
-	"\x05drain\x18\x03 \x01(\v2%.simp.cluster.v1.CommandRequest.DrainH\x00R\x05drain\x1a$\n" +
+	"\x05drain\x18\x03 \x01(\v2%.simp.cluster.v1.CommandRequest.DrainH\x00R\x05drain\x12:\n" +
+	"\x04form\x18\x04 \x01(\v2$.simp.cluster.v1.CommandRequest.FormH\x00R\x04form\x12=\n" +
+	"\x05admit\x18\x05 \x01(\v2%.simp.cluster.v1.CommandRequest.AdmitH\x00R\x05admit\x1a$\n" +
 	"\x12TransferLeadership\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x1a \n" +
 	"\n" +
 	"RemoveNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x1a\x1b\n" +
 	"\x05Drain\x12\x12\n" +
-	"\x04undo\x18\x01 \x01(\bR\x04undoB\x06\n" +
+	"\x04undo\x18\x01 \x01(\bR\x04undo\x1a\x1e\n" +
+	"\x04Form\x12\x16\n" +
+	"\x06server\x18\x01 \x03(\tR\x06server\x1a\a\n" +
+	"\x05AdmitB\x06\n" +
 	"\x04kind\"E\n" +
 	"\x0fCommandResponse\x122\n" +
 	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\xfd\x02\n" +
@@ -1946,7 +2067,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
 	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
@@ -1977,49 +2098,53 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*CommandRequest_TransferLeadership)(nil), // 26: simp.cluster.v1.CommandRequest.TransferLeadership
 	(*CommandRequest_RemoveNode)(nil),         // 27: simp.cluster.v1.CommandRequest.RemoveNode
 	(*CommandRequest_Drain)(nil),              // 28: simp.cluster.v1.CommandRequest.Drain
-	(*v1.Session)(nil),                        // 29: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 30: simp.store.v1.Batch
+	(*CommandRequest_Form)(nil),               // 29: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 30: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 31: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 32: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	2,  // 1: simp.cluster.v1.Frame.ping:type_name -> simp.cluster.v1.Ping
 	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
-	29, // 3: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	31, // 3: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	6,  // 4: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	7,  // 5: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
 	0,  // 6: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	30, // 7: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	32, // 7: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
 	8,  // 8: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	8,  // 9: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	8,  // 10: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	29, // 11: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	31, // 11: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
 	26, // 12: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
 	27, // 13: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
 	28, // 14: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	8,  // 15: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	1,  // 16: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	9,  // 17: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	11, // 18: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	13, // 19: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	15, // 20: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	17, // 21: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	19, // 22: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	21, // 23: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	23, // 24: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	5,  // 25: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	10, // 26: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	12, // 27: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	14, // 28: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	16, // 29: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	18, // 30: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	20, // 31: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	22, // 32: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	24, // 33: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	25, // [25:34] is the sub-list for method output_type
-	16, // [16:25] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	29, // 15: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	30, // 16: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	8,  // 17: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	1,  // 18: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	9,  // 19: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	11, // 20: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	13, // 21: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	15, // 22: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	17, // 23: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	19, // 24: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	21, // 25: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	23, // 26: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	5,  // 27: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	10, // 28: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	12, // 29: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	14, // 30: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	16, // 31: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	18, // 32: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	20, // 33: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	22, // 34: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	24, // 35: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	27, // [27:36] is the sub-list for method output_type
+	18, // [18:27] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -2031,6 +2156,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
+		(*CommandRequest_Form_)(nil),
+		(*CommandRequest_Admit_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2038,7 +2165,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -243,8 +243,12 @@ type Batch struct {
 	Boot   uint64 `protobuf:"varint,2,opt,name=boot,proto3" json:"boot,omitempty"`
 	Number uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
 	// The proposer's clock, in milliseconds since 1970. For display only.
-	TimeMs        int64     `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	Change        []*Change `protobuf:"bytes,5,rep,name=change,proto3" json:"change,omitempty"`
+	TimeMs int64     `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Change []*Change `protobuf:"bytes,5,rep,name=change,proto3" json:"change,omitempty"`
+	// The term of the leader it was meant for. In an entry of any other term it
+	// counts as not there: so whoever sees a later term applied knows that it
+	// never will be.
+	Term          uint64 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,6 +316,13 @@ func (x *Batch) GetChange() []*Change {
 		return x.Change
 	}
 	return nil
+}
+
+func (x *Batch) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 // Change is one step of the table. A change that is applied takes the next
@@ -2723,13 +2734,14 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05Entry\x12\x1d\n" +
 	"\n" +
 	"min_schema\x18\x01 \x01(\rR\tminSchema\x12*\n" +
-	"\x05batch\x18\x02 \x03(\v2\x14.simp.store.v1.BatchR\x05batch\"\x93\x01\n" +
+	"\x05batch\x18\x02 \x03(\v2\x14.simp.store.v1.BatchR\x05batch\"\xa7\x01\n" +
 	"\x05Batch\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
-	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\"\xeb\a\n" +
+	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xeb\a\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
