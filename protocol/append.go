@@ -2,8 +2,8 @@ package protocol
 
 import (
 	"strconv"
-	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The Append functions write a line piece by piece, in this order: a request
@@ -52,10 +52,18 @@ func AppendTime(dst []byte, key string, t time.Time) []byte {
 // TimeFormat is how times are written (SIMP.md, section 6), for package time.
 const TimeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// AppendText adds a text for people, at most to the line's end.
+// AppendText adds a text for people. What is longer than MaxText is cut, so
+// that a line with a text in it stays a line.
 func AppendText(dst []byte, text string) []byte {
 	dst = append(dst, ' ', ':')
-	return appendClean(dst, text, "")
+	start := len(dst)
+	for _, r := range text {
+		before := len(dst)
+		if dst = appendRune(dst, r); len(dst)-start > MaxText {
+			return dst[:before]
+		}
+	}
+	return dst
 }
 
 // AppendLiteral says that n octets follow the line.
@@ -72,32 +80,39 @@ func AppendEnd(dst []byte) []byte { return append(dst, '\r', '\n') }
 func Quote(s string) string { return string(appendValue(nil, s)) }
 
 func appendValue(dst []byte, value string) []byte {
-	if strings.IndexFunc(value, needsQuote) < 0 {
+	if isPlain(value) {
 		return append(dst, value...)
 	}
 	dst = append(dst, '"')
-	dst = appendClean(dst, value, `"\`)
+	for _, r := range value {
+		if r == '"' || r == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = appendRune(dst, r)
+	}
 	return append(dst, '"')
 }
 
-// needsQuote: a backslash would do without, but is quoted to be read alike by all.
-func needsQuote(r rune) bool { return r <= 0x20 || r == '"' || r == '\\' || r == 0x7F }
-
-// appendClean copies s, escapes what escape names, and puts U+FFFD in place of
-// control characters and of octets that are not UTF-8.
-func appendClean(dst []byte, s, escape string) []byte {
-	for _, r := range s {
-		switch {
-		case isControl(r):
-			dst = append(dst, "\uFFFD"...)
-		case r < 0x80:
-			if strings.IndexByte(escape, byte(r)) >= 0 {
-				dst = append(dst, '\\')
-			}
-			dst = append(dst, byte(r))
-		default:
-			dst = append(dst, string(r)...)
+// isPlain tells whether a value can stand without quotes. With a backslash it
+// could, but is quoted to be read alike by all.
+func isPlain(value string) bool {
+	ascii := true
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c <= 0x20, c == '"', c == '\\', c == 0x7F:
+			return false
+		case c >= utf8.RuneSelf:
+			ascii = false
 		}
 	}
-	return dst
+	return ascii || utf8.ValidString(value)
+}
+
+// appendRune adds r, or U+FFFD in place of a control character. Octets that
+// are not UTF-8 come as U+FFFD already.
+func appendRune(dst []byte, r rune) []byte {
+	if r < utf8.RuneSelf && isControl(byte(r)) {
+		r = utf8.RuneError
+	}
+	return utf8.AppendRune(dst, r)
 }

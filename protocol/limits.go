@@ -12,8 +12,9 @@ const (
 	MaxVerb             = 16
 	MaxKey              = 16
 	MaxID               = 64
-	MaxAddress          = 254 // octets of an address; its local part has at most 64
-	MaxNote             = 256 // octets; agent and contact name likewise
+	MaxAddress          = 254  // octets of an address; its local part has at most 64
+	MaxNote             = 256  // octets; agent and contact name likewise
+	MaxText             = 1024 // octets of a text as this package writes it
 	MaxRecipients       = 64
 	MaxWatched          = 1000 // addresses a connection watches
 	MaxRules            = 1000

@@ -1,6 +1,9 @@
 package protocol
 
-import "time"
+import (
+	"time"
+	"unicode/utf8"
+)
 
 // Message is an instant message on its way to one recipient. Its fields are
 // not changed once it is handed on; Entity is shared by all who hold it.
@@ -40,6 +43,13 @@ func ValidID(s string) bool {
 		return false
 	}
 	return isToken(s)
+}
+
+// ValidNote tells whether s may be a note, an agent or a contact's name: at
+// most 256 octets of UTF-8 without control characters. What comes from the
+// wire has the latter two already.
+func ValidNote(s string) bool {
+	return len(s) <= MaxNote && !hasControl(s) && utf8.ValidString(s)
 }
 
 func isToken(s string) bool {

@@ -24,7 +24,7 @@ func ParsePattern(s string) (Pattern, error) {
 	if err != nil {
 		return Pattern{}, Errorf(StatusBadRequest, "%s is no pattern: an address, @domain or * is wanted", excerpt(s))
 	}
-	return Pattern{a.s}, nil
+	return Pattern(a), nil
 }
 
 // String returns the pattern as it is written; "" for the zero Pattern.
@@ -38,7 +38,7 @@ func (p Pattern) Address() (a Address, ok bool) {
 	if p.s == "" || p.s == "*" || p.s[0] == '@' {
 		return Address{}, false
 	}
-	return Address{p.s}, true
+	return Address(p), true
 }
 
 // Domain returns the domain that p speaks of, if it is @domain.
