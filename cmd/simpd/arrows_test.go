@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows says which of our packages each package may import; a pattern ends
+// in * where it means all below. A package that is not named may import nothing
+// of ours.
+var arrows = map[string][]string{
+	"protocol/server":       {"protocol"},
+	"protocol/client":       {"protocol"},
+	"store":                 {"protocol", "proto/simp/store/v1"},
+	"cluster/router":        {"protocol", "store", "proto/simp/store/v1"},
+	"cluster/api":           {"protocol", "store", "proto/*"},
+	"cluster/link":          {"protocol", "store", "proto/*", "cluster/link/pki"},
+	"cluster":               {"protocol", "store", "proto/*", "cluster/link", "cluster/link/pki"},
+	"cluster/clustertest":   {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
+	"cmd/simp":              {"protocol", "protocol/client"},
+	"cmd/simpbench":         {"protocol", "protocol/client"},
+	"cmd/simpctl":           {"protocol", "proto/*", "cluster/link/pki"},
+	"cmd/simpd":             {"*"},
+	"cmd/simpd/demo":        {"protocol", "protocol/client", "cluster/link/pki"},
+	"proto/simp/v1":         {"proto/*"},
+	"proto/simp/cluster/v1": {"proto/*"},
+}
+
+// shut are packages that ours may not import: the language and the table know
+// no network, no disk and no chance, and only some speak Raft and gRPC.
+var shut = map[string][]string{
+	"protocol":       {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/*"},
+	"store":          {"net", "os", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/grpc*", "github.com/hashicorp/*"},
+	"cluster/router": {"google.golang.org/grpc*", "github.com/hashicorp/*"},
+	"cluster/api":    {"github.com/hashicorp/*"},
+	"cluster/link":   {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
+}
+
+func TestArrows(t *testing.T) {
+	ours := listPackages(t)
+	if len(ours) < 10 {
+		t.Fatalf("only %d packages were found", len(ours))
+	}
+	for name, imports := range ours {
+		for _, i := range imports {
+			if own, ok := strings.CutPrefix(i, "simpd/"); ok && !matches(arrows[name], own) {
+				t.Errorf("%s imports %s, to which no arrow leads", name, own)
+			}
+			if matches(shut[name], i) {
+				t.Errorf("%s imports %s, which it should know nothing of", name, i)
+			}
+		}
+	}
+}
+
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if prefix, all := strings.CutSuffix(p, "*"); all {
+			return strings.HasPrefix(name, prefix)
+		}
+		return p == name
+	})
+}
+
+// listPackages tells what each package of the module imports, but for its tests.
+func listPackages(t *testing.T) map[string][]string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "simpd/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string][]string{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		switch err := d.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return found
+		case err != nil:
+			t.Fatal(err)
+		}
+		found[strings.TrimPrefix(p.ImportPath, "simpd/")] = p.Imports
+	}
+}

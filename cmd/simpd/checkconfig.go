@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func checkConfigCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "check-config --config FILE",
+		Short: "say what is wrong with a configuration, with file, line and a suggestion",
+		Long: "Says all that is wrong with a configuration file, together with the variables\n" +
+			"of the environment that go with it. Exits 0 if nothing is, and 1 otherwise.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if file == "" {
+				return errors.New("--config is missing: which file is to be checked?")
+			}
+			return checkConfig(c.OutOrStdout(), file, os.LookupEnv)
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "the configuration file")
+	return c
+}
+
+// checkConfig writes every problem, with the line where it is.
+func checkConfig(w io.Writer, file string, env func(string) (string, bool)) error {
+	_, wrong := load(file, env, nil)
+	for _, p := range wrong {
+		if p.at.file == "" {
+			p.at = source{file: file}
+		}
+		fmt.Fprintf(w, "%v\n%s", p, p.Excerpt())
+	}
+	switch len(wrong) {
+	case 0:
+		_, err := fmt.Fprintf(w, "%s: nothing is wrong\n", file)
+		return failed(err)
+	case 1:
+		return failure{fmt.Errorf("%s: 1 problem", file)}
+	}
+	return failure{fmt.Errorf("%s: %d problems", file, len(wrong))}
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// readFile puts what a configuration file says into s, and returns all that
+// is wrong with it, or the one thing for which it can't be read at all.
+func readFile(name string, table []option, s settings) (wrong problems, unreadable *problem) {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return nil, &problem{source{}, fmt.Sprintf("the configuration file can't be read: %v", err)}
+	}
+	r := fileReader{name: name, lines: strings.Split(string(content), "\n"), table: table, settings: s}
+	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		p := r.syntax(err)
+		return nil, &p
+	}
+	r.documents(file)
+	return r.wrong, nil
+}
+
+// fileReader walks the tree of one file.
+type fileReader struct {
+	name  string
+	lines []string
+	table []option
+	wrong problems
+	settings
+}
+
+func (r *fileReader) syntax(err error) problem {
+	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil {
+		return problem{r.at(e.GetToken(), ""), "this is no YAML: " + e.GetMessage()}
+	}
+	return problem{source{file: r.name}, fmt.Sprintf("this is no YAML: %v", err)}
+}
+
+// at returns the place of a token.
+func (r *fileReader) at(t *token.Token, name string) source {
+	s := source{name: name, file: r.name, line: t.Position.Line, col: t.Position.Column}
+	if s.line >= 1 && s.line <= len(r.lines) {
+		s.text = strings.TrimSuffix(r.lines[s.line-1], "\r")
+	}
+	return s
+}
+
+func (r *fileReader) fail(t *token.Token, format string, args ...any) {
+	r.wrong = append(r.wrong, problem{r.at(t, ""), fmt.Sprintf(format, args...)})
+}
+
+func (r *fileReader) documents(file *ast.File) {
+	read := false
+	for _, d := range file.Docs {
+		if d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType {
+			continue
+		}
+		if read {
+			r.fail(d.Body.GetToken(), "a second document: one file is one configuration")
+			return
+		}
+		read = true
+		r.mapping(d.Body)
+	}
+}
+
+func (r *fileReader) mapping(n ast.Node) {
+	m, ok := n.(*ast.MappingNode)
+	if !ok {
+		r.fail(n.GetToken(), "lines of the form key: value are wanted")
+		return
+	}
+	first := map[string]int{}
+	for _, pair := range m.Values {
+		r.pair(pair, first)
+	}
+}
+
+// pair reads one key and its value; first tells the line of the keys before.
+func (r *fileReader) pair(pair *ast.MappingValueNode, first map[string]int) {
+	t := pair.Key.GetToken()
+	key := t.Value
+	o := r.find(key)
+	if o == nil {
+		r.fail(t, "unknown key %q%s", key, didYouMean(strings.ReplaceAll(key, "-", "_"), keys(r.table)))
+		return
+	}
+	if line, twice := first[key]; twice {
+		r.fail(t, "%s is set twice: line %d has it already", key, line)
+		return
+	}
+	first[key] = t.Position.Line
+	if values, ok := r.values(o, pair.Value); ok {
+		r.made[o.name] = setting{values, r.at(t, key)}
+	}
+}
+
+func (r *fileReader) find(key string) *option {
+	for i := range r.table {
+		if r.table[i].key() == key {
+			return &r.table[i]
+		}
+	}
+	return nil
+}
+
+func keys(table []option) (names []string) {
+	for _, o := range table {
+		names = append(names, o.key())
+	}
+	return names
+}
+
+// values returns what stands behind a key, if it is of the option's form. A
+// key with nothing behind it is as if it were not there.
+func (r *fileReader) values(o *option, n ast.Node) ([]string, bool) {
+	if n.Type() == ast.NullType {
+		return nil, false
+	}
+	if seq, ok := n.(*ast.SequenceNode); ok && o.form == list {
+		return r.items(o, seq)
+	}
+	v, ok := r.scalar(o, n)
+	return []string{v}, ok
+}
+
+func (r *fileReader) items(o *option, seq *ast.SequenceNode) (values []string, ok bool) {
+	for _, item := range seq.Values {
+		v, ok := r.scalar(o, item)
+		if !ok {
+			return nil, false
+		}
+		values = append(values, v)
+	}
+	return values, len(values) > 0
+}
+
+// scalar returns one word as it was written, if it is of the right kind.
+func (r *fileReader) scalar(o *option, n ast.Node) (string, bool) {
+	fits := false
+	switch n.Type() {
+	case ast.StringType, ast.LiteralType:
+		fits = o.form == text || o.form == list
+	case ast.IntegerType, ast.FloatType:
+		fits = o.form != toggle
+	case ast.BoolType:
+		fits = o.form != number
+	}
+	if !fits {
+		r.bad[o.name] = true
+		r.fail(n.GetToken(), "%s wants %s, not %s", o.key(), o.form, describe(n))
+		return "", false
+	}
+	if s, ok := n.(*ast.StringNode); ok {
+		return s.Value, true
+	}
+	return n.GetToken().Value, true
+}
+
+func describe(n ast.Node) string {
+	switch n.Type() {
+	case ast.MappingType:
+		return "keys of its own"
+	case ast.SequenceType:
+		return "a list"
+	case ast.NullType:
+		return "nothing"
+	}
+	return fmt.Sprintf("%q", n.GetToken().Value)
+}

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"strings"
+)
+
+// newLogger writes to w. Values are quoted by slog's handlers, so that no
+// client can forge a line. What level gives is written and what is graver;
+// it may change while the node runs.
+func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// logLevel is the level of one of the words that --log-level takes.
+func logLevel(word string) slog.Level {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(word))); err != nil {
+		return slog.LevelInfo
+	}
+	return l
+}

@@ -1,0 +1,88 @@
+// Simpd is the server of SIMP: a node of a site that takes messages from its
+// users to whoever listens, and tells the truth about each.
+//
+// This package reads what it is told (options, load, validate), puts the
+// site's packages together (node.go, the only place where they all meet), and
+// starts and stops them. It decides nothing about messages.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The exit codes that scripts rely on.
+const (
+	exitFailure = 1
+	exitUsage   = 2 // wrong usage or configuration
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program but for the process around it.
+func run(args []string, stdout, stderr io.Writer) (code int) {
+	root := newCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(stderr, "simpd: %s\n", strings.Join(strings.Fields(text), " "))
+	}
+	if _, ok := errors.AsType[failure](err); ok {
+		return exitFailure
+	}
+	return exitUsage
+}
+
+// failure is an error of exit code 1. All others are wrong usage.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+// failed marks err, if it is one, as no fault of the command line.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{err}
+}
+
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "simpd",
+		Short:         "the server of SIMP, the simple instant messaging and presence protocol",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return errors.New("a command is missing: simpd dev tries a site out, simpd --help tells the rest")
+		},
+	}
+	root.CompletionOptions.DisableDefaultCmd = false
+	root.SetFlagErrorFunc(explainFlag)
+	root.AddCommand(serveCommand(), checkConfigCommand(), versionCommand())
+	return root
+}
+
+// explainFlag adds to a flag error what was probably meant.
+func explainFlag(c *cobra.Command, err error) error {
+	written, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !unknown {
+		return err
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return fmt.Errorf("unknown flag --%s%s", written, didYouMean(written, names))
+}

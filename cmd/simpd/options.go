@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"simpd/protocol"
+)
+
+// config is what a node is told: the settings of simpd serve, each checked by
+// itself (load) and with the others (validate).
+type config struct {
+	nodeID, dataDir string
+	domains         []string // in A-labels; the first is named in HELLO
+
+	// Where to listen; empty is off.
+	simp, simps, ws, grpc, cluster, gossip, http string
+
+	origins         []string // of the WebSocket
+	proxies         []netip.Prefix
+	advertise       string // host
+	advertiseClient string // host:port
+
+	bootstrapExpect int
+	join            []string
+
+	tlsCerts, tlsKeys                  []string
+	clusterCA, clusterCert, clusterKey string
+	gossipKeys, tokens                 string
+	insecure                           bool
+
+	timing       string
+	drainTimeout time.Duration
+
+	logFormat, logLevel string
+}
+
+// options lists every setting of simpd serve, in the order of its help.
+func options() []option {
+	return append(append(append(identityOptions(), listenOptions()...), siteOptions()...), secretOptions()...)
+}
+
+func identityOptions() []option {
+	return []option{
+		{name: "node-id", arg: "ID", help: "this node's name, unique in the site",
+			set: setNodeID},
+		{name: "data-dir", arg: "DIR", help: "Raft log, snapshots, identity",
+			set: toText(func(c *config) *string { return &c.dataDir })},
+		{name: "domain", arg: "DOMAIN", form: list, help: "a domain served; may be repeated; the first is named in the greeting",
+			set: setDomains},
+	}
+}
+
+func listenOptions() []option {
+	return []option{
+		{name: "simp-listen", arg: "HOST:PORT", standard: "127.0.0.1:7467", help: "SIMP with STARTTLS",
+			set: toListen(func(c *config) *string { return &c.simp })},
+		{name: "simps-listen", arg: "HOST:PORT", standard: "off", help: "SIMP over TLS",
+			set: toListen(func(c *config) *string { return &c.simps })},
+		{name: "ws-listen", arg: "HOST:PORT", standard: "off", help: "SIMP over WebSocket, path /simp",
+			set: toListen(func(c *config) *string { return &c.ws })},
+		{name: "ws-origin", arg: "ORIGIN", form: list, help: "an origin whose pages may use the WebSocket; may be repeated",
+			set: toTexts(func(c *config) *[]string { return &c.origins })},
+		{name: "grpc-listen", arg: "HOST:PORT", standard: "127.0.0.1:7469", help: "services for programs",
+			set: toListen(func(c *config) *string { return &c.grpc })},
+		{name: "cluster-listen", arg: "HOST:PORT", standard: "127.0.0.1:7470", help: "node to node: Raft and routing",
+			set: toListen(func(c *config) *string { return &c.cluster })},
+		{name: "gossip-listen", arg: "HOST:PORT", standard: "127.0.0.1:7471", help: "membership, TCP and UDP",
+			set: toListen(func(c *config) *string { return &c.gossip })},
+		{name: "http-listen", arg: "HOST:PORT", standard: "127.0.0.1:7480", help: "/healthz, /readyz and /metrics",
+			set: toListen(func(c *config) *string { return &c.http })},
+		{name: "advertise", arg: "HOST", help: "the address that other nodes reach this one at, where it differs",
+			set: setAdvertise},
+		{name: "advertise-client", arg: "HOST:PORT", help: "what MOVE tells clients, where it differs",
+			set: setAdvertiseClient},
+		{name: "proxy-protocol", arg: "CIDR", form: list, help: "accept the PROXY protocol on SIMP listeners from these balancers; may be repeated",
+			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.proxies })},
+	}
+}
+
+func siteOptions() []option {
+	return []option{
+		{name: "bootstrap-expect", arg: "N", form: number, help: "a new site forms once N nodes have found each other (1, 2, 3 or 5)",
+			set: toNumber(func(c *config) *int { return &c.bootstrapExpect }, 1, 2, 3, 5)},
+		{name: "join", arg: "HOST:PORT", form: list, help: "the gossip address of any other node; may be repeated; a name with several addresses will do",
+			set: toPeers(func(c *config) *[]string { return &c.join })},
+		{name: "timing", arg: "WORD", standard: "fast", help: "election and suspicion: fast, or relaxed for starved machines",
+			set: toWord(func(c *config) *string { return &c.timing }, "fast", "relaxed")},
+		{name: "drain-timeout", arg: "DURATION", standard: "30s", reload: true, help: "how long SIGTERM waits for clients to move",
+			set: toDuration(func(c *config) *time.Duration { return &c.drainTimeout }, 0)},
+	}
+}
+
+func secretOptions() []option {
+	return []option{
+		{name: "tls-cert", arg: "FILE", form: list, reload: true, help: "certificate chain for SIMP and WebSocket; repeated pairs are chosen by SNI",
+			set: toTexts(func(c *config) *[]string { return &c.tlsCerts })},
+		{name: "tls-key", arg: "FILE", form: list, reload: true, help: "the key to it",
+			set: toTexts(func(c *config) *[]string { return &c.tlsKeys })},
+		{name: "cluster-ca", arg: "FILE", reload: true, help: "the authority of nodes and programs",
+			set: toText(func(c *config) *string { return &c.clusterCA })},
+		{name: "cluster-cert", arg: "FILE", reload: true, help: "this node's certificate",
+			set: toText(func(c *config) *string { return &c.clusterCert })},
+		{name: "cluster-key", arg: "FILE", reload: true, help: "the key to it",
+			set: toText(func(c *config) *string { return &c.clusterKey })},
+		{name: "gossip-key-file", arg: "FILE", reload: true, help: "one base64 key a line, the first is used to encrypt",
+			set: toText(func(c *config) *string { return &c.gossipKeys })},
+		{name: "token-file", arg: "FILE", reload: true, help: "the bearer tokens of programs: name, hash and roles, one a line",
+			set: toText(func(c *config) *string { return &c.tokens })},
+		{name: "insecure", form: toggle, help: "loopback only: no TLS between nodes or for programs, PLAIN without TLS",
+			set: toToggle(func(c *config) *bool { return &c.insecure })},
+		{name: "log-format", arg: "WORD", standard: "text", help: "text or json",
+			set: toWord(func(c *config) *string { return &c.logFormat }, "text", "json")},
+		{name: "log-level", arg: "WORD", standard: "info", reload: true, help: "debug, info, warn or error",
+			set: toWord(func(c *config) *string { return &c.logLevel }, "debug", "info", "warn", "error")},
+	}
+}
+
+// maxNodeID keeps a node's name short enough to travel in gossip.
+const maxNodeID = 63
+
+// setNodeID takes what can stand in a certificate's name, a session's and a
+// metric's label.
+func setNodeID(c *config, v []string) error {
+	c.nodeID = v[0]
+	if len(v[0]) > maxNodeID {
+		return fmt.Errorf("%q is longer than %d octets", v[0], maxNodeID)
+	}
+	for i, r := range v[0] {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		if !letter && (i == 0 || i == len(v[0])-1 || !strings.ContainsRune("-_.", r)) {
+			return fmt.Errorf("%q: a node's name has letters and digits, and -, _ and . within", v[0])
+		}
+	}
+	return nil
+}
+
+func setDomains(c *config, v []string) error {
+	for _, s := range v {
+		d, err := protocol.ParseDomain(s)
+		if err != nil {
+			return err
+		}
+		c.domains = append(c.domains, d)
+	}
+	return nil
+}
+
+func setAdvertise(c *config, v []string) error {
+	c.advertise = v[0]
+	if strings.ContainsAny(v[0], "/ ") || checkHostPort(v[0]) == nil {
+		return fmt.Errorf("%q is no host: a name or an address without a port is wanted", v[0])
+	}
+	return nil
+}
+
+func setAdvertiseClient(c *config, v []string) error {
+	c.advertiseClient = v[0]
+	return checkPeer(v[0])
+}

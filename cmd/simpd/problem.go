@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"simpd/protocol"
+)
+
+// source says where a setting was made.
+type source struct {
+	name string // as it is written there: --node-id, SIMPD_NODE_ID or node_id
+	file string // empty: a flag or a variable
+	line int
+	col  int
+	text string // the whole line
+}
+
+// problem is one thing wrong with the configuration.
+type problem struct {
+	at   source
+	text string
+}
+
+// Error says it in one line.
+func (p problem) Error() string {
+	if p.at.file == "" || p.at.line == 0 {
+		return prefixed(p.at.file, p.text)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", p.at.file, p.at.line, p.at.col, p.text)
+}
+
+// Excerpt shows the line of the file with a mark below it; empty where there is none.
+func (p problem) Excerpt() string {
+	if p.at.line == 0 {
+		return ""
+	}
+	number := fmt.Sprintf("%6d | ", p.at.line)
+	return fmt.Sprintf("%s%s\n%s| %s^\n", number, visible(p.at.text), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(0, p.at.col-1)))
+}
+
+func prefixed(name, text string) string {
+	if name == "" {
+		return text
+	}
+	return name + ": " + text
+}
+
+// visible makes of tabs and control characters what keeps the mark in place.
+func visible(line string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r < 0x20 || r == 0x7F:
+			return '\uFFFD'
+		}
+		return r
+	}, line)
+}
+
+// problems are all that is wrong, in the order found; never empty as an error.
+type problems []problem
+
+// Error says the first, and how many more there are: one line.
+func (p problems) Error() string {
+	if len(p) == 1 {
+		return p[0].Error()
+	}
+	return fmt.Sprintf("%s (and %d more, which simpd check-config shows)", p[0].Error(), len(p)-1)
+}
+
+// reason is what an error says to a person, without its status.
+func reason(err error) string {
+	if e, ok := errors.AsType[*protocol.Error](err); ok {
+		return e.Text
+	}
+	return err.Error()
+}
+
+// suggest returns the word nearest to what was written, or "".
+func suggest(written string, words []string) string {
+	best, least := "", len(written)/3+2
+	for _, w := range words {
+		if d := distance(strings.ToLower(written), w); d < least {
+			best, least = w, d
+		}
+	}
+	return best
+}
+
+// didYouMean is suggest as the end of a sentence.
+func didYouMean(written string, words []string) string {
+	if w := suggest(written, words); w != "" {
+		return fmt.Sprintf(" (did you mean %q?)", w)
+	}
+	return ""
+}
+
+// distance counts the letters to change, add or take away to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

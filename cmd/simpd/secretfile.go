@@ -1,0 +1,55 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// checkPair wants a certificate and its key, which nobody else can use. A
+// group may read the key: so systemd and Kubernetes hand it to a service.
+func checkPair(cert, key string) error {
+	info, err := os.Stat(key)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o037 != 0 {
+		return fmt.Errorf("%s can be used by others (mode %04o): chmod 600 %s", key, mode, key)
+	}
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		return fmt.Errorf("%s with %s: %w", cert, key, err)
+	}
+	return nil
+}
+
+// checkFolder wants a data folder that is absent, empty, or closed to others.
+func checkFolder(name string) error {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a folder", name)
+	}
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && len(entries) > 0 {
+		return fmt.Errorf("%s is open to others (mode %04o): chmod 700 %s", name, mode, name)
+	}
+	return nil
+}
+
+// makeFolder makes a data folder that is closed to others.
+func makeFolder(name string) error {
+	if err := os.MkdirAll(name, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(name, 0o700)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "serve [--config FILE]",
+		Short: "run a node of a site",
+		Long: "Runs a node of a site. Every flag but --config is also a key of the\n" +
+			"configuration file (--simp-listen is simp_listen) and an environment variable\n" +
+			"(SIMPD_SIMP_LISTEN). A flag counts more than a variable, and that more than\n" +
+			"the file. SIGTERM drains and ends, a second one ends at once; SIGHUP reads\n" +
+			"certificates, keys and the log level again.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			read := func() (*config, error) {
+				conf, wrong := load(file, os.LookupEnv, c.Flags())
+				if len(wrong) > 0 {
+					return nil, wrong
+				}
+				return conf, nil
+			}
+			return serve(c.Context(), read)
+		},
+	}
+	c.Flags().StringVar(&file, "config", os.Getenv("SIMPD_CONFIG"), "the configuration file")
+	addFlags(c.Flags())
+	return c
+}
+
+// serve runs a node until a signal ends it. read reads the configuration, now
+// and at each SIGHUP.
+func serve(ctx context.Context, read func() (*config, error)) error {
+	conf, err := read()
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	level := new(slog.LevelVar)
+	level.Set(logLevel(conf.logLevel))
+	logger := newLogger(os.Stderr, conf.logFormat, level)
+	n, err := startNode(ctx, conf, logger)
+	if err != nil {
+		return err
+	}
+	s := server{node: n, conf: conf, read: read, level: level, logger: logger}
+	return s.run(signals)
+}
+
+// server is a running node and what signals do to it.
+type server struct {
+	node   *node
+	conf   *config
+	read   func() (*config, error)
+	level  *slog.LevelVar
+	logger *slog.Logger
+}
+
+// run waits for what ends the node: a signal, or a fault of its own.
+func (s *server) run(signals <-chan os.Signal) error {
+	for {
+		select {
+		case err := <-s.node.Broken():
+			s.node.Kill()
+			return failed(err)
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return s.drain(signals)
+			}
+			s.reload()
+		}
+	}
+}
+
+// drain ends the node in good order, or at once at a second signal.
+func (s *server) drain(signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.conf.drainTimeout)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.node.Stop(ctx)
+	}()
+	for {
+		select {
+		case <-done:
+			return nil
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				continue
+			}
+			s.logger.Warn("a second signal: ending at once")
+			return failure{errAtOnce}
+		}
+	}
+}
+
+// reload reads certificates, keys and the log level again. What is wrong is
+// logged, and all stays as it was.
+func (s *server) reload() {
+	conf, err := s.read()
+	if err == nil {
+		err = s.node.Reload(conf)
+	}
+	if err != nil {
+		s.logger.Error("nothing was read again", "error", err)
+		return
+	}
+	s.conf.drainTimeout = conf.drainTimeout
+	s.level.Set(logLevel(conf.logLevel))
+	s.logger.Info("certificates, keys and the log level are read again")
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"simpd/cluster/link/pki"
+)
+
+// validator checks settings that are each right by themselves against one
+// another and against the disk. It changes nothing.
+type validator struct {
+	*config
+	settings
+	wrong problems
+}
+
+// validate returns all that is wrong with a configuration as a whole.
+func validate(c *config, s settings) problems {
+	v := validator{config: c, settings: s}
+	v.identity()
+	v.listeners()
+	v.clientTLS()
+	v.clusterTLS()
+	v.forming()
+	return v.wrong
+}
+
+// fail says what is wrong with an option that was set, at its place.
+func (v *validator) fail(option, format string, args ...any) {
+	at, ok := v.made[option]
+	if !ok {
+		at.at.name = option
+	}
+	v.wrong = append(v.wrong, problem{at.at, at.at.name + ": " + fmt.Sprintf(format, args...)})
+}
+
+// missing says that an option has to be set, in a sentence that ends with why or how.
+func (v *validator) missing(option, why string) {
+	v.wrong = append(v.wrong, problem{source{}, fmt.Sprintf("%s is missing: %s", option, why)})
+}
+
+func (v *validator) identity() {
+	if v.absent("node-id") {
+		v.missing("node-id", "each node of a site has a name of its own (as n1)")
+	}
+	if v.absent("domain") {
+		v.missing("domain", "a site serves at least one domain (as example.com)")
+	}
+	if v.absent("data-dir") {
+		v.missing("data-dir", "the folder where this node keeps what it may never forget")
+	}
+	if err := checkFolder(v.dataDir); err != nil {
+		v.fail("data-dir", "%v", err)
+	}
+}
+
+// named is a listener with its option.
+type named struct{ option, address string }
+
+func (c *config) listenAddresses() []named {
+	all := []named{
+		{"simp-listen", c.simp}, {"simps-listen", c.simps}, {"ws-listen", c.ws}, {"grpc-listen", c.grpc},
+		{"cluster-listen", c.cluster}, {"gossip-listen", c.gossip}, {"http-listen", c.http},
+	}
+	on := all[:0]
+	for _, l := range all {
+		if l.address != "" {
+			on = append(on, l)
+		}
+	}
+	return on
+}
+
+func (v *validator) listeners() {
+	taken := map[string]string{}
+	for _, l := range v.listenAddresses() {
+		if v.insecure && !loopback(l.address) {
+			v.fail(l.option, "%s is not loopback, and --insecure is for loopback only", l.address)
+		}
+		_, port, _ := net.SplitHostPort(l.address)
+		if other, twice := taken[l.address]; twice && port != "0" {
+			v.fail(l.option, "%s is %s's address already", l.address, other)
+		}
+		taken[l.address] = l.option
+	}
+	if v.simp == "" && v.simps == "" && v.ws == "" && v.good("simp-listen") {
+		v.missing("simp-listen", "all of simp-listen, simps-listen and ws-listen are off, so no client could come")
+	}
+	v.nodeListeners()
+}
+
+// nodeListeners checks what other nodes have to reach.
+func (v *validator) nodeListeners() {
+	for _, l := range []named{{"cluster-listen", v.cluster}, {"gossip-listen", v.gossip}} {
+		if l.address == "" && v.good(l.option) {
+			v.fail(l.option, "it can't be off: Raft and membership want it, also on a site of one")
+		}
+		if v.advertise == "" && unspecified(l.address) {
+			v.fail(l.option, "%s is every address of this machine: say with advertise which one other nodes reach", l.address)
+		}
+	}
+}
+
+func (v *validator) clientTLS() {
+	if len(v.tlsCerts) != len(v.tlsKeys) {
+		v.fail("tls-key", "there are %d of tls-cert and %d of tls-key: they go in pairs", len(v.tlsCerts), len(v.tlsKeys))
+	}
+	for i := range min(len(v.tlsCerts), len(v.tlsKeys)) {
+		if err := checkPair(v.tlsCerts[i], v.tlsKeys[i]); err != nil {
+			v.fail("tls-cert", "%v", err)
+		}
+	}
+	if len(v.tlsCerts) > 0 {
+		return
+	}
+	if v.simps != "" {
+		v.fail("simps-listen", "TLS wants a certificate: set tls-cert and tls-key")
+	}
+	for _, l := range []named{{"simp-listen", v.simp}, {"ws-listen", v.ws}} {
+		if l.address != "" && !loopback(l.address) && !v.insecure {
+			v.fail(l.option, "%s is not loopback, so clients want a certificate: set tls-cert and tls-key", l.address)
+		}
+	}
+}
+
+// withoutKeys is said by a node that is to speak to others and can't prove who it is.
+const withoutKeys = "nothing would secure what nodes say to each other: make keys with `simpctl tls init`, or try it out on loopback with --insecure"
+
+func (v *validator) clusterTLS() {
+	if !v.good("insecure", "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file") {
+		return
+	}
+	files := []named{
+		{"cluster-ca", v.clusterCA}, {"cluster-cert", v.clusterCert},
+		{"cluster-key", v.clusterKey}, {"gossip-key-file", v.gossipKeys},
+	}
+	for _, f := range files {
+		if f.address == "" && !v.insecure {
+			v.missing(f.option, withoutKeys)
+			return
+		}
+		if f.address != "" && v.insecure {
+			v.fail(f.option, "it has no meaning together with --insecure")
+			return
+		}
+	}
+	if v.insecure {
+		return
+	}
+	if identity, err := pki.Load(v.clusterCA, v.clusterCert, v.clusterKey); err != nil {
+		v.fail("cluster-cert", "%v", err)
+	} else if name := identity.Name(); name.ID != v.nodeID && v.good("node-id") {
+		v.fail("cluster-cert", "%s names the node %s, and this is to be %s", v.clusterCert, name.ID, v.nodeID)
+	}
+	if _, err := pki.ReadGossipKeys(v.gossipKeys); err != nil {
+		v.fail("gossip-key-file", "%v", err)
+	}
+}
+
+// forming refuses a start that could only wait for ever. A node that has data
+// knows its site.
+func (v *validator) forming() {
+	if !v.absent("bootstrap-expect") || !v.absent("join") || v.dataDir == "" {
+		return
+	}
+	if entries, err := os.ReadDir(v.dataDir); err == nil && len(entries) > 0 {
+		return
+	}
+	v.missing("bootstrap-expect", "a new node forms a site (bootstrap-expect 1 for one on its own) or joins one (join HOST:PORT)")
+}
+
+// loopback tells whether nobody outside this machine reaches the address.
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil || host == "" {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func unspecified(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil || host == "" {
+		return err == nil
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsUnspecified()
+}
