@@ -1170,6 +1170,7 @@ func (x *SetDraining) GetDraining() bool {
 	return false
 }
 
+// RemoveNode forgets a node that is down and reaped.
 type RemoveNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -1215,8 +1216,8 @@ func (x *RemoveNode) GetNode() string {
 }
 
 // Reap ends the bindings that an ended epoch of a node left behind, for at
-// most so many users, in the order of their addresses. Each user is one
-// change with its own index.
+// most so many users (1024, if it is 0 or more), in the order of their
+// addresses. Each user is one change with its own index.
 type Reap struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -1337,6 +1338,7 @@ func (x *Verifier) GetServerKey() []byte {
 	return nil
 }
 
+// PutAccount ends the bindings of an account that gets another verifier.
 type PutAccount struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Address  string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -1416,6 +1418,7 @@ func (x *PutAccount) GetKeep() *Session {
 	return nil
 }
 
+// DeleteAccount ends the user's bindings, and removes their rules and contacts.
 type DeleteAccount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -1460,6 +1463,7 @@ func (x *DeleteAccount) GetAddress() string {
 	return ""
 }
 
+// SetDisabled ends the user's bindings where it disables the account.
 type SetDisabled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -1809,11 +1813,13 @@ func (x *Digest) GetNumber() uint64 {
 }
 
 // RestoreAccounts replaces accounts, rules and contacts from a backup, in
-// pieces; the first piece clears what is there.
+// pieces: accounts before what belongs to them. The first piece ends all
+// bindings and clears what is there; nobody may bind until the last.
 type RestoreAccounts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	First         bool                   `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
 	Record        []*Record              `protobuf:"bytes,2,rep,name=record,proto3" json:"record,omitempty"`
+	Last          bool                   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1862,7 +1868,19 @@ func (x *RestoreAccounts) GetRecord() []*Record {
 	return nil
 }
 
+func (x *RestoreAccounts) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
 // Record is one length-delimited record of a snapshot.
+//
+// A snapshot is the eight octets "SIMPSNAP" and then records, each after its
+// length as a varint: one header, the nodes, accounts, rules, contacts and
+// listeners in the order of their names, the events in the order of their
+// indexes, and one trailer.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -2049,7 +2067,7 @@ type Header struct {
 	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"`
 	Secret        []byte                 `protobuf:"bytes,5,opt,name=secret,proto3" json:"secret,omitempty"`
 	HistoryFloor  uint64                 `protobuf:"varint,6,opt,name=history_floor,json=historyFloor,proto3" json:"history_floor,omitempty"` // the ring holds every change after this index
-	Restoring     uint64                 `protobuf:"varint,7,opt,name=restoring,proto3" json:"restoring,omitempty"`
+	Restoring     uint64                 `protobuf:"varint,7,opt,name=restoring,proto3" json:"restoring,omitempty"`                           // index of the newest piece of a restore that goes on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2508,7 +2526,8 @@ type Node struct {
 	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	MinSchema     uint32                 `protobuf:"varint,7,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
 	MaxSchema     uint32                 `protobuf:"varint,8,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
-	Dirty         bool                   `protobuf:"varint,9,opt,name=dirty,proto3" json:"dirty,omitempty"` // ended epochs of it have bindings left to reap
+	Dirty         bool                   `protobuf:"varint,9,opt,name=dirty,proto3" json:"dirty,omitempty"`   // ended epochs of it have bindings left to reap
+	Reaped        string                 `protobuf:"bytes,10,opt,name=reaped,proto3" json:"reaped,omitempty"` // Reap goes on at this address
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2606,12 +2625,21 @@ func (x *Node) GetDirty() bool {
 	return false
 }
 
+func (x *Node) GetReaped() string {
+	if x != nil {
+		return x.Reaped
+	}
+	return ""
+}
+
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	After         *Listener              `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"` // absent: deaf
 	Kind          uint32                 `protobuf:"varint,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Node          string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	Visible       bool                   `protobuf:"varint,6,opt,name=visible,proto3" json:"visible,omitempty"` // to those who may watch
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2672,6 +2700,20 @@ func (x *Event) GetKind() uint32 {
 		return x.Kind
 	}
 	return 0
+}
+
+func (x *Event) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Event) GetVisible() bool {
+	if x != nil {
+		return x.Visible
+	}
+	return false
 }
 
 type Trailer struct {
@@ -2864,10 +2906,11 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12#\n" +
 	"\rkeep_bindings\x18\x04 \x01(\bR\fkeepBindings\" \n" +
 	"\x06Digest\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"V\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"j\n" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
-	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\"\x9e\x03\n" +
+	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\x9e\x03\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -2916,7 +2959,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x04rule\x18\x02 \x03(\v2\x16.simp.store.v1.SetRuleR\x04rule\"U\n" +
 	"\bContacts\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x123\n" +
-	"\acontact\x18\x02 \x03(\v2\x19.simp.store.v1.SetContactR\acontact\"\xe2\x01\n" +
+	"\acontact\x18\x02 \x03(\v2\x19.simp.store.v1.SetContactR\acontact\"\xfa\x01\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -2928,12 +2971,16 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"min_schema\x18\a \x01(\rR\tminSchema\x12\x1d\n" +
 	"\n" +
 	"max_schema\x18\b \x01(\rR\tmaxSchema\x12\x14\n" +
-	"\x05dirty\x18\t \x01(\bR\x05dirty\"z\n" +
+	"\x05dirty\x18\t \x01(\bR\x05dirty\x12\x16\n" +
+	"\x06reaped\x18\n" +
+	" \x01(\tR\x06reaped\"\xa8\x01\n" +
 	"\x05Event\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12-\n" +
 	"\x05after\x18\x03 \x01(\v2\x17.simp.store.v1.ListenerR\x05after\x12\x12\n" +
-	"\x04kind\x18\x04 \x01(\rR\x04kind\";\n" +
+	"\x04kind\x18\x04 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04node\x18\x05 \x01(\tR\x04node\x12\x18\n" +
+	"\avisible\x18\x06 \x01(\bR\avisible\";\n" +
 	"\aTrailer\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
 	"\x06crc32c\x18\x02 \x01(\rR\x06crc32c*S\n" +

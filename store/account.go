@@ -1,0 +1,71 @@
+package store
+
+import (
+	"time"
+
+	"simpd/protocol"
+)
+
+// Verifier is what is kept of a password: SCRAM-SHA-256's (RFC 5802, RFC
+// 7677). The password can't be had from it. Its octets are not to be changed.
+type Verifier struct {
+	Salt       []byte
+	Iterations uint32
+	StoredKey  []byte // 32 octets, as is ServerKey
+	ServerKey  []byte
+}
+
+// Account is a user who may log in. It is immutable, and shared by all who
+// read it.
+type Account struct {
+	Address    protocol.Address
+	Verifier   Verifier
+	Disabled   bool
+	Credential uint64 // index of the newest change of the verifier
+	Exclusive  uint64 // index of the newest exclusive LISTEN; 0: never
+	Created    time.Time
+}
+
+// Credentials returns the account as protocol/server wants it.
+func (a *Account) Credentials() protocol.Credentials {
+	return protocol.Credentials{
+		Salt: a.Verifier.Salt, Iterations: int(a.Verifier.Iterations),
+		StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,
+		Index: a.Credential, Disabled: a.Disabled,
+	}
+}
+
+// Rule is one line of a user's access control list.
+type Rule = protocol.Rule
+
+// Contact is one entry of a user's contact list.
+type Contact = protocol.Contact
+
+// Thing is what a rule permits or denies.
+type Thing uint8
+
+// The things: to send messages, and to see presence.
+const (
+	Messages Thing = iota
+	Presences
+)
+
+// Node is a server process that is or was part of the site.
+type Node struct {
+	ID string
+	// Epoch is the node's newest: the index of its NodeUp. It lives unless
+	// Down.
+	Epoch     uint64
+	Down      bool
+	Draining  bool   // its clients are being moved away
+	Boot      uint64 // the random number of its process
+	Version   string // of its program
+	MinSchema uint32 // the log's schemas that it can read
+	MaxSchema uint32
+	Dirty     bool // ended epochs of it have left bindings that Reap has to end
+
+	reaped string // Reap goes on above this address
+}
+
+// living tells whether epoch is the present one of the node, and not ended.
+func (n *Node) living(epoch uint64) bool { return n != nil && !n.Down && n.Epoch == epoch }

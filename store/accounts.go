@@ -1,0 +1,141 @@
+package store
+
+import (
+	"bytes"
+	"slices"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+)
+
+// putAccount creates an account, or gives it another password: that ends the
+// user's bindings in the same change, but for the session that asked.
+func (t *Table) putAccount(c *storev1.PutAccount) Result {
+	if !validAddress(c.GetAddress()) || !validVerifier(c.GetVerifier()) {
+		return refuse(Malformed, "an account without an address or a verifier")
+	}
+	old, ok := t.now.accounts.Get(c.GetAddress())
+	if ok && old.Verifier.equal(c.GetVerifier()) {
+		return Result{} // salts are random: it is the same change once more
+	}
+	if r := mayPut(c, old, ok); r.Refusal != None {
+		return r
+	}
+	a := &Account{Address: protocol.CanonicalAddress(c.GetAddress()), Created: t.at}
+	if ok {
+		*a = *old
+	}
+	a.Verifier, a.Credential = verifierOf(c.GetVerifier()), t.next()
+	t.now.accounts.Set(c.GetAddress(), a)
+	return t.commitAccount(c.GetAddress(), sessionOf(c.GetKeep()))
+}
+
+func mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
+	switch mode := c.GetMode(); {
+	case mode < storev1.PutAccount_MODE_CREATE || mode > storev1.PutAccount_MODE_UPSERT:
+		return refuse(Malformed, "neither to create nor to replace")
+	case ok && mode == storev1.PutAccount_MODE_CREATE:
+		return refuse(Exists, "there is an account %s already", c.GetAddress())
+	case !ok && mode == storev1.PutAccount_MODE_REPLACE:
+		return refuse(NoAccount, "there is no account %s", c.GetAddress())
+	case c.GetIfCredential() != 0 && (!ok || old.Credential != c.GetIfCredential()):
+		return refuse(Stale, "the password of %s was changed meanwhile", c.GetAddress())
+	}
+	return Result{}
+}
+
+// deleteAccount removes an account with its bindings, rules and contacts.
+// Others' rules and contacts that name it stay.
+func (t *Table) deleteAccount(c *storev1.DeleteAccount) Result {
+	if _, ok := t.now.accounts.Delete(c.GetAddress()); !ok {
+		return refuse(NoAccount, "there is no account %s", c.GetAddress())
+	}
+	t.now.rules.Delete(c.GetAddress())
+	t.now.contacts.Delete(c.GetAddress())
+	return t.commitAccount(c.GetAddress(), Session{})
+}
+
+// setDisabled disables an account, which ends its bindings, or enables it.
+func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
+	old, ok := t.now.accounts.Get(c.GetAddress())
+	if !ok {
+		return refuse(NoAccount, "there is no account %s", c.GetAddress())
+	}
+	if old.Disabled == c.GetDisabled() {
+		return Result{}
+	}
+	a := *old
+	a.Disabled = c.GetDisabled()
+	t.now.accounts.Set(c.GetAddress(), &a)
+	return t.commitAccount(c.GetAddress(), Session{})
+}
+
+func (t *Table) commitAccount(address string, stay Session) Result {
+	after, visible := t.endAll(address, stay)
+	return t.commit(entry{kind: EventAccount, visible: visible, address: address, after: after})
+}
+
+// setRule sets the rule of one pattern, or removes it if it says nothing.
+func (t *Table) setRule(c *storev1.SetRule) Result {
+	if _, ok := t.now.accounts.Get(c.GetOwner()); !ok {
+		return refuse(NoAccount, "there is no account %s", c.GetOwner())
+	}
+	rule, ok := ruleOf(c)
+	if !ok {
+		return refuse(Malformed, "a rule without a pattern, or with an unknown permission")
+	}
+	rules, _ := t.now.rules.Get(c.GetOwner())
+	i, found := slices.BinarySearchFunc(rules, c.GetPattern(), comparePattern)
+	switch {
+	case rule.Empty() && !found, found && rules[i] == rule:
+		return Result{}
+	case !found && len(rules) >= protocol.MaxRules:
+		return refuse(TooManyRules, "%s has %d rules already", c.GetOwner(), len(rules))
+	}
+	put(t.now.rules, c.GetOwner(), replaced(rules, i, found, rule, rule.Empty()))
+	return t.commitList(EventRules, c.GetOwner())
+}
+
+// setContact adds or renames a contact, or removes it.
+func (t *Table) setContact(c *storev1.SetContact) Result {
+	if _, ok := t.now.accounts.Get(c.GetOwner()); !ok {
+		return refuse(NoAccount, "there is no account %s", c.GetOwner())
+	}
+	contact, ok := contactOf(c)
+	if !ok {
+		return refuse(Malformed, "a contact without an address, or with too long a name")
+	}
+	contacts, _ := t.now.contacts.Get(c.GetOwner())
+	i, found := slices.BinarySearchFunc(contacts, c.GetAddress(), compareContact)
+	switch {
+	case c.GetRemove() && !found, !c.GetRemove() && found && contacts[i] == contact:
+		return Result{}
+	case !found && len(contacts) >= protocol.MaxContacts:
+		return refuse(TooManyContacts, "%s has %d contacts already", c.GetOwner(), len(contacts))
+	}
+	put(t.now.contacts, c.GetOwner(), replaced(contacts, i, found, contact, c.GetRemove()))
+	return t.commitList(EventContacts, c.GetOwner())
+}
+
+func (t *Table) commitList(kind EventKind, owner string) Result {
+	after, _ := t.now.listeners.Get(owner)
+	return t.commit(entry{kind: kind, address: owner, after: after})
+}
+
+// replaced returns a copy of list, which readers may hold, with v at i: in
+// place of what is there if found; without it if remove.
+func replaced[T any](list []T, i int, found bool, v T, remove bool) []T {
+	list = slices.Clone(list)
+	if found {
+		list = slices.Delete(list, i, i+1)
+	}
+	if remove {
+		return slices.Clip(list)
+	}
+	return slices.Clip(slices.Insert(list, i, v))
+}
+
+func (v *Verifier) equal(o *storev1.Verifier) bool {
+	return v.Iterations == o.GetIterations() && bytes.Equal(v.Salt, o.GetSalt()) &&
+		bytes.Equal(v.StoredKey, o.GetStoredKey()) && bytes.Equal(v.ServerKey, o.GetServerKey())
+}

@@ -1,0 +1,46 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"google.golang.org/protobuf/proto"
+
+	storev1 "simpd/proto/simp/store/v1"
+)
+
+// ErrCorrupt is wrapped by the errors that say that an entry or a snapshot is
+// not as it was written.
+var ErrCorrupt = errors.New("it is damaged")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// EncodeEntry returns e as the log holds it: the CRC32C of what follows in
+// four octets, the highest first, and the entry.
+func EncodeEntry(e *storev1.Entry) []byte {
+	b := make([]byte, 4, 4+proto.Size(e))
+	b, err := proto.MarshalOptions{}.MarshalAppend(b, e)
+	if err != nil {
+		// Only a string that is not UTF-8 does this: a fault of the caller.
+		panic(fmt.Sprintf("store: an entry can't be encoded: %v", err))
+	}
+	binary.BigEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
+	return b
+}
+
+// DecodeEntry reads what EncodeEntry wrote. Its errors wrap ErrCorrupt.
+func DecodeEntry(b []byte) (*storev1.Entry, error) {
+	if len(b) < 4 {
+		return nil, fmt.Errorf("an entry of %d octets: %w", len(b), ErrCorrupt)
+	}
+	if sum := crc32.Checksum(b[4:], castagnoli); sum != binary.BigEndian.Uint32(b) {
+		return nil, fmt.Errorf("an entry has the checksum %08x, and says %08x: %w", sum, b[:4], ErrCorrupt)
+	}
+	e := &storev1.Entry{}
+	if err := proto.Unmarshal(b[4:], e); err != nil {
+		return nil, fmt.Errorf("an entry can't be read: %v: %w", err, ErrCorrupt)
+	}
+	return e, nil
+}

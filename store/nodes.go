@@ -1,0 +1,179 @@
+package store
+
+import (
+	storev1 "simpd/proto/simp/store/v1"
+)
+
+// nodeUp opens a new epoch of a node, which is the change's index, and ends
+// the one before. The same process again, if its epoch lives: no change.
+func (t *Table) nodeUp(c *storev1.NodeUp) Result {
+	old, ok := t.now.nodes.Get(c.GetNode())
+	switch {
+	case c.GetNode() == "" || c.GetBoot() == 0:
+		return refuse(Malformed, "a node without a name or a number of its process")
+	case ok && !old.Down && old.Boot == c.GetBoot():
+		return Result{Epoch: old.Epoch}
+	case c.GetReplaces() != 0 && (!ok || old.Epoch != c.GetReplaces()):
+		return refuse(Stale, "epoch %d is not the newest of %s", c.GetReplaces(), c.GetNode())
+	case c.GetMinSchema() > t.now.schema || c.GetMaxSchema() < t.now.schema:
+		return refuse(WrongSchema, "%s reads the schemas %d to %d, and the site's is %d", c.GetNode(), c.GetMinSchema(), c.GetMaxSchema(), t.now.schema)
+	}
+	if ok {
+		t.endEpoch(old)
+	}
+	t.now.nodes.Set(c.GetNode(), &Node{
+		ID: c.GetNode(), Epoch: t.next(), Boot: c.GetBoot(), Version: c.GetVersion(),
+		MinSchema: c.GetMinSchema(), MaxSchema: c.GetMaxSchema(), Dirty: t.tallyOf(c.GetNode()).left > 0,
+	})
+	r := t.commit(entry{kind: EventNodeUp, node: c.GetNode()})
+	r.Epoch = t.now.index
+	return r
+}
+
+// nodeDown ends an epoch. It takes the same time however many bindings the
+// node has.
+func (t *Table) nodeDown(c *storev1.NodeDown) Result {
+	node, ok := t.now.nodes.Get(c.GetNode())
+	switch {
+	case !ok:
+		return refuse(NoNode, "there is no node %s", c.GetNode())
+	case node.Epoch != c.GetEpoch():
+		return refuse(EndedEpoch, "epoch %d of %s has ended", c.GetEpoch(), c.GetNode())
+	case node.Down:
+		return Result{}
+	}
+	t.endEpoch(node)
+	return t.commit(entry{kind: EventNodeDown, node: node.ID})
+}
+
+// endEpoch makes what the node has bound what it has left.
+func (t *Table) endEpoch(node *Node) {
+	c := t.tallyOf(node.ID)
+	c.left, c.living = c.left+c.living, 0
+	t.setNode(node, func(n *Node) { n.Down, n.Draining, n.Dirty, n.reaped = true, false, c.left > 0, "" })
+}
+
+func (t *Table) setDraining(c *storev1.SetDraining) Result {
+	if r := t.checkEpoch(c.GetNode(), c.GetEpoch()); r.Refusal != None {
+		return r
+	}
+	node, _ := t.now.nodes.Get(c.GetNode())
+	if node.Draining == c.GetDraining() {
+		return Result{}
+	}
+	t.setNode(node, func(n *Node) { n.Draining = c.GetDraining() })
+	return t.commit(entry{kind: EventDraining, node: node.ID})
+}
+
+// removeNode forgets a node that is down and reaped.
+func (t *Table) removeNode(c *storev1.RemoveNode) Result {
+	node, ok := t.now.nodes.Get(c.GetNode())
+	switch {
+	case !ok:
+		return refuse(NoNode, "there is no node %s", c.GetNode())
+	case !node.Down:
+		return refuse(NodeInUse, "%s is up", c.GetNode())
+	case node.Dirty:
+		return refuse(NodeInUse, "%s is not reaped yet", c.GetNode())
+	}
+	t.now.nodes.Delete(c.GetNode())
+	delete(t.tally, c.GetNode())
+	return t.commit(entry{kind: EventNodeRemoved, node: node.ID})
+}
+
+// reapLimit is what Reap's limit is at most, and what 0 means. reapScan is how
+// many listeners it looks at for each user of its limit, so that a piece takes
+// a short time also where the node has left little among many. Both decide
+// what a change does: they belong to the schema.
+const (
+	reapLimit = 1024
+	reapScan  = 32
+)
+
+// reap ends what ended epochs of a node left, for the next users in the order
+// of their addresses. It goes on where the reap before came to.
+func (t *Table) reap(c *storev1.Reap) Result {
+	node, ok := t.now.nodes.Get(c.GetNode())
+	if !ok {
+		return refuse(NoNode, "there is no node %s", c.GetNode())
+	}
+	if !node.Dirty {
+		return Result{}
+	}
+	var r Result
+	for _, address := range t.nextLeft(node, c.GetLimit()) {
+		r = t.reapUser(node.ID, address)
+	}
+	node, _ = t.now.nodes.Get(c.GetNode())
+	r.Left = node.Dirty
+	return r
+}
+
+// nextLeft returns the next users of whom ended epochs of the node have left
+// bindings, and notes how far it looked.
+func (t *Table) nextLeft(node *Node, limit uint32) (users []string) {
+	if limit == 0 || limit > reapLimit {
+		limit = reapLimit
+	}
+	last, scan := "", reapScan*int(limit)
+	t.now.listeners.Ascend(node.reaped, func(address string, p packed) bool {
+		last, scan = address, scan-1
+		if p.left(node) {
+			users = append(users, address)
+		}
+		return len(users) < int(limit) && scan > 0
+	})
+	t.setNode(node, func(n *Node) { n.reaped = last })
+	return users
+}
+
+// left tells whether p has a binding of an ended epoch of node.
+func (p packed) left(node *Node) bool {
+	var l Listener
+	c, n := p.open(&l)
+	for range n {
+		if b := c.binding(); b.Session.Node == node.ID && !node.living(b.Epoch) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Table) reapUser(node, address string) Result {
+	old, l := t.open(address)
+	n, _ := t.now.nodes.Get(node)
+	t.leave(l, func(b *Binding) bool { return b.Session.Node == node && !n.living(b.Epoch) })
+	return t.commitBindings(old, l, node)
+}
+
+// checkEpoch refuses what bears an epoch that is not its node's living one.
+func (t *Table) checkEpoch(node string, epoch uint64) Result {
+	n, ok := t.now.nodes.Get(node)
+	switch {
+	case !ok:
+		return refuse(EndedEpoch, "there is no node %s", node)
+	case !n.living(epoch):
+		return refuse(EndedEpoch, "epoch %d of %s has ended", epoch, node)
+	}
+	return Result{}
+}
+
+func (t *Table) isDown(node string) bool {
+	n, ok := t.now.nodes.Get(node)
+	return !ok || n.Down
+}
+
+// setNode publishes a changed copy of a node: views may hold the old one.
+func (t *Table) setNode(node *Node, change func(*Node)) {
+	n := *node
+	change(&n)
+	t.now.nodes.Set(n.ID, &n)
+}
+
+// nodeName returns the node's own copy of its name, to keep instead of another.
+func (t *Table) nodeName(id string) string {
+	if n, ok := t.now.nodes.Get(id); ok {
+		return n.ID
+	}
+	return id
+}

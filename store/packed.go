@@ -1,0 +1,147 @@
+package store
+
+import (
+	"encoding/binary"
+	"time"
+
+	"simpd/protocol"
+)
+
+// packed is a listener as the table keeps it: all its fields one after the
+// other in one string, about 100 octets for a user with one session, with no
+// pointer in it. A million of them are one allocation each, and nothing for
+// the garbage collector to follow. "" is deaf.
+//
+// Numbers are uvarints; a string is its length and its octets. The layout is
+// hashed by Digest, so it belongs to the schema.
+type packed string
+
+// pack appends l to buf.
+func pack(buf []byte, l *Listener) []byte {
+	buf = appendString(buf, l.Address.String())
+	buf = appendTime(buf, l.Since)
+	buf = binary.AppendUvarint(buf, l.Index)
+	buf = binary.AppendUvarint(buf, uint64(len(l.Bindings)))
+	for i := range l.Bindings {
+		buf = packBinding(buf, &l.Bindings[i])
+	}
+	return buf
+}
+
+func packBinding(buf []byte, b *Binding) []byte {
+	buf = appendString(buf, b.Session.Node)
+	buf = binary.AppendUvarint(buf, b.Session.Epoch)
+	buf = binary.AppendUvarint(buf, b.Session.Number)
+	buf = binary.AppendUvarint(buf, b.Epoch)
+	buf = binary.AppendUvarint(buf, uint64(b.State))
+	buf = appendString(buf, b.Note)
+	buf = appendTime(buf, b.Since)
+	buf = binary.AppendUvarint(buf, b.Index)
+	buf = binary.AppendUvarint(buf, b.Bound)
+	buf = appendString(buf, b.Agent)
+	return appendString(buf, b.Client)
+}
+
+func appendString(buf []byte, s string) []byte {
+	return append(binary.AppendUvarint(buf, uint64(len(s))), s...)
+}
+
+func appendTime(buf []byte, t time.Time) []byte {
+	return binary.AppendUvarint(buf, uint64(t.UnixMilli()))
+}
+
+// fromMilli is the time that the table keeps: milliseconds, in UTC.
+func fromMilli(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// address returns whose p is, as a part of p.
+func (p packed) address() string {
+	c := cursor{s: string(p)}
+	return c.string()
+}
+
+// open begins to read p: its head, and then n times binding.
+func (p packed) open(l *Listener) (c cursor, n int) {
+	c.s = string(p)
+	l.Address = protocol.CanonicalAddress(c.string())
+	l.Since = fromMilli(int64(c.uvarint()))
+	l.Index = c.uvarint()
+	return c, int(c.uvarint())
+}
+
+// unpackInto reads p into l, whose Bindings it uses again. Strings are parts
+// of p.
+func (p packed) unpackInto(l *Listener) {
+	c, n := p.open(l)
+	l.Bindings = l.Bindings[:0]
+	for range n {
+		l.Bindings = append(l.Bindings, c.binding())
+	}
+}
+
+// unpack returns p as a listener of its own; nil if p is deaf.
+func (p packed) unpack() *Listener {
+	if p == "" {
+		return nil
+	}
+	l := &Listener{}
+	c, n := p.open(l)
+	l.Bindings = make([]Binding, n)
+	for i := range l.Bindings {
+		l.Bindings[i] = c.binding()
+	}
+	return l
+}
+
+// presence is unpack().Presence() without an allocation.
+func (p packed) presence() protocol.Presence {
+	if p == "" {
+		return protocol.Presence{}
+	}
+	var l Listener
+	var one [1]Binding
+	c, n := p.open(&l)
+	one[0] = c.binding()
+	for range n - 1 {
+		b := c.binding()
+		if better(&b, &one[0]) {
+			one[0] = b
+		}
+	}
+	l.Bindings = one[:]
+	return l.Presence()
+}
+
+// cursor reads what pack wrote. The table packed it: it can't be wrong.
+type cursor struct{ s string }
+
+func (c *cursor) uvarint() (v uint64) {
+	for shift := 0; ; shift += 7 {
+		b := c.s[0]
+		c.s = c.s[1:]
+		v |= uint64(b&0x7F) << shift
+		if b < 0x80 {
+			return v
+		}
+	}
+}
+
+func (c *cursor) string() string {
+	n := c.uvarint()
+	s := c.s[:n]
+	c.s = c.s[n:]
+	return s
+}
+
+func (c *cursor) binding() Binding {
+	return Binding{
+		Session: Session{Node: c.string(), Epoch: c.uvarint(), Number: c.uvarint()},
+		Epoch:   c.uvarint(),
+		State:   protocol.State(c.uvarint()),
+		Note:    c.string(),
+		Since:   fromMilli(int64(c.uvarint())),
+		Index:   c.uvarint(),
+		Bound:   c.uvarint(),
+		Agent:   c.string(),
+		Client:  c.string(),
+	}
+}

@@ -1,0 +1,93 @@
+package store
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidwall/btree"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+)
+
+// What the log and the snapshots say, in the table's own words and back.
+
+// maxVerifier bounds a salt; a key is SHA-256's 32 octets.
+const (
+	maxSalt = 256
+	keySize = 32
+)
+
+// validAddress looks only for what would break the table: whoever proposes
+// parsed the address, and what a later version of that parser allows must not
+// make two nodes differ.
+func validAddress(s string) bool {
+	return len(s) <= 512 && strings.LastIndexByte(s, '@') > 0 && !strings.ContainsAny(s, "\x00\r\n")
+}
+
+func validVerifier(v *storev1.Verifier) bool {
+	return len(v.GetSalt()) > 0 && len(v.GetSalt()) <= maxSalt && v.GetIterations() > 0 &&
+		len(v.GetStoredKey()) == keySize && len(v.GetServerKey()) == keySize
+}
+
+func verifierOf(v *storev1.Verifier) Verifier {
+	octets := slices.Concat(v.GetSalt(), v.GetStoredKey(), v.GetServerKey())
+	n := len(v.GetSalt())
+	return Verifier{octets[:n:n], v.GetIterations(), octets[n : n+keySize : n+keySize], octets[n+keySize:]}
+}
+
+func sessionOf(s *storev1.Session) Session {
+	return Session{s.GetNode(), s.GetEpoch(), s.GetNumber()}
+}
+
+// stateOf returns Deaf for what is no state of a listener.
+func stateOf(s storev1.State) protocol.State {
+	switch s {
+	case storev1.State_STATE_AVAILABLE:
+		return protocol.Available
+	case storev1.State_STATE_BUSY:
+		return protocol.Busy
+	case storev1.State_STATE_AWAY:
+		return protocol.Away
+	}
+	return protocol.Deaf
+}
+
+func ruleOf(c *storev1.SetRule) (Rule, bool) {
+	message, ok1 := permissionOf(c.GetMessage())
+	presence, ok2 := permissionOf(c.GetPresence())
+	return Rule{Who: protocol.CanonicalPattern(c.GetPattern()), Message: message, Presence: presence},
+		ok1 && ok2 && c.GetPattern() != "" && len(c.GetPattern()) <= 512
+}
+
+func permissionOf(p storev1.Permission) (protocol.Permission, bool) {
+	switch p {
+	case storev1.Permission_PERMISSION_UNSPECIFIED:
+		return protocol.Unset, true
+	case storev1.Permission_PERMISSION_ALLOW:
+		return protocol.Allow, true
+	case storev1.Permission_PERMISSION_DENY:
+		return protocol.Deny, true
+	}
+	return protocol.Unset, false
+}
+
+func contactOf(c *storev1.SetContact) (Contact, bool) {
+	return Contact{Address: protocol.CanonicalAddress(c.GetAddress()), Name: c.GetName()},
+		validAddress(c.GetAddress()) && len(c.GetName()) <= protocol.MaxNote
+}
+
+func comparePattern(r Rule, pattern string) int { return strings.Compare(r.Who.String(), pattern) }
+
+func compareContact(c Contact, address string) int {
+	return strings.Compare(c.Address.String(), address)
+}
+
+// put sets a user's list; an empty one is none.
+func put[T any](lists *btree.Map[string, []T], owner string, list []T) {
+	if len(list) == 0 {
+		lists.Delete(owner)
+		return
+	}
+	lists.Set(owner, list)
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"google.golang.org/protobuf/proto"
+
+	storev1 "simpd/proto/simp/store/v1"
+)
+
+// maxRecord bounds one record: 1000 contacts with long names are half a MiB.
+const maxRecord = 4 << 20
+
+// Restore replaces the table by a snapshot, with the events that it kept.
+// Nothing is replaced before all of it was read and found to be in order.
+// Errors wrap ErrCorrupt, ErrSchema or what r returned.
+func (t *Table) Restore(r io.Reader) error {
+	b := &restorer{view: newView(), ring: ring{keep: t.ring.keep}, tally: map[string]*tally{}}
+	if err := ReadSnapshot(r, b.add); err != nil {
+		return err
+	}
+	if err := b.finish(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.now, t.view, t.ring, t.tally = b.view, nil, b.ring, b.tally
+	t.mu.Unlock()
+	t.publish()
+	return nil
+}
+
+// ReadSnapshot calls add for each record of a snapshot, the header first, but
+// not for the trailer, which it checks. The record is add's to keep. An error
+// of add's ends it. Only when ReadSnapshot returned nil was the snapshot whole.
+func ReadSnapshot(r io.Reader, add func(*storev1.Record) error) error {
+	rr := &recordReader{r: bufio.NewReaderSize(r, 64<<10)}
+	if err := rr.magic(); err != nil {
+		return fmt.Errorf("reading a snapshot: %w", err)
+	}
+	for {
+		before := rr.crc
+		record, err := rr.next()
+		if err != nil {
+			return fmt.Errorf("reading a snapshot, record %d: %w", rr.records, err)
+		}
+		if t := record.GetTrailer(); t != nil {
+			return rr.end(t, before)
+		}
+		if err := add(record); err != nil {
+			return fmt.Errorf("reading a snapshot, record %d: %w", rr.records, err)
+		}
+		rr.records++
+	}
+}
+
+type recordReader struct {
+	r       *bufio.Reader
+	buf     []byte
+	records uint64
+	crc     uint32
+}
+
+func (r *recordReader) magic() error {
+	r.buf = make([]byte, len(snapshotMagic))
+	if _, err := io.ReadFull(r.r, r.buf); err != nil {
+		return whole(err)
+	}
+	if string(r.buf) != snapshotMagic {
+		return fmt.Errorf("it is no snapshot: %w", ErrCorrupt)
+	}
+	r.crc = crc32.Update(0, castagnoli, r.buf)
+	return nil
+}
+
+// next reads a record. The sum is of the length as it is written, so that a
+// length that is written another way does not fit it.
+func (r *recordReader) next() (*storev1.Record, error) {
+	n, err := binary.ReadUvarint(r.r)
+	if err != nil {
+		return nil, whole(err)
+	}
+	if n > maxRecord {
+		return nil, fmt.Errorf("a record of %d octets: %w", n, ErrCorrupt)
+	}
+	r.buf = binary.AppendUvarint(r.buf[:0], n)
+	head := len(r.buf)
+	if need := head + int(n); cap(r.buf) < need {
+		r.buf = append(make([]byte, 0, need), r.buf...)
+	}
+	r.buf = r.buf[:head+int(n)]
+	if _, err := io.ReadFull(r.r, r.buf[head:]); err != nil {
+		return nil, whole(err)
+	}
+	r.crc = crc32.Update(r.crc, castagnoli, r.buf)
+	record := &storev1.Record{}
+	if err := proto.Unmarshal(r.buf[head:], record); err != nil {
+		return nil, fmt.Errorf("%v: %w", err, ErrCorrupt)
+	}
+	return record, nil
+}
+
+// end checks the trailer; crc is of what stands before it.
+func (r *recordReader) end(t *storev1.Trailer, crc uint32) error {
+	switch _, err := r.r.ReadByte(); {
+	case t.GetRecords() != r.records:
+		return fmt.Errorf("a snapshot has %d records, and says %d: %w", r.records, t.GetRecords(), ErrCorrupt)
+	case t.GetCrc32C() != crc:
+		return fmt.Errorf("a snapshot has the checksum %08x, and says %08x: %w", crc, t.GetCrc32C(), ErrCorrupt)
+	case err == nil:
+		return fmt.Errorf("something follows a snapshot's end: %w", ErrCorrupt)
+	case err != io.EOF:
+		return fmt.Errorf("reading a snapshot's end: %w", err)
+	}
+	return nil
+}
+
+// whole makes an end of the input what it is here: damage.
+func whole(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("it ends too soon: %w", ErrCorrupt)
+	}
+	return err
+}

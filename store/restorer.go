@@ -1,0 +1,253 @@
+package store
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+)
+
+// restorer builds a table of a snapshot's records. Its parts come in a fixed
+// order, and in each the names ascend: so it knows what is missing or double.
+type restorer struct {
+	view  View
+	ring  ring
+	tally map[string]*tally
+	part  int    // which part of the snapshot it is in
+	last  string // the name of the record before, in this part
+}
+
+// The parts of a snapshot, in their order.
+const (
+	partNone = iota
+	partHeader
+	partNodes
+	partAccounts
+	partRules
+	partContacts
+	partListeners
+	partEvents
+)
+
+func (b *restorer) add(r *storev1.Record) error {
+	switch k := r.GetKind().(type) {
+	case *storev1.Record_Header:
+		return b.header(k.Header)
+	case *storev1.Record_Node:
+		return b.node(k.Node)
+	case *storev1.Record_Account:
+		return b.account(k.Account)
+	case *storev1.Record_Rules:
+		return b.rules(k.Rules)
+	case *storev1.Record_Contacts:
+		return b.contacts(k.Contacts)
+	case *storev1.Record_Listener:
+		return b.listener(k.Listener)
+	case *storev1.Record_Event:
+		return b.event(k.Event)
+	}
+	return fmt.Errorf("a record of a kind that this program does not know: %w", ErrSchema)
+}
+
+// enter tells whether a record of that part and name may come now.
+func (b *restorer) enter(part int, name string) error {
+	if part < b.part || b.part == partNone && part != partHeader {
+		return corrupt("it is not where it should be")
+	}
+	if part > b.part {
+		b.part, b.last = part, ""
+	}
+	if name <= b.last {
+		return corrupt("%q comes after %q", name, b.last)
+	}
+	b.last = name
+	return nil
+}
+
+func (b *restorer) header(h *storev1.Header) error {
+	if err := b.enter(partHeader, "header"); err != nil {
+		return err
+	}
+	if h.GetFormat() != snapshotFormat || h.GetSchema() < OldestSchema || h.GetSchema() > NewestSchema {
+		return fmt.Errorf("it has format %d and schema %d, while this program reads format %d and the schemas %d to %d: %w",
+			h.GetFormat(), h.GetSchema(), snapshotFormat, OldestSchema, NewestSchema, ErrSchema)
+	}
+	if h.GetHistoryFloor() > h.GetIndex() {
+		return corrupt("its events begin after its end")
+	}
+	b.view.history, b.view.index, b.view.schema = h.GetHistory(), h.GetIndex(), h.GetSchema()
+	b.view.secret, b.view.restoring = h.GetSecret(), h.GetRestoring()
+	b.ring.reset(h.GetHistoryFloor())
+	return nil
+}
+
+func (b *restorer) node(n *storev1.Node) error {
+	if err := b.enter(partNodes, n.GetNode()); err != nil {
+		return err
+	}
+	b.tally[n.GetNode()] = &tally{}
+	b.view.nodes.Load(n.GetNode(), &Node{
+		ID: n.GetNode(), Epoch: n.GetEpoch(), Down: n.GetDown(), Draining: n.GetDraining(), Boot: n.GetBoot(), Version: n.GetVersion(),
+		MinSchema: n.GetMinSchema(), MaxSchema: n.GetMaxSchema(), Dirty: n.GetDirty(), reaped: n.GetReaped(),
+	})
+	return nil
+}
+
+func (b *restorer) account(record *storev1.Account) error {
+	if err := b.enter(partAccounts, record.GetAddress()); err != nil {
+		return err
+	}
+	a, ok := accountOf(record)
+	if !ok {
+		return corrupt("the account %q", record.GetAddress())
+	}
+	b.view.accounts.Load(record.GetAddress(), a)
+	return nil
+}
+
+func (b *restorer) rules(record *storev1.Rules) error {
+	if err := b.enter(partRules, record.GetOwner()); err != nil {
+		return err
+	}
+	rules, ok := rulesOf(record)
+	if !ok || !b.view.hasAccount(record.GetOwner()) {
+		return corrupt("the rules of %q", record.GetOwner())
+	}
+	b.view.rules.Load(record.GetOwner(), rules)
+	return nil
+}
+
+func (b *restorer) contacts(record *storev1.Contacts) error {
+	if err := b.enter(partContacts, record.GetOwner()); err != nil {
+		return err
+	}
+	contacts, ok := contactsOf(record)
+	if !ok || !b.view.hasAccount(record.GetOwner()) {
+		return corrupt("the contacts of %q", record.GetOwner())
+	}
+	b.view.contacts.Load(record.GetOwner(), contacts)
+	return nil
+}
+
+func (b *restorer) listener(record *storev1.Listener) error {
+	if err := b.enter(partListeners, record.GetAddress()); err != nil {
+		return err
+	}
+	l, ok := listenerOf(record)
+	if !ok || !b.view.hasAccount(record.GetAddress()) || !b.tallyAll(l) {
+		return corrupt("the listener %q", record.GetAddress())
+	}
+	p := packed(pack(nil, l))
+	b.view.listeners.Load(p.address(), p)
+	return nil
+}
+
+// tallyAll counts a listener's bindings with their nodes, which must be there.
+func (b *restorer) tallyAll(l *Listener) bool {
+	for i := range l.Bindings {
+		node, ok := b.view.nodes.Get(l.Bindings[i].Session.Node)
+		if !ok {
+			return false
+		}
+		if c := b.tally[node.ID]; node.living(l.Bindings[i].Epoch) {
+			c.living++
+		} else {
+			c.left++
+		}
+	}
+	return true
+}
+
+func (b *restorer) event(record *storev1.Event) error {
+	if b.part < partHeader || record.GetIndex() != b.ring.index+1 {
+		return corrupt("event %d comes after %d", record.GetIndex(), b.ring.index)
+	}
+	b.part = partEvents
+	e := entry{kind: EventKind(record.GetKind()), visible: record.GetVisible(), address: record.GetAddress(), node: record.GetNode()}
+	if record.GetAfter() != nil {
+		l, ok := listenerOf(record.GetAfter())
+		if !ok || l.Address.String() != e.address {
+			return corrupt("the listener of event %d", record.GetIndex())
+		}
+		e.after = packed(pack(nil, l))
+		e.address = e.after.address()
+	}
+	b.ring.add(e)
+	return nil
+}
+
+// finish looks at what only the whole can tell.
+func (b *restorer) finish() error {
+	if b.part == partNone {
+		return corrupt("a snapshot without a header")
+	}
+	if b.ring.index != b.view.index {
+		return corrupt("a snapshot's events end at %d, and it at %d", b.ring.index, b.view.index)
+	}
+	for _, n := range b.view.Nodes() {
+		if n.Dirty != (b.tally[n.ID].left > 0) {
+			return corrupt("a snapshot errs in what %s has left", n.ID)
+		}
+	}
+	return nil
+}
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrCorrupt)
+}
+
+func accountOf(a *storev1.Account) (*Account, bool) {
+	if !validAddress(a.GetAddress()) || !validVerifier(a.GetVerifier()) {
+		return nil, false
+	}
+	return &Account{
+		Address: protocol.CanonicalAddress(a.GetAddress()), Verifier: verifierOf(a.GetVerifier()), Disabled: a.GetDisabled(),
+		Credential: a.GetCredential(), Exclusive: a.GetExclusive(), Created: fromMilli(a.GetCreatedMs()),
+	}, true
+}
+
+func rulesOf(record *storev1.Rules) ([]Rule, bool) {
+	rules := make([]Rule, len(record.GetRule()))
+	for i, r := range record.GetRule() {
+		var ok bool
+		if rules[i], ok = ruleOf(r); !ok || rules[i].Empty() || i > 0 && comparePattern(rules[i-1], r.GetPattern()) >= 0 {
+			return nil, false
+		}
+	}
+	return rules, len(rules) > 0 && len(rules) <= protocol.MaxRules
+}
+
+func contactsOf(record *storev1.Contacts) ([]Contact, bool) {
+	contacts := make([]Contact, len(record.GetContact()))
+	for i, c := range record.GetContact() {
+		var ok bool
+		if contacts[i], ok = contactOf(c); !ok || i > 0 && compareContact(contacts[i-1], c.GetAddress()) >= 0 {
+			return nil, false
+		}
+	}
+	return contacts, len(contacts) > 0 && len(contacts) <= protocol.MaxContacts
+}
+
+func listenerOf(record *storev1.Listener) (*Listener, bool) {
+	l := &Listener{
+		Address: protocol.CanonicalAddress(record.GetAddress()), Since: fromMilli(record.GetSinceMs()), Index: record.GetIndex(),
+		Bindings: make([]Binding, len(record.GetBinding())),
+	}
+	for i, b := range record.GetBinding() {
+		l.Bindings[i] = Binding{
+			Session: sessionOf(b.GetSession()), Epoch: b.GetEpoch(), State: stateOf(b.GetState()), Note: b.GetNote(),
+			Since: fromMilli(b.GetSinceMs()), Index: b.GetIndex(), Bound: b.GetBound(), Agent: b.GetAgent(), Client: b.GetClient(),
+		}
+		if l.Bindings[i].State == protocol.Deaf {
+			return nil, false
+		}
+	}
+	return l, validAddress(record.GetAddress()) && len(l.Bindings) > 0 && slices.IsSortedFunc(l.Bindings, byBound)
+}
+
+// byBound orders bindings by the index of the session's first Bind.
+func byBound(a, b Binding) int {
+	return cmp.Or(cmp.Compare(a.Bound, b.Bound), a.Session.compare(b.Session))
+}

@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"simpd/protocol"
+)
+
+// DefaultHistory is how many changes a table keeps if Config does not say.
+const DefaultHistory = 131072
+
+// Config is what a table is made of.
+type Config struct {
+	// History is how many of the newest changes Events can tell of; 0 means
+	// DefaultHistory. A few more may be kept.
+	History int
+}
+
+// Position is a place in the site's history.
+type Position struct {
+	History string
+	Index   uint64 // of the newest change
+}
+
+// Table is the replicated table. Apply and Restore are for one goroutine at a
+// time; everything else may be called from any.
+type Table struct {
+	mu   sync.RWMutex // held by Apply for an entry, by readers for one look
+	now  View
+	view *View // a copy of now, kept until the next change
+	ring ring
+
+	index   atomic.Uint64 // now.index
+	waiting waiting
+
+	// What Apply alone uses.
+	at      time.Time         // the clock of who proposed the batch being applied
+	tally   map[string]*tally // by node
+	scratch Listener
+	buf     []byte
+}
+
+// New returns an empty table.
+func New(c Config) *Table {
+	if c.History <= 0 {
+		c.History = DefaultHistory
+	}
+	return &Table{now: newView(), ring: ring{keep: uint64(c.History)}, tally: map[string]*tally{}}
+}
+
+// View returns the whole table as it is now. Between two changes all callers
+// share one copy.
+func (t *Table) View() View {
+	t.mu.RLock()
+	v := t.view
+	t.mu.RUnlock()
+	if v != nil {
+		return *v
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.viewLocked()
+}
+
+func (t *Table) viewLocked() View {
+	if t.view == nil {
+		v := t.now.copy()
+		t.view = &v
+	}
+	return *t.view
+}
+
+// Index returns the number of the newest change.
+func (t *Table) Index() uint64 { return t.index.Load() }
+
+// Wait returns nil once Index is at least index, or ctx's error. Any number of
+// goroutines may wait; each is woken once.
+func (t *Table) Wait(ctx context.Context, index uint64) error {
+	return t.waiting.wait(ctx, &t.index, index)
+}
+
+// Events returns up to max of the changes after that index, the oldest first;
+// none if there are none yet. It returns ok false if the table does not keep
+// them back to there, or has not got as far itself. The caller compares
+// histories: indexes of different ones say nothing of each other.
+func (t *Table) Events(after uint64, max int) (events []Event, ok bool) {
+	t.mu.RLock()
+	cut, ok := t.ring.after(after, max)
+	t.mu.RUnlock()
+	if !ok {
+		return nil, false
+	}
+	return cut.events(), true
+}
+
+// History names the log that the index counts in; "" until NewHistory.
+func (t *Table) History() string { return t.Position().History }
+
+// Position returns History and Index of one moment.
+func (t *Table) Position() Position {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Position()
+}
+
+// Schema returns what the log's entries and snapshots may hold at present.
+func (t *Table) Schema() uint32 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.schema
+}
+
+// Secret returns the site's secret. It is not to be changed.
+func (t *Table) Secret() []byte {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.secret
+}
+
+// Account is View.Account of this moment; so are the methods below.
+func (t *Table) Account(a protocol.Address) (*Account, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Account(a)
+}
+
+// Listener returns a as a listener; nil: deaf.
+func (t *Table) Listener(a protocol.Address) *Listener {
+	t.mu.RLock()
+	p, _ := t.now.listeners.Get(a.String())
+	t.mu.RUnlock()
+	return p.unpack()
+}
+
+// Presence returns what a watcher of a sees, without an allocation.
+func (t *Table) Presence(a protocol.Address) protocol.Presence {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Presence(a)
+}
+
+// Routes appends to dst a's bindings that lead somewhere.
+func (t *Table) Routes(dst []Binding, a protocol.Address) []Binding {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Routes(dst, a)
+}
+
+// Rules returns owner's rules.
+func (t *Table) Rules(owner protocol.Address) []Rule {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Rules(owner)
+}
+
+// Contacts returns owner's contacts.
+func (t *Table) Contacts(owner protocol.Address) []Contact {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Contacts(owner)
+}
+
+// Allowed asks owner's rules whether who may do thing.
+func (t *Table) Allowed(owner, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
+	return allowed(t.Rules(owner), who, whoIsLocal, thing)
+}
+
+// Node returns the node of that id.
+func (t *Table) Node(id string) (Node, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Node(id)
+}
+
+// Nodes returns all nodes in the order of their ids.
+func (t *Table) Nodes() []Node {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Nodes()
+}

@@ -1,0 +1,197 @@
+package store
+
+import (
+	"github.com/tidwall/btree"
+
+	"simpd/protocol"
+)
+
+// View is the whole table at one index. It never changes, costs next to
+// nothing to make, and is read by any goroutine without a lock. What the
+// table replaces later stays in memory for as long as a view of it does.
+type View struct {
+	history   string
+	index     uint64
+	schema    uint32
+	secret    []byte
+	restoring uint64 // index of the first piece of a restore that is not at its end
+
+	accounts  *btree.Map[string, *Account]
+	listeners *btree.Map[string, packed]
+	rules     *btree.Map[string, []Rule]
+	contacts  *btree.Map[string, []Contact]
+	nodes     *btree.Map[string, *Node]
+}
+
+func newView() View {
+	return View{
+		schema:    1,
+		accounts:  new(btree.Map[string, *Account]),
+		listeners: new(btree.Map[string, packed]),
+		rules:     new(btree.Map[string, []Rule]),
+		contacts:  new(btree.Map[string, []Contact]),
+		nodes:     new(btree.Map[string, *Node]),
+	}
+}
+
+// copy returns a view that v's later changes leave alone. It writes to v's
+// trees: they copy what they change from now on.
+func (v *View) copy() View {
+	c := *v
+	c.accounts = v.accounts.Copy()
+	c.listeners = v.listeners.Copy()
+	c.rules = v.rules.Copy()
+	c.contacts = v.contacts.Copy()
+	c.nodes = v.nodes.Copy()
+	return c
+}
+
+// Index returns the number of the newest change.
+func (v View) Index() uint64 { return v.index }
+
+// History names the log that the index counts in; "" until NewHistory.
+func (v View) History() string { return v.history }
+
+// Position returns History and Index.
+func (v View) Position() Position { return Position{v.history, v.index} }
+
+// Schema returns what the log's entries and snapshots may hold at present.
+func (v View) Schema() uint32 { return v.schema }
+
+// Secret returns the site's secret. It is not to be changed.
+func (v View) Secret() []byte { return v.secret }
+
+// Restoring tells whether a restore of accounts is under way.
+func (v View) Restoring() bool { return v.restoring != 0 }
+
+// Account returns a's account, which must not be changed.
+func (v View) Account(a protocol.Address) (*Account, bool) { return v.accounts.Get(a.String()) }
+
+// Listener returns a as a listener, with what ended epochs have left and Reap
+// has not ended; nil: deaf.
+func (v View) Listener(a protocol.Address) *Listener {
+	p, _ := v.listeners.Get(a.String())
+	return p.unpack()
+}
+
+// Presence returns what a watcher of a sees, without an allocation.
+func (v View) Presence(a protocol.Address) protocol.Presence {
+	p, _ := v.listeners.Get(a.String())
+	at := p.presence()
+	at.Address = a
+	return at
+}
+
+// Routes appends to dst a's bindings that lead somewhere: those of the
+// present, living epoch of their node, in the order of Bound.
+func (v View) Routes(dst []Binding, a protocol.Address) []Binding {
+	p, ok := v.listeners.Get(a.String())
+	if !ok {
+		return dst
+	}
+	var l Listener
+	c, n := p.open(&l)
+	for range n {
+		b := c.binding()
+		if node, _ := v.nodes.Get(b.Session.Node); node.living(b.Epoch) {
+			dst = append(dst, b)
+		}
+	}
+	return dst
+}
+
+// Rules returns owner's rules in the order of their patterns. They must not be
+// changed.
+func (v View) Rules(owner protocol.Address) []Rule {
+	rules, _ := v.rules.Get(owner.String())
+	return rules
+}
+
+// Contacts returns owner's contacts in the order of their addresses. They must
+// not be changed.
+func (v View) Contacts(owner protocol.Address) []Contact {
+	contacts, _ := v.contacts.Get(owner.String())
+	return contacts
+}
+
+// Allowed asks owner's rules whether who may do thing: the most specific rule
+// that names the thing decides (SIMP.md, section 8). It returns decided false
+// where none does: then the site's policy decides. whoIsLocal tells whether
+// who is of the site's own domains; others' local parts match without case.
+func (v View) Allowed(owner, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
+	return allowed(v.Rules(owner), who, whoIsLocal, thing)
+}
+
+func allowed(rules []Rule, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
+	verdict, rank := protocol.Unset, 0
+	for _, r := range rules {
+		said := r.Message
+		if thing == Presences {
+			said = r.Presence
+		}
+		if n := specificity(r.Who); said != protocol.Unset && n > rank && r.Who.Matches(who, whoIsLocal) {
+			verdict, rank = said, n
+		}
+	}
+	return rank > 0, verdict == protocol.Allow
+}
+
+func specificity(p protocol.Pattern) int {
+	if _, ok := p.Address(); ok {
+		return 3
+	}
+	if _, ok := p.Domain(); ok {
+		return 2
+	}
+	return 1
+}
+
+// Node returns the node of that id.
+func (v View) Node(id string) (Node, bool) {
+	n, ok := v.nodes.Get(id)
+	if !ok {
+		return Node{}, false
+	}
+	return *n, true
+}
+
+// Nodes returns all nodes in the order of their ids.
+func (v View) Nodes() []Node {
+	nodes := make([]Node, 0, v.nodes.Len())
+	v.nodes.Scan(func(_ string, n *Node) bool {
+		nodes = append(nodes, *n)
+		return true
+	})
+	return nodes
+}
+
+// Listeners calls yield for each listener whose address is not below from, in
+// the order of addresses, until yield returns false.
+func (v View) Listeners(from protocol.Address, yield func(*Listener) bool) {
+	v.listeners.Ascend(from.String(), func(_ string, p packed) bool { return yield(p.unpack()) })
+}
+
+// Accounts calls yield for each account whose address is not below from, in
+// the order of addresses, until yield returns false.
+func (v View) Accounts(from protocol.Address, yield func(*Account) bool) {
+	v.accounts.Ascend(from.String(), func(_ string, a *Account) bool { return yield(a) })
+}
+
+// SessionsOf calls yield for each session on node whose user's address is not
+// below from, in the order of addresses, until yield returns false. It looks
+// at every listener: it is for operators.
+func (v View) SessionsOf(node string, from protocol.Address, yield func(protocol.Address, Binding) bool) {
+	v.listeners.Ascend(from.String(), func(_ string, p packed) bool {
+		var l Listener
+		c, n := p.open(&l)
+		for range n {
+			if b := c.binding(); b.Session.Node == node && !yield(l.Address, b) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Len returns how many accounts there are, and how many users listen.
+func (v View) Len() (accounts, listeners int) { return v.accounts.Len(), v.listeners.Len() }
