@@ -1,0 +1,74 @@
+package router
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"net/netip"
+	"time"
+
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// Credentials returns what a user's password is checked against; for an
+// unknown user, what nothing fits: made from the site's secret, so that it is
+// the same on all nodes and at all times.
+func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool) {
+	if a, known := r.Table.Account(user); known {
+		return a.Credentials(), true
+	}
+	secret := r.Table.Secret()
+	return protocol.Credentials{
+		Salt: derive(secret, "salt", user)[:16], Iterations: protocol.DefaultIterations,
+		StoredKey: derive(secret, "stored", user), ServerKey: derive(secret, "server", user),
+	}, false
+}
+
+func derive(secret []byte, what string, user protocol.Address) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(what))
+	mac.Write([]byte{0})
+	mac.Write([]byte(user.String()))
+	return mac.Sum(nil)
+}
+
+// Admit asks the budgets of failed logins.
+func (r *Router) Admit(source netip.Addr, user protocol.Address) time.Duration {
+	return r.logins.admit(source, user)
+}
+
+// Failed counts a failed login.
+func (r *Router) Failed(source netip.Addr, user protocol.Address) { r.logins.failed(source, user) }
+
+// Kick closes this node's connections of a user, or the one that holds s, and
+// says how many there were.
+func (r *Router) Kick(user protocol.Address, s *store.Session) int {
+	kicked := 0
+	for _, u := range r.users.of(user) {
+		if s == nil || u.holds(*s) {
+			u.session.Bye(protocol.StatusForbidden, "an operator ended this connection")
+			kicked++
+		}
+	}
+	return kicked
+}
+
+func (u *User) holds(s store.Session) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.listening && u.id == s
+}
+
+// History names the log that indexes count in.
+func (r *Router) History() string { return r.Table.History() }
+
+// Refuse says why this node takes no client now, or "".
+func (r *Router) Refuse() string {
+	switch {
+	case r.contact.cutOff():
+		return cutOff
+	case r.Draining():
+		return "this node is going away; connect to another"
+	}
+	return ""
+}

@@ -1,0 +1,106 @@
+package router
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"simpd/protocol"
+)
+
+// Drain says how a node's clients are moved to other nodes.
+type Drain struct {
+	// Target names where a client of that transport may go, or "": to the
+	// site by its usual name. It is asked for each client.
+	Target func(protocol.Transport) string
+	// Within is how long clients are given.
+	Within time.Duration
+	// Progress, if not nil, hears how many clients are still here.
+	Progress func(left int)
+}
+
+// moves is what a draining node keeps in mind.
+type moves struct{ drain atomic.Pointer[Drain] }
+
+const (
+	drainTick = 50 * time.Millisecond
+	drainPace = time.Millisecond // between two clients, on average
+)
+
+// Drain refuses new clients, asks all others to move, spread over time, and
+// returns when none is left. When ctx ends first it says BYE to the rest.
+// Undrain, called meanwhile, ends it early.
+func (r *Router) Drain(ctx context.Context, d Drain) error {
+	r.moves.drain.Store(&d)
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	asked := map[*User]bool{}
+	share := shareOf(r.Connections(), d.Within)
+	for {
+		all := r.users.all()
+		d.report(len(all))
+		if len(all) == 0 || r.moves.drain.Load() != &d {
+			return nil
+		}
+		r.askToMove(&d, all, asked, share)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			r.byeAll("this node is going away")
+			return ctx.Err()
+		}
+	}
+}
+
+// shareOf is how many clients are asked in a tick, so that they do not all
+// come to the other nodes at once, and yet are all asked in half their time.
+func shareOf(clients int, within time.Duration) int {
+	byPace := int(drainTick / drainPace)
+	byTime := clients * int(drainTick) / max(1, int(within/2))
+	return max(byPace, byTime+1)
+}
+
+func (d *Drain) report(left int) {
+	if d.Progress != nil {
+		d.Progress(left)
+	}
+}
+
+func (r *Router) askToMove(d *Drain, all []*User, asked map[*User]bool, share int) {
+	for _, u := range all {
+		if share == 0 {
+			return
+		}
+		if !asked[u] {
+			asked[u] = true
+			share--
+			u.session.Move(d.Target(u.client.Transport), d.Within, "this node is going away")
+		}
+	}
+}
+
+// Undrain takes clients again. Those who were asked to move may still go.
+func (r *Router) Undrain() { r.moves.drain.Store(nil) }
+
+// Draining tells whether clients are being moved away.
+func (r *Router) Draining() bool { return r.moves.drain.Load() != nil }
+
+// Connections returns how many authenticated connections this node holds.
+func (r *Router) Connections() int {
+	r.users.mu.RLock()
+	defer r.users.mu.RUnlock()
+	return r.users.count
+}
+
+// Listening returns how many sessions this node holds.
+func (r *Router) Listening() int {
+	r.users.mu.RLock()
+	defer r.users.mu.RUnlock()
+	return len(r.users.bySession)
+}
+
+func (r *Router) byeAll(why string) {
+	for _, u := range r.users.all() {
+		u.session.Bye(protocol.StatusUnavailable, why)
+	}
+}

@@ -1,0 +1,193 @@
+package router
+
+import (
+	"sync"
+
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// hub tells this node's watchers what the table's changes mean for them.
+// Nothing of it crosses the network: each node tells its own.
+type hub struct {
+	r *Router
+
+	mu       sync.Mutex
+	watchers map[protocol.Address][]*watch
+}
+
+// pair is a right to know: by watches of.
+type pair struct{ by, of protocol.Address }
+
+// watch is one connection's watching of one user. All of it is guarded by the
+// hub's mutex.
+type watch struct {
+	pair
+	u     *User
+	place int // in watchers[of]
+
+	state protocol.State // as it was last shown
+	seen  uint64         // the listener's index of what was last shown; 0 if deaf or unknown
+	told  uint64         // the index last shown
+	after uint64         // only later changes are told
+}
+
+func (h *hub) init(r *Router) {
+	h.r = r
+	h.watchers = map[protocol.Address][]*watch{}
+}
+
+// enter makes w watch. h.mu is held.
+func (h *hub) enter(w *watch) {
+	if w.u.watched == nil {
+		w.u.watched = map[pair]*watch{}
+	}
+	w.u.watched[w.pair] = w
+	w.place = len(h.watchers[w.of])
+	h.watchers[w.of] = append(h.watchers[w.of], w)
+}
+
+// leave ends w. h.mu is held.
+func (h *hub) leave(w *watch) {
+	delete(w.u.watched, w.pair)
+	all := h.watchers[w.of]
+	last := all[len(all)-1]
+	all[w.place], last.place = last, w.place
+	all[len(all)-1] = nil
+	if all = all[:len(all)-1]; len(all) == 0 {
+		delete(h.watchers, w.of)
+		return
+	}
+	h.watchers[w.of] = all
+}
+
+// forget ends all that u watches.
+func (h *hub) forget(u *User) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range u.watched {
+		h.leave(w)
+	}
+}
+
+// changed tells a change of what can be seen of a user.
+func (h *hub) changed(e *store.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := h.watchers[e.Address]
+	if len(all) == 0 {
+		return
+	}
+	now := presenceOf(e.Address, e.After)
+	shared := notice(now, e.Index)
+	rights := h.r.rights(e.Address, store.Presences)
+	for _, w := range all {
+		if e.Index > w.after && rights.allow(w.by) {
+			w.show(shared, now.Index)
+		}
+	}
+}
+
+// rulesChanged tells those who may see more now, or less, than before. What
+// they see bears the rule's index.
+func (h *hub) rulesChanged(e *store.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.review(e.Address, e.Index)
+}
+
+// review shows how things stand with one user to those who were shown
+// otherwise. h.mu is held.
+func (h *hub) review(of protocol.Address, index uint64) {
+	all := h.watchers[of]
+	if len(all) == 0 || !h.r.Local(of) {
+		return
+	}
+	rights := h.r.rights(of, store.Presences)
+	listener := h.r.Table.Listener(of)
+	for _, w := range all {
+		now := protocol.Presence{Address: of}
+		if rights.allow(w.by) {
+			now = presenceOf(of, listener)
+		}
+		if now.State != w.state || now.Index > w.seen {
+			w.show(notice(now, max(index, now.Index)), now.Index)
+		}
+	}
+}
+
+// resync shows everybody how things stand.
+func (h *hub) resync() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	index := h.r.Table.Index()
+	for of := range h.watchers {
+		h.review(of, index)
+	}
+}
+
+// unveil shows those who were told that a state can't be known what it is.
+func (h *hub) unveil() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	index := h.r.Table.Index()
+	for of, all := range h.watchers {
+		for _, w := range all {
+			if w.state == protocol.Unknown {
+				h.review(of, index)
+				break
+			}
+		}
+	}
+}
+
+// show tells the watcher. The hub's mutex is held.
+func (w *watch) show(n *protocol.Notice, seen uint64) {
+	w.state, w.seen, w.told = n.State, seen, n.Index
+	if w.u.outsider {
+		n = &protocol.Notice{Presence: n.Presence, By: []protocol.Address{w.by}}
+	}
+	w.u.session.Notify(n)
+}
+
+// presenceOf is what may be seen of a user by those who may see everything.
+func presenceOf(a protocol.Address, l *store.Listener) protocol.Presence {
+	if l == nil {
+		return protocol.Presence{Address: a}
+	}
+	return l.Presence()
+}
+
+// notice is a presence as a change with that index.
+func notice(p protocol.Presence, index uint64) *protocol.Notice {
+	p.Index = index
+	return &protocol.Notice{Presence: p}
+}
+
+// watchersOf lists who watches a user on this node.
+func (h *hub) watchersOf(of protocol.Address) []protocol.Address {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var by []protocol.Address
+	for _, w := range h.watchers[of] {
+		by = append(by, w.by)
+	}
+	return by
+}
+
+// connections lists the connections that watch somebody.
+func (h *hub) connections() []*User {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seen := map[*User]bool{}
+	var all []*User
+	for _, watchers := range h.watchers {
+		for _, w := range watchers {
+			if !seen[w.u] {
+				seen[w.u] = true
+				all = append(all, w.u)
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,126 @@
+package router
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"simpd/protocol"
+)
+
+func TestExclusiveListenDisplaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		old := s.listen("bob", "n1")
+		exclusive := s.login("bob", "n2")
+		exclusive.mustListen(t, protocol.ListenRequest{State: protocol.Available, Exclusive: true})
+		if got := old.heard(); !slices.Equal(got, []string{"unlistened"}) {
+			t.Errorf("the displaced session heard %v", got)
+		}
+		want(t, "after it", s.login("alice", "n1").send(t, "bob", "m1"), protocol.StatusOK)
+		if len(old.received()) != 0 || len(exclusive.received()) != 1 {
+			t.Errorf("displaced got %v, exclusive %v", old.received(), exclusive.received())
+		}
+		again := s.listen("bob", "n1")
+		if got := exclusive.heard(); len(got) != 0 || len(again.heard()) != 0 {
+			t.Errorf("a later shared LISTEN joins, but: %v", got)
+		}
+	})
+}
+
+func TestSessionLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		for range protocol.MaxSessions {
+			s.listen("bob", "n1")
+		}
+		_, _, err := s.login("bob", "n1").Listen(t.Context(), protocol.ListenRequest{State: protocol.Available})
+		if refusal, ok := err.(*protocol.Error); !ok || refusal.Status != protocol.StatusWrongState {
+			t.Errorf("session %d: %v, want 409", protocol.MaxSessions+1, err)
+		}
+	})
+}
+
+func TestRebindDisplacesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob, carol := s.listen("bob", "n1"), s.listen("carol", "n1")
+		watcher := s.login("alice", "n2")
+		watcher.watch(t, "bob", "carol")
+		// n1 is paused: its epoch ends, and meanwhile carol listens exclusively.
+		s.down("n1")
+		s.login("carol", "n2").mustListen(t, protocol.ListenRequest{State: protocol.Busy, Exclusive: true})
+		s.up("n1")
+		if got := bob.heard(); len(got) != 0 {
+			t.Errorf("bob's session lives on, but heard %v", got)
+		}
+		if got := carol.heard(); !slices.Equal(got, []string{"unlistened"}) {
+			t.Errorf("carol's old session heard %v", got)
+		}
+		s.reap("n1")
+		want(t, "bob again", watcher.send(t, "bob", "m1"), protocol.StatusOK)
+		if got := watcher.heard(); !slices.Equal(got, []string{"carol busy "}) {
+			t.Errorf("the watcher heard %v", got)
+		}
+	})
+}
+
+func TestPasswordChangeEndsTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		mine, other := s.listen("bob", "n1"), s.listen("bob", "n2")
+		watcher := s.login("alice", "n2")
+		watcher.watch(t, "bob")
+		k := make([]byte, 32)
+		if err := mine.SetPassword(t.Context(), protocol.Credentials{Salt: k[:16], Iterations: 10000, StoredKey: k, ServerKey: k}); err != nil {
+			t.Fatal(err)
+		}
+		if got := other.heard(); !slices.Contains(got, "bye 401") {
+			t.Errorf("the other connection heard %v", got)
+		}
+		if got := mine.heard(); len(got) != 0 {
+			t.Errorf("the connection that changed it heard %v", got)
+		}
+		want(t, "it still listens", watcher.send(t, "bob", "m1"), protocol.StatusOK)
+		if got := watcher.heard(); len(got) != 0 {
+			t.Errorf("watchers saw %v", got)
+		}
+	})
+}
+
+func TestStateAndUnlisten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob := s.listen("bob", "n1")
+		watcher := s.login("alice", "n2")
+		watcher.watch(t, "bob")
+		note := "lunch"
+		if _, err := bob.SetState(t.Context(), protocol.Away, &note); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bob.SetState(t.Context(), protocol.Busy, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bob.Unlisten(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := watcher.heard(), []string{"bob away lunch", "bob busy lunch", "bob deaf "}; !slices.Equal(got, want) {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+		if _, err := bob.Unlisten(t.Context()); err == nil {
+			t.Error("UNLISTEN twice was accepted")
+		}
+	})
+}
+
+func TestCloseEndsListening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob := s.listen("bob", "n1")
+		bob.Close()
+		synctest.Wait()
+		if l := s.nodes["n2"].Table.Listener(addr("bob@example.com")); l != nil {
+			t.Errorf("still bound: %v", l)
+		}
+	})
+}

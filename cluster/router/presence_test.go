@@ -1,0 +1,227 @@
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/protocol"
+)
+
+func addresses(names []string) []protocol.Address {
+	var all []protocol.Address
+	for _, n := range names {
+		all = append(all, addr(n+"@example.com"))
+	}
+	return all
+}
+
+// watch watches users and returns what the 100 lines said.
+func (c *client) watch(t *testing.T, names ...string) (lines []string) {
+	t.Helper()
+	err := c.Watch(t.Context(), protocol.WatchRequest{Addresses: addresses(names)}, func(at []protocol.Notice, _ uint64) {
+		for _, n := range at {
+			lines = append(lines, fmt.Sprintf("%s %s", n.Address.Local(), n.State))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func (c *client) query(t *testing.T, fresh bool, name string) protocol.State {
+	t.Helper()
+	at, _, err := c.Query(t.Context(), protocol.WatchRequest{Addresses: addresses([]string{name}), Fresh: fresh})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at[0].State
+}
+
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		s.listen("bob", "n1")
+		alice := s.login("alice", "n2")
+		if got, want := alice.watch(t, "bob", "carol", "zoe"), []string{"bob available", "carol deaf", "zoe deaf"}; !slices.Equal(got, want) {
+			t.Errorf("WATCH shows %v, want %v", got, want)
+		}
+		carol := s.listen("carol", "n1")
+		carol.Close()
+		if got, want := alice.heard(), []string{"carol available ", "carol deaf "}; !slices.Equal(got, want) {
+			t.Errorf("heard %v, want %v", got, want)
+		}
+		alice.Unwatch(protocol.WatchRequest{Addresses: addresses([]string{"carol"})})
+		s.listen("carol", "n1")
+		if got := alice.heard(); len(got) != 0 {
+			t.Errorf("after UNWATCH heard %v", got)
+		}
+	})
+}
+
+func TestRulesAreChangesForTheWatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob := s.listen("bob", "n1")
+		alice := s.login("alice", "n2")
+		alice.watch(t, "bob")
+		who, _ := protocol.ParsePattern("@example.com")
+		deny := protocol.Rule{Who: who, Presence: protocol.Deny}
+		if err := bob.SetRule(t.Context(), deny); err != nil {
+			t.Fatal(err)
+		}
+		if got := alice.query(t, true, "bob"); got != protocol.Deaf {
+			t.Errorf("a forbidden watcher's QUERY says %v", got)
+		}
+		if got := bob.query(t, true, "bob"); got != protocol.Available {
+			t.Errorf("a user may always watch themselves, but QUERY says %v", got)
+		}
+		if _, err := bob.SetState(t.Context(), protocol.Busy, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := bob.SetRule(t.Context(), protocol.Rule{Who: who}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := alice.heard(), []string{"bob deaf ", "bob busy "}; !slices.Equal(got, want) {
+			t.Errorf("heard %v, want %v", got, want)
+		}
+	})
+}
+
+func TestWatchLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		alice := s.login("alice", "n1")
+		var names []string
+		for i := range protocol.MaxWatched {
+			names = append(names, fmt.Sprintf("u%d", i))
+		}
+		alice.watch(t, names...)
+		alice.watch(t, names[0]) // again is allowed
+		err := alice.Watch(t.Context(), protocol.WatchRequest{Addresses: addresses([]string{"one-more"})}, nil)
+		if refusal, ok := err.(*protocol.Error); !ok || refusal.Status != protocol.StatusTooLarge {
+			t.Errorf("address %d: %v, want 413", protocol.MaxWatched+1, err)
+		}
+	})
+}
+
+func TestWatchers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2", "n3")
+		bob := s.listen("bob", "n1")
+		for _, id := range []string{"n1", "n2"} {
+			s.login("alice", id).watch(t, "bob")
+		}
+		s.login("carol", "n2").watch(t, "bob")
+		by, partial, err := bob.Watchers(t.Context())
+		if want := addresses([]string{"alice", "carol"}); err != nil || partial || !slices.Equal(by, want) {
+			t.Errorf("%v %v %v, want %v", by, partial, err, want)
+		}
+		s.nodes["n3"].dead = true
+		if _, partial, _ = bob.Watchers(t.Context()); !partial {
+			t.Error("a node did not answer, and partial is not said")
+		}
+	})
+}
+
+func TestStaleAndFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob := s.listen("bob", "n2")
+		alice := s.login("alice", "n1")
+		alice.watch(t, "bob")
+		s.setCut("n1", true)
+		time.Sleep(staleAfter - 2*contactTick)
+		if got := alice.heard(); len(got) != 0 {
+			t.Errorf("before 3 s heard %v", got)
+		}
+		if got := alice.query(t, false, "bob"); got != protocol.Available {
+			t.Errorf("before 3 s QUERY says %v", got)
+		}
+		time.Sleep(4 * contactTick)
+		if got := alice.query(t, false, "bob"); got != protocol.Unknown {
+			t.Errorf("while stale QUERY says %v", got)
+		}
+		if got := alice.watch(t, "carol"); got[0] != "carol unknown" {
+			t.Errorf("while stale WATCH says %v", got)
+		}
+		if _, err := bob.SetState(t.Context(), protocol.Away, nil); err != nil {
+			t.Fatal(err)
+		}
+		bob.Close()
+		s.setCut("n1", false)
+		time.Sleep(2 * contactTick)
+		heard := alice.heard()
+		if len(heard) < 2 || heard[0] != "stale" || heard[1] != "fresh" {
+			t.Fatalf("heard %v, want stale and then fresh first", heard)
+		}
+		if !slices.Contains(heard, "carol deaf ") {
+			t.Errorf("heard %v: what was unknown is shown", heard)
+		}
+		heard = slices.DeleteFunc(heard[2:], func(s string) bool { return s == "carol deaf " })
+		if want := []string{"bob away ", "bob deaf "}; !slices.Equal(heard, want) {
+			t.Errorf("missed changes: heard %v, want %v", heard, want)
+		}
+	})
+}
+
+func TestCutOffSaysBye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob, alice := s.listen("bob", "n1"), s.login("alice", "n1")
+		s.setCut("n1", true)
+		time.Sleep(byeAfter - 2*contactTick)
+		want(t, "between own sessions until 10 s", alice.send(t, "bob", "m1"), protocol.StatusOK)
+		if s.nodes["n1"].Refuse() != "" {
+			t.Error("refuses before 10 s")
+		}
+		time.Sleep(4 * contactTick)
+		if got := bob.heard(); !slices.Contains(got, "bye 503") {
+			t.Errorf("after 10 s heard %v", got)
+		}
+		if s.nodes["n1"].Refuse() == "" {
+			t.Error("new connections are not refused after 10 s")
+		}
+		s.setCut("n1", false)
+		time.Sleep(2 * contactTick)
+		if why := s.nodes["n1"].Refuse(); why != "" {
+			t.Errorf("it is back, and refuses: %s", why)
+		}
+	})
+}
+
+func TestFailureBudgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f failures
+		bob, attacker, owner := addr("bob@example.com"), netip.MustParseAddr("192.0.2.66"), netip.MustParseAddr("192.0.2.1")
+		for i := range accountFailures {
+			if f.admit(attacker, bob) != 0 {
+				t.Fatalf("refused after %d failures", i)
+			}
+			f.failed(attacker, bob)
+		}
+		if f.admit(attacker, bob) == 0 {
+			t.Error("the account's budget is over, and the attacker is admitted")
+		}
+		if f.admit(owner, bob) != 0 {
+			t.Error("the owner is locked out by another's failures")
+		}
+		for i := accountFailures; i < sourceFailures; i++ {
+			if f.admit(attacker, addr("carol@example.com")) != 0 {
+				t.Fatalf("the source is refused after %d failures", i)
+			}
+			f.failed(attacker, addr(fmt.Sprintf("u%d@example.com", i)))
+		}
+		if f.admit(attacker, addr("carol@example.com")) == 0 {
+			t.Error("the source's budget is over, and it is admitted")
+		}
+		time.Sleep(failureWindow)
+		if f.admit(attacker, bob) != 0 {
+			t.Error("refused after the minute is over")
+		}
+	})
+}

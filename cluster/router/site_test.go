@@ -1,0 +1,338 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// site is a simulation of some nodes that agree at once: each has a table and
+// a router of its own; a change is applied on all nodes that can be reached.
+type site struct {
+	t     *testing.T
+	mu    sync.Mutex
+	nodes map[string]*node
+	log   []*storev1.Entry
+}
+
+// node is one of them, and its own Directory and Peers.
+type node struct {
+	*Router
+	site    *site
+	id      string
+	applied int  // entries of the site's log
+	cut     bool // neither proposes nor hears of changes
+	lostAt  time.Time
+	dead    bool // its peers' streams to it are broken
+	mute    bool // takes what it is handed and does not answer
+	asked   int  // confirmed look-ups
+}
+
+// newSite starts a site with users alice, bob and carol at example.com.
+func newSite(t *testing.T, ids ...string) *site {
+	s := &site{t: t, nodes: map[string]*node{}}
+	for _, id := range ids {
+		n := &node{site: s, id: id}
+		n.Router = New(Config{
+			Node: id, Domains: []string{"example.com"}, Table: store.New(store.Config{}),
+			Directory: n, Peers: n, Logger: slog.New(slog.DiscardHandler),
+		})
+		s.nodes[id] = n
+	}
+	s.must(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h1", Secret: []byte("secret")}}})
+	for _, name := range []string{"alice", "bob", "carol"} {
+		s.must(putAccount(name, 1))
+	}
+	for _, id := range ids {
+		s.nodes[id].Start()
+		s.up(id)
+	}
+	t.Cleanup(func() {
+		for _, n := range s.nodes {
+			n.Shutdown()
+		}
+	})
+	return s
+}
+
+func putAccount(name string, key byte) *storev1.Change {
+	k := make([]byte, 32)
+	k[0] = key
+	return &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: &storev1.PutAccount{
+		Address: name + "@example.com", Mode: storev1.PutAccount_MODE_UPSERT,
+		Verifier: &storev1.Verifier{Salt: k[:16], Iterations: 10000, StoredKey: k, ServerKey: k},
+	}}}
+}
+
+// up gives a node a new epoch, as it does itself when it comes up anew.
+func (s *site) up(id string) {
+	s.mu.Lock()
+	boot := uint64(len(s.log) + 1)
+	s.mu.Unlock()
+	res := s.must(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: id, Boot: boot, MinSchema: 1, MaxSchema: 1}}})
+	s.nodes[id].Up(res[0].Epoch)
+}
+
+// down ends a node's epoch, and reaps it.
+func (s *site) down(id string) {
+	n, _ := s.nodes[id].Table.Node(id)
+	s.must(&storev1.Change{Kind: &storev1.Change_NodeDown{NodeDown: &storev1.NodeDown{Node: id, Epoch: n.Epoch}}})
+}
+
+func (s *site) reap(id string) {
+	s.must(&storev1.Change{Kind: &storev1.Change_Reap{Reap: &storev1.Reap{Node: id, Limit: 512}}})
+}
+
+func (s *site) must(c ...*storev1.Change) []store.Result {
+	s.t.Helper()
+	res := s.propose("", c...)
+	for _, r := range res {
+		if r.Refusal != store.None {
+			s.t.Fatalf("refused: %v %s", r.Refusal, r.Detail)
+		}
+	}
+	return res
+}
+
+func (s *site) propose(origin string, c ...*storev1.Change) []store.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := &storev1.Batch{Origin: origin, Number: uint64(len(s.log)), TimeMs: time.Now().UnixMilli(), Change: c}
+	s.log = append(s.log, &storev1.Entry{Batch: []*storev1.Batch{batch}})
+	var results []store.Result
+	for _, n := range s.nodes {
+		if r := n.catchUp(); r != nil && (origin == "" || n.id == origin) {
+			results = r
+		}
+	}
+	return results
+}
+
+// catchUp applies what the node has not applied yet. site.mu is held.
+func (n *node) catchUp() []store.Result {
+	if n.cut {
+		return nil
+	}
+	var last []store.Result
+	for ; n.applied < len(n.site.log); n.applied++ {
+		res, err := n.Table.Apply(n.site.log[n.applied])
+		if err != nil {
+			n.site.t.Error(err)
+			return nil
+		}
+		last = res[0].Results
+	}
+	return last
+}
+
+// setCut cuts a node off from the majority, or brings it back.
+func (s *site) setCut(id string, cut bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[id]
+	n.cut, n.lostAt = cut, time.Now()
+	n.catchUp()
+}
+
+var errCut = errors.New("no majority")
+
+func (n *node) Propose(_ context.Context, c ...*storev1.Change) ([]store.Result, error) {
+	if n.isCut() {
+		return nil, errCut
+	}
+	return n.site.propose(n.id, c...), nil
+}
+
+func (n *node) Confirm(context.Context) error {
+	n.site.mu.Lock()
+	n.asked++
+	n.site.mu.Unlock()
+	if n.isCut() {
+		return errCut
+	}
+	return nil
+}
+
+func (n *node) isCut() bool {
+	n.site.mu.Lock()
+	defer n.site.mu.Unlock()
+	return n.cut
+}
+
+func (n *node) Contact() time.Duration {
+	n.site.mu.Lock()
+	defer n.site.mu.Unlock()
+	if !n.cut {
+		return 0
+	}
+	return max(1, time.Since(n.lostAt))
+}
+
+func (n *node) Applied(ctx context.Context, index uint64, nodes []string) error {
+	for _, o := range n.site.nodes {
+		if !o.isCut() {
+			if err := o.Settle(ctx, index); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *node) Deliver(to string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+	o := n.site.nodes[to]
+	switch {
+	case o.dead:
+		done(protocol.Outcome{Status: protocol.StatusUnavailable})
+	case o.mute:
+	default:
+		o.Router.Deliver(s, m, done)
+	}
+}
+
+func (n *node) Watchers(_ context.Context, user protocol.Address) (by []protocol.Address, partial bool) {
+	for _, o := range n.site.nodes {
+		switch {
+		case o == n:
+		case o.dead:
+			partial = true
+		default:
+			by = append(by, o.WatchersOf(user)...)
+		}
+	}
+	return by, partial
+}
+
+// client is a protocol.Session whose client answers as the test says.
+type client struct {
+	*User
+	who protocol.Client
+
+	mu     sync.Mutex
+	answer func(m *protocol.Message, done func(protocol.Outcome)) // nil: 200
+	got    []string                                               // ids of what was delivered
+	told   []string                                               // what else was said
+}
+
+func addr(s string) protocol.Address {
+	a, err := protocol.ParseAddress(s)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// login connects a user to a node of the site.
+func (s *site) login(name, id string) *client {
+	s.t.Helper()
+	n := s.nodes[id]
+	a := addr(name + "@example.com")
+	c := &client{who: protocol.Client{User: a, Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:5000")}}
+	if account, ok := n.Table.Account(a); ok {
+		c.who.Credential = account.Credential
+	}
+	u, err := n.Login(s.t.Context(), c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.User = u
+	return c
+}
+
+// listen is login and LISTEN.
+func (s *site) listen(name, id string) *client {
+	s.t.Helper()
+	c := s.login(name, id)
+	c.mustListen(s.t, protocol.ListenRequest{State: protocol.Available})
+	return c
+}
+
+func (c *client) mustListen(t *testing.T, q protocol.ListenRequest) uint64 {
+	t.Helper()
+	_, index, err := c.Listen(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index
+}
+
+func (c *client) Client() protocol.Client { return c.who }
+
+func (c *client) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
+	c.mu.Lock()
+	c.got = append(c.got, m.ID)
+	answer := c.answer
+	c.mu.Unlock()
+	if answer == nil {
+		done(protocol.Outcome{Status: protocol.StatusOK})
+		return
+	}
+	answer(m, done)
+}
+
+func (c *client) say(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = append(c.told, fmt.Sprintf(format, args...))
+}
+
+// heard returns what was said since it was last asked.
+func (c *client) heard() []string {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	told := c.told
+	c.told = nil
+	return told
+}
+
+func (c *client) received() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]string(nil), c.got...)
+}
+
+func (c *client) Notify(n *protocol.Notice) {
+	c.say("%s %s %s", n.Address.Local(), n.State, n.Note)
+}
+func (c *client) Unlistened(string)                         { c.say("unlistened") }
+func (c *client) Stale()                                    { c.say("stale") }
+func (c *client) Fresh(uint64)                              { c.say("fresh") }
+func (c *client) Move(to string, _ time.Duration, _ string) { c.say("move %s", to) }
+func (c *client) Bye(s protocol.Status, why string)         { c.say("bye %d", s) }
+
+// send sends one message and returns its outcome, within d of fake time.
+func (c *client) send(t *testing.T, to, id string) protocol.Outcome {
+	t.Helper()
+	return <-c.start(to, id, protocol.DefaultTimeout)
+}
+
+func (c *client) start(to, id string, timeout time.Duration) <-chan protocol.Outcome {
+	done := make(chan protocol.Outcome, 1)
+	c.Send(&protocol.SendRequest{
+		To: []protocol.Address{addr(to + "@example.com")}, ID: id, Received: time.Now(), Timeout: timeout,
+		Entity: []byte("\r\nhello"), Done: func(_ int, o protocol.Outcome) { done <- o },
+	})
+	return done
+}
+
+func answers(s protocol.Status) func(*protocol.Message, func(protocol.Outcome)) {
+	return func(_ *protocol.Message, done func(protocol.Outcome)) { done(protocol.Outcome{Status: s}) }
+}
+
+func want(t *testing.T, what string, got protocol.Outcome, status protocol.Status) {
+	t.Helper()
+	if got.Status != status {
+		t.Errorf("%s: %d %s, want %d", what, got.Status, got.Text, status)
+	}
+}

@@ -1,0 +1,136 @@
+package router
+
+import (
+	"context"
+	"slices"
+
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// Watch shows the users asked for as they are at one moment, and from then on
+// tells each change of theirs.
+func (u *User) Watch(_ context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
+	pairs := u.pairs(q)
+	h := &u.r.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	added := 0
+	for _, p := range pairs {
+		if u.watched[p] == nil {
+			added++
+		}
+	}
+	if !u.outsider && len(u.watched)+added > protocol.MaxWatched {
+		return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", pairs[len(pairs)-1].of, protocol.MaxWatched)
+	}
+	view := u.r.Table.View()
+	unknown := u.r.contact.stale()
+	lines := make([]protocol.Notice, len(pairs))
+	for i, p := range pairs {
+		w := u.watched[p]
+		if w == nil {
+			w = &watch{pair: p, u: u}
+			h.enter(w)
+		}
+		now := u.r.see(view, p, unknown)
+		lines[i] = u.line(now, p, w)
+		w.state, w.seen, w.after = now.State, now.Index, view.Index()
+		w.told = max(w.told, lines[i].Index)
+	}
+	write(lines, view.Index())
+	return nil
+}
+
+// line is a 100 line; its index is never below one shown before.
+func (u *User) line(now protocol.Presence, p pair, w *watch) protocol.Notice {
+	if w != nil && now.State.Listening() && w.told > now.Index {
+		now.Index = w.told
+	}
+	n := protocol.Notice{Presence: now}
+	if u.outsider {
+		n.By = []protocol.Address{p.by}
+	}
+	return n
+}
+
+// pairs lists who asks about whom.
+func (u *User) pairs(q protocol.WatchRequest) []pair {
+	of := q.Addresses
+	if q.Contacts {
+		of = slices.Clone(of)
+		for _, c := range u.Contacts() {
+			if !slices.Contains(of, c.Address) {
+				of = append(of, c.Address)
+			}
+		}
+	}
+	by := q.By
+	if !u.outsider {
+		by = []protocol.Address{u.client.User}
+	}
+	pairs := make([]pair, 0, len(of)*len(by))
+	for _, a := range of {
+		for _, b := range by {
+			pairs = append(pairs, pair{by: b, of: a})
+		}
+	}
+	return pairs
+}
+
+// see is what p.by may know of p.of in that view of the table.
+func (r *Router) see(view store.View, p pair, unknown bool) protocol.Presence {
+	switch {
+	case unknown, !r.Local(p.of):
+		return protocol.Presence{Address: p.of, State: protocol.Unknown}
+	case !r.rights(p.of, store.Presences).allow(p.by):
+		return protocol.Presence{Address: p.of}
+	}
+	return presenceOf(p.of, view.Listener(p.of))
+}
+
+// Unwatch ends watching: of the addresses, or of all, by all or those named.
+func (u *User) Unwatch(q protocol.WatchRequest) {
+	h := &u.r.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for p, w := range u.watched {
+		if (len(q.Addresses) == 0 || slices.Contains(q.Addresses, p.of)) &&
+			(len(q.By) == 0 || slices.Contains(q.By, p.by)) {
+			h.leave(w)
+		}
+	}
+}
+
+// Query is Watch without watching.
+func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
+	if q.Fresh {
+		if err := u.r.Directory.Confirm(ctx); err != nil {
+			return nil, 0, protocol.Errorf(protocol.StatusUnavailable, cutOff)
+		}
+	}
+	pairs := u.pairs(q)
+	h := &u.r.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	view := u.r.Table.View()
+	unknown := u.r.contact.stale() && !q.Fresh
+	lines := make([]protocol.Notice, len(pairs))
+	for i, p := range pairs {
+		lines[i] = u.line(u.r.see(view, p, unknown), p, u.watched[p])
+	}
+	return lines, view.Index(), nil
+}
+
+// Watchers asks all nodes who watches the user.
+func (u *User) Watchers(ctx context.Context) ([]protocol.Address, bool, error) {
+	by, partial := u.r.Peers.Watchers(ctx, u.client.User)
+	by = append(by, u.r.WatchersOf(u.client.User)...)
+	slices.SortFunc(by, protocol.Address.Compare)
+	return slices.Compact(by), partial, nil
+}
+
+// WatchersOf lists who watches a user on this node.
+func (r *Router) WatchersOf(user protocol.Address) []protocol.Address {
+	return r.hub.watchersOf(user)
+}
