@@ -37,8 +37,16 @@ func (r *Router) Admit(source netip.Addr, user protocol.Address) time.Duration {
 	return r.logins.admit(source, user)
 }
 
-// Failed counts a failed login.
-func (r *Router) Failed(source netip.Addr, user protocol.Address) { r.logins.failed(source, user) }
+// Failed counts a failed login, here and on all other nodes.
+func (r *Router) Failed(source netip.Addr, user protocol.Address) {
+	r.logins.failed(source, user, 1)
+	r.Peers.Failed(source, user)
+}
+
+// FailedElsewhere counts failed logins that another node saw.
+func (r *Router) FailedElsewhere(source netip.Addr, user protocol.Address, times int) {
+	r.logins.failed(source, user, times)
+}
 
 // Kick closes this node's connections of a user, or the one that holds s, and
 // says how many there were.

@@ -57,14 +57,14 @@ func (f *failures) admit(source netip.Addr, account protocol.Address) time.Durat
 	return 0
 }
 
-func (f *failures) failed(source netip.Addr, account protocol.Address) {
+func (f *failures) failed(source netip.Addr, account protocol.Address, times int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.turn()
 	if len(f.pairs) >= maxFailures {
 		return // who floods has long been refused by the source's budget
 	}
-	f.sources[source]++
-	f.accounts[account]++
-	f.pairs[failure{source, account}]++
+	f.sources[source] += times
+	f.accounts[account] += times
+	f.pairs[failure{source, account}] += times
 }

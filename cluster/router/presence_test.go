@@ -202,7 +202,7 @@ func TestFailureBudgets(t *testing.T) {
 			if f.admit(attacker, bob) != 0 {
 				t.Fatalf("refused after %d failures", i)
 			}
-			f.failed(attacker, bob)
+			f.failed(attacker, bob, 1)
 		}
 		if f.admit(attacker, bob) == 0 {
 			t.Error("the account's budget is over, and the attacker is admitted")
@@ -214,7 +214,7 @@ func TestFailureBudgets(t *testing.T) {
 			if f.admit(attacker, addr("carol@example.com")) != 0 {
 				t.Fatalf("the source is refused after %d failures", i)
 			}
-			f.failed(attacker, addr(fmt.Sprintf("u%d@example.com", i)))
+			f.failed(attacker, addr(fmt.Sprintf("u%d@example.com", i)), 1)
 		}
 		if f.admit(attacker, addr("carol@example.com")) == 0 {
 			t.Error("the source's budget is over, and it is admitted")
@@ -222,6 +222,19 @@ func TestFailureBudgets(t *testing.T) {
 		time.Sleep(failureWindow)
 		if f.admit(attacker, bob) != 0 {
 			t.Error("refused after the minute is over")
+		}
+	})
+}
+
+func TestFailuresCountOnAllNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		source, bob := netip.MustParseAddr("192.0.2.66"), addr("bob@example.com")
+		for range accountFailures {
+			s.nodes["n1"].Router.Failed(source, bob)
+		}
+		if s.nodes["n2"].Admit(source, bob) == 0 {
+			t.Error("another node admits what this one counted")
 		}
 	})
 }

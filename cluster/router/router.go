@@ -10,6 +10,7 @@ package router
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,8 @@ type Peers interface {
 	// Watchers asks all other nodes who watches user; partial if one did not
 	// answer in time.
 	Watchers(ctx context.Context, user protocol.Address) (by []protocol.Address, partial bool)
+	// Failed tells all other nodes of a failed login. It does not block.
+	Failed(source netip.Addr, user protocol.Address)
 }
 
 // Relay reaches other sites.

@@ -213,6 +213,14 @@ func (n *node) Watchers(_ context.Context, user protocol.Address) (by []protocol
 	return by, partial
 }
 
+func (n *node) Failed(source netip.Addr, user protocol.Address) {
+	for _, o := range n.site.nodes {
+		if o != n {
+			o.FailedElsewhere(source, user, 1)
+		}
+	}
+}
+
 // client is a protocol.Session whose client answers as the test says.
 type client struct {
 	*User
