@@ -4,9 +4,9 @@ import (
 	"context"
 	"net/netip"
 
-	"simpd/protocol"
-	storev1 "simpd/proto/simp/store/v1"
 	clusterv1 "simpd/proto/simp/cluster/v1"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
 	"simpd/store"
 )
 

@@ -1,35 +1,229 @@
-// Package pki says who is who between nodes and programs: a certificate names
-// its bearer by a URI, simp://SITE/node/ID for a node and
-// simp://SITE/service/NAME for a program, with what the program may do.
 package pki
 
-// Identity is a node's certificate, its key and the authority it trusts,
-// read from files and read again while running.
-type Identity struct{}
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+)
 
-// Load reads PEM files and checks that the certificate is a node's.
-func Load(caFile, certFile, keyFile string) (*Identity, error) { panic("soon") }
-
-// Reload reads the files again; on an error all stays as it was.
-func (i *Identity) Reload() error { panic("soon") }
-
-// Name is whom the node's own certificate names.
-func (i *Identity) Name() Name { panic("soon") }
-
-// Name is whom a certificate names.
-type Name struct {
-	Site  string
-	Kind  Kind
-	ID    string   // the node's id or the service's name
-	Roles []string // a service's: presence:read, message:send, account:admin, cluster:admin
-	As    []string // addresses, or @domain, that a service with message:send may send as
+// Identity is a node's certificate, its key and the authority it trusts, read
+// from files and read again while running. Its methods may be called from any
+// goroutine; what it has given out goes on with the newest that it holds.
+type Identity struct {
+	files   files
+	name    Name
+	current atomic.Pointer[material]
 }
 
-// Kind is what a certificate's bearer is.
-type Kind string
+type files struct{ ca, cert, key string }
 
-// The kinds of bearers.
-const (
-	Node    Kind = "node"
-	Service Kind = "service"
-)
+type material struct {
+	cert  tls.Certificate
+	roots *x509.CertPool
+}
+
+// Load reads PEM files and checks that the certificate is a node's, that the
+// authority has signed it, and that nobody else can read the key.
+func Load(caFile, certFile, keyFile string) (*Identity, error) {
+	i := &Identity{files: files{caFile, certFile, keyFile}}
+	m, name, err := i.files.read()
+	if err != nil {
+		return nil, err
+	}
+	i.name = name
+	i.current.Store(m)
+	return i, nil
+}
+
+// Reload reads the files again; new connections use what they hold, those
+// that are open stay. On an error all is as before. The new certificate has
+// to name the same node.
+func (i *Identity) Reload() error {
+	m, name, err := i.files.read()
+	if err != nil {
+		return err
+	}
+	if name.Site != i.name.Site || name.ID != i.name.ID {
+		return fmt.Errorf("%s names %s, but this node runs as %s", i.files.cert, name, i.name)
+	}
+	i.current.Store(m)
+	return nil
+}
+
+// Name is whom the node's own certificate names.
+func (i *Identity) Name() Name { return i.name }
+
+// Expires is when the node's certificate ends.
+func (i *Identity) Expires() time.Time { return i.current.Load().cert.Leaf.NotAfter }
+
+func (f files) read() (*material, Name, error) {
+	roots, err := readRoots(f.ca)
+	if err != nil {
+		return nil, Name{}, err
+	}
+	if err := checkPrivate(f.key); err != nil {
+		return nil, Name{}, err
+	}
+	cert, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return nil, Name{}, fmt.Errorf("%s with %s: %w", f.cert, f.key, err)
+	}
+	name, err := NameOf(cert.Leaf)
+	if err != nil {
+		return nil, Name{}, fmt.Errorf("%s: %w", f.cert, err)
+	}
+	if name.Kind != Node {
+		return nil, Name{}, fmt.Errorf("%s is the certificate of a %s; a node's is wanted", f.cert, name.Kind)
+	}
+	m := &material{cert, roots}
+	if err := m.checkOwn(); err != nil {
+		return nil, Name{}, fmt.Errorf("%s: %w", f.cert, err)
+	}
+	return m, name, nil
+}
+
+func readRoots(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return roots, nil
+}
+
+// checkPrivate refuses a key that others than the owner, or a group that may
+// only read, can reach.
+func checkPrivate(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o037 != 0 {
+		return fmt.Errorf("%s can be used by others (mode %04o): chmod 600 %s", file, mode, file)
+	}
+	return nil
+}
+
+// checkOwn refuses at the start what every other node would refuse later.
+func (m *material) checkOwn() error {
+	var rest []*x509.Certificate
+	for _, der := range m.cert.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			rest = append(rest, c)
+		}
+	}
+	chain := append([]*x509.Certificate{m.cert.Leaf}, rest...)
+	if err := m.verify(chain, x509.ExtKeyUsageServerAuth); err != nil {
+		return err
+	}
+	return m.verify(chain, x509.ExtKeyUsageClientAuth)
+}
+
+// verify checks a chain against the authority. The name in it is checked by
+// the caller: nodes are known by their URI, not by a host's name.
+func (m *material) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage) error {
+	if len(chain) == 0 {
+		return errors.New("no certificate was shown")
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: m.roots, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{usage}})
+	return err
+}
+
+// Server is the TLS configuration of the cluster listener: TLS 1.3, and
+// nobody but nodes of the same site that speak one of the protocols.
+func (i *Identity) Server(protocols ...string) *tls.Config {
+	return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		m := i.current.Load()
+		c := m.config(protocols)
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+		c.ClientCAs = m.roots
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			_, err := i.peer(s, protocols)
+			return err
+		}
+		return c, nil
+	}}
+}
+
+// Client is the TLS configuration for a connection to one node by one
+// protocol: who answers has to prove to be that node of the same site.
+func (i *Identity) Client(node, protocol string) *tls.Config {
+	m := i.current.Load()
+	c := m.config([]string{protocol})
+	// The standard check is for a host's name, which says nothing of which
+	// node it is; VerifyConnection checks chain and name instead.
+	c.InsecureSkipVerify = true
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		if err := m.verify(s.PeerCertificates, x509.ExtKeyUsageServerAuth); err != nil {
+			return err
+		}
+		name, err := i.peer(s, []string{protocol})
+		if err == nil && name.ID != node {
+			err = fmt.Errorf("node %s answers where %s was dialled", name.ID, node)
+		}
+		return err
+	}
+	return c
+}
+
+// Programs is the TLS configuration for the services for programs: TLS 1.3,
+// with the node's own certificate; a client's certificate is not required,
+// but checked if there is one.
+func (i *Identity) Programs(protocols ...string) *tls.Config {
+	return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		m := i.current.Load()
+		c := m.config(protocols)
+		c.ClientAuth = tls.VerifyClientCertIfGiven
+		c.ClientCAs = m.roots
+		return c, nil
+	}}
+}
+
+// config has no session tickets: whoever comes shows a certificate that is
+// valid now.
+func (m *material) config(protocols []string) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{m.cert},
+		NextProtos:             protocols,
+		SessionTicketsDisabled: true,
+	}
+}
+
+// peer says which node of the site is at the other end.
+func (i *Identity) peer(s tls.ConnectionState, protocols []string) (Name, error) {
+	if !slices.Contains(protocols, s.NegotiatedProtocol) {
+		return Name{}, errors.New("the other end names no protocol spoken here")
+	}
+	name, err := Peer(s)
+	switch {
+	case err != nil:
+		return Name{}, err
+	case name.Site != i.name.Site:
+		return Name{}, fmt.Errorf("%s is of another site than %s", name, i.name.Site)
+	case name.Kind != Node:
+		return Name{}, fmt.Errorf("%s is no node", name)
+	}
+	return name, nil
+}
+
+// Peer says whom the certificate at the other end of a finished handshake
+// names. It is for connections whose configuration came from an Identity.
+func Peer(s tls.ConnectionState) (Name, error) {
+	if len(s.PeerCertificates) == 0 {
+		return Name{}, errors.New("no certificate was shown")
+	}
+	return NameOf(s.PeerCertificates[0])
+}

@@ -85,11 +85,11 @@ func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
 // 64 of them, and now and then a ping.
 type Frame struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
-	Message []*Message             `protobuf:"bytes,1,rep,name=message,proto3" json:"message,omitempty"`
-	// A reading of the sender's clock, which the answer returns.
-	Ping *Ping `protobuf:"bytes,2,opt,name=ping,proto3" json:"ping,omitempty"`
+	Hello   *Hello                 `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"` // in a stream's first frame
+	Ping    bool                   `protobuf:"varint,2,opt,name=ping,proto3" json:"ping,omitempty"`  // a pong is wanted
+	Message []*Message             `protobuf:"bytes,3,rep,name=message,proto3" json:"message,omitempty"`
 	// Failed logins at the sender since the frame before.
-	Failure       []*Failure `protobuf:"bytes,3,rep,name=failure,proto3" json:"failure,omitempty"`
+	Failure       []*Failure `protobuf:"bytes,4,rep,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,16 +124,23 @@ func (*Frame) Descriptor() ([]byte, []int) {
 	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *Frame) GetMessage() []*Message {
+func (x *Frame) GetHello() *Hello {
 	if x != nil {
-		return x.Message
+		return x.Hello
 	}
 	return nil
 }
 
-func (x *Frame) GetPing() *Ping {
+func (x *Frame) GetPing() bool {
 	if x != nil {
 		return x.Ping
+	}
+	return false
+}
+
+func (x *Frame) GetMessage() []*Message {
+	if x != nil {
+		return x.Message
 	}
 	return nil
 }
@@ -145,27 +152,30 @@ func (x *Frame) GetFailure() []*Failure {
 	return nil
 }
 
-type Ping struct {
+// Hello says which of a sender's streams this is: a later one ends those
+// before it, so that nothing old is handed over after something new.
+type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	StampUs       int64                  `protobuf:"varint,1,opt,name=stamp_us,json=stampUs,proto3" json:"stamp_us,omitempty"`
+	Boot          uint64                 `protobuf:"varint,1,opt,name=boot,proto3" json:"boot,omitempty"`     // the random number of the sender's process
+	Stream        uint64                 `protobuf:"varint,2,opt,name=stream,proto3" json:"stream,omitempty"` // counts the process's streams
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Ping) Reset() {
-	*x = Ping{}
+func (x *Hello) Reset() {
+	*x = Hello{}
 	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Ping) String() string {
+func (x *Hello) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Ping) ProtoMessage() {}
+func (*Hello) ProtoMessage() {}
 
-func (x *Ping) ProtoReflect() protoreflect.Message {
+func (x *Hello) ProtoReflect() protoreflect.Message {
 	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -177,14 +187,21 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Ping.ProtoReflect.Descriptor instead.
-func (*Ping) Descriptor() ([]byte, []int) {
+// Deprecated: Use Hello.ProtoReflect.Descriptor instead.
+func (*Hello) Descriptor() ([]byte, []int) {
 	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Ping) GetStampUs() int64 {
+func (x *Hello) GetBoot() uint64 {
 	if x != nil {
-		return x.StampUs
+		return x.Boot
+	}
+	return 0
+}
+
+func (x *Hello) GetStream() uint64 {
+	if x != nil {
+		return x.Stream
 	}
 	return 0
 }
@@ -471,10 +488,12 @@ func (x *Outcome) GetText() string {
 	return ""
 }
 
+// Pong tells the recipient's clock when it read the ping: when the pong has
+// come back, that clock shows this or more. So a sender knows the clock from
+// below, and can say deadlines in it that are never too late.
 type Pong struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	StampUs       int64                  `protobuf:"varint,1,opt,name=stamp_us,json=stampUs,proto3" json:"stamp_us,omitempty"` // the ping's
-	ClockUs       int64                  `protobuf:"varint,2,opt,name=clock_us,json=clockUs,proto3" json:"clock_us,omitempty"` // the recipient's clock when it read the ping
+	ClockUs       int64                  `protobuf:"varint,1,opt,name=clock_us,json=clockUs,proto3" json:"clock_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,13 +526,6 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
 	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *Pong) GetStampUs() int64 {
-	if x != nil {
-		return x.StampUs
-	}
-	return 0
 }
 
 func (x *Pong) GetClockUs() int64 {
@@ -1905,13 +1917,15 @@ var File_simp_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\x9a\x01\n" +
-	"\x05Frame\x122\n" +
-	"\amessage\x18\x01 \x03(\v2\x18.simp.cluster.v1.MessageR\amessage\x12)\n" +
-	"\x04ping\x18\x02 \x01(\v2\x15.simp.cluster.v1.PingR\x04ping\x122\n" +
-	"\afailure\x18\x03 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\"!\n" +
-	"\x04Ping\x12\x19\n" +
-	"\bstamp_us\x18\x01 \x01(\x03R\astampUs\"\xf9\x01\n" +
+	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\xb1\x01\n" +
+	"\x05Frame\x12,\n" +
+	"\x05hello\x18\x01 \x01(\v2\x16.simp.cluster.v1.HelloR\x05hello\x12\x12\n" +
+	"\x04ping\x18\x02 \x01(\bR\x04ping\x122\n" +
+	"\amessage\x18\x03 \x03(\v2\x18.simp.cluster.v1.MessageR\amessage\x122\n" +
+	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\"3\n" +
+	"\x05Hello\x12\x12\n" +
+	"\x04boot\x18\x01 \x01(\x04R\x04boot\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\x04R\x06stream\"\xf9\x01\n" +
 	"\aMessage\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x12\n" +
@@ -1935,10 +1949,9 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"<\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"!\n" +
 	"\x04Pong\x12\x19\n" +
-	"\bstamp_us\x18\x01 \x01(\x03R\astampUs\x12\x19\n" +
-	"\bclock_us\x18\x02 \x01(\x03R\aclockUs\"\xe7\x01\n" +
+	"\bclock_us\x18\x01 \x01(\x03R\aclockUs\"\xe7\x01\n" +
 	"\aRefusal\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.simp.cluster.v1.Refusal.ReasonR\x06reason\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\tR\x06leader\x12\x12\n" +
@@ -2071,7 +2084,7 @@ var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
 	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
-	(*Ping)(nil),                              // 2: simp.cluster.v1.Ping
+	(*Hello)(nil),                             // 2: simp.cluster.v1.Hello
 	(*Message)(nil),                           // 3: simp.cluster.v1.Message
 	(*Failure)(nil),                           // 4: simp.cluster.v1.Failure
 	(*Answer)(nil),                            // 5: simp.cluster.v1.Answer
@@ -2104,8 +2117,8 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*v1.Batch)(nil),                          // 32: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
-	3,  // 0: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
-	2,  // 1: simp.cluster.v1.Frame.ping:type_name -> simp.cluster.v1.Ping
+	2,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
+	3,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
 	31, // 3: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	6,  // 4: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome

@@ -1,0 +1,203 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// maxAnswer is how many outcomes go back at once.
+const maxAnswer = 256
+
+var errReplaced = errors.New("a newer stream of the same node has taken its place")
+
+// inbound is the receiving end of another node's stream. It hands over each
+// message in time or says that it did not; once a newer stream of the same
+// node is there it hands over nothing more, so that what was held up on the
+// old one can't come after what is new.
+type inbound struct {
+	link  *Link
+	from  string
+	hello *clusterv1.Hello
+	grpc  grpc.BidiStreamingServer[clusterv1.Frame, clusterv1.Answer]
+
+	handing sync.Mutex // held while a frame is handed over
+	over    bool       // a newer stream is there
+
+	mu       sync.Mutex
+	outcomes []*clusterv1.Outcome
+	pong     *clusterv1.Pong
+	wake     chan struct{}
+}
+
+// serve takes the stream's frames until it ends.
+func (in *inbound) serve() error {
+	ctx, cancel := context.WithCancel(in.grpc.Context())
+	writer := make(chan struct{})
+	go func() {
+		defer close(writer)
+		in.answer(ctx)
+	}()
+	err := in.read()
+	cancel()
+	<-writer
+	return err
+}
+
+func (in *inbound) read() error {
+	for {
+		f, err := in.grpc.Recv()
+		if err != nil {
+			return err
+		}
+		if f.Hello != nil && in.hello == nil {
+			in.hello = f.Hello
+			if !in.link.inbounds.begin(in) {
+				return errReplaced
+			}
+			defer in.link.inbounds.end(in)
+		}
+		if err := in.take(f); err != nil {
+			return err
+		}
+	}
+}
+
+func (in *inbound) take(f *clusterv1.Frame) error {
+	in.handing.Lock()
+	defer in.handing.Unlock()
+	if in.hello == nil {
+		return errors.New("the stream's first frame says no hello")
+	}
+	for _, m := range f.Message {
+		if in.over {
+			return errReplaced
+		}
+		in.hand(m)
+	}
+	failed(in.link.config.Handler, f.Failure)
+	if f.Ping {
+		in.say(nil, &clusterv1.Pong{ClockUs: in.link.clock.now()})
+	}
+	return nil
+}
+
+// replace returns once nothing is handed over any more.
+func (in *inbound) replace() {
+	in.handing.Lock()
+	defer in.handing.Unlock()
+	in.over = true
+}
+
+// hand gives a message to the handler if its time has not passed, wherever it
+// was held up on its way.
+func (in *inbound) hand(m *clusterv1.Message) {
+	message, err := in.message(m)
+	switch {
+	case err != nil:
+		in.say(&clusterv1.Outcome{Number: m.Number, Status: uint32(protocol.StatusServerError), Text: err.Error()}, nil)
+	case !message.Deadline.After(time.Now()):
+		in.say(&clusterv1.Outcome{Number: m.Number, Status: uint32(protocol.StatusUnavailable), Text: "it came too late to the recipient's node"}, nil)
+	default:
+		session := store.Session{Node: m.Session.GetNode(), Epoch: m.Session.GetEpoch(), Number: m.Session.GetNumber()}
+		in.link.config.Handler.Deliver(in.from, session, message, func(o protocol.Outcome) {
+			in.say(&clusterv1.Outcome{Number: m.Number, Status: uint32(o.Status), Text: o.Text}, nil)
+		})
+	}
+}
+
+func (in *inbound) message(m *clusterv1.Message) (*protocol.Message, error) {
+	from, err := protocol.ParseAddress(m.From)
+	if err != nil {
+		return nil, err
+	}
+	to, err := protocol.ParseAddress(m.To)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.Message{
+		From: from, To: to, ID: m.Id, Time: time.UnixMicro(m.TimeUs), Entity: m.Entity,
+		Deadline: in.link.clock.when(m.DeadlineUs), Repeatable: m.Repeatable,
+	}, nil
+}
+
+// say keeps an outcome or a pong for the next answer.
+func (in *inbound) say(o *clusterv1.Outcome, pong *clusterv1.Pong) {
+	in.mu.Lock()
+	if o != nil {
+		in.outcomes = append(in.outcomes, o)
+	}
+	if pong != nil {
+		in.pong = pong
+	}
+	in.mu.Unlock()
+	poke(in.wake)
+}
+
+// answer sends what was said, as soon as it is said and the stream takes it.
+func (in *inbound) answer(ctx context.Context) {
+	var spare []*clusterv1.Outcome
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-in.wake:
+		}
+		in.mu.Lock()
+		outcomes, pong := in.outcomes, in.pong
+		in.outcomes, in.pong = spare[:0], nil
+		in.mu.Unlock()
+		if in.send(outcomes, pong) != nil {
+			return // the reader finds out as well
+		}
+		clear(outcomes)
+		spare = outcomes
+	}
+}
+
+func (in *inbound) send(outcomes []*clusterv1.Outcome, pong *clusterv1.Pong) error {
+	for len(outcomes) > 0 || pong != nil {
+		n := min(len(outcomes), maxAnswer)
+		if err := in.grpc.Send(&clusterv1.Answer{Outcome: outcomes[:n], Pong: pong}); err != nil {
+			return err
+		}
+		outcomes, pong = outcomes[n:], nil
+	}
+	return nil
+}
+
+// inbounds knows the newest stream of each node.
+type inbounds struct {
+	mu     sync.Mutex
+	newest map[string]*inbound
+}
+
+// begin makes in the stream of its node and ends the one before; it returns
+// false if the one that is there is newer.
+func (s *inbounds) begin(in *inbound) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.newest == nil {
+		s.newest = map[string]*inbound{}
+	}
+	if there := s.newest[in.from]; there != nil {
+		if there.hello.Boot == in.hello.Boot && there.hello.Stream > in.hello.Stream {
+			return false
+		}
+		there.replace()
+	}
+	s.newest[in.from] = in
+	return true
+}
+
+// end keeps in's number: an older stream may yet come to light.
+func (s *inbounds) end(in *inbound) {
+	in.replace()
+}

@@ -1,0 +1,173 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"simpd/protocol"
+)
+
+// peer is another node, as this one reaches it: a stream of messages that is
+// held open while the node is known, and a connection of its own for calls,
+// so that bulk can't delay them.
+type peer struct {
+	link     *Link
+	id       string
+	out      outbox
+	failures failures
+	wake     chan struct{} // something is to be sent
+	moved    chan struct{} // its address is another
+	cancel   context.CancelFunc
+
+	mu       sync.Mutex
+	gossiped *Member // nil: gossip does not know it
+	known    string  // its address in Raft's configuration
+	contact  Contact
+	heard    time.Time
+	calls    *grpc.ClientConn // made when first needed
+}
+
+func newPeer(l *Link, id string) *peer {
+	now := time.Now()
+	return &peer{
+		link: l, id: id, heard: now, contact: Contact{Since: now},
+		wake: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+	}
+}
+
+// run holds the stream until ctx ends.
+func (p *peer) run(ctx context.Context) {
+	defer p.dropCalls()
+	for failed := 0; ; failed++ {
+		began := time.Now()
+		established, err := p.converse(ctx)
+		p.out.broken()
+		if ctx.Err() != nil {
+			p.out.close("this node closes")
+			return
+		}
+		if established {
+			p.link.logger.Info("the stream to a node broke", "node", p.id, "error", err)
+			failed = 0
+		} else {
+			p.suspect(err)
+		}
+		// Once at once: a connection can break without the node being gone.
+		if !established || time.Since(began) < time.Second {
+			p.pause(ctx, failed)
+		}
+	}
+}
+
+// pause waits before another attempt, longer with each, at most a second.
+func (p *peer) pause(ctx context.Context, failed int) {
+	d := min(50*time.Millisecond<<min(failed, 10), time.Second)
+	t := time.NewTimer(d/2 + rand.N(d/2))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-p.moved:
+	case <-t.C:
+	}
+}
+
+// suspect notes that the node could not be reached. What waits for it is
+// answered, and so is what comes from now on, until it is reached again.
+func (p *peer) suspect(err error) {
+	how := Silent
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		how = Closed
+	}
+	p.out.close(fmt.Sprintf("node %s %s", p.id, how))
+	p.mu.Lock()
+	before := p.contact.Suspicion
+	if before != how {
+		p.contact = Contact{Suspicion: how, Since: p.heard}
+		if how == Closed {
+			p.contact.Since = time.Now()
+		}
+	}
+	p.mu.Unlock()
+	if before != how {
+		p.dropCalls()
+		p.link.logger.Warn("a node is not reached", "node", p.id, "suspicion", how, "error", err)
+		p.link.herald.tell(func(m Membership) { m.MemberSuspect(p.id, how) })
+	}
+}
+
+// reached notes that the node's process has answered on a new stream.
+func (p *peer) reached() {
+	p.mu.Lock()
+	before := p.contact.Suspicion
+	p.contact = Contact{Since: time.Now(), Connected: true}
+	m := p.member()
+	p.mu.Unlock()
+	p.out.open()
+	if before != NotSuspected {
+		p.link.logger.Info("a node is reached again", "node", p.id)
+		p.link.herald.tell(func(to Membership) { to.MemberUp(m) })
+	}
+}
+
+// lost notes that the stream is no more; whether the node is, the next
+// attempt will show.
+func (p *peer) lost() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.contact.Connected = false
+	p.contact.Since = time.Now()
+}
+
+func (p *peer) alive() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = time.Now()
+}
+
+// member is what is known of the node; p.mu is held.
+func (p *peer) member() Member {
+	if p.gossiped != nil {
+		return *p.gossiped
+	}
+	return Member{ID: p.id, ClusterAddr: p.known}
+}
+
+// addr is where the node is: as it says itself, or as Raft's configuration has it.
+func (p *peer) addr() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.member().ClusterAddr
+}
+
+// update changes what is known of the node; a new address is tried at once.
+func (p *peer) update(change func()) {
+	before := p.addr()
+	p.mu.Lock()
+	change()
+	p.mu.Unlock()
+	if p.addr() != before {
+		poke(p.moved)
+	}
+}
+
+func (p *peer) deliver(parcel parcel) {
+	if why := p.out.put(parcel); why != "" {
+		parcel.done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: why})
+		return
+	}
+	poke(p.wake)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

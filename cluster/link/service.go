@@ -1,0 +1,188 @@
+package link
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	grpcpeer "google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// service answers other nodes.
+type service struct {
+	clusterv1.UnimplementedPeerServer
+	link *Link
+}
+
+func (s service) Messages(stream grpc.BidiStreamingServer[clusterv1.Frame, clusterv1.Answer]) error {
+	in := &inbound{link: s.link, from: caller(stream.Context()), grpc: stream, wake: make(chan struct{}, 1)}
+	return in.serve()
+}
+
+func (s service) handler() Handler { return s.link.config.Handler }
+
+func (s service) Propose(ctx context.Context, r *clusterv1.ProposeRequest) (*clusterv1.ProposeResponse, error) {
+	err := s.handler().Propose(ctx, caller(ctx), r.Batch)
+	return &clusterv1.ProposeResponse{Refusal: refusalOf(err, clusterv1.Refusal_REASON_UNKNOWN)}, nil
+}
+
+func (s service) ReadIndex(ctx context.Context, _ *clusterv1.ReadIndexRequest) (*clusterv1.ReadIndexResponse, error) {
+	index, err := s.handler().ReadIndex(ctx)
+	return &clusterv1.ReadIndexResponse{Index: index, Refusal: refusalOf(err, clusterv1.Refusal_REASON_UNAVAILABLE)}, nil
+}
+
+func (s service) Applied(ctx context.Context, r *clusterv1.AppliedRequest) (*clusterv1.AppliedResponse, error) {
+	err := s.handler().Applied(ctx, r.Index)
+	return &clusterv1.AppliedResponse{Refusal: refusalOf(err, clusterv1.Refusal_REASON_UNAVAILABLE)}, nil
+}
+
+func (s service) Watchers(_ context.Context, r *clusterv1.WatchersRequest) (*clusterv1.WatchersResponse, error) {
+	user, err := protocol.ParseAddress(r.User)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	response := &clusterv1.WatchersResponse{}
+	for _, by := range s.handler().Watchers(user) {
+		response.By = append(response.By, by.String())
+	}
+	return response, nil
+}
+
+func (s service) Kick(_ context.Context, r *clusterv1.KickRequest) (*clusterv1.KickResponse, error) {
+	user, err := protocol.ParseAddress(r.User)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	var session *store.Session
+	if r.Session != nil {
+		session = &store.Session{Node: r.Session.Node, Epoch: r.Session.Epoch, Number: r.Session.Number}
+	}
+	return &clusterv1.KickResponse{Closed: uint32(s.handler().Kick(user, session))}, nil
+}
+
+func (s service) Status(ctx context.Context, _ *clusterv1.StatusRequest) (*clusterv1.StatusResponse, error) {
+	return s.handler().Status(ctx)
+}
+
+func (s service) Probe(ctx context.Context, _ *clusterv1.ProbeRequest) (*clusterv1.ProbeResponse, error) {
+	return s.handler().Probe(ctx)
+}
+
+func (s service) Command(ctx context.Context, r *clusterv1.CommandRequest) (*clusterv1.CommandResponse, error) {
+	err := s.handler().Command(ctx, caller(ctx), r)
+	return &clusterv1.CommandResponse{Refusal: refusalOf(err, clusterv1.Refusal_REASON_UNKNOWN)}, nil
+}
+
+// forNodes are the methods that a node may call; there are no others.
+func forNodes() map[string]bool {
+	return map[string]bool{
+		clusterv1.Peer_Messages_FullMethodName:  true,
+		clusterv1.Peer_Propose_FullMethodName:   true,
+		clusterv1.Peer_ReadIndex_FullMethodName: true,
+		clusterv1.Peer_Applied_FullMethodName:   true,
+		clusterv1.Peer_Watchers_FullMethodName:  true,
+		clusterv1.Peer_Kick_FullMethodName:      true,
+		clusterv1.Peer_Status_FullMethodName:    true,
+		clusterv1.Peer_Probe_FullMethodName:     true,
+		clusterv1.Peer_Command_FullMethodName:   true,
+	}
+}
+
+// newServer makes the gRPC server for other nodes. Its limits keep a node
+// that has gone wrong from harming this one.
+func newServer(l *Link) *grpc.Server {
+	methods := forNodes()
+	may := func(ctx context.Context, method string) error {
+		if caller(ctx) == "" || !methods[method] {
+			return status.Errorf(codes.PermissionDenied, "%s is not for you", method)
+		}
+		return nil
+	}
+	s := grpc.NewServer(
+		grpc.Creds(introduced{}),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.MaxConcurrentStreams(1000),
+		grpc.MaxRecvMsgSize(maxCall),
+		grpc.MaxHeaderListSize(16<<10),
+		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window),
+		grpc.ReadBufferSize(buffer), grpc.WriteBufferSize(buffer),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.UnaryInterceptor(func(ctx context.Context, r any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+			if err := may(ctx, info.FullMethod); err != nil {
+				return nil, err
+			}
+			return h(ctx, r)
+		}),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+			if err := may(stream.Context(), info.FullMethod); err != nil {
+				return err
+			}
+			return h(srv, stream)
+		}),
+	)
+	clusterv1.RegisterPeerServer(s, service{link: l})
+	return s
+}
+
+// gRPC's sizes, in octets.
+const (
+	maxCall = 4 << 20
+	window  = 1 << 20
+	buffer  = 64 << 10
+)
+
+// introduced lets gRPC have connections on which the mux has done the
+// handshake, and tells whose they are.
+type introduced struct{}
+
+type nodeInfo struct {
+	credentials.CommonAuthInfo
+	node string
+}
+
+func (nodeInfo) AuthType() string { return "simp-node" }
+
+func (introduced) take(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	p, ok := c.(*peerConn)
+	if !ok {
+		return nil, nil, status.Error(codes.Unauthenticated, "the connection did not come through the mux")
+	}
+	return c, nodeInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, p.node}, nil
+}
+
+func (i introduced) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return i.take(c)
+}
+
+func (i introduced) ClientHandshake(_ context.Context, _ string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return i.take(c)
+}
+
+func (introduced) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "simp-node"}
+}
+
+// OverrideServerName is asked for by the interface only.
+func (introduced) OverrideServerName(string) error { return nil }
+
+func (i introduced) Clone() credentials.TransportCredentials { return i }
+
+// caller is the node that calls, empty if nobody has introduced it.
+func caller(ctx context.Context) string {
+	if p, ok := grpcpeer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(nodeInfo); ok {
+			return info.node
+		}
+	}
+	return ""
+}
