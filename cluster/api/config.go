@@ -6,9 +6,9 @@ import (
 	"log/slog"
 	"time"
 
-	"simpd/protocol"
-	simpv1 "simpd/proto/simp/v1"
 	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
 	"simpd/store"
 )
 

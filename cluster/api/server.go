@@ -32,26 +32,23 @@ type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
 	pages  *pages
+	close  context.CancelFunc // ends every Watch
 }
 
 // New makes a Server that serves nothing yet. Its health is NOT_SERVING.
 func New(c Config) *Server {
 	s := &Server{health: health.NewServer(), pages: newPages(c.Table)}
-	g := newGate(c)
-	s.grpc = grpc.NewServer(options(c, g)...)
-	register(s.grpc, c, s.pages)
+	s.grpc = grpc.NewServer(options(c, newGate(c))...)
+	closing, cancel := context.WithCancel(context.Background())
+	s.close = cancel
+	simpv1.RegisterPresenceServiceServer(s.grpc, &presenceService{Config: c, pages: s.pages, closing: closing})
+	simpv1.RegisterMessageServiceServer(s.grpc, &messageService{Config: c})
+	simpv1.RegisterAccountServiceServer(s.grpc, newAccountService(c, s.pages))
+	simpv1.RegisterClusterServiceServer(s.grpc, &clusterService{Config: c, pages: s.pages})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetServing(false)
 	return s
-}
-
-// register adds the services, and nothing that is not in the table of roles.
-func register(r grpc.ServiceRegistrar, c Config, p *pages) {
-	simpv1.RegisterPresenceServiceServer(r, &presenceService{Config: c, pages: p})
-	simpv1.RegisterMessageServiceServer(r, &messageService{Config: c})
-	simpv1.RegisterAccountServiceServer(r, newAccountService(c, p))
-	simpv1.RegisterClusterServiceServer(r, &clusterService{Config: c, pages: p})
 }
 
 func options(c Config, g *gate) []grpc.ServerOption {
@@ -88,10 +85,11 @@ func (s *Server) SetServing(ready bool) {
 	}
 }
 
-// Shutdown lets calls that are under way end until ctx does, then ends them:
-// a Watch only ends so. It returns when nothing runs any more.
+// Shutdown ends every Watch, lets other calls that are under way end until ctx
+// does, then ends them. It returns when nothing runs any more.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.health.Shutdown()
+	s.close()
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); s.grpc.GracefulStop() }()
 	select {

@@ -387,7 +387,10 @@ func (x *CreateAccountResponse) GetPosition() *Position {
 type ImportAccountsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The accounts.
-	Account       []*ImportedAccount `protobuf:"bytes,1,rep,name=account,proto3" json:"account,omitempty"`
+	Account []*ImportedAccount `protobuf:"bytes,1,rep,name=account,proto3" json:"account,omitempty"`
+	// Only check the addresses: nothing is imported, and credentials may be
+	// absent. So a long import is known to be good before it begins.
+	Check         bool `protobuf:"varint,2,opt,name=check,proto3" json:"check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +430,13 @@ func (x *ImportAccountsRequest) GetAccount() []*ImportedAccount {
 		return x.Account
 	}
 	return nil
+}
+
+func (x *ImportAccountsRequest) GetCheck() bool {
+	if x != nil {
+		return x.Check
+	}
+	return false
 }
 
 // ImportedAccount is one account to make or to give its new password.
@@ -1188,9 +1198,10 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"credential\"r\n" +
 	"\x15CreateAccountResponse\x12*\n" +
 	"\aaccount\x18\x01 \x01(\v2\x10.simp.v1.AccountR\aaccount\x12-\n" +
-	"\bposition\x18\x02 \x01(\v2\x11.simp.v1.PositionR\bposition\"K\n" +
+	"\bposition\x18\x02 \x01(\v2\x11.simp.v1.PositionR\bposition\"a\n" +
 	"\x15ImportAccountsRequest\x122\n" +
-	"\aaccount\x18\x01 \x03(\v2\x18.simp.v1.ImportedAccountR\aaccount\"X\n" +
+	"\aaccount\x18\x01 \x03(\v2\x18.simp.v1.ImportedAccountR\aaccount\x12\x14\n" +
+	"\x05check\x18\x02 \x01(\bR\x05check\"X\n" +
 	"\x0fImportedAccount\x12\x10\n" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\x123\n" +
 	"\n" +

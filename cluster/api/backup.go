@@ -1,0 +1,119 @@
+package api
+
+import (
+	"bufio"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"simpd/cluster/api/backup"
+	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// chunkSize is how much of a backup one response holds.
+const chunkSize = 256 << 10
+
+// Backup sends the site's accounts, rules and contacts as one view of the
+// table has them: the site works on meanwhile.
+func (s *clusterService) Backup(_ *simpv1.BackupRequest, stream grpc.ServerStreamingServer[simpv1.BackupResponse]) error {
+	v := s.Table.View()
+	whom(stream.Context(), fmt.Sprintf("%s/%d", v.History(), v.Index()))
+	chunks := bufio.NewWriterSize(&chunkWriter{stream: stream}, chunkSize)
+	w, err := backup.NewWriter(chunks, &storev1.Header{Schema: v.Schema(), History: v.History(), Index: v.Index()})
+	if err != nil {
+		return err
+	}
+	v.Accounts(protocol.Address{}, func(a *store.Account) bool {
+		err = writeUser(w, v, a)
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return chunks.Flush()
+}
+
+// writeUser writes an account and what belongs to it.
+func writeUser(w *backup.Writer, v store.View, a *store.Account) error {
+	records := []*storev1.Record{accountRecord(a)}
+	if rules := v.Rules(a.Address); len(rules) > 0 {
+		records = append(records, rulesRecord(a.Address, rules))
+	}
+	if contacts := v.Contacts(a.Address); len(contacts) > 0 {
+		records = append(records, contactsRecord(a.Address, contacts))
+	}
+	for _, r := range records {
+		if err := w.Write(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func accountRecord(a *store.Account) *storev1.Record {
+	v := &a.Verifier
+	return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{
+		Address:  a.Address.String(),
+		Verifier: &storev1.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey},
+		Disabled: a.Disabled, Credential: a.Credential, CreatedMs: milliseconds(a.Created),
+	}}}
+}
+
+func milliseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func rulesRecord(owner protocol.Address, rules []store.Rule) *storev1.Record {
+	list := make([]*storev1.SetRule, len(rules))
+	for i, r := range rules {
+		list[i] = &storev1.SetRule{Pattern: r.Who.String(), Message: permission(r.Message), Presence: permission(r.Presence)}
+	}
+	return &storev1.Record{Kind: &storev1.Record_Rules{Rules: &storev1.Rules{Owner: owner.String(), Rule: list}}}
+}
+
+func permission(p protocol.Permission) storev1.Permission {
+	switch p {
+	case protocol.Allow:
+		return storev1.Permission_PERMISSION_ALLOW
+	case protocol.Deny:
+		return storev1.Permission_PERMISSION_DENY
+	}
+	return storev1.Permission_PERMISSION_UNSPECIFIED
+}
+
+func contactsRecord(owner protocol.Address, contacts []store.Contact) *storev1.Record {
+	list := make([]*storev1.SetContact, len(contacts))
+	for i, c := range contacts {
+		list[i] = &storev1.SetContact{Address: c.Address.String(), Name: c.Name}
+	}
+	return &storev1.Record{Kind: &storev1.Record_Contacts{Contacts: &storev1.Contacts{Owner: owner.String(), Contact: list}}}
+}
+
+// chunkWriter sends what is written as pieces of a file.
+type chunkWriter struct {
+	stream grpc.ServerStreamingServer[simpv1.BackupResponse]
+	offset uint64
+}
+
+// Write sends p as pieces; a response is encoded before Send returns.
+func (w *chunkWriter) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		piece := p[n:min(n+chunkSize, len(p))]
+		if err := w.stream.Send(&simpv1.BackupResponse{Offset: w.offset, Data: piece, Crc32C: backup.Sum(piece)}); err != nil {
+			return n, err
+		}
+		n += len(piece)
+		w.offset += uint64(len(piece))
+	}
+	return n, nil
+}

@@ -1,0 +1,88 @@
+package backup_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"simpd/cluster/api/backup"
+	storev1 "simpd/proto/simp/store/v1"
+)
+
+// made returns a backup of n accounts with a rule and two contacts each.
+func made(t *testing.T, n int) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	w, err := backup.NewWriter(&file, &storev1.Header{History: "8f3a", Index: 42})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		user := fmt.Sprintf("user%d@example.com", i)
+		for _, r := range []*storev1.Record{
+			{Kind: &storev1.Record_Account{Account: &storev1.Account{Address: user, Disabled: i == 0}}},
+			{Kind: &storev1.Record_Rules{Rules: &storev1.Rules{Owner: user, Rule: []*storev1.SetRule{{Pattern: "*"}}}}},
+			{Kind: &storev1.Record_Contacts{Contacts: &storev1.Contacts{Owner: user, Contact: []*storev1.SetContact{{Address: "a@b.example"}, {Address: "c@d.example"}}}}},
+		} {
+			if err := w.Write(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+func TestInspectTellsWhatIsInside(t *testing.T) {
+	got, err := backup.Inspect(bytes.NewReader(made(t, 3)))
+	want := backup.Contents{History: "8f3a", Index: 42, Accounts: 3, Disabled: 1, Rules: 3, Contacts: 6}
+	if err != nil || got != want {
+		t.Fatalf("got %+v, %v; want %+v", got, err, want)
+	}
+}
+
+func TestEveryFlippedBitIsFound(t *testing.T) {
+	file := made(t, 2)
+	for i := range file {
+		for bit := range 8 {
+			file[i] ^= 1 << bit
+			if c, err := backup.Inspect(bytes.NewReader(file)); err == nil {
+				t.Fatalf("octet %d, bit %d: %+v is taken for sound", i, bit, c)
+			}
+			file[i] ^= 1 << bit
+		}
+	}
+}
+
+func TestEveryCutIsFound(t *testing.T) {
+	file := made(t, 2)
+	for n := range len(file) {
+		if _, err := backup.Inspect(bytes.NewReader(file[:n])); !errors.Is(err, backup.ErrDamaged) {
+			t.Fatalf("cut to %d octets: %v", n, err)
+		}
+	}
+	if _, err := backup.Inspect(bytes.NewReader(append(file, 0))); !errors.Is(err, backup.ErrDamaged) {
+		t.Fatalf("with an octet more: %v", err)
+	}
+}
+
+func TestARecordOfASnapshotIsRefused(t *testing.T) {
+	var file bytes.Buffer
+	w, err := backup.NewWriter(&file, &storev1.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(&storev1.Record{Kind: &storev1.Record_Node{Node: &storev1.Node{Node: "n1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.Inspect(&file); err == nil || !strings.Contains(err.Error(), "no backup has") {
+		t.Fatalf("got %v", err)
+	}
+}

@@ -1,0 +1,179 @@
+package api
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"simpd/protocol"
+)
+
+// caller is who makes a call, and what they may do.
+type caller struct {
+	name  string
+	roles role
+	as    []protocol.Pattern // the addresses that may be sent as
+	any   bool               // any address of the site may be sent as
+}
+
+// may tells whether the caller has what a method wants.
+func (c *caller) may(wants role) bool {
+	have := c.roles | anyone
+	if c.roles&allRoles != 0 {
+		have |= known
+	}
+	return wants != 0 && have&wants == wants
+}
+
+// maySendAs tells whether the caller may send as a.
+func (c *caller) maySendAs(a protocol.Address) bool {
+	if c.any {
+		return true
+	}
+	for _, p := range c.as {
+		if p.String() == a.String() || p.String() == "@"+a.Domain() {
+			return true
+		}
+	}
+	return false
+}
+
+// grant adds what one role= or as= of a certificate or a token says.
+func (c *caller) grant(key, value string) error {
+	switch key {
+	case "role":
+		r, err := parseRole(value)
+		c.roles |= r
+		return err
+	case "as":
+		p, err := parseSender(value)
+		c.as = append(c.as, p)
+		return err
+	}
+	return fmt.Errorf("%q is neither role nor as", key)
+}
+
+// parseSender reads an address or @domain that a program may send as.
+func parseSender(value string) (protocol.Pattern, error) {
+	p, err := protocol.ParsePattern(value)
+	if err == nil && p.String() == "*" {
+		err = errors.New("as=* is not to be had: name addresses or domains")
+	}
+	if err != nil || strings.HasPrefix(value, "@") {
+		return p, err
+	}
+	a, err := protocol.ParseAddress(value)
+	if err != nil {
+		return p, err
+	}
+	folded, _ := a.Fold()
+	return protocol.ParsePattern(folded.String())
+}
+
+type callerKey struct{}
+
+// callerOf returns who makes the call of ctx; the gate has put it there.
+func callerOf(ctx context.Context) *caller {
+	c, _ := ctx.Value(callerKey{}).(*caller)
+	if c == nil {
+		return &caller{name: "nobody"}
+	}
+	return c
+}
+
+// identify finds out who calls. Who proves nothing may do nothing; a proof
+// that is wrong is an error.
+func (g *gate) identify(ctx context.Context) (*caller, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, errors.New("the connection has no other end")
+	}
+	if g.insecure {
+		return loopback(p.Addr), nil
+	}
+	if token, ok, err := bearer(ctx); err != nil || ok {
+		if err != nil {
+			return nil, err
+		}
+		return g.tokens.lookup(token)
+	}
+	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
+		return certified(info.State.VerifiedChains[0][0], g.site)
+	}
+	return &caller{name: "nobody"}, nil
+}
+
+// loopback lets programs on the same machine do all.
+func loopback(a net.Addr) *caller {
+	if a.Network() == "bufconn" || a.Network() == "unix" {
+		return &caller{name: "local", roles: allRoles, any: true}
+	}
+	if at, err := netip.ParseAddrPort(a.String()); err == nil && at.Addr().Unmap().IsLoopback() {
+		return &caller{name: "loopback", roles: allRoles, any: true}
+	}
+	return &caller{name: "nobody"}
+}
+
+// bearer returns the token of the call, if it bears one.
+func bearer(ctx context.Context) (token string, ok bool, err error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	values := md.Get("authorization")
+	switch {
+	case len(values) == 0:
+		return "", false, nil
+	case len(values) > 1:
+		return "", false, errors.New("two authorizations in one call")
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "bearer") || token == "" {
+		return "", false, errors.New("the authorization is no bearer token")
+	}
+	return token, true, nil
+}
+
+// certified reads a program's certificate: the URI
+//
+//	simp://SITE/service/NAME?role=presence:read&role=message:send&as=@example.com
+//
+// among its names says what it may do. A node's certificate opens nothing here.
+func certified(cert *x509.Certificate, site string) (*caller, error) {
+	for _, u := range cert.URIs {
+		if u.Scheme != "simp" {
+			continue
+		}
+		return service(u, site)
+	}
+	return nil, errors.New("the client certificate names no simp://SITE/service/NAME")
+}
+
+func service(u *url.URL, site string) (*caller, error) {
+	name, ok := strings.CutPrefix(u.Path, "/service/")
+	switch {
+	case u.Host != site:
+		return nil, fmt.Errorf("the client certificate is for the site %q, and this is %q", u.Host, site)
+	case !ok || name == "" || strings.Contains(name, "/"):
+		return nil, errors.New("the client certificate is not a service's")
+	}
+	values, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("the client certificate's URI: %w", err)
+	}
+	c := &caller{name: name}
+	for _, key := range []string{"role", "as"} {
+		for _, value := range values[key] {
+			if err := c.grant(key, value); err != nil {
+				return nil, fmt.Errorf("the client certificate's URI: %w", err)
+			}
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,194 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// clusterService is what operators steer the site by.
+type clusterService struct {
+	simpv1.UnimplementedClusterServiceServer
+	Config
+	pages *pages
+}
+
+// maxDrain is the longest that clients may be given to move.
+const maxDrain = time.Hour
+
+// Status tells how the site and its nodes are.
+func (s *clusterService) Status(ctx context.Context, _ *simpv1.StatusRequest) (*simpv1.StatusResponse, error) {
+	nodes, err := s.Cluster.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := s.Table.View()
+	resp := &simpv1.StatusResponse{
+		Site: s.Site, Domain: s.Domains, Position: position(v), Node: nodes,
+		AnsweredBy: s.NodeID, Schema: v.Schema(),
+	}
+	count(resp, v)
+	judge(resp)
+	return resp, nil
+}
+
+// count fills in what the table knows.
+func count(resp *simpv1.StatusResponse, v store.View) {
+	sessions := map[string]uint64{}
+	v.Listeners(protocol.Address{}, func(l *store.Listener) bool {
+		for i := range l.Bindings {
+			sessions[l.Bindings[i].Session.Node]++
+		}
+		return true
+	})
+	accounts, listeners := v.Len()
+	resp.Accounts, resp.Listeners = uint64(accounts), uint64(listeners)
+	for _, n := range resp.Node {
+		n.Sessions = sessions[n.Id]
+		if known, ok := v.Node(n.Id); ok {
+			n.Epoch = known.Epoch
+		}
+	}
+}
+
+// judge says what the state of the nodes means for the site.
+func judge(resp *simpv1.StatusResponse) {
+	var voters, able, unready int
+	for _, n := range resp.Node {
+		if n.Role == simpv1.NodeRole_NODE_ROLE_LEADER {
+			resp.Leader = n.Id
+		}
+		up := n.State == simpv1.NodeState_NODE_STATE_READY || n.State == simpv1.NodeState_NODE_STATE_DRAINING
+		if n.Role == simpv1.NodeRole_NODE_ROLE_LEADER || n.Role == simpv1.NodeRole_NODE_ROLE_FOLLOWER {
+			voters++
+			if up {
+				able++
+			}
+		}
+		if n.State != simpv1.NodeState_NODE_STATE_READY {
+			unready++
+		}
+	}
+	resp.SpareVoters = uint32(max(0, able-(voters/2+1)))
+	resp.Health = health(resp, voters, able, unready)
+	resp.Summary = summary(resp, voters, able, unready)
+}
+
+func health(resp *simpv1.StatusResponse, voters, able, unready int) simpv1.Health {
+	switch {
+	case able < voters/2+1 || resp.Leader == "":
+		return simpv1.Health_HEALTH_NO_MAJORITY
+	case unready > 0:
+		return simpv1.Health_HEALTH_DEGRADED
+	}
+	return simpv1.Health_HEALTH_HEALTHY
+}
+
+func summary(resp *simpv1.StatusResponse, voters, able, unready int) string {
+	of := fmt.Sprintf("%d of %d voters", able, voters)
+	switch {
+	case resp.Health == simpv1.Health_HEALTH_HEALTHY:
+		return fmt.Sprintf("healthy: %s, can lose %d", of, resp.SpareVoters)
+	case resp.Health == simpv1.Health_HEALTH_DEGRADED:
+		return fmt.Sprintf("degraded: %d of %d nodes not ready; %s, can lose %d", unready, len(resp.Node), of, resp.SpareVoters)
+	case able < voters/2+1:
+		return fmt.Sprintf("the majority is lost: %s; nothing can be changed", of)
+	}
+	return fmt.Sprintf("no leader is known: %s", of)
+}
+
+// Drain moves a node's clients and its leadership away.
+func (s *clusterService) Drain(r *simpv1.DrainRequest, stream grpc.ServerStreamingServer[simpv1.DrainResponse]) error {
+	ctx := stream.Context()
+	f := &fields{}
+	node := f.name("node", r.Node)
+	timeout := f.duration("timeout", r.Timeout, 0, time.Second, maxDrain)
+	whom(ctx, r.Node)
+	if err := f.err(); err != nil {
+		return err
+	}
+	// The drain goes on if nobody looks: a response that can't be sent is no error.
+	last := &simpv1.DrainResponse{}
+	err := s.Cluster.Drain(ctx, node, timeout, func(p *simpv1.DrainResponse) {
+		last = p
+		_ = stream.Send(&simpv1.DrainResponse{Total: p.Total, Left: p.Left, Leader: p.Leader})
+	})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&simpv1.DrainResponse{Total: last.Total, Left: last.Left, Leader: last.Leader, Done: true})
+}
+
+// Undrain lets a node take clients again.
+func (s *clusterService) Undrain(ctx context.Context, r *simpv1.UndrainRequest) (*simpv1.UndrainResponse, error) {
+	node, err := s.node(ctx, r.Node)
+	if err != nil {
+		return nil, err
+	}
+	return &simpv1.UndrainResponse{}, s.Cluster.Undrain(ctx, node)
+}
+
+// TransferLeadership makes another voter the leader.
+func (s *clusterService) TransferLeadership(ctx context.Context, r *simpv1.TransferLeadershipRequest) (*simpv1.TransferLeadershipResponse, error) {
+	whom(ctx, r.Node)
+	leader, err := s.Cluster.TransferLeadership(ctx, r.Node)
+	whom(ctx, leader)
+	return &simpv1.TransferLeadershipResponse{Leader: leader}, err
+}
+
+// RemoveNode takes a node out of the site.
+func (s *clusterService) RemoveNode(ctx context.Context, r *simpv1.RemoveNodeRequest) (*simpv1.RemoveNodeResponse, error) {
+	node, err := s.node(ctx, r.Node)
+	if err != nil {
+		return nil, err
+	}
+	return &simpv1.RemoveNodeResponse{}, s.Cluster.RemoveNode(ctx, node)
+}
+
+func (s *clusterService) node(ctx context.Context, id string) (string, error) {
+	f := &fields{}
+	f.name("node", id)
+	whom(ctx, id)
+	return id, f.err()
+}
+
+// KickSession closes a session's connection, or all of a user's.
+func (s *clusterService) KickSession(ctx context.Context, r *simpv1.KickSessionRequest) (*simpv1.KickSessionResponse, error) {
+	whom(ctx, r.GetIma()+r.GetSession())
+	user, session, err := s.target(r)
+	if err != nil {
+		return nil, err
+	}
+	closed, err := s.Cluster.Kick(ctx, user, session)
+	return &simpv1.KickSessionResponse{Closed: uint32(closed)}, err
+}
+
+// target finds whom to disconnect; the session is nil for all of a user's.
+func (s *clusterService) target(r *simpv1.KickSessionRequest) (protocol.Address, *store.Session, error) {
+	f := &fields{domains: s.Domains}
+	if r.GetSession() == "" {
+		user := f.user("ima", r.GetIma())
+		if _, ok := s.Table.Account(user); !ok && f.err() == nil {
+			return user, nil, missing(user)
+		}
+		return user, nil, f.err()
+	}
+	session, err := store.ParseSession(r.GetSession())
+	if err != nil {
+		f.add("session", "%s", err)
+		return protocol.Address{}, nil, f.err()
+	}
+	user, ok := holder(s.Table.View(), session)
+	if !ok {
+		return user, nil, status.Errorf(codes.NotFound, "no session %s listens", session)
+	}
+	return user, &session, nil
+}

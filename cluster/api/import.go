@@ -1,0 +1,137 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+)
+
+// Sizes of an import.
+const (
+	maxImport     = 1000 // accounts in one request of the stream
+	importChanges = 256  // accounts proposed at once
+)
+
+// Import makes accounts as they come, and answers when all are there.
+func (s *accountService) Import(stream grpc.ClientStreamingServer[simpv1.ImportAccountsRequest, simpv1.ImportAccountsResponse]) error {
+	run := &importRun{accountService: s}
+	ctx := stream.Context()
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		err = run.add(ctx, r)
+		whom(ctx, fmt.Sprintf("%d created, %d replaced, %d unchanged", run.created, run.replaced, run.unchanged))
+		if err != nil {
+			return err
+		}
+	}
+	s.settled(ctx, run.index)
+	return stream.SendAndClose(&simpv1.ImportAccountsResponse{
+		Created: run.created, Replaced: run.replaced, Unchanged: run.unchanged,
+		Position: &simpv1.Position{History: s.Table.History(), Index: run.index},
+	})
+}
+
+// importRun is one Import under way.
+type importRun struct {
+	*accountService
+	created, replaced, unchanged uint64
+	index                        uint64
+}
+
+// add checks a request as a whole, hashes what is to be hashed, and proposes it.
+func (r *importRun) add(ctx context.Context, req *simpv1.ImportAccountsRequest) error {
+	users, err := r.check(req)
+	if err != nil || req.Check {
+		return err
+	}
+	verifiers, err := r.hashAll(ctx, req.Account)
+	if err != nil {
+		return err
+	}
+	var changes []*storev1.Change
+	for i, user := range users {
+		if !r.count(user, verifiers[i]) {
+			continue
+		}
+		changes = append(changes, putAccount(user, verifiers[i], storev1.PutAccount_MODE_UPSERT))
+		if len(changes) == importChanges {
+			if err := r.commit(ctx, changes); err != nil {
+				return err
+			}
+			changes = nil
+		}
+	}
+	return r.commit(ctx, changes)
+}
+
+func (r *importRun) check(req *simpv1.ImportAccountsRequest) ([]protocol.Address, error) {
+	f := &fields{domains: r.Domains}
+	list := req.Account
+	if len(list) > maxImport {
+		f.add("account", "%d are too many in one request: at most %d", len(list), maxImport)
+		return nil, f.err()
+	}
+	users := make([]protocol.Address, len(list))
+	for i, a := range list {
+		users[i] = f.newUser(fmt.Sprintf("account[%d].ima", i), a.Ima, r.there)
+		if !req.Check {
+			f.credential(fmt.Sprintf("account[%d].credential", i), a.Credential)
+		}
+	}
+	return users, f.err()
+}
+
+func (r *importRun) hashAll(ctx context.Context, list []*simpv1.ImportedAccount) ([]*storev1.Verifier, error) {
+	verifiers := make([]*storev1.Verifier, len(list))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(cap(r.hasher.slots))
+	for i, a := range list {
+		group.Go(func() (err error) {
+			verifiers[i], err = r.hasher.verifier(ctx, a.Credential)
+			return err
+		})
+	}
+	return verifiers, group.Wait()
+}
+
+// count tells whether there is something to do for the user, and counts it. A
+// verifier that the account has already closes nobody's connections.
+func (r *importRun) count(user protocol.Address, v *storev1.Verifier) bool {
+	a, there := r.Table.Account(user)
+	switch {
+	case !there:
+		r.created++
+	case bytes.Equal(a.Verifier.Salt, v.Salt) && bytes.Equal(a.Verifier.StoredKey, v.StoredKey) && a.Verifier.Iterations == v.Iterations:
+		r.unchanged++
+		return false
+	default:
+		r.replaced++
+	}
+	return true
+}
+
+func (r *importRun) commit(ctx context.Context, changes []*storev1.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	results, err := r.propose(ctx, changes...)
+	if err == nil {
+		r.index = results[len(results)-1].Index
+	}
+	return err
+}

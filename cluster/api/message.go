@@ -1,0 +1,104 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+)
+
+// maxEntity is the largest message, as HELLO's size says it to clients.
+const maxEntity = 64 << 10
+
+// messageService sends as the addresses that its callers may send as.
+type messageService struct {
+	simpv1.UnimplementedMessageServiceServer
+	Config
+}
+
+// Send answers when there is an outcome for each recipient: within the
+// timeout and a second, which are the router's to keep.
+func (s *messageService) Send(ctx context.Context, r *simpv1.SendRequest) (*simpv1.SendResponse, error) {
+	received := time.Now()
+	req, err := s.request(r, received)
+	if err != nil {
+		return nil, err
+	}
+	if c := callerOf(ctx); !c.maySendAs(req.From) {
+		return nil, status.Errorf(codes.PermissionDenied, "%s may not send as %s", c.name, req.From)
+	}
+	if err := s.enabled(req.From); err != nil {
+		return nil, err
+	}
+	outcomes := s.deliver(req)
+	resp := &simpv1.SendResponse{Id: req.ID, Outcome: make([]*simpv1.Outcome, len(req.To))}
+	for range req.To {
+		o := <-outcomes
+		resp.Outcome[o.i] = &simpv1.Outcome{To: req.To[o.i].String(), Status: int32(o.Status), Text: o.Text}
+	}
+	return resp, nil
+}
+
+type outcomeOf struct {
+	i int
+	protocol.Outcome
+}
+
+// deliver hands the request on; the channel holds all outcomes, so that
+// nobody ever waits for it to be read.
+func (s *messageService) deliver(r *protocol.SendRequest) <-chan outcomeOf {
+	outcomes := make(chan outcomeOf, len(r.To))
+	r.Done = func(i int, o protocol.Outcome) { outcomes <- outcomeOf{i, o} }
+	s.Messenger.Send(r)
+	return outcomes
+}
+
+func (s *messageService) request(r *simpv1.SendRequest, received time.Time) (*protocol.SendRequest, error) {
+	f := &fields{domains: s.Domains}
+	req := &protocol.SendRequest{
+		From: f.user("from", r.From), ID: r.Id, Repeatable: r.Id != "", Received: received, Entity: r.Entity,
+		Timeout: f.duration("timeout", r.Timeout, protocol.DefaultTimeout, time.Second, protocol.MaxTimeout),
+	}
+	switch {
+	case r.Id == "":
+		req.ID = rand.Text()
+	case !protocol.ValidID(r.Id):
+		f.add("id", "is not 1 to 64 of letters, digits, \"-\", \"_\" and \".\"")
+	}
+	if len(r.Entity) > maxEntity {
+		f.add("entity", "has %d octets; at most %d", len(r.Entity), maxEntity)
+	}
+	req.To = recipients(f, r.To)
+	return req, f.err()
+}
+
+func recipients(f *fields, to []string) (list []protocol.Address) {
+	if len(to) == 0 || len(to) > protocol.MaxRecipients {
+		f.add("to", "has %d addresses; 1 to %d are wanted", len(to), protocol.MaxRecipients)
+		return nil
+	}
+	seen := map[protocol.Address]bool{}
+	for i, value := range to {
+		a := f.address(fmt.Sprintf("to[%d]", i), value)
+		if !a.IsZero() && !seen[a] {
+			seen[a] = true
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// enabled refuses a sender whose account is disabled. An address without an
+// account may be sent as: a service need not be somebody.
+func (s *messageService) enabled(from protocol.Address) error {
+	if a, ok := s.Table.Account(from); ok && a.Disabled {
+		return status.Errorf(codes.PermissionDenied, "the account of %s is disabled", from)
+	}
+	return nil
+}

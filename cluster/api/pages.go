@@ -1,0 +1,158 @@
+package api
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// How long and how many copies of the table are kept for those who page.
+const (
+	pageLife = time.Minute // since the last page
+	maxPages = 64
+)
+
+// pages keeps the copies of the table that unfinished lists are read from, so
+// that all pages of a list show one position. A copy is shared by all who
+// began at its position, and let go a minute after its last use.
+type pages struct {
+	table *store.Table
+	mu    sync.Mutex
+	kept  map[store.Position]*keptView
+}
+
+type keptView struct {
+	view   store.View
+	used   time.Time
+	expiry *time.Timer
+}
+
+func newPages(t *store.Table) *pages {
+	return &pages{table: t, kept: map[store.Position]*keptView{}}
+}
+
+// pageToken is where a list goes on. It is no secret and needs no seal: it
+// shows nothing that its bearer may not list.
+type pageToken struct {
+	History string `json:"h"`
+	Index   uint64 `json:"i"`
+	Last    string `json:"l"` // the last address of the page before
+	Request uint64 `json:"r"` // a hash of the request
+}
+
+// next is the token for the page after last, and keeps v for it.
+func (p *pages) next(v store.View, last string, request proto.Message) string {
+	p.keep(v)
+	t, _ := json.Marshal(pageToken{v.History(), v.Index(), last, requestHash(request)})
+	return base64.RawURLEncoding.EncodeToString(t)
+}
+
+// resume returns what a token was given for. f is told of one that is wrong,
+// and the error is of one whose copy of the table is gone.
+func (p *pages) resume(f *fields, token string, request proto.Message) (v store.View, last protocol.Address, err error) {
+	var t pageToken
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err == nil {
+		err = json.Unmarshal(raw, &t)
+	}
+	if err == nil {
+		last, err = protocol.ParseAddress(t.Last)
+	}
+	switch {
+	case err != nil:
+		f.add("page_token", "is not a token of this service")
+		return v, last, f.err()
+	case t.Request != requestHash(request):
+		f.add("page_token", "is of a list with other fields; only page_size may change from page to page")
+		return v, last, f.err()
+	}
+	v, err = p.find(store.Position{History: t.History, Index: t.Index})
+	return v, last, err
+}
+
+// requestHash is of what has to be the same from page to page.
+func requestHash(m proto.Message) uint64 {
+	m = proto.Clone(m)
+	r, d := m.ProtoReflect(), m.ProtoReflect().Descriptor().Fields()
+	for _, name := range []string{"page_token", "page_size", "fresh"} {
+		if field := d.ByTextName(name); field != nil {
+			r.Clear(field)
+		}
+	}
+	h := fnv.New64a()
+	h.Write([]byte(r.Descriptor().FullName()))
+	octets, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	h.Write(octets)
+	return h.Sum64()
+}
+
+func (p *pages) keep(v store.View) {
+	at := v.Position()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := p.kept[at]; k != nil {
+		k.touch()
+		return
+	}
+	if len(p.kept) >= maxPages {
+		p.dropOldest()
+	}
+	k := &keptView{view: v, used: time.Now()}
+	k.expiry = time.AfterFunc(pageLife, func() { p.drop(at, k) })
+	p.kept[at] = k
+}
+
+func (k *keptView) touch() {
+	k.used = time.Now()
+	k.expiry.Reset(pageLife)
+}
+
+func (p *pages) find(at store.Position) (store.View, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if k := p.kept[at]; k != nil {
+		k.touch()
+		return k.view, nil
+	}
+	if v := p.table.View(); v.Position() == at {
+		return v, nil
+	}
+	return store.View{}, detailed(codes.Aborted, "the page token is of another node, or older than a minute; begin the list again", reason("PAGE_TOKEN_EXPIRED"))
+}
+
+func (p *pages) drop(at store.Position, k *keptView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept[at] == k {
+		delete(p.kept, at)
+	}
+}
+
+func (p *pages) dropOldest() {
+	var oldest store.Position
+	for at, k := range p.kept {
+		if first := p.kept[oldest]; first == nil || k.used.Before(first.used) {
+			oldest = at
+		}
+	}
+	p.kept[oldest].expiry.Stop()
+	delete(p.kept, oldest)
+}
+
+// close lets go of everything.
+func (p *pages) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for at, k := range p.kept {
+		k.expiry.Stop()
+		delete(p.kept, at)
+	}
+}

@@ -1,0 +1,179 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"simpd/cluster/api/backup"
+	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
+)
+
+// Sizes of a restore.
+const (
+	maxPiece    = 512 << 10 // octets of a request's data
+	restoreSize = 48 << 10  // octets of records proposed at once
+)
+
+// Restore replaces accounts, rules and contacts by a backup's. The file is
+// kept aside until it has come whole and is sound; only then the site changes.
+func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.RestoreResponse]) error {
+	file, err := os.CreateTemp(s.TempDir, "simp-restore-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if err := receive(stream, file); err != nil {
+		return err
+	}
+	contents, err := s.sound(file)
+	whom(stream.Context(), fmt.Sprintf("%s/%d, %d accounts", contents.History, contents.Index, contents.Accounts))
+	if err != nil {
+		return err
+	}
+	// From here on it is better to come to the end than to be left half done.
+	at, err := s.restore(context.WithoutCancel(stream.Context()), file, contents)
+	if err != nil {
+		return err
+	}
+	return stream.SendAndClose(&simpv1.RestoreResponse{
+		Position: at, Accounts: contents.Accounts, Rules: contents.Rules, Contacts: contents.Contacts,
+	})
+}
+
+// receive writes the pieces of the file.
+func receive(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.RestoreResponse], w io.Writer) error {
+	var offset uint64
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := checkPiece(r, offset); err != nil {
+			return err
+		}
+		if _, err := w.Write(r.Data); err != nil {
+			return err
+		}
+		offset += uint64(len(r.Data))
+	}
+}
+
+func checkPiece(r *simpv1.RestoreRequest, offset uint64) error {
+	f := &fields{}
+	if r.Offset != offset {
+		f.add("offset", "is %d; the next piece is that of %d", r.Offset, offset)
+	}
+	if len(r.Data) > maxPiece {
+		f.add("data", "has %d octets; at most %d", len(r.Data), maxPiece)
+	}
+	if r.Crc32C != backup.Sum(r.Data) {
+		f.add("crc32c", "is not that of data")
+	}
+	return f.err()
+}
+
+// sound reads the file through: its checksum, and that every user in it may be one.
+func (s *clusterService) sound(file *os.File) (c backup.Contents, err error) {
+	f := &fields{domains: s.Domains}
+	b, err := rewound(file)
+	if err != nil {
+		return c, damaged(err)
+	}
+	c = backup.Contents{History: b.Header.History, Index: b.Header.Index}
+	for {
+		r, err := b.Next()
+		if errors.Is(err, io.EOF) {
+			return c, f.err()
+		}
+		if err == nil {
+			err = c.Add(r)
+		}
+		if err != nil {
+			return c, damaged(err)
+		}
+		if a := r.GetAccount(); a != nil {
+			f.user(fmt.Sprintf("data: account %d", c.Accounts), a.Address)
+		}
+	}
+}
+
+func damaged(err error) error {
+	return status.Error(codes.InvalidArgument, sentence(err))
+}
+
+func rewound(file *os.File) (*backup.Reader, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return backup.NewReader(file)
+}
+
+// restore proposes the records, and then the new history.
+func (s *clusterService) restore(ctx context.Context, file *os.File, c backup.Contents) (*simpv1.Position, error) {
+	b, err := rewound(file)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	if err := s.restoreRecords(ctx, b); err != nil {
+		return nil, fmt.Errorf("the restore came not to its end; nobody can listen until it is repeated: %w", err)
+	}
+	history := newHistory(c.Index)
+	at, err := s.settle(ctx, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: history}})
+	if err != nil {
+		return nil, fmt.Errorf("the accounts are restored, but the history is not a new one; repeat the restore: %w", err)
+	}
+	at.History = history.History
+	return at, nil
+}
+
+// restoreRecords proposes all records in pieces. The last is marked, so each
+// waits until the next is known.
+func (s *clusterService) restoreRecords(ctx context.Context, b *backup.Reader) error {
+	piece, size := &storev1.RestoreAccounts{First: true}, 0
+	for {
+		r, err := b.Next()
+		if errors.Is(err, io.EOF) {
+			piece.Last = true
+			return s.restorePiece(ctx, piece)
+		}
+		if err != nil {
+			return damaged(err)
+		}
+		if size += proto.Size(r); size > restoreSize && len(piece.Record) > 0 {
+			if err := s.restorePiece(ctx, piece); err != nil {
+				return err
+			}
+			piece, size = &storev1.RestoreAccounts{}, proto.Size(r)
+		}
+		piece.Record = append(piece.Record, r)
+	}
+}
+
+func (s *clusterService) restorePiece(ctx context.Context, piece *storev1.RestoreAccounts) error {
+	_, err := s.propose(ctx, &storev1.Change{Kind: &storev1.Change_RestoreAccounts{RestoreAccounts: piece}})
+	return err
+}
+
+// newHistory names a history that never was, with a secret of its own: what
+// was promised under the old one is void.
+func newHistory(index uint64) *storev1.NewHistory {
+	name, secret := make([]byte, 8), make([]byte, 32)
+	rand.Read(name)
+	rand.Read(secret)
+	return &storev1.NewHistory{History: hex.EncodeToString(name), Secret: secret, Index: index}
+}

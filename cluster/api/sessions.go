@@ -1,0 +1,82 @@
+package api
+
+import (
+	"context"
+
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// ListSessions tells the listening sessions, page by page.
+func (s *clusterService) ListSessions(_ context.Context, r *simpv1.ListSessionsRequest) (*simpv1.ListSessionsResponse, error) {
+	f := &fields{domains: s.Domains}
+	size := f.pageSize(r.PageSize)
+	if r.Ima != "" {
+		user := f.user("ima", r.Ima)
+		if err := f.err(); err != nil {
+			return nil, err
+		}
+		return s.sessionsOf(user, r.Node), nil
+	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	v, last := s.Table.View(), protocol.Address{}
+	if r.PageToken != "" {
+		var err error
+		if v, last, err = s.pages.resume(f, r.PageToken, r); err != nil {
+			return nil, err
+		}
+	}
+	return s.sessionPage(v, last, size, r), nil
+}
+
+// sessionsOf tells one user's sessions: there are few.
+func (s *clusterService) sessionsOf(user protocol.Address, node string) *simpv1.ListSessionsResponse {
+	v := s.Table.View()
+	resp := &simpv1.ListSessionsResponse{Position: position(v)}
+	if l := v.Listener(user); l != nil {
+		resp.Session = appendSessions(nil, l, node)
+	}
+	return resp
+}
+
+func (s *clusterService) sessionPage(v store.View, last protocol.Address, size int, r *simpv1.ListSessionsRequest) *simpv1.ListSessionsResponse {
+	resp := &simpv1.ListSessionsResponse{Position: position(v)}
+	v.Listeners(last, func(l *store.Listener) bool {
+		if l.Address == last || !onNode(l, r.Node) {
+			return true
+		}
+		if len(resp.Session) >= size {
+			resp.NextPageToken = s.pages.next(v, resp.Session[len(resp.Session)-1].Ima, r)
+			return false
+		}
+		resp.Session = appendSessions(resp.Session, l, r.Node)
+		return true
+	})
+	return resp
+}
+
+// appendSessions adds l's sessions on the node, "" being any.
+func appendSessions(list []*simpv1.UserSession, l *store.Listener, node string) []*simpv1.UserSession {
+	for i := range l.Bindings {
+		if b := &l.Bindings[i]; node == "" || b.Session.Node == node {
+			list = append(list, &simpv1.UserSession{Ima: l.Address.String(), Session: session(b)})
+		}
+	}
+	return list
+}
+
+// holder finds whose session it is.
+func holder(v store.View, wanted store.Session) (user protocol.Address, ok bool) {
+	v.Listeners(protocol.Address{}, func(l *store.Listener) bool {
+		for i := range l.Bindings {
+			if l.Bindings[i].Session == wanted {
+				user, ok = l.Address, true
+			}
+		}
+		return !ok
+	})
+	return user, ok
+}

@@ -1,0 +1,145 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// Times of a call.
+const (
+	proposeTimeout = 10 * time.Second // until a change is acknowledged
+	settleTimeout  = 5 * time.Second  // for all nodes to apply it
+	confirmTimeout = 3 * time.Second  // for the leader's word
+	cutOffTimeout  = 3 * time.Second  // out of touch for so long, presence can't be known
+)
+
+// inTouch refuses what a node that is cut off can't know: with fresh at once.
+func (c *Config) inTouch(fresh bool) error {
+	lost := c.Directory.Contact()
+	if lost >= cutOffTimeout || fresh && lost > 0 {
+		return unavailable("CUT_OFF", "this node has no contact to the majority; try another node")
+	}
+	return nil
+}
+
+// confirm waits for the leader's word that the table is up to date.
+func (c *Config) confirm(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	if err := c.Directory.Confirm(ctx); err != nil {
+		return unavailable("NOT_CONFIRMED", "the leader did not confirm in time what this node knows; try again, or another node")
+	}
+	return nil
+}
+
+// view is a consistent copy of the table; of now, if it is to be fresh.
+func (c *Config) view(ctx context.Context, fresh bool) (store.View, error) {
+	if err := c.inTouch(fresh); err != nil {
+		return store.View{}, err
+	}
+	if fresh {
+		if err := c.confirm(ctx); err != nil {
+			return store.View{}, err
+		}
+	}
+	return c.Table.View(), nil
+}
+
+// propose has the site make changes; the first that is refused is the error.
+func (c *Config) propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	results, err := c.Directory.Propose(ctx, changes...)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range results {
+		if r.Refusal != store.None {
+			return results, &refused{r.Refusal, r.Detail}
+		}
+	}
+	return results, nil
+}
+
+// settle makes a change and waits until every node that is up has applied it,
+// or the time for that is over: it is made all the same.
+func (c *Config) settle(ctx context.Context, change *storev1.Change) (*simpv1.Position, error) {
+	results, err := c.propose(ctx, change)
+	if err != nil {
+		return nil, err
+	}
+	index := results[0].Index
+	c.settled(ctx, index)
+	return &simpv1.Position{History: c.Table.History(), Index: index}, nil
+}
+
+func (c *Config) settled(ctx context.Context, index uint64) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	if err := c.Directory.Applied(ctx, index, nil); err != nil {
+		c.Logger.Info("a change is answered before every node has applied it", "index", index, "error", err)
+	}
+}
+
+func position(v store.View) *simpv1.Position {
+	return &simpv1.Position{History: v.History(), Index: v.Index()}
+}
+
+// presence tells of one user; l is nil for one who does not listen.
+func presence(a protocol.Address, l *store.Listener) *simpv1.Presence {
+	if l == nil {
+		return &simpv1.Presence{Ima: a.String(), State: simpv1.State_STATE_DEAF}
+	}
+	at := l.Presence()
+	p := &simpv1.Presence{
+		Ima: a.String(), State: state(at.State), Note: at.Note, Since: timestamppb.New(at.Since), Index: at.Index,
+		Session: make([]*simpv1.Session, len(l.Bindings)),
+	}
+	for i := range l.Bindings {
+		p.Session[i] = session(&l.Bindings[i])
+	}
+	return p
+}
+
+func session(b *store.Binding) *simpv1.Session {
+	return &simpv1.Session{
+		Id: b.Session.String(), Node: b.Session.Node, State: state(b.State), Note: b.Note,
+		Since: timestamppb.New(b.Since), Agent: b.Agent, Client: b.Client,
+	}
+}
+
+func state(s protocol.State) simpv1.State {
+	switch s {
+	case protocol.Deaf:
+		return simpv1.State_STATE_DEAF
+	case protocol.Available:
+		return simpv1.State_STATE_AVAILABLE
+	case protocol.Away:
+		return simpv1.State_STATE_AWAY
+	case protocol.Busy:
+		return simpv1.State_STATE_BUSY
+	}
+	return simpv1.State_STATE_UNKNOWN
+}
+
+// onNode tells whether one of l's sessions is on the node; "" is any.
+func onNode(l *store.Listener, node string) bool {
+	for i := range l.Bindings {
+		if node == "" || l.Bindings[i].Session.Node == node {
+			return true
+		}
+	}
+	return false
+}
+
+// inDomain tells whether a is of the domain; "" is any.
+func inDomain(a protocol.Address, domain string) bool {
+	return domain == "" || a.Domain() == domain
+}

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+)
+
+// Tokens are the bearer tokens of programs, read from a file that holds only
+// their hashes. Each line is one token:
+//
+//	NAME sha256:HEX role=presence:read role=message:send as=@example.com
+//
+// HEX is the SHA-256 of the token, which is random and has at least 32
+// characters. What follows # is a remark. A token that is taken out of the
+// file is refused from the next Reload on. Methods may be called from any
+// goroutine.
+type Tokens struct {
+	path string
+	now  atomic.Pointer[map[[sha256.Size]byte]*caller]
+}
+
+// minToken is the length below which a token could be guessed.
+const minToken = 32
+
+// LoadTokens reads a file of tokens, which nobody but its owner and group may
+// write, and others may not read.
+func LoadTokens(path string) (*Tokens, error) {
+	t := &Tokens{path: path}
+	return t, t.Reload()
+}
+
+// Reload reads the file again; on an error all stays as it was.
+func (t *Tokens) Reload() error {
+	f, err := os.Open(t.path)
+	if err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
+	defer f.Close()
+	if i, err := f.Stat(); err == nil && i.Mode().Perm()&0o027 != 0 {
+		return fmt.Errorf("tokens: %s may be read or written by others; chmod 600 it", t.path)
+	}
+	callers, err := readTokens(f)
+	if err != nil {
+		return fmt.Errorf("tokens: %s:%w", t.path, err)
+	}
+	t.now.Store(&callers)
+	return nil
+}
+
+func readTokens(r io.Reader) (map[[sha256.Size]byte]*caller, error) {
+	callers := map[[sha256.Size]byte]*caller{}
+	lines := bufio.NewScanner(r)
+	for n := 1; lines.Scan(); n++ {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		hash, c, err := readToken(words)
+		if err != nil {
+			return nil, fmt.Errorf("%d: %w", n, err)
+		}
+		if callers[hash] != nil {
+			return nil, fmt.Errorf("%d: %s has the token of %s", n, c.name, callers[hash].name)
+		}
+		callers[hash] = c
+	}
+	return callers, lines.Err()
+}
+
+func readToken(words []string) (hash [sha256.Size]byte, c *caller, err error) {
+	c = &caller{name: words[0]}
+	if len(words) < 2 {
+		return hash, nil, errors.New("a line is NAME sha256:HEX role=…")
+	}
+	digits, ok := strings.CutPrefix(words[1], "sha256:")
+	sum, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(sum) != len(hash) {
+		return hash, nil, fmt.Errorf("%s: the second word is not sha256: and 64 hexadecimal digits", c.name)
+	}
+	copy(hash[:], sum)
+	for _, word := range words[2:] {
+		key, value, _ := strings.Cut(word, "=")
+		if err := c.grant(key, value); err != nil {
+			return hash, nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return hash, c, nil
+}
+
+var errToken = errors.New("the token is not one of this site's")
+
+// lookup returns whose token it is. The time it takes tells nothing of other
+// tokens: what is compared are hashes.
+func (t *Tokens) lookup(token string) (*caller, error) {
+	if t == nil || len(token) < minToken {
+		return nil, errToken
+	}
+	sum := sha256.Sum256([]byte(token))
+	for hash, c := range *t.now.Load() {
+		if subtle.ConstantTimeCompare(hash[:], sum[:]) == 1 {
+			return c, nil
+		}
+	}
+	return nil, errToken
+}

@@ -1,0 +1,253 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// Times of a Watch.
+const (
+	progressEvery = 8 * time.Second        // of silence; the contract says 10
+	lookEvery     = 250 * time.Millisecond // at whether the node is cut off
+	behindTimeout = 10 * time.Second       // for a node that is behind `after`
+	slowTimeout   = 30 * time.Second       // for one response to be taken
+	watchBatch    = 256                    // changes read from the table at once
+)
+
+// Why a Watch begins anew, as its consumer is told.
+const (
+	resetHistory  = "the history is another one"
+	resetRestored = "the site's accounts were restored"
+	resetGone     = "the changes since that position are no longer kept"
+	resetSlow     = "the consumer reads too slowly"
+)
+
+// watch is one Watch under way. What it needs of memory is one batch: what a
+// slow consumer has yet to see stays in the table's history, which is shared.
+type watch struct {
+	*presenceService
+	stream grpc.ServerStreamingServer[simpv1.WatchResponse]
+	list   []protocol.Address // asked for, and the same as a set; none: all
+	users  map[protocol.Address]bool
+	domain string
+
+	history string
+	index   uint64    // everything up to here has been told
+	sent    time.Time // when something was last told
+	slow    bool      // the last response was not taken in time
+}
+
+// Watch tells each change as it commits, until the caller goes away or the
+// node does.
+func (s *presenceService) Watch(r *simpv1.WatchRequest, stream grpc.ServerStreamingServer[simpv1.WatchResponse]) error {
+	w, err := s.newWatch(r, stream)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(s.closing, func() { cancel(errClosing) })()
+	err = w.run(ctx, r.After)
+	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
+		return cause
+	}
+	return err
+}
+
+var errClosing = unavailable("CLOSING", "this node is going away; go on at another")
+
+func (s *presenceService) newWatch(r *simpv1.WatchRequest, stream grpc.ServerStreamingServer[simpv1.WatchResponse]) (*watch, error) {
+	f := &fields{domains: s.Domains}
+	w := &watch{presenceService: s, stream: stream, domain: f.domain("domain", r.Domain)}
+	w.list = f.users("ima", r.Ima, protocol.MaxWatched)
+	w.users = make(map[protocol.Address]bool, len(w.list))
+	for _, a := range w.list {
+		w.users[a] = true
+	}
+	if r.Domain != "" && len(r.Ima) > 0 {
+		f.add("domain", "may not be given together with ima")
+	}
+	if r.After != nil && r.After.History == "" {
+		f.add("after.history", "has to be given")
+	}
+	return w, f.err()
+}
+
+func (w *watch) run(ctx context.Context, after *simpv1.Position) error {
+	if err := w.inTouch(false); err != nil {
+		return err
+	}
+	if err := w.stream.SendHeader(nil); err != nil {
+		return err
+	}
+	if err := w.start(ctx, after); err != nil {
+		return err
+	}
+	for {
+		if err := w.inTouch(false); err != nil {
+			return err
+		}
+		if err := w.step(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// start goes on after a position, or begins with the present state.
+func (w *watch) start(ctx context.Context, after *simpv1.Position) error {
+	if after == nil {
+		return w.begin(ctx, "")
+	}
+	at := w.Table.Position()
+	if at.History != after.History {
+		// The node may be behind: it knows its history once it is up to date.
+		if err := w.confirm(ctx); err != nil {
+			return err
+		}
+		at = w.Table.Position()
+	}
+	if at.History != after.History {
+		return w.begin(ctx, resetHistory)
+	}
+	w.history, w.index, w.sent = after.History, after.Index, time.Now()
+	return w.catchUp(ctx)
+}
+
+// catchUp waits until the node has reached the position that it goes on after.
+func (w *watch) catchUp(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, behindTimeout)
+	defer cancel()
+	for w.Table.Index() < w.index {
+		if err := w.inTouch(false); err != nil {
+			return err
+		}
+		if waiting.Err() != nil {
+			return errors.Join(ctx.Err(), unavailable("BEHIND", "this node has not reached that position yet; try again, or another node"))
+		}
+		w.wait(waiting, w.index)
+	}
+	return nil
+}
+
+// wait returns when the table has reached index, or soon.
+func (w *watch) wait(ctx context.Context, index uint64) {
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	defer cancel()
+	// An error is ctx's end: the caller looks at that and at the table.
+	_ = w.Table.Wait(ctx, index)
+}
+
+// step tells the next changes, or waits a little for some.
+func (w *watch) step(ctx context.Context) error {
+	if w.slow {
+		return w.begin(ctx, resetSlow)
+	}
+	events, ok := w.Table.Events(w.index, watchBatch)
+	if w.Table.History() != w.history {
+		return w.begin(ctx, resetHistory)
+	}
+	if !ok {
+		return w.begin(ctx, resetGone)
+	}
+	for i := range events {
+		if events[i].Kind == store.EventHistory {
+			return w.begin(ctx, resetRestored)
+		}
+		if err := w.tell(ctx, &events[i]); err != nil || w.slow {
+			return err
+		}
+	}
+	if time.Since(w.sent) >= progressEvery {
+		return w.send(ctx, &simpv1.WatchResponse{Position: w.position(), Event: &simpv1.WatchResponse_Progress{Progress: &simpv1.Progress{}}})
+	}
+	if len(events) == 0 {
+		w.wait(ctx, w.index+1)
+	}
+	return ctx.Err()
+}
+
+// tell tells one change, if it is of presence and was asked for.
+func (w *watch) tell(ctx context.Context, e *store.Event) error {
+	w.index = e.Index
+	if !aboutSessions(e) || !w.wants(e.Address) {
+		return nil
+	}
+	return w.send(ctx, &simpv1.WatchResponse{
+		Position: w.position(),
+		Event:    &simpv1.WatchResponse_Presence{Presence: presence(e.Address, e.After)},
+	})
+}
+
+// aboutSessions tells whether a change is one of a user's state, note or
+// sessions. A change of an account may end sessions.
+func aboutSessions(e *store.Event) bool {
+	return e.Kind == store.EventPresence || e.Visible || e.Kind == store.EventAccount && e.After != nil
+}
+
+// begin tells the present state, after a reset if there is a reason for one.
+func (w *watch) begin(ctx context.Context, reason string) error {
+	w.slow = false
+	if reason != "" {
+		reset := &simpv1.WatchResponse_Reset_{Reset_: &simpv1.Reset{Reason: reason}}
+		if err := w.send(ctx, &simpv1.WatchResponse{Event: reset}); err != nil {
+			return err
+		}
+	}
+	v := w.Table.View()
+	if err := w.tellAll(ctx, v); err != nil || w.slow {
+		return err
+	}
+	w.history, w.index = v.History(), v.Index()
+	return w.send(ctx, &simpv1.WatchResponse{Position: w.position(), Event: &simpv1.WatchResponse_Synced{Synced: &simpv1.Synced{}}})
+}
+
+// tellAll tells everyone who listens, as v has it. A consumer that takes too
+// long is let off: the copy of the table is not kept for it.
+func (w *watch) tellAll(ctx context.Context, v store.View) (err error) {
+	tell := func(l *store.Listener) bool {
+		if w.wants(l.Address) {
+			err = w.send(ctx, &simpv1.WatchResponse{Event: &simpv1.WatchResponse_Presence{Presence: presence(l.Address, l)}})
+		}
+		return err == nil && !w.slow
+	}
+	if len(w.list) == 0 {
+		v.Listeners(protocol.Address{}, tell)
+		return err
+	}
+	for _, a := range w.list {
+		if l := v.Listener(a); l != nil && !tell(l) {
+			break
+		}
+	}
+	return err
+}
+
+func (w *watch) wants(a protocol.Address) bool {
+	if len(w.list) > 0 {
+		return w.users[a]
+	}
+	return inDomain(a, w.domain)
+}
+
+func (w *watch) position() *simpv1.Position {
+	return &simpv1.Position{History: w.history, Index: w.index}
+}
+
+// send hands a response over, which waits while the consumer reads nothing.
+func (w *watch) send(ctx context.Context, r *simpv1.WatchResponse) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	begun := time.Now()
+	err := w.stream.Send(r)
+	w.sent = time.Now()
+	w.slow = w.sent.Sub(begun) >= slowTimeout
+	return err
+}
