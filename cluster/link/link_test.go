@@ -1,0 +1,341 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/cluster/link/linktest"
+	"simpd/cluster/link/pki"
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// handler is the node behind a link in tests: it writes down what it is told.
+type handler struct {
+	deliver func(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
+	propose func(ctx context.Context, from string, b []*storev1.Batch) error
+
+	mu      sync.Mutex
+	got     []string // ids of messages
+	events  []string
+	failed  []string
+	command string
+}
+
+func (h *handler) Deliver(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+	h.mu.Lock()
+	h.got = append(h.got, m.ID)
+	h.mu.Unlock()
+	if h.deliver != nil {
+		h.deliver(from, s, m, done)
+		return
+	}
+	done(protocol.Outcome{Status: protocol.StatusOK})
+}
+
+func (h *handler) Propose(ctx context.Context, from string, b []*storev1.Batch) error {
+	return h.propose(ctx, from, b)
+}
+
+func (h *handler) ReadIndex(context.Context) (uint64, error) { return 7, nil }
+
+func (h *handler) Applied(ctx context.Context, index uint64) error {
+	if index > 7 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (h *handler) Watchers(user protocol.Address) []protocol.Address {
+	return []protocol.Address{user}
+}
+
+func (h *handler) Kick(user protocol.Address, s *store.Session) int {
+	if s != nil {
+		return int(s.Number)
+	}
+	return 2
+}
+
+func (h *handler) Status(context.Context) (*clusterv1.StatusResponse, error) {
+	return &clusterv1.StatusResponse{Index: 7}, nil
+}
+
+func (h *handler) Probe(context.Context) (*clusterv1.ProbeResponse, error) {
+	return &clusterv1.ProbeResponse{BootstrapExpect: 3}, nil
+}
+
+func (h *handler) Command(_ context.Context, from string, c *clusterv1.CommandRequest) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.command = from + " removes " + c.GetRemoveNode().GetNode()
+	return fmt.Errorf("remove: %w", &NotLeaderError{Leader: "n9"})
+}
+
+func (h *handler) Failed(source netip.Addr, user protocol.Address, times int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed = append(h.failed, fmt.Sprint(source, " ", user, " ", times))
+}
+
+func (h *handler) MemberUp(m Member) { h.event("up " + m.ID) }
+
+func (h *handler) MemberSuspect(id string, how Suspicion) { h.event(id + " " + how.String()) }
+
+func (h *handler) MemberLeft(id string) { h.event("left " + id) }
+
+func (h *handler) event(what string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, what)
+}
+
+func (h *handler) messages() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.got)
+}
+
+func (h *handler) failures() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Join(h.failed, "; ")
+}
+
+func (h *handler) told() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.events)
+}
+
+// site is a few links on a network in memory. It has to be made in a bubble
+// of synctest, and is closed at the end of it.
+type site struct {
+	t        *testing.T
+	network  *linktest.Network
+	certs    string // a directory; empty: insecure
+	links    map[string]*Link
+	handlers map[string]*handler
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{t: t, network: linktest.New(), links: map[string]*Link{}, handlers: map[string]*handler{}}
+	t.Cleanup(s.close)
+	return s
+}
+
+func (s *site) close() {
+	for _, l := range s.links {
+		l.Close()
+	}
+	<-time.After(10 * time.Second) // memberlist's probes end by their timers alone
+}
+
+// secure makes certificates for nodes 1 to n.
+func (s *site) secure(n int) *site {
+	s.certs = filepath.Join(s.t.TempDir(), "tls")
+	order := pki.Order{Dir: s.certs, Site: "example.com", Services: []pki.ServiceOrder{{Name: "bot", Roles: pki.AllRoles()}}}
+	for i := 1; i <= n; i++ {
+		order.Nodes = append(order.Nodes, pki.NodeOrder{ID: nodeID(i)})
+	}
+	if _, err := pki.Make(order); err != nil {
+		s.t.Fatal(err)
+	}
+	return s
+}
+
+func nodeID(i int) string { return fmt.Sprint("n", i) }
+
+func hostOf(i int) string { return fmt.Sprint("10.0.0.", i) }
+
+func (s *site) identity(name string) *pki.Identity {
+	s.t.Helper()
+	at := func(file string) string { return filepath.Join(s.certs, file) }
+	id, err := pki.Load(at("ca.crt"), at(name+".crt"), at(name+".key"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id
+}
+
+// config is that of node i; it joins by way of node 1.
+func (s *site) config(i int) Config {
+	s.t.Helper()
+	listener, err := s.network.Listen(hostOf(i) + ":7470")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	gossip, err := s.network.Gossip(hostOf(i) + ":7471")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c := Config{
+		NodeID: nodeID(i), Site: "example.com", Listener: listener, Dial: s.network.Dialer(hostOf(i)),
+		Handler: &handler{}, Gossip: GossipConfig{Transport: gossip, Join: []string{"10.0.0.1:7471"}},
+		Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)),
+	}
+	if s.certs != "" {
+		c.Identity = s.identity("node-" + c.NodeID)
+	}
+	return c
+}
+
+func (s *site) open(c Config) *Link {
+	s.t.Helper()
+	l, err := Open(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.links[c.NodeID], s.handlers[c.NodeID] = l, c.Handler.(*handler)
+	if err := l.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	return l
+}
+
+// up opens nodes 1 to n and waits until each has a stream to each.
+func (s *site) up(n int) *site {
+	s.t.Helper()
+	for i := 1; i <= n; i++ {
+		s.open(s.config(i))
+	}
+	s.connected(n)
+	return s
+}
+
+func (s *site) connected(n int) {
+	s.t.Helper()
+	for i := 1; i <= n; i++ {
+		for j := 1; j <= n; j++ {
+			if i != j {
+				s.eventually(func() bool { return s.links[nodeID(i)].Contact(nodeID(j)).Connected }, "%d reaches %d", i, j)
+			}
+		}
+	}
+}
+
+// eventually waits at most a minute of the bubble's time until ok.
+func (s *site) eventually(ok func() bool, format string, args ...any) {
+	s.t.Helper()
+	for range 6000 {
+		synctest.Wait()
+		if ok() {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	s.t.Fatalf("not within a minute: "+format, args...)
+}
+
+func message(id string) *protocol.Message {
+	a, _ := protocol.ParseAddress("alice@example.com")
+	b, _ := protocol.ParseAddress("bob@example.com")
+	return &protocol.Message{From: a, To: b, ID: id, Time: time.Now(), Entity: []byte("\r\nhello"), Deadline: time.Now().Add(10 * time.Second)}
+}
+
+// outcomes counts what deliveries came to.
+type outcomes struct {
+	mu    sync.Mutex
+	of    map[string]protocol.Outcome
+	twice bool
+}
+
+func (o *outcomes) done(id string) func(protocol.Outcome) {
+	return func(got protocol.Outcome) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.of == nil {
+			o.of = map[string]protocol.Outcome{}
+		}
+		_, again := o.of[id]
+		o.twice = o.twice || again
+		o.of[id] = got
+	}
+}
+
+func (o *outcomes) count(status protocol.Status) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, got := range o.of {
+		if got.Status == status {
+			n++
+		}
+	}
+	return n
+}
+
+func (o *outcomes) status(id string) protocol.Status {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.of[id].Status
+}
+
+var session = store.Session{Node: "n2", Epoch: 3, Number: 42}
+
+func TestMessagesArriveInOrderAndAreAnswered(t *testing.T) {
+	for name, secure := range map[string]bool{"insecure": false, "tls": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				if secure {
+					s.secure(2)
+				}
+				s.up(2)
+				var o outcomes
+				var want []string
+				for i := range 3000 {
+					id := fmt.Sprint("m", i)
+					want = append(want, id)
+					s.links["n1"].Deliver("n2", session, message(id), o.done(id))
+				}
+				s.eventually(func() bool { return o.count(protocol.StatusOK) == 3000 }, "3000 are answered")
+				if got := s.handlers["n2"].messages(); !slices.Equal(got, want) {
+					t.Errorf("%d messages came, or in another order", len(got))
+				}
+				if o.twice {
+					t.Error("done was called twice")
+				}
+			})
+		})
+	}
+}
+
+func TestAMessageArrivesAsItWasSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).up(2)
+		sent := message("id-1")
+		sent.Repeatable, sent.Entity = true, []byte("a: b\r\n\r\n\x00\xff")
+		var o outcomes
+		var got *protocol.Message
+		var from string
+		var at store.Session
+		s.handlers["n2"].deliver = func(f string, to store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+			from, at, got = f, to, m
+			done(protocol.Outcome{Status: protocol.StatusRefused, Text: "not now"})
+		}
+		s.links["n1"].Deliver("n2", session, sent, o.done("id-1"))
+		s.eventually(func() bool { return o.status("id-1") != 0 }, "it is answered")
+		if from != "n1" || at != session || got.From != sent.From || got.To != sent.To || got.ID != sent.ID ||
+			string(got.Entity) != string(sent.Entity) || !got.Repeatable || got.Time.Sub(sent.Time).Abs() > time.Microsecond {
+			t.Errorf("sent %+v to %v, came as %+v to %v from %s", sent, session, got, at, from)
+		}
+		if late := got.Deadline.Sub(sent.Deadline); late > 0 || late < -time.Millisecond {
+			t.Errorf("the deadline came %v later", late)
+		}
+		if o.of["id-1"] != (protocol.Outcome{Status: protocol.StatusRefused, Text: "not now"}) {
+			t.Errorf("the outcome came as %v", o.of["id-1"])
+		}
+	})
+}
