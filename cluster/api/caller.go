@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"strings"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"simpd/cluster/link/pki"
 	"simpd/protocol"
 )
 
@@ -146,34 +146,21 @@ func bearer(ctx context.Context) (token string, ok bool, err error) {
 //
 // among its names says what it may do. A node's certificate opens nothing here.
 func certified(cert *x509.Certificate, site string) (*caller, error) {
-	for _, u := range cert.URIs {
-		if u.Scheme != "simp" {
-			continue
-		}
-		return service(u, site)
-	}
-	return nil, errors.New("the client certificate names no simp://SITE/service/NAME")
-}
-
-func service(u *url.URL, site string) (*caller, error) {
-	name, ok := strings.CutPrefix(u.Path, "/service/")
+	name, err := pki.NameOf(cert)
 	switch {
-	case u.Host != site:
-		return nil, fmt.Errorf("the client certificate is for the site %q, and this is %q", u.Host, site)
-	case !ok || name == "" || strings.Contains(name, "/"):
+	case err != nil:
+		return nil, fmt.Errorf("the client certificate is of no use here: %w", err)
+	case name.Site != site:
+		return nil, fmt.Errorf("the client certificate is for the site %s, and this is %s", name.Site, site)
+	case name.Kind != pki.Service:
 		return nil, errors.New("the client certificate is not a service's")
 	}
-	values, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return nil, fmt.Errorf("the client certificate's URI: %w", err)
+	c := &caller{name: name.ID}
+	for _, value := range name.Roles {
+		err = errors.Join(err, c.grant("role", value))
 	}
-	c := &caller{name: name}
-	for _, key := range []string{"role", "as"} {
-		for _, value := range values[key] {
-			if err := c.grant(key, value); err != nil {
-				return nil, fmt.Errorf("the client certificate's URI: %w", err)
-			}
-		}
+	for _, value := range name.As {
+		err = errors.Join(err, c.grant("as", value))
 	}
-	return c, nil
+	return c, err
 }

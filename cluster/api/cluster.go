@@ -78,11 +78,11 @@ func judge(resp *simpv1.StatusResponse) {
 		}
 	}
 	resp.SpareVoters = uint32(max(0, able-(voters/2+1)))
-	resp.Health = health(resp, voters, able, unready)
-	resp.Summary = summary(resp, voters, able, unready)
+	resp.Health = healthOf(resp, voters, able, unready)
+	resp.Summary = summaryOf(resp, voters, able, unready)
 }
 
-func health(resp *simpv1.StatusResponse, voters, able, unready int) simpv1.Health {
+func healthOf(resp *simpv1.StatusResponse, voters, able, unready int) simpv1.Health {
 	switch {
 	case able < voters/2+1 || resp.Leader == "":
 		return simpv1.Health_HEALTH_NO_MAJORITY
@@ -92,7 +92,7 @@ func health(resp *simpv1.StatusResponse, voters, able, unready int) simpv1.Healt
 	return simpv1.Health_HEALTH_HEALTHY
 }
 
-func summary(resp *simpv1.StatusResponse, voters, able, unready int) string {
+func summaryOf(resp *simpv1.StatusResponse, voters, able, unready int) string {
 	of := fmt.Sprintf("%d of %d voters", able, voters)
 	switch {
 	case resp.Health == simpv1.Health_HEALTH_HEALTHY:

@@ -51,6 +51,7 @@ type importRun struct {
 	*accountService
 	created, replaced, unchanged uint64
 	index                        uint64
+	seen                         int // accounts of the requests before
 }
 
 // add checks a request as a whole, hashes what is to be hashed, and proposes it.
@@ -88,11 +89,13 @@ func (r *importRun) check(req *simpv1.ImportAccountsRequest) ([]protocol.Address
 	}
 	users := make([]protocol.Address, len(list))
 	for i, a := range list {
-		users[i] = f.newUser(fmt.Sprintf("account[%d].ima", i), a.Ima, r.there)
+		field := fmt.Sprintf("account[%d]", r.seen+i)
+		users[i] = f.newUser(field+".ima", a.Ima, r.there)
 		if !req.Check {
-			f.credential(fmt.Sprintf("account[%d].credential", i), a.Credential)
+			f.credential(field+".credential", a.Credential)
 		}
 	}
+	r.seen += len(list)
 	return users, f.err()
 }
 

@@ -383,7 +383,8 @@ func (x *CreateAccountResponse) GetPosition() *Position {
 	return nil
 }
 
-// ImportAccountsRequest is a part of an import: at most 1000 accounts.
+// ImportAccountsRequest is a part of an import: at most 1000 accounts. An
+// error names account[N], where N counts from the first part's first.
 type ImportAccountsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The accounts.

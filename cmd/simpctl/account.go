@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+)
+
+func (a *app) accountCommand() *cobra.Command {
+	return group("account", "Make and keep the users' accounts", "",
+		a.accountAdd(), a.accountDelete(), a.accountList(), a.accountPasswd(),
+		a.accountDisable(), a.accountEnable(), a.accountImport())
+}
+
+func (a *app) accountAdd() *cobra.Command {
+	var fromStdin bool
+	c := &cobra.Command{
+		Use: "add IMA", Short: "Make an account", Args: wants(1, 1, "one address, such as alice@example.com"),
+		Long: "Add makes an account. The password is asked for twice, or read from standard input; " +
+			"what goes to the site is a verifier, never the password.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, credential, err := a.newCredential(fromStdin, args[0])
+			if err != nil {
+				return err
+			}
+			resp, err := call(c.Context(), s.accounts.Create, &simpv1.CreateAccountRequest{Ima: args[0], Credential: credential})
+			if err != nil {
+				return err
+			}
+			return a.say(resp, "%s has an account", resp.Account.GetIma())
+		},
+	}
+	passwordFlag(c, &fromStdin)
+	return c
+}
+
+func (a *app) accountPasswd() *cobra.Command {
+	var fromStdin bool
+	c := &cobra.Command{
+		Use: "passwd IMA", Short: "Give an account a new password", Args: wants(1, 1, "one address"),
+		Long: "Passwd gives an account a new password, and closes the user's connections.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, credential, err := a.newCredential(fromStdin, args[0])
+			if err != nil {
+				return err
+			}
+			resp, err := call(c.Context(), s.accounts.SetPassword, &simpv1.SetPasswordRequest{Ima: args[0], Credential: credential})
+			if err != nil {
+				return err
+			}
+			return a.say(resp, "%s has a new password", args[0])
+		},
+	}
+	passwordFlag(c, &fromStdin)
+	return c
+}
+
+func passwordFlag(c *cobra.Command, fromStdin *bool) {
+	c.Flags().BoolVar(fromStdin, "password-stdin", false, "read the password from standard input: its first line")
+}
+
+// newCredential checks the address and the way to the site before it asks for
+// a password, and makes the verifier of it.
+func (a *app) newCredential(fromStdin bool, user string) (*site, *simpv1.Credential, error) {
+	if _, err := parseUser(user); err != nil {
+		return nil, nil, err
+	}
+	s, err := a.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	password, err := a.newPassword(fromStdin, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	salt := make([]byte, protocol.ScramSaltOctets)
+	rand.Read(salt)
+	credential, err := verifier(password, salt, protocol.ScramIterations)
+	return s, credential, err
+}
+
+// verifier hashes a password: it does not leave this program.
+func verifier(password string, salt []byte, iterations int) (*simpv1.Credential, error) {
+	c, err := protocol.NewCredentials(password, salt, iterations)
+	if err != nil {
+		return nil, plainly(err)
+	}
+	return &simpv1.Credential{Kind: &simpv1.Credential_Verifier{Verifier: &simpv1.ScramVerifier{
+		Salt: c.Salt, Iterations: uint32(c.Iterations), StoredKey: c.StoredKey, ServerKey: c.ServerKey,
+	}}}, nil
+}
+
+// parseUser reads a user's address as the site will have it.
+func parseUser(s string) (string, error) {
+	user, err := protocol.ParseAddress(s)
+	if err != nil {
+		return "", plainly(err)
+	}
+	folded, _ := user.Fold()
+	return folded.String(), nil
+}
+
+// plainly leaves the wire's status out of an error.
+func plainly(err error) error {
+	if e, ok := err.(*protocol.Error); ok {
+		return usagef("%s", e.Text)
+	}
+	return err
+}
+
+// onAccount is a command that does one thing to one account.
+func (a *app) onAccount(use, short, long, done string, do func(context.Context, *site, string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Long: long, Args: wants(1, 1, "one address"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := parseUser(args[0]); err != nil {
+				return err
+			}
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if err := do(c.Context(), s, args[0]); err != nil || a.json() {
+				return err
+			}
+			fmt.Fprintln(a.out, printable(args[0]+done))
+			return nil
+		},
+	}
+}
+
+func (a *app) accountDelete() *cobra.Command {
+	return a.onAccount("delete IMA", "Remove an account, with its rules and contacts",
+		"Delete removes an account with its rules and contacts, and closes the user's connections.", " is deleted",
+		func(ctx context.Context, s *site, ima string) error {
+			resp, err := call(ctx, s.accounts.Delete, &simpv1.DeleteAccountRequest{Ima: ima})
+			return a.result(resp, err)
+		})
+}
+
+func (a *app) accountDisable() *cobra.Command {
+	return a.onAccount("disable IMA", "Keep a user out",
+		"Disable keeps a user out, and closes the user's connections. The account stays.", " is disabled",
+		func(ctx context.Context, s *site, ima string) error {
+			resp, err := call(ctx, s.accounts.Disable, &simpv1.DisableAccountRequest{Ima: ima})
+			return a.result(resp, err)
+		})
+}
+
+func (a *app) accountEnable() *cobra.Command {
+	return a.onAccount("enable IMA", "Let a user in again", "", " is enabled",
+		func(ctx context.Context, s *site, ima string) error {
+			resp, err := call(ctx, s.accounts.Enable, &simpv1.EnableAccountRequest{Ima: ima})
+			return a.result(resp, err)
+		})
+}
+
+func (a *app) accountList() *cobra.Command {
+	var domain string
+	c := &cobra.Command{
+		Use: "list", Short: "List the accounts", Args: wants(0, 0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			return a.listAccounts(c.Context(), s, domain)
+		},
+	}
+	c.Flags().StringVar(&domain, "domain", "", "only accounts of this `DOMAIN`")
+	return c
+}
+
+func (a *app) listAccounts(ctx context.Context, s *site, domain string) error {
+	all := &simpv1.ListAccountsResponse{}
+	err := eachPage(func(token string) (string, error) {
+		resp, err := call(ctx, s.accounts.List, &simpv1.ListAccountsRequest{Domain: domain, PageSize: pageSize, PageToken: token})
+		if err != nil {
+			return "", err
+		}
+		all.Account, all.Position = append(all.Account, resp.Account...), resp.Position
+		return resp.NextPageToken, nil
+	})
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(all)
+	}
+	t := &table{head: []string{"IMA", "STATE", "MADE"}}
+	for _, account := range all.Account {
+		t.rows = append(t.rows, accountRow(account))
+	}
+	return a.printTable(t)
+}
+
+func accountRow(account *simpv1.Account) []cell {
+	row := plain(account.Ima, "enabled", "-")
+	if account.Disabled {
+		row[1] = cell{"disabled", yellow}
+	}
+	if account.Created.GetSeconds() > 0 {
+		row[2].text = account.Created.AsTime().Local().Format("2006-01-02 15:04")
+	}
+	return row
+}
+
+// pageSize is how much of a list is asked for at once.
+const pageSize = 1000
+
+// eachPage calls list with each page's token until there is no next.
+func eachPage(list func(token string) (next string, err error)) error {
+	for token := ""; ; {
+		next, err := list(token)
+		if err != nil || next == "" {
+			return err
+		}
+		token = next
+	}
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"simpd/cluster/api/backup"
+	simpv1 "simpd/proto/simp/v1"
+)
+
+// restorePiece is how much of a file is sent at once.
+const restorePiece = 256 << 10
+
+func (a *app) backupCommand() *cobra.Command {
+	inspect := &cobra.Command{
+		Use: "inspect FILE", Short: "Check a backup, and say what it holds", Args: wants(1, 1, "a file"),
+		Long: "Inspect reads a backup to its end, checks that it is whole, and says what it holds. It needs no node.",
+		RunE: func(_ *cobra.Command, args []string) error { return a.inspect(args[0]) },
+	}
+	c := &cobra.Command{
+		Use: "backup FILE", Short: "Keep accounts, rules and contacts in a file", Args: wants(1, 1, "a file to write, or: inspect FILE"),
+		Long: "Backup writes the accounts, rules and contacts of the site to a file, as they are at one moment, while the " +
+			"site works. A file that is there is not overwritten. It holds no passwords, but what verifies them: keep it safe.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			return a.backup(c.Context(), s, args[0])
+		},
+	}
+	c.AddCommand(inspect)
+	return c
+}
+
+// backup writes beside the file first: it is there whole, or not at all.
+func (a *app) backup(ctx context.Context, s *site, name string) error {
+	if _, err := os.Lstat(name); err == nil {
+		return fmt.Errorf("%s is there already; name another file", name)
+	}
+	part, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(part.Name())
+	defer part.Close()
+	if err := a.fetch(ctx, s, part); err != nil {
+		return err
+	}
+	contents, err := inspectFile(part)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(part.Sync(), part.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(part.Name(), name); err != nil {
+		return err
+	}
+	return a.printContents(name+" is written: ", contents)
+}
+
+// fetch writes the pieces as they come.
+func (a *app) fetch(ctx context.Context, s *site, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := s.cluster.Backup(ctx, &simpv1.BackupRequest{})
+	if err != nil {
+		return err
+	}
+	bar := a.newBar("octets", 0)
+	defer bar.end()
+	for offset := uint64(0); ; {
+		piece, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if piece.Offset != offset || piece.Crc32C != backup.Sum(piece.Data) {
+			return fmt.Errorf("the piece at octet %d came damaged; try again", offset)
+		}
+		if _, err := w.Write(piece.Data); err != nil {
+			return err
+		}
+		offset += uint64(len(piece.Data))
+		bar.set(offset)
+	}
+}
+
+func (a *app) inspect(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	contents, err := inspectFile(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return a.printContents(name+" is sound: ", contents)
+}
+
+func inspectFile(f *os.File) (backup.Contents, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return backup.Contents{}, err
+	}
+	return backup.Inspect(f)
+}
+
+func (a *app) printContents(before string, c backup.Contents) error {
+	if a.json() {
+		return a.printStruct(contentsJSON(c))
+	}
+	_, err := fmt.Fprintf(a.out, "%s%s (%d disabled), %s, %s, as of history %s, index %d\n", printable(before),
+		plural(c.Accounts, "account"), c.Disabled, plural(c.Rules, "rule"), plural(c.Contacts, "contact"), printable(c.History), c.Index)
+	return err
+}
+
+// contentsJSON is a backup's contents as scripts see them; the large numbers
+// are strings, as in all messages.
+type contentsJSON struct {
+	History  string `json:"history"`
+	Index    uint64 `json:"index,string"`
+	Accounts uint64 `json:"accounts,string"`
+	Disabled uint64 `json:"disabled,string"`
+	Rules    uint64 `json:"rules,string"`
+	Contacts uint64 `json:"contacts,string"`
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "restore FILE", Short: "Replace accounts, rules and contacts by a backup's", Args: wants(1, 1, "a backup"),
+		Long: "Restore replaces all accounts, rules and contacts of the site by a backup's, and begins a new history: all " +
+			"users have to connect anew, and programs that watch begin anew. The file is checked before anything is changed.",
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			return a.restore(c.Context(), f, yes)
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) restore(ctx context.Context, f *os.File, yes bool) error {
+	contents, err := inspectFile(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w; nothing was changed", f.Name(), err)
+	}
+	s, err := a.connect()
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("all accounts of the site will be replaced by the %d of %s, and all connections end", contents.Accounts, f.Name())
+	if err := a.confirm(yes, what); err != nil {
+		return err
+	}
+	resp, err := a.upload(ctx, s, f)
+	if err != nil {
+		return err
+	}
+	return a.say(resp, "restored: %s, %s, %s; the history is now %s", plural(resp.Accounts, "account"),
+		plural(resp.Rules, "rule"), plural(resp.Contacts, "contact"), resp.Position.GetHistory())
+}
+
+// upload sends the file in pieces.
+func (a *app) upload(ctx context.Context, s *site, f *os.File) (*simpv1.RestoreResponse, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	stream, err := s.cluster.Restore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bar := a.newBar("octets", uint64(info.Size()))
+	defer bar.end()
+	buf := make([]byte, restorePiece)
+	for offset := uint64(0); ; {
+		n, err := io.ReadFull(f, buf)
+		if n > 0 && stream.Send(&simpv1.RestoreRequest{Offset: offset, Data: buf[:n], Crc32C: backup.Sum(buf[:n])}) != nil {
+			return stream.CloseAndRecv()
+		}
+		offset += uint64(n)
+		bar.set(offset)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return stream.CloseAndRecv()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	simpv1 "simpd/proto/simp/v1"
+)
+
+// callTimeout is how long one answer may take.
+const callTimeout = 20 * time.Second
+
+// site is the connection to a node, and the services behind it.
+type site struct {
+	conn     *grpc.ClientConn
+	accounts simpv1.AccountServiceClient
+	cluster  simpv1.ClusterServiceClient
+}
+
+// connect makes the connection, once; nothing is sent before the first call.
+func (a *app) connect() (*site, error) {
+	if a.site != nil {
+		return a.site, nil
+	}
+	creds, err := a.credentials()
+	if err != nil {
+		return nil, err
+	}
+	options := []grpc.DialOption{grpc.WithTransportCredentials(creds), grpc.WithUserAgent("simpctl"), grpc.WithDisableServiceConfig()}
+	if a.tokenFile != "" {
+		token, err := a.token()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.WithPerRPCCredentials(token))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+a.addr, options...)
+	if err != nil {
+		return nil, err
+	}
+	a.site = &site{conn, simpv1.NewAccountServiceClient(conn), simpv1.NewClusterServiceClient(conn)}
+	return a.site, nil
+}
+
+func (a *app) hangUp() {
+	if a.site != nil {
+		_ = a.site.conn.Close()
+	}
+}
+
+// call is for a single answer.
+func call[Q, R any](ctx context.Context, method func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return method(ctx, request)
+}
+
+func (a *app) credentials() (credentials.TransportCredentials, error) {
+	if _, _, err := net.SplitHostPort(a.addr); err != nil {
+		return nil, usagef("--addr %s is not HOST:PORT", a.addr)
+	}
+	if a.insecure {
+		return a.inClear()
+	}
+	if a.ca == "" {
+		return nil, usagef("say how to reach the site: --insecure for a node on this machine that runs so, or --tls-ca with --tls-cert and --tls-key, or with --token-file")
+	}
+	config, err := a.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(config), nil
+}
+
+// inClear is for loopback only: what is said could be read elsewhere.
+func (a *app) inClear() (credentials.TransportCredentials, error) {
+	switch {
+	case a.ca != "" || a.cert != "" || a.key != "" || a.tokenFile != "":
+		return nil, usagef("--insecure speaks in clear; leave it out, or the TLS files and the token")
+	case !isLoopback(a.addr):
+		return nil, usagef("--insecure is for a node on this machine, and %s is not; use --tls-ca, --tls-cert and --tls-key", a.addr)
+	}
+	return insecure.NewCredentials(), nil
+}
+
+func isLoopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+func (a *app) tlsConfig() (*tls.Config, error) {
+	pem, err := readFile("tls-ca", a.ca)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--tls-ca: %s holds no certificate in PEM", a.ca)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
+	host, _, _ := net.SplitHostPort(a.addr)
+	verifyNode(config, host)
+	switch {
+	case a.cert != "" && a.key != "":
+		own, err := tls.LoadX509KeyPair(a.cert, a.key)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+		config.Certificates = []tls.Certificate{own}
+	case a.cert != a.key:
+		return nil, usagef("--tls-cert and --tls-key belong together")
+	case a.tokenFile == "":
+		return nil, usagef("say who you are: --tls-cert and --tls-key, or --token-file")
+	}
+	return config, nil
+}
+
+// verifyNode accepts a server that the site's authority calls one of its
+// nodes, by whatever name it was reached, or that is certified for that name.
+func verifyNode(config *tls.Config, host string) {
+	config.InsecureSkipVerify = true // VerifyConnection does it all
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("the node shows no certificate")
+		}
+		leaf, between := s.PeerCertificates[0], x509.NewCertPool()
+		for _, c := range s.PeerCertificates[1:] {
+			between.AddCert(c)
+		}
+		_, err := leaf.Verify(x509.VerifyOptions{Roots: config.RootCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		if err != nil || isNode(leaf) {
+			return err
+		}
+		return leaf.VerifyHostname(host)
+	}
+}
+
+// isNode tells whether a certificate names simp://SITE/node/ID.
+func isNode(c *x509.Certificate) bool {
+	for _, u := range c.URIs {
+		if u.Scheme == "simp" && strings.HasPrefix(u.Path, "/node/") {
+			return true
+		}
+	}
+	return false
+}
+
+// bearer is a token that goes with each call, over TLS only.
+type bearer string
+
+func (a *app) token() (bearer, error) {
+	if i, err := os.Stat(a.tokenFile); err == nil && i.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("--token-file: %s may be read by others; chmod 600 it", a.tokenFile)
+	}
+	b, err := readFile("token-file", a.tokenFile)
+	return bearer(strings.TrimSpace(string(b))), err
+}
+
+// GetRequestMetadata puts the token into a call.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+// RequireTransportSecurity keeps the token from being sent in clear.
+func (b bearer) RequireTransportSecurity() bool { return true }

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+)
+
+const importLong = `Import makes accounts from a file, or from standard input if FILE is "-". Each
+line is IMA,PASSWORD: the password is all after the comma that follows the
+address. Empty lines are passed over.
+
+The whole file is checked first, and nothing is imported if anything in it is
+wrong. An address that has an account gets the new password, and its
+connections are closed unless the password is the one it has: so the command
+is safe to run again. Passwords are hashed here, and do not leave this machine.`
+
+// importBatch is how many accounts are sent at once.
+const importBatch = 200
+
+func (a *app) accountImport() *cobra.Command {
+	return &cobra.Command{
+		Use: "import FILE|-", Short: "Make many accounts, or give them new passwords", Long: importLong,
+		Args: wants(1, 1, "a file, or - for standard input"),
+		RunE: func(c *cobra.Command, args []string) error {
+			rows, err := a.readImport(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			i := &importer{app: a, site: s, rows: rows, file: args[0]}
+			return i.run(c.Context())
+		},
+	}
+}
+
+// importRow is one line of the file.
+type importRow struct {
+	line          int
+	ima, password string
+}
+
+func (a *app) readImport(name string) ([]importRow, error) {
+	if name == "-" {
+		return parseImport("standard input", a.in)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return parseImport(name, f)
+}
+
+// maxProblems of a file are told at once.
+const maxProblems = 10
+
+// parseImport reads all lines, or says what is wrong with them.
+func parseImport(name string, r io.Reader) (rows []importRow, err error) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 64<<10)
+	var problems []string
+	seen := map[string]int{}
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSuffix(lines.Text(), "\r")
+		if n == 1 {
+			line = strings.TrimPrefix(line, "\uFEFF")
+		}
+		if line == "" {
+			continue
+		}
+		row, problem := parseRow(n, line, seen)
+		if problem != "" && len(problems) < maxProblems {
+			problems = append(problems, fmt.Sprintf("%s:%d: %s", name, n, problem))
+		}
+		rows = append(rows, row)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return rows, refuse(problems)
+}
+
+// refuse is an error that shows each problem in a line of its own.
+func refuse(problems []string) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return &problemsError{problems}
+}
+
+// problemsError is what is wrong with a file.
+type problemsError struct{ lines []string }
+
+func (e *problemsError) Error() string {
+	return strings.Join(e.lines, "\n") + "\nnothing was imported"
+}
+
+func parseRow(n int, line string, seen map[string]int) (row importRow, problem string) {
+	comma := endOfAddress(line)
+	if comma < 0 {
+		return row, "a line is IMA,PASSWORD, and there is no comma after an address"
+	}
+	user, err := parseUser(line[:comma])
+	row = importRow{n, user, line[comma+1:]}
+	switch {
+	case err != nil:
+		return row, err.Error()
+	case seen[user] > 0:
+		return row, fmt.Sprintf("%s is in line %d already", user, seen[user])
+	case row.password == "" || len(row.password) > protocol.MaxPassword:
+		return row, fmt.Sprintf("a password has 1 to %d octets", protocol.MaxPassword)
+	}
+	seen[user] = n
+	return row, ""
+}
+
+// endOfAddress returns where the comma is that follows the address; one in a
+// quoted local part is part of it.
+func endOfAddress(line string) int {
+	start := 0
+	if strings.HasPrefix(line, `"`) {
+		for start = 1; start < len(line) && line[start] != '"'; start++ {
+			if line[start] == '\\' {
+				start++
+			}
+		}
+		start = min(start, len(line))
+	}
+	if i := strings.IndexByte(line[start:], ','); i >= 0 {
+		return start + i
+	}
+	return -1
+}
+
+// importer is one import under way.
+type importer struct {
+	app  *app
+	site *site
+	rows []importRow
+	file string
+}
+
+func (i *importer) run(ctx context.Context) error {
+	if _, err := i.stream(ctx, true, i.named); err != nil {
+		return err
+	}
+	bar := i.app.newBar("importing", uint64(len(i.rows)))
+	resp, err := i.stream(ctx, false, func(ctx context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
+		list, err := i.hashed(ctx, rows)
+		bar.add(uint64(len(rows)))
+		return list, err
+	})
+	bar.end()
+	if err != nil {
+		return fmt.Errorf("%w; what was imported so far stays, and it is safe to run this again", err)
+	}
+	return i.app.say(resp, "%s: %d created, %d with a new password, %d unchanged",
+		plural(uint64(len(i.rows)), "account"), resp.Created, resp.Replaced, resp.Unchanged)
+}
+
+// stream sends the rows in batches, as prepare makes them.
+func (i *importer) stream(ctx context.Context, check bool, prepare func(context.Context, []importRow) ([]*simpv1.ImportedAccount, error)) (*simpv1.ImportAccountsResponse, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := i.site.accounts.Import(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sent := 0
+	for ; sent < len(i.rows); sent += importBatch {
+		rows := i.rows[sent:min(sent+importBatch, len(i.rows))]
+		list, err := prepare(ctx, rows)
+		if err != nil {
+			return nil, err
+		}
+		// Sending into a stream that has failed is io.EOF: its error comes below.
+		if err := stream.Send(&simpv1.ImportAccountsRequest{Account: list, Check: check}); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if stream.Context().Err() != nil {
+			break
+		}
+	}
+	resp, err := stream.CloseAndRecv()
+	if err != nil && check {
+		return nil, i.refused(err)
+	}
+	return resp, err
+}
+
+func (i *importer) named(_ context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
+	list := make([]*simpv1.ImportedAccount, len(rows))
+	for n, row := range rows {
+		list[n] = &simpv1.ImportedAccount{Ima: row.ima}
+	}
+	return list, nil
+}
+
+// hashed makes the verifiers on all processors.
+func (i *importer) hashed(ctx context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
+	list := make([]*simpv1.ImportedAccount, len(rows))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for n, row := range rows {
+		group.Go(func() error {
+			credential, err := i.credential(ctx, row)
+			list[n] = &simpv1.ImportedAccount{Ima: row.ima, Credential: credential}
+			return err
+		})
+	}
+	return list, group.Wait()
+}
+
+// credential hashes with the salt that a known account has: so the site sees
+// when the password is the same, and leaves the user's connections alone.
+func (i *importer) credential(ctx context.Context, row importRow) (*simpv1.Credential, error) {
+	salt, iterations := []byte(nil), protocol.ScramIterations
+	resp, err := call(ctx, i.site.accounts.Get, &simpv1.GetAccountRequest{Ima: row.ima})
+	switch {
+	case status.Code(err) == codes.NotFound:
+	case err != nil:
+		return nil, err
+	case int(resp.Account.GetIterations()) >= iterations:
+		salt, iterations = resp.Account.Salt, int(resp.Account.Iterations)
+	}
+	if len(salt) < protocol.ScramSaltOctets {
+		salt = bytes.Repeat([]byte{0}, protocol.ScramSaltOctets)
+		rand.Read(salt)
+	}
+	return verifier(row.password, salt, iterations)
+}
+
+// refused tells which lines the site does not take. Which batch it was, the
+// site does not say; the addresses do.
+func (i *importer) refused(err error) error {
+	var problems []string
+	for _, d := range status.Convert(err).Details() {
+		bad, ok := d.(*errdetails.BadRequest)
+		if !ok {
+			continue
+		}
+		for _, v := range bad.FieldViolations {
+			problems = append(problems, fmt.Sprintf("%s: %s", i.place(v.Field), v.Description))
+		}
+	}
+	if len(problems) == 0 {
+		return err
+	}
+	return refuse(problems)
+}
+
+// place is the line that account[N] of a request stands for.
+func (i *importer) place(field string) string {
+	_, rest, _ := strings.Cut(field, "[")
+	digits, _, _ := strings.Cut(rest, "]")
+	n, err := strconv.Atoi(digits)
+	if err != nil || n >= len(i.rows) {
+		return i.file
+	}
+	return fmt.Sprintf("%s:%d", i.file, i.rows[n].line)
+}

@@ -1,0 +1,51 @@
+// Simpctl is an operator's client of a SIMP site: it asks and steers any of
+// its nodes over gRPC. It speaks package simp.v1 only, and reads addresses and
+// hashes passwords by package protocol, so that no password leaves it.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, &app{
+		in: os.Stdin, out: os.Stdout, errOut: os.Stderr, env: os.Getenv, term: osTerminal{},
+	}, os.Args[1:]))
+}
+
+// run does what args say and returns the exit code: 0, 2 for a command that
+// can't be understood, 1 for any other failure.
+func run(ctx context.Context, a *app, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.errOut)
+	err := root.ExecuteContext(ctx)
+	a.hangUp()
+	return a.report(err)
+}
+
+// app is one run of the program: what it reads and writes, and the flags of
+// all commands.
+type app struct {
+	in          io.Reader
+	out, errOut io.Writer
+	env         func(string) string
+	term        terminal
+
+	addr      string
+	insecure  bool
+	ca        string
+	cert, key string
+	tokenFile string
+	output    string
+
+	site *site // once connected
+}

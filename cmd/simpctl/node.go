@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	simpv1 "simpd/proto/simp/v1"
+)
+
+func (a *app) nodeCommand() *cobra.Command {
+	return group("node", "Drain nodes, and take them out of the site", "", a.nodeDrain(), a.nodeRemove())
+}
+
+func (a *app) nodeDrain() *cobra.Command {
+	var undo bool
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use: "drain ID", Short: "Move a node's clients and leadership elsewhere", Args: wants(1, 1, "a node's id; status shows them"),
+		Long: "Drain moves a node's clients to other nodes without a gap, and its leadership, and waits until that is done: " +
+			"the node may then be stopped. It takes no clients until it is started anew, or until drain --undo.",
+		ValidArgsFunction: a.completeNodes,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if undo {
+				resp, err := call(c.Context(), s.cluster.Undrain, &simpv1.UndrainRequest{Node: args[0]})
+				if err != nil {
+					return err
+				}
+				return a.say(resp, "%s takes clients again", args[0])
+			}
+			return a.drain(c.Context(), s, args[0], timeout)
+		},
+	}
+	c.Flags().BoolVar(&undo, "undo", false, "let the node take clients again")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "how long clients have to move (default: as the node is configured)")
+	return c
+}
+
+func (a *app) drain(ctx context.Context, s *site, node string, timeout time.Duration) error {
+	request := &simpv1.DrainRequest{Node: node}
+	if timeout > 0 {
+		request.Timeout = durationpb.New(timeout)
+	}
+	stream, err := s.cluster.Drain(ctx, request)
+	if err != nil {
+		return err
+	}
+	bar := a.newBar("draining "+node, 0)
+	for {
+		resp, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			bar.end()
+			return fmt.Errorf("%s did not say that it is drained; simpctl status shows how it is", node)
+		case err != nil:
+			bar.end()
+			return err
+		case resp.Done:
+			bar.end()
+			return a.drained(node, resp)
+		}
+		bar.of(resp.Total, resp.Total-min(resp.Left, resp.Total))
+	}
+}
+
+func (a *app) drained(node string, last *simpv1.DrainResponse) error {
+	if last.Left > 0 {
+		return a.say(last, "%s is drained; %s did not move and was closed", node, plural(last.Left, "session"))
+	}
+	return a.say(last, "%s is drained; it may be stopped", node)
+}
+
+func (a *app) nodeRemove() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "remove ID", Short: "Take a node out of the site for good", Args: wants(1, 1, "a node's id; status shows them"),
+		Long: "Remove takes a node out of the site for good. Its data is void then: before it may join again it is emptied " +
+			"by simpd wipe.",
+		ValidArgsFunction: a.completeNodes,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if err := a.confirm(yes, fmt.Sprintf("%s will be removed from the site", args[0])); err != nil {
+				return err
+			}
+			resp, err := call(c.Context(), s.cluster.RemoveNode, &simpv1.RemoveNodeRequest{Node: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.say(resp, "%s is removed", args[0])
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) leaderCommand() *cobra.Command {
+	transfer := &cobra.Command{
+		Use: "transfer [ID]", Short: "Make another node the leader", Args: wants(0, 1, "at most a node's id"),
+		ValidArgsFunction: a.completeNodes,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			request := &simpv1.TransferLeadershipRequest{}
+			if len(args) == 1 {
+				request.Node = args[0]
+			}
+			resp, err := call(c.Context(), s.cluster.TransferLeadership, request)
+			if err != nil {
+				return err
+			}
+			return a.say(resp, "%s leads", resp.Leader)
+		},
+	}
+	return group("leader", "Say which node leads", "", transfer)
+}
+
+// completeNodes offers the ids of the nodes to the shell.
+func (a *app) completeNodes(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if err := a.settle(c.Flags()); err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	s, err := a.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	resp, err := s.cluster.Status(ctx, &simpv1.StatusRequest{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	for _, n := range resp.Node {
+		ids = append(ids, n.Id)
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

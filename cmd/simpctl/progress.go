@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// bar shows how far something has come, on a terminal only. Its methods may be
+// called from any goroutine.
+type bar struct {
+	app  *app // nil: nothing is shown
+	what string
+
+	mu    sync.Mutex
+	all   uint64 // 0: not known
+	done  uint64
+	shown time.Time
+}
+
+const (
+	barWidth = 24
+	barEvery = 100 * time.Millisecond
+)
+
+// newBar begins a bar on standard error.
+func (a *app) newBar(what string, all uint64) *bar {
+	b := &bar{what: what, all: all}
+	if a.term.isTerminal(a.errOut) && !a.json() {
+		b.app = a
+	}
+	return b
+}
+
+// add says that n more are done.
+func (b *bar) add(n uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done += n
+	b.show()
+}
+
+// set says how many are done.
+func (b *bar) set(done uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done = done
+	b.show()
+}
+
+// of says how many there are, and how many of them are done.
+func (b *bar) of(all, done uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all, b.done = all, done
+	b.show()
+}
+
+// end takes the bar away.
+func (b *bar) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.app != nil {
+		fmt.Fprint(b.app.errOut, "\r\x1b[K")
+	}
+}
+
+func (b *bar) show() {
+	if b.app == nil || time.Since(b.shown) < barEvery && b.done < b.all {
+		return
+	}
+	b.shown = time.Now()
+	fmt.Fprint(b.app.errOut, "\r\x1b[K"+b.String())
+}
+
+// String draws the bar.
+func (b *bar) String() string {
+	if b.all == 0 {
+		return fmt.Sprintf("%s  %d", b.what, b.done)
+	}
+	full := int(min(b.done, b.all) * barWidth / b.all)
+	return fmt.Sprintf("%s [%s%s] %d of %d", b.what, strings.Repeat("#", full), strings.Repeat("-", barWidth-full), b.done, b.all)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// report says on standard error, in one line, why a command failed, and
+// returns the exit code.
+func (a *app) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(a.errOut, "simpctl: "+printable(a.explain(err)))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+// explain says what is wrong, and what to do where that is known.
+func (a *app) explain(err error) string {
+	var called interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &called) {
+		return err.Error()
+	}
+	text, _, wrapped := strings.Cut(err.Error(), "rpc error:")
+	if !wrapped {
+		text = ""
+	}
+	return text + a.sentence(called.GRPCStatus())
+}
+
+func (a *app) sentence(s *status.Status) string {
+	switch s.Code() {
+	case codes.Unavailable:
+		return a.unreachable(s)
+	case codes.Unauthenticated:
+		return s.Message() + "; give --tls-cert and --tls-key, or --token-file"
+	case codes.Unimplemented:
+		return fmt.Sprintf("the node at %s does not know this command; is it of an older version?", a.addr)
+	case codes.DeadlineExceeded:
+		return fmt.Sprintf("%s did not answer in time; the command may have been carried out, or may yet be", a.addr)
+	case codes.Canceled:
+		return "interrupted"
+	}
+	return s.Message()
+}
+
+// unreachable tells a node that does not answer from one that can't.
+func (a *app) unreachable(s *status.Status) string {
+	if named(s) {
+		return s.Message()
+	}
+	cause := s.Message()
+	if i := strings.LastIndex(cause, ": "); i >= 0 && strings.Contains(cause, "connection error") {
+		cause = strings.Trim(cause[i+2:], `"`)
+	}
+	return fmt.Sprintf("can't reach a node at %s: %s; is it running, and is --addr right?", a.addr, cause)
+}
+
+// named tells whether the site itself gave a reason.
+func named(s *status.Status) bool {
+	for _, d := range s.Details() {
+		if i, ok := d.(*errdetails.ErrorInfo); ok && i.Domain == "simp.v1" {
+			return true
+		}
+	}
+	return false
+}
+
+// timedOut tells of an error that it is the end of the time a call had.
+func timedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
+}
+
+// printable shows control and direction characters as they can do no harm.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || 0x7F <= r && r < 0xA0 || 0x200E <= r && r <= 0x200F || 0x202A <= r && r <= 0x202E || 0x2066 <= r && r <= 0x2069 {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const rootLong = `simpctl asks and steers a SIMP site, over gRPC, at any of its nodes.
+
+To a node on this machine that runs with --insecure:
+
+    simpctl --insecure status
+
+To any other, with a certificate that "simpctl tls init" has made, or a token:
+
+    simpctl --addr n1.example.com:7469 --tls-ca ca.pem --tls-cert admin.pem --tls-key admin.key status
+    simpctl --addr n1.example.com:7469 --tls-ca ca.pem --token-file admin.token status
+
+Each of the flags that say how to reach the site may be given as a variable
+instead: SIMPCTL_ADDR, SIMPCTL_INSECURE, SIMPCTL_TLS_CA, and so on.
+
+It exits with 0, with 2 if the command can't be understood, and with 1 for any
+other failure; one line on standard error says why.`
+
+func (a *app) root() *cobra.Command {
+	root := group("simpctl", "Ask and steer a SIMP site", rootLong)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%s; see %s --help", err, c.CommandPath())
+	})
+	a.addFlags(root.PersistentFlags())
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(a.statusCommand(), a.accountCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(),
+		a.backupCommand(), a.restoreCommand(), a.tlsCommand(), a.tokenCommand(), a.manCommand())
+	return root
+}
+
+func (a *app) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.addr, "addr", "127.0.0.1:7469", "the `HOST:PORT` of a node's listener for programs")
+	f.BoolVar(&a.insecure, "insecure", false, "speak in clear, to a node on this machine only")
+	f.StringVar(&a.ca, "tls-ca", "", "PEM `FILE` of the site's certificate authority")
+	f.StringVar(&a.cert, "tls-cert", "", "PEM `FILE` of this operator's certificate")
+	f.StringVar(&a.key, "tls-key", "", "PEM `FILE` of its key")
+	f.StringVar(&a.tokenFile, "token-file", "", "`FILE` with a bearer token, in place of a certificate")
+	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
+}
+
+// settle takes from the environment what no flag has said, and checks it all.
+func (a *app) settle(f *pflag.FlagSet) error {
+	for _, name := range []string{"addr", "insecure", "tls-ca", "tls-cert", "tls-key", "token-file", "output"} {
+		variable := "SIMPCTL_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		value := a.env(variable)
+		if value == "" || f.Changed(name) {
+			continue
+		}
+		if err := f.Lookup(name).Value.Set(value); err != nil {
+			return usagef("%s=%s: %s", variable, value, err)
+		}
+	}
+	if a.output != "text" && a.output != "json" {
+		return usagef("--output is text or json, not %q", a.output)
+	}
+	return nil
+}
+
+// group is a command that only has commands below it.
+func group(use, short, long string, below ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("say what to do: %s", strings.Join(names(c), ", "))
+		}
+		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+			return usagef("%s knows no %q; did you mean %q?", c.CommandPath(), args[0], like[0])
+		}
+		return usagef("%s knows no %q; it knows %s", c.CommandPath(), args[0], strings.Join(names(c), ", "))
+	}
+	c.SuggestionsMinimumDistance = 2
+	c.AddCommand(below...)
+	return c
+}
+
+func names(c *cobra.Command) (list []string) {
+	for _, below := range c.Commands() {
+		if below.IsAvailableCommand() {
+			list = append(list, below.Name())
+		}
+	}
+	return list
+}
+
+// wants checks how many arguments there are, and names what is wanted.
+func wants(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usagef("%s wants %s", c.CommandPath(), what)
+		case len(args) > most:
+			return usagef("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
+		}
+		return nil
+	}
+}
+
+// usageError is a command that can't be understood.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// noColor tells whether colours are unwanted (no-color.org).
+func (a *app) noColor() bool {
+	return a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" || !a.term.isTerminal(a.out)
+}
+
+// readFile reads a file whose name was given by a flag.
+func readFile(flag, path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	simpv1 "simpd/proto/simp/v1"
+)
+
+// watchEvery is the time between two looks of status --watch.
+const watchEvery = 2 * time.Second
+
+func (a *app) statusCommand() *cobra.Command {
+	var watch bool
+	c := &cobra.Command{
+		Use: "status", Short: "Show the nodes, and how the site is", Args: wants(0, 0, "no argument"),
+		Long: "Status shows each node with its state, its part in the agreement, its sessions and its version, " +
+			"and what the site as a whole can bear. LAG is by how many changes a node is behind.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if watch {
+				return a.watchStatus(c.Context())
+			}
+			return a.status(c.Context())
+		},
+	}
+	c.Flags().BoolVar(&watch, "watch", false, "show it anew every 2 s, until interrupted")
+	return c
+}
+
+func (a *app) status(ctx context.Context) error {
+	s, err := a.connect()
+	if err != nil {
+		return err
+	}
+	resp, err := call(ctx, s.cluster.Status, &simpv1.StatusRequest{})
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(resp)
+	}
+	return a.printStatus(resp)
+}
+
+// watchStatus goes on while a node does not answer: that is when one looks.
+func (a *app) watchStatus(ctx context.Context) error {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		if a.term.isTerminal(a.out) && !a.json() {
+			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
+		}
+		if err := a.status(ctx); err != nil && ctx.Err() == nil {
+			if _, never := errors.AsType[*usageError](err); never {
+				return err
+			}
+			a.report(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (a *app) printStatus(r *simpv1.StatusResponse) error {
+	fmt.Fprintf(a.out, "%s  %s\n", a.paint(bold, printable(dash(r.Site))),
+		a.paint(dim, printable(fmt.Sprintf("%s  history %s  index %d  schema %d", strings.Join(r.Domain, ", "), r.Position.GetHistory(), r.Position.GetIndex(), r.Schema))))
+	fmt.Fprintln(a.out)
+	t := &table{head: []string{"", "NODE", "STATE", "ROLE", "SESSIONS", "LAG", "EPOCH", "VERSION", "UP", "CLIENTS AT"}}
+	for _, n := range r.Node {
+		t.rows = append(t.rows, nodeRow(r, n))
+	}
+	if err := a.printTable(t); err != nil {
+		return err
+	}
+	a.printProblems(r)
+	_, err := fmt.Fprintf(a.out, "\n%s  %s\n", a.paint(healthColour(r.Health), printable(r.Summary)),
+		a.paint(dim, fmt.Sprintf("%s, %s", plural(r.Listeners, "listener"), plural(r.Accounts, "account"))))
+	return err
+}
+
+func nodeRow(r *simpv1.StatusResponse, n *simpv1.NodeStatus) []cell {
+	state := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(n.State.String(), "NODE_STATE_"), "_", " "))
+	role := strings.ToLower(strings.TrimPrefix(n.Role.String(), "NODE_ROLE_"))
+	in := stateColour(n.State)
+	row := append([]cell{{"●", in}}, plain(n.Id, state, role, fmt.Sprint(n.Sessions), lag(r, n), fmt.Sprint(n.Epoch),
+		dash(n.Version), ago(n.Started), dash(n.ClientAddress))...)
+	row[2].in = in
+	if n.Role == simpv1.NodeRole_NODE_ROLE_LEADER {
+		row[3].in = bold
+	}
+	return row
+}
+
+// lag is by how many changes a node is behind the foremost.
+func lag(r *simpv1.StatusResponse, n *simpv1.NodeStatus) string {
+	if n.State == simpv1.NodeState_NODE_STATE_DOWN {
+		return "-"
+	}
+	foremost := r.Position.GetIndex()
+	for _, other := range r.Node {
+		foremost = max(foremost, other.Index)
+	}
+	return fmt.Sprint(foremost - n.Index)
+}
+
+func (a *app) printProblems(r *simpv1.StatusResponse) {
+	for _, n := range r.Node {
+		if n.Problem != "" {
+			fmt.Fprintf(a.out, "%s\n", a.paint(yellow, printable(n.Id+": "+n.Problem)))
+		}
+	}
+}
+
+func stateColour(s simpv1.NodeState) colour {
+	switch s {
+	case simpv1.NodeState_NODE_STATE_READY:
+		return green
+	case simpv1.NodeState_NODE_STATE_DOWN, simpv1.NodeState_NODE_STATE_CUT_OFF:
+		return red
+	}
+	return yellow
+}
+
+func healthColour(h simpv1.Health) colour {
+	switch h {
+	case simpv1.Health_HEALTH_HEALTHY:
+		return green
+	case simpv1.Health_HEALTH_DEGRADED:
+		return yellow
+	}
+	return red
+}

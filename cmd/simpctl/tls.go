@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"simpd/cluster/link/pki"
+)
+
+const tlsInitLong = `Init makes what a site needs for its nodes to know one another, and for
+programs to be known: an authority (ca.crt, ca.key), a certificate for each
+node and each service, and a key for gossip. It makes what is not there yet,
+and never overwrites: run it again with the same --dir to add a node or a
+service. A service "operator" with all roles is made for simpctl.
+
+Each node needs ca.crt, its own pair and gossip.key; ca.key is needed only here,
+and is best kept away from the nodes.
+
+    simpctl tls init --site example.com --node n1=n1.example.com --node n2=n2.example.com,10.0.0.2
+    simpctl tls init --site example.com --service pager=message:send,as:@example.com`
+
+func (a *app) tlsCommand() *cobra.Command {
+	var order pki.Order
+	var nodes, services []string
+	init := &cobra.Command{
+		Use: "init", Short: "Make a site's authority, certificates and gossip key", Long: tlsInitLong, Args: wants(0, 0, "no argument"),
+		RunE: func(*cobra.Command, []string) error {
+			if err := fillOrder(&order, nodes, services); err != nil {
+				return err
+			}
+			return a.makeTLS(order)
+		},
+	}
+	f := init.Flags()
+	f.StringVar(&order.Dir, "dir", "tls", "the `FOLDER` for the files")
+	f.StringVar(&order.Site, "site", "", "the site's `NAME`, the same for all nodes: its first domain is a good one")
+	f.StringArrayVar(&nodes, "node", nil, "a node: `ID[=HOST,…]`, with the names and addresses at which programs reach it; may be repeated")
+	f.StringArrayVar(&services, "service", nil, "a program: `NAME=ROLE,…`; a role may be as:IMA or as:@domain, whom it may send as; may be repeated")
+	f.DurationVar(&order.Lifetime, "lifetime", 365*24*time.Hour, "how long certificates are good for")
+	return group("tls", "Make certificates and keys", "", init)
+}
+
+func fillOrder(o *pki.Order, nodes, services []string) error {
+	if o.Site == "" {
+		return usagef("--site NAME has to be given, such as the site's first domain")
+	}
+	o.Services = []pki.ServiceOrder{{Name: "operator", Roles: pki.AllRoles()}}
+	for _, n := range nodes {
+		id, hosts, _ := strings.Cut(n, "=")
+		o.Nodes = append(o.Nodes, pki.NodeOrder{ID: id, Hosts: words(hosts)})
+	}
+	for _, text := range services {
+		name, roles, _ := strings.Cut(text, "=")
+		s := pki.ServiceOrder{Name: name}
+		for _, role := range words(roles) {
+			if as, ok := strings.CutPrefix(role, "as:"); ok {
+				s.As = append(s.As, as)
+			} else {
+				s.Roles = append(s.Roles, role)
+			}
+		}
+		o.Services = append(o.Services, s)
+	}
+	return nil
+}
+
+func words(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+func (a *app) makeTLS(o pki.Order) error {
+	made, err := pki.Make(o)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printStruct(struct {
+			Made []string `json:"made"`
+		}{append([]string{}, made...)})
+	}
+	if len(made) == 0 {
+		fmt.Fprintf(a.out, "all was there already in %s\n", printable(o.Dir))
+	}
+	for _, file := range made {
+		fmt.Fprintf(a.out, "made %s\n", printable(file))
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) tokenCommand() *cobra.Command {
+	var roles, as []string
+	make := &cobra.Command{
+		Use: "make NAME", Short: "Make a bearer token for a program", Args: wants(1, 1, "the program's name"),
+		Long: "Make prints a new token, which the program keeps, and the line for the nodes' --token-file, which holds " +
+			"only its hash. The token is shown this once.",
+		RunE: func(_ *cobra.Command, args []string) error { return a.makeToken(args[0], roles, as) },
+	}
+	make.Flags().StringArrayVar(&roles, "role", nil, "presence:read, message:send, account:admin or cluster:admin; may be repeated")
+	make.Flags().StringArrayVar(&as, "as", nil, "an `IMA` or @domain that it may send as; may be repeated")
+	return group("token", "Make bearer tokens", "", make)
+}
+
+func (a *app) makeToken(name string, roles, as []string) error {
+	if len(roles) == 0 {
+		return usagef("say what the token is for: --role presence:read, message:send, account:admin or cluster:admin")
+	}
+	if strings.ContainsAny(name, " \t#") {
+		return usagef("a name has no spaces and no #")
+	}
+	token := rand.Text() + rand.Text()
+	sum := sha256.Sum256([]byte(token))
+	line := name + " sha256:" + hex.EncodeToString(sum[:])
+	for _, r := range roles {
+		line += " role=" + r
+	}
+	for _, s := range as {
+		line += " as=" + s
+	}
+	if a.json() {
+		return a.printStruct(struct {
+			Token string `json:"token"`
+			Line  string `json:"line"`
+		}{token, line})
+	}
+	_, err := fmt.Fprintf(a.out, "%s\n\nthe line for the nodes' token file:\n%s\n", token, printable(line))
+	return err
+}
