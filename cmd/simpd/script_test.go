@@ -11,9 +11,3 @@ import (
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
 }
-
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"simpd": main,
-	})
-}

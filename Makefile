@@ -1,0 +1,55 @@
+# What can be done here; make alone lists it. It wants Go, git and make, and
+# for the race detector a C compiler.
+
+.DEFAULT_GOAL := help
+FUZZTIME ?= 30s
+programs := $(patsubst %/main.go,./%,$(wildcard cmd/*/main.go))
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: ## the programs, into bin/
+	CGO_ENABLED=0 go build -trimpath -buildvcs=true -o bin/ $(programs)
+
+.PHONY: demo
+demo: build ## see a real site work, and each step checked (under a minute)
+	go run ./cmd/simpd/demo -bin bin
+
+.PHONY: test
+test: lint race fuzz-short ## all that has to pass before a change lands
+
+.PHONY: race
+race: ## the tests, with the race detector
+	go test -race -timeout 15m ./...
+
+.PHONY: lint
+lint: ## form, generated files, modules, and what vet and staticcheck find
+	@unformed=$$(gofmt -l $$(git ls-files '*.go')); \
+	test -z "$$unformed" || { echo "gofmt wants: $$unformed" >&2; exit 1; }
+	go mod tidy -diff
+	go run ./proto/generate -check
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: generate
+generate: ## the files made from others: protobuf code, the tables in docs/
+	go run ./proto/generate
+	go test ./cmd/simpd -run '^TestReference' -update
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@grep -r --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | sort | \
+	while read -r file target; do \
+		echo "fuzz $$target in $$(dirname $$file)"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$(dirname $$file) </dev/null || exit 1; \
+	done
+
+.PHONY: fuzz-short
+fuzz-short:
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=5s
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin

@@ -1,0 +1,76 @@
+// Demo shows a site of SIMP at work, with the real programs and TLS
+// everywhere, and checks each thing that it tells. It exits 0 only if all of
+// it was really so.
+//
+//	go run ./cmd/simpd/demo -bin bin
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+func main() {
+	bin := flag.String("bin", "bin", "the folder of the programs")
+	flag.Parse()
+	if err := run(*bin); err != nil {
+		fmt.Fprintf(os.Stderr, "\nThis was not so: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// chapters are told in this order; each stands on what was before.
+func chapters() []chapter {
+	return []chapter{
+		{"Three nodes become one site", formSite},
+		{"Nobody listens", nobodyListens},
+		{"Bob listens on one node, Alice sends from another, Carol watches from the third", listenAndWatch},
+		{"A client that stays silent, and one that refuses", silentAndRefusing},
+		{"The node that holds Bob is killed", killListener},
+		{"The leader is killed too", killLeader},
+		{"A node goes in good order", stopInOrder},
+	}
+}
+
+type chapter struct {
+	title string
+	tell  func(*story) error
+}
+
+// story is what the chapters share.
+type story struct {
+	*site
+	bob, carol *program // simp listen and simp watch
+	heard      int      // lines of bob's that were looked at
+	seen       int      // of carol's
+}
+
+func run(bin string) error {
+	path, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	s, err := newSite(path, 3)
+	if s != nil {
+		defer s.close()
+	}
+	if err != nil {
+		return err
+	}
+	st := &story{site: s}
+	for i, c := range chapters() {
+		fmt.Printf("\n%d. %s\n\n", i+1, c.title)
+		if err := c.tell(st); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\nAll of this was so, in %.1f s.\n", time.Since(begun).Seconds())
+	return nil
+}
+
+// say tells what was just seen to be so.
+func say(format string, args ...any) { fmt.Printf("   "+format+"\n", args...) }

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// introduce says what there is now, and what to type next.
+func (s *devSite) introduce(w io.Writer, took time.Duration) {
+	o := s.options
+	kept := "keeps nothing"
+	if o.dataDir != "" {
+		kept = "keeps its data in " + o.dataDir
+	}
+	fmt.Fprintf(w, "A site of %s is ready after %.1f s. It is for trying out: loopback only, no TLS; it %s.\n\n", plural(o.nodes, "node"), took.Seconds(), kept)
+	fmt.Fprintf(w, "  node  SIMP             WebSocket                  gRPC             health and metrics\n")
+	for _, n := range s.nodes {
+		c := n.conf
+		fmt.Fprintf(w, "  %-5s %-16s ws://%s/simp   %-16s http://%s\n", c.nodeID, c.simp, c.ws, c.grpc, c.http)
+	}
+	fmt.Fprintf(w, "\n  users     %s\n  password  %s\n\n", strings.Join(devUsers(), " "), o.password)
+	s.suggest(w)
+	fmt.Fprintf(w, "\nPress Ctrl-C to end it.\n")
+}
+
+// suggest prints commands that work as they stand, each on another node.
+func (s *devSite) suggest(w io.Writer) {
+	first, second, third := s.nodes[0].conf, s.nodes[1%len(s.nodes)].conf, s.nodes[2%len(s.nodes)].conf
+	users := devUsers()
+	simp := func(c *config, user string) string {
+		return fmt.Sprintf("%s --plaintext --server %s --user %s", beside("simp"), c.simp, user)
+	}
+	fmt.Fprintf(w, "In three other terminals:\n\n")
+	fmt.Fprintf(w, "  export SIMP_PASSWORD=%s        # in each\n", s.options.password)
+	fmt.Fprintf(w, "  %s listen\n", simp(second, users[1]))
+	fmt.Fprintf(w, "  %s watch %s\n", simp(third, users[2]), users[1])
+	fmt.Fprintf(w, "  %s send %s \"hello\"\n\n", simp(first, users[0]), users[1])
+	fmt.Fprintf(w, "The whole site at a glance:\n\n")
+	fmt.Fprintf(w, "  %s --insecure --addr %s status\n", beside("simpctl"), first.grpc)
+}
+
+// beside is how to call a program that lies where this one does.
+func beside(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	path := filepath.Join(filepath.Dir(self), name)
+	if _, err := os.Stat(path); err != nil {
+		return name
+	}
+	if here, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(here, path); err == nil && !strings.HasPrefix(short, "..") {
+			return short
+		}
+	}
+	return path
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %s", thing)
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
