@@ -251,8 +251,7 @@ func (i *importer) credential(ctx context.Context, row importRow) (*simpv1.Crede
 	return verifier(row.password, salt, iterations)
 }
 
-// refused tells which lines the site does not take. Which batch it was, the
-// site does not say; the addresses do.
+// refused tells which lines the site does not take.
 func (i *importer) refused(err error) error {
 	var problems []string
 	for _, d := range status.Convert(err).Details() {
@@ -270,7 +269,7 @@ func (i *importer) refused(err error) error {
 	return refuse(problems)
 }
 
-// place is the line that account[N] of a request stands for.
+// place is the line that account[N] of an import stands for.
 func (i *importer) place(field string) string {
 	_, rest, _ := strings.Cut(field, "[")
 	digits, _, _ := strings.Cut(rest, "]")
