@@ -1,0 +1,137 @@
+package client
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/xdg-go/scram"
+
+	"simpd/protocol"
+)
+
+// The mechanisms, the best first.
+const (
+	mechPlus  = "SCRAM-SHA-256-PLUS"
+	mechScram = "SCRAM-SHA-256"
+	mechPlain = "PLAIN"
+)
+
+// secret is the password, which PASSWD changes, and what hashing it has cost.
+type secret struct {
+	mu       sync.Mutex
+	password string
+	keys     *scram.Client
+}
+
+func (s *secret) set(user protocol.Address, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.password = password
+	s.keys, _ = scram.SHA256.NewClientUnprepped(user.String(), protocol.PreparePassword(password), "") // which can't fail
+}
+
+func (s *secret) get() (string, *scram.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.password, s.keys
+}
+
+// login authenticates the user by the best mechanism that both sides have.
+func (d *dialer) login(o *opening) error {
+	password, keys := d.secret.get()
+	binding, bindable := o.channelBinding()
+	switch offers := o.hello.auth; {
+	case bindable && slices.Contains(offers, mechPlus):
+		return o.scram(mechPlus, keys.NewConversationWithChannelBinding(binding))
+	case bindable && slices.Contains(offers, mechScram):
+		// If somebody took PLUS out of the offer, the server will notice.
+		return o.scram(mechScram, keys.NewConversationAdvertisingChannelBinding())
+	case slices.Contains(offers, mechScram):
+		return o.scram(mechScram, keys.NewConversation())
+	case slices.Contains(offers, mechPlain):
+		return d.plain(o, password)
+	}
+	return protocolError("none of its ways to log in is known here: %s", strings.Join(o.hello.auth, ", "))
+}
+
+// channelBinding ties the login to this TLS connection (RFC 9266).
+func (o *opening) channelBinding() (scram.ChannelBinding, bool) {
+	if o.tls == nil {
+		return scram.ChannelBinding{}, false
+	}
+	binding, err := scram.NewTLSExporterBinding(o.tls)
+	return binding, err == nil
+}
+
+// scram runs SCRAM-SHA-256 (RFC 5802, RFC 7677). It ends well only if the
+// server has proved that it knows the password's verifier.
+func (o *opening) scram(mech string, c *scram.ClientConversation) error {
+	const tag = "auth"
+	first, err := c.Step("")
+	if err != nil {
+		return fmt.Errorf("%s: %w", mech, err)
+	}
+	l, err := o.exchange(tag, "AUTH", func(b []byte) []byte {
+		return appendData(protocol.AppendParam(b, "mech", mech), first)
+	})
+	for err == nil && l.Status == protocol.StatusChallenge && !c.Done() {
+		var answer string
+		if answer, err = step(c, l); err == nil {
+			l, err = o.exchange(tag, "MORE", func(b []byte) []byte { return appendData(b, answer) })
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := step(c, l); err != nil || !c.Valid() {
+		return protocolError("it did not prove that it knows the password")
+	}
+	return nil
+}
+
+// step answers one challenge.
+func step(c *scram.ClientConversation, l *protocol.Line) (string, error) {
+	challenge, err := base64.StdEncoding.DecodeString(textParam(l, "data"))
+	if err != nil {
+		return "", protocolError("a challenge is no base64")
+	}
+	if err := checkWork(string(challenge)); err != nil {
+		return "", err
+	}
+	answer, err := c.Step(string(challenge))
+	if err != nil {
+		return "", protocolError("%v", err)
+	}
+	return answer, nil
+}
+
+// checkWork refuses to hash for minutes.
+func checkWork(challenge string) error {
+	for attribute := range strings.SplitSeq(challenge, ",") {
+		work, ok := strings.CutPrefix(attribute, "i=")
+		if n, err := strconv.Atoi(work); ok && (err != nil || n > protocol.MaxScramIterations) {
+			return protocolError("it wants %s iterations of hashing", protocol.Quote(work))
+		}
+	}
+	return nil
+}
+
+// plain sends the password as it is, under TLS or on this machine alone.
+func (d *dialer) plain(o *opening, password string) error {
+	if o.tls == nil && !o.isLoopback() {
+		return fmt.Errorf("%w to send the password in clear", errUnsafe)
+	}
+	data := "\x00" + d.User.String() + "\x00" + protocol.PreparePassword(password)
+	_, err := o.exchange("auth", "AUTH", func(b []byte) []byte {
+		return appendData(protocol.AppendParam(b, "mech", mechPlain), data)
+	})
+	return err
+}
+
+func appendData(b []byte, data string) []byte {
+	return protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString([]byte(data)))
+}

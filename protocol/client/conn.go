@@ -1,0 +1,279 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+
+	"simpd/protocol"
+)
+
+// conn is one authenticated connection. Requests may be made from any
+// goroutine; one reads.
+type conn struct {
+	*opening // of the reader alone, but for Close
+	out      outbox
+	owner    owner
+	limit    int           // octets of a literal
+	slots    chan struct{} // one for each request that is unanswered
+	ended    chan struct{} // closed at the end, after err was set
+
+	mu      sync.Mutex
+	err     error
+	calls   map[string]*call
+	last    uint64        // tag
+	inHand  int           // messages that the owner has and has not answered
+	octets  int           // of those
+	settled chan struct{} // if somebody waits: closed when inHand is 0
+
+	held []heldPresence // of the owner: until it adopts the connection
+}
+
+// owner is told what a connection brings, in order, by the connection's
+// reader. It must not block.
+type owner interface {
+	message(c *conn, tag string, m *protocol.Message)
+	presence(c *conn, p []protocol.Presence, index uint64)
+	notice(c *conn, e Event)
+	move(c *conn, to string, within int)
+}
+
+// Bounds on what a server may have this side keep.
+const (
+	maxRequests     = 1000  // unanswered by the server, which takes 1024
+	maxPartial      = 50000 // 100 lines of one answer
+	maxInHand       = 2 * protocol.MaxUnanswered
+	maxInHandOctets = 16 * protocol.MaxUnansweredOctets
+)
+
+// call is a request that waits for its final response.
+type call struct {
+	partial []response
+	final   chan response                     // gets the final response, or is closed
+	apply   func(*conn, []response, response) // called by the reader with a 2xx, before what comes next is read
+}
+
+// response is a line of its own.
+type response struct{ protocol.Line }
+
+func newConn(o *opening, owner owner, limit int) *conn {
+	c := &conn{
+		opening: o,
+		owner:   owner,
+		limit:   limit,
+		slots:   make(chan struct{}, maxRequests),
+		ended:   make(chan struct{}),
+		calls:   make(map[string]*call),
+	}
+	c.out.conn, c.out.failed = o.Conn, c.end
+	c.idle = o.hello.idle + aliveTimeout
+	c.silent = func() { _, _ = c.out.put([]byte("ping PING\r\n")) }
+	return c
+}
+
+// read serves the connection to its end.
+func (c *conn) read() {
+	for {
+		l, body, err := c.next(c.limit)
+		if err != nil {
+			c.end(readError(err))
+			_ = c.out.flushed(context.Background()) // soon, as the connection is closed
+			return
+		}
+		if l.IsRequest() {
+			c.serve(l, body)
+		} else {
+			c.answered(l)
+		}
+	}
+}
+
+func readError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the server closed the connection")
+	}
+	return err
+}
+
+// over tells whether the connection has ended.
+func (c *conn) over() bool { return c.why() != nil }
+
+// end closes the connection, for the first reason given.
+func (c *conn) end(why error) {
+	if c.markEnded(why) {
+		_ = c.Close()
+	}
+}
+
+func (c *conn) markEnded(why error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return false
+	}
+	c.err = why
+	for tag, call := range c.calls {
+		delete(c.calls, tag)
+		close(call.final)
+	}
+	c.out.stop(why)
+	close(c.ended)
+	return true
+}
+
+// why returns what ended the connection.
+func (c *conn) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// answered takes a response. One to nothing asked is ignored.
+func (c *conn) answered(l *protocol.Line) {
+	c.mu.Lock()
+	call := c.calls[l.Tag]
+	if call == nil {
+		c.mu.Unlock()
+		return
+	}
+	r := response{*l}
+	r.Params = slices.Clone(l.Params)
+	if !l.Status.Interim() {
+		delete(c.calls, l.Tag)
+	} else if len(call.partial) < maxPartial {
+		call.partial = append(call.partial, r)
+	}
+	c.mu.Unlock()
+	if !l.Status.Interim() {
+		c.finish(call, r)
+	}
+}
+
+func (c *conn) finish(call *call, r response) {
+	if call.apply != nil && r.Status.OK() {
+		call.apply(c, call.partial, r)
+	}
+	<-c.slots
+	call.final <- r
+}
+
+// request is what is asked of a server.
+type request struct {
+	verb   string
+	params func([]byte) []byte
+	body   []byte                                            // a literal, if not nil
+	apply  func(c *conn, partial []response, final response) // if not nil: see call
+}
+
+// do makes a request and waits for its final response. The error is ErrLost
+// if the connection ended first, ErrNotSent as well if the server certainly
+// did not get the request, the context's if that ended, and a *protocol.Error
+// if the server refused.
+func (c *conn) do(ctx context.Context, r request) ([]response, response, error) {
+	if err := c.admit(ctx); err != nil {
+		return nil, response{}, notSent(err)
+	}
+	call := &call{final: make(chan response, 1), apply: r.apply}
+	end, err := c.send(call, r)
+	if err != nil {
+		<-c.slots
+		return nil, response{}, notSent(err)
+	}
+	select {
+	case final, ok := <-call.final:
+		return c.result(call, final, ok, end)
+	case <-ctx.Done():
+		return nil, response{}, ctx.Err()
+	}
+}
+
+// admit waits until one more request may be made.
+func (c *conn) admit(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+	case <-c.ended:
+		return c.why()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := c.out.room(ctx)
+	if err != nil {
+		<-c.slots
+	}
+	return err
+}
+
+// send registers the call and puts its octets out, in one order.
+func (c *conn) send(call *call, r request) (end int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	c.last++
+	tag := strconv.FormatUint(c.last, 10)
+	b := r.encode(tag)
+	if len(b)-len(r.body) > protocol.MaxLine {
+		return 0, protocol.Errorf(protocol.StatusTooLarge, "the request does not fit a line of %d octets", protocol.MaxLine)
+	}
+	if end, err = c.out.put(b); err == nil {
+		c.calls[tag] = call
+	}
+	return end, err
+}
+
+func (r request) encode(tag string) []byte {
+	b := make([]byte, 0, 256+len(r.body))
+	b = protocol.AppendRequest(b, tag, r.verb)
+	if r.params != nil {
+		b = r.params(b)
+	}
+	if r.body != nil {
+		b = protocol.AppendLiteral(b, len(r.body))
+	}
+	return append(protocol.AppendEnd(b), r.body...)
+}
+
+func (c *conn) result(call *call, final response, ok bool, end int64) ([]response, response, error) {
+	switch {
+	case ok && final.Status.OK():
+		return call.partial, final, nil
+	case ok:
+		return call.partial, final, refusal(&final.Line)
+	case c.out.mayBeOut(end):
+		return call.partial, response{}, fmt.Errorf("%w: %w", ErrLost, c.why())
+	}
+	return nil, response{}, notSent(c.why())
+}
+
+func notSent(err error) error {
+	return fmt.Errorf("%w: %w", ErrNotSent, err)
+}
+
+// reply answers a request of the server's.
+func (c *conn) reply(tag string, s protocol.Status, text string) {
+	if tag == "*" {
+		return
+	}
+	b := protocol.AppendResponse(nil, tag, s)
+	if text != "" {
+		b = protocol.AppendText(b, text)
+	}
+	if _, err := c.out.put(protocol.AppendEnd(b)); errors.Is(err, errNoRoom) {
+		c.end(err)
+	}
+}
+
+// leave says QUIT once all that came was answered, and returns when the
+// connection is over. When the context ends, the connection is closed.
+func (c *conn) leave(ctx context.Context) {
+	if c.answeredAll(ctx) == nil {
+		_, _, _ = c.do(ctx, request{verb: "QUIT"})
+		_ = c.out.flushed(ctx)
+	}
+	c.end(ErrClosed)
+}

@@ -1,0 +1,273 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"simpd/protocol"
+)
+
+// dialer opens connections as Config says.
+type dialer struct {
+	Config
+	secret *secret
+}
+
+var errUnsafe = errors.New("it is not safe")
+
+// opening is a connection on its way to being authenticated.
+type opening struct {
+	wire
+	target
+	tls   *tls.ConnectionState // nil without TLS
+	hello hello
+	tag   int
+}
+
+// hello is what a server says of itself.
+type hello struct {
+	history string
+	auth    []string
+	idle    time.Duration
+	size    int
+}
+
+// dial connects to one of the places where the home server is, logs in, and
+// returns the connection.
+func (d *dialer) dial(ctx context.Context) (*opening, error) {
+	targets, err := d.targets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.dialAny(ctx, targets)
+}
+
+// dialAny returns the first connection that comes about.
+func (d *dialer) dialAny(ctx context.Context, targets []target) (*opening, error) {
+	var failed error
+	for _, t := range targets {
+		addresses, err := d.addresses(ctx, t)
+		if err != nil {
+			failed = err
+			continue
+		}
+		for _, address := range addresses {
+			o, err := d.open(ctx, t, address)
+			if err == nil || isFinal(err) {
+				return o, err
+			}
+			failed = err
+		}
+	}
+	return nil, failed
+}
+
+func (d *dialer) targets(ctx context.Context) ([]target, error) {
+	if d.Server != "" {
+		t, err := named(d.Server, d.Security)
+		return []target{t}, err
+	}
+	targets, err := discover(ctx, d.Resolver, d.User.Domain())
+	for i := range targets {
+		if d.Security != ByPort {
+			targets[i].security = d.Security
+		}
+	}
+	return targets, err
+}
+
+// open connects to one address and logs in there.
+func (d *dialer) open(ctx context.Context, t target, address string) (*opening, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*connectTimeout)
+	defer cancel()
+	o, err := d.connect(ctx, t, address)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", t, err)
+	}
+	conn := o.Conn // under TLS, if that is still to begin
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	err = d.converse(ctx, o)
+	if !stop() {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = o.Close()
+		return nil, fmt.Errorf("logging in at %s: %w", t, err)
+	}
+	return o, nil
+}
+
+func (d *dialer) connect(ctx context.Context, t target, address string) (*opening, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := d.Dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	o := &opening{wire: wire{Conn: conn}, target: t}
+	switch {
+	case t.security == TLS:
+		err = d.startTLS(ctx, o)
+	case t.security == Plaintext && !o.isLoopback():
+		err = fmt.Errorf("%w to speak in clear to another machine", errUnsafe)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+// converse says all that comes before the first request of the user's.
+func (d *dialer) converse(ctx context.Context, o *opening) error {
+	if err := o.greeting(); err != nil {
+		return err
+	}
+	if o.security == StartTLS {
+		if err := d.upgrade(ctx, o); err != nil {
+			return err
+		}
+	}
+	if err := o.sayHello(d.Agent); err != nil {
+		return err
+	}
+	return d.login(o)
+}
+
+func (o *opening) greeting() error {
+	l, _, err := o.next(0)
+	switch {
+	case err != nil:
+		return fmt.Errorf("waiting for the greeting: %w", err)
+	case l.Tag == "*" && l.Verb == "BYE":
+		return byeError(l)
+	case l.Tag != "*" || l.Verb != "HELLO":
+		return protocolError("no greeting")
+	}
+	return nil
+}
+
+// upgrade begins TLS in a connection that began in clear. What came in clear
+// behind the answer was put there by somebody else.
+func (d *dialer) upgrade(ctx context.Context, o *opening) error {
+	_, err := o.ask("STARTTLS", nil)
+	var refused *protocol.Error
+	if errors.As(err, &refused) {
+		return fmt.Errorf("%w: %s", ErrNoTLS, refused.Text)
+	}
+	if err != nil {
+		return err
+	}
+	if len(o.rest) > 0 {
+		return protocolError("something was said in clear after STARTTLS")
+	}
+	return d.startTLS(ctx, o)
+}
+
+func (d *dialer) startTLS(ctx context.Context, o *opening) error {
+	conn := tls.Client(o.Conn, d.tlsConfig())
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	state := conn.ConnectionState()
+	o.Conn, o.tls, o.mem, o.rest = conn, &state, nil, nil
+	return nil
+}
+
+// tlsConfig has the certificate checked for the domain of the user's address,
+// whatever name led to the server.
+func (d *dialer) tlsConfig() *tls.Config {
+	c := d.TLS.Clone()
+	if c == nil {
+		c = new(tls.Config)
+	}
+	c.ServerName = certName(d.User)
+	c.InsecureSkipVerify = false
+	c.NextProtos = []string{"simp"}
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	return c
+}
+
+// certName is the domain, or what an address literal has in its brackets.
+func certName(a protocol.Address) string {
+	name := strings.TrimSuffix(strings.TrimPrefix(a.Domain(), "["), "]")
+	return strings.TrimPrefix(name, "IPv6:")
+}
+
+func (o *opening) sayHello(agent string) error {
+	l, err := o.ask("HELLO", func(b []byte) []byte {
+		b = protocol.AppendParam(b, "version", protocol.Version)
+		if agent != "" {
+			b = protocol.AppendParam(b, "agent", agent)
+		}
+		return b
+	})
+	if err != nil {
+		return err
+	}
+	if v := textParam(l, "version"); v != protocol.Version {
+		return protocolError("it speaks %s", protocol.Quote(v))
+	}
+	o.hello = hello{
+		history: textParam(l, "history"),
+		auth:    strings.Split(textParam(l, "auth"), ","),
+		idle:    time.Duration(max(intParam(l, "idle"), 10)) * time.Second,
+		size:    intParam(l, "size"),
+	}
+	return nil
+}
+
+// ask sends a request and returns its final response. An error is a
+// *protocol.Error if the server refused.
+func (o *opening) ask(verb string, params func([]byte) []byte) (*protocol.Line, error) {
+	o.tag++
+	return o.exchange(fmt.Sprint("o", o.tag), verb, params)
+}
+
+// exchange sends a request under a tag and returns the response, which may be
+// a challenge. Before AUTH the server has nothing to say unasked but BYE, and
+// PING.
+func (o *opening) exchange(tag, verb string, params func([]byte) []byte) (*protocol.Line, error) {
+	b := protocol.AppendRequest(nil, tag, verb)
+	if params != nil {
+		b = params(b)
+	}
+	if _, err := o.Conn.Write(protocol.AppendEnd(b)); err != nil {
+		return nil, fmt.Errorf("%s: %w", verb, err)
+	}
+	for {
+		l, _, err := o.next(0)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", verb, err)
+		case l.IsRequest() && l.Verb == "BYE":
+			return nil, byeError(l)
+		case l.IsRequest() || l.Tag != tag:
+			continue
+		case l.Status.OK() || l.Status == protocol.StatusChallenge:
+			return l, nil
+		}
+		return nil, refusal(l)
+	}
+}
+
+// byeError makes the error of a BYE.
+func byeError(l *protocol.Line) error {
+	status := protocol.Status(intParam(l, "status"))
+	if status == 0 {
+		status = protocol.StatusServerError
+	}
+	return &protocol.Error{Status: status, Text: "the server closed the connection: " + l.Text, Retry: intParam(l, "retry")}
+}
+
+// isLoopback tells whether the connection stays on this machine, as one does
+// that is not TCP at all.
+func (o *opening) isLoopback() bool {
+	a, isTCP := o.RemoteAddr().(*net.TCPAddr)
+	return !isTCP || a.IP.IsLoopback()
+}

@@ -1,0 +1,180 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"simpd/protocol"
+)
+
+// Listening is what LISTEN answered.
+type Listening struct {
+	Session string // the server's name for the session
+	Index   uint64 // from which on the site finds it
+}
+
+// Listen has messages come to Config.OnMessage (SIMP.md, section 5). It is
+// done again on each new connection, shared, until Unlisten or until another
+// session displaces this one. Listening already is a 409.
+func (c *Client) Listen(ctx context.Context, l protocol.ListenRequest) (Listening, error) {
+	_, r, err := c.arrange(ctx, listenRequest(l), func(w *want) { w.listen = &l })
+	if err != nil {
+		return Listening{}, err
+	}
+	return Listening{textParam(&r.Line, "session"), uintParam(&r.Line, "index")}, nil
+}
+
+func listenRequest(l protocol.ListenRequest) request {
+	return request{verb: "LISTEN", params: func(b []byte) []byte {
+		if l.State.Listening() {
+			b = protocol.AppendParam(b, "state", l.State.String())
+		}
+		if l.Note != "" {
+			b = protocol.AppendParam(b, "note", l.Note)
+		}
+		if l.Exclusive {
+			b = protocol.AppendParam(b, "mode", "exclusive")
+		}
+		return b
+	}}
+}
+
+// SetState changes what watchers see. A nil note stays as it is. It returns
+// the change's index.
+func (c *Client) SetState(ctx context.Context, s protocol.State, note *string) (uint64, error) {
+	r := request{verb: "STATE", params: func(b []byte) []byte {
+		b = protocol.AppendParam(b, "state", s.String())
+		if note != nil {
+			b = protocol.AppendParam(b, "note", *note)
+		}
+		return b
+	}}
+	_, final, err := c.arrange(ctx, r, func(w *want) { w.setState(s, note) })
+	return uintParam(&final.Line, "index"), err
+}
+
+func (w *want) setState(s protocol.State, note *string) {
+	if w.listen == nil {
+		return
+	}
+	changed := *w.listen
+	changed.State = s
+	if note != nil {
+		changed.Note = *note
+	}
+	w.listen = &changed
+}
+
+// Unlisten ends listening. It returns the change's index.
+func (c *Client) Unlisten(ctx context.Context) (uint64, error) {
+	_, final, err := c.arrange(ctx, request{verb: "UNLISTEN"}, func(w *want) { w.listen = nil })
+	return uintParam(&final.Line, "index"), err
+}
+
+// SetPassword gives the user a new password, with which the client goes on.
+// The user's other connections are closed. Where the connection ends before
+// the answer, either password may be the one that counts (ErrLost).
+func (c *Client) SetPassword(ctx context.Context, new string) error {
+	cur, err := c.connected(ctx)
+	if err != nil {
+		return err
+	}
+	if cur.tls == nil && !cur.isLoopback() {
+		return fmt.Errorf("%w to send a password in clear", errUnsafe)
+	}
+	old, _ := c.secret.get()
+	data := protocol.PreparePassword(old) + "\x00" + protocol.PreparePassword(new)
+	_, _, err = c.askOn(ctx, cur, request{verb: "PASSWD", params: func(b []byte) []byte { return appendData(b, data) }})
+	if err == nil {
+		c.secret.set(c.Config.User, new)
+	}
+	return err
+}
+
+// Ping asks the server for a sign of life, and returns the time it took.
+func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
+	began := time.Now()
+	_, _, err := c.ask(ctx, request{verb: "PING"})
+	return time.Since(began), err
+}
+
+// Rules returns the user's rules (SIMP.md, section 8).
+func (c *Client) Rules(ctx context.Context) ([]protocol.Rule, error) {
+	partial, _, err := c.ask(ctx, request{verb: "ACL"})
+	var rules []protocol.Rule
+	for i := range partial {
+		l := &partial[i].Line
+		who, bad := protocol.ParsePattern(textParam(l, "who"))
+		if bad != nil {
+			continue
+		}
+		r := protocol.Rule{Who: who}
+		r.Message, _ = protocol.ParsePermission(textParam(l, "message"))
+		r.Presence, _ = protocol.ParsePermission(textParam(l, "presence"))
+		rules = append(rules, r)
+	}
+	return rules, err
+}
+
+// SetRule sets a rule, or removes it if both permissions are unset.
+func (c *Client) SetRule(ctx context.Context, r protocol.Rule) error {
+	_, _, err := c.ask(ctx, request{verb: "ACL", params: func(b []byte) []byte {
+		b = protocol.AppendParam(b, "who", r.Who.String())
+		if r.Message != protocol.Unset {
+			b = protocol.AppendParam(b, "message", r.Message.String())
+		}
+		if r.Presence != protocol.Unset {
+			b = protocol.AppendParam(b, "presence", r.Presence.String())
+		}
+		return b
+	}})
+	return err
+}
+
+// Contacts returns the user's contact list.
+func (c *Client) Contacts(ctx context.Context) ([]protocol.Contact, error) {
+	partial, _, err := c.ask(ctx, request{verb: "CONTACT"})
+	var contacts []protocol.Contact
+	for i := range partial {
+		a, bad := protocol.ParseAddress(textParam(&partial[i].Line, "ima"))
+		if bad == nil {
+			contacts = append(contacts, protocol.Contact{Address: a, Name: textParam(&partial[i].Line, "name")})
+		}
+	}
+	return contacts, err
+}
+
+// SetContact adds a contact or renames it.
+func (c *Client) SetContact(ctx context.Context, contact protocol.Contact) error {
+	_, _, err := c.ask(ctx, request{verb: "CONTACT", params: func(b []byte) []byte {
+		b = protocol.AppendParam(b, "ima", contact.Address.String())
+		if contact.Name != "" {
+			b = protocol.AppendParam(b, "name", contact.Name)
+		}
+		return b
+	}})
+	return err
+}
+
+// RemoveContact takes a contact off the list.
+func (c *Client) RemoveContact(ctx context.Context, a protocol.Address) error {
+	_, _, err := c.ask(ctx, request{verb: "CONTACT", params: func(b []byte) []byte {
+		b = protocol.AppendParam(b, "ima", a.String())
+		return protocol.AppendParam(b, "remove", "yes")
+	}})
+	return err
+}
+
+// Watchers returns who watches the user now; partial says that a node of the
+// site did not answer in time.
+func (c *Client) Watchers(ctx context.Context) (by []protocol.Address, partial bool, err error) {
+	lines, final, err := c.ask(ctx, request{verb: "WATCHERS"})
+	for i := range lines {
+		if a, bad := protocol.ParseAddress(textParam(&lines[i].Line, "ima")); bad == nil {
+			by = append(by, a)
+		}
+	}
+	return slices.Clip(by), textParam(&final.Line, "partial") == "yes", err
+}
