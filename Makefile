@@ -50,6 +50,10 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 fuzz-short:
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5s
 
+.PHONY: bench
+bench: build ## what it costs, beside a minimal relay: the short form (docs/performance.md)
+	bin/simpbench all --short
+
 .PHONY: clean
 clean: ## remove what make built
 	rm -rf bin
