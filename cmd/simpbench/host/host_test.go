@@ -69,7 +69,7 @@ func TestProcessIsCounted(t *testing.T) {
 func TestMemory(t *testing.T) {
 	p := shell(t, "exec sleep 60")
 	m, err := p.Memory()
-	if err != nil || m.Resident < 1<<16 || m.Peak < m.Resident {
+	if err != nil || m.Resident < 1<<10 || m.Peak < m.Resident {
 		t.Errorf("%+v, %v", m, err)
 	}
 	p.Kill()
