@@ -49,11 +49,12 @@ func (g *gossip) told(n *memberlist.Node) {
 // NotifyLeave notes a node that has left or does not answer. One that does
 // not answer is still called: it may have been cut off.
 func (g *gossip) NotifyLeave(n *memberlist.Node) {
-	id, left := n.Name, n.State == memberlist.StateLeft
+	id := n.Name
 	if id == g.link.config.NodeID {
 		return
 	}
 	g.mu.Lock()
+	left := g.members[id].Leaving // n.State does not tell
 	delete(g.members, id)
 	if left {
 		delete(g.seen, id)

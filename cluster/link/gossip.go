@@ -257,10 +257,13 @@ func (l *Link) SetKeys(keys [][]byte) error {
 	return nil
 }
 
-// Leave tells the others that this node goes on purpose; it waits at most 5 s
-// until one of them knows. The link then only waits for Close.
+// Leave tells the others that this node goes on purpose; it waits at most
+// 10 s until they are told. The link then only waits for Close.
 func (l *Link) Leave() error {
 	l.gossip.cancel()
+	if err := l.Update(func(m *Member) { m.Leaving = true }); err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
 	if err := l.gossip.list.Leave(tellTimeout); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}

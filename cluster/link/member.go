@@ -25,6 +25,7 @@ type Member struct {
 	Replica         bool // never wants to vote
 	Draining        bool
 	Zone            string
+	Leaving         bool // said by Leave
 }
 
 // Suspicion is how a node fails to answer.
@@ -61,7 +62,7 @@ func (m *Member) encode(site string) ([]byte, error) {
 	b, err := proto.Marshal(&clusterv1.Member{
 		Site: site, Boot: m.Boot, ClusterAddr: m.ClusterAddr, ClientAddr: m.ClientAddr, SimpsAddr: m.SIMPSAddr,
 		GrpcAddr: m.GRPCAddr, Version: m.Version, MinSchema: m.MinSchema, MaxSchema: m.MaxSchema,
-		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Zone: m.Zone,
+		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Zone: m.Zone, Leaving: m.Leaving,
 	})
 	if err == nil && len(b) > maxMeta {
 		err = fmt.Errorf("what this node tells of itself takes %d octets; gossip has room for %d: use shorter names", len(b), maxMeta)
@@ -78,6 +79,6 @@ func decodeMember(id string, meta []byte) (m Member, site string, err error) {
 	return Member{
 		ID: id, Boot: p.Boot, ClusterAddr: p.ClusterAddr, ClientAddr: p.ClientAddr, SIMPSAddr: p.SimpsAddr,
 		GRPCAddr: p.GrpcAddr, Version: p.Version, MinSchema: p.MinSchema, MaxSchema: p.MaxSchema,
-		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Zone: p.Zone,
+		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Zone: p.Zone, Leaving: p.Leaving,
 	}, p.Site, nil
 }

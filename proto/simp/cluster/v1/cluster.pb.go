@@ -1572,6 +1572,7 @@ type Member struct {
 	Replica         bool                   `protobuf:"varint,11,opt,name=replica,proto3" json:"replica,omitempty"` // never wants to vote
 	Draining        bool                   `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
 	Zone            string                 `protobuf:"bytes,13,opt,name=zone,proto3" json:"zone,omitempty"`
+	Leaving         bool                   `protobuf:"varint,14,opt,name=leaving,proto3" json:"leaving,omitempty"` // on purpose: it is not to be suspected
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1695,6 +1696,13 @@ func (x *Member) GetZone() string {
 		return x.Zone
 	}
 	return ""
+}
+
+func (x *Member) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 type CommandRequest_TransferLeadership struct {
@@ -2036,7 +2044,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x05AdmitB\x06\n" +
 	"\x04kind\"E\n" +
 	"\x0fCommandResponse\x122\n" +
-	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\xfd\x02\n" +
+	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\x97\x03\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12!\n" +
@@ -2055,7 +2063,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	" \x01(\rR\x0fbootstrapExpect\x12\x18\n" +
 	"\areplica\x18\v \x01(\bR\areplica\x12\x1a\n" +
 	"\bdraining\x18\f \x01(\bR\bdraining\x12\x12\n" +
-	"\x04zone\x18\r \x01(\tR\x04zone2\xae\x05\n" +
+	"\x04zone\x18\r \x01(\tR\x04zone\x12\x18\n" +
+	"\aleaving\x18\x0e \x01(\bR\aleaving2\xae\x05\n" +
 	"\x04Peer\x12?\n" +
 	"\bMessages\x12\x16.simp.cluster.v1.Frame\x1a\x17.simp.cluster.v1.Answer(\x010\x01\x12L\n" +
 	"\aPropose\x12\x1f.simp.cluster.v1.ProposeRequest\x1a .simp.cluster.v1.ProposeResponse\x12R\n" +

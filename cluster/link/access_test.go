@@ -1,0 +1,311 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"simpd/cluster/link/pki"
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/protocol"
+)
+
+// entered tells whether c gets in with a TLS configuration of its own making:
+// whether the listener sends anything but an alert, or stays open for a while.
+func entered(s *site, config *tls.Config) bool {
+	c, err := s.network.Dialer("10.0.0.99")(s.t.Context(), hostOf(1)+":7470")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	conn := tls.Client(c, config)
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if conn.Handshake() != nil {
+		return false
+	}
+	_, err = conn.Read(make([]byte, 1)) // in TLS 1.3 the server's refusal comes after the handshake
+	return err == nil
+}
+
+func TestNobodyButNodesOfTheSiteGetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).secure(3)
+		s.open(s.config(1))
+		other := filepath.Join(t.TempDir(), "other")
+		if _, err := pki.Make(pki.Order{Dir: other, Site: "other.example", Nodes: []pki.NodeOrder{{ID: "n2"}}}); err != nil {
+			t.Fatal(err)
+		}
+		load := func(dir, name string) tls.Certificate {
+			c, err := tls.LoadX509KeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		node := load(s.certs, "node-n2")
+		for _, c := range []struct {
+			name  string
+			certs []tls.Certificate
+			alpn  string
+			in    bool
+		}{
+			{"a node", []tls.Certificate{node}, callProtocol, true},
+			{"nobody", nil, callProtocol, false},
+			{"a program", []tls.Certificate{load(s.certs, "service-bot")}, callProtocol, false},
+			{"a program that speaks Raft", []tls.Certificate{load(s.certs, "service-bot")}, raftProtocol, false},
+			{"a node of another site", []tls.Certificate{load(other, "node-n2")}, callProtocol, false},
+			{"a node that speaks something else", []tls.Certificate{node}, "h2", false},
+			{"a node that does not say what it speaks", []tls.Certificate{node}, "", false},
+		} {
+			config := &tls.Config{InsecureSkipVerify: true, Certificates: c.certs}
+			if c.alpn != "" {
+				config.NextProtos = []string{c.alpn}
+			}
+			if got := entered(s, config); got != c.in {
+				t.Errorf("%s gets in: %v", c.name, got)
+			}
+		}
+		config := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{node}, NextProtos: []string{callProtocol}, MaxVersion: tls.VersionTLS12}
+		if entered(s, config) {
+			t.Error("TLS 1.2 gets in")
+		}
+	})
+}
+
+func TestTheSiteOfAnotherAuthorityIsRefusedEvenIfItIsTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).secure(1)
+		id := s.identity("node-n1")
+		config := s.config(1)
+		config.Site = "another.example"
+		config.Identity = id
+		if _, err := Open(config); err == nil || !strings.Contains(err.Error(), "simp://example.com/node/n1") {
+			t.Errorf("a node with another site's certificate starts: %v", err)
+		}
+		config.Gossip.Transport.Shutdown()
+	})
+}
+
+func TestTheNodeThatAnswersHasToBeTheOneThatWasDialled(t *testing.T) {
+	for name, secure := range map[string]bool{"insecure": false, "tls": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				if secure {
+					s.secure(2)
+				}
+				s.up(2)
+				// n3's address is n2's now.
+				s.links["n1"].Know(map[string]string{"n3": hostOf(2) + ":7470"})
+				s.eventually(func() bool { return s.links["n1"].Contact("n3").Suspicion != NotSuspected }, "n3 is not there")
+				var o outcomes
+				s.links["n1"].Deliver("n3", session, message("m"), o.done("m"))
+				if o.status("m") != protocol.StatusUnavailable {
+					t.Errorf("a message for n3: %d", o.status("m"))
+				}
+				transport := s.links["n1"].RaftTransport(nil)
+				defer transport.(io.Closer).Close()
+				var r raftResponse
+				if err := transport.RequestVote("n3", "10.0.0.2:7470", &r.request, &r.response); err == nil {
+					t.Error("n2 votes for n3")
+				}
+			})
+		})
+	}
+}
+
+func TestARemovedNodeStaysOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		removed := make(chan struct{})
+		c := s.config(1)
+		c.Admit = func(node string) error {
+			select {
+			case <-removed:
+				return ErrRefused
+			default:
+				return nil
+			}
+		}
+		s.open(c)
+		s.open(s.config(2))
+		s.connected(2)
+		close(removed)
+		s.links["n1"].Forget("n2")
+		s.eventually(func() bool { return !s.links["n2"].Contact("n1").Connected }, "its stream ends")
+		<-time.After(time.Minute)
+		if s.links["n2"].Contact("n1").Connected || s.links["n1"].Contact("n2").Connected {
+			t.Error("it is back")
+		}
+	})
+}
+
+func TestStrangersWhoSayNothingAreSentAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.open(s.config(1))
+		var open []net.Conn
+		for range 2 * maxHandshakes {
+			c, err := s.network.Dialer("10.0.0.99")(t.Context(), hostOf(1)+":7470")
+			if err == nil {
+				open = append(open, c)
+			}
+			synctest.Wait()
+		}
+		before := time.Now()
+		for _, c := range open {
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				t.Error("something was said")
+			}
+			c.Close()
+		}
+		if took := time.Since(before); took > handshakeTimeout {
+			t.Errorf("it took %v", took)
+		}
+		s.open(s.config(2))
+		s.connected(2)
+	})
+}
+
+func TestEveryMethodIsInTheTableAndNothingElse(t *testing.T) {
+	var all []string
+	for _, m := range clusterv1.Peer_ServiceDesc.Methods {
+		all = append(all, "/simp.cluster.v1.Peer/"+m.MethodName)
+	}
+	for _, m := range clusterv1.Peer_ServiceDesc.Streams {
+		all = append(all, "/simp.cluster.v1.Peer/"+m.StreamName)
+	}
+	table := forNodes()
+	for _, m := range all {
+		if !table[m] {
+			t.Errorf("nobody may call %s", m)
+		}
+		delete(table, m)
+	}
+	if len(table) > 0 {
+		t.Errorf("the table has methods that are not: %v", table)
+	}
+}
+
+// TestGRPCWantsAnIntroduction calls the gRPC server past the mux.
+func TestGRPCWantsAnIntroduction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		l := s.open(s.config(1))
+		for name, c := range map[string]struct {
+			node, method string
+			want         codes.Code
+		}{
+			"without a node": {"", clusterv1.Peer_Status_FullMethodName, codes.PermissionDenied},
+			"with another":   {"n2", "/simp.cluster.v1.Peer/Other", codes.PermissionDenied},
+			"as a node":      {"n2", clusterv1.Peer_Status_FullMethodName, codes.OK},
+		} {
+			near, far := net.Pipe()
+			go l.mux.calls.put(t.Context(), l.mux.hold(far, far, c.node))
+			client, err := l.client(once(l.mux.hold(near, near, "n1")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = client.Invoke(t.Context(), c.method, &clusterv1.StatusRequest{}, &clusterv1.StatusResponse{}, grpc.WaitForReady(true))
+			if got := status.Code(err); got != c.want && (c.want == codes.OK || got != codes.Unimplemented) {
+				t.Errorf("%s: %v", name, err)
+			}
+			client.Close()
+		}
+	})
+}
+
+func TestCertificatesAreReloaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).secure(3)
+		c1, c2 := s.config(1), s.config(2)
+		s.open(c1)
+		s.open(c2)
+		s.connected(2)
+		streams := s.links["n1"].streams.Load()
+		s.renew("node-n1", "node-n2")
+		for _, id := range []*pki.Identity{c1.Identity, c2.Identity} {
+			before := id.Expires()
+			<-time.After(time.Hour)
+			if err := id.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			if !id.Expires().After(before) {
+				t.Error("the old certificate is still used")
+			}
+		}
+		if s.links["n1"].streams.Load() != streams {
+			t.Error("a stream broke")
+		}
+		s.network.Reset(hostOf(1), hostOf(2))
+		s.connected(2)
+		s.open(s.config(3))
+		s.connected(3)
+	})
+}
+
+// renew replaces certificates by ones that last two years.
+func (s *site) renew(names ...string) {
+	s.t.Helper()
+	order := pki.Order{Dir: s.certs, Site: "example.com", Lifetime: 2 * 365 * 24 * time.Hour}
+	for _, name := range names {
+		for _, end := range []string{".crt", ".key"} {
+			if err := os.Remove(filepath.Join(s.certs, name+end)); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		order.Nodes = append(order.Nodes, pki.NodeOrder{ID: strings.TrimPrefix(name, "node-")})
+	}
+	if _, err := pki.Make(order); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestCallsSayWhatBecameOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).secure(2).up(2)
+		l, ctx := s.links["n1"], t.Context()
+		user := message("").From
+		if index, err := l.ReadIndex(ctx, "n2"); index != 7 || err != nil {
+			t.Errorf("ReadIndex: %d, %v", index, err)
+		}
+		if err := l.Applied(ctx, "n2", 7); err != nil {
+			t.Errorf("Applied: %v", err)
+		}
+		if by, err := l.Watchers(ctx, "n2", user); err != nil || !slices.Equal(by, []protocol.Address{user}) {
+			t.Errorf("Watchers: %v, %v", by, err)
+		}
+		if n, err := l.Kick(ctx, "n2", user, nil); n != 2 || err != nil {
+			t.Errorf("Kick of all: %d, %v", n, err)
+		}
+		if n, err := l.Kick(ctx, "n2", user, &session); n != 42 || err != nil {
+			t.Errorf("Kick of one: %d, %v", n, err)
+		}
+		if st, err := l.Status(ctx, "n2"); err != nil || st.Index != 7 {
+			t.Errorf("Status: %v, %v", st, err)
+		}
+		if p, err := l.Probe(ctx, "n2"); err != nil || p.BootstrapExpect != 3 {
+			t.Errorf("Probe: %v, %v", p, err)
+		}
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if err := l.Applied(short, "n2", 8); !isOnly(err, ErrUnavailable) {
+			t.Errorf("Applied that does not come: %v", err)
+		}
+		if _, err := l.ReadIndex(ctx, "n7"); !isOnly(err, ErrUnavailable) {
+			t.Errorf("a call to nobody: %v", err)
+		}
+	})
+}
