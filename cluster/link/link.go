@@ -88,7 +88,7 @@ func Open(c Config) (*Link, error) {
 	l.peers = newPeers(l)
 	l.herald = newHerald(c.Handler)
 	l.gossip = newGossip(l)
-	l.running.Go(l.mux.serve)
+	l.mux.start()
 	return l, nil
 }
 

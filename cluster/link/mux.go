@@ -33,7 +33,8 @@ type mux struct {
 	slots       chan struct{}
 	stop        context.Context
 	cancel      context.CancelFunc
-	running     sync.WaitGroup
+	serving     sync.WaitGroup // what accepts
+	greeting    sync.WaitGroup // handshakes
 }
 
 // introducer finds out who is at the other end of a connection and says who
@@ -71,6 +72,8 @@ func newMux(c *Config, addr net.Addr) *mux {
 	return m
 }
 
+func (m *mux) start() { m.serving.Go(m.serve) }
+
 // serve accepts until close. A listener that fails for a moment, for want of
 // descriptors, is tried again.
 func (m *mux) serve() {
@@ -98,7 +101,7 @@ func (m *mux) welcome(c net.Conn) {
 		c.Close()
 		return
 	}
-	m.running.Go(func() {
+	m.greeting.Go(func() {
 		defer func() { <-m.slots }()
 		if err := m.introduce(c); err != nil {
 			m.logger.Warn("a connection to the cluster listener was turned away", "remote", c.RemoteAddr(), "error", err)
@@ -172,7 +175,8 @@ func (m *mux) close() {
 	m.raft.Close()
 	m.calls.Close()
 	m.open.closeAll()
-	m.running.Wait()
+	m.serving.Wait()
+	m.greeting.Wait()
 }
 
 // wait returns after d, or early, with false, when ctx ends.

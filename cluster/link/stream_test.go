@@ -150,7 +150,7 @@ func TestAStreamThatWasHeldUpAsItOpenedTellsTheTime(t *testing.T) {
 		s.connected(2)
 		var late time.Duration
 		s.handlers["n2"].deliver = func(_ string, _ store.Session, m *protocol.Message, done func(protocol.Outcome)) {
-			late = m.Deadline.Sub(time.Now()) - 10*time.Second
+			late = time.Until(m.Deadline) - 10*time.Second
 			done(protocol.Outcome{Status: protocol.StatusOK})
 		}
 		var o outcomes
