@@ -206,6 +206,6 @@ func account(a *store.Account) *simpv1.Account {
 }
 
 func missing(user protocol.Address) error {
-	s, _ := status.New(codes.NotFound, user.String()+" has no account").WithDetails(reason(store.NoAccount.String()))
+	s, _ := status.New(codes.NotFound, "there is no account "+user.String()).WithDetails(reason(store.NoAccount.String()))
 	return s.Err()
 }

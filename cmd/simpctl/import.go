@@ -40,7 +40,7 @@ func (a *app) accountImport() *cobra.Command {
 		Use: "import FILE|-", Short: "Make many accounts, or give them new passwords", Long: importLong,
 		Args: wants(1, 1, "a file, or - for standard input"),
 		RunE: func(c *cobra.Command, args []string) error {
-			rows, err := a.readImport(args[0])
+			name, rows, err := a.readImport(args[0])
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func (a *app) accountImport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			i := &importer{app: a, site: s, rows: rows, file: args[0]}
+			i := &importer{app: a, site: s, rows: rows, file: name}
 			return i.run(c.Context())
 		},
 	}
@@ -60,16 +60,20 @@ type importRow struct {
 	ima, password string
 }
 
-func (a *app) readImport(name string) ([]importRow, error) {
-	if name == "-" {
-		return parseImport("standard input", a.in)
+// readImport returns the rows, and the file's name for people.
+func (a *app) readImport(file string) (name string, rows []importRow, err error) {
+	if file == "-" {
+		name = "standard input"
+		rows, err = parseImport(name, a.in)
+		return name, rows, err
 	}
-	f, err := os.Open(name)
+	f, err := os.Open(file)
 	if err != nil {
-		return nil, err
+		return file, nil, err
 	}
 	defer f.Close()
-	return parseImport(name, f)
+	rows, err = parseImport(file, f)
+	return file, rows, err
 }
 
 // maxProblems of a file are told at once.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,13 +10,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// report says on standard error, in one line, why a command failed, and
-// returns the exit code.
+// report says on standard error why a command failed, in one line but for the
+// problems of a file, and returns the exit code.
 func (a *app) report(err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(a.errOut, "simpctl: "+printable(a.explain(err)))
+	for line := range strings.Lines(a.explain(err)) {
+		fmt.Fprintln(a.errOut, "simpctl: "+printable(strings.TrimSuffix(line, "\n")))
+	}
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return 2
@@ -74,11 +75,6 @@ func named(s *status.Status) bool {
 		}
 	}
 	return false
-}
-
-// timedOut tells of an error that it is the end of the time a call had.
-func timedOut(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }
 
 // printable shows control and direction characters as they can do no harm.

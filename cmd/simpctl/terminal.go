@@ -14,7 +14,6 @@ import (
 // terminal is what there is to know of files that may be terminals.
 type terminal interface {
 	isTerminal(f any) bool
-	width(f any) int
 	readPassword(f any) (string, error)
 }
 
@@ -24,15 +23,6 @@ type osTerminal struct{}
 func (osTerminal) isTerminal(f any) bool {
 	file, ok := f.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-func (osTerminal) width(f any) int {
-	if file, ok := f.(*os.File); ok {
-		if w, _, err := term.GetSize(int(file.Fd())); err == nil {
-			return w
-		}
-	}
-	return 80
 }
 
 func (osTerminal) readPassword(f any) (string, error) {

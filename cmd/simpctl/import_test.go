@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestImport(t *testing.T) {
+	s := newSite(t)
+	var file strings.Builder
+	file.WriteString("\uFEFF")
+	for i := range 5 {
+		fmt.Fprintf(&file, "u%d@example.com,pass,word %d\r\n\n", i, i)
+	}
+	file.WriteString(`"odd, one"@example.com,secret`)
+	_, err := parseImport("x", strings.NewReader(file.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := strings.TrimSuffix(file.String(), `"odd, one"@example.com,secret`)
+	if got := s.ok(good, "account", "import", "-"); got != "5 accounts: 5 created, 0 with a new password, 0 unchanged\n" {
+		t.Errorf("got %q", got)
+	}
+	if !s.fits("u3@example.com", "pass,word 3") {
+		t.Error("the password is not all after the comma")
+	}
+	again := strings.Replace(good, "word 2", "other", 1) + "new@example.com,x\n"
+	if got := s.ok(again, "account", "import", "-"); got != "6 accounts: 1 created, 1 with a new password, 4 unchanged\n" {
+		t.Errorf("again: %q", got)
+	}
+	if !s.fits("u2@example.com", "pass,other") {
+		t.Error("the password is not the new one")
+	}
+}
+
+func TestTheWholeFileIsCheckedBeforeAnythingIsImported(t *testing.T) {
+	s := newSite(t)
+	var many strings.Builder
+	for i := range 450 {
+		fmt.Fprintf(&many, "u%d@example.com,x\n", i)
+	}
+	for in, want := range map[string]string{
+		"a@example.com,x\nno comma\n":                          "standard input:2: a line is IMA,PASSWORD",
+		"a@example.com,x\nnobody,y\n":                          "standard input:2: nobody is no address",
+		"a@example.com,x\n\nA@example.com,y\n":                 "standard input:3: a@example.com is in line 1 already",
+		"a@example.com,\n":                                     "standard input:1: a password has 1 to 1024 octets",
+		many.String() + "\n\nz@elsewhere.example,x\n":          "standard input:453: z@elsewhere.example is not of this site",
+		many.String() + "a b@example.com,x\nc@example.com,y\n": "standard input:451: ",
+	} {
+		r := s.do(in, "account", "import", "-")
+		if r.code == 0 || !strings.Contains(r.err, want) || !strings.Contains(r.err, "nothing was imported") {
+			t.Errorf("exit %d, %q; want %q", r.code, r.err, want)
+		}
+	}
+	if got := s.ok("", "account", "list"); strings.Contains(got, "example.com") {
+		t.Errorf("something was imported:\n%s", got)
+	}
+}
+
+func TestAProgressBarOnATerminalOnly(t *testing.T) {
+	s := newSite(t)
+	args := []string{"--insecure", "--addr", s.addr, "account", "import", "-"}
+	if r := simpctlAt(t, &console{terminal: true}, "a@example.com,x\n", args...); !strings.Contains(r.err, "importing [########################] 1 of 1") {
+		t.Errorf("on a terminal: %+v", r)
+	}
+	if r := simpctl(t, "b@example.com,x\n", args...); r.err != "" {
+		t.Errorf("on no terminal: %+v", r)
+	}
+}

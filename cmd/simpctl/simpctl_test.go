@@ -1,0 +1,276 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestStatusOnOneScreen(t *testing.T) {
+	s := newSite(t)
+	s.ok("secret", "account", "add", "alice@example.com", "--password-stdin")
+	s.listen("alice@example.com", 1)
+	want := `example.com  example.com  history 8f3a  index 4  schema 1
+
+   NODE  STATE  ROLE      SESSIONS  LAG  EPOCH  VERSION  UP     CLIENTS AT
+●  n1    ready  follower  1         0    2      -        1m30s  127.0.0.1:7467
+●  n2    ready  leader    0         0    0      0.1.0    1m30s  -
+●  n3    ready  follower  0         0    0      0.1.0    1m30s  -
+
+healthy: 3 of 3 voters, can lose 1  1 listener, 1 account
+`
+	if got := s.ok("", "status"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	s.down = true
+	got := s.ok("", "status")
+	for _, part := range []string{"n3: does not answer", "degraded: 1 of 3 nodes not ready; 2 of 3 voters, can lose 0"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q is not in\n%s", part, got)
+		}
+	}
+}
+
+func TestStatusInJSON(t *testing.T) {
+	s := newSite(t)
+	var status struct {
+		Leader string `json:"leader"`
+		Health string `json:"health"`
+		Node   []struct {
+			ID    string `json:"id"`
+			State string `json:"state"`
+		} `json:"node"`
+	}
+	if err := json.Unmarshal([]byte(s.ok("", "status", "--output", "json")), &status); err != nil {
+		t.Fatal(err)
+	}
+	if status.Leader != "n2" || status.Health != "HEALTH_HEALTHY" || len(status.Node) != 3 || status.Node[0].State != "NODE_STATE_READY" {
+		t.Errorf("got %+v", status)
+	}
+}
+
+func TestColoursOnlyOnATerminalThatWantsThem(t *testing.T) {
+	s := newSite(t)
+	args := []string{"--insecure", "--addr", s.addr, "status"}
+	if out := simpctlAt(t, &console{terminal: true}, "", args...).out; !strings.Contains(out, "\x1b[32m") {
+		t.Errorf("no colours on a terminal: %q", out)
+	}
+	t.Setenv("NO_COLOR", "1")
+	var out strings.Builder
+	a := &app{out: &out, errOut: &out, env: os.Getenv, term: &console{terminal: true}}
+	if code := run(t.Context(), a, args); code != 0 || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("exit %d, %q", code, out.String())
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct{ in, args, want string }{
+		{"secret\n", "account add Alice@example.com --password-stdin", "alice@example.com has an account\n"},
+		{"new\r\nrest", "account passwd alice@example.com --password-stdin", "alice@example.com has a new password\n"},
+		{"", "account disable alice@example.com", "alice@example.com is disabled\n"},
+		{"", "account enable alice@example.com", "alice@example.com is enabled\n"},
+	} {
+		if got := s.ok(c.in, strings.Fields(c.args)...); got != c.want {
+			t.Errorf("%s: %q, want %q", c.args, got, c.want)
+		}
+	}
+	if !s.fits("alice@example.com", "new") {
+		t.Error("the password does not fit")
+	}
+	if got := s.ok("", "account", "list"); !strings.Contains(got, "alice@example.com  enabled") {
+		t.Errorf("the list is %q", got)
+	}
+	if got := s.ok("", "account", "delete", "alice@example.com"); got != "alice@example.com is deleted\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := s.ok("", "account", "list", "--output", "json"); !strings.Contains(got, `"account": []`) {
+		t.Errorf("the list is %q", got)
+	}
+}
+
+func TestAPasswordIsAskedForTwice(t *testing.T) {
+	s := newSite(t)
+	args := []string{"--insecure", "--addr", s.addr, "account", "add", "bob@example.com"}
+	if r := simpctlAt(t, &console{true, []string{"one", "two"}}, "", args...); r.code != 1 || !strings.Contains(r.err, "the two passwords differ; nothing was changed") {
+		t.Errorf("got %+v", r)
+	}
+	if r := simpctlAt(t, &console{true, []string{"one", "one"}}, "", args...); r.code != 0 || !s.fits("bob@example.com", "one") {
+		t.Errorf("got %+v", r)
+	}
+	if r := s.do("", "account", "add", "carol@example.com"); r.code != 2 || !strings.Contains(r.err, "--password-stdin") {
+		t.Errorf("without a terminal: %+v", r)
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	s := newSite(t)
+	s.ok("x", "account", "add", "alice@example.com", "--password-stdin")
+	for _, c := range []struct {
+		code int
+		args string
+		want string
+	}{
+		{2, "", "simpctl: say what to do: account, backup, completion, leader, man, node, restore, session, status, tls, token"},
+		{2, "stauts", `simpctl: simpctl knows no "stauts"; did you mean "status"?`},
+		{2, "account fly", `simpctl: simpctl account knows no "fly"; it knows add, delete, disable, enable, import, list, passwd`},
+		{2, "account add", "simpctl: simpctl account add wants one address, such as alice@example.com"},
+		{2, "account delete a@example.com b@example.com", `simpctl: simpctl account delete: "b@example.com" is too much; it wants one address`},
+		{2, "status --wach", "simpctl: unknown flag: --wach; see simpctl status --help"},
+		{2, "status --output xml", `simpctl: --output is text or json, not "xml"`},
+		{2, "status --addr nowhere", "simpctl: --addr nowhere is not HOST:PORT"},
+		{2, "status --addr 192.0.2.1:7469", "simpctl: --insecure is for a node on this machine, and 192.0.2.1:7469 is not; use --tls-ca, --tls-cert and --tls-key"},
+		{2, "account disable alice", "simpctl: alice is no address"},
+		{1, "account delete nobody@example.com", "simpctl: there is no account nobody@example.com"},
+		{1, "account disable a@elsewhere.example", "simpctl: ima: a@elsewhere.example is not of this site, which serves example.com"},
+		{1, "node remove n9 --yes", "simpctl: the site has no node n9; it has n1, n2 and n3"},
+		{2, "node remove n2", "simpctl: n2 will be removed from the site; say --yes if that is meant"},
+		{1, "session kick n1.2.99", "simpctl: no session n1.2.99 listens"},
+		{1, "backup inspect /nowhere/at-all", "simpctl: open /nowhere/at-all: no such file or directory"},
+	} {
+		args := strings.Fields(c.args)
+		if !slices.Contains(args, "--addr") {
+			args = append(args, "--addr", s.addr)
+		}
+		r := simpctl(t, "", append(args, "--insecure")...)
+		if r.code != c.code || !strings.HasPrefix(r.err, c.want) || strings.Count(r.err, "\n") != 1 {
+			t.Errorf("%s: exit %d\n got %s want %s", c.args, r.code, r.err, c.want)
+		}
+	}
+}
+
+func TestANodeThatDoesNotAnswer(t *testing.T) {
+	r := simpctl(t, "", "--insecure", "--addr", "127.0.0.1:1", "status")
+	want := "simpctl: can't reach a node at 127.0.0.1:1: connection refused; is it running, and is --addr right?\n"
+	if r.code != 1 || r.err != want {
+		t.Errorf("exit %d, %q", r.code, r.err)
+	}
+	r = simpctl(t, "", "status")
+	if r.code != 2 || !strings.Contains(r.err, "--insecure") {
+		t.Errorf("with no way to the site: exit %d, %q", r.code, r.err)
+	}
+}
+
+func TestSessionsNodesAndTheLeader(t *testing.T) {
+	s := newSite(t)
+	s.ok("x", "account", "add", "alice@example.com", "--password-stdin")
+	s.listen("alice@example.com", 7)
+	id := fmt.Sprintf("n1.%d.7", s.epoch)
+	list := s.ok("", "session", "list", "--user", "alice@example.com", "--node", "n1")
+	for _, part := range []string{"alice@example.com  " + id, "192.0.2.1:5000", "simp/1", "available"} {
+		if !strings.Contains(list, part) {
+			t.Errorf("%q is not in\n%s", part, list)
+		}
+	}
+	for args, want := range map[string]string{
+		"session kick " + id:                "1 connection closed\n",
+		"session kick alice@example.com":    "2 connections closed\n",
+		"node drain n1":                     "n1 is drained; it may be stopped\n",
+		"node drain n1 --undo":              "n1 takes clients again\n",
+		"node remove n2 --yes":              "n2 is removed\n",
+		"leader transfer n3":                "n3 leads\n",
+		"leader transfer":                   "n3 leads\n",
+		"session list --node n2":            "IMA  SESSION  NODE  STATE  FOR  CLIENT  AGENT  NOTE\n",
+		"session list --user b@example.com": "IMA  SESSION  NODE  STATE  FOR  CLIENT  AGENT  NOTE\n",
+	} {
+		if got := s.ok("", strings.Fields(args)...); got != want {
+			t.Errorf("%s: %q, want %q", args, got, want)
+		}
+	}
+	for _, want := range []string{"kick alice@example.com " + id, "drain n1", "undrain n1", "remove n2", "transfer n3", "transfer "} {
+		if !slices.Contains(s.asked, want) {
+			t.Errorf("%q was not asked: %q", want, s.asked)
+		}
+	}
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	s, file := newSite(t), filepath.Join(t.TempDir(), "site.simp")
+	s.ok("one", "account", "add", "alice@example.com", "--password-stdin")
+	if got := s.ok("", "backup", file); !strings.Contains(got, "1 account (0 disabled), 0 rules, 0 contacts, as of history 8f3a, index 3") {
+		t.Errorf("got %q", got)
+	}
+	if r := s.do("", "backup", file); r.code != 1 || !strings.Contains(r.err, "is there already") {
+		t.Errorf("over a file: %+v", r)
+	}
+	if got := s.ok("", "backup", "inspect", file, "--output", "json"); !strings.Contains(got, `"accounts": "1"`) {
+		t.Errorf("got %q", got)
+	}
+	s.ok("two", "account", "passwd", "alice@example.com", "--password-stdin")
+	s.ok("x", "account", "add", "bob@example.com", "--password-stdin")
+	if r := s.do("", "restore", file); r.code != 2 || !strings.Contains(r.err, "say --yes") {
+		t.Errorf("without --yes: %+v", r)
+	}
+	if got := s.ok("", "restore", file, "--yes"); !strings.HasPrefix(got, "restored: 1 account, 0 rules, 0 contacts; the history is now ") {
+		t.Errorf("got %q", got)
+	}
+	if !s.fits("alice@example.com", "one") || s.fits("bob@example.com", "x") || s.table.History() == "8f3a" {
+		t.Error("the site is not as the backup has it")
+	}
+	damage(t, file)
+	if r := s.do("", "restore", file, "--yes"); r.code != 1 || !strings.Contains(r.err, "damaged") {
+		t.Errorf("of a damaged file: %+v", r)
+	}
+}
+
+func damage(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTLSInitAndTokens(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tls")
+	args := []string{"tls", "init", "--dir", dir, "--site", "example.com", "--node", "n1=n1.example.com,192.0.2.1", "--service", "pager=message:send,as:@example.com"}
+	r := simpctl(t, "", args...)
+	for _, name := range []string{"ca.crt", "ca.key", "node-n1.crt", "service-operator.crt", "service-pager.key", "gossip.key"} {
+		if r.code != 0 || !strings.Contains(r.out, name) {
+			t.Fatalf("%s is not there: %+v", name, r)
+		}
+	}
+	if r := simpctl(t, "", args...); r.code != 0 || !strings.Contains(r.out, "all was there already") {
+		t.Errorf("again: %+v", r)
+	}
+	if r := simpctl(t, "", "tls", "init"); r.code != 2 || !strings.Contains(r.err, "--site NAME has to be given") {
+		t.Errorf("without a site: %+v", r)
+	}
+	r = simpctl(t, "", "token", "make", "desk", "--role", "presence:read")
+	if r.code != 0 || !strings.Contains(r.out, "desk sha256:") || !strings.Contains(r.out, " role=presence:read\n") {
+		t.Errorf("token: %+v", r)
+	}
+}
+
+func TestManualPagesAndCompletion(t *testing.T) {
+	dir := t.TempDir()
+	if r := simpctl(t, "", "man", dir); r.code != 0 {
+		t.Fatal(r.err)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "simpctl-node-drain.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{".TH SIMPCTL\\-NODE\\-DRAIN 1", ".SH OPTIONS\n", `\-\-undo`, "simpctl\\-node(1)"} {
+		if !strings.Contains(string(page), part) {
+			t.Errorf("%q is not in\n%s", part, page)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if r := simpctl(t, "", "completion", shell); r.code != 0 || !strings.Contains(r.out, "simpctl") {
+			t.Errorf("%s: %+v", shell, r)
+		}
+	}
+	s := newSite(t)
+	if got := s.ok("", "__complete", "node", "drain", ""); !strings.HasPrefix(got, "n1\nn2\nn3\n") {
+		t.Errorf("the nodes' ids are completed as %q", got)
+	}
+}
