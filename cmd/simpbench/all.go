@@ -8,7 +8,7 @@ import "github.com/spf13/cobra"
 func rowCommands(s *settings) []*cobra.Command {
 	return []*cobra.Command{
 		pairsCommand(s), acrossCommand(s), onewayCommand(s), pacedCommand(s),
-		presenceCommand(s), rampCommand(s), stormCommand(s), tableCommand(s),
+		presenceCommand(s), rampCommand(s), tlsCommand(s), stormCommand(s), tableCommand(s),
 	}
 }
 
@@ -28,7 +28,7 @@ func longRows() []row {
 	presence := presenceFlags{watchers: []int{100, 1000}, total: 1000}
 	storm := stormFlags{users: 10_000, pairs: 100, victim: "follower", jitter: stormJitter}
 	table := tableFlags{bindings: []int{1000, 100_000, 1_000_000}}
-	return rows(pairs, ramp, presence, storm, table)
+	return rows(pairs, ramp, presence, tlsFlags{sessions: 2000}, storm, table)
 }
 
 // shortRows are all rows with smaller numbers, for a minute in all.
@@ -38,14 +38,14 @@ func shortRows() []row {
 	presence := presenceFlags{watchers: []int{100}, total: 100}
 	storm := stormFlags{users: 500, pairs: 20, victim: "follower", jitter: stormJitter}
 	table := tableFlags{bindings: []int{1000, 20_000}}
-	return rows(pairs, ramp, presence, storm, table)
+	return rows(pairs, ramp, presence, tlsFlags{sessions: 300}, storm, table)
 }
 
-func rows(pairs pairsFlags, ramp rampFlags, presence presenceFlags, storm stormFlags, table tableFlags) []row {
+func rows(pairs pairsFlags, ramp rampFlags, presence presenceFlags, secure tlsFlags, storm stormFlags, table tableFlags) []row {
 	oneway := onewayFlags{pairs: 100, window: 64, octets: 100}
 	paced := pacedFlags{pairs: pairs.pairs, rate: 1000, octets: 100}
 	all := []row{pairs.row(), pairs.across(), oneway.row(), paced.row()}
 	all = append(all, presence.rows()...)
 	all = append(all, ramp.rows()...)
-	return append(all, storm.row(), table.row())
+	return append(all, secure.row(), storm.row(), table.row())
 }

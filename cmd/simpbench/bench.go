@@ -36,6 +36,7 @@ type row struct {
 type stage struct {
 	nodes  int  // of a site; 0: the relay; or inProcess
 	oneway bool // the relay's messages want no acknowledgement
+	tls    bool // the site takes clients over TLS as well
 }
 
 // inProcess is the stage of a row that starts no server.
@@ -149,7 +150,7 @@ func (b *bench) start(ctx context.Context, at stage, users int) (*subject, error
 	case 0:
 		return b.startRelay(ctx, at.oneway)
 	}
-	return b.startSite(ctx, at.nodes, users)
+	return b.startSite(ctx, at, users)
 }
 
 // cpuPer measures the processor time of the servers for each of what count

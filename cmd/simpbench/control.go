@@ -81,7 +81,7 @@ func (s *subject) leader(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("ask who leads: %w", err)
 	}
 	for i := range s.nodes {
-		if id := fmt.Sprintf("n%d", i+1); answer.GetLeader() == id {
+		if answer.GetLeader() == nodeID(i) {
 			return i, nil
 		}
 	}

@@ -37,8 +37,6 @@ func newFiller(nodes int) (*filler, error) {
 	return f, nil
 }
 
-func nodeID(n int) string { return fmt.Sprintf("n%d", n+1) }
-
 // apply applies changes as one entry, and remembers the longest that one took.
 func (f *filler) apply(changes ...*storev1.Change) ([]store.Result, error) {
 	f.batches++

@@ -26,6 +26,7 @@ func goals() []goal {
 		{row: "ramp", metric: "memory a session, at", subject: one, most: 4},
 		{row: "ramp", metric: "memory a session, at", subject: three, most: 4},
 		{row: "ramp", metric: "memory a session on", subject: three, most: 300},
+		{row: "tls", metric: "memory that TLS adds", subject: one, most: 10},
 		{row: "paced", metric: "p50", subject: one, times: 1},
 		{row: "paced", metric: "p99", subject: one, times: 1},
 		{row: "storm", metric: "until all listen again", subject: three, most: 10_000},

@@ -19,35 +19,37 @@ import (
 const domain = "bench.example"
 
 // portsEach is how many ports a node has, each with the next one free: SIMP,
-// gRPC, cluster, gossip and HTTP.
-const portsEach = 5
+// gRPC, cluster, gossip, HTTP, and SIMP over TLS.
+const portsEach = 6
 
 // plan is one node before it starts.
 type plan struct {
 	id   string
 	dir  string
-	port []int // portsEach
+	port []int        // portsEach
+	cert *certificate // nil: no TLS
 }
 
-func (p *plan) simp() netip.AddrPort { return loopback(p.port[0]) }
-func (p *plan) grpc() string         { return loopback(p.port[1]).String() }
-func (p *plan) gossip() string       { return loopback(p.port[3]).String() }
-func (p *plan) http() string         { return loopback(p.port[4]).String() }
+func (p *plan) simp() netip.AddrPort  { return loopback(p.port[0]) }
+func (p *plan) grpc() string          { return loopback(p.port[1]).String() }
+func (p *plan) gossip() string        { return loopback(p.port[3]).String() }
+func (p *plan) http() string          { return loopback(p.port[4]).String() }
+func (p *plan) simps() netip.AddrPort { return loopback(p.port[5]) }
 
-// startSite starts a site of n nodes with so many accounts.
-func (b *bench) startSite(ctx context.Context, n, users int) (*subject, error) {
-	s, err := b.emptySite(n)
+// startSite starts a site with so many accounts.
+func (b *bench) startSite(ctx context.Context, at stage, users int) (*subject, error) {
+	s, err := b.emptySite(at)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.runSite(ctx, s, n, users); err != nil {
+	if err := b.runSite(ctx, s, at, users); err != nil {
 		s.stop()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (b *bench) emptySite(n int) (*subject, error) {
+func (b *bench) emptySite(at stage) (*subject, error) {
 	password, err := load.NewPassword()
 	if err != nil {
 		return nil, err
@@ -56,17 +58,13 @@ func (b *bench) emptySite(n int) (*subject, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a site: %w", err)
 	}
-	name := simpdName
-	if n > 1 {
-		name = siteName(n)
-	}
-	return &subject{name: name, dir: dir, dialect: &load.SIMP{Domain: domain, Password: password}}, nil
+	return &subject{name: at.name(), dir: dir, dialect: &load.SIMP{Domain: domain, Password: password}}, nil
 }
 
 func siteName(n int) string { return simpdName + "×" + strconv.Itoa(n) }
 
-func (b *bench) runSite(ctx context.Context, s *subject, n, users int) error {
-	plans, err := planSite(s.dir, n)
+func (b *bench) runSite(ctx context.Context, s *subject, at stage, users int) error {
+	plans, err := s.plan(at)
 	if err != nil {
 		return err
 	}
@@ -91,18 +89,27 @@ func (b *bench) runSite(ctx context.Context, s *subject, n, users int) error {
 	return s.importAccounts(ctx, users)
 }
 
-func planSite(dir string, n int) ([]*plan, error) {
-	ports, err := host.Ports(n * portsEach)
+func (s *subject) plan(at stage) ([]*plan, error) {
+	ports, err := host.Ports(at.nodes * portsEach)
 	if err != nil {
 		return nil, err
 	}
 	var plans []*plan
-	for i := range n {
-		id := "n" + strconv.Itoa(i+1)
-		plans = append(plans, &plan{id: id, dir: filepath.Join(dir, id), port: ports[i*portsEach : (i+1)*portsEach]})
+	for i := range at.nodes {
+		plans = append(plans, &plan{id: nodeID(i), dir: filepath.Join(s.dir, nodeID(i)), port: ports[i*portsEach : (i+1)*portsEach]})
 	}
+	if !at.tls {
+		return plans, nil
+	}
+	cert, err := newCertificate(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	plans[0].cert, s.secure, s.tls = cert, plans[0].simps(), cert.client
 	return plans, nil
 }
+
+func nodeID(n int) string { return "n" + strconv.Itoa(n+1) }
 
 // arguments are what node p of the site is started with.
 func (b *bench) arguments(p *plan, all []*plan) []string {
@@ -114,6 +121,9 @@ func (b *bench) arguments(p *plan, all []*plan) []string {
 		if other != p {
 			args = append(args, "--join", other.gossip())
 		}
+	}
+	if p.cert != nil {
+		args = append(args, "--simps-listen", p.simps().String(), "--tls-cert", p.cert.cert, "--tls-key", p.cert.key)
 	}
 	return args
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -29,6 +30,8 @@ type subject struct {
 	at      []netip.AddrPort // where clients connect, by node
 	dir     string
 	control control // of a site; zero for the relay
+	secure  netip.AddrPort
+	tls     *tls.Config // for clients at secure; nil: there is no TLS
 }
 
 // cpu returns the processor time that all nodes together have used.

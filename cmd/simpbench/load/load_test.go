@@ -5,9 +5,12 @@ package load
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"testing"
@@ -170,6 +173,32 @@ func TestAnotherPasswordIsRefused(t *testing.T) {
 	until(t, l, "refusal", func() bool { return r.gone != nil })
 	if why, ok := errors.AsType[*Refusal](r.gone); !ok || why.Status != 401 || why.Verb != "AUTH" {
 		t.Error(r.gone)
+	}
+}
+
+func TestLoginOverTLS(t *testing.T) {
+	p, err := NewPassword()
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := newSiteOn(t, tls.NewListener(l, &tls.Config{Certificates: web.TLS.Certificates}), p, "")
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	d := &SIMP{Domain: "bench.example", Password: p}
+	c := &tls.Config{RootCAs: roots, ServerName: "example.com"}
+	s, err := LoginSecure(t.Context(), d, 1, at, netip.MustParseAddr("127.0.0.2"), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := LoginSecure(t.Context(), d, 1, at, netip.Addr{}, &tls.Config{ServerName: "example.com"}); err == nil {
+		t.Error("a certificate of nobody's was taken")
 	}
 }
 

@@ -13,18 +13,23 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // Password is the one password of all users of a load. Its verifier, which
 // has one salt for all, is made once, so that a login costs the client as
 // little as it costs the server. It does what RFC 5802 and RFC 7677 want of a
-// client, no less.
+// client, no less. It may be used by several goroutines.
 type Password struct {
-	text       string
-	salt       []byte
-	iterations int
+	text string
+	keys atomic.Pointer[keys] // those used last
+}
 
-	clientKey, storedKey, serverKey []byte
+// keys are what is derived from a password for a salt.
+type keys struct {
+	salt                   []byte
+	iterations             int
+	client, stored, server []byte
 }
 
 // iterations is the least that the site takes.
@@ -35,28 +40,31 @@ func NewPassword() (*Password, error) {
 	p := &Password{text: rand.Text()}
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // it never fails
-	return p, p.derive(salt, iterations)
+	_, err := p.derive(salt, iterations)
+	return p, err
 }
 
 // Verifier returns what a site keeps of the password.
 func (p *Password) Verifier() (salt []byte, iterations int, storedKey, serverKey []byte) {
-	return p.salt, p.iterations, p.storedKey, p.serverKey
+	k := p.keys.Load()
+	return k.salt, k.iterations, k.stored, k.server
 }
 
-// derive makes the keys for a salt, unless they are made already.
-func (p *Password) derive(salt []byte, iterations int) error {
-	if iterations == p.iterations && bytes.Equal(salt, p.salt) {
-		return nil
+// derive returns the keys for a salt, which are made only if it is another
+// than the last.
+func (p *Password) derive(salt []byte, iterations int) (*keys, error) {
+	if k := p.keys.Load(); k != nil && iterations == k.iterations && bytes.Equal(salt, k.salt) {
+		return k, nil
 	}
 	salted, err := pbkdf2.Key(sha256.New, p.text, salt, iterations, sha256.Size)
 	if err != nil {
-		return fmt.Errorf("derive the keys: %w", err)
+		return nil, fmt.Errorf("derive the keys: %w", err)
 	}
-	p.salt, p.iterations = bytes.Clone(salt), iterations
-	p.clientKey = sign(salted, "Client Key")
-	stored := sha256.Sum256(p.clientKey)
-	p.storedKey, p.serverKey = stored[:], sign(salted, "Server Key")
-	return nil
+	k := &keys{salt: bytes.Clone(salt), iterations: iterations, client: sign(salted, "Client Key"), server: sign(salted, "Server Key")}
+	stored := sha256.Sum256(k.client)
+	k.stored = stored[:]
+	p.keys.Store(k)
+	return k, nil
 }
 
 func sign(key []byte, text string) []byte {
@@ -90,16 +98,17 @@ func (s *scram) answer(challenge string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.password.derive(salt, n); err != nil {
+	k, err := s.password.derive(salt, n)
+	if err != nil {
 		return "", err
 	}
 	without := "c=" + base64.StdEncoding.EncodeToString([]byte(scramHeader)) + ",r=" + nonce
 	said := s.bare + "," + string(b) + "," + without
-	proof := sign(s.password.storedKey, said)
+	proof := sign(k.stored, said)
 	for i := range proof {
-		proof[i] ^= s.password.clientKey[i]
+		proof[i] ^= k.client[i]
 	}
-	s.server = sign(s.password.serverKey, said)
+	s.server = sign(k.server, said)
 	final := without + ",p=" + base64.StdEncoding.EncodeToString(proof)
 	return base64.StdEncoding.EncodeToString([]byte(final)), nil
 }

@@ -48,6 +48,10 @@ func newSite(t *testing.T, p *Password, refuse string) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newSiteOn(t, l, p, refuse)
+}
+
+func newSiteOn(t *testing.T, l net.Listener, p *Password, refuse string) netip.AddrPort {
 	s := &site{t: t, password: p, refuse: refuse, users: map[string]*talk{}, watchers: map[string][]*talk{},
 		waiting: map[string]func(protocol.Status){}}
 	var running sync.WaitGroup
