@@ -59,8 +59,9 @@ type User interface {
 	// Watch calls write at most once, with a presence for each pair asked
 	// for, in the order asked, as they are at one moment, index. No notice of
 	// a change that is in them comes after it, and none of a later change
-	// before it. write never blocks. After an error nothing is watched that
-	// was not before.
+	// before it. write never blocks, and is not called after Watch returned.
+	// After an error nothing is watched that was not before. What would make
+	// the connection watch more than protocol.MaxWatched is a 413.
 	Watch(ctx context.Context, r protocol.WatchRequest, write func(at []protocol.Notice, index uint64)) error
 	// Unwatch ends watching; with no addresses, of all (for r.By, if given).
 	Unwatch(r protocol.WatchRequest)
@@ -80,7 +81,8 @@ type User interface {
 	// the user's other connections, and not this one.
 	SetPassword(ctx context.Context, c protocol.Credentials) error
 
-	// Close says that the connection has ended: listening and watching end
-	// with it, in the background. It is called exactly once, last of all.
+	// Close says that the client has ended the conversation, or is gone:
+	// listening and watching end with it, in the background. SENDs that are
+	// not done go on. It is called exactly once, last of all.
 	Close()
 }

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"net/netip"
+	"sync"
+)
+
+// admission counts connections, before anything is spent on them: in all, by
+// source, and those of them that are not authenticated.
+type admission struct {
+	limits  Config
+	mu      sync.Mutex
+	all     tally
+	sources map[netip.Prefix]*tally
+}
+
+// tally is a number of connections, and how many of them are unproved.
+type tally struct{ open, unproved int }
+
+// admitted is one connection that is counted.
+type admitted struct {
+	by     *admission
+	source netip.Prefix // invalid: exempt from the limits by source
+	proved bool
+}
+
+func newAdmission(limits Config) *admission {
+	return &admission{limits: limits, sources: make(map[netip.Prefix]*tally)}
+}
+
+// admit counts a connection from source, or says which limit it is over.
+func (a *admission) admit(source netip.Addr) (c *admitted, refusal string) {
+	c = &admitted{by: a, source: a.prefix(source)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.sources[c.source]
+	switch {
+	case a.all.open >= a.limits.MaxConnections:
+		return nil, "this node has no room for another connection"
+	case a.all.unproved >= a.limits.MaxUnauthenticated:
+		return nil, "too many connections are not authenticated yet"
+	case t != nil && c.source.IsValid() && t.open >= a.limits.PerSource:
+		return nil, "too many connections from this address"
+	case t != nil && c.source.IsValid() && t.unproved >= a.limits.PerSourceUnproved:
+		return nil, "too many connections from this address are not authenticated yet"
+	}
+	if t == nil {
+		t = new(tally)
+		a.sources[c.source] = t
+	}
+	a.count(t, 1, 1)
+	return c, ""
+}
+
+// prefix is what counts as one source.
+func (a *admission) prefix(source netip.Addr) netip.Prefix {
+	source = source.Unmap()
+	for _, p := range a.limits.Exempt {
+		if p.Contains(source) {
+			return netip.Prefix{}
+		}
+	}
+	bits := 64
+	if source.Is4() {
+		bits = 32
+	}
+	p, _ := source.WithZone("").Prefix(bits) // an address that is none is exempt
+	return p
+}
+
+func (a *admission) count(t *tally, open, unproved int) {
+	a.all.open += open
+	a.all.unproved += unproved
+	t.open += open
+	t.unproved += unproved
+}
+
+// prove says that the connection is authenticated.
+func (c *admitted) prove() {
+	c.by.mu.Lock()
+	defer c.by.mu.Unlock()
+	if !c.proved {
+		c.proved = true
+		c.by.count(c.by.sources[c.source], 0, -1)
+	}
+}
+
+// leave uncounts the connection.
+func (c *admitted) leave() {
+	c.by.mu.Lock()
+	defer c.by.mu.Unlock()
+	t := c.by.sources[c.source]
+	unproved := -1
+	if c.proved {
+		unproved = 0
+	}
+	c.by.count(t, -1, unproved)
+	if t.open == 0 {
+		delete(c.by.sources, c.source)
+	}
+}

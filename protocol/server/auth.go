@@ -1,0 +1,180 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"time"
+
+	"simpd/protocol"
+)
+
+// auth begins to prove who the client is (SIMP.md, section 4).
+func (s *session) auth(ctx context.Context, r *request) {
+	data, given, err := s.beginLogin(r)
+	if err != nil {
+		s.logging.Store(false)
+		s.refuse(r, err)
+		return
+	}
+	s.login.tag, s.login.octets = r.line.Tag, r.octets
+	if !given { // the client begins
+		s.challenge(r.line.Tag, nil)
+		return
+	}
+	s.step(ctx, data)
+}
+
+// more continues an AUTH. It bears that request's tag, and is none itself.
+func (s *session) more(ctx context.Context, r *request) {
+	defer s.ledger.settle(r.octets)
+	if s.login == nil || s.login.tag != r.line.Tag {
+		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag,
+			protocol.Errorf(protocol.StatusWrongState, "MORE bears the tag of the AUTH that it continues"))))
+		return
+	}
+	if cancel, err := yes(r, "cancel"); cancel || err != nil {
+		s.cancelLogin()
+		return
+	}
+	data, given, err := authData(r)
+	if err == nil && !given {
+		err = protocol.Errorf(protocol.StatusBadRequest, "data is missing: MORE data=BASE64")
+	}
+	if err != nil {
+		s.endLogin(err)
+		return
+	}
+	s.step(ctx, data)
+}
+
+func (s *session) beginLogin(r *request) (data []byte, given bool, err error) {
+	if s.user != nil {
+		return nil, false, protocol.Errorf(protocol.StatusWrongState, "this connection is authenticated already")
+	}
+	if r.line.Tag == "*" {
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "AUTH wants a tag")
+	}
+	mech, ok := r.line.Get("mech")
+	if !ok {
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "mech is missing: AUTH mech=SCRAM-SHA-256")
+	}
+	m, err := s.mechanism(mech)
+	if err != nil {
+		return nil, false, err
+	}
+	if data, given, err = authData(r); err != nil {
+		return nil, false, err
+	}
+	s.login = &login{mechanism: m}
+	return data, given, nil
+}
+
+// authData reads data, which may be a param or a literal.
+func authData(r *request) (data []byte, given bool, err error) {
+	v, param := r.line.Get("data")
+	switch {
+	case r.tooLarge:
+		return nil, false, protocol.Errorf(protocol.StatusTooLarge, "data has more than %d octets", protocol.MaxAuthData)
+	case param && r.line.Literal >= 0:
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "data is given twice")
+	case r.line.Literal >= 0:
+		v = string(r.literal)
+	case !param:
+		return nil, false, nil
+	}
+	data, err = base64.StdEncoding.Strict().DecodeString(v)
+	if err != nil {
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "data is no base64")
+	}
+	return data, true, nil
+}
+
+// step takes what the client answered to the last challenge, or began with.
+func (s *session) step(ctx context.Context, data []byte) {
+	answer, done, err := s.login.next(data)
+	switch {
+	case err != nil:
+		s.endLogin(err)
+	case !done:
+		s.challenge(s.login.tag, answer)
+	default:
+		s.enter(ctx, answer)
+	}
+}
+
+func (s *session) challenge(tag string, data []byte) {
+	b := protocol.AppendResponse(nil, tag, protocol.StatusChallenge)
+	b = protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString(data))
+	s.reply(tag, protocol.AppendEnd(b))
+}
+
+// enter makes the session that of the user who has been proved. data is what
+// the mechanism adds to the answer.
+func (s *session) enter(ctx context.Context, data []byte) {
+	address, credentials := s.login.proof()
+	s.client = protocol.Client{
+		User: address, Agent: s.agent, Remote: s.remote,
+		Credential: credentials.Index, Transport: s.transport,
+	}
+	user, err := s.server.config.Backend.Login(ctx, s)
+	if err != nil {
+		s.endLogin(err)
+		return
+	}
+	s.user = user
+	s.server.metrics.Logins.Add(1)
+	s.admitted.prove()
+	b := protocol.AppendResponse(nil, s.login.tag, protocol.StatusOK)
+	b = protocol.AppendParam(b, "ima", s.client.User.String())
+	if len(data) > 0 {
+		b = protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString(data))
+	}
+	s.proved.Store(true)
+	s.closeLogin(b)
+}
+
+// endLogin answers an AUTH that failed. After too many the connection ends.
+func (s *session) endLogin(err error) {
+	e := s.server.toError(err)
+	if e.Status == protocol.StatusUnauthorized {
+		s.failures++
+		s.server.metrics.LoginsFailed.Add(1)
+	}
+	s.closeLogin(refusal(s.login.tag, e))
+	if s.failures >= maxFailures {
+		s.Bye(protocol.StatusUnauthorized, "too many failed logins")
+	}
+}
+
+func (s *session) closeLogin(line []byte) {
+	l := s.login
+	s.login = nil
+	s.logging.Store(false)
+	s.reply(l.tag, protocol.AppendEnd(line))
+	s.ledger.settle(l.octets)
+}
+
+// cancelLogin gives an AUTH up, if one is unanswered.
+func (s *session) cancelLogin() {
+	if s.login != nil {
+		s.closeLogin(refusal(s.login.tag, protocol.Errorf(protocol.StatusUnauthorized, "given up")))
+	}
+}
+
+// admit asks the budgets of failed logins.
+func (s *session) admit(user protocol.Address) error {
+	wait := s.server.config.Backend.Admit(s.remote.Addr(), user)
+	if wait <= 0 {
+		return nil
+	}
+	return &protocol.Error{
+		Status: protocol.StatusSlowDown, Text: "too many failed logins",
+		Retry: int((wait + time.Second - 1) / time.Second),
+	}
+}
+
+// wrongCredentials is what every failed proof is told, whatever failed.
+func (s *session) wrongCredentials(user protocol.Address) error {
+	s.server.config.Backend.Failed(s.remote.Addr(), user)
+	return protocol.Errorf(protocol.StatusUnauthorized, "the address or the password is wrong")
+}

@@ -1,0 +1,64 @@
+package server
+
+import "context"
+
+// command is how one verb is answered. Each has a file of its own, and four
+// beats: read what is asked, see whether it may be, ask the site, answer.
+type command struct {
+	run     func(s *session, ctx context.Context, r *request)
+	phase   phase
+	waits   bool // for the site or for a hash: it is done aside
+	literal bool // it may have one
+}
+
+// phase is how far the conversation has to be for a command.
+type phase uint8
+
+const (
+	anyTime phase = iota
+	greeted       // after HELLO
+	proved        // after AUTH
+)
+
+// commandFor returns how r is answered. PING, QUIT and STARTTLS are not among
+// them: they are the reader's own.
+func commandFor(r *request) (c command, known bool) {
+	switch r.line.Verb {
+	case "HELLO":
+		return command{run: (*session).hello}, true
+	case "AUTH":
+		return command{run: (*session).auth, phase: greeted, waits: true, literal: true}, true
+	case "MORE":
+		return command{run: (*session).more, phase: greeted, waits: true, literal: true}, true
+	case "PASSWD":
+		return command{run: (*session).passwd, phase: proved, waits: true}, true
+	case "LISTEN":
+		return command{run: (*session).listen, phase: proved, waits: true}, true
+	case "STATE":
+		return command{run: (*session).state, phase: proved, waits: true}, true
+	case "UNLISTEN":
+		return command{run: (*session).unlisten, phase: proved, waits: true}, true
+	case "SEND":
+		return command{run: (*session).send, phase: proved, literal: true}, true
+	}
+	return presenceCommand(r)
+}
+
+func presenceCommand(r *request) (c command, known bool) {
+	switch r.line.Verb {
+	case "WATCH":
+		return command{run: (*session).watch, phase: proved, waits: true}, true
+	case "UNWATCH":
+		return command{run: (*session).unwatch, phase: proved}, true
+	case "QUERY":
+		_, fresh := r.line.Get("fresh")
+		return command{run: (*session).query, phase: proved, waits: fresh}, true
+	case "WATCHERS":
+		return command{run: (*session).watchers, phase: proved, waits: true}, true
+	case "ACL":
+		return command{run: (*session).acl, phase: proved, waits: len(r.line.Params) > 0}, true
+	case "CONTACT":
+		return command{run: (*session).contact, phase: proved, waits: len(r.line.Params) > 0}, true
+	}
+	return command{}, false
+}

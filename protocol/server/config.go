@@ -1,0 +1,87 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"simpd/protocol"
+)
+
+// Config is what a Server is made of. Of the limits a zero one is the default.
+type Config struct {
+	Backend Backend
+	Domains []string // the site's, canonical; the first is named in HELLO
+
+	// Certificates are for STARTTLS and TLS; nil: TLS is not offered.
+	Certificates *Certificates
+	// Insecure allows PLAIN and PASSWD in clear. For loopback only.
+	Insecure bool
+
+	Size       int           // the largest message, in octets; 65536
+	Idle       time.Duration // silence after which a client is sent PING; 300 s
+	Iterations int           // of PBKDF2, for new passwords; 10,000
+
+	MaxConnections     int // in all; 100,000
+	MaxUnauthenticated int // of them not authenticated; 10,000
+	PerSource          int // connections from one address (IPv6: /64); 200
+	PerSourceUnproved  int // of them not authenticated; 50
+	// Exempt are sources that the limits by source do not hold for.
+	Exempt []netip.Prefix
+	// Balancers are who speaks the PROXY protocol (v1 or v2), and has to.
+	Balancers []netip.Prefix
+	// Origins are the web pages that may open a WebSocket, as patterns of
+	// hosts (path.Match); the page's own host always may.
+	Origins []string
+
+	Metrics *Metrics     // nil: counted nowhere
+	Logger  *slog.Logger // nil: slog.Default()
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Backend == nil {
+		return c, errors.New("a server wants a Backend")
+	}
+	if len(c.Domains) == 0 {
+		return c, errors.New("a server wants a domain")
+	}
+	setDefault(&c.Size, 64<<10)
+	setDefault(&c.Idle, 300*time.Second)
+	setDefault(&c.Iterations, protocol.ScramIterations)
+	setDefault(&c.MaxConnections, 100_000)
+	setDefault(&c.MaxUnauthenticated, 10_000)
+	setDefault(&c.PerSource, 200)
+	setDefault(&c.PerSourceUnproved, 50)
+	if c.Metrics == nil {
+		c.Metrics = new(Metrics)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	if *v == *new(T) {
+		*v = d
+	}
+}
+
+// Times that the contract fixes.
+const (
+	proveTime     = 30 * time.Second // until a client is authenticated
+	handshakeTime = 5 * time.Second
+	pingTime      = 30 * time.Second // until a PING is answered
+	stuckTime     = 10 * time.Second // that a client may take nothing
+	lingerTime    = time.Second      // that input is dropped after BYE
+	openTime      = 25 * time.Second // for a line, and each slowest octets of a literal
+)
+
+// slowest is how many octets of a literal have to come in openTime.
+const slowest = 2500
+
+const (
+	maxErrors   = 10 // lines without a tag
+	maxFailures = 5  // logins
+)

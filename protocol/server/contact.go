@@ -1,0 +1,67 @@
+package server
+
+import (
+	"context"
+
+	"simpd/protocol"
+)
+
+// contact lists the user's contacts, or adds, renames or removes one
+// (SIMP.md, section 8).
+func (s *session) contact(ctx context.Context, r *request) {
+	address, given := r.line.Get("ima")
+	if !given && !r.asksNothing("name", "remove") {
+		s.refuse(r, protocol.Errorf(protocol.StatusBadRequest, "ima is missing: CONTACT ima=IMA"))
+		return
+	}
+	if !given {
+		s.answer(r, contactLines(r, s.user.Contacts()))
+		return
+	}
+	if err := s.changeContact(ctx, r, address); err != nil {
+		s.refuse(r, err)
+		return
+	}
+	s.ok(r)
+}
+
+func contactLines(r *request, contacts []protocol.Contact) []byte {
+	var b []byte
+	for _, c := range contacts {
+		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
+		b = protocol.AppendParam(b, "ima", c.Address.String())
+		if c.Name != "" {
+			b = protocol.AppendParam(b, "name", c.Name)
+		}
+		b = protocol.AppendEnd(b)
+	}
+	return protocol.AppendResponse(b, r.line.Tag, protocol.StatusOK)
+}
+
+func (s *session) changeContact(ctx context.Context, r *request, address string) error {
+	if all, err := s.addresses(r, "ima"); err != nil {
+		return err
+	} else if len(all) > 1 {
+		return protocol.Errorf(protocol.StatusBadRequest, "ima is given twice")
+	}
+	a, err := s.server.parseAddress(address)
+	if err != nil {
+		return err
+	}
+	name, err := noteParam(r, "name")
+	if err != nil {
+		return err
+	}
+	remove, err := yes(r, "remove")
+	if err != nil {
+		return err
+	}
+	if remove {
+		return s.user.RemoveContact(ctx, a)
+	}
+	c := protocol.Contact{Address: a}
+	if name != nil {
+		c.Name = *name
+	}
+	return s.user.SetContact(ctx, c)
+}

@@ -1,0 +1,94 @@
+package server
+
+import (
+	"sync"
+
+	"simpd/protocol"
+)
+
+// frame is one thing that waits to be written: whole lines with their
+// literals, or what they will be made of when their time comes.
+type frame struct {
+	octets   []byte    // ready lines; or
+	delivery *delivery // a message, which may be dropped before it is begun; or
+	shown    *shown    // a change of presence, in whose place a newer one may come
+	last     bool      // nothing is written after it
+}
+
+// shown is a notice that waits. The outbox alone changes it.
+type shown struct{ *protocol.Notice }
+
+// noticeSize is about what the line of a notice has besides address and note.
+const noticeSize = 100
+
+// size is what f counts for in the outbox's budget. Messages have their own.
+func (f *frame) size() int {
+	if f.shown != nil {
+		return noticeSize + len(f.shown.Note) + len(f.shown.Address.String())
+	}
+	return len(f.octets)
+}
+
+// appendTo encodes f.
+func (f *frame) appendTo(b []byte) []byte {
+	switch {
+	case f.delivery != nil:
+		return f.delivery.appendTo(b)
+	case f.shown != nil:
+		return appendNotice(b, f.shown.Notice)
+	}
+	return append(b, f.octets...)
+}
+
+// batch is what one write is given: frames, and where each ends.
+type batch struct {
+	octets []byte
+	frames []frame
+	ends   []int
+}
+
+var batches = sync.Pool{New: func() any { return &batch{octets: make([]byte, 0, bufferSize)} }}
+
+func newBatch() *batch { return batches.Get().(*batch) }
+
+func (b *batch) free() {
+	b.reset()
+	if cap(b.octets) <= 8*bufferSize && cap(b.frames) <= 1024 {
+		batches.Put(b)
+	}
+}
+
+func (b *batch) reset() {
+	clear(b.frames)
+	b.octets, b.frames, b.ends = b.octets[:0], b.frames[:0], b.ends[:0]
+}
+
+func (b *batch) add(f frame) {
+	b.frames = append(b.frames, f)
+	b.octets = f.appendTo(b.octets)
+	b.ends = append(b.ends, len(b.octets))
+}
+
+// rest returns the frames of which n octets of the batch written do not hold
+// the whole; the first of them may be the tail of one that is begun.
+func (b *batch) rest(n int) []frame {
+	for i, end := range b.ends {
+		if n >= end {
+			continue
+		}
+		rest := b.frames[i:]
+		start := end - frameLen(b.ends, i)
+		if n > start {
+			rest[0] = frame{octets: append([]byte(nil), b.octets[n:end]...), last: rest[0].last}
+		}
+		return rest
+	}
+	return nil
+}
+
+func frameLen(ends []int, i int) int {
+	if i == 0 {
+		return ends[0]
+	}
+	return ends[i] - ends[i-1]
+}

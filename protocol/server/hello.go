@@ -1,0 +1,74 @@
+package server
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"simpd/protocol"
+)
+
+// hello opens the conversation (SIMP.md, section 4).
+func (s *session) hello(_ context.Context, r *request) {
+	if err := s.mayHello(r); err != nil {
+		s.refuse(r, err)
+		return
+	}
+	s.agent, _ = r.line.Get("agent")
+	s.greeted = true
+	s.answer(r, s.welcome(r))
+}
+
+func (s *session) mayHello(r *request) error {
+	if s.greeted {
+		return protocol.Errorf(protocol.StatusWrongState, "HELLO was said already")
+	}
+	version, ok := r.line.Get("version")
+	if !ok {
+		return protocol.Errorf(protocol.StatusBadRequest, "version is missing: HELLO version=%s", protocol.Version)
+	}
+	if err := checkVersion(version); err != nil {
+		return err
+	}
+	if agent, _ := r.line.Get("agent"); !protocol.ValidNote(agent) {
+		return protocol.Errorf(protocol.StatusBadRequest, "agent has more than %d octets", protocol.MaxNote)
+	}
+	return nil
+}
+
+// checkVersion wants SIMP/1.x: who has a newer one has 1.0 as well.
+func checkVersion(version string) error {
+	numbers, ok := strings.CutPrefix(strings.ToUpper(version), "SIMP/")
+	major, minor, dot := strings.Cut(numbers, ".")
+	if !ok || !dot || !isNumber(major) || !isNumber(minor) {
+		return protocol.Errorf(protocol.StatusBadRequest, "%s is no version: SIMP/1.0 is one", protocol.Quote(version))
+	}
+	if major != "1" {
+		return protocol.Errorf(protocol.StatusVersion, "this server speaks %s", protocol.Version)
+	}
+	return nil
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+func (s *session) welcome(r *request) []byte {
+	c := &s.server.config
+	b := response(r, protocol.StatusOK)
+	b = protocol.AppendParam(b, "version", protocol.Version)
+	b = protocol.AppendParam(b, "domain", c.Domains[0])
+	b = protocol.AppendInt(b, "size", uint64(c.Size))
+	b = protocol.AppendInt(b, "idle", uint64(c.Idle/time.Second))
+	b = protocol.AppendParam(b, "auth", strings.Join(s.mechanisms(), ","))
+	b = protocol.AppendParam(b, "history", c.Backend.Greeting().History)
+	switch {
+	case s.tls != nil:
+		b = protocol.AppendParam(b, "tls", "on")
+	case s.mayStartTLS():
+		b = protocol.AppendParam(b, "tls", "starttls")
+	}
+	return b
+}

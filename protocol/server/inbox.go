@@ -1,0 +1,204 @@
+package server
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"simpd/protocol"
+)
+
+// inbox is what a session has been given to deliver: messages that are
+// unwritten or unanswered, and for some minutes the memory of those that its
+// client accepted (SIMP.md, section 6, rules 4, 6 and 9).
+//
+// It never calls the outbox, nor any done, while it is locked.
+type inbox struct {
+	hash *hasher
+
+	mu       sync.Mutex
+	open     bool // the session listens
+	ended    bool // it never will again
+	number   uint64
+	pending  []*delivery // by number
+	octets   int         // of their entities
+	accepted memory
+}
+
+// settled is the outcome of a delivery for one of those who wait for it.
+type settled struct {
+	done func(protocol.Outcome)
+	protocol.Outcome
+}
+
+func settle(all []settled) {
+	for _, s := range all {
+		s.done(s.Outcome)
+	}
+}
+
+// start makes the session listen; it returns false if it does already.
+func (in *inbox) start() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.open || in.ended {
+		return false
+	}
+	in.open = true
+	return true
+}
+
+// listening tells whether messages are taken.
+func (in *inbox) listening() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.open
+}
+
+// stop ends listening; it returns false if the session does not listen. What
+// is not begun is certainly not delivered. What is begun may still be
+// answered.
+func (in *inbox) stop() ([]settled, bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.open {
+		return nil, false
+	}
+	in.open = false
+	in.accepted = memory{}
+	return in.drop(), true
+}
+
+// drop takes out what is not begun. in.mu is held.
+func (in *inbox) drop() (all []settled) {
+	in.pending = slices.DeleteFunc(in.pending, func(d *delivery) bool {
+		if d.state != begun {
+			d.state = gone
+			all = append(all, d.settle(protocol.StatusNotListening)...)
+			in.octets -= len(d.m.Entity)
+		}
+		return d.state == gone
+	})
+	return all
+}
+
+// end settles everything, as no answer will be read any more.
+func (in *inbox) end() []settled {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.open, in.ended = false, true
+	all := in.drop()
+	for _, d := range in.pending {
+		all = append(all, d.settle(protocol.StatusIndeterminate)...)
+	}
+	in.pending, in.octets, in.accepted = nil, 0, memory{}
+	return all
+}
+
+// take takes m in. It returns what is to be written; or an outcome that is
+// known at once; or neither, where the answer to an earlier message serves.
+func (in *inbox) take(m *protocol.Message, done func(protocol.Outcome)) (*delivery, protocol.Status) {
+	key, sum := in.hash.message(m)
+	now := time.Now()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.open {
+		return nil, protocol.StatusNotListening
+	}
+	if before, ok := in.accepted.get(key, now); ok {
+		return nil, repeated(before, sum, protocol.StatusOK)
+	}
+	if d := in.find(key); d != nil {
+		s := repeated(d.sum, sum, 0)
+		if s == 0 {
+			d.waiters = append(d.waiters, waiter{done, m.Deadline})
+		}
+		return nil, s
+	}
+	if len(in.pending) >= protocol.MaxUnanswered || in.octets+len(m.Entity) > protocol.MaxUnansweredOctets {
+		return nil, protocol.StatusNotReading
+	}
+	return in.add(&delivery{
+		in: in, m: m, key: key, sum: sum, forget: now.Add(protocol.RepeatWindow),
+	}, done), 0
+}
+
+// repeated: an id that is known stands for the same octets, and else is wrong.
+func repeated(before, now uint64, same protocol.Status) protocol.Status {
+	if before != now {
+		return protocol.StatusWrongState
+	}
+	return same
+}
+
+// find returns the delivery that a repeat joins. in.mu is held.
+func (in *inbox) find(key uint64) *delivery {
+	for _, d := range in.pending {
+		if d.key == key {
+			return d
+		}
+	}
+	return nil
+}
+
+func (in *inbox) add(d *delivery, done func(protocol.Outcome)) *delivery {
+	in.number++
+	d.number = in.number
+	d.one[0] = waiter{done, d.m.Deadline}
+	d.waiters = d.one[:]
+	in.pending = append(in.pending, d)
+	in.octets += len(d.m.Entity)
+	return d
+}
+
+// answer takes what the client said to message number. One that is not asked
+// (any more) is ignored.
+func (in *inbox) answer(number uint64, s protocol.Status, text string) []settled {
+	now := time.Now()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(in.pending, number, func(d *delivery, n uint64) int {
+		return cmp.Compare(d.number, n)
+	})
+	if !ok || in.pending[i].state != begun {
+		return nil
+	}
+	d := in.pending[i]
+	in.pending = slices.Delete(in.pending, i, i+1)
+	in.octets -= len(d.m.Entity)
+	if s.OK() {
+		in.accepted.put(d.key, d.sum, now)
+		return d.settle(protocol.StatusOK)
+	}
+	return d.refuse(text)
+}
+
+// expire settles what nobody can wait for any longer, and forgets what is
+// unanswered for too long. next is when to call again, if it is not zero;
+// dropped says that messages which still wait to be written were dropped.
+func (in *inbox) expire(now time.Time) (all []settled, next time.Time, dropped bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.pending = slices.DeleteFunc(in.pending, func(d *delivery) bool {
+		before := d.state
+		all = append(all, d.expire(now)...)
+		if d.state == gone {
+			in.octets -= len(d.m.Entity)
+			dropped = dropped || before != begun
+			return true
+		}
+		next = sooner(next, d.next())
+		return false
+	})
+	in.accepted.forget(now)
+	return all, next, dropped
+}
+
+// sooner returns the earlier of two times, of which a zero one is none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

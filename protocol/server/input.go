@@ -1,0 +1,199 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"simpd/protocol"
+)
+
+// request is one line with its literal: a request, or a response to one of
+// ours.
+type request struct {
+	line     protocol.Line
+	literal  []byte // nil if there was none, or it was dropped
+	tooLarge bool   // it was dropped for its size
+	wrong    error  // the line is whole but wrong; a *protocol.Error
+	octets   int    // of line and literal
+	received time.Time
+}
+
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// free gives r back once nothing refers to it; what was cut from its line's
+// string stays valid.
+func (r *request) free() {
+	if cap(r.line.Params) > 16 {
+		return
+	}
+	clear(r.line.Params[:cap(r.line.Params)])
+	*r = request{line: protocol.Line{Params: r.line.Params[:0]}}
+	requests.Put(r)
+}
+
+// input finds requests in the octets that a client sends, however they are
+// cut up. It keeps an incomplete line, or a literal as far as it has come.
+type input struct {
+	size   int          // the largest message
+	proved *atomic.Bool // the client is authenticated: its messages are worth memory
+	first  bool         // a line was read, and it was not HTTP's
+
+	rest []byte   // of a line
+	open *request // whose literal is being read
+	left int      // octets of it that are to come
+	came int      // octets in all
+	keep bool     // it is wanted
+}
+
+// Errors that end the connection, besides those of package protocol.
+var (
+	errHTTP     = errors.New("this is not HTTP")
+	errTLS      = errors.New("this is TLS")
+	errTooLarge = errors.New("the literal is far too large")
+)
+
+// farTooLarge is how many times the largest message a literal may be and
+// still be read and dropped.
+const farTooLarge = 16
+
+// next takes octets from data. It returns a request that is complete with
+// them, or nil once data is used up, and what is left of data. After an error
+// the position in the stream is in doubt.
+func (in *input) next(data []byte) (left []byte, r *request, err error) {
+	had := len(data)
+	defer func() { in.came += had - len(left) }()
+	for len(data) > 0 {
+		if in.open != nil {
+			data, r = in.readLiteral(data)
+			return data, r, nil
+		}
+		line, rest, err := in.readLine(data)
+		if line == nil || err != nil {
+			return nil, nil, err
+		}
+		data = rest
+		if r, err = in.parse(line); r != nil || err != nil {
+			return data, r, err
+		}
+	}
+	return nil, nil, nil
+}
+
+// partial tells whether a line or a literal has begun and is not complete.
+func (in *input) partial() bool { return len(in.rest) > 0 || in.open != nil }
+
+// readLine returns the first line with its CRLF, or nil if it is not complete.
+func (in *input) readLine(data []byte) (line, left []byte, err error) {
+	if !in.first && len(in.rest) == 0 && data[0] == tlsHandshake {
+		return nil, nil, errTLS
+	}
+	if len(in.rest) == 0 {
+		n, err := protocol.ScanLine(data)
+		if n == 0 {
+			in.rest = append(in.rest, data...)
+			return nil, nil, err
+		}
+		return data[:n], data[n:], nil
+	}
+	had := len(in.rest)
+	in.rest = append(in.rest, data[:min(len(data), protocol.MaxLine)]...)
+	n, err := protocol.ScanLine(in.rest)
+	if n == 0 || err != nil {
+		return nil, nil, err
+	}
+	line, in.rest = in.rest[:n], nil
+	return line, data[n-had:], nil
+}
+
+// tlsHandshake is the first octet of a TLS connection.
+const tlsHandshake = 0x16
+
+// parse reads a line. r is nil if it is empty, or if its literal is to come.
+func (in *input) parse(line []byte) (r *request, err error) {
+	text := line[:len(line)-2]
+	if !in.first && isHTTP(text) {
+		return nil, errHTTP
+	}
+	in.first = true
+	if len(text) == 0 {
+		return nil, nil
+	}
+	r = requests.Get().(*request)
+	err = protocol.ParseLine(lineString(text), &r.line)
+	if !errors.As(err, new(*protocol.Error)) && err != nil {
+		return nil, err
+	}
+	r.wrong, r.octets, r.received = err, len(line), time.Now()
+	if r.line.Literal < 0 {
+		return r, nil
+	}
+	return in.begin(r)
+}
+
+// lineString makes a string of a line. What a request says may be kept; a
+// response is forgotten before its octets are.
+func lineString(text []byte) string {
+	if i := bytes.IndexByte(text, ' '); i >= 0 && i+1 < len(text) && text[i+1] <= '9' {
+		return unsafe.String(unsafe.SliceData(text), len(text))
+	}
+	return string(text)
+}
+
+// isHTTP tells whether a connection's first line is a request of HTTP's.
+func isHTTP(line []byte) bool {
+	last := line[bytes.LastIndexByte(line, ' ')+1:]
+	return len(last) > 5 && bytes.EqualFold(last[:5], []byte("HTTP/"))
+}
+
+// begin begins the literal of r, which is returned if it is empty.
+func (in *input) begin(r *request) (*request, error) {
+	n := r.line.Literal
+	if n > farTooLarge*in.size {
+		return nil, errTooLarge
+	}
+	limit := in.limit(r.line.Verb)
+	r.tooLarge = n > limit
+	r.octets += n
+	in.open, in.left = r, n
+	in.keep = r.wrong == nil && !r.tooLarge && (in.proved.Load() || r.line.Verb != "SEND")
+	if n > 0 {
+		return nil, nil
+	}
+	_, r = in.readLiteral(nil)
+	return r, nil
+}
+
+// readLiteral takes what data holds of the literal; r is nil if more is to
+// come. Memory is taken as octets come, not as they are announced.
+func (in *input) readLiteral(data []byte) (left []byte, r *request) {
+	n := min(in.left, len(data))
+	in.left -= n
+	r = in.open
+	if in.keep {
+		if r.literal == nil && in.left == 0 {
+			r.literal = make([]byte, 0, n)
+		}
+		r.literal = append(r.literal, data[:n]...)
+	}
+	if in.left > 0 {
+		return nil, nil
+	}
+	in.open = nil
+	r.received = time.Now()
+	return data[n:], r
+}
+
+// limit is the size of the literal that a verb may have.
+func (in *input) limit(verb string) int {
+	switch verb {
+	case "SEND":
+		return in.size
+	case "AUTH", "MORE":
+		return protocol.MaxAuthData
+	}
+	return 0
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"simpd/protocol"
+)
+
+// ledger counts what a client has asked and the server has not answered, and
+// holds the SENDs among it.
+type ledger struct {
+	mu       sync.Mutex
+	requests int
+	octets   int
+	sends    *sending      // the newest; the others by x.older
+	given    bool          // nobody waits for answers any more
+	idle     chan struct{} // closed when nothing is unanswered; nil while nobody waits for that
+}
+
+// take counts a request, unless that would be too many.
+func (l *ledger) take(octets int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.requests >= protocol.MaxRequests || l.octets+octets > protocol.MaxRequestOctets {
+		return false
+	}
+	l.requests++
+	l.octets += octets
+	return true
+}
+
+// settle uncounts a request that is answered.
+func (l *ledger) settle(octets int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.requests--
+	l.octets -= octets
+	if l.requests == 0 {
+		l.wake()
+	}
+}
+
+// giveUp ends all waiting.
+func (l *ledger) giveUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.given = true
+	l.wake()
+}
+
+func (l *ledger) wake() {
+	if l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+// settled waits until all requests are answered, or nobody waits for that any
+// more.
+func (l *ledger) settled() {
+	l.mu.Lock()
+	if l.requests == 0 || l.given {
+		l.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	l.idle = idle
+	l.mu.Unlock()
+	<-idle
+}
+
+func (l *ledger) add(x *sending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x.older = l.sends
+	if x.older != nil {
+		x.older.newer = x
+	}
+	l.sends = x
+}
+
+func (l *ledger) remove(x *sending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x.newer != nil {
+		x.newer.older = x.older
+	} else {
+		l.sends = x.older
+	}
+	if x.older != nil {
+		x.older.newer = x.newer
+	}
+	x.newer, x.older = nil, nil
+}
+
+// overdue returns the SENDs whose answer is overdue, and when the next is.
+func (l *ledger) overdue(now time.Time) (all []*sending, next time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for x := l.sends; x != nil; x = x.older {
+		if at := x.due(); now.Before(at) {
+			next = sooner(next, at)
+			continue
+		}
+		all = append(all, x)
+	}
+	return all, next
+}

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"simpd/protocol"
+)
+
+// Serve takes connections from l until Shutdown, each beginning in clear,
+// where STARTTLS may follow. It closes l.
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, protocol.PlainTCP) }
+
+// ServeTLS takes connections from l until Shutdown, each beginning with TLS.
+// It closes l.
+func (s *Server) ServeTLS(l net.Listener) error {
+	if s.tls == nil {
+		return errors.New("TLS wants a certificate")
+	}
+	return s.serve(l, protocol.TLS)
+}
+
+func (s *Server) serve(l net.Listener, t protocol.Transport) error {
+	if !s.addListener(l) {
+		return ErrClosed
+	}
+	defer s.removeListener(l)
+	for {
+		c, err := s.accept(l)
+		if err != nil {
+			return err
+		}
+		s.metrics.Accepted.Add(1)
+		s.take(c, t)
+	}
+}
+
+// take makes a session of a connection, or turns it away.
+func (s *Server) take(c net.Conn, t protocol.Transport) {
+	remote := addrPort(c.RemoteAddr())
+	a, refusal := s.admission.admit(remote.Addr())
+	if refusal != "" {
+		s.metrics.Turned.Add(1)
+		turnAway(c, t, refusal)
+		return
+	}
+	w, err := newWire(c, t)
+	if err != nil {
+		a.leave()
+		_ = c.Close()
+		return
+	}
+	x := s.newSession(c, w, remote, a)
+	x.transport = t
+	s.start(x)
+}
+
+func newWire(c net.Conn, t protocol.Transport) (wire, error) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return newStream(c), nil
+	}
+	if err := watchPeer(tcp); err != nil {
+		return nil, err
+	}
+	return newSocket(tcp)
+}
+
+// turnAway says why, as far as that costs nothing, and closes.
+func turnAway(c net.Conn, t protocol.Transport, why string) {
+	if t == protocol.PlainTCP {
+		b := protocol.AppendRequest(nil, "*", "BYE")
+		b = protocol.AppendInt(b, "status", uint64(protocol.StatusUnavailable))
+		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+		_, _ = c.Write(protocol.AppendEnd(protocol.AppendText(b, why))) // the client may be gone
+	}
+	_ = c.Close()
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		_ = l.Close()
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) removeListener(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	_ = l.Close()
+}
+
+// accept waits for a connection. Where there are no files left, or the like,
+// it tries again ever more slowly.
+func (s *Server) accept(l net.Listener) (net.Conn, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		c, err := l.Accept()
+		if err == nil {
+			return c, nil
+		}
+		if s.isStopped() {
+			return nil, ErrClosed
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		s.config.Logger.Warn("no connection can be accepted", "error", err, "again", pause)
+		time.Sleep(pause)
+	}
+}
+
+func (s *Server) isStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}

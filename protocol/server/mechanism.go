@@ -1,0 +1,177 @@
+package server
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/xdg-go/scram"
+
+	"simpd/protocol"
+)
+
+// login is an AUTH that is not answered.
+type login struct {
+	mechanism
+	tag    string
+	octets int
+}
+
+// mechanism is a way to prove who one is (RFC 4422). In each the client begins.
+type mechanism interface {
+	// next takes what the client says. done: it has proved who it is.
+	next(data []byte) (answer []byte, done bool, err error)
+	// proof is who was proved, and what against; after done.
+	proof() (protocol.Address, protocol.Credentials)
+}
+
+// The names of the mechanisms.
+const (
+	mechPlus  = "SCRAM-SHA-256-PLUS"
+	mechScram = "SCRAM-SHA-256"
+	mechPlain = "PLAIN"
+)
+
+// mechanisms are those offered now, best first.
+func (s *session) mechanisms() []string {
+	offered := []string{mechScram}
+	if s.channelBinding().IsSupported() {
+		offered = []string{mechPlus, mechScram}
+	}
+	if s.mayPlain() {
+		offered = append(offered, mechPlain)
+	}
+	return offered
+}
+
+// mayPlain tells whether a password may be said: under TLS, or on an insecure
+// loopback server.
+func (s *session) mayPlain() bool { return s.tls != nil || s.server.config.Insecure }
+
+// channelBinding is tls-exporter's (RFC 9266), where there is one.
+func (s *session) channelBinding() scram.ChannelBinding {
+	if s.tls == nil {
+		return scram.ChannelBinding{}
+	}
+	state := s.tls()
+	b, err := scram.NewTLSExporterBinding(&state)
+	if err != nil { // TLS 1.2 without extended master secret has none
+		return scram.ChannelBinding{}
+	}
+	return b
+}
+
+// mechanism begins one by its name.
+func (s *session) mechanism(name string) (mechanism, error) {
+	switch strings.ToUpper(name) {
+	case mechPlus:
+		if b := s.channelBinding(); b.IsSupported() {
+			return newScram(s, b, true), nil
+		}
+	case mechScram:
+		return newScram(s, s.channelBinding(), false), nil
+	case mechPlain:
+		if !s.mayPlain() {
+			return nil, protocol.Errorf(protocol.StatusTLSNeeded, "a password is said under TLS only: STARTTLS first")
+		}
+		return &plain{s: s}, nil
+	}
+	return nil, protocol.Errorf(protocol.StatusBadRequest, "%s is not offered here", protocol.Quote(name))
+}
+
+// account is what a proof is checked against.
+type account struct {
+	user        protocol.Address
+	credentials protocol.Credentials
+	known       bool
+}
+
+// find looks up an account by the name and the authorization identity that
+// the client gave. A name that is no address is nobody's.
+func (s *session) find(name, authorization string) (account, error) {
+	user, err := s.server.parseAddress(name)
+	if err != nil {
+		user = protocol.Address{}
+	}
+	if authorization != "" && authorization != name {
+		other, err := s.server.parseAddress(authorization)
+		if err != nil || other != user {
+			return account{}, protocol.Errorf(protocol.StatusForbidden, "the authorization identity is another's")
+		}
+	}
+	if err := s.admit(user); err != nil {
+		return account{}, err
+	}
+	c, known := s.server.config.Backend.Credentials(user)
+	return account{user, c, known && !c.Disabled}, nil
+}
+
+// plain is RFC 4616.
+type plain struct {
+	s *session
+	account
+}
+
+func (p *plain) proof() (protocol.Address, protocol.Credentials) { return p.user, p.credentials }
+
+func (p *plain) next(data []byte) (answer []byte, done bool, err error) {
+	parts := bytes.Split(data, []byte{0})
+	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 {
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "PLAIN is [authzid] NUL address NUL password")
+	}
+	p.account, err = p.s.find(string(parts[1]), string(parts[0]))
+	if err != nil {
+		return nil, false, err
+	}
+	right := p.s.server.hashing.fits(p.credentials, string(parts[2]))
+	if !right || !p.known {
+		return nil, false, p.s.wrongCredentials(p.user)
+	}
+	return nil, true, nil
+}
+
+// scramLogin is SCRAM-SHA-256 (RFC 5802, RFC 7677), with channel binding or
+// without.
+type scramLogin struct {
+	s            *session
+	conversation *scram.ServerConversation
+	refused      error // why the account is not looked at
+	account
+}
+
+func newScram(s *session, b scram.ChannelBinding, plus bool) *scramLogin {
+	m := &scramLogin{s: s}
+	server, _ := scram.SHA256.NewServer(m.stored) // there is no error that it could return
+	if plus {
+		m.conversation = server.NewConversationWithChannelBindingRequired(b)
+	} else {
+		m.conversation = server.NewConversationWithChannelBinding(b)
+	}
+	return m
+}
+
+func (m *scramLogin) proof() (protocol.Address, protocol.Credentials) { return m.user, m.credentials }
+
+// stored is called within the first step.
+func (m *scramLogin) stored(name string) (scram.StoredCredentials, error) {
+	m.account, m.refused = m.s.find(name, m.conversation.AuthzID())
+	c := m.credentials
+	return scram.StoredCredentials{
+		KeyFactors: scram.KeyFactors{Salt: string(c.Salt), Iters: c.Iterations},
+		StoredKey:  c.StoredKey, ServerKey: c.ServerKey,
+	}, m.refused
+}
+
+func (m *scramLogin) next(data []byte) (answer []byte, done bool, err error) {
+	out, err := m.conversation.Step(string(data))
+	switch {
+	case m.refused != nil:
+		return nil, false, m.refused
+	case err != nil && (out == "" || out == scram.ErrInvalidEncoding || out == scram.ErrInvalidUsernameEncoding):
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "this is no message of SCRAM's")
+	case err == nil && !m.conversation.Done():
+		return []byte(out), false, nil
+	case err != nil || !m.conversation.Valid() || !m.known:
+		return nil, false, m.s.wrongCredentials(m.user)
+	}
+	return []byte(out), true, nil
+}

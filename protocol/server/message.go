@@ -1,0 +1,21 @@
+package server
+
+import (
+	"strings"
+
+	"simpd/protocol"
+)
+
+// acknowledged takes a client's answer to MESSAGE (SIMP.md, section 6).
+func (s *session) acknowledged(number uint64, r *request) {
+	all := s.in.answer(number, r.line.Status, strings.Clone(r.line.Text))
+	if len(all) == 0 {
+		return
+	}
+	if all[0].Status == protocol.StatusOK {
+		s.server.metrics.Delivered.Add(1)
+	} else {
+		s.server.metrics.Refused.Add(1)
+	}
+	settle(all)
+}

@@ -1,0 +1,319 @@
+package server
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"simpd/protocol"
+)
+
+// outbox is what waits to be written to one client. Whoever puts something
+// in writes it, if nobody writes just then and as far as the client takes it
+// without waiting; the rest is left to a goroutine that lives until nothing
+// is left. So whoever puts something in never waits.
+//
+// What waits can change: a message is dropped when its time is over, a
+// change of presence gives way to a newer one of the same address.
+type outbox struct {
+	wire   wire
+	gather *gather
+	owner  outboxOwner
+
+	mu      sync.Mutex
+	queue   []frame
+	size    int           // of what waits, messages aside
+	writing bool          // somebody writes
+	closing bool          // nothing more is put in
+	idle    chan struct{} // closed when nobody writes; nil while nobody waits for that
+	merge   map[protocol.Address]*shown
+	stuck   time.Time // since when no octet of what waits was taken
+	sent    uint64    // wire.sent() then
+}
+
+// outboxOwner is told what becomes of the writing.
+type outboxOwner interface {
+	behind() // the client does not take all at once
+	cut()    // nothing can be written any more
+}
+
+// maxRounds is how many writes are made in a row by somebody who has other
+// things to do.
+const maxRounds = 4
+
+// maxWaiting is how many octets, messages aside, may wait: those of as many
+// answers as requests may be, and of their refusals.
+const maxWaiting = protocol.MaxRequestOctets + 1<<20
+
+// put puts f in; it is written with the next flush. A client that asks on and
+// on and reads nothing is cut off.
+func (o *outbox) put(f frame) {
+	if !o.putIn(f) {
+		o.owner.cut()
+	}
+}
+
+func (o *outbox) putIn(f frame) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closing:
+		return true
+	case f.shown != nil && o.writing:
+		o.putShown(f.shown)
+	default:
+		o.closing = f.last
+		o.append(f)
+	}
+	return o.size <= maxWaiting
+}
+
+func (o *outbox) append(f frame) {
+	o.size += f.size()
+	o.queue = append(o.queue, f)
+}
+
+// putShown puts n in the place of an unwritten notice for the same address,
+// or behind what waits.
+func (o *outbox) putShown(n *shown) {
+	old := o.merge[n.Address]
+	if old != nil && slices.Equal(old.By, n.By) {
+		o.size += len(n.Note) - len(old.Note)
+		old.Notice = n.Notice
+		return
+	}
+	if o.merge == nil {
+		o.merge = make(map[protocol.Address]*shown)
+	}
+	o.merge[n.Address] = n
+	o.append(frame{shown: n})
+}
+
+// putState puts in lines that say how presence is at one moment: no later
+// notice may come before them.
+func (o *outbox) putState(octets []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return
+	}
+	o.merge = nil
+	o.append(frame{octets: octets})
+}
+
+// flush has what waits written: now, or with all that is being gathered.
+func (o *outbox) flush() {
+	if o.gather.join(o) {
+		return
+	}
+	o.flushNow()
+}
+
+func (o *outbox) flushNow() {
+	if !o.begin() {
+		return
+	}
+	if o.wire.waits() || !o.drain(maxRounds) {
+		o.owner.behind()
+		go o.writer() // close waits for it
+	}
+}
+
+// begin makes the caller the one who writes, if there is something to write
+// and nobody does.
+func (o *outbox) begin() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || len(o.queue) == 0 {
+		return false
+	}
+	o.writing = true
+	return true
+}
+
+// writer writes until nothing waits.
+func (o *outbox) writer() {
+	for {
+		if err := o.wire.wait(); err != nil {
+			o.fail()
+			return
+		}
+		if o.drain(-1) {
+			return
+		}
+	}
+}
+
+// drain writes what waits, in as many writes as rounds says. It returns false
+// if something is left that the caller still has to write; else the caller
+// writes no more.
+func (o *outbox) drain(rounds int) bool {
+	b := newBatch()
+	defer b.free()
+	for ; rounds != 0; rounds-- {
+		o.take(b)
+		n, clear, err := o.wire.write(b.octets)
+		if err != nil {
+			o.fail()
+			return true
+		}
+		if o.written(b, n, clear) {
+			return true
+		}
+		if !clear {
+			return false
+		}
+	}
+	return false
+}
+
+// take fills b with frames from the head of the queue.
+func (o *outbox) take(b *batch) {
+	b.reset()
+	now, limit := time.Now(), o.wire.batch()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if sent := o.wire.sent(); sent != o.sent || o.stuck.IsZero() {
+		o.stuck, o.sent = now, sent
+	}
+	i := 0
+	for ; i < len(o.queue) && len(b.octets) < limit; i++ {
+		f := o.queue[i]
+		o.size -= f.size()
+		if f.shown != nil && o.merge[f.shown.Address] == f.shown {
+			delete(o.merge, f.shown.Address)
+		}
+		if f.delivery == nil || f.delivery.begin(now) {
+			b.add(f)
+		}
+	}
+	o.queue = slices.Delete(o.queue, 0, i)
+}
+
+// written puts back what was not written of b, and tells whether nothing is
+// left to write: then the caller is no longer the one who writes.
+func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	rest := b.rest(n)
+	for i := range rest {
+		o.size += rest[i].size()
+		if d := rest[i].delivery; d != nil {
+			d.putBack()
+		}
+	}
+	o.queue = slices.Insert(o.queue, 0, rest...)
+	if !clear || len(o.queue) > 0 {
+		return false
+	}
+	o.clear()
+	if o.closing {
+		_ = o.wire.closeWrite() // fails only where the connection is gone
+	}
+	return true
+}
+
+// keptQueue is how many frames an outbox in which nothing waits has room for.
+const keptQueue = 2
+
+// clear leaves nothing waiting and nobody writing. o.mu is held.
+func (o *outbox) clear() {
+	if cap(o.queue) > keptQueue {
+		o.queue = nil
+	}
+	o.queue = o.queue[:0]
+	o.merge, o.size, o.stuck = nil, 0, time.Time{}
+	o.writing = false
+	if o.idle != nil {
+		close(o.idle)
+		o.idle = nil
+	}
+}
+
+// fail: the connection is broken. What waits is not written any more; the
+// messages among it are settled by the inbox.
+func (o *outbox) fail() {
+	o.mu.Lock()
+	o.closing = true
+	clear(o.queue)
+	o.clear()
+	o.mu.Unlock()
+	o.owner.cut()
+}
+
+// purge forgets messages that wait and were dropped.
+func (o *outbox) purge() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.queue = slices.DeleteFunc(o.queue, func(f frame) bool {
+		return f.delivery != nil && f.delivery.dropped()
+	})
+}
+
+// drained waits until nothing waits to be written, or nothing can be.
+func (o *outbox) drained() {
+	o.mu.Lock()
+	if !o.writing {
+		o.mu.Unlock()
+		return
+	}
+	if o.idle == nil {
+		o.idle = make(chan struct{})
+	}
+	idle := o.idle
+	o.mu.Unlock()
+	<-idle
+}
+
+// close ends the outbox once its wire is closed, and waits for who writes.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.closing = true
+	if !o.writing {
+		clear(o.queue)
+		o.clear()
+	}
+	o.mu.Unlock()
+	o.drained()
+}
+
+// stuckSince returns since when the client takes nothing of what waits; zero:
+// nothing waits.
+func (o *outbox) stuckSince() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.writing {
+		return time.Time{}
+	}
+	if sent := o.wire.sent(); sent != o.sent {
+		o.stuck, o.sent = time.Now(), sent
+	}
+	return o.stuck
+}
+
+// full tells whether answers wait that are as many octets as requests may be.
+func (o *outbox) full() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.size > protocol.MaxRequestOctets
+}
+
+// freeze waits until nothing waits to be written, and lets nothing be written
+// before thaw. It returns false if nothing can be written any more.
+func (o *outbox) freeze() bool {
+	o.flushNow()
+	o.drained()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = true
+	return !o.closing
+}
+
+// thaw goes on, with another wire.
+func (o *outbox) thaw(w wire) {
+	o.mu.Lock()
+	o.wire = w
+	o.writing = false
+	o.mu.Unlock()
+	o.flush()
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"slices"
+
+	"simpd/protocol"
+)
+
+// own tells whether a's domain is one of the site's.
+func (s *Server) own(a protocol.Address) bool { return slices.Contains(s.config.Domains, a.Domain()) }
+
+// parseAddress reads an address, and brings it into the form in which those
+// of the site's own users compare.
+func (s *Server) parseAddress(v string) (protocol.Address, error) {
+	a, err := protocol.ParseAddress(v)
+	if err != nil || !s.own(a) {
+		return a, err
+	}
+	folded, _ := a.Fold() // one that can't be a user's is nobody's, as it is
+	return folded, nil
+}
+
+// addresses reads all that key gives, each once; the error names the first
+// that is none.
+func (s *session) addresses(r *request, key string) ([]protocol.Address, error) {
+	var all []protocol.Address
+	for _, p := range r.line.Params {
+		if p.Key != key {
+			continue
+		}
+		a, err := s.server.parseAddress(p.Value)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+// yes reads a key of which yes is the only value.
+func yes(r *request, key string) (bool, error) {
+	v, given := r.line.Get(key)
+	if given && v != "yes" {
+		return false, protocol.Errorf(protocol.StatusBadRequest, "%s=%s: yes is the only value", key, protocol.Quote(v))
+	}
+	return given, nil
+}
+
+// asksNothing tells whether none of the keys is given.
+func (r *request) asksNothing(keys ...string) bool {
+	for _, key := range keys {
+		if _, given := r.line.Get(key); given {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,168 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"simpd/protocol"
+)
+
+// hold holds the conversation, from the first octet to the last.
+func (s *session) hold() {
+	defer s.server.wheel.stop(&s.alarm)
+	if s.transport == protocol.TLS && !s.shakeHands() {
+		return
+	}
+	s.wakeAt(s.vigil.begin(time.Now()))
+	s.greet()
+	s.leave(s.readAll())
+}
+
+// shakeHands begins with TLS.
+func (s *session) shakeHands() bool {
+	w, err := s.handshake(s.conn.(net.Conn))
+	if err != nil {
+		s.server.metrics.Handshakes.Add(1)
+		_ = s.conn.Close()
+		return false
+	}
+	s.wire, s.out.wire = w, w
+	return true
+}
+
+func (s *session) greet() {
+	if g := s.server.config.Backend.Greeting(); g.Refuse != "" {
+		s.Bye(protocol.StatusUnavailable, g.Refuse)
+		return
+	}
+	b := protocol.AppendRequest(nil, "*", "HELLO")
+	b = protocol.AppendParam(b, "version", protocol.Version)
+	s.say(protocol.AppendParam(b, "domain", s.server.config.Domains[0]))
+}
+
+// ending is why a conversation is over.
+type ending uint8
+
+const (
+	broken   ending = iota // nothing can be read any more
+	finished               // the client has said all: QUIT, or a half-close
+	closed                 // we have said the last line
+)
+
+// readAll reads until there is nothing more to read.
+func (s *session) readAll() ending {
+	for !s.closing.Load() {
+		octets, whole, err := s.wire.read()
+		switch {
+		case s.closing.Load():
+			return closed
+		case isEnd(err):
+			return finished
+		case err != nil:
+			return broken
+		}
+		s.take(octets, whole)
+		if s.quit != "" {
+			return finished
+		}
+		s.wakeAt(s.vigil.heard(&s.input))
+	}
+	return closed
+}
+
+// take does what the octets ask. While there is more in them than one request
+// what it leads to is gathered, and written once.
+func (s *session) take(octets []byte, whole bool) {
+	octets, r, err := s.input.next(octets)
+	if len(octets) > 0 {
+		s.server.gather.begin()
+		defer s.server.gather.end()
+	}
+	for r != nil {
+		if again := s.handle(r, octets); !again {
+			return
+		}
+		octets, r, err = s.input.next(octets)
+	}
+	if err == nil && whole && s.input.partial() {
+		err = errors.New("a WebSocket message ends within a line or its literal")
+	}
+	if err != nil {
+		s.reject(err)
+	}
+}
+
+// handle does what one line asks; false: nothing more is to be read.
+func (s *session) handle(r *request, rest []byte) bool {
+	if r.line.Status != 0 {
+		s.responded(r)
+		r.free()
+	} else {
+		s.request(r, rest)
+	}
+	return s.quit == "" && !s.closing.Load()
+}
+
+// reject closes the connection, as the position in the stream is in doubt.
+func (s *session) reject(err error) {
+	switch {
+	case err == errHTTP, err == errTLS:
+		s.server.metrics.Foreign.Add(1)
+		s.cut()
+	case err == errTooLarge:
+		s.Bye(protocol.StatusTooLarge, err.Error())
+	default:
+		s.Bye(protocol.StatusBadRequest, err.Error())
+	}
+}
+
+// leave ends what the session has with the site, answers what is to be
+// answered, and closes.
+func (s *session) leave(end ending) {
+	settle(s.in.end())
+	if end == finished {
+		s.finish()
+	}
+	s.closing.Store(true)
+	s.ledger.giveUp()
+	s.jobs.stop()
+	s.jobs.add(s.logout)
+	s.jobs.close()
+	if end != broken {
+		s.linger()
+	}
+	_ = s.conn.Close() // nothing is lost with it any more
+	s.out.close()
+}
+
+func (s *session) logout(context.Context) {
+	if s.user != nil {
+		s.user.Close()
+		s.user = nil
+	}
+}
+
+// finish answers all that is outstanding, and then QUIT.
+func (s *session) finish() {
+	s.cancelLogin()
+	s.jobs.add(s.logout)
+	s.ledger.settled()
+	if s.quit == "" {
+		s.last(nil)
+		return
+	}
+	s.last(protocol.AppendEnd(protocol.AppendResponse(nil, s.quit, protocol.StatusOK)))
+}
+
+// linger lets the last line arrive: it drops what the client still sends.
+func (s *session) linger() {
+	s.out.drained()
+	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails where there is nothing to wait for
+	for {
+		if _, _, err := s.wire.read(); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"simpd/protocol"
+)
+
+// Server holds the conversations with a node's clients.
+type Server struct {
+	config    Config
+	tls       *tls.Config // nil without certificates
+	metrics   *Metrics
+	admission *admission
+	gather    gather
+	wheel     *wheel
+	hash      *hasher
+	hashing   hashing
+	ids       *ids
+
+	mu        sync.Mutex
+	sessions  map[*session]struct{}
+	listeners map[net.Listener]struct{}
+	stopped   bool
+	done      sync.WaitGroup
+}
+
+// ErrClosed is what Serve returns after Shutdown.
+var ErrClosed = errors.New("the server is shut down")
+
+// New makes a server that serves no listener yet.
+func New(c Config) (*Server, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: c, metrics: c.Metrics, admission: newAdmission(c),
+		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), ids: newIDs(),
+		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
+	}
+	if c.Certificates != nil {
+		s.tls = c.Certificates.TLSConfig()
+	}
+	return s, nil
+}
+
+// Sessions returns how many connections there are, and how many of them are
+// authenticated.
+func (s *Server) Sessions() (open, proved int) {
+	s.admission.mu.Lock()
+	defer s.admission.mu.Unlock()
+	return s.admission.all.open, s.admission.all.open - s.admission.all.unproved
+}
+
+// Move asks all clients that are authenticated to go to another node, which
+// to names for each; it returns how many were asked.
+func (s *Server) Move(to func(protocol.Client) string, within time.Duration, why string) int {
+	asked := 0
+	for _, c := range s.all() {
+		if c.proved.Load() {
+			asked++
+			c.Move(to(c.client), within, why)
+		}
+	}
+	return asked
+}
+
+// Shutdown closes the listeners, says BYE to all clients, and waits until
+// they are gone. When ctx ends it cuts those off that are left.
+func (s *Server) Shutdown(ctx context.Context, why string) error {
+	s.mu.Lock()
+	s.stopped = true
+	for l := range s.listeners {
+		_ = l.Close() // it is not used any more
+	}
+	s.mu.Unlock()
+	for _, c := range s.all() {
+		c.Bye(protocol.StatusUnavailable, why)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		for _, c := range s.all() {
+			c.cut()
+		}
+	})
+	defer stop()
+	s.done.Wait()
+	s.wheel.done.Wait()
+	return ctx.Err()
+}
+
+// all returns the sessions as they are now.
+func (s *Server) all() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*session, 0, len(s.sessions))
+	for c := range s.sessions {
+		all = append(all, c)
+	}
+	return all
+}
+
+// start holds a session in a goroutine of its own.
+func (s *Server) start(c *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		_ = c.conn.Close()
+		c.admitted.leave()
+		return
+	}
+	s.sessions[c] = struct{}{}
+	s.done.Go(func() {
+		defer s.forget(c)
+		c.hold()
+	})
+}
+
+func (s *Server) forget(c *session) {
+	c.admitted.leave()
+	s.mu.Lock()
+	delete(s.sessions, c)
+	s.mu.Unlock()
+}
+
+// newSession prepares the conversation over c. w is nil if TLS comes first.
+func (s *Server) newSession(c conn, w wire, remote netip.AddrPort, a *admitted) *session {
+	x := &session{server: s, conn: c, wire: w, remote: remote, admitted: a}
+	x.alarm.init(x)
+	x.in.hash = s.hash
+	x.input.size, x.input.proved = s.config.Size, &x.proved
+	x.out.wire, x.out.gather = w, &s.gather
+	x.out.owner = x
+	return x
+}

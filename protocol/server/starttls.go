@@ -1,0 +1,92 @@
+package server
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+
+	"simpd/protocol"
+)
+
+// mayStartTLS tells whether STARTTLS is offered now.
+func (s *session) mayStartTLS() bool {
+	return s.tls == nil && s.server.config.Certificates != nil && s.transport != protocol.WebSocket
+}
+
+// starttls goes on in TLS (SIMP.md, section 4). rest is what came after the
+// request: somebody else may have put it in, so nothing of it is done.
+func (s *session) starttls(r *request, rest []byte) {
+	err := s.checkStartTLS(r)
+	if err != nil {
+		s.refuse(r, err)
+		return
+	}
+	if len(rest) > 0 {
+		s.Bye(protocol.StatusBadRequest, "something follows STARTTLS in clear")
+		return
+	}
+	s.ok(r)
+	if s.out.freeze() {
+		s.upgrade()
+	}
+}
+
+func (s *session) checkStartTLS(r *request) error {
+	switch {
+	case s.logging.Load():
+		return protocol.Errorf(protocol.StatusWrongState, "AUTH is not answered yet: only MORE, PING and QUIT may be sent")
+	case s.tls != nil:
+		return protocol.Errorf(protocol.StatusWrongState, "TLS is on already")
+	case s.proved.Load():
+		return protocol.Errorf(protocol.StatusWrongState, "STARTTLS comes before AUTH")
+	case !s.mayStartTLS():
+		return protocol.Errorf(protocol.StatusForbidden, "there is no TLS here")
+	case r.line.Literal >= 0:
+		return protocol.Errorf(protocol.StatusBadRequest, "STARTTLS takes no literal")
+	}
+	return nil
+}
+
+// upgrade holds the handshake and forgets what was said before. The outbox is
+// frozen meanwhile.
+func (s *session) upgrade() {
+	w, err := s.handshake(s.conn.(net.Conn))
+	if err != nil {
+		s.server.metrics.Handshakes.Add(1)
+		s.cut()
+		s.out.thaw(s.wire)
+		return
+	}
+	s.wire = w
+	s.greeted, s.agent = false, ""
+	s.out.thaw(w)
+}
+
+// handshake puts TLS over c.
+func (s *session) handshake(c net.Conn) (wire, error) {
+	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return nil, err
+	}
+	w, state, err := newTLS(c, s.server.tls)
+	if err != nil {
+		return nil, err
+	}
+	s.tls = state
+	return w, c.SetDeadline(time.Time{})
+}
+
+// newTLS returns the wire of TLS over c, once the handshake is done.
+func newTLS(c net.Conn, config *tls.Config) (wire, func() tls.ConnectionState, error) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		w, err := newSealed(tcp, config)
+		if err != nil {
+			return nil, nil, err
+		}
+		return w, w.tls.ConnectionState, nil
+	}
+	t := tls.Server(c, config)
+	if err := t.Handshake(); err != nil {
+		return nil, nil, err
+	}
+	return newStream(t), t.ConnectionState, nil
+}

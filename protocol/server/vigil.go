@@ -1,0 +1,108 @@
+package server
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// vigil is what a session watches the clock for, besides messages: a client
+// that does not prove who it is, says nothing, does not end its line, or does
+// not read. The session's goroutine tells it what happens, the wheel looks.
+type vigil struct {
+	began time.Time
+	last  atomic.Int64 // when octets came last, in ns since began
+	busy  atomic.Bool  // a PING or a line is open
+
+	mu     sync.Mutex
+	pings  uint64
+	pinged time.Time // when the PING was sent that is not answered
+	opened time.Time // since when a line or a literal is incomplete
+	before int       // octets that had come then
+	came   int       // octets that have come
+	inside bool      // it is a literal
+}
+
+// begin returns when to look first.
+func (v *vigil) begin(now time.Time) time.Time {
+	v.began = now
+	return now.Add(proveTime)
+}
+
+// heard is called after octets came and were taken. It returns when to look
+// again, if it is not zero.
+func (v *vigil) heard(in *input) (look time.Time) {
+	now := time.Now()
+	v.last.Store(int64(now.Sub(v.began)))
+	partial := in.partial()
+	if !partial && !v.busy.Load() {
+		return look
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case !partial:
+		v.opened = time.Time{}
+	case v.opened.IsZero():
+		v.opened, v.before = now, in.came
+		look = now.Add(openTime)
+	}
+	v.came, v.inside = in.came, in.open != nil
+	v.busy.Store(partial || !v.pinged.IsZero())
+	return look
+}
+
+// slow tells whether a line takes too long, and else when to look again.
+func (v *vigil) slow(now time.Time) (slow bool, next time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.opened.IsZero() {
+		return false, next
+	}
+	if now.Before(v.opened.Add(openTime)) {
+		return false, v.opened.Add(openTime)
+	}
+	if !v.inside || v.came-v.before < slowest {
+		return true, next
+	}
+	v.opened, v.before = now, v.came
+	return false, now.Add(openTime)
+}
+
+// dead tells whether a PING was not answered in time, and else when to look
+// again.
+func (v *vigil) dead(now time.Time) (dead bool, next time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.pinged.IsZero() {
+		return false, next
+	}
+	next = v.pinged.Add(pingTime)
+	return !now.Before(next), next
+}
+
+// silent returns the number of a PING to be sent after a time of silence, or 0
+// and when to look again.
+func (v *vigil) silent(now time.Time, idle time.Duration) (ping uint64, next time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.pinged.IsZero() {
+		return 0, next
+	}
+	if next = v.began.Add(time.Duration(v.last.Load()) + idle); now.Before(next) {
+		return 0, next
+	}
+	v.pings++
+	v.pinged = now
+	v.busy.Store(true)
+	return v.pings, now.Add(pingTime)
+}
+
+// answered takes the number of a PING that was answered.
+func (v *vigil) answered(number uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if number == v.pings {
+		v.pinged = time.Time{}
+	}
+}

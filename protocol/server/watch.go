@@ -1,0 +1,90 @@
+package server
+
+import (
+	"context"
+
+	"simpd/protocol"
+)
+
+// watch shows users' presence, now and at every change (SIMP.md, section 7).
+func (s *session) watch(ctx context.Context, r *request) {
+	w, err := s.decodeWatch(r)
+	if err == nil && len(w.Addresses) == 0 && !w.Contacts {
+		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: WATCH ima=IMA, or contacts=yes")
+	}
+	if err != nil {
+		s.refuse(r, err)
+		return
+	}
+	written := false
+	err = s.user.Watch(ctx, w, func(at []protocol.Notice, index uint64) {
+		written = true
+		s.answerState(r, presenceLines(r, at, index))
+	})
+	if !written {
+		if err == nil {
+			err = protocol.Errorf(protocol.StatusServerError, "the site did not say how presence is")
+		}
+		s.refuse(r, err)
+	}
+}
+
+func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {
+	if w.Addresses, err = s.addresses(r, "ima"); err != nil {
+		return w, err
+	}
+	if w.By, err = s.watchersNamed(r); err != nil {
+		return w, err
+	}
+	if w.Contacts, err = yes(r, "contacts"); err != nil {
+		return w, err
+	}
+	w.Fresh, err = yes(r, "fresh")
+	return w, err
+}
+
+// watchersNamed reads by, which only a routing connection may say, and has to.
+func (s *session) watchersNamed(r *request) ([]protocol.Address, error) {
+	by, err := s.addresses(r, "by")
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range by {
+		if a.Domain() != s.client.Domain {
+			return nil, protocol.Errorf(protocol.StatusForbidden, "this connection does not speak for %s", a)
+		}
+	}
+	return by, nil
+}
+
+// presenceLines answers r with presence at one moment.
+func presenceLines(r *request, at []protocol.Notice, index uint64) []byte {
+	b := make([]byte, 0, 64+noticeSize*len(at))
+	for i := range at {
+		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
+		b = appendPresence(b, &at[i])
+	}
+	b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusOK)
+	return protocol.AppendEnd(protocol.AppendInt(b, "index", index))
+}
+
+// appendNotice encodes a PRESENCE.
+func appendNotice(b []byte, n *protocol.Notice) []byte {
+	return appendPresence(protocol.AppendRequest(b, "*", "PRESENCE"), n)
+}
+
+func appendPresence(b []byte, n *protocol.Notice) []byte {
+	b = protocol.AppendParam(b, "ima", n.Address.String())
+	b = protocol.AppendParam(b, "state", n.State.String())
+	if n.State.Listening() {
+		b = protocol.AppendTime(b, "since", n.Since)
+		if n.Note != "" {
+			b = protocol.AppendParam(b, "note", n.Note)
+		}
+		b = protocol.AppendInt(b, "index", n.Index)
+	}
+	for _, by := range n.By {
+		b = protocol.AppendParam(b, "by", by.String())
+	}
+	return protocol.AppendEnd(b)
+}
