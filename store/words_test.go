@@ -1,0 +1,167 @@
+package store_test
+
+import (
+	"strconv"
+	"strings"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// words is a line of a story: a verb, arguments, and key=value.
+type words struct {
+	verb string
+	args []string
+	keys map[string]string
+}
+
+func parseWords(line string) words {
+	fields := strings.Fields(line)
+	w := words{verb: fields[0], keys: map[string]string{}}
+	for _, f := range fields[1:] {
+		if key, value, ok := strings.Cut(f, "="); ok {
+			w.keys[key] = value
+		} else {
+			w.args = append(w.args, f)
+		}
+	}
+	return w
+}
+
+func (w words) arg(i int) string {
+	if i < len(w.args) {
+		return w.args[i]
+	}
+	return ""
+}
+
+func (w words) number(key string) uint64 {
+	n, _ := strconv.ParseUint(w.keys[key], 10, 64)
+	return n
+}
+
+// note is what note= says; nil if it is not there.
+func (w words) note() *string {
+	if note, ok := w.keys["note"]; ok {
+		return &note
+	}
+	return nil
+}
+
+// session is the one named by the second argument, epoch its own unless the
+// line says otherwise.
+func (w words) session() (s *storev1.Session, epoch uint64) {
+	named, err := store.ParseSession(w.arg(1))
+	if err != nil {
+		return nil, w.number("epoch")
+	}
+	if epoch = named.Epoch; w.keys["epoch"] != "" {
+		epoch = w.number("epoch")
+	}
+	return &storev1.Session{Node: named.Node, Epoch: named.Epoch, Number: named.Number}, epoch
+}
+
+// change is the change that the line asks for; nil if it is none.
+func (w words) change() *storev1.Change {
+	session, epoch := w.session()
+	switch w.verb {
+	case "listen":
+		return w.listen(session, epoch)
+	case "state":
+		return &storev1.Change{Kind: &storev1.Change_SetState{SetState: &storev1.SetState{
+			Address: w.arg(0), Session: session, Epoch: epoch, State: state(w.arg(2)), Note: w.note(),
+		}}}
+	case "release":
+		return &storev1.Change{Kind: &storev1.Change_Release{Release: &storev1.Release{Address: w.arg(0), Session: session, Epoch: epoch}}}
+	case "rule":
+		return &storev1.Change{Kind: &storev1.Change_SetRule{SetRule: &storev1.SetRule{
+			Owner: w.arg(0), Pattern: w.arg(1), Message: permission(w.keys["message"]), Presence: permission(w.keys["presence"]),
+		}}}
+	case "contact":
+		return &storev1.Change{Kind: &storev1.Change_SetContact{SetContact: &storev1.SetContact{
+			Owner: w.arg(0), Address: w.arg(1), Name: w.keys["name"], Remove: w.arg(2) == "remove",
+		}}}
+	}
+	if c := w.accountChange(); c != nil {
+		return c
+	}
+	return w.siteChange()
+}
+
+func (w words) listen(session *storev1.Session, epoch uint64) *storev1.Change {
+	b := &storev1.Bind{
+		Address: w.arg(0), Session: session, Epoch: epoch, State: storev1.State_STATE_AVAILABLE, Note: w.keys["note"],
+		Exclusive: w.arg(2) == "exclusive", Rebind: w.number("rebind"), Credential: 1 << 60,
+	}
+	if w.keys["state"] != "" {
+		b.State = state(w.keys["state"])
+	}
+	if w.keys["credential"] != "" {
+		b.Credential = w.number("credential")
+	}
+	return &storev1.Change{Kind: &storev1.Change_Bind{Bind: b}}
+}
+
+func (w words) accountChange() *storev1.Change {
+	switch w.verb {
+	case "account":
+		p := &storev1.PutAccount{
+			Address: w.arg(0), Verifier: verifier(w.keys["password"]), Mode: storev1.PutAccount_MODE_CREATE, IfCredential: w.number("if"),
+		}
+		if mode, ok := storev1.PutAccount_Mode_value["MODE_"+strings.ToUpper(w.keys["mode"])]; ok {
+			p.Mode = storev1.PutAccount_Mode(mode)
+		}
+		if keep, err := store.ParseSession(w.keys["keep"]); err == nil {
+			p.Keep = &storev1.Session{Node: keep.Node, Epoch: keep.Epoch, Number: keep.Number}
+		}
+		return &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: p}}
+	case "delete":
+		return &storev1.Change{Kind: &storev1.Change_DeleteAccount{DeleteAccount: &storev1.DeleteAccount{Address: w.arg(0)}}}
+	case "disable", "enable":
+		return &storev1.Change{Kind: &storev1.Change_SetDisabled{SetDisabled: &storev1.SetDisabled{Address: w.arg(0), Disabled: w.verb == "disable"}}}
+	case "restore":
+		r := &storev1.RestoreAccounts{First: w.keys["piece"] == "first", Last: w.keys["piece"] == "last"}
+		for _, a := range w.args {
+			r.Record = append(r.Record, &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{Address: a, Verifier: verifier("restored"), Credential: 3}}})
+		}
+		return &storev1.Change{Kind: &storev1.Change_RestoreAccounts{RestoreAccounts: r}}
+	}
+	return nil
+}
+
+func (w words) siteChange() *storev1.Change {
+	switch w.verb {
+	case "up":
+		c := up(w.arg(0), w.number("boot"))
+		c.GetNodeUp().Replaces = w.number("replaces")
+		if w.keys["reads"] != "" {
+			c.GetNodeUp().MinSchema, c.GetNodeUp().MaxSchema = uint32(w.number("reads")), uint32(w.number("reads"))
+		}
+		return c
+	case "down":
+		return ended(w.arg(0), w.number("epoch"))
+	case "drain":
+		return &storev1.Change{Kind: &storev1.Change_SetDraining{SetDraining: &storev1.SetDraining{Node: w.arg(0), Epoch: w.number("epoch"), Draining: w.arg(1) != "off"}}}
+	case "remove":
+		return &storev1.Change{Kind: &storev1.Change_RemoveNode{RemoveNode: &storev1.RemoveNode{Node: w.arg(0)}}}
+	case "reap":
+		return reap(w.arg(0), uint32(w.number("limit")))
+	case "schema":
+		return &storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: uint32(w.number("to"))}}}
+	case "history":
+		return &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{
+			History: w.arg(0), Secret: []byte("secret of " + w.arg(0)), Index: w.number("index"), KeepBindings: w.arg(1) == "keep",
+		}}}
+	case "digest":
+		return &storev1.Change{Kind: &storev1.Change_Digest{Digest: &storev1.Digest{Number: w.number("number")}}}
+	}
+	return nil
+}
+
+func state(s string) storev1.State {
+	return storev1.State(storev1.State_value["STATE_"+strings.ToUpper(s)])
+}
+
+func permission(s string) storev1.Permission {
+	return storev1.Permission(storev1.Permission_value["PERMISSION_"+strings.ToUpper(s)])
+}
