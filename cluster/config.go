@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"simpd/cluster/link"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// Config says what a node is part of. Its first seven fields are needed.
+type Config struct {
+	// NodeID names the node in its site, for ever.
+	NodeID string
+	// Site names the site: its first domain.
+	Site string
+	// DataDir holds Raft's log, the snapshots and the marker. It is made if
+	// it is not there. Empty: nothing outlives the process.
+	DataDir string
+	// Link says how the node reaches the others. NodeID, Site, Handler and
+	// Admit are filled in, and Logger and Member's ID, Boot, Version, schemas
+	// and BootstrapExpect.
+	Link link.Config
+	// Table is the site's table, which only this node writes to.
+	Table *store.Table
+	// Receiver is what the other nodes reach through this one.
+	Receiver Receiver
+	// Fatal is called, perhaps more than once and from any goroutine, when
+	// the process must end at once: the disk hangs or lies, or the log holds
+	// what this version does not know. It may return.
+	Fatal func(error)
+
+	// BootstrapExpect is how many nodes form a new site: 1, 2, 3 or 5. 0: this
+	// node waits to be taken into one.
+	BootstrapExpect int
+	Timing          Timing
+	Version         string // of simpd, for others to see
+	Replica         bool   // never wants to vote
+	// Failed is told of failed logins at other nodes. Nil: nobody cares.
+	Failed func(source netip.Addr, user protocol.Address, times int)
+	// Drain is asked to send the clients of this node away, or to stop
+	// doing so. Nil: refused.
+	Drain func(ctx context.Context, undo bool) error
+	// Load counts this node's listening sessions and its connections. Nil: none.
+	Load   func() (sessions, connections uint64)
+	Logger *slog.Logger // nil: none
+}
+
+// Receiver is what the other nodes reach through this one. Its methods are
+// called from many goroutines.
+type Receiver interface {
+	// Deliver takes a message for a session of this node, and calls done
+	// exactly once. Neither blocks.
+	Deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome))
+	// WatchersOf says who watches user through this node.
+	WatchersOf(user protocol.Address) []protocol.Address
+	// Up says that this node has a new epoch, and is to bind its live
+	// sessions again. The next epoch is told once it has returned.
+	Up(epoch uint64)
+	// Kick closes the user's connections here, or only that of session s,
+	// and says how many.
+	Kick(user protocol.Address, s *store.Session) int
+	// Settle returns nil once the sessions here have been told every change
+	// up to index, which the table holds already.
+	Settle(ctx context.Context, index uint64) error
+}
+
+// The schemas of the log's entries that this version reads.
+const (
+	minSchema = 1
+	maxSchema = 1
+)
+
+func (c *Config) check() error {
+	switch {
+	case c.NodeID == "":
+		return errors.New("a node needs an id")
+	case c.Site == "":
+		return errors.New("a node needs a site")
+	case c.Table == nil, c.Receiver == nil, c.Fatal == nil:
+		return errors.New("a node needs a table, a receiver and a way to end the process")
+	case !slices.Contains([]int{0, 1, 2, 3, 5}, c.BootstrapExpect):
+		return fmt.Errorf("a new site forms of 1, 2, 3 or 5 nodes, not of %d", c.BootstrapExpect)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}

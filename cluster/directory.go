@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// Propose makes changes, in order, each by itself, and returns once this
+// node's own table holds them: a result for each, refused or not. The error
+// is ErrUnavailable if certainly nothing was done, and ErrUnknown if it may
+// have been, or may yet be. It is given within ctx; and within two seconds
+// (three with relaxed timing) of the loss of the majority.
+func (n *Node) Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
+	return n.propose(ctx, changes...)
+}
+
+func (n *Node) propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	return n.proposer.propose(ctx, changes)
+}
+
+// Epoch is this node's present epoch; 0 while it has none.
+func (n *Node) Epoch() uint64 { return n.epoch.Load() }
+
+// Position is how far this node's table has come.
+func (n *Node) Position() store.Position { return n.table.Position() }
+
+// Contact is how long this node has been out of touch with the majority; 0
+// while it is in touch.
+func (n *Node) Contact() time.Duration {
+	if n.raft.State() == raft.Leader {
+		return 0 // or its lease would have run out
+	}
+	last := n.raft.LastContact()
+	if last.Before(n.started) {
+		last = n.started
+	}
+	if d := time.Since(last); d >= touch {
+		return d
+	}
+	return 0
+}
+
+// lost tells whether what waits for the majority is to be given up.
+func (n *Node) lost() bool { return n.Contact() >= n.pace.lost }
+
+// Applied returns nil once the named nodes (nil: all that are up, this one
+// among them) have applied index and told their sessions, or are down;
+// otherwise ErrUnavailable when ctx ends.
+func (n *Node) Applied(ctx context.Context, index uint64, nodes []string) error {
+	if nodes == nil {
+		nodes = n.up()
+	}
+	errs := make(chan error, len(nodes))
+	for _, id := range nodes {
+		go func() { errs <- n.appliedAt(ctx, id, index) }()
+	}
+	var failed error
+	for range nodes {
+		if err := <-errs; err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// up are the ids of the nodes that are up.
+func (n *Node) up() []string {
+	var ids []string
+	for _, node := range n.table.Nodes() {
+		if !node.Down {
+			ids = append(ids, node.ID)
+		}
+	}
+	return ids
+}
+
+// appliedAt waits for one node to have applied index, or to be down.
+func (n *Node) appliedAt(ctx context.Context, id string, index uint64) error {
+	if id == n.cfg.NodeID {
+		return n.appliedHere(ctx, index)
+	}
+	for {
+		changed := n.nodes.wait()
+		if node, ok := n.table.Node(id); !ok || node.Down {
+			return nil
+		}
+		err := n.askApplied(ctx, id, index, changed)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return unavailable("waiting for node %s to apply change %d: %w", id, index, err)
+		}
+		pause(ctx, retryAfter)
+	}
+}
+
+func (n *Node) appliedHere(ctx context.Context, index uint64) error {
+	err := n.table.Wait(ctx, index)
+	if err == nil {
+		err = n.cfg.Receiver.Settle(ctx, index)
+	}
+	if err != nil {
+		return unavailable("waiting for node %s to apply change %d: %w", n.cfg.NodeID, index, err)
+	}
+	return nil
+}
+
+// askApplied asks a node once, until what is known of the nodes changes.
+func (n *Node) askApplied(ctx context.Context, id string, index uint64, changed <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answer := make(chan error, 1)
+	go func() { answer <- n.link.Applied(ctx, id, index) }()
+	select {
+	case err := <-answer:
+		return err
+	case <-changed:
+		return fmt.Errorf("the nodes have changed")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

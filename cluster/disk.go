@@ -1,0 +1,185 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	logFile      = "raft.db"
+	snapshotDir  = "snapshots"
+	lockTimeout  = 5 * time.Second
+	snapshotKeep = 2
+	cachedLogs   = 1024
+)
+
+// disk is what a node keeps: Raft's log, its vote and snapshots, and the
+// marker that says whose they are.
+type disk struct {
+	dir    string // empty: kept in memory
+	marker *marker
+	logs   raft.LogStore
+	stable raft.StableStore
+	snaps  raft.SnapshotStore
+	bolt   *raftboltdb.BoltStore
+}
+
+// openDisk opens the data directory of a node, or refuses it with one
+// sentence. An empty dir keeps everything in memory.
+func openDisk(dir, site, node string, fatal func(error), logger hclog.Logger) (*disk, error) {
+	if dir == "" {
+		return memoryDisk(site, node, fatal), nil
+	}
+	if err := makePrivate(dir); err != nil {
+		return nil, err
+	}
+	m, err := claim(dir, site, node)
+	if err != nil {
+		return nil, err
+	}
+	d := &disk{dir: dir, marker: m}
+	if err := d.open(fatal, logger); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func memoryDisk(site, node string, fatal func(error)) *disk {
+	m := &marker{id: identity{Site: site, Node: node}}
+	store := raft.NewInmemStore()
+	return &disk{
+		marker: m,
+		logs:   &logStore{LogStore: store, marker: m, fatal: fatal},
+		stable: &stableStore{StableStore: store, marker: m, fatal: fatal},
+		snaps:  raft.NewInmemSnapshotStore(),
+	}
+}
+
+// claim reads the marker of a directory, or makes it this node's.
+func claim(dir, site, node string) (*marker, error) {
+	id, found, err := readMarker(dir)
+	if err != nil {
+		return nil, damaged(dir, node, err)
+	}
+	m := &marker{dir: dir, id: id}
+	switch _, err := os.Stat(filepath.Join(dir, logFile)); {
+	case !found && err == nil:
+		return nil, damaged(dir, node, fmt.Errorf("there is a log but no %s", markerFile))
+	case !found:
+		return m, m.change(func(id *identity) { id.Site, id.Node = site, node })
+	case id.Format != markerFormat:
+		return nil, fmt.Errorf("the data directory %s is of a version of simpd that this one does not know: start it with a newer one", dir)
+	case id.Site != site:
+		return nil, fmt.Errorf("the data directory %s is of the site %s, not of %s: give this node a directory of its own", dir, id.Site, site)
+	case id.Node != node:
+		return nil, fmt.Errorf("the data directory %s is that of node %s, not of %s: start it with --node-id %s, or give %s a directory of its own", dir, id.Node, node, id.Node, node)
+	}
+	return m, nil
+}
+
+// open opens the stores of a claimed directory, after a look at what they hold.
+func (d *disk) open(fatal func(error), logger hclog.Logger) error {
+	if err := d.inspectLog(); err != nil {
+		return err
+	}
+	store, err := openBolt(filepath.Join(d.dir, logFile), false)
+	if err != nil {
+		return d.refuse(err)
+	}
+	d.bolt = store
+	d.stable = &stableStore{StableStore: store, marker: d.marker, fatal: fatal}
+	d.logs, err = raft.NewLogCache(cachedLogs, &logStore{LogStore: store, marker: d.marker, fatal: fatal})
+	if err != nil {
+		return err
+	}
+	if d.snaps, err = openSnapshots(d.dir, logger); err != nil {
+		return d.refuse(err)
+	}
+	return d.inspectSnapshots()
+}
+
+func openBolt(path string, readOnly bool) (*raftboltdb.BoltStore, error) {
+	return raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
+		NoFreelistSync: true,
+		FreelistType:   bbolt.FreelistMapType,
+		Timeout:        lockTimeout,
+		ReadOnly:       readOnly,
+	}})
+}
+
+func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) {
+	path := filepath.Join(dir, snapshotDir)
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return raft.NewFileSnapshotStoreWithLogger(dir, snapshotKeep, logger)
+}
+
+// Close closes the files.
+func (d *disk) Close() error {
+	if d.bolt == nil {
+		return nil
+	}
+	return d.bolt.Close()
+}
+
+// note has the marker remember how far the log was applied. From then on a
+// log that has less is refused.
+func (d *disk) note(index, term uint64) error {
+	if id := d.marker.get(); index <= id.Index {
+		return nil
+	}
+	return d.marker.change(func(id *identity) { id.Index, id.Term = index, term })
+}
+
+// makePrivate makes the directory, or checks that nobody else may look into it.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("the data directory %s can't be made: %w", dir, err)
+	}
+	if err := checkPrivate(dir); err != nil {
+		return err
+	}
+	for _, name := range []string{markerFile, logFile, snapshotDir} {
+		err := checkPrivate(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPrivate(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is open to other users of this machine (mode %04o): chmod go= %s", path, info.Mode().Perm(), path)
+}
+
+// refuse says why the directory can't be used.
+func (d *disk) refuse(err error) error {
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return fmt.Errorf("another process uses the data directory %s: stop it, or give this node a directory of its own", d.dir)
+	}
+	return damaged(d.dir, d.marker.get().Node, err)
+}
+
+// damaged is the one sentence about a directory that has lost something.
+func damaged(dir, node string, what error) error {
+	return fmt.Errorf("the data directory %s is damaged (%w): put a whole copy of it back, or have the node join as new: "+
+		"simpctl node remove %s, simpd wipe --data-dir %s --yes, and start it", dir, what, node, dir)
+}

@@ -1,0 +1,30 @@
+package cluster
+
+import (
+	"fmt"
+
+	"simpd/cluster/link"
+)
+
+// What Propose, Confirm and the acts of administration may end with.
+var (
+	// ErrUnavailable: certainly not done, and never will be; another time,
+	// or at another node, it may.
+	ErrUnavailable = link.ErrUnavailable
+	// ErrUnknown: it may have been done, or may yet be.
+	ErrUnknown = link.ErrUnknown
+	// ErrRefused: certainly not done, and asking again won't help.
+	ErrRefused = link.ErrRefused
+	// ErrBusy: more changes wait than this node holds. It is ErrUnavailable too.
+	ErrBusy = fmt.Errorf("%w: too many changes wait for the leader", ErrUnavailable)
+)
+
+// unavailable says why something was certainly not done.
+func unavailable(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUnavailable, fmt.Errorf(format, args...))
+}
+
+// unknown says why it is not known whether something was done.
+func unknown(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUnknown, fmt.Errorf(format, args...))
+}

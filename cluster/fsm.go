@@ -1,0 +1,157 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// fsm hands the log's entries to the table, and what came of them to who
+// waits here. Raft calls it from one goroutine.
+type fsm struct {
+	table *store.Table
+	// applied is told of each entry in order: its term, and the results of
+	// its batches.
+	applied func(term uint64, results []store.BatchResult)
+	// restored is told that a snapshot has replaced the table: what lay
+	// between is not told.
+	restored func()
+	// nodesChanged and serversChanged ring when who is in the table, or in
+	// Raft's configuration, may have changed.
+	nodesChanged, serversChanged *bell
+	// log is Raft's index of the newest entry that the table holds.
+	log progress
+
+	mu    sync.Mutex
+	index uint64 // of that entry, with its term
+	term  uint64
+
+	fatal  func(error)
+	broken atomic.Bool // an entry could not be applied: nothing after it may be
+}
+
+var _ raft.BatchingFSM = (*fsm)(nil)
+
+// Apply applies one entry.
+func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch applies entries in order. The responses are nil, or errors.
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	responses := make([]any, len(logs))
+	for i, l := range logs {
+		if err := f.apply(l); err != nil {
+			responses[i] = err
+		}
+	}
+	return responses
+}
+
+func (f *fsm) apply(l *raft.Log) error {
+	if f.broken.Load() {
+		return fmt.Errorf("entry %d of the log comes after one that could not be applied", l.Index)
+	}
+	if l.Type != raft.LogCommand {
+		f.serversChanged.ring()
+		f.advance(l, nil)
+		return nil
+	}
+	results, err := f.command(l)
+	if err != nil {
+		f.broken.Store(true)
+		err = fmt.Errorf("entry %d of the log can't be applied: %w", l.Index, err)
+		f.fatal(err)
+		return err
+	}
+	f.advance(l, results)
+	return nil
+}
+
+// command applies an entry's batches that were meant for its term.
+func (f *fsm) command(l *raft.Log) ([]store.BatchResult, error) {
+	e, err := store.DecodeEntry(l.Data)
+	if err != nil {
+		return nil, err
+	}
+	meant := e.Batch[:0]
+	for _, b := range e.Batch {
+		if b.Term == 0 || b.Term == l.Term {
+			meant = append(meant, b)
+		}
+	}
+	e.Batch = meant
+	results, err := f.table.Apply(e)
+	if err == nil && aboutNodes(e) {
+		f.nodesChanged.ring()
+	}
+	return results, err
+}
+
+func (f *fsm) advance(l *raft.Log, results []store.BatchResult) {
+	f.applied(l.Term, results)
+	f.mu.Lock()
+	f.index, f.term = l.Index, l.Term
+	f.mu.Unlock()
+	f.log.reach(l.Index)
+}
+
+// newest is Raft's index and term of the newest entry that the table holds; 0
+// if a snapshot was all it got.
+func (f *fsm) newest() (index, term uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.index, f.term
+}
+
+// aboutNodes tells whether an entry may have begun or ended an epoch.
+func aboutNodes(e *storev1.Entry) bool {
+	for _, b := range e.Batch {
+		for _, c := range b.Change {
+			switch c.Kind.(type) {
+			case *storev1.Change_Bind, *storev1.Change_SetState, *storev1.Change_Release,
+				*storev1.Change_SetRule, *storev1.Change_SetContact, *storev1.Change_PutAccount:
+			default:
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Snapshot takes the table's state of this moment, at once.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if f.broken.Load() {
+		return nil, fmt.Errorf("the table does not hold all of the log")
+	}
+	return snapshot{f.table.Snapshot()}, nil
+}
+
+// Restore replaces the table by a snapshot.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	if err := f.table.Restore(r); err != nil {
+		return err
+	}
+	f.restored()
+	f.nodesChanged.ring()
+	f.serversChanged.ring()
+	return nil
+}
+
+// snapshot writes the table's state while the table goes on.
+type snapshot struct{ of *store.Snapshot }
+
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if _, err := s.of.WriteTo(sink); err != nil {
+		_ = sink.Cancel()
+		return fmt.Errorf("writing a snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+func (snapshot) Release() {}

@@ -1,0 +1,103 @@
+package cluster
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// gate keeps Raft's calls from a node that has no data until it is clear that
+// the site knows no node of its id: one that lost its data has forgotten how
+// it voted, and must not vote again.
+type gate struct {
+	raft.Transport
+	calls  chan raft.RPC
+	opened chan struct{}
+	closed chan struct{}
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	heartbeat func(raft.RPC) // what is let through once the gate is open
+	isOpen    bool
+	isClosed  bool
+}
+
+var errNotAdmitted = errors.New("this node has no data, and is not admitted to the site yet")
+
+func newGate(t raft.Transport) *gate {
+	g := &gate{Transport: t, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
+	g.wg.Go(g.run)
+	return g
+}
+
+// run passes calls on, or turns them away.
+func (g *gate) run() {
+	for {
+		select {
+		case c := <-g.Transport.Consumer():
+			g.pass(c)
+		case <-g.closed:
+			return
+		}
+	}
+}
+
+func (g *gate) pass(c raft.RPC) {
+	select {
+	case <-g.opened:
+	default:
+		c.Respond(nil, errNotAdmitted)
+		return
+	}
+	select {
+	case g.calls <- c:
+	case <-g.closed:
+		c.Respond(nil, raft.ErrRaftShutdown)
+	}
+}
+
+// open lets Raft's calls through from now on.
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.isOpen {
+		return
+	}
+	g.isOpen = true
+	close(g.opened)
+	g.Transport.SetHeartbeatHandler(g.heartbeat)
+}
+
+// Consumer is where Raft takes its calls from.
+func (g *gate) Consumer() <-chan raft.RPC { return g.calls }
+
+// SetHeartbeatHandler sets Raft's short cut for heartbeats.
+func (g *gate) SetHeartbeatHandler(f func(raft.RPC)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.heartbeat = f
+	if g.isOpen {
+		g.Transport.SetHeartbeatHandler(f)
+	}
+}
+
+// RequestPreVote asks a node whether it would vote.
+func (g *gate) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return g.Transport.(raft.WithPreVote).RequestPreVote(id, addr, args, resp)
+}
+
+// Close ends the gate, and the transport if it has an end. Raft calls it when it has shut down.
+func (g *gate) Close() error {
+	g.mu.Lock()
+	if !g.isClosed {
+		g.isClosed = true
+		close(g.closed)
+	}
+	g.mu.Unlock()
+	g.wg.Wait()
+	if c, ok := g.Transport.(raft.WithClose); ok {
+		return c.Close()
+	}
+	return nil
+}

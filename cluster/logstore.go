@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// stallTimeout is how long one write may take. Raft never replaces a leader
+// whose disk hangs, as its heartbeats go on; ending the process does.
+const stallTimeout = 3 * time.Second
+
+// logStore is Raft's log store with a checksum on each entry, and an end to
+// the process if a write hangs or what is read is not what was written.
+type logStore struct {
+	raft.LogStore
+	marker *marker
+	fatal  func(error)
+}
+
+// StoreLogs stores logs, each sealed by its checksum. (Raft's Extensions
+// carry it on the disk only.)
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	if err := s.marker.begin(); err != nil {
+		return err
+	}
+	sealed := make([]*raft.Log, len(logs))
+	for i, l := range logs {
+		c := *l
+		c.Extensions = seal(&c)
+		sealed[i] = &c
+	}
+	defer watch(s.fatal)()
+	return s.LogStore.StoreLogs(sealed)
+}
+
+// StoreLog stores one log.
+func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// GetLog reads the log at index. One that fails its checksum ends the process:
+// Raft must not act on it, nor go on without it.
+func (s *logStore) GetLog(index uint64, l *raft.Log) error {
+	if err := s.LogStore.GetLog(index, l); err != nil {
+		return err
+	}
+	if err := unseal(index, l); err != nil {
+		s.fatal(err)
+		return err
+	}
+	return nil
+}
+
+// IsMonotonic says that after a snapshot is installed Raft is to delete the
+// log before it, rather than leave a gap.
+func (s *logStore) IsMonotonic() bool { return true }
+
+func seal(l *raft.Log) []byte {
+	var head [17]byte
+	binary.BigEndian.PutUint64(head[0:], l.Index)
+	binary.BigEndian.PutUint64(head[8:], l.Term)
+	head[16] = byte(l.Type)
+	sum := crc32.Checksum(head[:], crc32.MakeTable(crc32.Castagnoli))
+	sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), l.Data)
+	return binary.BigEndian.AppendUint32(nil, sum)
+}
+
+// unseal checks a log that was read, and takes its checksum off.
+func unseal(index uint64, l *raft.Log) error {
+	if l.Index != index || string(l.Extensions) != string(seal(l)) {
+		return fmt.Errorf("entry %d of the log fails its checksum", index)
+	}
+	l.Extensions = nil
+	return nil
+}
+
+// watch calls fatal unless the function it returns is called in time.
+func watch(fatal func(error)) (done func() bool) {
+	return time.AfterFunc(stallTimeout, func() {
+		fatal(fmt.Errorf("the disk has not finished one write in %v: ending, so that another node can lead", stallTimeout))
+	}).Stop
+}
+
+// stableStore is Raft's store of its term and vote, with checksums.
+type stableStore struct {
+	raft.StableStore
+	marker *marker
+	fatal  func(error)
+}
+
+// Set stores a value durably.
+func (s *stableStore) Set(key, value []byte) error {
+	if err := s.marker.begin(); err != nil {
+		return err
+	}
+	return s.set(key, value)
+}
+
+func (s *stableStore) set(key, value []byte) error {
+	defer watch(s.fatal)()
+	return s.StableStore.Set(key, binary.BigEndian.AppendUint32(append([]byte(nil), value...), keySum(key, value)))
+}
+
+// Get returns the value of key, none if there is none.
+func (s *stableStore) Get(key []byte) ([]byte, error) {
+	b, err := s.StableStore.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	n := len(b) - 4
+	if n < 0 || binary.BigEndian.Uint32(b[n:]) != keySum(key, b[:n]) {
+		return nil, fmt.Errorf("Raft's %s fails its checksum", key)
+	}
+	return b[:n], nil
+}
+
+// SetUint64 stores a number durably. A zero, as Raft writes before it has
+// heard of anybody, does not yet begin anything.
+func (s *stableStore) SetUint64(key []byte, value uint64) error {
+	if value == 0 {
+		return s.set(key, make([]byte, 8))
+	}
+	return s.Set(key, binary.BigEndian.AppendUint64(nil, value))
+}
+
+// GetUint64 returns the number of key.
+func (s *stableStore) GetUint64(key []byte) (uint64, error) {
+	b, err := s.Get(key)
+	if err != nil {
+		return 0, err
+	}
+	if len(b) != 8 {
+		return 0, errors.New("Raft's " + string(key) + " is no number")
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+func keySum(key, value []byte) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return crc32.Update(crc32.Checksum(key, table), table, value)
+}

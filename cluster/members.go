@@ -1,0 +1,259 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"simpd/cluster/link"
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+const (
+	configFor = 5 * time.Second // a change of Raft's configuration
+	maxLag    = 1000            // entries that a replica may be behind, and yet get a vote
+)
+
+// server is a node in Raft's newest configuration.
+func (n *Node) server(id string) (raft.Server, bool) {
+	for _, s := range n.servers() {
+		if string(s.ID) == id {
+			return s, true
+		}
+	}
+	return raft.Server{}, false
+}
+
+func (n *Node) isServer(id string) bool {
+	_, ok := n.server(id)
+	return ok
+}
+
+func (n *Node) notLeader() error { return &link.NotLeaderError{Leader: n.Leader()} }
+
+// know tells the link who is in Raft's configuration.
+func (n *Node) know(ctx context.Context) {
+	for {
+		changed := n.configured.wait()
+		servers := make(map[string]string)
+		for _, s := range n.servers() {
+			servers[string(s.ID)] = string(s.Address)
+		}
+		n.link.Know(servers)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tender looks after Raft's configuration for a leader.
+type tender struct {
+	*Node
+	said map[string]string    // by node: why it is not taken in
+	well map[string]time.Time // by replica: since when it could vote
+}
+
+// tend takes the nodes that gossip finds into the site, follows their
+// addresses, and gives votes to replicas, for as long as this node leads.
+func (n *Node) tend(ctx context.Context) {
+	t := tender{Node: n, said: make(map[string]string), well: make(map[string]time.Time)}
+	tick := time.NewTicker(n.pace.duties)
+	defer tick.Stop()
+	for {
+		for _, m := range n.link.Members() {
+			t.meet(ctx, m)
+		}
+		t.promote(ctx)
+		select {
+		case <-tick.C:
+		case <-n.members:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// meet takes a member in, or follows its address.
+func (t *tender) meet(ctx context.Context, m link.Member) {
+	s, known := t.server(m.ID)
+	var err error
+	switch {
+	case m.ID == t.cfg.NodeID:
+		return
+	case !known:
+		err = t.takeIn(ctx, m)
+	case string(s.Address) != m.ClusterAddr:
+		err = t.add(s.Suffrage, m)
+	}
+	if err == nil {
+		delete(t.said, m.ID)
+		return
+	}
+	if why := err.Error(); t.said[m.ID] != why {
+		t.said[m.ID] = why
+		t.cfg.Logger.Warn("a node is not taken into the site", "node", m.ID, "address", m.ClusterAddr, "error", err)
+	}
+}
+
+// takeIn makes a node that has no data a replica.
+func (t *tender) takeIn(ctx context.Context, m link.Member) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if m.MaxSchema < t.table.Schema() {
+		return fmt.Errorf("it reads schemas up to %d, and the site's is %d: start a newer version of simpd there", m.MaxSchema, t.table.Schema())
+	}
+	p, err := t.link.Probe(ctx, m.ID)
+	if err != nil {
+		return err
+	}
+	if p.HasState {
+		return fmt.Errorf("it has data, but is no node of this site: on that machine run simpd wipe, and start it again")
+	}
+	if err := t.verify(ctx); err != nil {
+		return err
+	}
+	err = t.link.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{Admit: &clusterv1.CommandRequest_Admit{}}})
+	if err != nil {
+		return err
+	}
+	return t.add(raft.Nonvoter, m)
+}
+
+// add puts a member into Raft's configuration, or its new address.
+func (t *tender) add(as raft.ServerSuffrage, m link.Member) error {
+	for _, s := range t.servers() {
+		if string(s.Address) == m.ClusterAddr && string(s.ID) != m.ID {
+			return fmt.Errorf("node %s has its address: if that node is gone for good, simpctl node remove %s", s.ID, s.ID)
+		}
+	}
+	change := t.raft.AddNonvoter
+	if as == raft.Voter {
+		change = t.raft.AddVoter
+	}
+	if err := change(raft.ServerID(m.ID), raft.ServerAddress(m.ClusterAddr), 0, configFor).Error(); err != nil {
+		return err
+	}
+	t.cfg.Logger.Info("a node of the site", "node", m.ID, "address", m.ClusterAddr, "as", as)
+	t.configured.ring()
+	return nil
+}
+
+// promote gives a vote to one replica that has been well for long enough, if
+// there are too few voters.
+func (t *tender) promote(ctx context.Context) {
+	voters := 0
+	for _, s := range t.servers() {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	if voters >= t.maxVoters() {
+		return
+	}
+	for _, m := range t.link.Members() {
+		s, known := t.server(m.ID)
+		if !known || s.Suffrage == raft.Voter || m.Replica || !t.wellFor(ctx, m.ID) {
+			continue
+		}
+		if err := t.add(raft.Voter, m); err != nil {
+			t.cfg.Logger.Warn("giving a replica its vote", "node", m.ID, "error", err)
+		}
+		return
+	}
+}
+
+// maxVoters is how many nodes vote; all others are replicas.
+func (n *Node) maxVoters() int {
+	if n.cfg.BootstrapExpect == 5 {
+		return 5
+	}
+	return 3
+}
+
+// wellFor tells whether a replica has kept up for as long as it has to.
+func (t *tender) wellFor(ctx context.Context, id string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := t.link.Status(ctx, id)
+	if err != nil || s.AppliedLog+maxLag < t.raft.CommitIndex() {
+		delete(t.well, id)
+		return false
+	}
+	if t.well[id].IsZero() {
+		t.well[id] = time.Now()
+	}
+	return time.Since(t.well[id]) >= t.pace.settled
+}
+
+// RemoveNode takes a node out of the site for good. It may be called on any
+// node. The node's data is of no more use: to come back it has to be wiped.
+func (n *Node) RemoveNode(ctx context.Context, id string) error {
+	leader := n.Leader()
+	if leader == id && len(n.servers()) > 1 {
+		var err error
+		if leader, err = n.TransferLeadership(ctx, ""); err != nil {
+			return fmt.Errorf("the node leads, and can't be removed before another does: %w", err)
+		}
+	}
+	switch leader {
+	case "":
+		return unavailable("%w", errNoLeader)
+	case n.cfg.NodeID:
+		return n.remove(ctx, id)
+	}
+	return n.link.Command(ctx, leader, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
+		RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: id}}})
+}
+
+// remove takes a node out of Raft's configuration, and then out of the table.
+func (n *Node) remove(ctx context.Context, id string) error {
+	node, inTable := n.table.Node(id)
+	switch {
+	case n.reign.Load() == nil:
+		return n.notLeader()
+	case id == n.cfg.NodeID:
+		return fmt.Errorf("%w: %s is the node that leads", ErrRefused, id)
+	case !inTable && !n.isServer(id):
+		return fmt.Errorf("%w: there is no node %s", ErrRefused, id)
+	}
+	if err := n.raft.RemoveServer(raft.ServerID(id), 0, configFor).Error(); err != nil {
+		return unavailable("taking %s out of Raft's configuration: %w", id, err)
+	}
+	n.configured.ring()
+	if !inTable {
+		return nil
+	}
+	if !node.Down {
+		n.end(ctx, node)
+	}
+	return n.forget(ctx, id)
+}
+
+// forget takes a node out of the table, once what it left is reaped.
+func (n *Node) forget(ctx context.Context, id string) error {
+	for {
+		changed := n.nodes.wait()
+		results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_RemoveNode{RemoveNode: &storev1.RemoveNode{Node: id}}})
+		if err != nil {
+			return err
+		}
+		switch r := results[0]; r.Refusal {
+		case store.None, store.NoNode:
+			return nil
+		case store.NodeInUse:
+		default:
+			return fmt.Errorf("%w: %s", ErrRefused, r.Detail)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return unavailable("the users of %s are not all reaped yet: %w", id, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"simpd/store"
+)
+
+// Node is one node's part in the site. All methods may be called from any
+// goroutine.
+type Node struct {
+	cfg     Config
+	pace    pace
+	boot    uint64
+	started time.Time
+
+	table    *store.Table
+	disk     *disk
+	fsm      *fsm
+	link     peers
+	gate     *gate
+	raft     *raft.Raft
+	proposer *proposer
+	intake   *intake
+
+	epoch      atomic.Uint64
+	reign      atomic.Pointer[reign] // while this node leads
+	confirms   confirms
+	transfers  transfers
+	nodes      bell // who is in the table has changed
+	configured bell // who is in Raft's configuration has changed
+	members    poke // gossip has told something
+	leaving    atomic.Bool
+
+	ctx       context.Context // of what the node does by itself
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+	notified  chan bool // by Raft, of leadership won and lost
+	drained   sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Start opens the data directory and joins the site, or begins to. It returns
+// as soon as Raft runs; Ready says when the node is of use. A directory that
+// is damaged or another node's is refused with one sentence. What Config.Link
+// holds open is closed if Start fails.
+func Start(c Config) (*Node, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: c, pace: c.Timing.pace(), boot: randomNumber(), started: time.Now(),
+		table: c.Table, members: newPoke(), notified: make(chan bool, 10),
+	}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func randomNumber() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// open opens what the node stands on, from the disk up, and begins its work.
+func (n *Node) open() (err error) {
+	n.makeParts()
+	if n.link, err = n.openLink(); err != nil {
+		return fmt.Errorf("opening the way to the other nodes: %w", err)
+	}
+	logger := newRaftLogger(n.cfg.Logger)
+	if n.disk, err = openDisk(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
+		return err
+	}
+	n.gate = newGate(n.link.RaftTransport(logger))
+	if n.raft, err = newRaft(&n.cfg, n.fsm, n.disk, n.gate, n.notified); err != nil {
+		return err
+	}
+	if n.disk.marker.get().Admitted {
+		n.gate.open()
+	}
+	n.work()
+	return n.link.Start()
+}
+
+// makeParts makes the parts that need no disk.
+func (n *Node) makeParts() {
+	n.proposer = newProposer(origin{n.cfg.NodeID, n.boot})
+	n.intake = &intake{
+		apply:  func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
+		leader: n.Leader,
+		fatal:  n.cfg.Fatal,
+	}
+	n.proposer.leads, n.proposer.lost = n.leads, n.lost
+	n.proposer.offer = n.intake.offer
+	n.proposer.call = n.callLeader
+	n.fsm = &fsm{
+		table: n.table, fatal: n.cfg.Fatal, nodesChanged: &n.nodes, serversChanged: &n.configured,
+		applied: n.proposer.applied, restored: n.proposer.restored,
+	}
+}
+
+// work begins what the node does by itself.
+func (n *Node) work() {
+	changed := newPoke()
+	n.drained.Go(func() { forward(n.notified, changed) })
+	n.wg.Go(func() { n.rule(n.ctx, changed) })
+	n.wg.Go(func() { n.proposer.run(n.ctx) })
+	n.wg.Go(func() { n.keepEpoch(n.ctx) })
+	n.wg.Go(func() { n.arrive(n.ctx) })
+	n.wg.Go(func() { n.know(n.ctx) })
+	n.wg.Go(func() { n.remember(n.ctx) })
+}
+
+// rememberEvery is how often the marker is brought up to date. It says what a
+// log must hold; what it says too late only makes it demand less.
+const rememberEvery = 10 * time.Second
+
+// remember writes into the marker how far the log has been applied.
+func (n *Node) remember(ctx context.Context) {
+	tick := time.NewTicker(rememberEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := n.note(); err != nil {
+				n.cfg.Logger.Warn("the marker can't be brought up to date", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) note() error {
+	index, term := n.fsm.newest()
+	return n.disk.note(index, term)
+}

@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"simpd/cluster/link"
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// watchersFor is how long the other nodes have to say who watches a user.
+const watchersFor = 2 * time.Second
+
+// Deliver hands a message to a session on another node. It never blocks; done
+// is called exactly once: with what the node answered, 480 if the session is
+// not there; with 503 if the message was certainly not handed over there; with
+// 201 if it may have been.
+func (n *Node) Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+	n.link.Deliver(node, s, m, done)
+}
+
+// Failed tells all other nodes of a failed login. It never blocks.
+func (n *Node) Failed(source netip.Addr, user protocol.Address) { n.link.Failed(source, user) }
+
+// Watchers asks all other nodes that are up who watches user; partial if one
+// did not answer within two seconds.
+func (n *Node) Watchers(ctx context.Context, user protocol.Address) (by []protocol.Address, partial bool) {
+	ctx, cancel := context.WithTimeout(ctx, watchersFor)
+	defer cancel()
+	var mu sync.Mutex
+	n.others(func(id string) {
+		watchers, err := n.link.Watchers(ctx, id, user)
+		mu.Lock()
+		defer mu.Unlock()
+		by = append(by, watchers...)
+		partial = partial || err != nil
+	})
+	return by, partial
+}
+
+// Kick closes the user's connections on all nodes that are up, this one among
+// them, or only that of session s, and says how many it closed; the error is
+// that of a node that did not answer.
+func (n *Node) Kick(ctx context.Context, user protocol.Address, s *store.Session) (closed int, err error) {
+	var mu sync.Mutex
+	n.others(func(id string) {
+		k, e := n.link.Kick(ctx, id, user, s)
+		mu.Lock()
+		defer mu.Unlock()
+		closed += k
+		if e != nil {
+			err = e
+		}
+	})
+	return closed + n.cfg.Receiver.Kick(user, s), err
+}
+
+// Drain asks a node to send its clients away, or to stop doing so.
+func (n *Node) Drain(ctx context.Context, node string, undo bool) error {
+	c := &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Drain_{Drain: &clusterv1.CommandRequest_Drain{Undo: undo}}}
+	if node == n.cfg.NodeID {
+		return inbound{n}.Command(ctx, node, c)
+	}
+	return n.link.Command(ctx, node, c)
+}
+
+// Members are the nodes that gossip holds for alive, in the order of their ids.
+func (n *Node) Members() []link.Member { return n.link.Members() }
+
+// SetGossipKeys replaces the gossip keys while running: the first encrypts.
+func (n *Node) SetGossipKeys(keys [][]byte) error { return n.link.SetKeys(keys) }
+
+// Tell changes what this node tells of itself by gossip.
+func (n *Node) Tell(change func(*link.Member)) error { return n.link.Update(change) }
+
+// others calls f for each other node that is up, at once, and waits for all.
+func (n *Node) others(f func(id string)) {
+	var wg sync.WaitGroup
+	for _, id := range n.up() {
+		if id != n.cfg.NodeID {
+			wg.Go(func() { f(id) })
+		}
+	}
+	wg.Wait()
+}

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"simpd/cluster/link"
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// peers is the way to the other nodes: *link.Link, or none for a node alone.
+type peers interface {
+	Start() error
+	Addr() string
+	RaftTransport(logger hclog.Logger) raft.Transport
+	Know(servers map[string]string)
+	Members() []link.Member
+	Contact(node string) link.Contact
+	Update(change func(*link.Member)) error
+	SetKeys(keys [][]byte) error
+
+	Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
+	Failed(source netip.Addr, user protocol.Address)
+	Propose(ctx context.Context, node string, b []*storev1.Batch) error
+	ReadIndex(ctx context.Context, node string) (uint64, error)
+	Applied(ctx context.Context, node string, index uint64) error
+	Watchers(ctx context.Context, node string, user protocol.Address) ([]protocol.Address, error)
+	Kick(ctx context.Context, node string, user protocol.Address, s *store.Session) (int, error)
+	Status(ctx context.Context, node string) (*clusterv1.StatusResponse, error)
+	Probe(ctx context.Context, node string) (*clusterv1.ProbeResponse, error)
+	Command(ctx context.Context, node string, c *clusterv1.CommandRequest) error
+
+	Leave() error
+	Close() error
+}
+
+// openLink opens the way to the other nodes. Without a listener there is none,
+// and this node is a site by itself.
+func (n *Node) openLink() (peers, error) {
+	c := n.cfg.Link
+	if c.Listener == nil {
+		return newAlone(n.cfg.NodeID), nil
+	}
+	c.NodeID, c.Site, c.Logger = n.cfg.NodeID, n.cfg.Site, n.cfg.Logger
+	c.Handler = inbound{n}
+	m := &c.Member
+	m.ID, m.Boot, m.Version = n.cfg.NodeID, n.boot, n.cfg.Version
+	m.MinSchema, m.MaxSchema = minSchema, maxSchema
+	m.BootstrapExpect, m.Replica = n.cfg.BootstrapExpect, n.cfg.Replica
+	l, err := link.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// alone is the way to other nodes where there are none.
+type alone struct {
+	transport *raft.InmemTransport
+}
+
+func newAlone(id string) *alone {
+	_, t := raft.NewInmemTransport(raft.ServerAddress(id))
+	return &alone{t}
+}
+
+func (*alone) Start() error                                { return nil }
+func (a *alone) Addr() string                              { return string(a.transport.LocalAddr()) }
+func (a *alone) RaftTransport(hclog.Logger) raft.Transport { return a.transport }
+func (*alone) Know(map[string]string)                      {}
+func (*alone) Members() []link.Member                      { return nil }
+func (*alone) Contact(string) link.Contact                 { return link.Contact{} }
+func (*alone) Update(func(*link.Member)) error             { return nil }
+func (*alone) SetKeys([][]byte) error                      { return nil }
+func (*alone) Failed(netip.Addr, protocol.Address)         {}
+func (*alone) Leave() error                                { return nil }
+func (*alone) Close() error                                { return nil }
+
+func (*alone) Deliver(_ string, _ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
+	done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "there is no other node"})
+}
+
+func (*alone) Propose(_ context.Context, node string, _ []*storev1.Batch) error {
+	return noNode(node)
+}
+
+func (*alone) ReadIndex(_ context.Context, node string) (uint64, error) { return 0, noNode(node) }
+
+func (*alone) Applied(_ context.Context, node string, _ uint64) error { return noNode(node) }
+
+func (*alone) Watchers(_ context.Context, node string, _ protocol.Address) ([]protocol.Address, error) {
+	return nil, noNode(node)
+}
+
+func (*alone) Kick(_ context.Context, node string, _ protocol.Address, _ *store.Session) (int, error) {
+	return 0, noNode(node)
+}
+
+func (*alone) Status(_ context.Context, node string) (*clusterv1.StatusResponse, error) {
+	return nil, noNode(node)
+}
+
+func (*alone) Probe(_ context.Context, node string) (*clusterv1.ProbeResponse, error) {
+	return nil, noNode(node)
+}
+
+func (*alone) Command(_ context.Context, node string, _ *clusterv1.CommandRequest) error {
+	return noNode(node)
+}
+
+// callLeader hands batches to a leader elsewhere.
+func (n *Node) callLeader(ctx context.Context, leader string, b []*storev1.Batch) error {
+	return n.link.Propose(ctx, leader, b)
+}
+
+func noNode(node string) error {
+	return unavailable("this node is alone, there is no node %s", node)
+}

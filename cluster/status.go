@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"simpd/cluster/link"
+	clusterv1 "simpd/proto/simp/cluster/v1"
+)
+
+// The roles of a node.
+const (
+	RoleLeader    = "leader"
+	RoleFollower  = "follower"
+	RoleCandidate = "candidate"
+	RoleReplica   = "replica" // has the log, and no vote
+	RoleNone      = "none"    // not part of the site yet, or any more
+)
+
+// NodeStatus is how a node is.
+type NodeStatus struct {
+	ID   string
+	Role string // of the Role… constants; as Raft's configuration says if the node does not answer
+	// Answers tells whether the node itself was asked; else what follows Member is unknown.
+	Answers bool
+	Member  link.Member // what it tells by gossip, zero if gossip misses it
+	Addr    string      // where other nodes reach it
+	Version string
+	Leader  string // who leads, in its eyes
+	Term    uint64
+	// AppliedLog is Raft's index of the newest entry in its table, Lag by
+	// how many entries that is behind the leader's newest as the node that
+	// was asked for the status knows it.
+	AppliedLog, Lag uint64
+	Index           uint64 // of its table
+	History         string
+	Epoch           uint64
+	Sessions        uint64
+	Connections     uint64
+	Draining        bool
+	Unready         string // why it is not ready; empty if it is
+	Contact         time.Duration
+	Started         time.Time
+	Boot            uint64
+	MinSchema       uint32
+	MaxSchema       uint32
+}
+
+// Ready returns nil once the node is part of a site with a leader, in touch
+// with it, caught up and up; else why not, for people.
+func (n *Node) Ready() error {
+	switch {
+	case !n.isServer(n.cfg.NodeID) && n.table.History() != "":
+		return errors.New("this node is no part of the site any more")
+	case !n.isServer(n.cfg.NodeID):
+		return errors.New("waiting to form a site, or to be taken into one")
+	case n.Contact() > 0:
+		return fmt.Errorf("cut off from the majority for %v", n.Contact().Round(100*time.Millisecond))
+	case n.Leader() == "":
+		return errors.New("the site has no leader at present")
+	case n.Epoch() == 0:
+		return errors.New("catching up with the site")
+	}
+	return nil
+}
+
+// Status asks all nodes, at most a second, and returns them in the order of their ids.
+func (n *Node) Status(ctx context.Context) []NodeStatus {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	all := n.known()
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() { n.ask(ctx, &all[i]) })
+	}
+	wg.Wait()
+	return all
+}
+
+// known are all nodes that Raft, gossip or the table knows of.
+func (n *Node) known() []NodeStatus {
+	nodes := map[string]*NodeStatus{}
+	get := func(id string) *NodeStatus {
+		if nodes[id] == nil {
+			nodes[id] = &NodeStatus{ID: id, Role: RoleNone}
+		}
+		return nodes[id]
+	}
+	for _, s := range n.servers() {
+		get(string(s.ID)).Role, get(string(s.ID)).Addr = suffrageRole(s.Suffrage), string(s.Address)
+	}
+	for _, m := range n.link.Members() {
+		s := get(m.ID)
+		s.Member, s.Addr, s.Version = m, m.ClusterAddr, m.Version
+	}
+	for _, t := range n.table.Nodes() {
+		s := get(t.ID)
+		s.Epoch, s.Draining = t.Epoch, t.Draining
+	}
+	all := make([]NodeStatus, 0, len(nodes))
+	for _, s := range nodes {
+		all = append(all, *s)
+	}
+	slices.SortFunc(all, func(a, b NodeStatus) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+func suffrageRole(s raft.ServerSuffrage) string {
+	if s == raft.Voter {
+		return RoleFollower
+	}
+	return RoleReplica
+}
+
+// ask fills in what a node says of itself.
+func (n *Node) ask(ctx context.Context, s *NodeStatus) {
+	r := n.status()
+	if s.ID != n.cfg.NodeID {
+		var err error
+		if r, err = n.link.Status(ctx, s.ID); err != nil {
+			s.Unready = "it does not answer"
+			return
+		}
+	}
+	s.Answers, s.Role, s.Version, s.Leader, s.Term = true, r.Role, r.Version, r.Leader, r.Term
+	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
+	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
+	s.MinSchema, s.MaxSchema, s.Boot = r.MinSchema, r.MaxSchema, r.Boot
+	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, time.UnixMilli(r.StartedMs)
+	if newest := n.raft.CommitIndex(); newest > r.AppliedLog {
+		s.Lag = newest - r.AppliedLog
+	}
+}
+
+// status is what this node says of itself.
+func (n *Node) status() *clusterv1.StatusResponse {
+	leader, term := n.leads()
+	position := n.table.Position()
+	s := &clusterv1.StatusResponse{
+		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
+		AppliedLog: n.fsm.log.now(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
+		MinSchema: minSchema, MaxSchema: maxSchema, Boot: n.boot, StartedMs: n.started.UnixMilli(),
+		ContactMs: uint64(n.Contact().Milliseconds()),
+	}
+	if node, ok := n.table.Node(n.cfg.NodeID); ok {
+		s.Draining = node.Draining
+	}
+	if n.cfg.Load != nil {
+		s.Sessions, s.Connections = n.cfg.Load()
+	}
+	if err := n.Ready(); err != nil {
+		s.Unready = err.Error()
+	}
+	return s
+}
+
+func (n *Node) role() string {
+	switch n.raft.State() {
+	case raft.Leader:
+		return RoleLeader
+	case raft.Candidate:
+		return RoleCandidate
+	}
+	s, ok := n.server(n.cfg.NodeID)
+	if !ok {
+		return RoleNone
+	}
+	return suffrageRole(s.Suffrage)
+}
+
+// Stats are numbers for the node's metrics. All are Raft's own indexes, but
+// where it says otherwise.
+type Stats struct {
+	Term, CommitLog, AppliedLog, LastLog uint64
+	Leads                                bool
+	Voters, Replicas                     int
+	Index                                uint64        // of the table
+	Epoch                                uint64        // 0: none
+	Contact                              time.Duration // 0: in touch
+	Waiting                              int           // changes that wait for the leader
+}
+
+// Stats returns the numbers of this moment.
+func (n *Node) Stats() Stats {
+	s := Stats{
+		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.log.now(), LastLog: n.raft.LastIndex(),
+		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.Contact(), Waiting: n.proposer.backlog(),
+	}
+	for _, server := range n.servers() {
+		if server.Suffrage == raft.Voter {
+			s.Voters++
+		} else {
+			s.Replicas++
+		}
+	}
+	return s
+}
