@@ -2,7 +2,9 @@
 // together Raft, the table (package store) and the way to the other nodes
 // (package link):
 //
-//	n, err := cluster.Start(ctx, cluster.Config{NodeID: "n1", …})
+//	n, err := cluster.Open(cluster.Config{NodeID: "n1", …})
+//	…
+//	err = n.Start()
 //	…
 //	results, err := n.Propose(ctx, change)
 //	…

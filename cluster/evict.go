@@ -14,12 +14,17 @@ const reapAtOnce = 512
 
 // evict ends the epochs of nodes that are gone, for as long as this node
 // leads. That ends routing to them at once.
-func (n *Node) evict(ctx context.Context, r *reign) {
+func (n *Node) evict(ctx context.Context) {
+	met := make(map[store.Session]time.Time) // epochs, and since when this leader knows them
 	tick := time.NewTicker(n.pace.duties)
 	defer tick.Stop()
 	for {
 		for _, node := range n.table.Nodes() {
-			if !node.Down && node.ID != n.cfg.NodeID && n.gone(node.ID, r) {
+			epoch := store.Session{Node: node.ID, Epoch: node.Epoch}
+			if met[epoch].IsZero() {
+				met[epoch] = time.Now()
+			}
+			if !node.Down && node.ID != n.cfg.NodeID && n.gone(node.ID, met[epoch]) {
 				n.end(ctx, node)
 			}
 		}
@@ -31,19 +36,19 @@ func (n *Node) evict(ctx context.Context, r *reign) {
 	}
 }
 
-// gone tells whether a node has not answered for as long as it may.
-func (n *Node) gone(id string, r *reign) bool {
+// gone tells whether a node has not answered for as long as it may, though
+// this leader has known its epoch since met. (What the link knew before may
+// be of an epoch that has ended.)
+func (n *Node) gone(id string, met time.Time) bool {
 	c := n.link.Contact(id)
+	waited := time.Since(later(c.Since, met))
 	switch {
 	case c.Suspicion == link.Closed:
-		return time.Since(c.Since) >= closedFor
+		return waited >= closedFor
 	case c.Suspicion == link.Silent:
-		return time.Since(c.Since) >= silentFor
-	case c.Connected:
-		return false
+		return time.Since(c.Since) >= silentFor && waited >= closedFor
 	}
-	// It has not been heard of yet: as it may be after the whole site was down.
-	return time.Since(later(c.Since, r.since)) >= absentFor
+	return !c.Connected && waited >= absentFor
 }
 
 func later(a, b time.Time) time.Time {

@@ -45,22 +45,22 @@ type Node struct {
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
 	notified  chan bool // by Raft, of leadership won and lost
+	led       poke      // the same, for rule
 	drained   sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// Start opens the data directory and joins the site, or begins to. It returns
-// as soon as Raft runs; Ready says when the node is of use. A directory that
-// is damaged or another node's is refused with one sentence. What Config.Link
-// holds open is closed if Start fails.
-func Start(c Config) (*Node, error) {
+// Open opens the data directory, restores the table and joins Raft; Start
+// does all else. A directory that is damaged or another node's is refused with
+// one sentence. What Config.Link holds open is closed if Open fails.
+func Open(c Config) (*Node, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	n := &Node{
 		cfg: c, pace: c.Timing.pace(), boot: randomNumber(), started: time.Now(),
-		table: c.Table, members: newPoke(), notified: make(chan bool, 10),
+		table: c.Table, members: newPoke(), notified: make(chan bool, 10), led: newPoke(),
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {
@@ -75,9 +75,10 @@ func randomNumber() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// open opens what the node stands on, from the disk up, and begins its work.
+// open opens what the node stands on, from the disk up.
 func (n *Node) open() (err error) {
 	n.makeParts()
+	n.drained.Go(func() { forward(n.notified, n.led) })
 	if n.link, err = n.openLink(); err != nil {
 		return fmt.Errorf("opening the way to the other nodes: %w", err)
 	}
@@ -92,8 +93,7 @@ func (n *Node) open() (err error) {
 	if n.disk.marker.get().Admitted {
 		n.gate.open()
 	}
-	n.work()
-	return n.link.Start()
+	return nil
 }
 
 // makeParts makes the parts that need no disk.
@@ -113,16 +113,16 @@ func (n *Node) makeParts() {
 	}
 }
 
-// work begins what the node does by itself.
-func (n *Node) work() {
-	changed := newPoke()
-	n.drained.Go(func() { forward(n.notified, changed) })
-	n.wg.Go(func() { n.rule(n.ctx, changed) })
-	n.wg.Go(func() { n.proposer.run(n.ctx) })
-	n.wg.Go(func() { n.keepEpoch(n.ctx) })
-	n.wg.Go(func() { n.arrive(n.ctx) })
-	n.wg.Go(func() { n.know(n.ctx) })
-	n.wg.Go(func() { n.remember(n.ctx) })
+// Start begins to find the other nodes and to answer them, to lead when it
+// falls to this node, and to be up. It returns at once; Ready says when the
+// node is of use. From now on Config's Receiver and functions are called.
+func (n *Node) Start() error {
+	for _, work := range []func(context.Context){
+		n.rule, n.proposer.run, n.keepEpoch, n.arrive, n.know, n.remember,
+	} {
+		n.wg.Go(func() { work(n.ctx) })
+	}
+	return n.link.Start()
 }
 
 // rememberEvery is how often the marker is brought up to date. It says what a

@@ -25,12 +25,12 @@ type reign struct {
 }
 
 // rule begins and ends reigns as Raft says, until ctx ends.
-func (n *Node) rule(ctx context.Context, changed poke) {
+func (n *Node) rule(ctx context.Context) {
 	var r *reign
 	for {
 		r = n.change(ctx, r)
 		select {
-		case <-changed:
+		case <-n.led:
 		case <-ctx.Done():
 			n.endReign(r)
 			return
@@ -88,7 +88,7 @@ func (n *Node) govern(ctx context.Context, r *reign) {
 	}
 	close(r.ready)
 	n.nameSite(ctx)
-	r.wg.Go(func() { n.evict(ctx, r) })
+	r.wg.Go(func() { n.evict(ctx) })
 	r.wg.Go(func() { n.reap(ctx) })
 	r.wg.Go(func() { n.tend(ctx) })
 }

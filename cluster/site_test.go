@@ -65,7 +65,10 @@ func testLogger(t *testing.T) *slog.Logger {
 // start starts a node and closes it when the test ends.
 func start(t *testing.T, c Config) *Node {
 	t.Helper()
-	n, err := Start(c)
+	n, err := Open(c)
+	if err == nil {
+		err = n.Start()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
