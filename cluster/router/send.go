@@ -32,6 +32,10 @@ func (s *sender) send(r *protocol.SendRequest, from protocol.Address) {
 	}
 }
 
+// Send delivers q, whose From is set and allowed, for a program. It never
+// blocks. Between two calls no order is kept.
+func (r *Router) Send(q *protocol.SendRequest) { (&sender{r: r}).send(q, q.From) }
+
 // delivery is one message on its way to one recipient: to each of their
 // sessions, until one has acknowledged it or all have been heard.
 type delivery struct {

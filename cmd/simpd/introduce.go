@@ -17,10 +17,10 @@ func (s *devSite) introduce(w io.Writer, took time.Duration) {
 		kept = "keeps its data in " + o.dataDir
 	}
 	fmt.Fprintf(w, "A site of %s is ready after %.1f s. It is for trying out: loopback only, no TLS; it %s.\n\n", plural(o.nodes, "node"), took.Seconds(), kept)
-	fmt.Fprintf(w, "  node  SIMP             WebSocket                  gRPC             health and metrics\n")
+	fmt.Fprintf(w, "  node  SIMP             gRPC             health and metrics      WebSocket\n")
 	for _, n := range s.nodes {
 		c := n.conf
-		fmt.Fprintf(w, "  %-5s %-16s ws://%s/simp   %-16s http://%s\n", c.nodeID, c.simp, c.ws, c.grpc, c.http)
+		fmt.Fprintf(w, "  %-5s %-16s %-16s http://%-16s ws://%s/simp\n", c.nodeID, c.simp, c.grpc, c.http, c.ws)
 	}
 	fmt.Fprintf(w, "\n  users     %s\n  password  %s\n\n", strings.Join(devUsers(), " "), o.password)
 	s.suggest(w)

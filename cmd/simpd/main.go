@@ -72,7 +72,7 @@ func newCommand() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = false
 	root.SetFlagErrorFunc(explainFlag)
-	root.AddCommand(serveCommand(), checkConfigCommand(), versionCommand())
+	root.AddCommand(serveCommand(), devCommand(), checkConfigCommand(), versionCommand())
 	return root
 }
 

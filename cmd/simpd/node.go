@@ -3,15 +3,302 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
+	"sync"
+
+	"simpd/cluster"
+	"simpd/cluster/api"
+	"simpd/cluster/link"
+	"simpd/cluster/link/pki"
+	"simpd/cluster/router"
+	"simpd/protocol/server"
+	"simpd/store"
 )
 
-var errAtOnce = errors.New("ended at once by a second signal")
+// node is a running node of a site: all its parts, in the order in which they
+// are started.
+type node struct {
+	conf   *config
+	logger *slog.Logger
 
-type node struct{}
+	identity     *pki.Identity        // nil: insecure
+	gossipKeys   [][]byte             // likewise
+	certificates *server.Certificates // nil: clients are offered no TLS
+	tokens       *api.Tokens          // nil: programs have none
+	sockets      sockets
 
-func startNode(ctx context.Context, c *config, l *slog.Logger) (*node, error) { return &node{}, nil }
-func (n *node) Broken() <-chan error                                          { return nil }
-func (n *node) Kill()                                                         {}
-func (n *node) Stop(ctx context.Context)                                      {}
-func (n *node) Reload(c *config) error                                        { return nil }
+	table    *store.Table
+	router   *router.Router
+	cluster  *cluster.Node
+	http     *http.Server
+	programs *api.Server
+	clients  *server.Server
+	counts   server.Metrics
+
+	watch   readiness
+	ctx     context.Context // of what the node does by itself
+	cancel  context.CancelFunc
+	serving sync.WaitGroup
+	broken  chan error
+	done    chan struct{}
+	stopped sync.Once
+}
+
+// startNode starts a node. It returns once every listener is open, which may
+// be long before the node is ready. An error that is a failure is of this
+// machine or its disk; any other, of the configuration.
+func startNode(conf *config, logger *slog.Logger) (*node, error) {
+	n := &node{conf: conf, logger: logger, broken: make(chan error, 1), done: make(chan struct{})}
+	n.watch.first = make(chan struct{})
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	for _, step := range []func() error{
+		n.readSecrets,   // first: without them nothing may be opened
+		n.takeAddresses, // before anything is changed on disk
+		n.joinSite,      // the table, the decision, the agreement
+		n.serveHTTP,     // so that the node can be looked at while it joins
+		n.servePrograms,
+		n.serveClients, // last: they are greeted by a node that knows its site
+	} {
+		if err := step(); err != nil {
+			n.Kill()
+			return nil, err
+		}
+	}
+	n.serving.Go(func() { n.watch.follow(n) })
+	return n, nil
+}
+
+func (n *node) readSecrets() (err error) {
+	c := n.conf
+	if len(c.tlsCerts) > 0 {
+		if n.certificates, err = server.LoadCertificates(c.tlsCerts, c.tlsKeys); err != nil {
+			return err
+		}
+	}
+	if c.tokens != "" {
+		if n.tokens, err = api.LoadTokens(c.tokens); err != nil {
+			return err
+		}
+	}
+	if c.insecure {
+		return nil
+	}
+	if n.identity, err = pki.Load(c.clusterCA, c.clusterCert, c.clusterKey); err != nil {
+		return err
+	}
+	n.gossipKeys, err = pki.ReadGossipKeys(c.gossipKeys)
+	return err
+}
+
+func (n *node) takeAddresses() (err error) {
+	if n.conf.dataDir != "" {
+		if err := makeFolder(n.conf.dataDir); err != nil {
+			return failed(err)
+		}
+	}
+	n.sockets, err = n.conf.listen()
+	return failed(err)
+}
+
+// site is what the certificates name, and without them the first domain.
+func (n *node) site() string {
+	if n.identity != nil {
+		return n.identity.Name().Site
+	}
+	return n.conf.domains[0]
+}
+
+func (n *node) joinSite() error {
+	n.table = store.New(store.Config{})
+	d := &directory{}
+	n.router = router.New(router.Config{
+		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Directory: d, Peers: d, Logger: n.logger,
+	})
+	c, err := n.clusterConfig()
+	if err != nil {
+		return failed(err)
+	}
+	n.cluster, err = cluster.Open(c)
+	if err != nil {
+		return failed(err)
+	}
+	d.Node = n.cluster
+	n.router.Start()
+	return failed(n.cluster.Start())
+}
+
+func (n *node) clusterConfig() (cluster.Config, error) {
+	timing, err := cluster.ParseTiming(n.conf.timing)
+	if err != nil {
+		return cluster.Config{}, err
+	}
+	l, err := n.linkConfig()
+	return cluster.Config{
+		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: l, Table: n.table, Receiver: n.router,
+		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: readVersions().Version,
+		Failed: n.router.FailedElsewhere, Drain: n.drainAsked, Load: n.load, Logger: n.logger,
+	}, err
+}
+
+func (n *node) linkConfig() (link.Config, error) {
+	s, c := n.sockets, n.conf
+	gossip := link.GossipConfig{Keys: n.gossipKeys, Join: c.join, Relaxed: c.timing == "relaxed"}
+	var err error
+	if gossip.BindAddr, err = resolve(c.gossip); err != nil {
+		return link.Config{}, fmt.Errorf("--gossip-listen %s: %w", c.gossip, err)
+	}
+	if c.advertise != "" {
+		if gossip.Advertise, err = resolve(joinPort(c.advertise, c.gossip)); err != nil {
+			return link.Config{}, fmt.Errorf("--advertise %s: %w", c.advertise, err)
+		}
+	}
+	member := link.Member{
+		ClusterAddr: s.public("cluster-listen", c.advertise),
+		ClientAddr:  s.public("simp-listen", c.advertise),
+		SIMPSAddr:   s.public("simps-listen", c.advertise),
+		GRPCAddr:    s.public("grpc-listen", c.advertise),
+	}
+	if c.advertiseClient != "" {
+		member.ClientAddr = c.advertiseClient
+	}
+	return link.Config{Identity: n.identity, Listener: s["cluster-listen"], Member: member, Gossip: gossip}, nil
+}
+
+// load is what this node tells others of its clients.
+func (n *node) load() (sessions, connections uint64) {
+	return uint64(n.router.Listening()), uint64(n.router.Connections())
+}
+
+func (n *node) serveHTTP() error {
+	n.http = newHTTPServer(n.Ready, newMetrics(n))
+	if l := n.sockets["http-listen"]; l != nil {
+		n.serve("http-listen", func() error { return n.http.Serve(l) })
+	}
+	return nil
+}
+
+func (n *node) servePrograms() error {
+	c := api.Config{
+		NodeID: n.conf.nodeID, Site: n.site(), Domains: n.conf.domains, Table: n.table,
+		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Tokens: n.tokens,
+		TempDir: n.conf.dataDir, Logger: n.logger,
+		Uncertain: func(err error) bool { return errors.Is(err, cluster.ErrUnknown) },
+	}
+	if n.identity != nil {
+		c.TLS = n.identity.Programs("h2")
+	}
+	n.programs = api.New(c)
+	if l := n.sockets["grpc-listen"]; l != nil {
+		n.serve("grpc-listen", func() error { return n.programs.Serve(l) })
+	}
+	return nil
+}
+
+func (n *node) serveClients() (err error) {
+	n.clients, err = server.New(server.Config{
+		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
+		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Origins: n.conf.origins, Metrics: &n.counts, Logger: n.logger,
+	})
+	if err != nil {
+		return failed(err)
+	}
+	if l := n.sockets["simp-listen"]; l != nil {
+		n.serve("simp-listen", func() error { return n.clients.Serve(l) })
+	}
+	if l := n.sockets["simps-listen"]; l != nil {
+		n.serve("simps-listen", func() error { return n.clients.ServeTLS(l) })
+	}
+	if l := n.sockets["ws-listen"]; l != nil {
+		n.serve("ws-listen", func() error { return n.clients.ServeWebSocket(l) })
+	}
+	return nil
+}
+
+// serve runs a listener until the node stops; its end before is the node's.
+func (n *node) serve(option string, run func() error) {
+	n.logger.Info("listening", "option", option, "address", n.sockets[option].Addr())
+	n.serving.Go(func() {
+		if err := run(); err != nil && n.ctx.Err() == nil {
+			n.fail(fmt.Errorf("--%s: %w", option, err))
+		}
+	})
+}
+
+// fail says that the process must end. It never blocks; the first error counts.
+func (n *node) fail(err error) {
+	select {
+	case n.broken <- err:
+	default:
+	}
+}
+
+// Broken yields what the node can't go on with.
+func (n *node) Broken() <-chan error { return n.broken }
+
+// Done is closed when the node has stopped.
+func (n *node) Done() <-chan struct{} { return n.done }
+
+// Reload reads certificates, keys and tokens again. What can be read is used
+// even where the rest can't.
+func (n *node) Reload() error {
+	var errs []error
+	if n.certificates != nil {
+		errs = append(errs, n.certificates.Reload())
+	}
+	if n.tokens != nil {
+		errs = append(errs, n.tokens.Reload())
+	}
+	if n.identity != nil {
+		errs = append(errs, n.identity.Reload())
+		keys, err := pki.ReadGossipKeys(n.conf.gossipKeys)
+		if err == nil {
+			err = n.cluster.SetGossipKeys(keys)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Kill ends the node at once, as the end of its process would, but leaves
+// nothing running. It is also how a start ends that failed half way.
+func (n *node) Kill() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // nobody is waited for
+	n.end(ctx, func() error { return n.cluster.Close() })
+}
+
+// Stop ends the node in good order, in the reverse of the start; clients are
+// moved for as long as ctx allows.
+func (n *node) Stop(ctx context.Context) {
+	n.moveAway(ctx) // first: while the node can still do all that its clients need
+	n.end(ctx, func() error { return n.cluster.Shutdown(ctx) })
+}
+
+// end stops the parts that there are, each with its reason for the place.
+func (n *node) end(ctx context.Context, leave func() error) {
+	n.stopped.Do(func() {
+		defer close(n.done)
+		n.cancel()
+		if n.clients != nil {
+			n.clients.Shutdown(ctx) // their sessions' ends are still told to the site
+		}
+		if n.programs != nil {
+			n.programs.Shutdown(ctx)
+		}
+		if n.router != nil {
+			n.router.Shutdown()
+		}
+		if n.cluster != nil {
+			if err := leave(); err != nil {
+				n.logger.Warn("leaving the site", "error", err)
+			}
+		}
+		if n.http != nil {
+			_ = n.http.Close() // last: the node can be looked at to the end
+		}
+		n.sockets.close()
+		n.serving.Wait()
+	})
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -29,7 +30,7 @@ func serveCommand() *cobra.Command {
 				}
 				return conf, nil
 			}
-			return serve(c.Context(), read)
+			return serve(read)
 		},
 	}
 	c.Flags().StringVar(&file, "config", os.Getenv("SIMPD_CONFIG"), "the configuration file")
@@ -39,7 +40,7 @@ func serveCommand() *cobra.Command {
 
 // serve runs a node until a signal ends it. read reads the configuration, now
 // and at each SIGHUP.
-func serve(ctx context.Context, read func() (*config, error)) error {
+func serve(read func() (*config, error)) error {
 	conf, err := read()
 	if err != nil {
 		return err
@@ -51,16 +52,18 @@ func serve(ctx context.Context, read func() (*config, error)) error {
 	level := new(slog.LevelVar)
 	level.Set(logLevel(conf.logLevel))
 	logger := newLogger(os.Stderr, conf.logFormat, level)
-	n, err := startNode(ctx, conf, logger)
+	n, err := startNode(conf, logger)
 	if err != nil {
 		return err
 	}
-	s := server{node: n, conf: conf, read: read, level: level, logger: logger}
+	s := service{node: n, conf: conf, read: read, level: level, logger: logger}
 	return s.run(signals)
 }
 
-// server is a running node and what signals do to it.
-type server struct {
+var errAtOnce = errors.New("a second signal: ended at once")
+
+// service is a running node and what signals do to it.
+type service struct {
 	node   *node
 	conf   *config
 	read   func() (*config, error)
@@ -69,12 +72,11 @@ type server struct {
 }
 
 // run waits for what ends the node: a signal, or a fault of its own.
-func (s *server) run(signals <-chan os.Signal) error {
+func (s *service) run(signals <-chan os.Signal) error {
 	for {
 		select {
 		case err := <-s.node.Broken():
-			s.node.Kill()
-			return failed(err)
+			return failed(err) // at once: what else the node would do may hang
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
 				return s.drain(signals)
@@ -85,7 +87,7 @@ func (s *server) run(signals <-chan os.Signal) error {
 }
 
 // drain ends the node in good order, or at once at a second signal.
-func (s *server) drain(signals <-chan os.Signal) error {
+func (s *service) drain(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.conf.drainTimeout)
 	defer cancel()
 	done := make(chan struct{})
@@ -101,18 +103,17 @@ func (s *server) drain(signals <-chan os.Signal) error {
 			if sig == syscall.SIGHUP {
 				continue
 			}
-			s.logger.Warn("a second signal: ending at once")
-			return failure{errAtOnce}
+			return failed(errAtOnce)
 		}
 	}
 }
 
 // reload reads certificates, keys and the log level again. What is wrong is
 // logged, and all stays as it was.
-func (s *server) reload() {
+func (s *service) reload() {
 	conf, err := s.read()
 	if err == nil {
-		err = s.node.Reload(conf)
+		err = s.node.Reload()
 	}
 	if err != nil {
 		s.logger.Error("nothing was read again", "error", err)

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"simpd/cluster"
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// operations is what operators steer, as the services for programs see it.
+type operations struct{ *node }
+
+// Nodes tells how each node is.
+func (o operations) Nodes(ctx context.Context) ([]*simpv1.NodeStatus, error) {
+	var all []*simpv1.NodeStatus
+	for _, s := range o.cluster.Status(ctx) {
+		all = append(all, nodeStatus(&s))
+	}
+	return all, nil
+}
+
+func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {
+	n := &simpv1.NodeStatus{
+		Id: s.ID, State: nodeState(s), Problem: s.Unready, Role: nodeRole(s.Role), Version: s.Version,
+		Index: s.Index, Epoch: s.Epoch, Connections: s.Connections,
+		ClusterAddress: s.Addr, ClientAddress: s.Member.ClientAddr, GrpcAddress: s.Member.GRPCAddr,
+		MinSchema: s.MinSchema, MaxSchema: s.MaxSchema,
+	}
+	if s.Contact > 0 {
+		n.OutOfTouch = durationpb.New(s.Contact)
+	}
+	if s.Answers {
+		n.Started = timestamppb.New(s.Started)
+	}
+	return n
+}
+
+func nodeState(s *cluster.NodeStatus) simpv1.NodeState {
+	switch {
+	case !s.Answers:
+		return simpv1.NodeState_NODE_STATE_DOWN
+	case s.Contact > 0:
+		return simpv1.NodeState_NODE_STATE_CUT_OFF
+	case s.Draining:
+		return simpv1.NodeState_NODE_STATE_DRAINING
+	case s.Unready != "":
+		return simpv1.NodeState_NODE_STATE_STARTING
+	}
+	return simpv1.NodeState_NODE_STATE_READY
+}
+
+func nodeRole(role string) simpv1.NodeRole {
+	switch role {
+	case cluster.RoleLeader:
+		return simpv1.NodeRole_NODE_ROLE_LEADER
+	case cluster.RoleFollower, cluster.RoleCandidate:
+		return simpv1.NodeRole_NODE_ROLE_FOLLOWER
+	case cluster.RoleReplica:
+		return simpv1.NodeRole_NODE_ROLE_NONVOTER
+	}
+	return simpv1.NodeRole_NODE_ROLE_UNSPECIFIED
+}
+
+func (o operations) TransferLeadership(ctx context.Context, node string) (string, error) {
+	return o.cluster.TransferLeadership(ctx, node)
+}
+
+func (o operations) RemoveNode(ctx context.Context, node string) error {
+	return o.cluster.RemoveNode(ctx, node)
+}
+
+func (o operations) Undrain(ctx context.Context, node string) error {
+	return o.cluster.Drain(ctx, node, true)
+}
+
+func (o operations) Kick(ctx context.Context, user protocol.Address, session *store.Session) (int, error) {
+	return o.cluster.Kick(ctx, user, session)
+}
+
+// drainLook is how often a drain's progress is looked at.
+const drainLook = 200 * time.Millisecond
+
+// Drain asks the node to send its clients away, and watches it do so.
+func (o operations) Drain(ctx context.Context, node string, timeout time.Duration, progress func(*simpv1.DrainResponse)) error {
+	if err := o.cluster.Drain(ctx, node, false); err != nil {
+		return err
+	}
+	if timeout == 0 {
+		timeout = o.conf.drainTimeout
+	}
+	limit, again := time.After(timeout), time.NewTicker(drainLook)
+	defer again.Stop()
+	var total uint64
+	for {
+		left, leads := o.left(ctx, node)
+		total = max(total, left)
+		progress(&simpv1.DrainResponse{Total: total, Left: left, Leader: leads})
+		if left == 0 && !leads {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-limit:
+			return protocol.Errorf(protocol.StatusUnavailable, "%d clients of %s have not moved within %v; it goes on", left, node, timeout)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// left tells how many clients a node has, and whether it leads.
+func (o operations) left(ctx context.Context, node string) (connections uint64, leads bool) {
+	for _, s := range o.cluster.Status(ctx) {
+		if s.ID == node {
+			connections = s.Connections
+		}
+	}
+	return connections, o.cluster.Leader() == node
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// readiness follows whether the node is of use to clients.
+type readiness struct {
+	first chan struct{} // closed when it was so for the first time
+}
+
+// How often it is looked at: often until the node is ready for the first
+// time, for somebody waits for that.
+const (
+	readyFirst = 5 * time.Millisecond
+	readyLater = 250 * time.Millisecond
+)
+
+// follow tells programs, the log and who waits of each change, until the node stops.
+func (r *readiness) follow(n *node) {
+	tick := time.NewTicker(readyFirst)
+	defer tick.Stop()
+	defer n.programs.SetServing(false)
+	was := errors.New("starting")
+	for {
+		now := n.Ready()
+		if (now == nil) != (was == nil) {
+			n.programs.SetServing(now == nil)
+			n.logReady(now)
+		}
+		if now == nil && !r.once() {
+			close(r.first)
+			tick.Reset(readyLater)
+		}
+		was = now
+		select {
+		case <-tick.C:
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *node) logReady(why error) {
+	if why != nil {
+		n.logger.Warn("not ready", "why", why)
+		return
+	}
+	n.logger.Info("ready", "index", n.table.Index(), "history", n.table.History(), "leader", n.cluster.Leader())
+}
+
+// once tells whether the node has ever been ready.
+func (r *readiness) once() bool {
+	select {
+	case <-r.first:
+		return true
+	default:
+		return false
+	}
+}
+
+// Ready returns nil if clients should be sent here, or why not.
+func (n *node) Ready() error {
+	if n.ctx.Err() != nil || n.router.Draining() {
+		return errors.New("draining: clients are moved to other nodes")
+	}
+	return n.cluster.Ready()
+}
+
+// refuse says why a client is not greeted now, or "".
+func (n *node) refuse() string {
+	if why := n.router.Refuse(); why != "" {
+		return why
+	}
+	if !n.watch.once() {
+		return "this node is not part of its site yet; connect to another, or later"
+	}
+	return ""
+}
+
+// AwaitReady returns once the node was ready for the first time.
+func (n *node) AwaitReady(ctx context.Context) error {
+	select {
+	case <-n.watch.first:
+		return nil
+	case err := <-n.broken:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("node %s does not become ready: %w", n.conf.nodeID, n.Ready())
+	}
+}
