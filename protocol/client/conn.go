@@ -193,6 +193,9 @@ func (c *conn) do(ctx context.Context, r request) ([]response, response, error) 
 
 // admit waits until one more request may be made.
 func (c *conn) admit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case c.slots <- struct{}{}:
 	case <-c.ended:

@@ -37,7 +37,7 @@ func (c *conn) serve(l *protocol.Line, body []byte) {
 func (c *conn) serveMessage(l *protocol.Line, body []byte) {
 	m, err := messageOf(l, body)
 	if err != nil {
-		c.reply(l.Tag, protocol.StatusBadRequest, err.Error())
+		c.reply(l.Tag, protocol.StatusBadRequest, err.Text)
 		return
 	}
 	if !c.take(len(body)) {
@@ -47,18 +47,12 @@ func (c *conn) serveMessage(l *protocol.Line, body []byte) {
 	c.owner.message(c, l.Tag, m)
 }
 
-func messageOf(l *protocol.Line, body []byte) (*protocol.Message, error) {
-	from, err := protocol.ParseAddress(textParam(l, "from"))
-	if err != nil {
-		return nil, err
-	}
-	to, err := protocol.ParseAddress(textParam(l, "to"))
-	if err != nil {
-		return nil, err
-	}
+func messageOf(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Error) {
+	from, badFrom := protocol.ParseAddress(textParam(l, "from"))
+	to, badTo := protocol.ParseAddress(textParam(l, "to"))
 	id := textParam(l, "id")
-	if !protocol.ValidID(id) || body == nil {
-		return nil, protocolError("a message without id or content")
+	if badFrom != nil || badTo != nil || !protocol.ValidID(id) || body == nil {
+		return nil, protocol.Errorf(protocol.StatusBadRequest, "from, to, id and content are wanted")
 	}
 	at, _ := time.Parse(time.RFC3339Nano, textParam(l, "time"))
 	return &protocol.Message{From: from, To: to, ID: id, Time: at, Entity: body}, nil

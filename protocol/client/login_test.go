@@ -1,0 +1,220 @@
+package client_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+// attempt opens a client while play says the server's part, and returns the error.
+func attempt(t *testing.T, s *site, config client.Config, play func(p *peer)) error {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if p, ok := <-s.conns; ok {
+			play(p)
+			_ = p.conn.Close()
+		}
+	}()
+	c, err := client.Open(t.Context(), config)
+	close(s.conns)
+	<-done
+	if c != nil {
+		_ = c.Close(context.Background())
+	}
+	return err
+}
+
+func TestLoginByScramPlusUnderStartTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		config := s.config()
+		config.Security = client.ByPort
+		c, p := s.open(config, func(p *peer) {
+			if err := p.startTLS(s.cert); err != nil {
+				t.Error(err)
+			}
+			p.answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 idle=300 auth=SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN history=h1 tls=on")
+			p.scram("SCRAM-SHA-256-PLUS", password)
+		})
+		go p.quit()
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLoginByTLSAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		config := s.config()
+		config.Security, config.Server = client.ByPort, "node1.example.net:7468"
+		c, p := s.open(config, func(p *peer) {
+			if err := p.handshake(s.cert); err != nil {
+				t.Error(err)
+			}
+			p.login()
+		})
+		go p.quit()
+		_ = c.Close(t.Context())
+		if len(s.dialled) != 1 || s.dialled[0] != "node1.example.net:7468" {
+			t.Errorf("dialled %q", s.dialled)
+		}
+	})
+}
+
+// A server that lets everybody in has not proved that it knows the password.
+func TestServerHasToProveItself(t *testing.T) {
+	for name, play := range map[string]func(p *peer){
+		"knows another password": func(p *peer) { p.loginBy("SCRAM-SHA-256"); p.scram("SCRAM-SHA-256", "another") },
+		"says 200 at once": func(p *peer) {
+			p.loginBy("SCRAM-SHA-256,PLAIN")
+			tag, _, _ := strings.Cut(p.hear(), " ")
+			p.say("%s 200 ima=alice@example.com", tag)
+		},
+		"wants too much work": func(p *peer) {
+			p.loginBy("SCRAM-SHA-256")
+			tag, data, _ := strings.Cut(p.hear(), " AUTH mech=SCRAM-SHA-256 data=")
+			first, _ := base64.StdEncoding.DecodeString(data)
+			_, nonce, _ := strings.Cut(string(first), "r=")
+			p.say("%s 101 data=%s", tag, base64.StdEncoding.EncodeToString([]byte("r="+nonce+"x,s=AAAAAAAAAAAAAAAAAAAAAA==,i=2000000000")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				if err := attempt(t, s, s.config(), play); !errors.Is(err, client.ErrProtocol) {
+					t.Errorf("%v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestWrongPassword(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		err := attempt(t, s, s.config(), func(p *peer) {
+			p.loginBy("")
+		})
+		if !errors.Is(err, client.ErrProtocol) {
+			t.Errorf("no mechanism: %v", err)
+		}
+		s = newSite(t)
+		err = attempt(t, s, s.config(), func(p *peer) {
+			p.loginBy("PLAIN,X")
+			tag, _, _ := strings.Cut(p.hear(), " ")
+			p.say("%s 401 :wrong address or password", tag)
+		})
+		var refused *protocol.Error
+		if !errors.As(err, &refused) || refused.Status != protocol.StatusUnauthorized {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// The certificate has to be valid for the domain of the user's address, not
+// for the name of the server.
+func TestCertificateIsForTheDomain(t *testing.T) {
+	for _, security := range []client.Security{client.StartTLS, client.TLS} {
+		s := newSite(t)
+		s.pipe = loopback(t)
+		s.cert, s.roots = certificate(t, "simp.example.net")
+		config := s.config()
+		config.Security = security
+		config.TLS.InsecureSkipVerify = true // which is not heeded
+		err := attempt(t, s, config, func(p *peer) {
+			handshake := p.handshake
+			if security == client.StartTLS {
+				handshake = p.startTLS
+			}
+			if handshake(s.cert) == nil {
+				if _, err := p.r.ReadByte(); err == nil {
+					t.Error("the client went on")
+				}
+			}
+		})
+		if err == nil || !strings.Contains(err.Error(), "example.com") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestStartTLSCantBeTakenAway(t *testing.T) {
+	for name, play := range map[string]func(p *peer){
+		"unknown":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "405 :what?") },
+		"no cert":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "403 :no certificate") },
+		"not now":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "409 :no") },
+		"injected":  func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.say("%s 200\r\n* MOVE to=evil:1 within=1", p.want("STARTTLS")) },
+		"no hello":  func(p *peer) { p.say("1 200 ima=alice@example.com") },
+		"cut off":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.hear() },
+		"says BYE":  func(p *peer) { p.say("* BYE status=503 :draining") },
+		"no SIMP":   func(p *peer) { p.say("220 smtp.example.com ESMTP") },
+		"bare LF":   func(p *peer) { _, _ = p.conn.Write([]byte("* HELLO version=SIMP/1.0\n")) },
+		"too long":  func(p *peer) { _, _ = p.conn.Write([]byte("* HELLO " + strings.Repeat("x", 5000))) },
+		"a literal": func(p *peer) { p.say("* HELLO version=SIMP/1.0 {99999999}") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				config := s.config()
+				config.Security = client.StartTLS
+				err := attempt(t, s, config, play)
+				if err == nil {
+					t.Error("the client went on in clear")
+				}
+			})
+		})
+	}
+}
+
+func TestSilentServerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		err := attempt(t, s, s.config(), func(p *peer) { p.gone() })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// elsewhere is a connection that claims to lead to another machine.
+type elsewhere struct{ net.Conn }
+
+func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 7467} }
+
+func TestNothingInClearToAnotherMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		config := s.config()
+		config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := s.dial(ctx, network, address)
+			return elsewhere{conn}, err
+		}
+		err := attempt(t, s, config, func(p *peer) { p.gone() })
+		if err == nil || !strings.Contains(err.Error(), "not safe") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for name, config := range map[string]client.Config{
+		"no user":     {Password: "x", Server: "a:1"},
+		"no password": {User: address(t, "a@example.com"), Server: "a:1"},
+		"no port":     {User: address(t, "a@example.com"), Password: "x", Server: "a"},
+		"no host":     {User: address(t, "a@example.com"), Password: "x", Server: ":1"},
+	} {
+		if c, err := client.Open(t.Context(), config); err == nil {
+			t.Errorf("%s: %v", name, c)
+		}
+	}
+}
