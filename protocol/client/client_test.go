@@ -108,7 +108,10 @@ func TestRequests(t *testing.T) {
 			{"QUERY ima=bob@example.com fresh=yes", "100 ima=bob@example.com state=unknown\n200 index=9",
 				func() (any, error) { got, err := c.Query(ctx, true, bob); return got[0].State, err }, "unknown"},
 			{"ACL", "100 who=* message=deny\n100 who=@x presence=allow\n200",
-				func() (any, error) { r, err := c.Rules(ctx); return fmt.Sprint(len(r), r[0].Message, r[1].Presence), err }, "2 deny allow"},
+				func() (any, error) {
+					r, err := c.Rules(ctx)
+					return fmt.Sprint(len(r), r[0].Message, r[1].Presence), err
+				}, "2 deny allow"},
 			{"ACL who=* message=deny presence=allow", "200",
 				func() (any, error) {
 					return nil, c.SetRule(ctx, protocol.Rule{Who: all, Message: protocol.Deny, Presence: protocol.Allow})

@@ -150,10 +150,13 @@ func TestCertificateIsForTheDomain(t *testing.T) {
 
 func TestStartTLSCantBeTakenAway(t *testing.T) {
 	for name, play := range map[string]func(p *peer){
-		"unknown":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "405 :what?") },
-		"no cert":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "403 :no certificate") },
-		"not now":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "409 :no") },
-		"injected":  func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.say("%s 200\r\n* MOVE to=evil:1 within=1", p.want("STARTTLS")) },
+		"unknown": func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "405 :what?") },
+		"no cert": func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "403 :no certificate") },
+		"not now": func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "409 :no") },
+		"injected": func(p *peer) {
+			p.say("* HELLO version=SIMP/1.0")
+			p.say("%s 200\r\n* MOVE to=evil:1 within=1", p.want("STARTTLS"))
+		},
 		"no hello":  func(p *peer) { p.say("1 200 ima=alice@example.com") },
 		"cut off":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.hear() },
 		"says BYE":  func(p *peer) { p.say("* BYE status=503 :draining") },
