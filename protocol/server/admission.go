@@ -20,17 +20,19 @@ type tally struct{ open, unproved int }
 // admitted is one connection that is counted.
 type admitted struct {
 	by     *admission
+	remote netip.AddrPort
 	source netip.Prefix // invalid: exempt from the limits by source
 	proved bool
+	left   bool
 }
 
 func newAdmission(limits Config) *admission {
 	return &admission{limits: limits, sources: make(map[netip.Prefix]*tally)}
 }
 
-// admit counts a connection from source, or says which limit it is over.
-func (a *admission) admit(source netip.Addr) (c *admitted, refusal string) {
-	c = &admitted{by: a, source: a.prefix(source)}
+// admit counts a connection from remote, or says which limit it is over.
+func (a *admission) admit(remote netip.AddrPort) (c *admitted, refusal string) {
+	c = &admitted{by: a, remote: remote, source: a.prefix(remote.Addr())}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := a.sources[c.source]
@@ -79,16 +81,20 @@ func (a *admission) count(t *tally, open, unproved int) {
 func (c *admitted) prove() {
 	c.by.mu.Lock()
 	defer c.by.mu.Unlock()
-	if !c.proved {
+	if !c.proved && !c.left {
 		c.proved = true
 		c.by.count(c.by.sources[c.source], 0, -1)
 	}
 }
 
-// leave uncounts the connection.
+// leave uncounts the connection; a second time does nothing.
 func (c *admitted) leave() {
 	c.by.mu.Lock()
 	defer c.by.mu.Unlock()
+	if c.left {
+		return
+	}
+	c.left = true
 	t := c.by.sources[c.source]
 	unproved := -1
 	if c.proved {

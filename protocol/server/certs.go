@@ -11,20 +11,21 @@ import (
 // were last loaded. One is chosen by the name that a client asks for; the
 // first where none fits.
 type Certificates struct {
-	pairs  []CertificateFiles
-	loaded atomic.Pointer[[]tls.Certificate]
+	certs, keys []string // files
+	loaded      atomic.Pointer[[]tls.Certificate]
 }
 
-// CertificateFiles name a certificate's chain and its key, both PEM.
-type CertificateFiles struct{ Cert, Key string }
-
-// LoadCertificates reads pairs of files.
-func LoadCertificates(pairs ...CertificateFiles) (*Certificates, error) {
-	if len(pairs) == 0 {
-		return nil, errors.New("no certificate is named")
+// LoadCertificates reads pairs of PEM files: certs[i] is a chain, keys[i] the
+// key of its first certificate.
+func LoadCertificates(certs, keys []string) (*Certificates, error) {
+	if len(certs) == 0 || len(certs) != len(keys) {
+		return nil, fmt.Errorf("%d certificates and %d keys: they go in pairs", len(certs), len(keys))
 	}
-	c := &Certificates{pairs: pairs}
-	return c, c.Reload()
+	c := &Certificates{certs: certs, keys: keys}
+	if err := c.Reload(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // NewCertificates holds certificates that come from no files.
@@ -37,16 +38,16 @@ func NewCertificates(all ...tls.Certificate) *Certificates {
 // Reload reads the files again. After an error the certificates stay as they
 // are. Connections that are open keep theirs. Any goroutine may call it.
 func (c *Certificates) Reload() error {
-	if len(c.pairs) == 0 {
+	if len(c.certs) == 0 {
 		return nil
 	}
-	var all []tls.Certificate
-	for _, p := range c.pairs {
-		cert, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+	all := make([]tls.Certificate, len(c.certs))
+	for i := range c.certs {
+		cert, err := tls.LoadX509KeyPair(c.certs[i], c.keys[i])
 		if err != nil {
-			return fmt.Errorf("certificate %s with key %s: %w", p.Cert, p.Key, err)
+			return fmt.Errorf("certificate %s with key %s: %w", c.certs[i], c.keys[i], err)
 		}
-		all = append(all, cert)
+		all[i] = cert
 	}
 	c.loaded.Store(&all)
 	return nil

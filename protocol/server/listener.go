@@ -39,17 +39,24 @@ func (s *Server) serve(l net.Listener, t protocol.Transport) error {
 
 // take makes a session of a connection, or turns it away.
 func (s *Server) take(c net.Conn, t protocol.Transport) {
-	remote := addrPort(c.RemoteAddr())
-	a, refusal := s.admission.admit(remote.Addr())
+	if s.isBalancer(addrPort(c.RemoteAddr()).Addr()) {
+		s.takeProxied(c, t)
+		return
+	}
+	s.takeFrom(c, t, addrPort(c.RemoteAddr()))
+}
+
+func (s *Server) takeFrom(c net.Conn, t protocol.Transport, remote netip.AddrPort) {
+	a, refusal := s.admission.admit(remote)
 	if refusal != "" {
 		s.metrics.Turned.Add(1)
 		turnAway(c, t, refusal)
 		return
 	}
-	w, err := newWire(c, t)
+	w, err := newWire(c)
 	if err != nil {
 		a.leave()
-		_ = c.Close()
+		_ = c.Close() // it is gone already
 		return
 	}
 	x := s.newSession(c, w, remote, a)
@@ -57,15 +64,14 @@ func (s *Server) take(c net.Conn, t protocol.Transport) {
 	s.start(x)
 }
 
-func newWire(c net.Conn, t protocol.Transport) (wire, error) {
-	tcp, ok := c.(*net.TCPConn)
-	if !ok {
-		return newStream(c), nil
-	}
-	if err := watchPeer(tcp); err != nil {
+func newWire(c net.Conn) (wire, error) {
+	if err := watchPeer(c); err != nil {
 		return nil, err
 	}
-	return newSocket(tcp)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		return newSocket(tcp)
+	}
+	return newStream(c), nil
 }
 
 // turnAway says why, as far as that costs nothing, and closes.

@@ -73,8 +73,9 @@ func (s *Server) Move(to func(protocol.Client) string, within time.Duration, why
 }
 
 // Shutdown closes the listeners, says BYE to all clients, and waits until
-// they are gone. When ctx ends it cuts those off that are left.
-func (s *Server) Shutdown(ctx context.Context, why string) error {
+// they are gone. When ctx ends it cuts those off that are left. The error is
+// then the context's.
+func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true
 	for l := range s.listeners {
@@ -82,7 +83,7 @@ func (s *Server) Shutdown(ctx context.Context, why string) error {
 	}
 	s.mu.Unlock()
 	for _, c := range s.all() {
-		c.Bye(protocol.StatusUnavailable, why)
+		c.Bye(protocol.StatusUnavailable, "this node is shutting down")
 	}
 	stop := context.AfterFunc(ctx, func() {
 		for _, c := range s.all() {
@@ -107,26 +108,36 @@ func (s *Server) all() []*session {
 }
 
 // start holds a session in a goroutine of its own.
-func (s *Server) start(c *session) {
+func (s *Server) start(x *session) {
+	if !s.register(x) {
+		return
+	}
+	go func() { // forget tells Shutdown that it has ended
+		defer s.forget(x)
+		x.hold()
+	}()
+}
+
+// register makes a session known, or closes it if the server is shut down.
+func (s *Server) register(x *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		_ = c.conn.Close()
-		c.admitted.leave()
-		return
+		_ = x.conn.Close() // nothing was said yet
+		x.admitted.leave()
+		return false
 	}
-	s.sessions[c] = struct{}{}
-	s.done.Go(func() {
-		defer s.forget(c)
-		c.hold()
-	})
+	s.sessions[x] = struct{}{}
+	s.done.Add(1)
+	return true
 }
 
-func (s *Server) forget(c *session) {
-	c.admitted.leave()
+func (s *Server) forget(x *session) {
+	x.admitted.leave()
 	s.mu.Lock()
-	delete(s.sessions, c)
+	delete(s.sessions, x)
 	s.mu.Unlock()
+	s.done.Done()
 }
 
 // newSession prepares the conversation over c. w is nil if TLS comes first.

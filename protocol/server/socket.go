@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // socket is the wire of a plain TCP connection. While nothing is to be read
@@ -123,4 +125,13 @@ func writeFD(fd uintptr, b []byte) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// isWritable tells whether a write would go on, or fail, at once. It asks
+// the kernel: readiness that the runtime saw earlier is forgotten when a
+// wait begins.
+func isWritable(fd uintptr) bool {
+	ask := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(ask, 0)
+	return err == unix.EINTR || n > 0
 }
