@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -23,6 +24,7 @@ type caller struct {
 	roles role
 	as    []protocol.Pattern // the addresses that may be sent as
 	any   bool               // any address of the site may be sent as
+	still func() error       // whether all this is still so; nil: it always is
 }
 
 // may tells whether the caller has what a method wants.
@@ -155,7 +157,12 @@ func certified(cert *x509.Certificate, site string) (*caller, error) {
 	case name.Kind != pki.Service:
 		return nil, errors.New("the client certificate is not a service's")
 	}
-	c := &caller{name: name.ID}
+	c := &caller{name: name.ID, still: func() error {
+		if time.Now().After(cert.NotAfter) {
+			return errors.New("the client certificate has ended; call again with a new one")
+		}
+		return nil
+	}}
 	for _, value := range name.Roles {
 		err = errors.Join(err, c.grant("role", value))
 	}

@@ -68,7 +68,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, n
 
 func (g *gate) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	return g.pass(s.Context(), info.FullMethod, func(ctx context.Context) error {
-		return next(srv, &knownStream{s, ctx})
+		return next(srv, &knownStream{s, ctx, callerOf(ctx)})
 	})
 }
 
@@ -96,10 +96,22 @@ func (g *gate) shielded(ctx context.Context, path string, call func(context.Cont
 	return call(ctx)
 }
 
-// knownStream is a stream whose context knows the caller.
+// knownStream is a stream whose context knows the caller. It ends once the
+// caller may not what it was opened with any more.
 type knownStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx    context.Context
+	caller *caller
+}
+
+// SendMsg sends to who may still be sent to.
+func (s *knownStream) SendMsg(m any) error {
+	if s.caller.still != nil {
+		if err := s.caller.still(); err != nil {
+			return status.Error(codes.Unauthenticated, err.Error())
+		}
+	}
+	return s.ServerStream.SendMsg(m)
 }
 
 func (s *knownStream) Context() context.Context { return s.ctx }

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	simpv1 "simpd/proto/simp/v1"
 	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
 )
 
 const (

@@ -30,6 +30,7 @@ type testSite struct {
 	table  *store.Table
 	server *api.Server
 	conn   *grpc.ClientConn
+	dial   func() (net.Conn, error) // a connection that says nothing yet
 
 	presence simpv1.PresenceServiceClient
 	messages simpv1.MessageServiceClient
@@ -72,6 +73,7 @@ func siteOn(t testing.TB, table *store.Table, change ...func(*api.Config)) *test
 func (s *testSite) serve() {
 	s.server = api.New(s.config)
 	l := bufconn.Listen(64 << 10)
+	s.dial = l.Dial
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(l) }()
 	conn, err := grpc.NewClient("passthrough:///bufconn", grpc.WithTransportCredentials(insecure.NewCredentials()),

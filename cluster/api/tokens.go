@@ -3,12 +3,12 @@ package api
 import (
 	"bufio"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -20,8 +20,8 @@ import (
 //
 // HEX is the SHA-256 of the token, which is random and has at least 32
 // characters. What follows # is a remark. A token that is taken out of the
-// file is refused from the next Reload on. Methods may be called from any
-// goroutine.
+// file is refused from the next Reload on, and streams that were opened with
+// it end. Methods may be called from any goroutine.
 type Tokens struct {
 	path string
 	now  atomic.Pointer[map[[sha256.Size]byte]*caller]
@@ -105,10 +105,16 @@ func (t *Tokens) lookup(token string) (*caller, error) {
 		return nil, errToken
 	}
 	sum := sha256.Sum256([]byte(token))
-	for hash, c := range *t.now.Load() {
-		if subtle.ConstantTimeCompare(hash[:], sum[:]) == 1 {
-			return c, nil
-		}
+	found := (*t.now.Load())[sum]
+	if found == nil {
+		return nil, errToken
 	}
-	return nil, errToken
+	c := *found
+	c.still = func() error {
+		if now := (*t.now.Load())[sum]; now == nil || now.roles != found.roles || !slices.Equal(now.as, found.as) {
+			return errors.New("the token was taken back, or is for something else now; call again")
+		}
+		return nil
+	}
+	return &c, nil
 }

@@ -11,8 +11,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	simpv1 "simpd/proto/simp/v1"
 	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
 	"simpd/store"
 )
 

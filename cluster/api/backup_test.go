@@ -1,0 +1,211 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"simpd/cluster/api"
+	"simpd/cluster/api/backup"
+	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+var errUncertain = errors.New("the leader was lost")
+
+func withUncertain(c *api.Config) {
+	c.Uncertain = func(err error) bool { return errors.Is(err, errUncertain) }
+}
+
+// fetch returns a backup of the site.
+func fetch(t *testing.T, s *testSite) []byte {
+	t.Helper()
+	stream, err := s.cluster.Backup(t.Context(), &simpv1.BackupRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	for {
+		piece, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return file.Bytes()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if piece.Offset != uint64(file.Len()) || piece.Crc32C != backup.Sum(piece.Data) {
+			t.Fatalf("the piece at %d is said to be at %d, or is damaged", file.Len(), piece.Offset)
+		}
+		file.Write(piece.Data)
+	}
+}
+
+// restore sends a file in small pieces.
+func restore(t *testing.T, s *testSite, file []byte) (*simpv1.RestoreResponse, error) {
+	t.Helper()
+	stream, err := s.cluster.Restore(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 10_000
+	for offset := 0; offset < len(file); offset += size {
+		data := file[offset:min(offset+size, len(file))]
+		if stream.Send(&simpv1.RestoreRequest{Offset: uint64(offset), Data: data, Crc32C: backup.Sum(data)}) != nil {
+			break
+		}
+	}
+	return stream.CloseAndRecv()
+}
+
+// furnish gives a site accounts, rules and contacts.
+func furnish(s *testSite, users int) {
+	for i := range users {
+		user := fmt.Sprintf("u%04d@example.com", i)
+		s.account(user)
+		s.propose(&storev1.Change{Kind: &storev1.Change_SetRule{SetRule: &storev1.SetRule{
+			Owner: user, Pattern: "@elsewhere.example", Message: storev1.Permission_PERMISSION_DENY, Presence: storev1.Permission_PERMISSION_ALLOW,
+		}}})
+		s.propose(&storev1.Change{Kind: &storev1.Change_SetContact{SetContact: &storev1.SetContact{Owner: user, Address: "boss@example.com", Name: "The Boss"}}})
+	}
+	s.propose(&storev1.Change{Kind: &storev1.Change_SetDisabled{SetDisabled: &storev1.SetDisabled{Address: "u0000@example.com", Disabled: true}}})
+}
+
+// kept describes all that a backup keeps.
+func kept(v store.View) string {
+	var b strings.Builder
+	v.Accounts(protocol.Address{}, func(a *store.Account) bool {
+		fmt.Fprintln(&b, a.Address, a.Disabled, a.Created.UnixMilli(), a.Verifier, v.Rules(a.Address), v.Contacts(a.Address))
+		return true
+	})
+	return b.String()
+}
+
+func TestARestoredSiteIsTheOneThatWasBackedUp(t *testing.T) {
+	from, to := newSite(t), newSite(t)
+	furnish(from, 1500)
+	to.listen("old@example.com", available, "")
+	file, want := fetch(t, from), kept(from.table.View())
+	before := &simpv1.Position{History: to.table.History(), Index: to.table.Index()}
+	resp, err := restore(t, to, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Accounts != 1500 || resp.Rules != 1500 || resp.Contacts != 1500 {
+		t.Errorf("restored %v", resp)
+	}
+	if got := kept(to.table.View()); got != want {
+		t.Error("accounts, rules or contacts are not what they were")
+	}
+	if to.table.Listener(address("old@example.com")) != nil {
+		t.Error("an old session lives on")
+	}
+	if now := to.table.History(); now == "h1" || now != resp.Position.History || resp.Position.Index < from.table.Index() {
+		t.Errorf("the history is %s, and the answer %v", now, resp.Position)
+	}
+	if bytes.Equal(to.table.Secret(), []byte("secret")) {
+		t.Error("the site's secret is the old one")
+	}
+	w := to.watch(t, &simpv1.WatchRequest{After: before})
+	w.expect("reset: the history is another one", "synced")
+}
+
+func TestABackupShowsOneMoment(t *testing.T) {
+	s := newSite(t)
+	furnish(s, 3000)
+	at := s.table.Index()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				s.account(fmt.Sprintf("late%d@example.com", i))
+			}
+		}
+	}()
+	contents, err := backup.Inspect(bytes.NewReader(fetch(t, s)))
+	close(stop)
+	<-stopped
+	if err != nil {
+		t.Fatal(err)
+	}
+	if late := contents.Accounts - 3000; contents.Index-at != late {
+		t.Errorf("the backup is of index %d, %d after the start, and has %d accounts of that time", contents.Index, contents.Index-at, late)
+	}
+}
+
+func TestADamagedBackupChangesNothing(t *testing.T) {
+	from, to := newSite(t), newSite(t)
+	furnish(from, 100)
+	file := fetch(t, from)
+	to.account("old@example.com")
+	at := to.table.Position()
+	file[len(file)/2] ^= 1
+	_, err := restore(t, to, file)
+	wantCode(t, err, codes.InvalidArgument, "")
+	_, err = restore(t, to, file[:len(file)-1])
+	wantCode(t, err, codes.InvalidArgument, "")
+	_, err = restore(t, to, nil)
+	wantCode(t, err, codes.InvalidArgument, "")
+	if to.table.Position() != at {
+		t.Error("the table is another")
+	}
+}
+
+func TestPiecesOfARestoreAreChecked(t *testing.T) {
+	s := newSite(t)
+	for field, r := range map[string]*simpv1.RestoreRequest{
+		"offset": {Offset: 5, Data: []byte("x"), Crc32C: backup.Sum([]byte("x"))},
+		"crc32c": {Data: []byte("x"), Crc32C: 1},
+		"data":   {Data: make([]byte, 512<<10+1), Crc32C: backup.Sum(make([]byte, 512<<10+1))},
+	} {
+		stream, err := s.cluster.Restore(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Send(r); err != nil {
+			t.Fatal(err)
+		}
+		_, err = stream.CloseAndRecv()
+		wantCode(t, err, codes.InvalidArgument, field)
+	}
+}
+
+func TestABackupOfAnotherSitesDomainsIsRefused(t *testing.T) {
+	from := newSite(t)
+	furnish(from, 3)
+	to := newSite(t, func(c *api.Config) { c.Domains = []string{"other.example"} })
+	_, err := restore(t, to, fetch(t, from))
+	wantCode(t, err, codes.InvalidArgument, "data: account 1")
+}
+
+func TestHalfAFileOfACallerWhoIsGoneChangesNothing(t *testing.T) {
+	from, to := newSite(t), newSite(t)
+	furnish(from, 500)
+	file := fetch(t, from)
+	ctx, cancel := context.WithCancel(t.Context())
+	stream, err := to.cluster.Restore(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&simpv1.RestoreRequest{Data: file[:1000], Crc32C: backup.Sum(file[:1000])}); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := stream.CloseAndRecv(); err == nil {
+		t.Fatal("half a file was restored")
+	}
+	if to.table.History() != "h1" {
+		t.Error("half a file began a new history")
+	}
+}

@@ -1,0 +1,386 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	"simpd/cluster/api"
+	"simpd/cluster/link/pki"
+	simpv1 "simpd/proto/simp/v1"
+)
+
+// secured is a node with TLS on a loopback port, and the certificates of its site.
+type secured struct {
+	*testSite
+	dir, addr string
+	tokens    *api.Tokens
+}
+
+const deskToken, pagerToken = "desk-token-desk-token-desk-token-", "pager-token-pager-token-pager-tok"
+
+func newSecured(t *testing.T, change ...func(*api.Config)) *secured {
+	t.Helper()
+	dir := t.TempDir()
+	_, err := pki.Make(pki.Order{Dir: dir, Site: "example.com", Nodes: []pki.NodeOrder{{ID: "n1"}}, Services: []pki.ServiceOrder{
+		{Name: "desk", Roles: []string{pki.RolePresenceRead}},
+		{Name: "pager", Roles: []string{pki.RoleMessageSend}, As: []string{"pager@example.com", "@example.org"}},
+		{Name: "idle"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := pki.Load(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "node-n1.crt"), filepath.Join(dir, "node-n1.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &secured{dir: dir}
+	s.writeTokens(t, tokenLine("desk", deskToken, "role=presence:read")+tokenLine("pager", pagerToken, "role=message:send as=pager@example.com"))
+	if s.tokens, err = api.LoadTokens(filepath.Join(dir, "tokens")); err != nil {
+		t.Fatal(err)
+	}
+	s.testSite = newSite(t, append(change, func(c *api.Config) { c.TLS, c.Tokens = identity.Programs("h2"), s.tokens })...)
+	s.listenTLS(t)
+	return s
+}
+
+func (s *secured) listenTLS(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	server, served := api.New(s.config), make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Shutdown(context.Background())
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+}
+
+func tokenLine(name, token, roles string) string {
+	sum := sha256.Sum256([]byte(token))
+	return name + " sha256:" + hex.EncodeToString(sum[:]) + " " + roles + "\n"
+}
+
+func (s *secured) writeTokens(t *testing.T, lines string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, "tokens"), []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dial connects with the certificate of that name in dir, "" being none.
+func (s *secured) dial(t *testing.T, dir, name string) *grpc.ClientConn {
+	t.Helper()
+	pem, err := os.ReadFile(filepath.Join(s.dir, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
+	c.RootCAs.AppendCertsFromPEM(pem)
+	if name != "" {
+		pair, err := tls.LoadX509KeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	conn, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(credentials.NewTLS(c)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func get(ctx context.Context, conn *grpc.ClientConn) error {
+	_, err := simpv1.NewPresenceServiceClient(conn).Get(ctx, &simpv1.GetRequest{Ima: []string{"a@example.com"}})
+	return err
+}
+
+func withToken(ctx context.Context, values ...string) context.Context {
+	for _, v := range values {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", v)
+	}
+	return ctx
+}
+
+func TestWhoIsKnownByCertificateOrToken(t *testing.T) {
+	s := newSecured(t)
+	ctx, none := t.Context(), s.dial(t, s.dir, "")
+	for _, c := range []struct {
+		what string
+		ctx  context.Context
+		conn *grpc.ClientConn
+		want codes.Code
+	}{
+		{"a certificate with the role", ctx, s.dial(t, s.dir, "service-desk"), codes.OK},
+		{"a certificate with another role", ctx, s.dial(t, s.dir, "service-pager"), codes.PermissionDenied},
+		{"a certificate without roles", ctx, s.dial(t, s.dir, "service-idle"), codes.Unauthenticated},
+		{"a node's certificate", ctx, s.dial(t, s.dir, "node-n1"), codes.Unauthenticated},
+		{"nothing", ctx, none, codes.Unauthenticated},
+		{"a token with the role", withToken(ctx, "Bearer "+deskToken), none, codes.OK},
+		{"a token with another role", withToken(ctx, "bearer "+pagerToken), none, codes.PermissionDenied},
+		{"a token nobody has", withToken(ctx, "Bearer "+strings.Repeat("x", 40)), none, codes.Unauthenticated},
+		{"half a token", withToken(ctx, "Bearer "+deskToken[:20]), none, codes.Unauthenticated},
+		{"two tokens", withToken(ctx, "Bearer "+deskToken, "Bearer "+deskToken), none, codes.Unauthenticated},
+		{"no token at all", withToken(ctx, "Basic "+deskToken), none, codes.Unauthenticated},
+	} {
+		if err := get(c.ctx, c.conn); status.Code(err) != c.want {
+			t.Errorf("%s: %v, want %v", c.what, err, c.want)
+		}
+	}
+}
+
+func TestACertificateOfAnotherAuthorityIsRefused(t *testing.T) {
+	s, other := newSecured(t), t.TempDir()
+	for _, site := range []string{"example.com", "other.example"} {
+		dir := filepath.Join(other, site)
+		if _, err := pki.Make(pki.Order{Dir: dir, Site: site, Services: []pki.ServiceOrder{{Name: "desk", Roles: pki.AllRoles()}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := get(t.Context(), s.dial(t, dir, "service-desk")); status.Code(err) != codes.Unavailable {
+			t.Errorf("of another authority of %s: %v", site, err)
+		}
+	}
+}
+
+func TestTokensAreTakenBackWhileAWatchRuns(t *testing.T) {
+	s := newSecured(t)
+	watch := func(token string) grpc.ServerStreamingClient[simpv1.WatchResponse] {
+		stream, err := simpv1.NewPresenceServiceClient(s.dial(t, s.dir, "")).Watch(withToken(t.Context(), "Bearer "+token), &simpv1.WatchRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil { // synced
+			t.Fatal(err)
+		}
+		return stream
+	}
+	const next = "desk-token-new-desk-token-new-desk"
+	s.writeTokens(t, tokenLine("desk", deskToken, "role=presence:read")+tokenLine("desk", next, "role=presence:read"))
+	if err := s.tokens.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	before, after := watch(deskToken), watch(next)
+	s.writeTokens(t, "desk nonsense\n")
+	if err := s.tokens.Reload(); err == nil {
+		t.Fatal("a file that makes no sense was taken")
+	}
+	s.writeTokens(t, tokenLine("desk", next, "role=presence:read"))
+	if err := s.tokens.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	s.testSite.listen("alice@example.com", available, "")
+	if _, err := before.Recv(); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("with the token that was taken back: %v", err)
+	}
+	if _, err := after.Recv(); err != nil {
+		t.Errorf("with the new token: %v", err)
+	}
+}
+
+func TestATokenFileThatOthersReadIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.LoadTokens(file); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWithoutTLSOnlyLoopbackMayDoAnything(t *testing.T) {
+	s := newSite(t)
+	l := &elsewhere{Listener: listenTCP(t)}
+	server, served := api.New(s.config), make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	defer func() { server.Shutdown(t.Context()); <-served }()
+	conn := dialInClear(t, l.Addr().String())
+	wantCode(t, get(t.Context(), conn), codes.Unauthenticated, "")
+	l.local()
+	if err := get(t.Context(), dialInClear(t, l.Addr().String())); err != nil {
+		t.Errorf("from loopback: %v", err)
+	}
+}
+
+// elsewhere is a listener whose connections come from another machine.
+type elsewhere struct {
+	net.Listener
+	mu  sync.Mutex
+	own bool
+}
+
+func (l *elsewhere) local() { l.mu.Lock(); defer l.mu.Unlock(); l.own = true }
+
+func (l *elsewhere) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil || l.own {
+		return c, err
+	}
+	return remoteConn{c}, nil
+}
+
+type remoteConn struct{ net.Conn }
+
+func (remoteConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5000} }
+
+func TestEachChangeLeavesARecord(t *testing.T) {
+	var log safeBuffer
+	s := newSite(t, func(c *api.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
+	ctx := t.Context()
+	s.accounts.Create(ctx, &simpv1.CreateAccountRequest{Ima: "Alice@example.com", Credential: password("canary-password")})
+	s.accounts.Create(ctx, &simpv1.CreateAccountRequest{Ima: "bad\n\x1b[31m", Credential: password("canary-password")})
+	s.accounts.Disable(ctx, &simpv1.DisableAccountRequest{Ima: "nobody@example.com"})
+	importAll(t, s, []*simpv1.ImportedAccount{{Ima: "bob@example.com", Credential: password("canary-password")}})
+	s.cluster.RemoveNode(ctx, &simpv1.RemoveNodeRequest{Node: "n3"})
+	s.cluster.TransferLeadership(ctx, &simpv1.TransferLeadershipRequest{})
+	s.cluster.KickSession(ctx, &simpv1.KickSessionRequest{Target: &simpv1.KickSessionRequest_Ima{Ima: "alice@example.com"}})
+	s.accounts.List(ctx, &simpv1.ListAccountsRequest{})
+	want := []string{
+		"AccountService/Create alice@example.com OK",
+		"AccountService/Create bad\n\x1b[31m InvalidArgument",
+		"AccountService/Disable nobody@example.com NotFound",
+		"AccountService/Import 1 created, 0 replaced, 0 unchanged OK",
+		"ClusterService/RemoveNode n3 OK",
+		"ClusterService/TransferLeadership n2 OK",
+		"ClusterService/KickSession alice@example.com OK",
+	}
+	text := log.String()
+	if strings.Contains(text, "canary") || strings.Contains(text, "\x1b") {
+		t.Errorf("the log holds what it must not:\n%s", text)
+	}
+	var got []string
+	for line := range strings.Lines(text) {
+		var r struct {
+			Audit struct{ Who, What, Whom, Outcome string }
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Audit.Who != "local" {
+			t.Errorf("%q did it", r.Audit.Who)
+		}
+		got = append(got, r.Audit.What+" "+r.Audit.Whom+" "+r.Audit.Outcome)
+	}
+	if strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}
+
+// safeBuffer is a buffer for several goroutines.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func TestHealthOfEachService(t *testing.T) {
+	s := newSite(t)
+	health := healthv1.NewHealthClient(s.conn)
+	for _, ready := range []bool{false, true} {
+		s.server.SetServing(ready)
+		want := healthv1.HealthCheckResponse_NOT_SERVING
+		if ready {
+			want = healthv1.HealthCheckResponse_SERVING
+		}
+		for _, service := range []string{"", "simp.v1.PresenceService", "simp.v1.MessageService", "simp.v1.AccountService", "simp.v1.ClusterService"} {
+			r, err := health.Check(t.Context(), &healthv1.HealthCheckRequest{Service: service})
+			if err != nil || r.Status != want {
+				t.Errorf("%q: %v, %v; want %v", service, r, err, want)
+			}
+		}
+	}
+}
+
+func TestReflectionNamesTheServices(t *testing.T) {
+	s := newSite(t)
+	stream, err := reflectionv1.NewServerReflectionClient(s.conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(ask); err != nil {
+		t.Fatal(err)
+	}
+	r, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := r.String(); !strings.Contains(names, "simp.v1.PresenceService") || !strings.Contains(names, "simp.v1.ClusterService") {
+		t.Errorf("got %s", names)
+	}
+}
+
+func TestPathsThatAreNoMethodAreRefused(t *testing.T) {
+	s := newSite(t)
+	for _, path := range []string{"/simp.v1.PresenceService/Nope", "/simp.v1.PresenceService/Get/", "//simp.v1.PresenceService/Get", "simp.v1.PresenceService/Get", "/simp.v1.PresenceService", "x"} {
+		err := s.conn.Invoke(t.Context(), path, &simpv1.GetRequest{Ima: []string{"a@example.com"}}, &simpv1.GetResponse{})
+		if code := status.Code(err); code != codes.Unimplemented && code != codes.PermissionDenied && code != codes.Internal {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+func TestARequestLargerThanAMegabyteIsRefused(t *testing.T) {
+	s := newSite(t)
+	_, err := s.messages.Send(t.Context(), &simpv1.SendRequest{From: "a@example.com", To: []string{"b@example.com"}, Entity: make([]byte, 1<<20)})
+	wantCode(t, err, codes.ResourceExhausted, "")
+}
+
+func TestAConnectionThatSaysNothingIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		c, err := s.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		begun := time.Now()
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took != 5*time.Second {
+			t.Errorf("closed after %s", took)
+		}
+	})
+}
