@@ -2,11 +2,16 @@
 // and writes what protoc-gen-go and protoc-gen-go-grpc (pinned in go.mod) make
 // of them, beside them. With -check it writes nothing and fails where a
 // committed file is not what it would write.
+//
+// It refuses files that break the rules of lint.go, and changes that break
+// what has landed: landed.binpb holds the descriptors of all that was ever
+// generated, and is written along with the code.
 package main
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -27,32 +32,65 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	check := flag.Bool("check", false, "compare only")
-	root := flag.String("root", "proto", "the folder of the .proto files")
+	g := generator{}
+	flag.BoolVar(&g.check, "check", false, "compare only")
+	flag.BoolVar(&g.breaking, "break", false, "take a change that breaks what was generated before; for what no other machine has seen")
+	flag.StringVar(&g.root, "root", "proto", "the folder of the .proto files")
 	flag.Parse()
-	if err := run(*root, *check); err != nil {
+	if err := g.run(); err != nil {
 		log.Fatal("generate: ", err)
 	}
 }
 
-func run(root string, check bool) error {
-	names, err := protoFiles(root)
+// landedFile is where what has landed is kept, below the root.
+const landedFile = "landed.binpb"
+
+type generator struct {
+	root            string
+	check, breaking bool
+}
+
+func (g generator) run() error {
+	names, err := protoFiles(g.root)
 	if err != nil {
 		return err
 	}
-	files, err := compile(root, names)
+	files, err := compile(g.root, names)
 	if err != nil {
 		return err
 	}
 	written := map[string][]byte{}
+	if written[landedFile], err = g.inspect(files); err != nil {
+		return err
+	}
 	for _, plugin := range []string{"protoc-gen-go", "protoc-gen-go-grpc"} {
 		if err := generate(plugin, names, files, written); err != nil {
 			return fmt.Errorf("%s: %w", plugin, err)
 		}
 	}
+	return g.write(written)
+}
+
+// inspect holds the files to the rules and to what has landed, and returns
+// what has landed with them.
+func (g generator) inspect(files linker.Files) ([]byte, error) {
+	if problems := lint(files); len(problems) > 0 {
+		return nil, errors.New(strings.Join(problems, "\n"))
+	}
+	before, err := readLanded(filepath.Join(g.root, landedFile))
+	if err != nil {
+		return nil, err
+	}
+	if problems := broken(before, files); len(problems) > 0 && !g.breaking {
+		return nil, errors.New(strings.Join(problems, "\n"))
+	}
+	return landed(files)
+}
+
+func (g generator) write(written map[string][]byte) error {
 	for name, content := range written {
-		path := filepath.Join(root, name)
-		if !check {
+		path := filepath.Join(g.root, name)
+		if !g.check {
 			if err := os.WriteFile(path, content, 0o644); err != nil {
 				return err
 			}

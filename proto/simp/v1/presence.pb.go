@@ -797,6 +797,7 @@ func (*WatchResponse_Reset_) isWatchResponse_Event() {}
 
 func (*WatchResponse_Progress) isWatchResponse_Event() {}
 
+// Synced says that the present state is complete.
 type Synced struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -833,6 +834,7 @@ func (*Synced) Descriptor() ([]byte, []int) {
 	return file_simp_v1_presence_proto_rawDescGZIP(), []int{9}
 }
 
+// Reset says that what was told before is void.
 type Reset struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why, for people and logs.
@@ -878,6 +880,7 @@ func (x *Reset) GetReason() string {
 	return ""
 }
 
+// Progress says that the watch lives, and how far it has come.
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
