@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 // shut are packages that ours may not import: the language and the table know
 // no network, no disk and no chance, and only some speak Raft and gRPC.
 var shut = map[string][]string{
-	"protocol":       {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/*"},
+	"protocol":       {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/hashicorp/*"},
 	"store":          {"net", "os", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/grpc*", "github.com/hashicorp/*"},
 	"cluster/router": {"google.golang.org/grpc*", "github.com/hashicorp/*"},
 	"cluster/api":    {"github.com/hashicorp/*"},

@@ -74,7 +74,7 @@ func devCommand() *cobra.Command {
 	c.Flags().StringVar(&o.dataDir, "data-dir", "", "keep the site in this folder")
 	c.Flags().IntVar(&o.port, "port", devPort, "SIMP port of the first node")
 	c.Flags().StringVar(&o.password, "password", "", "password of all users (a random one if not given)")
-	c.Flags().StringVar(&o.logLevel, "log-level", "warn", "debug, info, warn or error")
+	c.Flags().StringVar(&o.logLevel, "log-level", "error", "debug, info, warn or error")
 	return c
 }
 
@@ -130,8 +130,11 @@ func dev(ctx context.Context, w io.Writer, o devOptions) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	begun := time.Now()
-	s := devSite{options: o, logger: newLogger(os.Stderr, "text", logLevel(o.logLevel))}
+	level := new(slog.LevelVar)
+	level.Set(logLevel(o.logLevel))
+	s := devSite{options: o, logger: newLogger(os.Stderr, "text", level)}
 	defer s.stop()
+	defer level.Set(slog.LevelError + 1) // nodes that lose each other at the end are no news
 	if err := s.start(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil

@@ -124,6 +124,8 @@ func (n *node) joinSite() error {
 	if err != nil {
 		return failed(err)
 	}
+	n.logger.Info("listening", "option", "cluster-listen", "address", n.sockets["cluster-listen"].Addr())
+	n.logger.Info("listening", "option", "gossip-listen", "address", n.conf.gossip)
 	d.Node = n.cluster
 	n.router.Start()
 	return failed(n.cluster.Start())
