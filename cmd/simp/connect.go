@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+// connect logs the user in. change, if not nil, sets what the program wants to
+// be told.
+func (a *app) connect(ctx context.Context, change func(*client.Config)) (*client.Client, error) {
+	config, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	if change != nil {
+		change(&config)
+	}
+	return client.Open(ctx, config)
+}
+
+// with connects, does something, and hangs up.
+func (a *app) with(ctx context.Context, do func(*client.Client) error) error {
+	c, err := a.connect(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer hangUp(c)
+	return do(c)
+}
+
+// hangUp ends in order, also after an interrupt.
+func hangUp(c *client.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}
+
+func (a *app) config() (client.Config, error) {
+	config := client.Config{Server: a.server, Agent: "simp"}
+	if a.user == "" {
+		return config, usagef("--user is missing: your address, such as alice@example.com")
+	}
+	user, err := parseAddress(a.user)
+	if err != nil {
+		return config, err
+	}
+	config.User = user
+	if config.TLS, err = a.trusted(); err != nil {
+		return config, err
+	}
+	switch {
+	case a.plaintext:
+		config.Security = client.Plaintext
+	case a.tls:
+		config.Security = client.TLS
+	}
+	config.Password, err = a.password()
+	return config, err
+}
+
+// trusted returns the authorities to trust beside the system's.
+func (a *app) trusted() (*tls.Config, error) {
+	if a.tlsCA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(a.tlsCA)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-ca: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--tls-ca: %s holds no certificate in PEM", a.tlsCA)
+	}
+	return &tls.Config{RootCAs: roots}, nil
+}
+
+// password takes the password from where the user has put it, or asks.
+func (a *app) password() (string, error) {
+	if a.passwordFile != "" {
+		return a.readPasswordFile("--password-file", a.passwordFile)
+	}
+	if password := a.env("SIMP_PASSWORD"); password != "" {
+		return password, nil
+	}
+	return a.ask(fmt.Sprintf("Password for %s: ", a.user))
+}
+
+// readPasswordFile returns the first line of a file; - is standard input.
+func (a *app) readPasswordFile(flag, path string) (string, error) {
+	var r io.Reader = a.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", flag, err)
+		}
+		defer f.Close()
+		r = f
+	}
+	line, err := bufio.NewReader(io.LimitReader(r, 2*protocol.MaxPassword)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", fmt.Errorf("%s: %s holds no password", flag, path)
+	}
+	return line, nil
+}
+
+func (a *app) ask(prompt string) (string, error) {
+	password, err := a.term.ask(prompt)
+	if errors.Is(err, errNoTerminal) {
+		return "", usagef("there is no terminal to ask for the password; give it by --password-file or SIMP_PASSWORD")
+	}
+	if err == nil && password == "" {
+		err = errors.New("the password is empty")
+	}
+	return password, err
+}
+
+// parseAddress reads an address that the user has typed.
+func parseAddress(s string) (protocol.Address, error) {
+	a, err := protocol.ParseAddress(s)
+	var bad *protocol.Error
+	if errors.As(err, &bad) {
+		return a, errors.New(bad.Text)
+	}
+	return a, err
+}
+
+// parseAddresses reads a list of addresses with commas between them.
+func parseAddresses(lists ...string) ([]protocol.Address, error) {
+	var all []protocol.Address
+	for _, list := range lists {
+		for _, one := range splitList(list) {
+			address, err := parseAddress(strings.TrimSpace(one))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, address)
+		}
+	}
+	return all, nil
+}
+
+// splitList cuts a list at its commas, but for those in quotes.
+func splitList(s string) (parts []string) {
+	start, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == ',' && !quoted:
+			parts = append(parts, s[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, s[start:])
+}

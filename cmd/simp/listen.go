@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+const listenLong = `Listen shows the messages that come, until it is interrupted. A sender is told
+"delivered" only once a message is written out.
+
+It connects again when the connection is lost, and goes to another server when
+its own is about to stop, without missing anything. What comes twice is shown
+once. What a terminal would obey, and what would turn the direction of the
+text, is shown as an escape such as \x1b or \u202e.`
+
+// listening is what listen's flags say.
+type listening struct {
+	state     string
+	note      string
+	exclusive bool
+}
+
+func (a *app) listenCommand() *cobra.Command {
+	var l listening
+	c := &cobra.Command{
+		Use: "listen", Short: "Show the messages that come", Long: listenLong,
+		Args: wants(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error { return a.listen(c.Context(), l) },
+	}
+	c.Flags().StringVar(&l.state, "state", "available", "what others see: available, busy or away")
+	c.Flags().StringVar(&l.note, "note", "", "a `TEXT` that others see beside it")
+	c.Flags().BoolVar(&l.exclusive, "exclusive", false, "end your other sessions' listening")
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"available", "busy", "away"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (l listening) request() (protocol.ListenRequest, error) {
+	r := protocol.ListenRequest{Note: l.note, Exclusive: l.exclusive}
+	state, ok := protocol.ParseListening(l.state)
+	if !ok {
+		return r, usagef("--state is available, busy or away, not %q", l.state)
+	}
+	r.State = state
+	if !protocol.ValidNote(l.note) {
+		return r, usagef("--note has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+	}
+	return r, nil
+}
+
+func (a *app) listen(ctx context.Context, l listening) error {
+	r, err := l.request()
+	if err != nil {
+		return err
+	}
+	e := ears{app: a, stop: make(chan struct{})}
+	c, err := a.connect(ctx, e.attach)
+	if err != nil {
+		return err
+	}
+	defer hangUp(c)
+	if _, err := c.Listen(ctx, r); err != nil {
+		return interrupted(ctx, err)
+	}
+	a.notef("%s is listening, and shown as %s; stop with Ctrl-C", c.User(), r.State)
+	return e.wait(ctx, c)
+}
+
+// interrupted takes an interrupt for what it is: no failure.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// ears shows messages, and ends the program when there is no use in going on.
+type ears struct {
+	*app
+	once sync.Once
+	stop chan struct{}
+	why  error
+}
+
+func (e *ears) attach(config *client.Config) {
+	config.OnMessage = e.message
+	config.OnEvent = e.event
+}
+
+// wait returns when the user, or a failure, ends the program.
+func (e *ears) wait(ctx context.Context, c *client.Client) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-e.stop:
+		return e.why
+	case <-c.Done():
+		return c.Err()
+	}
+}
+
+func (e *ears) end(why error) {
+	e.once.Do(func() {
+		e.why = why
+		close(e.stop)
+	})
+}
+
+// message writes a message out. Only then may the sender be told "delivered".
+func (e *ears) message(_ context.Context, m *protocol.Message) error {
+	if err := e.printMessage(m); err != nil {
+		e.end(fmt.Errorf("writing a message out: %w", err))
+		return errors.New("it could not be shown")
+	}
+	return nil
+}
+
+// messageJSON is a message for programs. Text is there if it is plain text.
+type messageJSON struct {
+	From        string  `json:"from"`
+	To          string  `json:"to"`
+	ID          string  `json:"id"`
+	Time        string  `json:"time"`
+	ContentType string  `json:"content_type"`
+	Text        *string `json:"text,omitempty"`
+	Entity      []byte  `json:"entity"` // base64
+}
+
+func (a *app) printMessage(m *protocol.Message) error {
+	c := readEntity(m.Entity)
+	if !a.json() {
+		return a.printf("%s %s: %s", m.Time.In(a.zone).Format(time.TimeOnly), a.strong(escapeLine(m.From.String())), c.show(len(m.Entity)))
+	}
+	j := messageJSON{
+		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),
+		ContentType: c.kind, Entity: m.Entity,
+	}
+	if c.isText {
+		j.Text = &c.text
+	}
+	return a.printJSON(j)
+}
+
+func (e *ears) event(event client.Event) {
+	if event.Kind == client.Unlistened {
+		e.end(fmt.Errorf("another session of yours listens now, and this one does not any more%s", why(event.Text)))
+		return
+	}
+	e.tellEvent(event)
+}
+
+// tellEvent tells how the connection fares.
+func (a *app) tellEvent(event client.Event) {
+	switch event.Kind {
+	case client.Lost:
+		a.notef("the connection was lost (%s); connecting again", event.Text)
+	case client.Connected:
+		a.notef("connected again")
+	case client.Retrying:
+		a.notef("not yet: %s", event.Text)
+	case client.Moved:
+		a.notef("%s", event.Text)
+	case client.Stale:
+		a.notef("the server is cut off from its site: presence may be out of date")
+	case client.Fresh:
+		a.notef("presence is up to date again")
+	}
+}

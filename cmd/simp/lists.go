@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+// doing makes a command's function of one that needs a connection.
+func (a *app) doing(do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		return a.with(c.Context(), func(cl *client.Client) error { return do(c.Context(), cl, args) })
+	}
+}
+
+func (a *app) contactCommand() *cobra.Command {
+	contact := group("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.",
+		&cobra.Command{Use: "list", Short: "Show your contacts", Args: wants(0, 0, "no arguments"), RunE: a.doing(a.listContacts)},
+		&cobra.Command{Use: "add IMA [NAME]", Short: "Add a contact, or name it anew", Args: wants(1, -1, "an address, and a name if you like"), RunE: a.doing(a.addContact)},
+		&cobra.Command{Use: "remove IMA", Short: "Take a contact off the list", Args: wants(1, 1, "an address"), RunE: a.doing(a.removeContact)},
+	)
+	return orList(contact, a.doing(a.listContacts))
+}
+
+// orList has a group list what there is when nothing else is said.
+func orList(c *cobra.Command, list func(*cobra.Command, []string) error) *cobra.Command {
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownBelow(c, args[0])
+		}
+		return list(c, args)
+	}
+	return c
+}
+
+func (a *app) listContacts(ctx context.Context, c *client.Client, _ []string) error {
+	contacts, err := c.Contacts(ctx)
+	if err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, contact := range contacts {
+		if !a.json() {
+			rows = append(rows, []string{escapeLine(contact.Address.String()), escapeLine(contact.Name)})
+		} else if err := a.printJSON(map[string]string{"ima": contact.Address.String(), "name": contact.Name}); err != nil {
+			return err
+		}
+	}
+	return a.printTable(rows)
+}
+
+func (a *app) addContact(ctx context.Context, c *client.Client, args []string) error {
+	address, err := parseAddress(args[0])
+	if err != nil {
+		return err
+	}
+	name := strings.Join(args[1:], " ")
+	if !protocol.ValidNote(name) {
+		return usagef("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+	}
+	return c.SetContact(ctx, protocol.Contact{Address: address, Name: name})
+}
+
+func (a *app) removeContact(ctx context.Context, c *client.Client, args []string) error {
+	address, err := parseAddress(args[0])
+	if err != nil {
+		return err
+	}
+	return c.RemoveContact(ctx, address)
+}
+
+const aclLong = `Acl shows and changes who may send to you and see whether you listen.
+
+    simp acl set "*" --presence deny
+    simp acl set @example.org --message allow --presence allow
+    simp acl set mallory@example.net --message deny
+    simp acl remove mallory@example.net
+
+A pattern is an address, @domain (its users, not its subdomains') or * (all).
+The most specific rule that names a thing decides; where none does, the site's
+policy. Whoever is forbidden to send or to see is told that you do not listen.`
+
+func (a *app) aclCommand() *cobra.Command {
+	var message, presence string
+	set := &cobra.Command{
+		Use: "set PATTERN", Short: "Set a rule", Args: wants(1, 1, "a pattern"),
+		RunE: func(c *cobra.Command, args []string) error { return a.setRule(c, args[0], message, presence) },
+	}
+	set.Flags().StringVar(&message, "message", "", "whether they may send to you: allow or deny")
+	set.Flags().StringVar(&presence, "presence", "", "whether they may see if you listen: allow or deny")
+	for _, name := range []string{"message", "presence"} {
+		_ = set.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]string{"allow", "deny"}, cobra.ShellCompDirectiveNoFileComp))
+	}
+	acl := group("acl", "Show and change who may send to you and see you", aclLong, set,
+		&cobra.Command{Use: "list", Short: "Show your rules", Args: wants(0, 0, "no arguments"), RunE: a.doing(a.listRules)},
+		&cobra.Command{Use: "remove PATTERN", Short: "Remove a rule", Args: wants(1, 1, "a pattern"), RunE: a.doing(a.removeRule)},
+	)
+	return orList(acl, a.doing(a.listRules))
+}
+
+func (a *app) listRules(ctx context.Context, c *client.Client, _ []string) error {
+	rules, err := c.Rules(ctx)
+	if err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, r := range rules {
+		row := []string{escapeLine(r.Who.String()), "message " + said(r.Message), "presence " + said(r.Presence)}
+		j := map[string]string{"who": r.Who.String(), "message": r.Message.String(), "presence": r.Presence.String()}
+		if !a.json() {
+			rows = append(rows, row)
+		} else if err := a.printJSON(j); err != nil {
+			return err
+		}
+	}
+	return a.printTable(rows)
+}
+
+func said(p protocol.Permission) string { return cmp.Or(p.String(), "-") }
+
+func (a *app) setRule(c *cobra.Command, pattern, message, presence string) error {
+	who, err := parsePattern(pattern)
+	if err != nil {
+		return err
+	}
+	rule := protocol.Rule{Who: who}
+	var ok1, ok2 bool
+	rule.Message, ok1 = protocol.ParsePermission(message)
+	rule.Presence, ok2 = protocol.ParsePermission(presence)
+	switch {
+	case !ok1 && message != "", !ok2 && presence != "":
+		return usagef("--message and --presence are allow or deny")
+	case rule.Empty():
+		return usagef("say --message, --presence or both")
+	}
+	return a.with(c.Context(), func(cl *client.Client) error { return cl.SetRule(c.Context(), rule) })
+}
+
+func (a *app) removeRule(ctx context.Context, c *client.Client, args []string) error {
+	who, err := parsePattern(args[0])
+	if err != nil {
+		return err
+	}
+	return c.SetRule(ctx, protocol.Rule{Who: who})
+}
+
+func parsePattern(s string) (protocol.Pattern, error) {
+	p, err := protocol.ParsePattern(s)
+	var bad *protocol.Error
+	if errors.As(err, &bad) {
+		return p, errors.New(bad.Text)
+	}
+	return p, err
+}

@@ -1,0 +1,49 @@
+// Simp is a person's client of SIMP: it sends, listens and watches from a
+// terminal or a script. It speaks the protocol through package client alone.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, &app{
+		in: os.Stdin, out: os.Stdout, errOut: os.Stderr, env: os.Getenv, term: osTerminal{}, zone: time.Local,
+	}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run does what args say and returns the exit code.
+func run(ctx context.Context, a *app, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.errOut)
+	return a.report(root.ExecuteContext(ctx))
+}
+
+// app is one run of the program: what it reads and writes, and the flags of
+// all commands.
+type app struct {
+	in          io.Reader
+	out, errOut io.Writer
+	env         func(string) string
+	term        terminal
+	zone        *time.Location
+
+	server       string
+	user         string
+	tlsCA        string
+	tls          bool
+	plaintext    bool
+	passwordFile string
+	output       string
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+func (a *app) passwdCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use: "passwd", Short: "Change your password", Args: wants(0, 0, "no arguments"),
+		Long: `Passwd gives you a new password, which it asks for twice. Your other sessions
+are closed.`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.passwd(c.Context(), file) },
+	}
+	c.Flags().StringVar(&file, "new-password-file", "", "`FILE` whose first line is the new password; - is standard input")
+	return c
+}
+
+func (a *app) passwd(ctx context.Context, file string) error {
+	return a.with(ctx, func(c *client.Client) error {
+		password, err := a.newPassword(file)
+		if err != nil {
+			return err
+		}
+		err = c.SetPassword(ctx, password)
+		if errors.Is(err, client.ErrLost) {
+			return fmt.Errorf("%w; either password may be the one that counts now", err)
+		}
+		if err != nil {
+			return err
+		}
+		a.notef("the password of %s is changed", c.User())
+		return nil
+	})
+}
+
+// newPassword reads the new password, or asks for it twice.
+func (a *app) newPassword(file string) (password string, err error) {
+	if file != "" {
+		password, err = a.readPasswordFile("--new-password-file", file)
+	} else {
+		password, err = a.askTwice()
+	}
+	if err == nil && len(password) > protocol.MaxPassword {
+		err = fmt.Errorf("the password has more than %d octets", protocol.MaxPassword)
+	}
+	return password, err
+}
+
+func (a *app) askTwice() (string, error) {
+	first, err := a.ask(fmt.Sprintf("New password for %s: ", a.user))
+	if err != nil {
+		return "", err
+	}
+	second, err := a.ask("The same again: ")
+	if err == nil && first != second {
+		err = errors.New("the two passwords differ; nothing was changed")
+	}
+	return first, err
+}

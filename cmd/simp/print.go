@@ -1,0 +1,76 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"simpd/protocol"
+)
+
+func (a *app) json() bool { return a.output == "json" }
+
+// printJSON prints one value on one line.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printf prints a line for people.
+func (a *app) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(a.out, format+"\n", args...)
+	return err
+}
+
+// notef tells people, not programs, how it goes.
+func (a *app) notef(format string, args ...any) {
+	fmt.Fprintln(a.errOut, escapeLine(fmt.Sprintf(format, args...)))
+}
+
+// strong makes a text stand out, on a terminal that wants that (no-color.org).
+func (a *app) strong(s string) string {
+	if a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" || !a.term.isTerminal(a.out) {
+		return s
+	}
+	return "\x1b[1m" + s + "\x1b[0m"
+}
+
+// printTable prints rows in columns.
+func (a *app) printTable(rows [][]string) error {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(strings.Join(row, "\t"), "\t")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// presenceJSON is a presence for programs.
+type presenceJSON struct {
+	IMA   string `json:"ima"`
+	State string `json:"state"`
+	Since string `json:"since,omitempty"`
+	Note  string `json:"note,omitempty"`
+	Index uint64 `json:"index,omitempty"`
+}
+
+func forPrograms(p protocol.Presence) presenceJSON {
+	j := presenceJSON{IMA: p.Address.String(), State: p.State.String(), Note: p.Note, Index: p.Index}
+	if !p.Since.IsZero() {
+		j.Since = p.Since.UTC().Format(protocol.TimeFormat)
+	}
+	return j
+}
+
+// forPeople is a presence in columns: address, state, since, note.
+func (a *app) forPeople(p protocol.Presence) []string {
+	since := ""
+	if !p.Since.IsZero() {
+		since = "since " + p.Since.In(a.zone).Format(time.DateTime)
+	}
+	return []string{escapeLine(p.Address.String()), p.State.String(), since, escapeLine(p.Note)}
+}

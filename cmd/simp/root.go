@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const rootLong = `simp sends instant messages and shows who listens, from a terminal or a script.
+
+    simp --user alice@example.com send bob@example.com "Lunch?"
+    simp --user bob@example.com listen
+    simp --user carol@example.com watch bob@example.com
+
+The server is found by the domain of your address (--user), unless --server
+names it. The connection is encrypted, and the server's certificate has to be
+valid for that domain; --tls-ca names an authority to trust beside the
+system's. --plaintext speaks in clear, to this machine only.
+
+The password is asked for, or taken from --password-file or SIMP_PASSWORD.
+Each of --server, --user, --tls-ca, --plaintext, --password-file and --output
+may be given as a variable instead: SIMP_SERVER, SIMP_USER, and so on.
+
+It exits with 0 if all went well, with 2 if the command can't be understood,
+and with 1 for other failures; send has codes of its own.`
+
+func (a *app) root() *cobra.Command {
+	root := group("simp", "Send instant messages, and see who listens", rootLong)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%s; see %s --help", err, c.CommandPath())
+	})
+	a.addFlags(root.PersistentFlags())
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
+		a.contactCommand(), a.aclCommand(), a.passwdCommand())
+	return root
+}
+
+func (a *app) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.user, "user", "", "your `ADDRESS`, such as alice@example.com")
+	f.StringVar(&a.server, "server", "", "the `HOST:PORT` of the server, where it can't be found by the address")
+	f.StringVar(&a.tlsCA, "tls-ca", "", "PEM `FILE` of certificates to trust beside the system's")
+	f.BoolVar(&a.tls, "tls", false, "begin with TLS at once, as on port 7468, in place of STARTTLS")
+	f.BoolVar(&a.plaintext, "plaintext", false, "speak in clear, to a server on this machine only")
+	f.StringVar(&a.passwordFile, "password-file", "", "`FILE` whose first line is the password")
+	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
+}
+
+// settle takes from the environment what no flag has said, and checks it all.
+func (a *app) settle(f *pflag.FlagSet) error {
+	for _, name := range []string{"server", "user", "tls-ca", "plaintext", "password-file", "output"} {
+		variable := "SIMP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		value := a.env(variable)
+		if value == "" || f.Changed(name) {
+			continue
+		}
+		if err := f.Lookup(name).Value.Set(value); err != nil {
+			return usagef("%s=%s: %s", variable, value, err)
+		}
+	}
+	switch {
+	case a.output != "text" && a.output != "json":
+		return usagef("--output is text or json, not %q", a.output)
+	case a.plaintext && (a.tls || a.tlsCA != ""):
+		return usagef("--plaintext is without TLS; leave out --tls and --tls-ca, or --plaintext")
+	case a.plaintext && a.server == "":
+		return usagef("--plaintext wants --server, on this machine")
+	}
+	return nil
+}
+
+// group is a command that has commands below it.
+func group(use, short, long string, below ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("say what to do: %s", strings.Join(names(c), ", "))
+		}
+		return unknownBelow(c, args[0])
+	}
+	c.SuggestionsMinimumDistance = 2
+	c.AddCommand(below...)
+	return c
+}
+
+func unknownBelow(c *cobra.Command, name string) error {
+	if like := c.SuggestionsFor(name); len(like) > 0 {
+		return usagef("%s knows no %q; did you mean %q?", c.CommandPath(), name, like[0])
+	}
+	return usagef("%s knows no %q; it knows %s", c.CommandPath(), name, strings.Join(names(c), ", "))
+}
+
+func names(c *cobra.Command) (list []string) {
+	for _, below := range c.Commands() {
+		if below.IsAvailableCommand() {
+			list = append(list, below.Name())
+		}
+	}
+	return list
+}
+
+// wants checks how many arguments there are, and names what is wanted.
+func wants(least, most int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usagef("%s wants %s", c.CommandPath(), what)
+		case most >= 0 && len(args) > most:
+			return usagef("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
+		}
+		return nil
+	}
+}
+
+// usageError is a command that can't be understood.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// exitError is an exit code for which all has been said already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }

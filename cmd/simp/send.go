@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+// Exit codes of send. Of several recipients' the worst counts, in the order
+// failed, in doubt, not listening, delivered.
+const (
+	exitDelivered    = 0
+	exitFailed       = 1
+	exitNotListening = 3
+	exitInDoubt      = 4
+)
+
+const sendLong = `Send sends a text to whoever listens at the addresses, and says what became of it.
+
+    simp send bob@example.com "Lunch?"
+    simp send bob@example.com,carol@example.com Lunch?
+    echo "Lunch?" | simp send bob@example.com -
+
+Without a text, or with -, it is read from standard input. Nothing is stored
+for later: who does not listen does not get it.
+
+It exits with 0 if the message was delivered (their program has said so), with
+3 if nobody listens there, with 4 if it is in doubt (it may or may not have been
+seen), and with 1 for other failures; of several recipients the worst counts:
+1, 4, 3, 0.`
+
+// sending is what send's flags say.
+type sending struct {
+	id      string
+	timeout time.Duration
+	repeats int
+	mime    bool
+}
+
+func (a *app) sendCommand() *cobra.Command {
+	var s sending
+	c := &cobra.Command{
+		Use: "send IMA[,IMA…] [TEXT | -]", Short: "Send a message", Long: sendLong,
+		Args: wants(1, -1, "an address, and a text or -"),
+		RunE: func(c *cobra.Command, args []string) error { return a.send(c.Context(), s, args) },
+	}
+	c.Flags().StringVar(&s.id, "id", "", "the message's `ID`; the same one again is not shown again")
+	c.Flags().DurationVar(&s.timeout, "timeout", protocol.DefaultTimeout, "how long to wait for an answer, 1s to 60s")
+	c.Flags().IntVar(&s.repeats, "repeats", 0, "how often to send a message that is in doubt again")
+	c.Flags().BoolVar(&s.mime, "mime", false, "the text is a whole MIME entity, header and all")
+	return c
+}
+
+func (a *app) send(ctx context.Context, s sending, args []string) error {
+	m, err := a.compose(s, args)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(c *client.Client) error {
+		report, err := c.Send(ctx, m)
+		if err != nil {
+			return err
+		}
+		if err := a.printReport(report); err != nil {
+			return err
+		}
+		return exitOf(report)
+	})
+}
+
+// compose makes the message of the command's arguments.
+func (a *app) compose(s sending, args []string) (m client.Outgoing, err error) {
+	m = client.Outgoing{ID: s.id, Timeout: s.timeout, Repeats: s.repeats}
+	switch {
+	case s.timeout < time.Second || s.timeout > protocol.MaxTimeout || s.timeout%time.Second != 0:
+		return m, usagef("--timeout is whole seconds, from 1s to 60s")
+	case s.id != "" && !protocol.ValidID(s.id):
+		return m, usagef("--id has 1 to 64 letters, digits, hyphens, underscores and dots")
+	case s.repeats < 0:
+		return m, usagef("--repeats is not negative")
+	}
+	if m.To, err = parseAddresses(args[0]); err != nil {
+		return m, err
+	}
+	if len(m.To) > protocol.MaxRecipients {
+		return m, fmt.Errorf("%d recipients are too many; a message has at most %d", len(m.To), protocol.MaxRecipients)
+	}
+	text, err := a.text(args[1:])
+	if err != nil {
+		return m, err
+	}
+	if s.mime {
+		m.Entity = []byte(text)
+		return m, nil
+	}
+	m.Entity, err = textEntity(text)
+	return m, err
+}
+
+// text is what the arguments say, or what is read without them.
+func (a *app) text(words []string) (string, error) {
+	const most = 64 << 20 // far above what any server takes
+	if len(words) > 1 || len(words) == 1 && words[0] != "-" {
+		return strings.Join(words, " "), nil
+	}
+	b, err := io.ReadAll(io.LimitReader(a.in, most))
+	if err != nil {
+		return "", fmt.Errorf("reading the text: %w", err)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+}
+
+// exitOf returns the worst of the recipients' exit codes, as an error.
+func exitOf(r client.Report) error {
+	rank := map[int]int{exitDelivered: 0, exitNotListening: 1, exitInDoubt: 2, exitFailed: 3}
+	worst := exitDelivered
+	for _, one := range r.Each {
+		if code := codeOf(one.Status); rank[code] > rank[worst] {
+			worst = code
+		}
+	}
+	if worst == exitDelivered {
+		return nil
+	}
+	return exitError(worst)
+}
+
+func codeOf(s protocol.Status) int {
+	switch s {
+	case protocol.StatusOK:
+		return exitDelivered
+	case protocol.StatusIndeterminate:
+		return exitInDoubt
+	case protocol.StatusNotListening:
+		return exitNotListening
+	}
+	return exitFailed
+}
+
+// reportJSON is a report for programs.
+type reportJSON struct {
+	ID         string       `json:"id"`
+	Status     int          `json:"status"`
+	Recipients []resultJSON `json:"recipients"`
+}
+
+type resultJSON struct {
+	To     string `json:"to"`
+	Status int    `json:"status"`
+	Text   string `json:"text,omitempty"`
+}
+
+func (a *app) printReport(r client.Report) error {
+	if a.json() {
+		j := reportJSON{ID: r.ID, Status: int(r.Status)}
+		for _, one := range r.Each {
+			j.Recipients = append(j.Recipients, resultJSON{one.To.String(), int(one.Status), one.Text})
+		}
+		return a.printJSON(j)
+	}
+	for _, one := range r.Each {
+		if err := a.printf("%s", escapeLine(sentence(one))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sentence says what became of a message for one recipient.
+func sentence(r client.Result) string {
+	switch r.Status {
+	case protocol.StatusOK:
+		return fmt.Sprintf("delivered to %s", r.To)
+	case protocol.StatusIndeterminate:
+		return fmt.Sprintf("in doubt: %s may have it or not; no answer came", r.To)
+	case protocol.StatusNotListening:
+		return fmt.Sprintf("not delivered: %s is not listening (nothing was kept)", r.To)
+	case protocol.StatusNotReading:
+		return fmt.Sprintf("not delivered: the program of %s takes nothing at present (nothing was kept)", r.To)
+	case protocol.StatusRefused:
+		return fmt.Sprintf("not delivered: the program of %s refused it%s", r.To, why(r.Text))
+	case protocol.StatusUnknownAddress:
+		return fmt.Sprintf("not delivered: there is no user %s", r.To)
+	}
+	return fmt.Sprintf("not delivered to %s: status %d%s", r.To, int(r.Status), why(r.Text))
+}
+
+func why(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+func (a *app) watchCommand() *cobra.Command {
+	var contacts bool
+	c := &cobra.Command{
+		Use: "watch IMA…", Short: "Show who listens, now and at every change",
+		Long: `Watch shows the presence of the addresses, now and at every change, until it is
+interrupted: available, busy, away, or deaf, which is said of whoever does not
+listen, does not let you see it, or does not exist.`,
+		RunE: func(c *cobra.Command, args []string) error { return a.watch(c.Context(), contacts, args) },
+	}
+	c.Flags().BoolVar(&contacts, "contacts", false, "watch your contacts")
+	return c
+}
+
+func (a *app) watch(ctx context.Context, contacts bool, args []string) error {
+	addresses, err := parseAddresses(args...)
+	if err != nil {
+		return err
+	}
+	if len(addresses) == 0 && !contacts {
+		return usagef("simp watch wants an address, or --contacts")
+	}
+	e := eyes{app: a, failed: make(chan error, 1)}
+	c, err := a.connect(ctx, e.attach)
+	if err != nil {
+		return err
+	}
+	defer hangUp(c)
+	if err := watchAll(ctx, c, contacts, addresses); err != nil {
+		return interrupted(ctx, err)
+	}
+	return e.wait(ctx, c)
+}
+
+func watchAll(ctx context.Context, c *client.Client, contacts bool, addresses []protocol.Address) error {
+	if _, err := c.Watch(ctx, addresses...); err != nil {
+		return err
+	}
+	if !contacts {
+		return nil
+	}
+	_, err := c.WatchContacts(ctx)
+	return err
+}
+
+// eyes shows presence.
+type eyes struct {
+	*app
+	failed chan error
+}
+
+func (e *eyes) attach(config *client.Config) {
+	config.OnPresence = e.presence
+	config.OnEvent = e.tellEvent
+}
+
+func (e *eyes) presence(p protocol.Presence) {
+	if err := e.printPresence(p); err != nil {
+		select {
+		case e.failed <- fmt.Errorf("writing presence out: %w", err):
+		default:
+		}
+	}
+}
+
+func (e *eyes) wait(ctx context.Context, c *client.Client) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-e.failed:
+		return err
+	case <-c.Done():
+		return c.Err()
+	}
+}
+
+func (a *app) printPresence(p protocol.Presence) error {
+	if a.json() {
+		return a.printJSON(forPrograms(p))
+	}
+	return a.printTable([][]string{a.forPeople(p)})
+}
+
+func (a *app) queryCommand() *cobra.Command {
+	var fresh bool
+	c := &cobra.Command{
+		Use: "query IMA…", Short: "Show who listens now", Args: wants(1, -1, "an address"),
+		RunE: func(c *cobra.Command, args []string) error { return a.query(c.Context(), fresh, args) },
+	}
+	c.Flags().BoolVar(&fresh, "fresh", false, "ask the whole site, not the nearest node's copy")
+	return c
+}
+
+func (a *app) query(ctx context.Context, fresh bool, args []string) error {
+	addresses, err := parseAddresses(args...)
+	if err != nil {
+		return err
+	}
+	return a.with(ctx, func(c *client.Client) error {
+		all, err := c.Query(ctx, fresh, addresses...)
+		if err != nil {
+			return err
+		}
+		return a.printPresences(all)
+	})
+}
+
+func (a *app) printPresences(all []protocol.Presence) error {
+	var rows [][]string
+	for _, p := range all {
+		if !a.json() {
+			rows = append(rows, a.forPeople(p))
+		} else if err := a.printJSON(forPrograms(p)); err != nil {
+			return err
+		}
+	}
+	return a.printTable(rows)
+}
+
+func (a *app) watchersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "watchers", Short: "Show who watches you now", Args: wants(0, 0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.with(c.Context(), func(cl *client.Client) error { return a.watchers(c.Context(), cl) })
+		},
+	}
+}
+
+func (a *app) watchers(ctx context.Context, c *client.Client) error {
+	by, partial, err := c.Watchers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, who := range by {
+		if a.json() {
+			err = a.printJSON(map[string]string{"ima": who.String()})
+		} else {
+			err = a.printf("%s", escapeLine(who.String()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if partial {
+		a.notef("there may be others: a node of the site did not answer")
+	}
+	return nil
+}
