@@ -98,17 +98,14 @@ func (p packed) presence() protocol.Presence {
 		return protocol.Presence{}
 	}
 	var l Listener
-	var one [1]Binding
 	c, n := p.open(&l)
-	one[0] = c.binding()
+	b := c.binding()
 	for range n - 1 {
-		b := c.binding()
-		if better(&b, &one[0]) {
-			one[0] = b
+		if o := c.binding(); better(&o, &b) {
+			b = o
 		}
 	}
-	l.Bindings = one[:]
-	return l.Presence()
+	return protocol.Presence{Address: l.Address, State: b.State, Note: b.Note, Since: l.Since, Index: l.Index}
 }
 
 // cursor reads what pack wrote. The table packed it: it can't be wrong.

@@ -1,0 +1,252 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// What schema 1 wrote, every later version reads, to the same table. The files
+// are written by -update, once for a schema.
+const (
+	goldenEntries  = "testdata/golden/schema1.entries" // one entry a line, in hex
+	goldenSnapshot = "testdata/golden/schema1.snapshot"
+	goldenDigest   = "testdata/golden/schema1.digest"
+)
+
+// goldenStory has every kind of change.
+const goldenStory = `history h1
+restore zoe@example.com piece=first
+restore yan@example.com piece=last
+history h2 index=100 keep
+up n1 boot=1
+up n.2 boot=2
+account alice@example.com password=a
+account bob@example.com password=b
+account carol@example.com password=c
+account "d+e,"@example.com password=d
+listen alice@example.com n1.102.1 state=away note=Zoë
+listen alice@example.com n.2.103.1 state=busy note=dnd
+listen bob@example.com n1.102.2 exclusive
+listen carol@example.com n1.102.3
+state alice@example.com n1.102.1 available note=
+release carol@example.com n1.102.3
+rule alice@example.com @example.org message=deny presence=allow
+rule alice@example.com eve@example.org presence=deny
+contact alice@example.com bob@example.com name=Bob
+contact alice@example.com eve@example.com
+contact alice@example.com eve@example.com remove
+disable "d+e,"@example.com
+delete carol@example.com
+account bob@example.com mode=replace password=bb keep=n1.102.2
+drain n1 epoch=102
+drain n1 off epoch=102
+down n1 epoch=102
+reap n1 limit=1
+up n1 boot=3
+listen bob@example.com n1.102.2 epoch=126 rebind=110
+up n3 boot=1
+down n3 epoch=128
+remove n3
+schema to=1
+digest number=1
+listen zoe@example.com n1.126.9
+down n.2 epoch=103`
+
+func TestGolden(t *testing.T) {
+	if *update {
+		writeGolden(t)
+	}
+	want, err := os.ReadFile(goldenDigest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := os.ReadFile(goldenEntries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed := store.New(store.Config{})
+	for line := range strings.Lines(string(lines)) {
+		b, err := hex.DecodeString(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := store.DecodeEntry(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := replayed.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snapshot, err := os.ReadFile(goldenSnapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := store.New(store.Config{})
+	if err := read.Restore(bytes.NewReader(snapshot)); err != nil {
+		t.Fatal(err)
+	}
+	for name, table := range map[string]*store.Table{"entries": replayed, "snapshot": read} {
+		if got := digestLine(table); got != string(want) {
+			t.Errorf("of the %s comes %s, want %s", name, got, want)
+		}
+	}
+	compareEvents(t, replayed, read, 100)
+}
+
+func digestLine(t *store.Table) string {
+	p := t.Position()
+	return fmt.Sprintf("%s %d %x\n", p.History, p.Index, t.View().Digest())
+}
+
+func writeGolden(t *testing.T) {
+	if err := os.MkdirAll(filepath.Dir(goldenEntries), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	table := store.New(store.Config{})
+	var entries strings.Builder
+	for i, e := range goldenChanges() {
+		fmt.Fprintf(&entries, "%x\n", store.EncodeEntry(e))
+		if r, err := table.Apply(e); err != nil || r[0].Results[0].Refusal != store.None {
+			t.Fatalf("entry %d: %v %v", i+1, r, err)
+		}
+	}
+	for name, octets := range map[string][]byte{
+		goldenEntries: []byte(entries.String()), goldenSnapshot: octets(table), goldenDigest: []byte(digestLine(table)),
+	} {
+		if err := os.WriteFile(name, octets, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func goldenChanges() (entries []*storev1.Entry) {
+	clock := int64(1_800_000_000_000)
+	for line := range strings.Lines(goldenStory) {
+		clock += 1000
+		line = strings.TrimSpace(line)
+		entries = append(entries, &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{
+			{Origin: "n1", Boot: 1, Number: uint64(len(entries)), TimeMs: clock, Change: []*storev1.Change{parseWords(line).change()}},
+		}})
+	}
+	return entries
+}
+
+// TestGoldenHasEveryKind: a kind of change that is added belongs to the story.
+func TestGoldenHasEveryKind(t *testing.T) {
+	var kinds []string
+	for _, e := range goldenChanges() {
+		kinds = append(kinds, fmt.Sprintf("%T", e.Batch[0].Change[0].Kind))
+	}
+	slices.Sort(kinds)
+	fields := (&storev1.Change{}).ProtoReflect().Descriptor().Oneofs().ByName("kind").Fields().Len()
+	if n := len(slices.Compact(kinds)); n != fields {
+		t.Errorf("the golden story has %d kinds of change, and there are %d", n, fields)
+	}
+}
+
+func goldenSeeds(tb testing.TB) (entry, snapshot []byte) {
+	snapshot, err := os.ReadFile(goldenSnapshot)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return store.EncodeEntry(goldenChanges()[7]), snapshot
+}
+
+// TestDamage: whatever octet is changed, and wherever the end is cut off, it
+// is an error, and the table stays as it was.
+func TestDamage(t *testing.T) {
+	entry, snapshot := goldenSeeds(t)
+	table := store.New(store.Config{})
+	before := table.View().Digest()
+	damage(entry, func(b []byte, what string) {
+		if _, err := store.DecodeEntry(b); !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("an entry, %s: %v", what, err)
+		}
+	})
+	damage(snapshot, func(b []byte, what string) {
+		if err := table.Restore(bytes.NewReader(b)); !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrSchema) {
+			t.Errorf("a snapshot, %s: %v", what, err)
+		}
+	})
+	if err := table.Restore(bytes.NewReader(append(slices.Clone(snapshot), 0))); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("a snapshot with something behind it: %v", err)
+	}
+	if table.View().Digest() != before || table.Index() != 0 {
+		t.Error("a damaged snapshot changed the table")
+	}
+}
+
+// damage calls try with b, one bit of each octet flipped, and cut at each place.
+func damage(b []byte, try func(b []byte, what string)) {
+	for i := range b {
+		flipped := slices.Clone(b)
+		flipped[i] ^= 1 << (i % 8)
+		try(flipped, fmt.Sprintf("octet %d flipped", i))
+		try(b[:i], fmt.Sprintf("cut at %d", i))
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	entry, _ := goldenSeeds(f)
+	f.Add(entry)
+	f.Add(entry[:4])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if e, err := store.DecodeEntry(b); err == nil {
+			store.New(store.Config{}).Apply(e) // refused or applied, never a panic
+		}
+	})
+}
+
+// FuzzRestore makes the sums right, so that what they cover is looked at too.
+func FuzzRestore(f *testing.F) {
+	_, snapshot := goldenSeeds(f)
+	f.Add(snapshot)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		table := store.New(store.Config{})
+		before := table.View().Digest()
+		if table.Restore(bytes.NewReader(resealed(b))) != nil && table.View().Digest() != before {
+			t.Error("a snapshot that is not in order changed the table")
+		}
+		again := octets(table)
+		if err := store.New(store.Config{}).Restore(bytes.NewReader(again)); err != nil {
+			t.Errorf("what was restored can't be restored again: %v", err)
+		}
+	})
+}
+
+// resealed returns the records of b as far as they can be read, with a
+// trailer that fits them.
+func resealed(b []byte) []byte {
+	const magic = 8
+	end, n := min(magic, len(b)), uint64(0)
+	for end < len(b) {
+		size, head := binary.Uvarint(b[end:])
+		if head <= 0 || size > uint64(len(b)-end-head) {
+			break
+		}
+		var r storev1.Record
+		if proto.Unmarshal(b[end+head:end+head+int(size)], &r) != nil || r.GetTrailer() != nil {
+			break
+		}
+		end, n = end+head+int(size), n+1
+	}
+	trailer, _ := proto.Marshal(&storev1.Record{Kind: &storev1.Record_Trailer{Trailer: &storev1.Trailer{
+		Records: n, Crc32C: crc32.Checksum(b[:end], crc32.MakeTable(crc32.Castagnoli)),
+	}}})
+	return append(binary.AppendUvarint(bytes.Clone(b[:end]), uint64(len(trailer))), trailer...)
+}
