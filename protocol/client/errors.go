@@ -49,3 +49,12 @@ func isFinal(err error) bool {
 	}
 	return errors.Is(err, ErrNoTLS) || errors.Is(err, errUnsafe)
 }
+
+// forPeople says why, without the number of a refusal.
+func forPeople(err error) string {
+	var refused *protocol.Error
+	if errors.As(err, &refused) {
+		return refused.Text
+	}
+	return err.Error()
+}

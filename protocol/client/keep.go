@@ -46,7 +46,9 @@ func (c *Client) reconnect(why error, lasted time.Duration) *conn {
 		return nil
 	}
 	c.lose()
-	c.tellEvent(Event{Kind: Lost, Text: why.Error(), Err: why})
+	if !isFinal(why) {
+		c.tellEvent(Event{Kind: Lost, Text: forPeople(why), Err: why})
+	}
 	var b backoff
 	if lasted < steady {
 		b.failures = 1
@@ -58,7 +60,7 @@ func (c *Client) reconnect(why error, lasted time.Duration) *conn {
 			return conn
 		}
 		why = err
-		c.tellEvent(Event{Kind: Retrying, Text: err.Error(), Err: err})
+		c.tellEvent(Event{Kind: Retrying, Text: forPeople(err), Err: err})
 	}
 	c.giveUp(why)
 	c.cancel()
@@ -124,7 +126,7 @@ func (c *Client) follow(m moving) *conn {
 			c.wg.Go(func() { c.leaveOld(m) })
 			return conn
 		}
-		c.tellEvent(Event{Kind: Retrying, Text: err.Error(), Err: err})
+		c.tellEvent(Event{Kind: Retrying, Text: forPeople(err), Err: err})
 		pause = b.next(err)
 	}
 	return m.from
