@@ -112,7 +112,9 @@ func (r *round) reportMemory(empty []host.Memory, sessions int) error {
 	each := func(node int) float64 {
 		return float64(now[node].Resident-empty[node].Resident) / float64(sessions)
 	}
+	heaps := float64(now[0].Anonymous-empty[0].Anonymous) / float64(sessions)
 	r.report(fmt.Sprintf("memory a session, at %d", sessions), "KiB", each(0)/1024)
+	r.report(fmt.Sprintf("of it heap and stacks, at %d", sessions), "KiB", heaps/1024)
 	for node := 1; node < len(now); node++ {
 		r.report(fmt.Sprintf("memory a session on n%d, which does not hold it, at %d", node+1, sessions), "octets", each(node))
 	}
