@@ -38,6 +38,8 @@ func play(t *testing.T, set func(*Config), f func(*stage)) {
 	})
 }
 
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func newStage(t *testing.T, set func(*Config)) *stage {
 	s := &stage{
 		T: t, site: newSite(t, "alice", "bob", "carol"), listener: newMemListener(),
@@ -45,7 +47,7 @@ func newStage(t *testing.T, set func(*Config)) *stage {
 	}
 	c := Config{
 		Backend: s.site, Domains: []string{"example.com", "example.org"}, Insecure: true,
-		Iterations: protocol.MinScramIterations, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Iterations: protocol.MinScramIterations, Logger: silent(),
 	}
 	if set != nil {
 		set(&c)
