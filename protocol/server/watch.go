@@ -62,18 +62,20 @@ func presenceLines(r *request, at []protocol.Notice, index uint64) []byte {
 	b := make([]byte, 0, 64+noticeSize*len(at))
 	for i := range at {
 		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
-		b = appendPresence(b, &at[i])
+		b = appendPresence(b, &at[i], at[i].State.Listening())
 	}
 	b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusOK)
 	return protocol.AppendEnd(protocol.AppendInt(b, "index", index))
 }
 
-// appendNotice encodes a PRESENCE.
+// appendNotice encodes a PRESENCE. Unlike a 100 line it bears its index also
+// where the user is deaf: it is a change, of the user's or of a rule.
 func appendNotice(b []byte, n *protocol.Notice) []byte {
-	return appendPresence(protocol.AppendRequest(b, "*", "PRESENCE"), n)
+	b = protocol.AppendRequest(b, "*", "PRESENCE")
+	return appendPresence(b, n, n.State != protocol.Unknown && n.Index > 0)
 }
 
-func appendPresence(b []byte, n *protocol.Notice) []byte {
+func appendPresence(b []byte, n *protocol.Notice, indexed bool) []byte {
 	b = protocol.AppendParam(b, "ima", n.Address.String())
 	b = protocol.AppendParam(b, "state", n.State.String())
 	if n.State.Listening() {
@@ -81,6 +83,8 @@ func appendPresence(b []byte, n *protocol.Notice) []byte {
 		if n.Note != "" {
 			b = protocol.AppendParam(b, "note", n.Note)
 		}
+	}
+	if indexed {
 		b = protocol.AppendInt(b, "index", n.Index)
 	}
 	for _, by := range n.By {
