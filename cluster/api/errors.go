@@ -61,7 +61,7 @@ func (m errorMap) other(err error) error {
 		return err
 	}
 	m.logger.Warn("a call was not served", "error", err)
-	return detailed(codes.Unavailable, "not available now: "+err.Error(), reason("UNAVAILABLE"))
+	return detailed(codes.Unavailable, err.Error(), reason("UNAVAILABLE"))
 }
 
 // refusalCode gives each of the table's refusals its code.

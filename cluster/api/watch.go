@@ -33,7 +33,7 @@ const (
 // slow consumer has yet to see stays in the table's history, which is shared.
 type watch struct {
 	*presenceService
-	stream grpc.ServerStreamingServer[simpv1.WatchResponse]
+	out    chan *simpv1.WatchResponse
 	list   []protocol.Address // asked for, and the same as a set; none: all
 	users  map[protocol.Address]bool
 	domain string
@@ -41,31 +41,54 @@ type watch struct {
 	history string
 	index   uint64    // everything up to here has been told
 	sent    time.Time // when something was last told
-	slow    bool      // the last response was not taken in time
+	slow    bool      // the last response was not taken in time, and is lost
 }
 
 // Watch tells each change as it commits, until the caller goes away or the
 // node does.
 func (s *presenceService) Watch(r *simpv1.WatchRequest, stream grpc.ServerStreamingServer[simpv1.WatchResponse]) error {
-	w, err := s.newWatch(r, stream)
+	w, err := s.newWatch(r)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.closing, func() { cancel(errClosing) })()
-	err = w.run(ctx, r.After)
+	go func() {
+		defer close(w.out)
+		err = w.run(ctx, r.After)
+	}()
+	if err := sendAll(stream, w.out); err != nil {
+		cancel(err)
+		for range w.out { // until run has ended
+		}
+		return err
+	}
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
 		return cause
 	}
 	return err
 }
 
+// sendAll sends what comes. Sending waits while the consumer reads nothing;
+// that is why it is apart from what finds out what there is to send.
+func sendAll(stream grpc.ServerStreamingServer[simpv1.WatchResponse], out <-chan *simpv1.WatchResponse) error {
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	for r := range out {
+		if err := stream.Send(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var errClosing = unavailable("CLOSING", "this node is going away; go on at another")
 
-func (s *presenceService) newWatch(r *simpv1.WatchRequest, stream grpc.ServerStreamingServer[simpv1.WatchResponse]) (*watch, error) {
+func (s *presenceService) newWatch(r *simpv1.WatchRequest) (*watch, error) {
 	f := &fields{domains: s.Domains}
-	w := &watch{presenceService: s, stream: stream, domain: f.domain("domain", r.Domain)}
+	w := &watch{presenceService: s, out: make(chan *simpv1.WatchResponse), domain: f.domain("domain", r.Domain)}
 	w.list = f.users("ima", r.Ima, protocol.MaxWatched)
 	w.users = make(map[protocol.Address]bool, len(w.list))
 	for _, a := range w.list {
@@ -82,9 +105,6 @@ func (s *presenceService) newWatch(r *simpv1.WatchRequest, stream grpc.ServerStr
 
 func (w *watch) run(ctx context.Context, after *simpv1.Position) error {
 	if err := w.inTouch(false); err != nil {
-		return err
-	}
-	if err := w.stream.SendHeader(nil); err != nil {
 		return err
 	}
 	if err := w.start(ctx, after); err != nil {
@@ -196,7 +216,7 @@ func (w *watch) begin(ctx context.Context, reason string) error {
 	w.slow = false
 	if reason != "" {
 		reset := &simpv1.WatchResponse_Reset_{Reset_: &simpv1.Reset{Reason: reason}}
-		if err := w.send(ctx, &simpv1.WatchResponse{Event: reset}); err != nil {
+		if err := w.send(ctx, &simpv1.WatchResponse{Event: reset}); err != nil || w.slow {
 			return err
 		}
 	}
@@ -240,14 +260,22 @@ func (w *watch) position() *simpv1.Position {
 	return &simpv1.Position{History: w.history, Index: w.index}
 }
 
-// send hands a response over, which waits while the consumer reads nothing.
+// send hands a response over. One that is not taken in time is lost, and the
+// consumer will be told so: meanwhile nothing is kept for it.
 func (w *watch) send(ctx context.Context, r *simpv1.WatchResponse) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	begun := time.Now()
-	err := w.stream.Send(r)
-	w.sent = time.Now()
-	w.slow = w.sent.Sub(begun) >= slowTimeout
-	return err
+	limit := time.NewTimer(slowTimeout)
+	defer limit.Stop()
+	select {
+	case w.out <- r:
+		w.sent = time.Now()
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-limit.C:
+		w.slow = true
+		return nil
+	}
 }
