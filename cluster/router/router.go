@@ -54,6 +54,14 @@ type Peers interface {
 type Relay interface {
 	// Send is protocol.Inbox's for a user of another site.
 	Send(m *protocol.Message, done func(protocol.Outcome))
+	// Watch has of, another site's user, watched for by, one of this site's.
+	// tell hears the state, now and at each change, and Unknown while it can't
+	// be known; one call at a time, never before Watch has returned.
+	Watch(by, of protocol.Address, tell func(protocol.Presence))
+	// Unwatch ends Watch. A call of tell may still be on its way.
+	Unwatch(by, of protocol.Address)
+	// Query asks once; Unknown when no answer comes before ctx ends.
+	Query(ctx context.Context, by, of protocol.Address) protocol.Presence
 }
 
 // Config is what a Router is made of.
@@ -79,8 +87,7 @@ type Router struct {
 	logins  failures
 	moves   moves
 
-	// Counts of what was sent, by outcome's status class; see Stats.
-	outcomes [6]atomic.Uint64
+	outcomes [maxStatus + 1]atomic.Uint64 // what became of messages sent here, by status
 
 	ctx     context.Context
 	stop    context.CancelFunc

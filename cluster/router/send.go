@@ -283,9 +283,22 @@ func explain(s protocol.Status, to protocol.Address) string {
 	return "the message was not delivered"
 }
 
-// count counts an outcome for Stats.
+// maxStatus is the greatest status that an outcome may have.
+const maxStatus = protocol.StatusVersion
+
+// count counts an outcome for Outcomes.
 func (r *Router) count(s protocol.Status) {
-	if c := int(s) / 100; c < len(r.outcomes) {
-		r.outcomes[c].Add(1)
+	if s >= 0 && s <= maxStatus {
+		r.outcomes[s].Add(1)
+	}
+}
+
+// Outcomes yields how many messages sent here ended with each status that
+// there was, a message to several recipients counting for each.
+func (r *Router) Outcomes(yield func(s protocol.Status, messages uint64)) {
+	for s := range r.outcomes {
+		if n := r.outcomes[s].Load(); n > 0 {
+			yield(protocol.Status(s), n)
+		}
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"simpd/protocol/server"
 )
 
 // newMetrics makes the registry of a node: numbers that its parts keep
@@ -77,31 +79,18 @@ func counter(name, help string, read func(n *node) float64) measure {
 	return m
 }
 
+func labelled(name, help, label string, read func(*node, func(string, float64))) measure {
+	return measure{name: name, help: help, kind: prometheus.CounterValue, label: label, read: read}
+}
+
+func count(of func(*server.Metrics) *server.Counter) func(*node) float64 {
+	return func(n *node) float64 { return float64(of(&n.counts).Load()) }
+}
+
 // truth is 1 or 0.
 func truth(b bool) float64 {
 	if b {
 		return 1
 	}
 	return 0
-}
-
-// measures lists every metric of the node itself, in the order of the docs.
-func measures() []measure {
-	return []measure{
-		gauge("simp_ready", "Whether clients should be sent to this node.", func(n *node) float64 { return truth(n.Ready() == nil) }),
-		gauge("simp_connections", "Authenticated connections of clients.", func(n *node) float64 { return float64(n.router.Connections()) }),
-		gauge("simp_sessions", "Listening sessions on this node.", func(n *node) float64 { return float64(n.router.Listening()) }),
-		gauge("simp_listeners", "Users of the site who listen.", func(n *node) float64 { _, l := n.table.View().Len(); return float64(l) }),
-		gauge("simp_accounts", "Accounts of the site.", func(n *node) float64 { a, _ := n.table.View().Len(); return float64(a) }),
-		gauge("simp_table_index", "The index that this node's table has reached.", func(n *node) float64 { return float64(n.table.Index()) }),
-		gauge("simp_epoch", "This node's epoch; 0 while it has none.", func(n *node) float64 { return float64(n.cluster.Epoch()) }),
-		gauge("simp_out_of_touch_seconds", "For how long the majority has not been heard of.", func(n *node) float64 { return n.cluster.Contact().Seconds() }),
-		gauge("simp_raft_leader", "Whether this node leads.", func(n *node) float64 { return truth(n.cluster.Stats().Leads) }),
-		gauge("simp_raft_term", "Raft's term.", func(n *node) float64 { return float64(n.cluster.Stats().Term) }),
-		gauge("simp_raft_voters", "Nodes that vote.", func(n *node) float64 { return float64(n.cluster.Stats().Voters) }),
-		gauge("simp_raft_replicas", "Nodes that follow without a vote.", func(n *node) float64 { return float64(n.cluster.Stats().Replicas) }),
-		gauge("simp_raft_commit_index", "The newest entry of the log that is known to be committed.", func(n *node) float64 { return float64(n.cluster.Stats().CommitLog) }),
-		gauge("simp_raft_applied_index", "The newest entry of the log that the table holds.", func(n *node) float64 { return float64(n.cluster.Stats().AppliedLog) }),
-		gauge("simp_proposals_waiting", "Changes that wait for the leader.", func(n *node) float64 { return float64(n.cluster.Stats().Waiting) }),
-	}
 }

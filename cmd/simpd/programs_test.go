@@ -47,7 +47,7 @@ func buildPrograms(dir string) error {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "simpd/cmd/simpd", "simpd/cmd/simpctl")...).CombinedOutput()
+	out, err := exec.Command("go", append(args, "simpd/cmd/simpd", "simpd/cmd/simp", "simpd/cmd/simpctl")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("the programs can't be built: %w\n%s", err, out)
 	}

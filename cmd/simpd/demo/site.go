@@ -135,7 +135,7 @@ func (s *site) simpctl(n *siteNode, stdin string, args ...string) (code int, sai
 }
 
 func (s *site) operator(n *siteNode) []string {
-	return []string{"--addr", n.grpc, "--tls-ca", s.keys("ca.crt"), "--tls-cert", s.keys("service-admin.crt"), "--tls-key", s.keys("service-admin.key")}
+	return []string{"--addr", n.grpc, "--tls-ca", s.keys("ca.crt"), "--tls-cert", s.keys("service-operator.crt"), "--tls-key", s.keys("service-operator.key")}
 }
 
 // person is the flags with which simp speaks as a user at a node.
