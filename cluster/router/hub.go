@@ -14,6 +14,7 @@ type hub struct {
 
 	mu       sync.Mutex
 	watchers map[protocol.Address][]*watch
+	foreign  map[pair]*foreign
 }
 
 // pair is a right to know: by watches of.
@@ -35,6 +36,7 @@ type watch struct {
 func (h *hub) init(r *Router) {
 	h.r = r
 	h.watchers = map[protocol.Address][]*watch{}
+	h.foreign = map[pair]*foreign{}
 }
 
 // enter makes w watch. h.mu is held.
@@ -45,11 +47,17 @@ func (h *hub) enter(w *watch) {
 	w.u.watched[w.pair] = w
 	w.place = len(h.watchers[w.of])
 	h.watchers[w.of] = append(h.watchers[w.of], w)
+	if h.r.elsewhere(w.pair) {
+		h.hold(w.pair)
+	}
 }
 
 // leave ends w. h.mu is held.
 func (h *hub) leave(w *watch) {
 	delete(w.u.watched, w.pair)
+	if h.r.elsewhere(w.pair) {
+		h.letGo(w.pair)
+	}
 	all := h.watchers[w.of]
 	last := all[len(all)-1]
 	all[w.place], last.place = last, w.place

@@ -10,19 +10,15 @@ import (
 
 // Watch shows the users asked for as they are at one moment, and from then on
 // tells each change of theirs.
-func (u *User) Watch(_ context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
+func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
 	pairs := u.pairs(q)
+	release := u.r.awaitForeign(ctx, pairs)
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	added := 0
-	for _, p := range pairs {
-		if u.watched[p] == nil {
-			added++
-		}
-	}
-	if !u.outsider && len(u.watched)+added > protocol.MaxWatched {
-		return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", pairs[len(pairs)-1].of, protocol.MaxWatched)
+	defer release()
+	if err := u.mayWatch(pairs); err != nil {
+		return err
 	}
 	view := u.r.Table.View()
 	unknown := u.r.contact.stale()
@@ -39,6 +35,20 @@ func (u *User) Watch(_ context.Context, q protocol.WatchRequest, write func([]pr
 		w.told = max(w.told, lines[i].Index)
 	}
 	write(lines, view.Index())
+	return nil
+}
+
+// mayWatch refuses pairs above a connection's limit; the hub's mutex is held.
+func (u *User) mayWatch(pairs []pair) error {
+	n := len(u.watched)
+	for _, p := range pairs {
+		if u.watched[p] != nil {
+			continue
+		}
+		if n++; n > protocol.MaxWatched && !u.outsider {
+			return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", p.of, protocol.MaxWatched)
+		}
+	}
 	return nil
 }
 
@@ -78,10 +88,16 @@ func (u *User) pairs(q protocol.WatchRequest) []pair {
 	return pairs
 }
 
-// see is what p.by may know of p.of in that view of the table.
+// see is what p.by may know of p.of in that view of the table. The hub's
+// mutex is held.
 func (r *Router) see(view store.View, p pair, unknown bool) protocol.Presence {
 	switch {
-	case unknown, !r.Local(p.of):
+	case !r.Local(p.of):
+		if f := r.hub.foreign[p]; f != nil {
+			return f.now
+		}
+		return protocol.Presence{Address: p.of, State: protocol.Unknown}
+	case unknown:
 		return protocol.Presence{Address: p.of, State: protocol.Unknown}
 	case !r.rights(p.of, store.Presences).allow(p.by):
 		return protocol.Presence{Address: p.of}
@@ -110,6 +126,7 @@ func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.N
 		}
 	}
 	pairs := u.pairs(q)
+	answers := u.r.askForeign(ctx, pairs)
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -117,7 +134,11 @@ func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.N
 	unknown := u.r.contact.stale() && !q.Fresh
 	lines := make([]protocol.Notice, len(pairs))
 	for i, p := range pairs {
-		lines[i] = u.line(u.r.see(view, p, unknown), p, u.watched[p])
+		now, asked := answers[p]
+		if !asked {
+			now = u.r.see(view, p, unknown)
+		}
+		lines[i] = u.line(now, p, u.watched[p])
 	}
 	return lines, view.Index(), nil
 }

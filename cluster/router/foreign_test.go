@@ -1,0 +1,141 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/protocol"
+)
+
+// otherSite is a Relay to one site whose users are as the test says.
+type otherSite struct {
+	mu      sync.Mutex
+	silent  bool
+	states  map[protocol.Address]protocol.State
+	watches map[pair]func(protocol.Presence)
+	begun   int
+}
+
+func (o *otherSite) Send(m *protocol.Message, done func(protocol.Outcome)) {
+	done(protocol.Outcome{Status: protocol.StatusOK})
+}
+
+func (o *otherSite) Watch(by, of protocol.Address, tell func(protocol.Presence)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.begun++
+	o.watches[pair{by, of}] = tell
+	if !o.silent {
+		now := o.presence(of)
+		go tell(now)
+	}
+}
+
+func (o *otherSite) presence(of protocol.Address) protocol.Presence {
+	return protocol.Presence{Address: of, State: o.states[of]}
+}
+
+func (o *otherSite) Unwatch(by, of protocol.Address) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.watches, pair{by, of})
+}
+
+func (o *otherSite) Query(ctx context.Context, _, of protocol.Address) protocol.Presence {
+	if o.silent {
+		<-ctx.Done()
+		return protocol.Presence{Address: of, State: protocol.Unknown}
+	}
+	return o.presence(of)
+}
+
+func (o *otherSite) change(of protocol.Address, s protocol.State, index uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for p, tell := range o.watches {
+		if p.of == of {
+			tell(protocol.Presence{Address: of, State: s, Since: time.Now(), Index: index})
+		}
+	}
+}
+
+func (o *otherSite) watched() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.watches)
+}
+
+// watchAny is client.watch for whole addresses.
+func (c *client) watchAny(t *testing.T, names ...protocol.Address) (lines []string) {
+	t.Helper()
+	err := c.Watch(t.Context(), protocol.WatchRequest{Addresses: names}, func(at []protocol.Notice, _ uint64) {
+		for _, n := range at {
+			lines = append(lines, fmt.Sprintf("%s %s", n.Address, n.State))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func TestForeignPresence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		dave := addr("Dave@two.example")
+		other := &otherSite{states: map[protocol.Address]protocol.State{dave: protocol.Away}, watches: map[pair]func(protocol.Presence){}}
+		s.nodes["n1"].Relay = other
+		a, b := s.login("alice", "n1"), s.login("alice", "n1")
+		for _, c := range []*client{a, b} {
+			if got := c.watchAny(t, dave); got[0] != "Dave@two.example away" {
+				t.Errorf("WATCH says %v", got)
+			}
+		}
+		if other.begun != 1 {
+			t.Errorf("%d upstream watches for one pair", other.begun)
+		}
+		other.change(dave, protocol.Busy, 7)
+		other.change(dave, protocol.Unknown, 0)
+		other.change(dave, protocol.Deaf, 0)
+		for _, c := range []*client{a, b} {
+			if got, want := c.heard(), []string{"Dave busy ", "Dave unknown ", "Dave deaf "}; !slices.Equal(got, want) {
+				t.Errorf("heard %v, want %v", got, want)
+			}
+		}
+		a.Close()
+		if other.watched() != 1 {
+			t.Error("the upstream watch ended while somebody watches")
+		}
+		b.Unwatch(protocol.WatchRequest{})
+		if other.watched() != 0 {
+			t.Error("the upstream watch goes on while nobody watches")
+		}
+	})
+}
+
+func TestForeignSiteIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		dave := addr("dave@two.example")
+		other := &otherSite{silent: true, watches: map[pair]func(protocol.Presence){}}
+		s.nodes["n1"].Relay = other
+		alice := s.login("alice", "n1")
+		began := time.Now()
+		if got := alice.watchAny(t, dave); got[0] != "dave@two.example unknown" {
+			t.Errorf("WATCH says %v", got)
+		}
+		at, _, err := alice.Query(t.Context(), protocol.WatchRequest{Addresses: []protocol.Address{dave}})
+		if err != nil || at[0].State != protocol.Unknown {
+			t.Errorf("QUERY says %v %v", at, err)
+		}
+		if took := time.Since(began); took > 2*foreignPatience {
+			t.Errorf("both took %v", took)
+		}
+		alice.Close()
+	})
+}
