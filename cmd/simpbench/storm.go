@@ -164,6 +164,7 @@ func (f *stormFlags) strike(ctx context.Context, r *round, s *storm, victim int,
 		return err
 	}
 	quiet.longest = 0
+	r.loop.Longest()
 	began := time.Now()
 	r.subject.nodes[victim].Kill()
 	err := r.loop.Run(ctx, stormTimeout, func() bool { return s.back == s.users })
@@ -189,6 +190,7 @@ func (f *stormFlags) report(r *round, s *storm, quiet *silence, took time.Durati
 	r.report("until all listen again"+of, "ms", milliseconds(took))
 	r.report("until one listens again, median"+of, "ms", milliseconds(quantile(s.took, 0.5)))
 	r.report("longest silence of the others"+of, "ms", milliseconds(quiet.longest))
+	r.report("of it at most the clients' own"+of, "ms", milliseconds(r.loop.Longest()))
 	r.report("logins that were refused"+of, "", float64(s.attempts-s.back))
 	for _, why := range slices.Sorted(maps.Keys(s.refused)) {
 		fmt.Fprintf(r.log, "  %d logins failed: %s\n", s.refused[why], why)

@@ -31,6 +31,8 @@ type Loop struct {
 	timers timers
 	events [256]unix.EpollEvent
 	in     []byte // what is read, for all connections
+
+	longest time.Duration // that one round of events and timers took
 }
 
 // readSize is the most that is read at once, and so the longest line or frame.
@@ -65,13 +67,13 @@ var ErrTimeout = errors.New("not done in time")
 // Run drives the connections until done returns true, which is asked after
 // each round of events, or for at most d (then ErrTimeout), or until ctx ends.
 func (l *Loop) Run(ctx context.Context, d time.Duration, done func() bool) error {
-	end := time.Now().Add(d)
+	now := time.Now()
+	end := now.Add(d)
 	for {
 		l.flush()
 		if done() {
 			return nil
 		}
-		now := time.Now()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -80,10 +82,19 @@ func (l *Loop) Run(ctx context.Context, d time.Duration, done func() bool) error
 		}
 		l.timers.fire(now)
 		l.flush()
-		if err := l.wait(l.timers.until(now, end)); err != nil {
+		l.longest = max(l.longest, time.Since(now))
+		if err := l.wait(l.timers.until(time.Now(), end), &now); err != nil {
 			return err
 		}
 	}
+}
+
+// Longest returns how long the longest round of events took since it was
+// asked last: so much of a delay may be the load generator's own.
+func (l *Loop) Longest() time.Duration {
+	d := l.longest
+	l.longest = 0
+	return d
 }
 
 // RunFor drives the connections for d.
@@ -104,26 +115,31 @@ func (l *Loop) At(t time.Time, f func()) { l.timers.add(t, f) }
 // longestWait bounds how late the end of a context is noticed.
 const longestWait = 50 * time.Millisecond
 
-// wait waits for events, at most for d, and handles them.
-func (l *Loop) wait(d time.Duration) error {
+// wait waits for events, at most for d, sets now, and handles them.
+func (l *Loop) wait(d time.Duration, now *time.Time) error {
 	n, err := epollWait(l.epoll, l.events[:], min(max(d, 0), longestWait))
+	*now = time.Now()
 	if err != nil && err != unix.EINTR {
 		return fmt.Errorf("epoll: %w", err)
 	}
 	for _, e := range l.events[:max(n, 0)] {
-		c := l.conns[e.Fd]
-		if c == nil {
-			continue // closed by an event before this one
-		}
-		if e.Events&unix.EPOLLOUT != 0 {
-			c.flush()
-		}
-		if e.Events&^uint32(unix.EPOLLOUT) != 0 {
-			c.read()
-		}
-		l.flush()
+		l.handle(e)
 	}
 	return nil
+}
+
+func (l *Loop) handle(e unix.EpollEvent) {
+	c := l.conns[e.Fd]
+	if c == nil {
+		return // closed by an event before this one
+	}
+	if e.Events&unix.EPOLLOUT != 0 {
+		c.flush()
+	}
+	if e.Events&^uint32(unix.EPOLLOUT) != 0 {
+		c.read()
+	}
+	l.flush()
 }
 
 func (l *Loop) flush() {
