@@ -82,7 +82,7 @@ type client struct {
 	in *bufio.Reader
 }
 
-const roomy = 1 << 20
+const roomy = 8 << 20
 
 // dial connects and reads the greeting.
 func (s *stage) dial() *client {

@@ -26,6 +26,7 @@ type site struct {
 	failed   map[netip.Addr]int
 	refuse   string        // the greeting's
 	slow     chan struct{} // what Listen waits for, if it is not nil
+	mute     bool          // nothing is said of messages
 }
 
 func newSite(t testing.TB, names ...string) *site {
@@ -218,6 +219,8 @@ func (s *site) send(r *protocol.SendRequest, from protocol.Address, i int, to pr
 	denied := s.rule(to, from).Message == protocol.Deny
 	s.mu.Unlock()
 	switch {
+	case s.mute:
+		return
 	case !known:
 		r.Done(i, protocol.Outcome{Status: protocol.StatusUnknownAddress, Text: "there is no user " + to.String()})
 		return

@@ -201,8 +201,10 @@ func (c *client) expectNoPlaintext() {
 func TestS8TLSVersionsAndALPN(t *testing.T) {
 	h := newHarbour(t, nil)
 	for name, change := range map[string]func(*tls.Config){
-		"TLS 1.1":           func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
-		"no AEAD":           func(c *tls.Config) { c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA} },
+		"TLS 1.1": func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
+		"no AEAD": func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+		},
 		"the ALPN http/1.1": func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} },
 	} {
 		c := h.trusted.Clone()
