@@ -12,17 +12,22 @@ import (
 
 // What the log and the snapshots say, in the table's own words and back.
 
-// maxVerifier bounds a salt; a key is SHA-256's 32 octets.
+// What is longer or later than these is refused, in octets and in changes.
 const (
-	maxSalt = 256
-	keySize = 32
+	maxName    = 256 // of a node, a history, a version
+	maxAddress = 512 // the parser's own limit is lower
+	maxSalt    = 256
+	keySize    = 32 // SHA-256's
+	maxIndex   = 1 << 62
 )
+
+func validName(s string) bool { return s != "" && len(s) <= maxName }
 
 // validAddress looks only for what would break the table: whoever proposes
 // parsed the address, and what a later version of that parser allows must not
 // make two nodes differ.
 func validAddress(s string) bool {
-	return len(s) <= 512 && strings.LastIndexByte(s, '@') > 0 && !strings.ContainsAny(s, "\x00\r\n")
+	return len(s) <= maxAddress && strings.LastIndexByte(s, '@') > 0 && !strings.ContainsAny(s, "\x00\r\n")
 }
 
 func validVerifier(v *storev1.Verifier) bool {
@@ -57,7 +62,7 @@ func ruleOf(c *storev1.SetRule) (Rule, bool) {
 	message, ok1 := permissionOf(c.GetMessage())
 	presence, ok2 := permissionOf(c.GetPresence())
 	return Rule{Who: protocol.CanonicalPattern(c.GetPattern()), Message: message, Presence: presence},
-		ok1 && ok2 && c.GetPattern() != "" && len(c.GetPattern()) <= 512
+		ok1 && ok2 && c.GetPattern() != "" && len(c.GetPattern()) <= maxAddress
 }
 
 func permissionOf(p storev1.Permission) (protocol.Permission, bool) {

@@ -21,7 +21,7 @@ type restorer struct {
 
 // The parts of a snapshot, in their order.
 const (
-	partNone = iota
+	partNone = iota // before the header
 	partHeader
 	partNodes
 	partAccounts
@@ -74,7 +74,7 @@ func (b *restorer) header(h *storev1.Header) error {
 		return fmt.Errorf("it has format %d and schema %d, while this program reads format %d and the schemas %d to %d: %w",
 			h.GetFormat(), h.GetSchema(), snapshotFormat, OldestSchema, NewestSchema, ErrSchema)
 	}
-	if h.GetHistoryFloor() > h.GetIndex() {
+	if h.GetHistoryFloor() > h.GetIndex() || h.GetIndex() > 2*maxIndex {
 		return corrupt("its events begin after its end")
 	}
 	b.view.history, b.view.index, b.view.schema = h.GetHistory(), h.GetIndex(), h.GetSchema()
@@ -86,6 +86,9 @@ func (b *restorer) header(h *storev1.Header) error {
 func (b *restorer) node(n *storev1.Node) error {
 	if err := b.enter(partNodes, n.GetNode()); err != nil {
 		return err
+	}
+	if !validName(n.GetNode()) {
+		return corrupt("the node %q", n.GetNode())
 	}
 	b.tally[n.GetNode()] = &tally{}
 	b.view.nodes.Load(n.GetNode(), &Node{

@@ -26,8 +26,8 @@ func (t *Table) setSchema(c *storev1.SetSchema) Result {
 // newHistory names the history anew. Events of the old one can't be had any
 // more; all epochs end, and all bindings, unless they are to be kept.
 func (t *Table) newHistory(c *storev1.NewHistory) Result {
-	if c.GetHistory() == "" {
-		return refuse(Malformed, "a history without a name")
+	if !validName(c.GetHistory()) || c.GetIndex() > maxIndex {
+		return refuse(Malformed, "a history without a name, or one that counts from too far")
 	}
 	if c.GetHistory() == t.now.history {
 		return Result{}
@@ -38,19 +38,10 @@ func (t *Table) newHistory(c *storev1.NewHistory) Result {
 		t.now.secret = slices.Clone(c.GetSecret())
 	}
 	if !c.GetKeepBindings() {
-		t.endEverything()
+		t.endBindings(true)
 	}
 	t.ring.reset(t.now.index)
 	return t.commit(entry{kind: EventHistory})
-}
-
-// endEverything ends all epochs and bindings.
-func (t *Table) endEverything() {
-	t.now.listeners.Clear()
-	t.tally = map[string]*tally{}
-	for _, n := range t.now.Nodes() {
-		t.setNode(&n, func(n *Node) { n.Down, n.Draining, n.Dirty, n.reaped = true, false, false, "" })
-	}
 }
 
 // restoreAccounts takes a piece of a backup. The first ends all bindings,
@@ -71,7 +62,7 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		}
 	}
 	if c.GetFirst() {
-		t.endBindings()
+		t.endBindings(false)
 	}
 	t.now.accounts, t.now.rules, t.now.contacts = fresh.accounts, fresh.rules, fresh.contacts
 	if t.now.restoring = t.next(); c.GetLast() {
@@ -107,11 +98,16 @@ func (v *View) hasAccount(address string) bool {
 	return ok
 }
 
-// endBindings ends all bindings, and no epoch.
-func (t *Table) endBindings() {
+// endBindings ends all bindings, and all epochs too if epochs is set.
+func (t *Table) endBindings(epochs bool) {
 	t.now.listeners.Clear()
 	t.tally = map[string]*tally{}
 	for _, n := range t.now.Nodes() {
-		t.setNode(&n, func(n *Node) { n.Dirty, n.reaped = false, "" })
+		t.setNode(&n, func(n *Node) {
+			n.Dirty, n.reaped = false, ""
+			if epochs {
+				n.Down, n.Draining = true, false
+			}
+		})
 	}
 }
