@@ -25,11 +25,12 @@ func (t *Table) bind(c *storev1.Bind) Result {
 		return refuse(TooManySessions, "%s listens in %d sessions already", c.GetAddress(), protocol.MaxSessions)
 	}
 	t.inherit(&b, l, i, c.GetRebind(), exclusive)
-	displaced := t.leave(l, func(o *Binding) bool { return o.Session != b.Session && (exclusive || t.isDown(o.Session.Node)) })
+	var displaced []Binding
 	if exclusive {
 		t.setExclusive(account)
+		displaced = t.leave(l, func(o *Binding) bool { return o.Session != b.Session })
 	} else {
-		displaced = nil
+		t.leave(l, func(o *Binding) bool { return o.Session != b.Session && t.isDown(o.Session.Node) })
 	}
 	t.insert(l, b)
 	r = t.commitBindings(old, l, b.Session.Node)

@@ -19,6 +19,10 @@
 // ended epoch lead nowhere at once, and are taken from presence, one user at a
 // time, by Reap.
 //
+// What belongs to an account goes with it: its bindings end when it is deleted
+// or disabled, or gets another password, in the same change; its rules and
+// contacts go when it is deleted. Others' rules and contacts that name it stay.
+//
 // It knows no Raft, no socket, no clock and no randomness, parses no address
 // (they come canonical), and checks no password: it holds verifiers only.
 package store

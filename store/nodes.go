@@ -36,7 +36,7 @@ func (t *Table) nodeDown(c *storev1.NodeDown) Result {
 	case !ok:
 		return refuse(NoNode, "there is no node %s", c.GetNode())
 	case node.Epoch != c.GetEpoch():
-		return refuse(EndedEpoch, "epoch %d of %s has ended", c.GetEpoch(), c.GetNode())
+		return refuse(EndedEpoch, "epoch %d is not the newest of %s", c.GetEpoch(), c.GetNode())
 	case node.Down:
 		return Result{}
 	}
@@ -86,7 +86,7 @@ func (t *Table) checkEpoch(node string, epoch uint64) Result {
 	case !ok:
 		return refuse(EndedEpoch, "there is no node %s", node)
 	case !n.living(epoch):
-		return refuse(EndedEpoch, "epoch %d of %s has ended", epoch, node)
+		return refuse(EndedEpoch, "epoch %d of %s does not live", epoch, node)
 	}
 	return Result{}
 }

@@ -9,11 +9,13 @@ import (
 
 // packed is a listener as the table keeps it: all its fields one after the
 // other in one string, about 100 octets for a user with one session, with no
-// pointer in it. A million of them are one allocation each, and nothing for
-// the garbage collector to follow. "" is deaf.
+// pointer in it. A million of them are one allocation each, with nothing for
+// the garbage collector to follow. (To share the names of nodes and programs
+// among them would spare some ten octets, and cost a pointer or a number that
+// somebody has to give back.) "" is deaf.
 //
-// Numbers are uvarints; a string is its length and its octets. The layout is
-// hashed by Digest, so it belongs to the schema.
+// Numbers are uvarints; a string is its length and its octets. Digest hashes
+// the layout, so it belongs to the schema.
 type packed string
 
 // pack appends l to buf.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -77,22 +78,13 @@ func (r *recordReader) magic() error {
 	return nil
 }
 
-// next reads a record. The sum is of the length as it is written, so that a
-// length that is written another way does not fit it.
 func (r *recordReader) next() (*storev1.Record, error) {
-	n, err := binary.ReadUvarint(r.r)
+	n, err := r.length()
 	if err != nil {
-		return nil, whole(err)
+		return nil, err
 	}
-	if n > maxRecord {
-		return nil, fmt.Errorf("a record of %d octets: %w", n, ErrCorrupt)
-	}
-	r.buf = binary.AppendUvarint(r.buf[:0], n)
 	head := len(r.buf)
-	if need := head + int(n); cap(r.buf) < need {
-		r.buf = append(make([]byte, 0, need), r.buf...)
-	}
-	r.buf = r.buf[:head+int(n)]
+	r.buf = slices.Grow(r.buf, n)[:head+n]
 	if _, err := io.ReadFull(r.r, r.buf[head:]); err != nil {
 		return nil, whole(err)
 	}
@@ -102,6 +94,25 @@ func (r *recordReader) next() (*storev1.Record, error) {
 		return nil, fmt.Errorf("%v: %w", err, ErrCorrupt)
 	}
 	return record, nil
+}
+
+// length reads a record's length, and leaves its octets in buf to be summed.
+func (r *recordReader) length() (int, error) {
+	r.buf = r.buf[:0]
+	for len(r.buf) < binary.MaxVarintLen32 {
+		octet, err := r.r.ReadByte()
+		if err != nil {
+			return 0, whole(err)
+		}
+		if r.buf = append(r.buf, octet); octet < 0x80 {
+			break
+		}
+	}
+	n, ok := binary.Uvarint(r.buf)
+	if ok <= 0 || n > maxRecord {
+		return 0, fmt.Errorf("a record is too long: %w", ErrCorrupt)
+	}
+	return int(n), nil
 }
 
 // end checks the trailer; crc is of what stands before it.

@@ -64,15 +64,13 @@ func (r *ring) at(index uint64) *entry {
 }
 
 // after returns the part of the ring with up to max entries after index.
-func (r *ring) after(index uint64, max int) (part ring, ok bool) {
+func (r *ring) after(index uint64, max uint) (part ring, ok bool) {
 	if index < r.floor || index > r.index {
 		return ring{}, false
 	}
 	part = *r
 	part.floor = index
-	if left := r.index - index; left > uint64(max) {
-		part.index = index + uint64(max)
-	}
+	part.index = min(r.index, index+uint64(max))
 	return part, true
 }
 

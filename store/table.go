@@ -82,18 +82,18 @@ func (t *Table) Wait(ctx context.Context, index uint64) error {
 	return t.waiting.wait(ctx, &t.index, index)
 }
 
-// Events returns up to max of the changes after that index, the oldest first;
-// none if there are none yet. It returns ok false if the table does not keep
+// Events returns up to max (at least 0) of the changes after that index, the
+// oldest first; none if there are none yet. It returns ok false if the table does not keep
 // them back to there, or has not got as far itself. The caller compares
 // histories: indexes of different ones say nothing of each other.
 func (t *Table) Events(after uint64, max int) (events []Event, ok bool) {
 	t.mu.RLock()
-	cut, ok := t.ring.after(after, max)
+	part, ok := t.ring.after(after, uint(max))
 	t.mu.RUnlock()
 	if !ok {
 		return nil, false
 	}
-	return cut.events(), true
+	return part.events(), true
 }
 
 // History names the log that the index counts in; "" until NewHistory.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -279,7 +280,26 @@ func TestListLimits(t *testing.T) {
 	}
 }
 
-// TestLookups: what each SEND and each QUERY asks costs no allocation.
+// TestMemoryOfAListener: a user who listens on another node costs this one
+// little; most nodes hold most users so.
+func TestMemoryOfAListener(t *testing.T) {
+	const n, most = 50_000, 300
+	s := newSite(t, store.Config{History: 1})
+	epoch := s.up("n1", 1)
+	for i := range n {
+		s.apply(put(user(i)))
+	}
+	before := heap()
+	for i := range n {
+		s.apply(bindAt(i, "n1", epoch))
+	}
+	if each := (heap() - before) / n; each > most {
+		t.Errorf("a listener costs %d octets, want at most %d", each, most)
+	}
+	runtime.KeepAlive(s)
+}
+
+// TestLookupsDoNotAllocate: what each SEND and each QUERY asks costs no allocation.
 func TestLookupsDoNotAllocate(t *testing.T) {
 	s := newSite(t, store.Config{})
 	s.fill(100, []string{"n1"}, []uint64{s.up("n1", 1)})
