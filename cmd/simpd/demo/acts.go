@@ -1,24 +1,57 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// sends has a user send to another and checks how simp exits: 0 delivered,
-// 3 not listening, 4 in doubt, 1 other failures.
+// sends has a user send to another, and checks the status, and that simp exits
+// as it should: with 0 if delivered, 3 if nobody listens, 4 if in doubt, and 1
+// otherwise.
 func (s *story) sends(n *siteNode, from, to string, want int, flags ...string) error {
-	code, said, err := s.send(n, from, to, "hello", flags...)
-	if err == nil && code != want {
-		err = fmt.Errorf("%s sends to %s: exit code %d, not %d: %s", from, to, code, want, said)
+	status, said, err := s.send(n, from, to, "hello", flags...)
+	if err == nil && status != want {
+		err = fmt.Errorf("%s sends to %s: status %d, not %d: %s", from, to, status, want, said)
 	}
 	return err
 }
 
-func (s *story) send(n *siteNode, from, to, text string, flags ...string) (int, string, error) {
-	args := append(s.person(n, from), "send")
+func (s *story) send(n *siteNode, from, to, text string, flags ...string) (status int, said string, err error) {
+	args := append(s.person(n, from), "--output", "json", "send")
 	args = append(append(args, flags...), to+"@"+domain, text)
-	return s.run("", "simp", args...)
+	code, said, err := s.run("", "simp", args...)
+	if err != nil {
+		return 0, said, err
+	}
+	var report struct {
+		Status     int
+		Recipients []struct{ Text string }
+	}
+	if err := json.Unmarshal([]byte(said), &report); err != nil {
+		return 0, said, fmt.Errorf("simp send says %q: %w", said, err)
+	}
+	if want := exitCode(report.Status); code != want {
+		return 0, said, fmt.Errorf("simp exits %d and not %d after status %d", code, want, report.Status)
+	}
+	if len(report.Recipients) == 1 {
+		said = report.Recipients[0].Text
+	}
+	return report.Status, said, nil
+}
+
+// exitCode is how simp send exits.
+func exitCode(status int) int {
+	switch status {
+	case 200:
+		return 0
+	case 480:
+		return 3
+	case 201:
+		return 4
+	}
+	return 1
 }
 
 // bobListens starts bob's client on a node; carol sees him.
@@ -41,9 +74,9 @@ func (s *story) bobListensAgain(n *siteNode) (err error) {
 
 // bobHears has alice send bob a text, which arrives and is delivered.
 func (s *story) bobHears(n *siteNode, text string) error {
-	code, said, err := s.send(n, "alice", "bob", text)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("alice sends to bob: exit code %d: %s", code, said)
+	status, said, err := s.send(n, "alice", "bob", text)
+	if err == nil && status != 200 {
+		err = fmt.Errorf("alice sends to bob: status %d: %s", status, said)
 	}
 	if err != nil {
 		return err
@@ -74,14 +107,14 @@ func (s *story) carolSees(state string) error {
 // tellsTheTruth has a user send to somebody whose node has just died: until
 // the site knows, that is 503 or 201; then it is 480. Delivered would be a lie.
 func (s *story) tellsTheTruth(n *siteNode, from, to string) error {
-	code, said, err := s.send(n, from, to, "are you there?", "--timeout", "2s")
+	status, said, err := s.send(n, from, to, "are you there?", "--timeout", "2s")
 	if err != nil {
 		return err
 	}
-	if code == 0 {
-		return fmt.Errorf("a message to a dead node is told to be delivered: %s", said)
+	if !slices.Contains([]int{201, 480, 503}, status) {
+		return fmt.Errorf("a message to a dead node ends with %d: %s", status, said)
 	}
-	say("Alice sends to him at once, and is told the truth: %q (exit code %d).", said, code)
+	say("Alice sends to him at once, and is told the truth: %d, %s.", status, said)
 	return nil
 }
 

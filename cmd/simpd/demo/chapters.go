@@ -26,7 +26,7 @@ func formSite(s *story) error {
 }
 
 func nobodyListens(s *story) error {
-	if err := s.sends(s.nodes[0], "alice", "bob", 3); err != nil {
+	if err := s.sends(s.nodes[0], "alice", "bob", 480); err != nil {
 		return err
 	}
 	say("Alice sends to Bob, who does not listen: 480. The message is dropped, she is told so, and simp exits 3.")
@@ -58,7 +58,7 @@ func silentAndRefusing(s *story) error {
 		return err
 	}
 	defer silent.leave()
-	if err := s.sends(s.nodes[0], "alice", "dora", 4, "--timeout", "1s"); err != nil {
+	if err := s.sends(s.nodes[0], "alice", "dora", 201, "--timeout", "1s"); err != nil {
 		return err
 	}
 	say("Dora's client takes the message and never answers: 201, in doubt. Nobody is told that it was delivered. simp exits 4.")
@@ -67,7 +67,7 @@ func silentAndRefusing(s *story) error {
 		return err
 	}
 	defer refusing.leave()
-	if err := s.sends(s.nodes[0], "alice", "emil", 1); err != nil {
+	if err := s.sends(s.nodes[0], "alice", "emil", 486); err != nil {
 		return err
 	}
 	say("Emil's client refuses: 486, in its own words. simp exits 1.")
@@ -87,7 +87,7 @@ func killListener(s *story) error {
 		return err
 	}
 	say("Carol, on n3, sees Bob deaf after %.1f s.", time.Since(begun).Seconds())
-	if err := s.sends(s.nodes[0], "alice", "bob", 3); err != nil {
+	if err := s.sends(s.nodes[0], "alice", "bob", 480); err != nil {
 		return err
 	}
 	say("Alice is told again that he does not listen: 480.")
