@@ -1,0 +1,419 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/protocol"
+)
+
+// reluctant is a listening user whose client has room for few octets.
+func (s *stage) reluctant(name string) *client {
+	s.Helper()
+	c := s.connect(64)
+	c.expect("* HELLO <rest>")
+	c.login(name)
+	c.send("l LISTEN")
+	c.expect("l 200 <rest>")
+	return c
+}
+
+// Rule 5: in the order sent.
+func TestRule5Order(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		var all strings.Builder
+		for i := range 500 {
+			fmt.Fprintf(&all, "%d SEND to=bob@example.com {3}\r\n%03d", i, i)
+		}
+		alice.write(all.String())
+		for i := range 500 {
+			tag, entity := bob.message()
+			if want := fmt.Sprintf("%03d", i); entity != want {
+				t.Fatalf("got %s, want %s", entity, want)
+			}
+			bob.send("%s 200", tag)
+		}
+		for i := range 500 {
+			alice.expect("%d 200 <rest>", i)
+		}
+	})
+}
+
+// Rule 6: a repeat that is still unanswered is served by that one answer; a
+// refused one is sent again; each session has its own memory.
+func TestRule6Repeats(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice, carol := s.listen("bob"), s.login("alice"), s.login("carol")
+		alice.write("1 SEND to=bob@example.com id=x timeout=1 {1}\r\nx")
+		tag, _ := bob.message()
+		alice.expect("1 201 <rest>")
+		alice.write("2 SEND to=bob@example.com id=x {1}\r\nx")
+		alice.write("3 SEND to=bob@example.com id=x {1}\r\ny")
+		alice.expect("3 409 <rest>")
+		carol.write("1 SEND to=bob@example.com id=x {1}\r\ny") // another sender's id is another
+		other, entity := bob.message()
+		if entity != "y" {
+			t.Errorf("got %q", entity)
+		}
+		bob.send("%s 486", other)
+		carol.expect("1 486 <rest>")
+		bob.send("%s 200", tag)
+		alice.expect("2 200 <rest>")
+		carol.write("2 SEND to=bob@example.com id=x {1}\r\ny") // it was refused, so it is sent again
+		other, _ = bob.message()
+		bob.send("%s 200", other)
+		carol.expect("2 200 <rest>")
+
+		time.Sleep(protocol.RepeatWindow - 10*time.Second)
+		bob.send("1 PING")
+		bob.expect("1 200")
+		alice.write("4 SEND to=bob@example.com id=x {1}\r\nx")
+		alice.expect("4 200 <rest>")
+		bob.expectNothing(2 * time.Minute)
+		alice.write("5 SEND to=bob@example.com id=x {1}\r\nx") // the window is over
+		tag, _ = bob.message()
+		bob.send("%s 200", tag)
+		alice.expect("5 200 <rest>")
+	})
+}
+
+// The id that the server made may be used for a repeat too.
+func TestRule6ServersID(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		alice.write("1 SEND to=bob@example.com timeout=1 {1}\r\nx")
+		tag, _ := bob.message()
+		line := alice.expect("1 201 id=<any> :<rest>")
+		bob.send("%s 200", tag)
+		synctest.Wait()
+		id := strings.TrimPrefix(strings.Fields(line)[2], "id=")
+		alice.write("2 SEND to=bob@example.com id=" + id + " {1}\r\nx")
+		alice.expect("2 200 <rest>")
+		bob.expectNothing(time.Second)
+	})
+}
+
+// The memory of what was accepted ends with the session.
+func TestRule6MemoryEndsWithTheSession(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		for i := range 2 {
+			alice.write(fmt.Sprintf("%d SEND to=bob@example.com id=x {1}\r\nx", i))
+			tag, _ := bob.message()
+			bob.send("%s 200", tag)
+			alice.expect("%d 200 <rest>", i)
+			bob.send("u UNLISTEN")
+			bob.expect("u 200 <rest>")
+			bob.send("l LISTEN")
+			bob.expect("l 200 <rest>")
+		}
+	})
+}
+
+// Rule 7, as far as a session goes: each receives the message, the first 200
+// is the answer.
+func TestRule7SeveralSessions(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		one, two, alice := s.listen("bob"), s.listen("bob"), s.login("alice")
+		alice.write("1 SEND to=bob@example.com {1}\r\nx")
+		tag1, _ := one.message()
+		tag2, _ := two.message()
+		one.send("%s 486", tag1)
+		two.send("%s 200", tag2)
+		alice.expect("1 200 <rest>")
+		alice.write("2 SEND to=bob@example.com {1}\r\nx")
+		tag1, _ = one.message()
+		two.message()
+		one.send("%s 486", tag1)
+		_ = two.Close()
+		alice.expect("2 201 <rest>")
+	})
+}
+
+// UNLISTEN: what is not begun is not written any more, and certainly not
+// delivered; what is begun may still be answered.
+func TestUNLISTENDropsWhatIsNotBegun(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.reluctant("bob"), s.login("alice")
+		big := strings.Repeat("x", 100)
+		alice.write("1 SEND to=bob@example.com {100}\r\n" + big)
+		synctest.Wait()
+		alice.write("2 SEND to=bob@example.com {1}\r\ny")
+		synctest.Wait()
+		bob.send("u UNLISTEN")
+		alice.expect("2 480 <rest>")
+		tag, entity := bob.message()
+		if entity != big {
+			t.Errorf("got %q", entity)
+		}
+		bob.expect("u 200 <rest>")
+		bob.send("%s 200", tag)
+		alice.expect("1 200 <rest>")
+		alice.write("3 SEND to=bob@example.com {1}\r\nz")
+		alice.expect("3 480 <rest>")
+		bob.expectNothing(time.Second)
+	})
+}
+
+func TestExclusiveDisplaces(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		one, two, alice := s.reluctant("bob"), s.login("bob"), s.login("alice")
+		alice.write("1 SEND to=bob@example.com {100}\r\n" + strings.Repeat("x", 100))
+		synctest.Wait()
+		alice.write("2 SEND to=bob@example.com {1}\r\ny")
+		synctest.Wait()
+		two.send("1 LISTEN mode=exclusive")
+		two.expect("1 200 <rest>")
+		alice.expect("2 480 <rest>")
+		tag, _ := one.message()
+		one.expect("* UNLISTENED :another session listens exclusively")
+		one.send("%s 200", tag)
+		alice.expect("1 200 <rest>")
+		one.send("1 STATE state=away")
+		one.expect("1 409 <rest>")
+		one.send("2 LISTEN")
+		one.expect("2 200 <rest>")
+	})
+}
+
+// Changes that a slow reader has not read give way to newer ones, and the
+// newest arrives; none comes before the state that it follows.
+func TestPresenceIsMerged(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		alice, bob := s.connect(64), s.listen("bob")
+		alice.expect("* HELLO <rest>")
+		alice.login("alice")
+		alice.send("1 WATCH ima=bob@example.com")
+		alice.expect("1 100 <rest>")
+		alice.expect("1 200 <rest>")
+		set := func(n int) {
+			bob.send("%d STATE state=away note=n%d", n, n)
+			bob.expect("%d 200 <rest>", n)
+			synctest.Wait()
+		}
+		for n := range 50 {
+			set(n)
+		}
+		alice.send("2 QUERY ima=bob@example.com")
+		synctest.Wait()
+		for n := range 50 {
+			set(50 + n)
+		}
+		alice.expect("* PRESENCE <rest> note=n0 <rest>")
+		alice.expect("* PRESENCE <rest> note=n49 <rest>")
+		alice.expect("2 100 <rest> note=n49 <rest>")
+		alice.expect("2 200 <rest>")
+		alice.expect("* PRESENCE <rest> note=n99 <rest>")
+		alice.expectNothing(time.Second)
+	})
+}
+
+func TestQUITAnswersAllFirst(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.listen("alice")
+		alice.write("1 SEND to=bob@example.com {1}\r\nx2 QUERY ima=bob@example.com fresh=yes\r\n3 QUIT\r\n4 PING\r\n")
+		alice.expect("2 100 <rest>")
+		alice.expect("2 200 <rest>")
+		tag, _ := bob.message()
+		bob.write("1 SEND to=alice@example.com {1}\r\ny")
+		bob.expect("1 480 <rest>") // she hears no more
+		alice.expectNothing(time.Second)
+		bob.send("%s 200", tag)
+		alice.expect("1 200 <rest>")
+		alice.expect("3 200")
+		alice.expectEnd()
+	})
+}
+
+func TestHalfCloseIsLikeQUIT(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		alice.write("1 SEND to=bob@example.com {1}\r\nx")
+		_ = alice.Conn.(*memConn).CloseWrite()
+		tag, _ := bob.message()
+		bob.send("%s 200", tag)
+		alice.expect("1 200 <rest>")
+		alice.expectEnd()
+	})
+}
+
+// After BYE the server ends its sending side at once, and reads for a second
+// so that BYE arrives.
+func TestBYELingers(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.login("alice")
+		c.write("bare\nline\r\n1 PING\r\n")
+		c.expect("* BYE status=400 :a LF that no CR precedes")
+		c.expectEnd()
+		c.send("2 PING") // is dropped, and does not break the connection
+		synctest.Wait()
+		time.Sleep(lingerTime + time.Millisecond)
+		synctest.Wait()
+		if _, err := c.Write([]byte("3 PING\r\n")); err == nil {
+			t.Error("the connection is still read from after a second")
+		}
+	})
+}
+
+func TestShutdownSaysBYE(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		alice, bob := s.listen("alice"), s.dial()
+		if n := s.server.Move(func(protocol.Client) string { return "n2.example.com:7467" }, 30*time.Second, "maintenance"); n != 1 {
+			t.Errorf("%d were asked to move", n)
+		}
+		alice.expect("* MOVE to=n2.example.com:7467 within=30 :maintenance")
+		if open, proved := s.server.Sessions(); open != 2 || proved != 1 {
+			t.Errorf("%d connections, %d authenticated", open, proved)
+		}
+		s.close()
+		for _, c := range []*client{alice, bob} {
+			c.expect("* BYE status=503 :this node is shutting down")
+			c.expectEnd()
+		}
+		s.served <- ErrClosed // for the stage's own end
+	})
+}
+
+func TestGreetingRefuses(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		s.site.refuse = "this node drains"
+		c := s.connect(roomy)
+		c.expect("* BYE status=503 :this node drains")
+		c.expectEnd()
+	})
+}
+
+// Requests that wait for the site do not stop the reading, keep their order,
+// and are answered within 10 s.
+func TestSlowSite(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.login("alice")
+		s.site.slow = make(chan struct{})
+		started := time.Now()
+		c.write("1 LISTEN\r\n2 STATE state=away\r\n3 SEND to=bob@example.com {0}\r\n4 PING\r\n")
+		c.expect("4 200")
+		c.expect("1 503 :<rest>")
+		c.expect("2 409 :this session does not listen")
+		c.expect("3 480 <rest>")
+		if took := time.Since(started); took < requestTime || took > protocol.RequestTimeout {
+			t.Errorf("they were answered after %v", took)
+		}
+		c.write("5 LISTEN\r\n6 STATE state=away\r\n")
+		synctest.Wait()
+		close(s.site.slow)
+		c.expect("5 200 <rest>")
+		c.expect("6 200 <rest>")
+		s.site.slow = nil
+	})
+}
+
+// What waits for the site ends with the connection.
+func TestEndOfConnectionEndsWaiting(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.login("alice")
+		s.site.slow = make(chan struct{})
+		c.send("1 LISTEN")
+		synctest.Wait()
+		started := time.Now()
+		for u := range s.site.users {
+			u.session.Bye(protocol.StatusUnauthorized, "the account was removed")
+		}
+		c.expect("* BYE status=401 :the account was removed")
+		c.expectEnd()
+		_ = c.Close()
+		synctest.Wait()
+		if n := len(s.site.users); n != 0 || time.Since(started) > lingerTime {
+			t.Errorf("%d users are left after %v", n, time.Since(started))
+		}
+	})
+}
+
+// S13, S14: whatever leaves the position in the stream in doubt ends the
+// connection, and nothing of it is relayed.
+func TestS13FramingIsNeverRepaired(t *testing.T) {
+	for name, octets := range map[string]string{
+		"bare LF":                "1 PING\n2 PING\r\n",
+		"bare CR":                "1 PING\r2 PING\r\n",
+		"CR CR LF":               "1 PING\r\r\n",
+		"NUL":                    "1 PING\x00\r\n",
+		"invalid UTF-8":          "1 PING x=\xc3\x28\r\n",
+		"overlong UTF-8":         "1 PING x=\xc0\xaf\r\n",
+		"surrogate":              "1 PING x=\xed\xa0\x80\r\n",
+		"no end":                 strings.Repeat("x", 5000),
+		"literal +5":             "1 SEND to=bob@example.com {+5}\r\nhello",
+		"literal 05":             "1 SEND to=bob@example.com {05}\r\nhello",
+		"literal -1":             "1 SEND to=bob@example.com {-1}\r\nhello",
+		"literal 0x5":            "1 SEND to=bob@example.com {0x5}\r\nhello",
+		"literal empty":          "1 SEND to=bob@example.com {}\r\nhello",
+		"literal huge":           "1 SEND to=bob@example.com {9223372036854775808}\r\nhello",
+		"literal open":           "1 SEND to=bob@example.com {5\r\nhello",
+		"literal nested":         "1 SEND to=bob@example.com {{5}}\r\nhello",
+		"literal and more":       "1 SEND to=bob@example.com {5}x\r\nhello",
+		"LF in a literal's line": "1 SEND to=bob@example.com {5}\nhello",
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, nil, func(s *stage) {
+				bob, c := s.listen("bob"), s.login("alice")
+				c.write(octets + "3 SEND to=bob@example.com {1}\r\nx")
+				c.expect("* BYE status=400 :<rest>")
+				c.expectEnd()
+				bob.expectNothing(time.Second)
+			})
+		})
+	}
+}
+
+// A literal that stands elsewhere than at the end is a malformed param.
+func TestLiteralElsewhereIsMalformed(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.login("alice")
+		c.send("1 SEND {5} to=bob@example.com")
+		c.expect("1 400 <rest>")
+		c.send(`2 LISTEN note="{5}"`)
+		c.expect("2 200 <rest>")
+		c.send("3 UNLISTEN :see {5}")
+		c.expect("3 200 <rest>")
+	})
+}
+
+// S9: TLS or HTTP on the plain port ends at once, without a word of ours.
+func TestS9ForeignProtocols(t *testing.T) {
+	for name, octets := range map[string]string{
+		"TLS": "\x16\x03\x01\x02\x00", "GET": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"POST": "POST /simp HTTP/1.0\r\n", "HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, nil, func(s *stage) {
+				c := s.dial()
+				if _, err := io.WriteString(c.Conn, octets); err != nil {
+					t.Fatal(err)
+				}
+				c.expectEnd()
+				if s.server.metrics.Foreign.Load() != 1 {
+					t.Error("it was not counted")
+				}
+			})
+		})
+	}
+	play(t, nil, func(s *stage) { // what looks like it and is not
+		c := s.dial()
+		c.send("GET PING")
+		c.expect("GET 200")
+		c.send("GET / HTTP/1.1")
+		c.expect("GET 400 <rest>")
+	})
+}
+
+// S1: the sender is who is authenticated. Whoever claims otherwise is ignored.
+func TestS1SenderIsAuthenticated(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		alice.write("1 SEND from=carol@example.com to=bob@example.com {35}\r\nFrom: carol@example.com\r\n\r\nit's me!")
+		bob.expect("m1 MESSAGE from=alice@example.com to=bob@example.com <rest>")
+	})
+}
