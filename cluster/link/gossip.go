@@ -155,6 +155,7 @@ func (g *gossip) missing() []string {
 			wanted[addr] = true
 		}
 	}
+	own := g.list.LocalNode().Address() // not under g.mu: memberlist calls here under its own lock
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, addr := range g.seen {
@@ -163,7 +164,7 @@ func (g *gossip) missing() []string {
 	for id := range g.members {
 		delete(wanted, g.seen[id])
 	}
-	delete(wanted, g.list.LocalNode().Address())
+	delete(wanted, own)
 	return slices.Sorted(maps.Keys(wanted))
 }
 
@@ -260,6 +261,9 @@ func (l *Link) SetKeys(keys [][]byte) error {
 // Leave tells the others that this node goes on purpose; it waits at most
 // 10 s until they are told. The link then only waits for Close.
 func (l *Link) Leave() error {
+	if l.gossip.list == nil {
+		return nil
+	}
 	l.gossip.cancel()
 	if err := l.Update(func(m *Member) { m.Leaving = true }); err != nil {
 		return fmt.Errorf("gossip: %w", err)

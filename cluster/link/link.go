@@ -84,6 +84,7 @@ func Open(c Config) (*Link, error) {
 	}
 	l := &Link{config: c, logger: c.Logger, clock: clock{time.Now()}, addr: c.Member.ClusterAddr, failed: make(chan error, 1)}
 	l.mux = newMux(&l.config, address(l.addr))
+	l.mux.called = l.called
 	l.server = newServer(l)
 	l.peers = newPeers(l)
 	l.herald = newHerald(c.Handler)
@@ -194,6 +195,12 @@ func (l *Link) Contact(node string) Contact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.contact
+}
+
+func (l *Link) called(node string) {
+	if p := l.peers.find(node); p != nil {
+		p.called()
+	}
 }
 
 // dial connects to a node where it is known to be, else at addr.

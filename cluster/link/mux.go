@@ -26,6 +26,7 @@ type mux struct {
 	dialer     func(ctx context.Context, addr string) (net.Conn, error)
 	introducer introducer
 	admit      func(node string) error
+	called     func(node string) // told of each node that connects
 	logger     *slog.Logger
 
 	raft, calls *queue
@@ -121,6 +122,7 @@ func (m *mux) introduce(c net.Conn) error {
 	if err := m.admitted(node); err != nil {
 		return err
 	}
+	m.called(node)
 	return m.queueOf(protocol).put(ctx, m.hold(conn, c, node))
 }
 

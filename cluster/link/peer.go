@@ -23,7 +23,7 @@ type peer struct {
 	out      outbox
 	failures failures
 	wake     chan struct{} // something is to be sent
-	moved    chan struct{} // its address is another
+	again    chan struct{} // it may be reached now: its address is another, or it has called
 	cancel   context.CancelFunc
 
 	mu       sync.Mutex
@@ -38,7 +38,7 @@ func newPeer(l *Link, id string) *peer {
 	now := time.Now()
 	return &peer{
 		link: l, id: id, heard: now, contact: Contact{Since: now},
-		wake: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
 	}
 }
 
@@ -66,26 +66,37 @@ func (p *peer) run(ctx context.Context) {
 	}
 }
 
-// pause waits before another attempt, longer with each, at most a second.
+// pause waits before another attempt, longer with each, at most a second, and
+// less if there is a reason to think that the node is back, or if something
+// is to be sent: whoever sends shall not be told of a node that is gone when
+// it has come back meanwhile.
 func (p *peer) pause(ctx context.Context, failed int) {
-	d := min(50*time.Millisecond<<min(failed, 10), time.Second)
-	t := time.NewTimer(d/2 + rand.N(d/2))
+	least, most := 10*time.Millisecond, min(50*time.Millisecond<<min(failed, 10), time.Second)
+	if !wait(ctx, least) {
+		return
+	}
+	t := time.NewTimer(most/2 + rand.N(most/2))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-	case <-p.moved:
+	case <-p.again:
+	case <-p.wake:
 	case <-t.C:
 	}
 }
 
 // suspect notes that the node could not be reached. What waits for it is
-// answered, and so is what comes from now on, until it is reached again.
+// answered. What comes from now on is answered at once while it is silent; if
+// it refuses connections, after another attempt, which takes no time.
 func (p *peer) suspect(err error) {
 	how := Silent
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		how = Closed
 	}
 	p.out.close(fmt.Sprintf("node %s %s", p.id, how))
+	if how == Closed {
+		p.out.open()
+	}
 	p.mu.Lock()
 	before := p.contact.Suspicion
 	if before != how {
@@ -108,6 +119,9 @@ func (p *peer) reached() {
 	before := p.contact.Suspicion
 	p.contact = Contact{Since: time.Now(), Connected: true}
 	m := p.member()
+	if p.calls != nil {
+		p.calls.ResetConnectBackoff()
+	}
 	p.mu.Unlock()
 	p.out.open()
 	if before != NotSuspected {
@@ -153,7 +167,17 @@ func (p *peer) update(change func()) {
 	change()
 	p.mu.Unlock()
 	if p.addr() != before {
-		poke(p.moved)
+		poke(p.again)
+	}
+}
+
+// called notes that the node has connected to this one.
+func (p *peer) called() {
+	p.mu.Lock()
+	suspected := p.contact.Suspicion != NotSuspected
+	p.mu.Unlock()
+	if suspected {
+		poke(p.again)
 	}
 }
 

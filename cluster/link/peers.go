@@ -112,7 +112,8 @@ func (ps *peers) close() {
 	ps.running.Wait()
 }
 
-// reachable returns the peer of a node that is known and not suspected.
+// reachable returns the peer of a node that is known and not silent. One that
+// refuses connections answers a call soon enough.
 func (ps *peers) reachable(id string) (*peer, error) {
 	p := ps.find(id)
 	if p == nil {
@@ -120,7 +121,7 @@ func (ps *peers) reachable(id string) (*peer, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if how := p.contact.Suspicion; how != NotSuspected {
+	if how := p.contact.Suspicion; how == Silent {
 		return nil, fmt.Errorf("node %s: %w: it %s", id, ErrUnavailable, how)
 	}
 	return p, nil

@@ -54,12 +54,30 @@ func TestADeadNodeIsToldApartAtOnce(t *testing.T) {
 		if took := time.Since(before); took > 100*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
+		before = time.Now()
 		s.links["n1"].Deliver("n2", session, message("dead"), o.done("dead"))
-		if got := o.status("dead"); got != protocol.StatusUnavailable {
-			t.Errorf("to a dead node: %d", got)
+		s.eventually(func() bool { return o.status("dead") == protocol.StatusUnavailable }, "a message to it is answered")
+		if took := time.Since(before); took > 20*time.Millisecond {
+			t.Errorf("a message to it took %v", took)
 		}
 		if told := s.handlers["n1"].told(); !slices.Contains(told, "n2 refuses connections") {
 			t.Errorf("told %q", told)
+		}
+	})
+}
+
+func TestANodeThatIsBackIsReachedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).up(2)
+		s.network.Kill(hostOf(2))
+		s.links["n2"].Close()
+		<-time.After(time.Minute)
+		s.open(s.config(2))
+		var o outcomes
+		s.links["n1"].Deliver("n2", session, message("m"), o.done("m"))
+		s.eventually(func() bool { return o.status("m") != 0 }, "it is answered")
+		if got := o.status("m"); got != protocol.StatusOK {
+			t.Errorf("a message to it: %d", got)
 		}
 	})
 }
