@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,8 +18,9 @@ To a node on this machine that runs with --insecure:
 
 To any other, with a certificate that "simpctl tls init" has made, or a token:
 
-    simpctl --addr n1.example.com:7469 --tls-ca ca.pem --tls-cert admin.pem --tls-key admin.key status
-    simpctl --addr n1.example.com:7469 --tls-ca ca.pem --token-file admin.token status
+    simpctl --addr n1.example.com:7469 --tls-ca ca.crt \
+        --tls-cert service-operator.crt --tls-key service-operator.key status
+    simpctl --addr n1.example.com:7469 --tls-ca ca.crt --token-file operator.token status
 
 Each of the flags that say how to reach the site may be given as a variable
 instead: SIMPCTL_ADDR, SIMPCTL_INSECURE, SIMPCTL_TLS_CA, and so on.
@@ -29,6 +31,7 @@ other failure; one line on standard error says why.`
 func (a *app) root() *cobra.Command {
 	root := group("simpctl", "Ask and steer a SIMP site", rootLong)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = version()
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%s; see %s --help", err, c.CommandPath())
 	})
@@ -66,6 +69,14 @@ func (a *app) settle(f *pflag.FlagSet) error {
 		return usagef("--output is text or json, not %q", a.output)
 	}
 	return nil
+}
+
+// version is that of the module that the program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 // group is a command that only has commands below it.
