@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"simpd/protocol"
 )
@@ -38,15 +38,27 @@ func (a *app) strong(s string) string {
 	return "\x1b[1m" + s + "\x1b[0m"
 }
 
-// printTable prints rows in columns.
+// printTable prints rows in columns, all rows of as many cells.
 func (a *app) printTable(rows [][]string) error {
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	if len(rows) == 0 {
+		return nil
+	}
+	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(strings.Join(row, "\t"), "\t")); err != nil {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		if err := a.printf("%s", strings.TrimRight(line.String(), " ")); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return nil
 }
 
 // presenceJSON is a presence for programs.

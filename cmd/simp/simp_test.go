@@ -1,0 +1,394 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// console is what a person sees and types.
+type console struct {
+	terminal bool
+	answers  []string // to what is asked
+	env      map[string]string
+	broken   bool // nothing can be written out
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	out, err bytes.Buffer
+}
+
+func newConsole(env map[string]string, answers ...string) *console {
+	c := &console{env: env, answers: answers}
+	c.changed = sync.NewCond(&c.mu)
+	return c
+}
+
+func (c *console) isTerminal(any) bool { return c.terminal }
+
+func (c *console) ask(string) (string, error) {
+	if len(c.answers) == 0 {
+		return "", errNoTerminal
+	}
+	answer := c.answers[0]
+	c.answers = c.answers[1:]
+	return answer, nil
+}
+
+// screen writes to one of the console's buffers.
+type screen struct {
+	*console
+	to *bytes.Buffer
+}
+
+func (s screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken && s.to == &s.out {
+		return 0, errors.New("no space left on device")
+	}
+	s.changed.Broadcast()
+	return s.to.Write(b)
+}
+
+// await waits until the text is on the screen.
+func (c *console) await(to *bytes.Buffer, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !strings.Contains(to.String(), text) {
+		c.changed.Wait()
+	}
+}
+
+func (c *console) run(ctx context.Context, in io.Reader, args ...string) int {
+	a := &app{
+		in: in, out: screen{c, &c.out}, errOut: screen{c, &c.err}, term: c, zone: time.UTC,
+		env: func(name string) string { return c.env[name] },
+	}
+	return run(ctx, a, args)
+}
+
+// simp runs the program as alice, with the site's address and her password.
+func simp(t *testing.T, s *site, in string, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	c := newConsole(s.env())
+	code = c.run(t.Context(), strings.NewReader(in), args...)
+	return code, c.out.String(), c.err.String()
+}
+
+func (s *site) env() map[string]string {
+	return map[string]string{"SIMP_SERVER": s.addr, "SIMP_USER": "alice@example.com", "SIMP_PLAINTEXT": "true", "SIMP_PASSWORD": "secret"}
+}
+
+func TestSend(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		to   string
+		code int
+		out  string
+	}{
+		{"bob@example.com", 0, "delivered to bob@example.com\n"},
+		{"deaf@example.com", 3, "not delivered: deaf@example.com is not listening (nothing was kept)\n"},
+		{"silent@example.com", 4, "in doubt: silent@example.com may have it or not; no answer came\n"},
+		{"nobody@example.com", 1, "not delivered: there is no user nobody@example.com\n"},
+		{"rude@example.com", 1, "not delivered: the program of rude@example.com refused it: \\x9b31mno\n"},
+		{"full@example.com", 1, "not delivered: the program of full@example.com takes nothing at present (nothing was kept)\n"},
+		{"far@example.net", 1, "not delivered to far@example.net: status 502: unreachable\n"},
+		{"bob@example.com,deaf@example.com", 3, "delivered to bob@example.com\nnot delivered: deaf@example.com is not listening (nothing was kept)\n"},
+		{"silent@example.com,deaf@example.com,bob@example.com", 4, ""},
+		{"silent@example.com,deaf@example.com,rude@example.com", 1, ""},
+		{`"a,b"@example.com`, 0, "delivered to \"a,b\"@example.com\n"},
+	} {
+		code, out, errOut := simp(t, s, "", "send", c.to, "hello")
+		if code != c.code || c.out != "" && out != c.out || errOut != "" {
+			t.Errorf("%s: exit code %d, %q, %q; want %d, %q", c.to, code, out, errOut, c.code, c.out)
+		}
+	}
+}
+
+func TestSendTakesTheTextFromAnywhere(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		in     string
+		args   []string
+		entity string
+	}{
+		{"", []string{"hello"}, "\r\nhello"},
+		{"", []string{"hello", "there"}, "\r\nhello there"},
+		{"one\ntwo\n", []string{"-"}, "\r\none\r\ntwo"},
+		{"one\r\ntwo\r\n", nil, "\r\none\r\ntwo"},
+		{"", nil, "\r\n"},
+		{"Content-Type: image/png\r\n\r\nx", []string{"--mime"}, "Content-Type: image/png\r\n\r\nx"},
+	} {
+		if code, _, errOut := simp(t, s, c.in, append([]string{"send", "bob@example.com"}, c.args...)...); code != 0 || s.last() != c.entity {
+			t.Errorf("%q: exit code %d, %s, sent %q; want %q", c.args, code, errOut, s.last(), c.entity)
+		}
+	}
+	if code, _, errOut := simp(t, s, "\xff", "send", "bob@example.com"); code != 1 || !strings.Contains(errOut, "UTF-8") {
+		t.Errorf("exit code %d, %s", code, errOut)
+	}
+}
+
+func TestSendInJSON(t *testing.T) {
+	s := newSite(t)
+	code, out, _ := simp(t, s, "", "send", "--output", "json", "--id", "x", "--timeout", "2s", "bob@example.com,deaf@example.com", "hello")
+	want := `{"id":"x","status":207,"recipients":[{"to":"bob@example.com","status":200,"text":"delivered"},{"to":"deaf@example.com","status":480,"text":"not listening"}]}` + "\n"
+	if code != 3 || out != want {
+		t.Errorf("exit code %d, %s", code, out)
+	}
+}
+
+// begin runs the program until it is interrupted, or ends by itself.
+func begin(t *testing.T, c *console, args ...string) (wait func() int, interrupt func()) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() { done <- c.run(ctx, strings.NewReader(""), args...) }()
+	return func() int { return <-done }, interrupt
+}
+
+func TestListen(t *testing.T) {
+	s := newSite(t)
+	c := newConsole(s.env())
+	wait, interrupt := begin(t, c, "listen", "--state", "busy", "--note", "at work")
+	s.await("LISTEN state=busy note=\"at work\"")
+	for i, entity := range []string{
+		"\r\nhello", "\r\n\x1b[31mred \u202etxt.exe\r\nsecond line\r\n12:00:00 bob@example.com: forged",
+		"Content-Type: text/plain;\r\n charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe=\r\n!",
+		"Content-Transfer-Encoding: BASE64\r\n\r\naGVsbG8=", "Content-Type: image/png\r\n\r\nxx", "\r\n\xff\xfe",
+	} {
+		if answer := s.deliver(fmt.Sprint("id", i), entity); answer != "200" {
+			t.Errorf("%q: %s", entity, answer)
+		}
+	}
+	interrupt()
+	if code := wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	want := `10:00:00 bob@example.com: hello
+10:00:00 bob@example.com: \x1b[31mred \u202etxt.exe
+    second line
+    12:00:00 bob@example.com: forged
+10:00:00 bob@example.com: Grüße!
+10:00:00 bob@example.com: hello
+10:00:00 bob@example.com: [image/png, 2 octets]
+10:00:00 bob@example.com: [text/plain, 4 octets]
+`
+	want = strings.Replace(want, "[image/png, 2 octets]", "[image/png, 29 octets]", 1)
+	if got := c.out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := c.err.String(); got != "alice@example.com is listening, and shown as busy; stop with Ctrl-C\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestListenInJSON(t *testing.T) {
+	s := newSite(t)
+	c := newConsole(s.env())
+	wait, interrupt := begin(t, c, "--output", "json", "listen")
+	s.await("LISTEN")
+	s.deliver("x", "\r\nhi")
+	s.deliver("y", "Content-Type: image/png\r\n\r\nx")
+	interrupt()
+	wait()
+	want := `{"from":"bob@example.com","to":"alice@example.com","id":"x","time":"2026-11-22T10:00:00.000Z","content_type":"text/plain","text":"hi","entity":"DQpoaQ=="}
+{"from":"bob@example.com","to":"alice@example.com","id":"y","time":"2026-11-22T10:00:00.000Z","content_type":"image/png","entity":"Q29udGVudC1UeXBlOiBpbWFnZS9wbmcNCg0KeA=="}
+`
+	if got := c.out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A message that can't be written out is not said to be delivered.
+func TestListenThatCantWrite(t *testing.T) {
+	s := newSite(t)
+	c := newConsole(s.env())
+	c.broken = true
+	wait, _ := begin(t, c, "listen")
+	s.await("LISTEN")
+	if answer := s.deliver("x", "\r\nhi"); answer != "486 :it could not be shown" {
+		t.Errorf("answered %q", answer)
+	}
+	if code := wait(); code != 1 || !strings.Contains(c.err.String(), "no space left") {
+		t.Errorf("exit code %d, %s", code, c.err.String())
+	}
+}
+
+func TestListenDisplaced(t *testing.T) {
+	s := newSite(t)
+	c := newConsole(s.env())
+	wait, _ := begin(t, c, "listen", "--exclusive")
+	s.await("LISTEN state=available mode=exclusive")
+	s.say("* UNLISTENED :another one")
+	if code := wait(); code != 1 || !strings.Contains(c.err.String(), "another session of yours listens now") {
+		t.Errorf("exit code %d, %s", code, c.err.String())
+	}
+}
+
+func TestWatch(t *testing.T) {
+	s := newSite(t)
+	c := newConsole(s.env())
+	wait, interrupt := begin(t, c, "watch", "bob@example.com", "deaf@example.com")
+	c.await(&c.out, "deaf@example.com")
+	s.say(`* PRESENCE ima=bob@example.com state=away note="\"x\" ` + "\u202e" + `" since=2026-11-22T10:00:01.000Z index=8`)
+	c.await(&c.out, "away")
+	interrupt()
+	if code := wait(); code != 0 {
+		t.Errorf("exit code %d, %s", code, c.err.String())
+	}
+	want := `bob@example.com  available  since 2026-11-22 10:00:00
+deaf@example.com  deaf
+bob@example.com  away  since 2026-11-22 10:00:01  "x" \u202e
+`
+	if got := c.out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestListsAndQueries(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		args      []string
+		request   string
+		code      int
+		out, said string
+	}{
+		{[]string{"query", "bob@example.com,deaf@example.com"}, "QUERY ima=bob@example.com ima=deaf@example.com", 0,
+			"bob@example.com   available  since 2026-11-22 10:00:00\ndeaf@example.com  deaf\n", ""},
+		{[]string{"query", "--fresh", "--output", "json", "bob@example.com"}, "QUERY ima=bob@example.com fresh=yes", 0,
+			`{"ima":"bob@example.com","state":"available","since":"2026-11-22T10:00:00.000Z","index":7}` + "\n", ""},
+		{[]string{"watchers"}, "WATCHERS", 0, "carol@example.com\n", ""},
+		{[]string{"contact"}, "CONTACT", 0, "bob@example.com    Bob B.\ncarol@example.com\n", ""},
+		{[]string{"contact", "list", "--output", "json"}, "CONTACT", 0, `{"ima":"bob@example.com","name":"Bob B."}` + "\n" + `{"ima":"carol@example.com","name":""}` + "\n", ""},
+		{[]string{"contact", "add", "bob@example.com", "Bob", "B."}, `CONTACT ima=bob@example.com name="Bob B."`, 0, "", ""},
+		{[]string{"contact", "remove", "bob@example.com"}, "CONTACT ima=bob@example.com remove=yes", 0, "", ""},
+		{[]string{"contact", "dance"}, "", 2, "", "simp: simp contact knows no \"dance\"; it knows add, list, remove\n"},
+		{[]string{"acl"}, "ACL", 0, "@example.net  message deny  presence -\n", ""},
+		{[]string{"acl", "list", "--output", "json"}, "ACL", 0, `{"message":"deny","presence":"","who":"@example.net"}` + "\n", ""},
+		{[]string{"acl", "set", "*", "--presence", "deny", "--message", "allow"}, "ACL who=* message=allow presence=deny", 0, "", ""},
+		{[]string{"acl", "remove", "*"}, "ACL who=*", 0, "", ""},
+		{[]string{"acl", "set", "*"}, "", 2, "", "simp: say --message, --presence or both\n"},
+		{[]string{"acl", "set", "x", "--message", "deny"}, "", 1, "", "simp: x is no pattern: an address, @domain or * is wanted\n"},
+		{[]string{"acl", "set", "*", "--message", "no"}, "", 2, "", "simp: --message and --presence are allow or deny\n"},
+	} {
+		code, out, said := simp(t, s, "", c.args...)
+		if code != c.code || out != c.out || said != c.said || c.request != "" && !s.heard(c.request) {
+			t.Errorf("%q: exit code %d\n%s%s", c.args, code, out, said)
+		}
+	}
+}
+
+func TestPasswd(t *testing.T) {
+	s := newSite(t)
+	c := newConsole(s.env(), "secret", "new", "new")
+	delete(c.env, "SIMP_PASSWORD")
+	if code := c.run(t.Context(), strings.NewReader(""), "passwd"); code != 0 || !s.heard("PASSWD data=c2VjcmV0AG5ldw==") {
+		t.Errorf("exit code %d, %s", code, c.err.String())
+	}
+	c = newConsole(s.env(), "new", "old")
+	if code := c.run(t.Context(), strings.NewReader(""), "passwd"); code != 1 || !strings.Contains(c.err.String(), "differ") {
+		t.Errorf("exit code %d, %s", code, c.err.String())
+	}
+	if code, _, said := simp(t, s, "newer\nmore\n", "passwd", "--new-password-file", "-"); code != 0 || !s.heard("PASSWD data=c2VjcmV0AG5ld2Vy") {
+		t.Errorf("exit code %d, %s", code, said)
+	}
+}
+
+func TestPasswordFile(t *testing.T) {
+	s := newSite(t)
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("secret\r\nanything\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole(s.env())
+	c.env["SIMP_PASSWORD"] = "wrong"
+	if code := c.run(t.Context(), strings.NewReader(""), "--password-file", file, "query", "bob@example.com"); code != 0 {
+		t.Errorf("exit code %d, %s", code, c.err.String())
+	}
+}
+
+// A command that can't be understood exits with 2, another failure with 1, and
+// one line says why.
+func TestRefusals(t *testing.T) {
+	s := newSite(t)
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		env  map[string]string
+		code int
+		said string
+	}{
+		{nil, nil, 2, "say what to do: acl, completion, contact,"},
+		{[]string{"snd"}, nil, 2, `did you mean "send"?`},
+		{[]string{"send"}, nil, 2, "simp send wants an address"},
+		{[]string{"send", "--dance", "bob@example.com"}, nil, 2, "unknown flag: --dance; see simp send --help"},
+		{[]string{"send", "bob", "hi"}, nil, 1, "bob is no address"},
+		{[]string{"send", "bob@example.com,", "hi"}, nil, 1, `"" is no address`},
+		{[]string{"send", "\x1b]0;x\a@example.com", "hi"}, nil, 1, "is no address"},
+		{[]string{"send", "--timeout", "0s", "bob@example.com", "hi"}, nil, 2, "--timeout"},
+		{[]string{"send", "--timeout", "61s", "bob@example.com", "hi"}, nil, 2, "--timeout"},
+		{[]string{"send", "--id", "a b", "bob@example.com", "hi"}, nil, 2, "--id"},
+		{[]string{"listen", "--state", "asleep"}, nil, 2, "--state is available, busy or away"},
+		{[]string{"listen", "--note", "a\nb"}, nil, 2, "--note has at most 256 octets"},
+		{[]string{"listen", "now"}, nil, 2, `"now" is too much`},
+		{[]string{"watch"}, nil, 2, "wants an address, or --contacts"},
+		{[]string{"query", "bob@example.com", "--output", "xml"}, nil, 2, "--output is text or json"},
+		{[]string{"query", "bob@example.com", "--plaintext", "--tls-ca", "x"}, nil, 2, "leave out"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": ""}, 2, "--plaintext wants --server"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PLAINTEXT": "perhaps"}, 2, "SIMP_PLAINTEXT=perhaps"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_USER": ""}, 2, "--user is missing"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_USER": "alice"}, 1, "alice is no address"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PASSWORD": ""}, 2, "no terminal to ask for the password"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PASSWORD": "wrong"}, 1, "wrong address or password (401); are --user and the password right?"},
+		{[]string{"query", "bob@example.com", "--password-file", empty}, nil, 1, "holds no password"},
+		{[]string{"query", "bob@example.com", "--password-file", empty + "x"}, nil, 1, "no such file"},
+		{[]string{"query", "bob@example.com", "--plaintext=false"}, nil, 1, "nothing was sent in clear"},
+		{[]string{"query", "bob@example.com", "--plaintext=false", "--tls-ca", empty}, nil, 1, "holds no certificate"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "127.0.0.1:1"}, 1, "is it running, and is --server right?"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "localhost"}, 1, "is no host:port"},
+	} {
+		con := newConsole(s.env())
+		for name, value := range c.env {
+			con.env[name] = value
+		}
+		code := con.run(t.Context(), strings.NewReader(""), c.args...)
+		said := con.err.String()
+		if code != c.code || !strings.Contains(said, c.said) || strings.Count(said, "\n") != 1 || strings.Contains(said, "\x1b") || con.out.Len() > 0 {
+			t.Errorf("%q %v: exit code %d, %q; want %d, %q", c.args, c.env, code, said, c.code, c.said)
+		}
+	}
+}
+
+func TestColoursOnlyOnATerminalThatWantsThem(t *testing.T) {
+	for _, c := range []struct {
+		terminal bool
+		env      map[string]string
+		want     bool
+	}{{true, nil, true}, {false, nil, false}, {true, map[string]string{"NO_COLOR": "1"}, false}, {true, map[string]string{"TERM": "dumb"}, false}} {
+		a := &app{term: &console{terminal: c.terminal}, env: func(name string) string { return c.env[name] }}
+		if got := a.strong("x"); (got != "x") != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+func TestHelpAndCompletion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"send", "--help"}, {"completion", "bash"}, {"completion", "zsh"}, {"completion", "fish"}} {
+		c := newConsole(nil)
+		if code := c.run(t.Context(), strings.NewReader(""), args...); code != 0 || c.out.Len() == 0 || c.err.Len() > 0 {
+			t.Errorf("%q: exit code %d, %q", args, code, c.err.String())
+		}
+	}
+}
