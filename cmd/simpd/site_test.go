@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,14 +53,15 @@ func anyPorts() []string {
 	return args
 }
 
-// freePort finds an address that nobody listens on, for TCP and UDP.
+// freePort finds an address that nobody uses, for TCP and UDP, below the ports
+// that the system itself gives away.
 func freePort() string {
 	for {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		tcp, err := net.Listen("tcp", address)
 		if err != nil {
-			return "127.0.0.1:0"
+			continue
 		}
-		address := tcp.Addr().String()
 		udp, err := net.ListenPacket("udp", address)
 		_ = tcp.Close()
 		if err == nil {

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -45,31 +47,37 @@ func newSite(bin string, nodes int) (*site, error) {
 	s.ca = s.cert
 	for i := range nodes {
 		n := &siteNode{id: fmt.Sprintf("n%d", i+1)}
-		if err := freeAddresses(&n.simp, &n.simps, &n.grpc, &n.cluster, &n.gossip, &n.http); err != nil {
-			return s, err
-		}
+		freeAddresses(&n.simp, &n.simps, &n.grpc, &n.cluster, &n.gossip, &n.http)
 		s.nodes = append(s.nodes, n)
 	}
 	return s, s.makeKeys()
 }
 
-// freeAddresses finds addresses that nobody listens on, each another one.
-func freeAddresses(to ...*string) error {
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
+// freeAddresses finds addresses that nobody uses, each another one. They are
+// below the ports that the system itself gives away.
+func freeAddresses(to ...*string) {
 	for _, a := range to {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
+		for *a == "" {
+			address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+			if free(address) {
+				*a = address
+			}
 		}
-		held = append(held, l)
-		*a = l.Addr().String()
 	}
-	return nil
+}
+
+func free(address string) bool {
+	tcp, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return false
+	}
+	_ = udp.Close()
+	return true
 }
 
 func (s *site) keys(name string) string { return filepath.Join(s.dir, "keys", name) }
@@ -123,10 +131,19 @@ func (s *site) beginAll() error {
 	}
 	for _, n := range s.nodes {
 		if err := n.ready(); err != nil {
-			return err
+			return fmt.Errorf("%w\n%s", err, s.said())
 		}
 	}
 	return nil
+}
+
+// said is what all nodes have said.
+func (s *site) said() string {
+	var all strings.Builder
+	for _, n := range s.nodes {
+		fmt.Fprintf(&all, "--- %s\n%s", n.id, n.out.all())
+	}
+	return all.String()
 }
 
 // simpctl runs the operator's client at a node.
@@ -167,9 +184,9 @@ func (n *siteNode) ready() error {
 		select {
 		case <-again.C:
 		case <-n.done:
-			return fmt.Errorf("node %s has ended:\n%s", n.id, n.out.all())
+			return fmt.Errorf("node %s has ended", n.id)
 		case <-limit:
-			return fmt.Errorf("node %s does not become ready: %s\n%s", n.id, why, n.out.all())
+			return fmt.Errorf("node %s does not become ready: %s", n.id, why)
 		}
 	}
 }
