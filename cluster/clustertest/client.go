@@ -1,0 +1,264 @@
+package clustertest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"simpd/cluster/router"
+	"simpd/protocol"
+)
+
+// Client is a connection of a user to a node, and writes down what it is
+// told. It answers each message as Answer says.
+type Client struct {
+	*router.User
+	node *Node
+	who  protocol.Client
+
+	mu      sync.Mutex
+	answer  func(m *protocol.Message) protocol.Status
+	got     []string // ids of messages, in the order in which they came
+	taken   map[string]bool
+	notices []protocol.Notice
+	told    []string // all other words: "stale", "fresh", "unlistened", …
+	closed  bool
+	sent    int
+}
+
+// Address makes the address of a user of the site.
+func Address(user string) protocol.Address {
+	a, err := protocol.ParseAddress(user + "@" + Domain)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// Login connects a user to node i.
+func (s *Site) Login(i int, user string) *Client {
+	s.t.Helper()
+	c, err := s.Node(i).Login(user)
+	s.must(err)
+	return c
+}
+
+// Login connects a user to the node.
+func (n *Node) Login(user string) (*Client, error) {
+	account, ok := n.Table.Account(Address(user))
+	if !ok {
+		return nil, fmt.Errorf("node %d knows no %s", n.Number, user)
+	}
+	c := &Client{node: n, taken: map[string]bool{}, who: protocol.Client{
+		User: Address(user), Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:1"), Credential: account.Credential,
+	}}
+	u, err := n.Router.Login(context.Background(), c)
+	if err != nil {
+		return nil, err
+	}
+	c.User = u
+	n.clients = append(n.clients, c)
+	return c, nil
+}
+
+// Listen begins to listen, available, and returns the session and its index.
+func (c *Client) Listen(r protocol.ListenRequest) (session string, index uint64, err error) {
+	if r.State == protocol.Deaf {
+		r.State = protocol.Available
+	}
+	ctx, cancel := c.node.site.Within(protocol.RequestTimeout)
+	defer cancel()
+	return c.User.Listen(ctx, r)
+}
+
+// Unlisten ends listening.
+func (c *Client) Unlisten() error {
+	ctx, cancel := c.node.site.Within(protocol.RequestTimeout)
+	defer cancel()
+	_, err := c.User.Unlisten(ctx)
+	return err
+}
+
+// Say sends a message, with an id of the client's own making, and waits for
+// its outcome.
+func (c *Client) Say(to, text string) protocol.Outcome {
+	outcome := make(chan protocol.Outcome, 1)
+	c.Send(to, c.NewID(), text, protocol.DefaultTimeout, func(o protocol.Outcome) { outcome <- o })
+	return <-outcome
+}
+
+// NewID makes an id that no other message has.
+func (c *Client) NewID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent++
+	return fmt.Sprintf("%s-%p-%d", c.who.User.Local(), c, c.sent)
+}
+
+// Send sends a message; done is called with its outcome.
+func (c *Client) Send(to, id, text string, timeout time.Duration, done func(protocol.Outcome)) {
+	c.User.Send(&protocol.SendRequest{
+		To: []protocol.Address{Address(to)}, ID: id, Repeatable: true, Received: time.Now(), Timeout: timeout,
+		Entity: []byte("\r\n" + text), Done: func(_ int, o protocol.Outcome) { done(o) },
+	})
+}
+
+// Watch begins to watch users, and returns how they stand.
+func (c *Client) Watch(users ...string) ([]protocol.Notice, error) {
+	ctx, cancel := c.node.site.Within(protocol.RequestTimeout)
+	defer cancel()
+	var at []protocol.Notice
+	err := c.User.Watch(ctx, watching(users), func(now []protocol.Notice, _ uint64) {
+		at = now
+		for i := range now {
+			c.Notify(&now[i])
+		}
+	})
+	return at, err
+}
+
+// Query asks how a user stands now.
+func (c *Client) Query(user string, fresh bool) (protocol.State, error) {
+	ctx, cancel := c.node.site.Within(protocol.RequestTimeout)
+	defer cancel()
+	q := watching([]string{user})
+	q.Fresh = fresh
+	at, _, err := c.User.Query(ctx, q)
+	if err != nil || len(at) != 1 {
+		return protocol.Unknown, err
+	}
+	return at[0].State, nil
+}
+
+func watching(users []string) (q protocol.WatchRequest) {
+	for _, u := range users {
+		q.Addresses = append(q.Addresses, Address(u))
+	}
+	return q
+}
+
+// Answer sets what is answered to messages from now on: 2xx takes one, 0 says
+// nothing. At first all are taken.
+func (c *Client) Answer(how func(m *protocol.Message) protocol.Status) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answer = how
+}
+
+// Deliver writes m down and answers it.
+func (c *Client) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
+	c.mu.Lock()
+	status := protocol.StatusOK
+	switch {
+	case c.closed:
+		status = protocol.StatusNotListening
+	case !m.Deadline.After(time.Now()):
+		status = protocol.StatusUnavailable
+	default:
+		c.got = append(c.got, m.ID)
+		if c.answer != nil {
+			status = c.answer(m)
+		}
+	}
+	c.taken[m.ID] = c.taken[m.ID] || status.OK()
+	c.mu.Unlock()
+	if status != 0 {
+		done(protocol.Outcome{Status: status})
+	}
+}
+
+// Client says who it is.
+func (c *Client) Client() protocol.Client { return c.who }
+
+// Notify writes a change of presence down.
+func (c *Client) Notify(n *protocol.Notice) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notices = append(c.notices, *n)
+}
+
+// Unlistened writes down that the session was displaced.
+func (c *Client) Unlistened(why string) { c.word("unlistened") }
+
+// Stale writes down that presence can't be known.
+func (c *Client) Stale() { c.word("stale") }
+
+// Fresh writes down that it can again.
+func (c *Client) Fresh(uint64) { c.word("fresh") }
+
+// Move writes down that the node goes away.
+func (c *Client) Move(string, time.Duration, string) { c.word("move") }
+
+// Bye writes down that the connection ends, and ends it.
+func (c *Client) Bye(status protocol.Status, _ string) {
+	c.word(fmt.Sprint("bye ", int(status)))
+	c.node.site.running.Go(c.Close)
+}
+
+func (c *Client) word(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = append(c.told, what)
+}
+
+// Close ends the connection.
+func (c *Client) Close() {
+	c.mu.Lock()
+	again := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if !again {
+		c.User.Close()
+	}
+}
+
+// Closed tells whether the connection has ended.
+func (c *Client) Closed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// Got returns the ids of the messages that came, in their order.
+func (c *Client) Got() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.got)
+}
+
+// Took tells whether the message of that id was answered with 2xx.
+func (c *Client) Took(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.taken[id]
+}
+
+// Told returns what else it was told.
+func (c *Client) Told() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.told)
+}
+
+// Notices returns the changes of presence that it was told, those that Watch
+// began with among them.
+func (c *Client) Notices() []protocol.Notice {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.notices)
+}
+
+// Sees returns the state of a user that it was last told.
+func (c *Client) Sees(user string) protocol.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.notices) - 1; i >= 0; i-- {
+		if c.notices[i].Address == Address(user) {
+			return c.notices[i].State
+		}
+	}
+	return protocol.Unknown
+}

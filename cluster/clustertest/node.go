@@ -1,0 +1,105 @@
+package clustertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"simpd/cluster"
+	"simpd/cluster/link"
+	"simpd/cluster/link/pki"
+	"simpd/cluster/router"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// Node is one node of a Site. While it runs it is a cluster.Node.
+type Node struct {
+	*cluster.Node // nil: it does not run
+	Number        int
+	Router        *router.Router
+	Table         *store.Table
+
+	site    *Site
+	clients []*Client
+}
+
+// directory is a cluster.Node as its router sees it.
+type directory struct{ *cluster.Node }
+
+// Propose marks the errors after which a change may yet come about.
+func (d *directory) Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
+	results, err := d.Node.Propose(ctx, changes...)
+	if errors.Is(err, cluster.ErrUnknown) {
+		err = fmt.Errorf("%w: %w", router.ErrUncertain, err)
+	}
+	return results, err
+}
+
+func (n *Node) start() error {
+	l, err := n.link()
+	if err != nil {
+		return err
+	}
+	d := &directory{}
+	logger := n.site.logger(ID(n.Number))
+	n.Table = store.New(store.Config{})
+	n.Router = router.New(router.Config{
+		Node: ID(n.Number), Domains: []string{Domain}, Table: n.Table, Directory: d, Peers: d, Logger: logger,
+	})
+	c := cluster.Config{
+		NodeID: ID(n.Number), Site: Domain, Link: l, Table: n.Table, Receiver: n.Router, Logger: logger,
+		BootstrapExpect: n.site.config.Nodes, Timing: n.site.config.Timing, Failed: n.Router.FailedElsewhere,
+		Fatal: func(err error) { n.site.t.Errorf("node %d: fatal: %v", n.Number, err) },
+	}
+	if n.site.config.Disk {
+		c.DataDir = filepath.Join(n.site.dir, ID(n.Number))
+	}
+	if n.Node, err = cluster.Open(c); err != nil {
+		return err
+	}
+	d.Node = n.Node
+	n.Router.Start()
+	return n.Node.Start()
+}
+
+func (n *Node) link() (c link.Config, err error) {
+	network, host := n.site.Network, Host(n.Number)
+	if c.Listener, err = network.Listen(host + ":7470"); err != nil {
+		return c, err
+	}
+	if c.Gossip.Transport, err = network.Gossip(host + ":7471"); err != nil {
+		return c, err
+	}
+	for j := 1; j <= n.site.config.Nodes; j++ {
+		if j != n.Number {
+			c.Gossip.Join = append(c.Gossip.Join, Host(j)+":7471")
+		}
+	}
+	c.Dial = network.Dialer(host)
+	c.Member.ClientAddr = host + ":7467"
+	if !n.site.config.Secure {
+		return c, nil
+	}
+	at := func(name string) string { return filepath.Join(n.site.dir, "tls", name) }
+	if c.Gossip.Keys, err = pki.ReadGossipKeys(at("gossip.key")); err != nil {
+		return c, err
+	}
+	c.Identity, err = pki.Load(at("ca.crt"), at("node-"+ID(n.Number)+".crt"), at("node-"+ID(n.Number)+".key"))
+	return c, err
+}
+
+// stop ends a node, its clients' connections first, in a way.
+func (n *Node) stop(end func(*cluster.Node) error) {
+	n.site.t.Helper()
+	for _, c := range n.clients {
+		c.Close()
+	}
+	n.clients = nil
+	if err := end(n.Node); err != nil {
+		n.site.t.Errorf("node %d: %v", n.Number, err)
+	}
+	n.Router.Shutdown()
+	n.Node = nil
+}
