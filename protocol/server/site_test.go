@@ -26,6 +26,7 @@ type site struct {
 	failed   map[netip.Addr]int
 	refuse   string        // the greeting's
 	slow     chan struct{} // what Listen waits for, if it is not nil
+	most     int           // sessions of a user
 	mute     bool          // nothing is said of messages
 }
 
@@ -35,7 +36,7 @@ func newSite(t testing.TB, names ...string) *site {
 		listens:  map[protocol.Address][]*siteUser{},
 		rules:    map[protocol.Address]map[protocol.Pattern]protocol.Rule{},
 		contacts: map[protocol.Address]map[protocol.Address]string{},
-		failed:   map[netip.Addr]int{}, index: 1000,
+		failed:   map[netip.Addr]int{}, index: 1000, most: protocol.MaxSessions,
 	}
 	for _, name := range names {
 		s.setPassword(address(t, name+"@example.com"), "secret")
@@ -133,7 +134,7 @@ func (u *siteUser) Listen(ctx context.Context, l protocol.ListenRequest) (string
 			other.session.Unlistened("another session listens exclusively")
 		}
 	}
-	if len(s.listens[u.address]) >= protocol.MaxSessions {
+	if len(s.listens[u.address]) >= s.most {
 		return "", 0, protocol.Errorf(protocol.StatusWrongState, "16 sessions listen already")
 	}
 	s.index++
