@@ -14,7 +14,7 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	if !validAddress(c.GetAddress()) || !validVerifier(c.GetVerifier()) {
 		return refuse(Malformed, "an account without an address or a verifier")
 	}
-	old, ok := t.now.accounts.Get(c.GetAddress())
+	old, ok := t.now.accounts.get(c.GetAddress())
 	if ok && old.Verifier.equal(c.GetVerifier()) {
 		return Result{} // salts are random: it is the same change once more
 	}
@@ -26,7 +26,7 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 		*a = *old
 	}
 	a.Verifier, a.Credential = verifierOf(c.GetVerifier()), t.next()
-	t.now.accounts.Set(c.GetAddress(), a)
+	t.now.accounts.set(c.GetAddress(), a)
 	return t.commitAccount(c.GetAddress(), sessionOf(c.GetKeep()))
 }
 
@@ -47,17 +47,18 @@ func mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 // deleteAccount removes an account with its bindings, rules and contacts.
 // Others' rules and contacts that name it stay.
 func (t *Table) deleteAccount(c *storev1.DeleteAccount) Result {
-	if _, ok := t.now.accounts.Delete(c.GetAddress()); !ok {
+	if !t.now.hasAccount(c.GetAddress()) {
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
 	}
-	t.now.rules.Delete(c.GetAddress())
-	t.now.contacts.Delete(c.GetAddress())
+	t.now.accounts.delete(c.GetAddress())
+	t.now.rules.delete(c.GetAddress())
+	t.now.contacts.delete(c.GetAddress())
 	return t.commitAccount(c.GetAddress(), Session{})
 }
 
 // setDisabled disables an account, which ends its bindings, or enables it.
 func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
-	old, ok := t.now.accounts.Get(c.GetAddress())
+	old, ok := t.now.accounts.get(c.GetAddress())
 	if !ok {
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
 	}
@@ -66,7 +67,7 @@ func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
 	}
 	a := *old
 	a.Disabled = c.GetDisabled()
-	t.now.accounts.Set(c.GetAddress(), &a)
+	t.now.accounts.set(c.GetAddress(), &a)
 	return t.commitAccount(c.GetAddress(), Session{})
 }
 
@@ -77,14 +78,14 @@ func (t *Table) commitAccount(address string, stay Session) Result {
 
 // setRule sets the rule of one pattern, or removes it if it says nothing.
 func (t *Table) setRule(c *storev1.SetRule) Result {
-	if _, ok := t.now.accounts.Get(c.GetOwner()); !ok {
+	if !t.now.hasAccount(c.GetOwner()) {
 		return refuse(NoAccount, "there is no account %s", c.GetOwner())
 	}
 	rule, ok := ruleOf(c)
 	if !ok {
 		return refuse(Malformed, "a rule without a pattern, or with an unknown permission")
 	}
-	rules, _ := t.now.rules.Get(c.GetOwner())
+	rules, _ := t.now.rules.get(c.GetOwner())
 	i, found := slices.BinarySearchFunc(rules, c.GetPattern(), comparePattern)
 	switch {
 	case rule.Empty() && !found, found && rules[i] == rule:
@@ -92,20 +93,20 @@ func (t *Table) setRule(c *storev1.SetRule) Result {
 	case !found && len(rules) >= protocol.MaxRules:
 		return refuse(TooManyRules, "%s has %d rules already", c.GetOwner(), len(rules))
 	}
-	put(t.now.rules, c.GetOwner(), replaced(rules, i, found, rule, rule.Empty()))
+	put(&t.now.rules, c.GetOwner(), replaced(rules, i, found, rule, rule.Empty()))
 	return t.commitList(EventRules, c.GetOwner())
 }
 
 // setContact adds or renames a contact, or removes it.
 func (t *Table) setContact(c *storev1.SetContact) Result {
-	if _, ok := t.now.accounts.Get(c.GetOwner()); !ok {
+	if !t.now.hasAccount(c.GetOwner()) {
 		return refuse(NoAccount, "there is no account %s", c.GetOwner())
 	}
 	contact, ok := contactOf(c)
 	if !ok {
 		return refuse(Malformed, "a contact without an address, or with too long a name")
 	}
-	contacts, _ := t.now.contacts.Get(c.GetOwner())
+	contacts, _ := t.now.contacts.get(c.GetOwner())
 	i, found := slices.BinarySearchFunc(contacts, c.GetAddress(), compareContact)
 	switch {
 	case c.GetRemove() && !found, !c.GetRemove() && found && contacts[i] == contact:
@@ -113,12 +114,12 @@ func (t *Table) setContact(c *storev1.SetContact) Result {
 	case !found && len(contacts) >= protocol.MaxContacts:
 		return refuse(TooManyContacts, "%s has %d contacts already", c.GetOwner(), len(contacts))
 	}
-	put(t.now.contacts, c.GetOwner(), replaced(contacts, i, found, contact, c.GetRemove()))
+	put(&t.now.contacts, c.GetOwner(), replaced(contacts, i, found, contact, c.GetRemove()))
 	return t.commitList(EventContacts, c.GetOwner())
 }
 
 func (t *Table) commitList(kind EventKind, owner string) Result {
-	after, _ := t.now.listeners.Get(owner)
+	after, _ := t.now.listeners.get(owner)
 	return t.commit(entry{kind: kind, address: owner, after: after})
 }
 

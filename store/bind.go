@@ -52,7 +52,7 @@ func (t *Table) mayBind(c *storev1.Bind) (*Account, Result) {
 	if c.GetRebind() > t.now.index {
 		return nil, refuse(Malformed, "the session was never bound at %d", c.GetRebind())
 	}
-	account, ok := t.now.accounts.Get(c.GetAddress())
+	account, ok := t.now.accounts.get(c.GetAddress())
 	switch {
 	case !ok:
 		return nil, refuse(NoAccount, "there is no account %s", c.GetAddress())
@@ -141,7 +141,7 @@ func (t *Table) inherit(b *Binding, l *Listener, i int, rebind uint64, exclusive
 func (t *Table) setExclusive(account *Account) {
 	a := *account
 	a.Exclusive = t.next()
-	t.now.accounts.Set(a.Address.String(), &a)
+	t.now.accounts.set(a.Address.String(), &a)
 }
 
 // setState changes the state, and if one is given the note, of a session.

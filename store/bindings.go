@@ -36,7 +36,7 @@ func (t *Table) tallyOf(node string) *tally {
 // open unpacks address's listener to be changed. The listener is the table's
 // scratch: it is good until the next open.
 func (t *Table) open(address string) (old packed, l *Listener) {
-	old, _ = t.now.listeners.Get(address)
+	old, _ = t.now.listeners.get(address)
 	l = &t.scratch
 	if old == "" {
 		*l = Listener{Address: protocol.CanonicalAddress(address), Bindings: l.Bindings[:0]}
@@ -86,7 +86,7 @@ func (t *Table) commitBindings(old packed, l *Listener, node string) Result {
 func (t *Table) keep(old packed, l *Listener) (after packed, visible bool) {
 	address := l.Address.String()
 	if len(l.Bindings) == 0 {
-		t.now.listeners.Delete(address)
+		t.now.listeners.delete(address)
 		return "", old != ""
 	}
 	before, now := old.presence(), best(l.Bindings)
@@ -98,7 +98,7 @@ func (t *Table) keep(old packed, l *Listener) (after packed, visible bool) {
 	}
 	t.buf = pack(t.buf[:0], l)
 	after = packed(t.buf)
-	t.now.listeners.Set(after.address(), after)
+	t.now.listeners.set(after.address(), after)
 	return after, visible
 }
 

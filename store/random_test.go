@@ -109,6 +109,9 @@ func (w *world) compare(user string) {
 	if want.Address = a; w.first.Presence(a) != want {
 		w.Fatalf("%s is seen as %v, want %v", user, w.first.Presence(a), want)
 	}
+	if view := w.first.View().Listener(a); !reflect.DeepEqual(l, view) {
+		w.Fatalf("the table has %v, and its view %v", l, view)
+	}
 	if now := w.told[user]; now != l.Presence() {
 		w.Fatalf("%s is told as %v, is %v", user, now, l.Presence())
 	}

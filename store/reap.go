@@ -37,7 +37,7 @@ func (t *Table) nextLeft(node *Node, limit uint32) (users []string) {
 		limit = reapLimit
 	}
 	last, scan := "", reapScan*int(limit)
-	t.now.listeners.Ascend(node.reaped, func(address string, p packed) bool {
+	t.now.listeners.ascend(node.reaped, func(address string, p packed) bool {
 		last, scan = address, scan-1
 		if p.left(node) {
 			users = append(users, address)

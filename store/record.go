@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/btree"
-
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 )
@@ -89,10 +87,10 @@ func compareContact(c Contact, address string) int {
 }
 
 // put sets a user's list; an empty one is none.
-func put[T any](lists *btree.Map[string, []T], owner string, list []T) {
+func put[T any](lists *directory[[]T], owner string, list []T) {
 	if len(list) == 0 {
-		lists.Delete(owner)
+		lists.delete(owner)
 		return
 	}
-	lists.Set(owner, list)
+	lists.set(owner, list)
 }

@@ -106,7 +106,7 @@ func (b *restorer) account(record *storev1.Account) error {
 	if !ok {
 		return corrupt("the account %q", record.GetAddress())
 	}
-	b.view.accounts.Load(record.GetAddress(), a)
+	b.view.accounts.load(record.GetAddress(), a)
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (b *restorer) rules(record *storev1.Rules) error {
 	if !ok || !b.view.hasAccount(record.GetOwner()) {
 		return corrupt("the rules of %q", record.GetOwner())
 	}
-	b.view.rules.Load(record.GetOwner(), rules)
+	b.view.rules.load(record.GetOwner(), rules)
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (b *restorer) contacts(record *storev1.Contacts) error {
 	if !ok || !b.view.hasAccount(record.GetOwner()) {
 		return corrupt("the contacts of %q", record.GetOwner())
 	}
-	b.view.contacts.Load(record.GetOwner(), contacts)
+	b.view.contacts.load(record.GetOwner(), contacts)
 	return nil
 }
 
@@ -143,7 +143,7 @@ func (b *restorer) listener(record *storev1.Listener) error {
 		return corrupt("the listener %q", record.GetAddress())
 	}
 	p := packed(pack(nil, l))
-	b.view.listeners.Load(p.address(), p)
+	b.view.listeners.load(p.address(), p)
 	return nil
 }
 

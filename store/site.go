@@ -52,55 +52,54 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	if !c.GetFirst() && t.now.restoring == 0 {
 		return refuse(Stale, "no restore is under way")
 	}
-	fresh := newView()
-	if !c.GetFirst() {
-		fresh.accounts, fresh.rules, fresh.contacts = t.now.accounts.Copy(), t.now.rules.Copy(), t.now.contacts.Copy()
+	piece := newView()
+	known := func(owner string) bool {
+		return piece.hasAccount(owner) || !c.GetFirst() && t.now.hasAccount(owner)
 	}
 	for _, record := range c.GetRecord() {
-		if !fresh.restoreRecord(record, t.next()) {
+		if !piece.restoreRecord(record, t.next(), known) {
 			return refuse(Malformed, "a piece of a backup with something else than accounts, and their rules and contacts")
 		}
 	}
 	if c.GetFirst() {
 		t.endBindings(false)
+		none := newView()
+		t.now.accounts, t.now.rules, t.now.contacts = none.accounts, none.rules, none.contacts
 	}
-	t.now.accounts, t.now.rules, t.now.contacts = fresh.accounts, fresh.rules, fresh.contacts
+	t.now.accounts.setAll(&piece.accounts)
+	t.now.rules.setAll(&piece.rules)
+	t.now.contacts.setAll(&piece.contacts)
 	if t.now.restoring = t.next(); c.GetLast() {
 		t.now.restoring = 0
 	}
 	return t.commit(entry{kind: EventHistory})
 }
 
-// restoreRecord adds an account, or what belongs to one that is there.
-func (v *View) restoreRecord(r *storev1.Record, index uint64) bool {
+// restoreRecord adds an account, or what belongs to one that is known.
+func (v *View) restoreRecord(r *storev1.Record, index uint64, known func(owner string) bool) bool {
 	switch k := r.GetKind().(type) {
 	case *storev1.Record_Account:
 		a, ok := accountOf(k.Account)
 		if ok {
 			a.Credential, a.Exclusive = index, 0
-			v.accounts.Set(a.Address.String(), a)
+			v.accounts.set(a.Address.String(), a)
 		}
 		return ok
 	case *storev1.Record_Rules:
 		rules, ok := rulesOf(k.Rules)
-		put(v.rules, k.Rules.GetOwner(), rules)
-		return ok && v.hasAccount(k.Rules.GetOwner())
+		v.rules.set(k.Rules.GetOwner(), rules)
+		return ok && known(k.Rules.GetOwner())
 	case *storev1.Record_Contacts:
 		contacts, ok := contactsOf(k.Contacts)
-		put(v.contacts, k.Contacts.GetOwner(), contacts)
-		return ok && v.hasAccount(k.Contacts.GetOwner())
+		v.contacts.set(k.Contacts.GetOwner(), contacts)
+		return ok && known(k.Contacts.GetOwner())
 	}
 	return false
 }
 
-func (v *View) hasAccount(address string) bool {
-	_, ok := v.accounts.Get(address)
-	return ok
-}
-
 // endBindings ends all bindings, and all epochs too if epochs is set.
 func (t *Table) endBindings(epochs bool) {
-	t.now.listeners.Clear()
+	t.now.listeners = newDirectory[packed]()
 	t.tally = map[string]*tally{}
 	for _, n := range t.now.Nodes() {
 		t.setNode(&n, func(n *Node) {

@@ -41,10 +41,10 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	rw.octets([]byte(snapshotMagic))
 	rw.record(&storev1.Record{Kind: &storev1.Record_Header{Header: s.header()}})
 	s.view.nodes.Scan(func(_ string, n *Node) bool { return rw.record(nodeRecord(n)) })
-	s.view.accounts.Scan(func(_ string, a *Account) bool { return rw.record(accountRecord(a)) })
-	s.view.rules.Scan(func(owner string, r []Rule) bool { return rw.record(rulesRecord(owner, r)) })
-	s.view.contacts.Scan(func(owner string, c []Contact) bool { return rw.record(contactsRecord(owner, c)) })
-	s.view.listeners.Scan(func(_ string, p packed) bool {
+	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.record(accountRecord(a)) })
+	s.view.rules.ascend("", func(owner string, r []Rule) bool { return rw.record(rulesRecord(owner, r)) })
+	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.record(contactsRecord(owner, c)) })
+	s.view.listeners.ascend("", func(_ string, p packed) bool {
 		return rw.record(&storev1.Record{Kind: &storev1.Record_Listener{Listener: listenerRecord(p)}})
 	})
 	for i := s.ring.floor + 1; i <= s.ring.index; i++ {

@@ -16,20 +16,20 @@ type View struct {
 	secret    []byte
 	restoring uint64 // index of the first piece of a restore that is not at its end
 
-	accounts  *btree.Map[string, *Account]
-	listeners *btree.Map[string, packed]
-	rules     *btree.Map[string, []Rule]
-	contacts  *btree.Map[string, []Contact]
+	accounts  directory[*Account]
+	listeners directory[packed]
+	rules     directory[[]Rule]
+	contacts  directory[[]Contact]
 	nodes     *btree.Map[string, *Node]
 }
 
 func newView() View {
 	return View{
 		schema:    1,
-		accounts:  new(btree.Map[string, *Account]),
-		listeners: new(btree.Map[string, packed]),
-		rules:     new(btree.Map[string, []Rule]),
-		contacts:  new(btree.Map[string, []Contact]),
+		accounts:  newDirectory[*Account](),
+		listeners: newDirectory[packed](),
+		rules:     newDirectory[[]Rule](),
+		contacts:  newDirectory[[]Contact](),
 		nodes:     new(btree.Map[string, *Node]),
 	}
 }
@@ -38,10 +38,10 @@ func newView() View {
 // trees: they copy what they change from now on.
 func (v *View) copy() View {
 	c := *v
-	c.accounts = v.accounts.Copy()
-	c.listeners = v.listeners.Copy()
-	c.rules = v.rules.Copy()
-	c.contacts = v.contacts.Copy()
+	c.accounts = v.accounts.copy()
+	c.listeners = v.listeners.copy()
+	c.rules = v.rules.copy()
+	c.contacts = v.contacts.copy()
 	c.nodes = v.nodes.Copy()
 	return c
 }
@@ -65,18 +65,18 @@ func (v View) Secret() []byte { return v.secret }
 func (v View) Restoring() bool { return v.restoring != 0 }
 
 // Account returns a's account, which must not be changed.
-func (v View) Account(a protocol.Address) (*Account, bool) { return v.accounts.Get(a.String()) }
+func (v View) Account(a protocol.Address) (*Account, bool) { return v.accounts.get(a.String()) }
 
 // Listener returns a as a listener, with what ended epochs have left and Reap
 // has not ended; nil: deaf.
 func (v View) Listener(a protocol.Address) *Listener {
-	p, _ := v.listeners.Get(a.String())
+	p, _ := v.listeners.get(a.String())
 	return p.unpack()
 }
 
 // Presence returns what a watcher of a sees, without an allocation.
 func (v View) Presence(a protocol.Address) protocol.Presence {
-	p, _ := v.listeners.Get(a.String())
+	p, _ := v.listeners.get(a.String())
 	at := p.presence()
 	at.Address = a
 	return at
@@ -85,7 +85,7 @@ func (v View) Presence(a protocol.Address) protocol.Presence {
 // Routes appends to dst a's bindings that lead somewhere: those of the
 // present, living epoch of their node, in the order of Bound.
 func (v View) Routes(dst []Binding, a protocol.Address) []Binding {
-	p, ok := v.listeners.Get(a.String())
+	p, ok := v.listeners.get(a.String())
 	if !ok {
 		return dst
 	}
@@ -103,14 +103,14 @@ func (v View) Routes(dst []Binding, a protocol.Address) []Binding {
 // Rules returns owner's rules in the order of their patterns. They must not be
 // changed.
 func (v View) Rules(owner protocol.Address) []Rule {
-	rules, _ := v.rules.Get(owner.String())
+	rules, _ := v.rules.get(owner.String())
 	return rules
 }
 
 // Contacts returns owner's contacts in the order of their addresses. They must
 // not be changed.
 func (v View) Contacts(owner protocol.Address) []Contact {
-	contacts, _ := v.contacts.Get(owner.String())
+	contacts, _ := v.contacts.get(owner.String())
 	return contacts
 }
 
@@ -146,6 +146,11 @@ func specificity(p protocol.Pattern) int {
 	return 1
 }
 
+func (v *View) hasAccount(address string) bool {
+	_, ok := v.accounts.get(address)
+	return ok
+}
+
 // Node returns the node of that id.
 func (v View) Node(id string) (Node, bool) {
 	n, ok := v.nodes.Get(id)
@@ -168,20 +173,20 @@ func (v View) Nodes() []Node {
 // Listeners calls yield for each listener whose address is not below from, in
 // the order of addresses, until yield returns false.
 func (v View) Listeners(from protocol.Address, yield func(*Listener) bool) {
-	v.listeners.Ascend(from.String(), func(_ string, p packed) bool { return yield(p.unpack()) })
+	v.listeners.ascend(from.String(), func(_ string, p packed) bool { return yield(p.unpack()) })
 }
 
 // Accounts calls yield for each account whose address is not below from, in
 // the order of addresses, until yield returns false.
 func (v View) Accounts(from protocol.Address, yield func(*Account) bool) {
-	v.accounts.Ascend(from.String(), func(_ string, a *Account) bool { return yield(a) })
+	v.accounts.ascend(from.String(), func(_ string, a *Account) bool { return yield(a) })
 }
 
 // SessionsOf calls yield for each session on node whose user's address is not
 // below from, in the order of addresses, until yield returns false. It looks
 // at every listener: it is for operators.
 func (v View) SessionsOf(node string, from protocol.Address, yield func(protocol.Address, Binding) bool) {
-	v.listeners.Ascend(from.String(), func(_ string, p packed) bool {
+	v.listeners.ascend(from.String(), func(_ string, p packed) bool {
 		var l Listener
 		c, n := p.open(&l)
 		for range n {
@@ -194,4 +199,4 @@ func (v View) SessionsOf(node string, from protocol.Address, yield func(protocol
 }
 
 // Len returns how many accounts there are, and how many users listen.
-func (v View) Len() (accounts, listeners int) { return v.accounts.Len(), v.listeners.Len() }
+func (v View) Len() (accounts, listeners int) { return v.accounts.len(), v.listeners.len() }
