@@ -64,7 +64,20 @@ func (a *app) unreachable(s *status.Status) string {
 	if i := strings.LastIndex(cause, ": "); i >= 0 && strings.Contains(cause, "connection error") {
 		cause = strings.Trim(cause[i+2:], `"`)
 	}
-	return fmt.Sprintf("can't reach a node at %s: %s; is it running, and is --addr right?", a.addr, cause)
+	return fmt.Sprintf("can't reach a node at %s: %s; %s", a.addr, cause, a.advice(cause))
+}
+
+// advice says what is likely wrong when a connection does not come about.
+func (a *app) advice(cause string) string {
+	switch {
+	case a.insecure && (strings.Contains(cause, "EOF") || strings.Contains(cause, "preface") || strings.Contains(cause, "reset")):
+		return "does it want TLS? Then leave out --insecure and give --tls-ca, --tls-cert and --tls-key"
+	case strings.Contains(cause, "first record does not look like a TLS handshake"):
+		return "it speaks in clear; use --insecure"
+	case strings.Contains(cause, "certificate"):
+		return "is --tls-ca the authority of this site?"
+	}
+	return "is it running, and is --addr right?"
 }
 
 // named tells whether the site itself gave a reason.

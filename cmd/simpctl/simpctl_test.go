@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,9 +18,9 @@ func TestStatusOnOneScreen(t *testing.T) {
 	want := `example.com  example.com  history 8f3a  index 4  schema 1
 
    NODE  STATE  ROLE      SESSIONS  LAG  EPOCH  VERSION  UP     CLIENTS AT
-●  n1    ready  follower  1         0    2      -        1m30s  127.0.0.1:7467
-●  n2    ready  leader    0         0    0      0.1.0    1m30s  -
-●  n3    ready  follower  0         0    0      0.1.0    1m30s  -
+●  n1    ready  follower  1         0    2      -        1h30m  127.0.0.1:7467
+●  n2    ready  leader    0         0    0      0.1.0    1h30m  -
+●  n3    ready  follower  0         0    0      0.1.0    1h30m  -
 
 healthy: 3 of 3 voters, can lose 1  1 listener, 1 account
 `
@@ -34,6 +35,33 @@ healthy: 3 of 3 voters, can lose 1  1 listener, 1 account
 		}
 	}
 }
+
+func TestStatusIsShownAgainUntilInterrupted(t *testing.T) {
+	s := newSite(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	var out strings.Builder
+	shown := writerFunc(func(p []byte) (int, error) {
+		if strings.Contains(string(p), "can lose") {
+			interrupt()
+		}
+		return out.Write(p)
+	})
+	a := &app{out: shown, errOut: shown, env: func(string) string { return "" }, term: &console{terminal: true}}
+	if code := run(ctx, a, []string{"--insecure", "--addr", s.addr, "status", "--watch"}); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if !strings.HasPrefix(out.String(), "\x1b[H\x1b[2J") || !strings.Contains(out.String(), "can lose 1") {
+		t.Errorf("shown %q", out.String())
+	}
+	if r := simpctl(t, "", "status", "--watch"); r.code != 2 {
+		t.Errorf("with no way to the site: %+v", r)
+	}
+}
+
+// writerFunc is a writer of one function.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestStatusInJSON(t *testing.T) {
 	s := newSite(t)
@@ -152,6 +180,26 @@ func TestANodeThatDoesNotAnswer(t *testing.T) {
 	r = simpctl(t, "", "status")
 	if r.code != 2 || !strings.Contains(r.err, "--insecure") {
 		t.Errorf("with no way to the site: exit %d, %q", r.code, r.err)
+	}
+}
+
+func TestANodeThatSpeaksOtherwise(t *testing.T) {
+	s := newSite(t)
+	dir := t.TempDir()
+	if r := simpctl(t, "", "tls", "init", "--dir", dir, "--site", "example.com"); r.code != 0 {
+		t.Fatal(r.err)
+	}
+	r := simpctl(t, "", "--addr", s.addr, "status", "--tls-ca", dir+"/ca.crt", "--tls-cert", dir+"/service-operator.crt", "--tls-key", dir+"/service-operator.key")
+	if r.code != 1 || !strings.Contains(r.err, "it speaks in clear; use --insecure") {
+		t.Errorf("TLS to a node in clear: %+v", r)
+	}
+	for _, args := range []string{"--tls-ca " + dir + "/ca.crt", "--tls-ca " + dir + "/ca.crt --tls-cert " + dir + "/service-operator.crt"} {
+		if r := simpctl(t, "", append(strings.Fields(args), "status")...); r.code != 2 {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+	if r := simpctl(t, "", "--tls-ca", dir+"/gossip.key", "status"); r.code != 1 || !strings.Contains(r.err, "holds no certificate in PEM") {
+		t.Errorf("a CA that is none: %+v", r)
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *testSite) Nodes(context.Context) ([]*simpv1.NodeStatus, error) {
 		{Id: "n3", State: simpv1.NodeState_NODE_STATE_READY, Role: simpv1.NodeRole_NODE_ROLE_FOLLOWER, Version: "0.1.0"},
 	}
 	for _, n := range list {
-		n.Index, n.Started = s.table.Index(), timestamppb.New(time.Now().Add(-90*time.Second))
+		n.Index, n.Started = s.table.Index(), timestamppb.New(time.Now().Add(-90*time.Minute))
 	}
 	if s.down {
 		list[2].State, list[2].Problem = simpv1.NodeState_NODE_STATE_DOWN, "does not answer"
