@@ -27,6 +27,9 @@ type Config struct {
 	MaxUnauthenticated int // of them not authenticated; 10,000
 	PerSource          int // connections from one address (IPv6: /64); 200
 	PerSourceUnproved  int // of them not authenticated; 50
+	// MaxHeld is how many octets are held for all clients together; 256 MiB.
+	// Above that new requests are answered 429 and messages 481.
+	MaxHeld int64
 	// Exempt are sources that the limits by source do not hold for.
 	Exempt []netip.Prefix
 	// Balancers are who speaks the PROXY protocol (v1 or v2), and has to.
@@ -53,6 +56,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxUnauthenticated, 10_000)
 	setDefault(&c.PerSource, 200)
 	setDefault(&c.PerSourceUnproved, 50)
+	setDefault(&c.MaxHeld, 256<<20)
 	if c.Metrics == nil {
 		c.Metrics = new(Metrics)
 	}

@@ -15,7 +15,8 @@ import (
 //
 // It never calls the outbox, nor any done, while it is locked.
 type inbox struct {
-	hash *hasher
+	hash   *hasher
+	budget *budget
 
 	mu       sync.Mutex
 	open     bool // the session listens
@@ -76,11 +77,22 @@ func (in *inbox) drop() (all []settled) {
 		if d.state != begun {
 			d.state = gone
 			all = append(all, d.settle(protocol.StatusNotListening)...)
-			in.octets -= len(d.m.Entity)
+			in.grow(-len(d.m.Entity))
 		}
 		return d.state == gone
 	})
 	return all
+}
+
+func (in *inbox) grow(octets int) {
+	in.octets += octets
+	in.budget.hold(octets)
+}
+
+func (in *inbox) held() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.octets
 }
 
 // end settles everything, as no answer will be read any more.
@@ -92,7 +104,8 @@ func (in *inbox) end() []settled {
 	for _, d := range in.pending {
 		all = append(all, d.settle(protocol.StatusIndeterminate)...)
 	}
-	in.pending, in.octets, in.accepted = nil, 0, memory{}
+	in.grow(-in.octets)
+	in.pending, in.accepted = nil, memory{}
 	return all
 }
 
@@ -116,12 +129,17 @@ func (in *inbox) take(m *protocol.Message, done func(protocol.Outcome)) (*delive
 		}
 		return nil, s
 	}
-	if len(in.pending) >= protocol.MaxUnanswered || in.octets+len(m.Entity) > protocol.MaxUnansweredOctets {
+	if in.full(len(m.Entity)) {
 		return nil, protocol.StatusNotReading
 	}
 	return in.add(&delivery{
 		in: in, m: m, key: key, sum: sum, forget: now.Add(protocol.RepeatWindow),
 	}, done), 0
+}
+
+// full tells whether a message of so many octets is too much (rule 9).
+func (in *inbox) full(octets int) bool {
+	return len(in.pending) >= protocol.MaxUnanswered || in.octets+octets > protocol.MaxUnansweredOctets || in.budget.spent()
 }
 
 // repeated: an id that is known stands for the same octets, and else is wrong.
@@ -148,7 +166,7 @@ func (in *inbox) add(d *delivery, done func(protocol.Outcome)) *delivery {
 	d.one[0] = waiter{done, d.m.Deadline}
 	d.waiters = d.one[:]
 	in.pending = append(in.pending, d)
-	in.octets += len(d.m.Entity)
+	in.grow(len(d.m.Entity))
 	return d
 }
 
@@ -166,7 +184,7 @@ func (in *inbox) answer(number uint64, s protocol.Status, text string) []settled
 	}
 	d := in.pending[i]
 	in.pending = slices.Delete(in.pending, i, i+1)
-	in.octets -= len(d.m.Entity)
+	in.grow(-len(d.m.Entity))
 	if s.OK() {
 		in.accepted.put(d.key, d.sum, now)
 		return d.settle(protocol.StatusOK)
@@ -184,7 +202,7 @@ func (in *inbox) expire(now time.Time) (all []settled, next time.Time, dropped b
 		before := d.state
 		all = append(all, d.expire(now)...)
 		if d.state == gone {
-			in.octets -= len(d.m.Entity)
+			in.grow(-len(d.m.Entity))
 			dropped = dropped || before != begun
 			return true
 		}

@@ -64,6 +64,7 @@ func (j *jobs) next() func(context.Context) {
 		j.queue = nil
 		j.working = false
 		j.cancel()
+		j.cancel = nil
 		return nil
 	}
 	f := j.queue[0]

@@ -10,6 +10,8 @@ import (
 // ledger counts what a client has asked and the server has not answered, and
 // holds the SENDs among it.
 type ledger struct {
+	budget *budget
+
 	mu       sync.Mutex
 	requests int
 	octets   int
@@ -22,12 +24,23 @@ type ledger struct {
 func (l *ledger) take(octets int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.requests >= protocol.MaxRequests || l.octets+octets > protocol.MaxRequestOctets {
+	if l.requests >= protocol.MaxRequests || l.octets+octets > protocol.MaxRequestOctets || l.budget.spent() {
 		return false
 	}
 	l.requests++
-	l.octets += octets
+	l.grow(octets)
 	return true
+}
+
+func (l *ledger) grow(octets int) {
+	l.octets += octets
+	l.budget.hold(octets)
+}
+
+func (l *ledger) held() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.octets
 }
 
 // settle uncounts a request that is answered.
@@ -35,7 +48,7 @@ func (l *ledger) settle(octets int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.requests--
-	l.octets -= octets
+	l.grow(-octets)
 	if l.requests == 0 {
 		l.wake()
 	}

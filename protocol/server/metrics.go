@@ -20,6 +20,7 @@ type Metrics struct {
 	Errors       Counter // lines without a tag
 	Overtime     Counter // connections ended for taking too long
 	Stuck        Counter // connections ended for not reading
+	Shed         Counter // connections ended for holding most of too much memory
 
 	Delivered    Counter // messages that a client acknowledged
 	Refused      Counter // messages that a client refused

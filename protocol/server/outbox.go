@@ -33,8 +33,9 @@ type outbox struct {
 
 // outboxOwner is told what becomes of the writing.
 type outboxOwner interface {
-	behind() // the client does not take all at once
-	cut()    // nothing can be written any more
+	behind()         // the client does not take all at once
+	hold(octets int) // so many more wait, or fewer
+	cut()            // nothing can be written any more
 }
 
 // maxRounds is how many writes are made in a row by somebody who has other
@@ -69,8 +70,13 @@ func (o *outbox) putIn(f frame) bool {
 }
 
 func (o *outbox) append(f frame) {
-	o.size += f.size()
+	o.grow(f.size())
 	o.queue = append(o.queue, f)
+}
+
+func (o *outbox) grow(octets int) {
+	o.size += octets
+	o.owner.hold(octets)
 }
 
 // putShown puts n in the place of an unwritten notice for the same address,
@@ -78,7 +84,7 @@ func (o *outbox) append(f frame) {
 func (o *outbox) putShown(n *shown) {
 	old := o.merge[n.Address]
 	if old != nil && slices.Equal(old.By, n.By) {
-		o.size += len(n.Note) - len(old.Note)
+		o.grow(len(n.Note) - len(old.Note))
 		old.Notice = n.Notice
 		return
 	}
@@ -179,7 +185,7 @@ func (o *outbox) take(b *batch) {
 	i := 0
 	for ; i < len(o.queue) && len(b.octets) < limit; i++ {
 		f := o.queue[i]
-		o.size -= f.size()
+		o.grow(-f.size())
 		if f.shown != nil && o.merge[f.shown.Address] == f.shown {
 			delete(o.merge, f.shown.Address)
 		}
@@ -197,7 +203,7 @@ func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
 	defer o.mu.Unlock()
 	rest := b.rest(n)
 	for i := range rest {
-		o.size += rest[i].size()
+		o.grow(rest[i].size())
 		if d := rest[i].delivery; d != nil {
 			d.putBack()
 		}
@@ -222,7 +228,8 @@ func (o *outbox) clear() {
 		o.queue = nil
 	}
 	o.queue = o.queue[:0]
-	o.merge, o.size, o.stuck = nil, 0, time.Time{}
+	o.merge, o.stuck = nil, time.Time{}
+	o.grow(-o.size)
 	o.writing = false
 	if o.idle != nil {
 		close(o.idle)
@@ -289,6 +296,12 @@ func (o *outbox) stuckSince() time.Time {
 		o.stuck, o.sent = time.Now(), sent
 	}
 	return o.stuck
+}
+
+func (o *outbox) held() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.size
 }
 
 // full tells whether answers wait that are as many octets as requests may be.

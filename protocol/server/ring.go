@@ -85,6 +85,14 @@ func (s *session) ringStuck(now time.Time) bool {
 // behind has the clock looked at while the client does not take all at once.
 func (s *session) behind() { s.wakeAt(time.Now().Add(time.Second)) }
 
+// hold counts what waits to be written, for all clients together.
+func (s *session) hold(octets int) {
+	s.server.budget.hold(octets)
+	if octets > 0 {
+		s.server.shed()
+	}
+}
+
 func (s *session) wakeAt(at time.Time) {
 	if !at.IsZero() {
 		s.server.wheel.wake(&s.alarm, at)

@@ -9,8 +9,8 @@ import (
 	"simpd/protocol"
 )
 
-// hold holds the conversation, from the first octet to the last.
-func (s *session) hold() {
+// converse holds the conversation, from the first octet to the last.
+func (s *session) converse() {
 	defer s.server.wheel.stop(&s.alarm)
 	if s.transport == protocol.TLS && !s.shakeHands() {
 		return

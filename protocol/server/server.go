@@ -19,6 +19,7 @@ type Server struct {
 	metrics   *Metrics
 	admission *admission
 	gather    gather
+	budget    budget
 	wheel     *wheel
 	hash      *hasher
 	hashing   hashing
@@ -45,6 +46,7 @@ func New(c Config) (*Server, error) {
 		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), ids: newIDs(),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
+	s.budget.limit = c.MaxHeld
 	if c.Certificates != nil {
 		s.tls = c.Certificates.TLSConfig()
 	}
@@ -114,7 +116,7 @@ func (s *Server) start(x *session) {
 	}
 	go func() { // forget tells Shutdown that it has ended
 		defer s.forget(x)
-		x.hold()
+		x.converse()
 	}()
 }
 
@@ -144,7 +146,7 @@ func (s *Server) forget(x *session) {
 func (s *Server) newSession(c conn, w wire, remote netip.AddrPort, a *admitted) *session {
 	x := &session{server: s, conn: c, wire: w, remote: remote, admitted: a}
 	x.alarm.init(x)
-	x.in.hash = s.hash
+	x.in.hash, x.in.budget, x.ledger.budget = s.hash, &s.budget, &s.budget
 	x.input.size, x.input.proved = s.config.Size, &x.proved
 	x.out.wire, x.out.gather = w, &s.gather
 	x.out.owner = x

@@ -134,7 +134,7 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.register(x) {
 		defer s.forget(x)
-		x.hold()
+		x.converse()
 	}
 }
 
