@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -189,7 +190,7 @@ func sentence(r client.Result) string {
 	case protocol.StatusUnknownAddress:
 		return fmt.Sprintf("not delivered: there is no user %s", r.To)
 	}
-	return fmt.Sprintf("not delivered to %s: status %d%s", r.To, int(r.Status), why(r.Text))
+	return fmt.Sprintf("not delivered to %s: %s (%d)", r.To, cmp.Or(r.Text, "refused"), int(r.Status))
 }
 
 func why(text string) string {

@@ -101,7 +101,7 @@ func TestSend(t *testing.T) {
 		{"nobody@example.com", 1, "not delivered: there is no user nobody@example.com\n"},
 		{"rude@example.com", 1, "not delivered: the program of rude@example.com refused it: \\x9b31mno\n"},
 		{"full@example.com", 1, "not delivered: the program of full@example.com takes nothing at present (nothing was kept)\n"},
-		{"far@example.net", 1, "not delivered to far@example.net: status 502: unreachable\n"},
+		{"far@example.net", 1, "not delivered to far@example.net: unreachable (502)\n"},
 		{"bob@example.com,deaf@example.com", 3, "delivered to bob@example.com\nnot delivered: deaf@example.com is not listening (nothing was kept)\n"},
 		{"silent@example.com,deaf@example.com,bob@example.com", 4, ""},
 		{"silent@example.com,deaf@example.com,rude@example.com", 1, ""},

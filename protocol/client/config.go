@@ -67,7 +67,7 @@ const (
 	ByPort    Security = iota
 	StartTLS           // the connection begins in clear, and gives up if TLS is missing or refused
 	TLS                // TLS from the first octet
-	Plaintext          // no TLS; the password is not sent to a server that asks for it in clear, unless on loopback
+	Plaintext          // no TLS; to this machine only
 )
 
 // Event is something that happened to the connection.

@@ -28,7 +28,7 @@ func (c *Client) keep(cur *conn) {
 		began := time.Now()
 		select {
 		case <-cur.ended:
-			cur = c.reconnect(cur.why(), time.Since(began))
+			cur = c.reconnect(cur, time.Since(began))
 		case m := <-c.moves:
 			if m.from == cur {
 				cur = c.follow(m)
@@ -41,10 +41,11 @@ func (c *Client) keep(cur *conn) {
 
 // reconnect makes connections until one holds. It returns nil if the client
 // has given up.
-func (c *Client) reconnect(why error, lasted time.Duration) *conn {
+func (c *Client) reconnect(old *conn, lasted time.Duration) *conn {
 	if c.Err() != nil {
 		return nil
 	}
+	why := old.why()
 	c.lose()
 	if !isFinal(why) {
 		c.tellEvent(Event{Kind: Lost, Text: forPeople(why), Err: why})
@@ -54,7 +55,7 @@ func (c *Client) reconnect(why error, lasted time.Duration) *conn {
 		b.failures = 1
 	}
 	for !isFinal(why) && c.pause(b.next(why)) {
-		conn, err := c.attempt(c.ctx, c.dial)
+		conn, err := c.attempt(c.ctx, c.wayBack(old.target))
 		if err == nil {
 			c.tellEvent(Event{Kind: Connected, Text: "connected again"})
 			return conn
@@ -65,6 +66,21 @@ func (c *Client) reconnect(why error, lasted time.Duration) *conn {
 	c.giveUp(why)
 	c.cancel()
 	return nil
+}
+
+// wayBack returns how to dial after a loss: by the usual name, and if that
+// leads nowhere, where the connection was, to which MOVE may have led.
+func (c *Client) wayBack(last target) func(context.Context) (*opening, error) {
+	return func(ctx context.Context) (*opening, error) {
+		o, err := c.dial(ctx)
+		if err == nil || isFinal(err) || last.String() == c.Server {
+			return o, err
+		}
+		if o, there := c.dialAny(ctx, []target{last}); there == nil {
+			return o, nil
+		}
+		return nil, err
+	}
 }
 
 // lose notes that there is no connection.

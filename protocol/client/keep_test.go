@@ -161,6 +161,17 @@ func TestMove(t *testing.T) {
 		old.gone()
 		check(t, "messages", &r, &r.messages, `bob@example.com both "hi"`)
 		check(t, "presence", &r, &r.presences, `bob@example.com available "" 5`, `carol@example.com deaf "" 0`, `carol@example.com busy "" 30`)
+
+		// The node that was left is gone; the next loss leads back to where MOVE led.
+		s.refuse <- errors.New("nobody there")
+		_ = p.conn.Close()
+		p = <-s.conns
+		if last := s.dialled[len(s.dialled)-2:]; last[0] != "simp.example.net:7467" || last[1] != "node2.example.net:7999" {
+			t.Errorf("dialled %q", last)
+		}
+		p.login()
+		p.answer("LISTEN state=busy note=x", "200 session=s3 index=40")
+		p.answer("WATCH ima=bob@example.com ima=carol@example.com", "200 index=41")
 		closeWith(t, c, p)
 	})
 }
