@@ -176,6 +176,10 @@ func (w *watch) step(ctx context.Context) error {
 	if !ok {
 		return w.begin(ctx, resetGone)
 	}
+	return w.tellNext(ctx, events)
+}
+
+func (w *watch) tellNext(ctx context.Context, events []store.Event) error {
 	for i := range events {
 		if events[i].Kind == store.EventHistory {
 			return w.begin(ctx, resetRestored)

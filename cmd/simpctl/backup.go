@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"simpd/cluster/api/backup"
 	simpv1 "simpd/proto/simp/v1"
@@ -192,19 +193,28 @@ func (a *app) upload(ctx context.Context, s *site, f *os.File) (*simpv1.RestoreR
 	}
 	bar := a.newBar("octets", uint64(info.Size()))
 	defer bar.end()
+	if err := sendPieces(stream, f, bar); err != nil {
+		return nil, err
+	}
+	return stream.CloseAndRecv()
+}
+
+// sendPieces sends a file to its end, or until the stream fails: why, its
+// answer says.
+func sendPieces(stream grpc.ClientStreamingClient[simpv1.RestoreRequest, simpv1.RestoreResponse], f io.Reader, bar *bar) error {
 	buf := make([]byte, restorePiece)
 	for offset := uint64(0); ; {
 		n, err := io.ReadFull(f, buf)
 		if n > 0 && stream.Send(&simpv1.RestoreRequest{Offset: offset, Data: buf[:n], Crc32C: backup.Sum(buf[:n])}) != nil {
-			return stream.CloseAndRecv()
+			return nil
 		}
 		offset += uint64(n)
 		bar.set(offset)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return stream.CloseAndRecv()
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 }

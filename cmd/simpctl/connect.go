@@ -113,19 +113,25 @@ func (a *app) tlsConfig() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
 	host, _, _ := net.SplitHostPort(a.addr)
 	verifyNode(config, host)
+	config.Certificates, err = a.ownCertificate()
+	return config, err
+}
+
+// ownCertificate says who the operator is, if no token does.
+func (a *app) ownCertificate() ([]tls.Certificate, error) {
 	switch {
-	case a.cert != "" && a.key != "":
-		own, err := tls.LoadX509KeyPair(a.cert, a.key)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-		}
-		config.Certificates = []tls.Certificate{own}
-	case a.cert != a.key:
+	case (a.cert == "") != (a.key == ""):
 		return nil, usagef("--tls-cert and --tls-key belong together")
-	case a.tokenFile == "":
+	case a.cert == "" && a.tokenFile == "":
 		return nil, usagef("say who you are: --tls-cert and --tls-key, or --token-file")
+	case a.cert == "":
+		return nil, nil
 	}
-	return config, nil
+	own, err := tls.LoadX509KeyPair(a.cert, a.key)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	return []tls.Certificate{own}, nil
 }
 
 // verifyNode accepts a server that the site's authority calls one of its
