@@ -3,8 +3,10 @@ package client_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,16 +25,18 @@ func FuzzHostileServer(f *testing.F) {
 		s := &site{t: t, pipe: loopback(t)}
 		config := s.config()
 		config.OnMessage = func(context.Context, *protocol.Message) error { return nil }
+		var playing sync.WaitGroup
+		defer playing.Wait()
+		once := make(chan struct{}, 1)
+		once <- struct{}{}
 		config.Dial = func(context.Context, string, string) (net.Conn, error) {
+			select {
+			case <-once:
+			default:
+				return nil, errors.New("nobody there")
+			}
 			here, there := s.pipe()
-			go func() {
-				defer there.Close()
-				p := &peer{t: t, conn: there, r: bufio.NewReader(there)}
-				p.login()
-				_, _ = there.Write(said)
-				_ = there.(*net.TCPConn).CloseWrite()
-				_, _ = io.Copy(io.Discard, there)
-			}()
+			playing.Go(func() { hostile(t, there, said) })
 			return here, nil
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -47,4 +51,14 @@ func FuzzHostileServer(f *testing.F) {
 			t.Error("the client hangs")
 		}
 	})
+}
+
+// hostile lets a client log in and says whatever it likes.
+func hostile(t *testing.T, conn net.Conn, said []byte) {
+	defer conn.Close()
+	p := &peer{t: t, conn: conn, r: bufio.NewReader(conn)}
+	p.login()
+	_, _ = conn.Write(said)
+	_ = conn.(*net.TCPConn).CloseWrite()
+	_, _ = io.Copy(io.Discard, conn)
 }
