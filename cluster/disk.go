@@ -18,7 +18,7 @@ import (
 const (
 	logFile      = "raft.db"
 	snapshotDir  = "snapshots"
-	lockTimeout  = 5 * time.Second
+	lockTimeout  = 1 * time.Second
 	snapshotKeep = 2
 	cachedLogs   = 1024
 )
@@ -92,13 +92,15 @@ func (d *disk) open(fatal func(error), logger hclog.Logger) error {
 	if err := d.inspectLog(); err != nil {
 		return err
 	}
-	store, err := openBolt(filepath.Join(d.dir, logFile), false)
+	err := guarded(func() (err error) {
+		d.bolt, err = openBolt(filepath.Join(d.dir, logFile), false)
+		return err
+	})
 	if err != nil {
 		return d.refuse(err)
 	}
-	d.bolt = store
-	d.stable = &stableStore{StableStore: store, marker: d.marker, fatal: fatal}
-	d.logs, err = raft.NewLogCache(cachedLogs, &logStore{LogStore: store, marker: d.marker, fatal: fatal})
+	d.stable = &stableStore{StableStore: d.bolt, marker: d.marker, fatal: fatal}
+	d.logs, err = raft.NewLogCache(cachedLogs, &logStore{LogStore: d.bolt, marker: d.marker, fatal: fatal})
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,8 @@
 package cluster
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,82 +30,34 @@ func (d *disk) inspectLog() error {
 	default:
 		return d.refuse(err)
 	}
-	store, err := openBolt(path, true)
-	if err != nil {
-		return d.refuse(err)
-	}
-	err = d.inspectEntries(store)
-	if err := errors.Join(err, store.Close()); err != nil {
+	if err := guarded(func() error { return d.inspectAll(path) }); err != nil {
 		return d.refuse(err)
 	}
 	return nil
 }
 
-// The place of things in the two meta pages that a bolt file begins with.
-const (
-	pageHeader   = 16
-	metaLength   = 64
-	metaMagic    = 0xED0CDAED
-	metaPageSize = 8
-	metaPages    = 40 // pages in use, a number
-	metaSum      = 56
-)
-
-// inspectPages checks both meta pages and the file's length. A bolt file with
-// one bad meta page opens without its newest transaction, silently; a cut one
-// ends the process by a signal.
-func inspectPages(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	first, err := readMeta(f, 0)
-	if err != nil {
-		return fmt.Errorf("%s: first meta page: %w", logFile, err)
-	}
-	size := int64(binary.NativeEndian.Uint32(first[metaPageSize:]))
-	second, err := readMeta(f, size)
-	if err != nil {
-		return fmt.Errorf("%s: second meta page: %w", logFile, err)
-	}
-	pages := max(binary.NativeEndian.Uint64(first[metaPages:]), binary.NativeEndian.Uint64(second[metaPages:]))
-	if uint64(info.Size())/uint64(size) < pages {
-		return fmt.Errorf("%s is cut off: it has %d octets, and should have at least %d", logFile, info.Size(), pages*uint64(size))
-	}
-	return nil
-}
-
-// readMeta reads and checks the meta page at an offset.
-func readMeta(r io.ReaderAt, offset int64) ([]byte, error) {
-	b := make([]byte, metaLength)
-	if _, err := r.ReadAt(b, offset+pageHeader); err != nil {
-		return nil, errors.New("the file is cut off")
-	}
-	sum := fnv.New64a()
-	sum.Write(b[:metaSum])
-	if binary.NativeEndian.Uint32(b) != metaMagic || binary.NativeEndian.Uint64(b[metaSum:]) != sum.Sum64() {
-		return nil, errors.New("it fails its checksum")
-	}
-	if binary.NativeEndian.Uint32(b[metaPageSize:]) == 0 {
-		return nil, errors.New("it names no page size")
-	}
-	return b, nil
-}
-
-// inspectEntries reads every entry of the log, and Raft's term and vote.
-func (d *disk) inspectEntries(store *raftboltdb.BoltStore) (err error) {
-	// A pointer in a damaged page may lead anywhere.
+// guarded turns what damaged pages make bolt do into an error: a pointer in
+// one may lead anywhere.
+func guarded(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%s: a page of it makes no sense: %v", logFile, r)
+			err = fmt.Errorf("%s: its pages make no sense: %v", logFile, r)
 		}
 	}()
+	return read()
+}
+
+func (d *disk) inspectAll(path string) error {
+	store, err := openBolt(path, true)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.inspectEntries(store), store.Close())
+}
+
+// inspectEntries reads every entry of the log, and Raft's term and vote.
+func (d *disk) inspectEntries(store *raftboltdb.BoltStore) error {
 	if err := inspectVote(&stableStore{StableStore: store}); err != nil {
 		return err
 	}
