@@ -175,7 +175,6 @@ func (b *restorer) event(record *storev1.Event) error {
 			return corrupt("the listener of event %d", record.GetIndex())
 		}
 		e.after = packed(pack(nil, l))
-		e.address = e.after.address()
 	}
 	b.ring.add(e)
 	return nil
