@@ -65,7 +65,11 @@ func (p Pattern) Matches(a Address, own bool) bool {
 	if domain, ok := p.Domain(); ok {
 		return domain == a.Domain()
 	}
-	return p.Key(own).s == compareKey(a, own).s
+	who, ok := p.Address()
+	if !ok || who.Domain() != a.Domain() {
+		return false
+	}
+	return who == a || compareKey(who, own) == compareKey(a, own)
 }
 
 // PatternsFor returns the keys of the patterns that speak of a, the most
