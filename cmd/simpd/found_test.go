@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"simpd/protocol"
+)
+
+// startInsecureSite starts three nodes that form a site, without TLS. args
+// returns a node's, for starting it again.
+func startInsecureSite(t *testing.T, dir string) (nodes []*testNode, args [][]string) {
+	t.Helper()
+	ids := []string{"n1", "n2", "n3"}
+	address := make([]map[string]string, len(ids))
+	for i := range ids {
+		address[i] = map[string]string{}
+		for _, o := range []string{"simp-listen", "grpc-listen", "cluster-listen", "gossip-listen", "http-listen"} {
+			address[i][o] = freePort()
+		}
+	}
+	for i, id := range ids {
+		a := []string{"serve", "--insecure", "--node-id=" + id, "--data-dir=" + dir + "/" + id, "--domain=example.com", "--bootstrap-expect=3"}
+		for o, at := range address[i] {
+			a = append(a, "--"+o+"="+at)
+		}
+		for j := range ids {
+			if j != i {
+				a = append(a, "--join="+address[j]["gossip-listen"])
+			}
+		}
+		args = append(args, a)
+		nodes = append(nodes, &testNode{start(t, "simpd", a...), id, dir})
+	}
+	for _, n := range nodes {
+		n.await(n.err, "msg=ready")
+	}
+	return nodes, args
+}
+
+// TestFoundAtOnce: from the 200 to a LISTEN on one node on, a SEND at each
+// other node finds the listener: ten thousand times, no miss.
+func TestFoundAtOnce(t *testing.T) {
+	const users, rounds = 50, 100 // each with a SEND at two nodes
+	nodes, _ := startInsecureSite(t, t.TempDir())
+	var names []string
+	for i := range users {
+		names = append(names, fmt.Sprintf("u%d", i))
+	}
+	nodes[0].addUsers(names...)
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() {
+			if err := foundAtOnce(nodes, i, name, rounds); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// foundAtOnce has one user listen on one node again and again, and be sent to
+// from both others.
+func foundAtOnce(nodes []*testNode, i int, name string, rounds int) error {
+	user := name + "@example.com"
+	var talks [3]*talk
+	for j := range talks {
+		var err error
+		accept := func(protocol.Line, []byte) string { return "200" }
+		if talks[j], err = dialTalk(nodes[(i+j)%3].address("simp-listen"), user, testPassword, accept, nil); err != nil {
+			return err
+		}
+		defer talks[j].close()
+	}
+	for range rounds {
+		if _, err := talks[0].ask("LISTEN", nil); err != nil {
+			return fmt.Errorf("LISTEN: %w", err)
+		}
+		for _, other := range talks[1:] {
+			if _, err := other.ask("SEND to="+user, []byte("\r\nhello")); err != nil {
+				return fmt.Errorf("SEND: %w", err)
+			}
+		}
+		if _, err := talks[0].ask("UNLISTEN", nil); err != nil {
+			return fmt.Errorf("UNLISTEN: %w", err)
+		}
+	}
+	return nil
+}
