@@ -27,10 +27,11 @@ type watch struct {
 	u     *User
 	place int // in watchers[of]
 
-	state protocol.State // as it was last shown
-	seen  uint64         // the listener's index of what was last shown; 0 if deaf or unknown
-	told  uint64         // the index last shown
-	after uint64         // only later changes are told
+	allowed bool           // the rules let by see it, when last looked at
+	state   protocol.State // as it was last shown
+	seen    uint64         // the listener's index of what was last shown; 0 if deaf or unknown
+	told    uint64         // the index last shown
+	after   uint64         // only later changes are told
 }
 
 func (h *hub) init(r *Router) {
@@ -101,51 +102,48 @@ func (h *hub) changed(e *store.Event) {
 func (h *hub) rulesChanged(e *store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.review(e.Address, e.Index)
+	rights := h.r.rights(e.Address, store.Presences)
+	h.review(e.Address, h.r.Table.View(), e.Index, func(w *watch) bool { return rights.allow(w.by) != w.allowed })
 }
 
-// review shows how things stand with one user to those who were shown
-// otherwise. h.mu is held.
-func (h *hub) review(of protocol.Address, index uint64) {
+// review shows how a user stands, in a view of the table, to those whom it
+// concerns and who were shown otherwise. The view may be ahead of what has
+// been told: of the changes in it nothing more is told to them. h.mu is held.
+func (h *hub) review(of protocol.Address, view store.View, index uint64, concerns func(*watch) bool) {
 	all := h.watchers[of]
 	if len(all) == 0 || !h.r.Local(of) {
 		return
 	}
 	rights := h.r.rights(of, store.Presences)
-	listener := h.r.Table.Listener(of)
+	listener := view.Listener(of)
 	for _, w := range all {
+		if !concerns(w) {
+			continue
+		}
 		now := protocol.Presence{Address: of}
-		if rights.allow(w.by) {
+		if w.allowed = rights.allow(w.by); w.allowed {
 			now = presenceOf(of, listener)
 		}
 		if now.State != w.state || now.Index > w.seen {
+			w.after = view.Index()
 			w.show(notice(now, max(index, now.Index)), now.Index)
 		}
 	}
 }
 
 // resync shows everybody how things stand.
-func (h *hub) resync() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	index := h.r.Table.Index()
-	for of := range h.watchers {
-		h.review(of, index)
-	}
-}
+func (h *hub) resync() { h.reviewAll(func(*watch) bool { return true }) }
 
 // unveil shows those who were told that a state can't be known what it is.
-func (h *hub) unveil() {
+// All others are told what they missed, change by change.
+func (h *hub) unveil() { h.reviewAll(func(w *watch) bool { return w.state == protocol.Unknown }) }
+
+func (h *hub) reviewAll(concerns func(*watch) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	index := h.r.Table.Index()
-	for of, all := range h.watchers {
-		for _, w := range all {
-			if w.state == protocol.Unknown {
-				h.review(of, index)
-				break
-			}
-		}
+	view := h.r.Table.View()
+	for of := range h.watchers {
+		h.review(of, view, view.Index(), concerns)
 	}
 }
 

@@ -31,6 +31,7 @@ func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]
 		}
 		now := u.r.see(view, p, unknown)
 		lines[i] = u.line(now, p, w)
+		w.allowed = u.r.rights(p.of, store.Presences).allow(p.by)
 		w.state, w.seen, w.after = now.State, now.Index, view.Index()
 		w.told = max(w.told, lines[i].Index)
 	}
