@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -27,6 +28,13 @@ type Client struct {
 	told    []string // all other words: "stale", "fresh", "unlistened", …
 	closed  bool
 	sent    int
+	open    map[*held]bool
+}
+
+// held is a message that came and was not answered.
+type held struct {
+	done  func(protocol.Outcome)
+	timer *time.Timer
 }
 
 // Address makes the address of a user of the site.
@@ -52,7 +60,7 @@ func (n *Node) Login(user string) (*Client, error) {
 	if !ok {
 		return nil, fmt.Errorf("node %d knows no %s", n.Number, user)
 	}
-	c := &Client{node: n, taken: map[string]bool{}, who: protocol.Client{
+	c := &Client{node: n, taken: map[string]bool{}, open: map[*held]bool{}, who: protocol.Client{
 		User: Address(user), Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:1"), Credential: account.Credential,
 	}}
 	u, err := n.Router.Login(context.Background(), c)
@@ -148,7 +156,8 @@ func (c *Client) Answer(how func(m *protocol.Message) protocol.Status) {
 	c.answer = how
 }
 
-// Deliver writes m down and answers it.
+// Deliver writes m down and answers it. What is not answered is in doubt at
+// its deadline, or when the connection ends.
 func (c *Client) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
 	c.mu.Lock()
 	status := protocol.StatusOK
@@ -156,7 +165,7 @@ func (c *Client) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
 	case c.closed:
 		status = protocol.StatusNotListening
 	case !m.Deadline.After(time.Now()):
-		status = protocol.StatusUnavailable
+		status = protocol.StatusNotReading
 	default:
 		c.got = append(c.got, m.ID)
 		if c.answer != nil {
@@ -164,9 +173,30 @@ func (c *Client) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
 		}
 	}
 	c.taken[m.ID] = c.taken[m.ID] || status.OK()
+	if status == 0 {
+		c.hold(m, done)
+	}
 	c.mu.Unlock()
 	if status != 0 {
 		done(protocol.Outcome{Status: status})
+	}
+}
+
+// hold keeps an unanswered message; c.mu is held.
+func (c *Client) hold(m *protocol.Message, done func(protocol.Outcome)) {
+	h := &held{done: done}
+	h.timer = time.AfterFunc(time.Until(m.Deadline), func() { c.doubt(h) })
+	c.open[h] = true
+}
+
+func (c *Client) doubt(h *held) {
+	c.mu.Lock()
+	mine := c.open[h]
+	delete(c.open, h)
+	c.mu.Unlock()
+	if mine {
+		h.timer.Stop()
+		h.done(protocol.Outcome{Status: protocol.StatusIndeterminate})
 	}
 }
 
@@ -209,9 +239,14 @@ func (c *Client) Close() {
 	c.mu.Lock()
 	again := c.closed
 	c.closed = true
+	open := slices.Collect(maps.Keys(c.open))
 	c.mu.Unlock()
-	if !again {
-		c.User.Close()
+	if again {
+		return
+	}
+	c.User.Close()
+	for _, h := range open {
+		c.doubt(h)
 	}
 }
 

@@ -158,7 +158,9 @@ func TestANodeThatWasCutOffBindsItsSessionsAgain(t *testing.T) {
 				if _, err := alice.Watch("bob", "carol"); err != nil {
 					t.Fatal(err)
 				}
-				s.Eventually("they are seen", func() bool { return alice.Sees("bob") == protocol.Available && alice.Sees("carol") == protocol.Available })
+				s.Eventually("they are seen", func() bool {
+					return alice.Sees("bob") == protocol.Available && alice.Sees("carol") == protocol.Available
+				})
 				s.Isolate(cut)
 				s.Eventually("they are deaf", func() bool { return alice.Sees("bob") == protocol.Deaf && alice.Sees("carol") == protocol.Deaf })
 				elsewhere := s.Login(other, "carol")
