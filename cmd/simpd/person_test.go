@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// devSite starts a site for trying out. It returns a function that tells the
+// tryOut starts a site for trying out. It returns a function that tells the
 // flags of a user at one of its nodes, of which the first is 1.
-func devSite(t *testing.T, nodes int) (at func(node int, user string, args ...string) []string, port int) {
+func tryOut(t *testing.T, nodes int) (at func(node int, user string, args ...string) []string, port int) {
 	t.Helper()
 	port = freeDevPort(t, nodes)
 	p := start(t, "simpd", "dev", "--nodes", strconv.Itoa(nodes), "--port", strconv.Itoa(port), "--password", testPassword)
@@ -29,7 +29,7 @@ func devSite(t *testing.T, nodes int) (at func(node int, user string, args ...st
 // TestPersonsDay types what a person types, and checks what simp says and how
 // it exits.
 func TestPersonsDay(t *testing.T) {
-	at, _ := devSite(t, 1)
+	at, _ := tryOut(t, 1)
 	newPassword := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(newPassword, []byte("another\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestPersonsDay(t *testing.T) {
 // TestListenFollowsMove: while the node of a listener and a watcher is drained,
 // every message is delivered, each is shown once, and nobody sees a change.
 func TestListenFollowsMove(t *testing.T) {
-	at, port := devSite(t, 3)
+	at, port := tryOut(t, 3)
 	bob := start(t, "simp", at(2, "bob", "listen", "--note", "here")...)
 	bob.await(bob.err, "is listening")
 	carol := start(t, "simp", at(2, "carol", "watch", "bob@example.com")...)
