@@ -138,7 +138,9 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 // verify has a majority confirm that this node leads.
 func (n *Node) verify(ctx context.Context) error {
 	verdict := make(chan error, 1)
-	go func() { verdict <- n.raft.VerifyLeader().Error() }()
+	if !n.verifying.run(func() { verdict <- n.raft.VerifyLeader().Error() }) {
+		return unavailable("this node closes")
+	}
 	select {
 	case err := <-verdict:
 		if err != nil {
@@ -148,4 +150,30 @@ func (n *Node) verify(ctx context.Context) error {
 	case <-ctx.Done():
 		return unavailable("verifying that this node leads: %w", ctx.Err())
 	}
+}
+
+// verifying are the questions that Raft has not answered yet. It answers each
+// within the leader's lease while it runs, and none once it is shut down.
+type verifying struct {
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// run runs ask in a goroutine of its own, unless closed.
+func (v *verifying) run(ask func()) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.closed {
+		v.wg.Go(ask)
+	}
+	return !v.closed
+}
+
+// close lets nothing be asked any more, and waits for the answers.
+func (v *verifying) close() {
+	v.mu.Lock()
+	v.closed = true
+	v.mu.Unlock()
+	v.wg.Wait()
 }

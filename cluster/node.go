@@ -35,6 +35,7 @@ type Node struct {
 	epoch      atomic.Uint64
 	reign      atomic.Pointer[reign] // while this node leads
 	confirms   confirms
+	verifying  verifying
 	transfers  transfers
 	nodes      bell // who is in the table has changed
 	configured bell // who is in Raft's configuration has changed

@@ -58,6 +58,7 @@ func (n *Node) close() error {
 	n.wg.Wait()
 	n.confirms.wg.Wait()
 	n.intake.wg.Wait()
+	n.verifying.close()
 	var errs []error
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())
