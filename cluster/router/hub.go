@@ -115,14 +115,14 @@ func (h *hub) review(of protocol.Address, view store.View, index uint64, concern
 		return
 	}
 	rights := h.r.rights(of, store.Presences)
-	listener := view.Listener(of)
+	present := view.Presence(of)
 	for _, w := range all {
 		if !concerns(w) {
 			continue
 		}
 		now := protocol.Presence{Address: of}
 		if w.allowed = rights.allow(w.by); w.allowed {
-			now = presenceOf(of, listener)
+			now = present
 		}
 		if now.State != w.state || now.Index > w.seen {
 			w.after = view.Index()

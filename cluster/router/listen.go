@@ -24,10 +24,8 @@ func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (string, ui
 	u.id, u.state, u.note = id, q.State, q.Note
 	u.mu.Unlock()
 	res, epoch, err := u.bind(ctx, q, epoch)
-	if err == nil && len(res.Displaced) > 0 {
-		if err = r.Directory.Applied(ctx, res.Index, nodesOf(res.Displaced)); err != nil {
-			err = errors.Join(ErrUncertain, err)
-		}
+	if err == nil && q.Exclusive {
+		err = r.awaitDisplaced(ctx, res)
 	}
 	if err != nil {
 		r.users.leave(id)
@@ -38,6 +36,22 @@ func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (string, ui
 		return "", 0, err
 	}
 	return u.listens(id, epoch, res)
+}
+
+// awaitDisplaced returns once no session that an exclusive LISTEN displaced is
+// handed a message any more.
+func (r *Router) awaitDisplaced(ctx context.Context, res store.Result) error {
+	nodes := nodesOf(res.Displaced)
+	switch {
+	case !res.Applied:
+		nodes = nil // it was applied before, and whom it displaced is not told twice
+	case len(nodes) == 0:
+		return nil
+	}
+	if err := r.Directory.Applied(ctx, res.Index, nodes); err != nil {
+		return errors.Join(ErrUncertain, err)
+	}
+	return nil
 }
 
 // bind proposes the binding, again if the node's epoch ended meanwhile, and

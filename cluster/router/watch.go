@@ -103,7 +103,7 @@ func (r *Router) see(view store.View, p pair, unknown bool) protocol.Presence {
 	case !r.rights(p.of, store.Presences).allow(p.by):
 		return protocol.Presence{Address: p.of}
 	}
-	return presenceOf(p.of, view.Listener(p.of))
+	return view.Presence(p.of)
 }
 
 // Unwatch ends watching: of the addresses, or of all, by all or those named.
