@@ -151,6 +151,9 @@ func (p *peer) ready(ctx context.Context) (*grpc.ClientConn, error) {
 func (p *peer) callConn() (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended {
+		return nil, errNoAddress
+	}
 	if p.calls != nil {
 		return p.calls, nil
 	}
@@ -171,6 +174,14 @@ func (p *peer) dropCalls() {
 	if c != nil {
 		c.Close()
 	}
+}
+
+// end is dropCalls for good.
+func (p *peer) end() {
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	p.dropCalls()
 }
 
 // client makes a gRPC client whose connections come from dial, introduced.

@@ -32,6 +32,7 @@ type peer struct {
 	contact  Contact
 	heard    time.Time
 	calls    *grpc.ClientConn // made when first needed
+	ended    bool             // no call is made any more
 }
 
 func newPeer(l *Link, id string) *peer {
@@ -44,7 +45,7 @@ func newPeer(l *Link, id string) *peer {
 
 // run holds the stream until ctx ends.
 func (p *peer) run(ctx context.Context) {
-	defer p.dropCalls()
+	defer p.end()
 	for failed := 0; ; failed++ {
 		began := time.Now()
 		established, err := p.converse(ctx)
