@@ -72,6 +72,12 @@ func (p Pattern) Matches(a Address, own bool) bool {
 	return who == a || compareKey(who, own) == compareKey(a, own)
 }
 
+// PatternsFor returns the keys of the patterns that speak of a, the most
+// specific first, for a table of rules that is looked up by Pattern.Key.
+func PatternsFor(a Address, own bool) [3]Pattern {
+	return [3]Pattern{{compareKey(a, own).s}, {"@" + a.Domain()}, {"*"}}
+}
+
 func compareKey(a Address, own bool) Address {
 	if !own {
 		return a.FoldCase()
