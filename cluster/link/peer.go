@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"simpd/protocol"
 )
@@ -120,10 +121,11 @@ func (p *peer) reached() {
 	before := p.contact.Suspicion
 	p.contact = Contact{Since: time.Now(), Connected: true}
 	m := p.member()
-	if p.calls != nil {
-		p.calls.ResetConnectBackoff()
-	}
+	failing := p.calls != nil && p.calls.GetState() == connectivity.TransientFailure
 	p.mu.Unlock()
+	if failing {
+		p.dropCalls() // rather than wait for its next attempt
+	}
 	p.out.open()
 	if before != NotSuspected {
 		p.link.logger.Info("a node is reached again", "node", p.id)
