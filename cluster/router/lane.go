@@ -2,8 +2,9 @@ package router
 
 import (
 	"context"
-	"simpd/protocol"
 	"time"
+
+	"simpd/protocol"
 )
 
 // lane holds back a connection's messages to one recipient while a look-up
@@ -70,4 +71,54 @@ func (s *sender) confirm(batch []*delivery) error {
 	ctx, cancel := context.WithDeadline(s.r.ctx, last)
 	defer cancel()
 	return s.r.Directory.Confirm(ctx)
+}
+
+// flight is what one connection has on its way to one recipient.
+type flight struct {
+	open   int
+	newest uint64 // the newest delivery that was handed to a session
+}
+
+// takesOff gives d its place in the order.
+func (s *sender) takesOff(d *delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun++
+	d.number = s.begun
+	if s.flights == nil {
+		s.flights = make(map[protocol.Address]flight)
+	}
+	f := s.flights[d.m.To]
+	f.open++
+	s.flights[d.m.To] = f
+}
+
+// handed notes that d is handed to a session now.
+func (s *sender) handed(d *delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.flights[d.m.To]; ok && d.number > f.newest {
+		f.newest = d.number
+		s.flights[d.m.To] = f
+	}
+}
+
+// overtaken tells whether a later message to the same recipient was handed to
+// a session before d: it may be the one that d would be handed to now.
+func (s *sender) overtaken(d *delivery) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flights[d.m.To].newest > d.number
+}
+
+// landed notes that d has its outcome.
+func (s *sender) landed(d *delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.flights[d.m.To]
+	if f.open--; f.open == 0 {
+		delete(s.flights, d.m.To)
+		return
+	}
+	s.flights[d.m.To] = f
 }

@@ -15,8 +15,10 @@ type sender struct {
 	// outsider: a routing connection, which learns nothing from refusals.
 	outsider bool
 
-	mu    sync.Mutex
-	lanes map[protocol.Address]*lane // where a look-up is open
+	mu      sync.Mutex
+	lanes   map[protocol.Address]*lane // where a look-up is open
+	begun   uint64                     // counts deliveries
+	flights map[protocol.Address]flight
 }
 
 // send begins the delivery of r from one sender to each recipient.
@@ -44,6 +46,8 @@ type delivery struct {
 	req *protocol.SendRequest
 	i   int
 
+	number uint64 // of the sender's deliveries, in the order sent
+
 	mu      sync.Mutex
 	out     int             // sessions that have not answered
 	looking bool            // a look-up is open
@@ -57,6 +61,7 @@ type delivery struct {
 // look-up is confirmed.
 func (d *delivery) begin() {
 	r := d.s.r
+	d.s.takesOff(d)
 	if !r.Local(d.m.To) {
 		d.relay()
 		return
@@ -89,6 +94,7 @@ func (d *delivery) relay() {
 // before it returns.
 func (d *delivery) hand(routes []store.Binding) {
 	r := d.s.r
+	d.s.handed(d)
 	d.mu.Lock()
 	d.out += len(routes)
 	for i := range routes {
@@ -181,6 +187,7 @@ func (d *delivery) end(o protocol.Outcome) {
 	if timer != nil {
 		timer.Stop()
 	}
+	d.s.landed(d)
 	if o.Text == "" {
 		o.Text = explain(o.Status, d.m.To)
 	}
@@ -206,6 +213,8 @@ func (d *delivery) resolve(err error) {
 		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: cutOff})
 	case allowed && len(routes) > 0 && !time.Now().Before(d.m.Deadline):
 		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its time was over before it could be handed over"})
+	case allowed && len(routes) > 0 && len(d.tried) > 0 && d.s.overtaken(d):
+		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its recipient moved, and a later message was there first"})
 	case allowed && len(routes) > 0:
 		d.mu.Unlock()
 		d.hand(routes)

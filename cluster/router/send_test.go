@@ -106,6 +106,28 @@ func TestRule5OrderDuringLookup(t *testing.T) {
 	})
 }
 
+func TestRule5OrderWhenTheRecipientMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		old := s.listen("bob", "n2")
+		alice := s.login("alice", "n1")
+		late := make(chan struct{})
+		s.nodes["n2"].late = late
+		first := alice.start("bob", "m1", 10*time.Second)
+		old.Close() // while m1 is on its way
+		synctest.Wait()
+		moved := s.listen("bob", "n1")
+		want(t, "the second", <-alice.start("bob", "m2", time.Second), protocol.StatusOK)
+		close(late)
+		want(t, "the first, which comes too late", <-first, protocol.StatusUnavailable)
+		if got := moved.received(); !slices.Equal(got, []string{"m2"}) {
+			t.Errorf("got %v", got)
+		}
+		s.nodes["n2"].late = nil
+		want(t, "the third", <-alice.start("bob", "m3", time.Second), protocol.StatusOK)
+	})
+}
+
 func TestStaleRouteIsCorrected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1", "n2", "n3")

@@ -33,9 +33,10 @@ type node struct {
 	applied int  // entries of the site's log
 	cut     bool // neither proposes nor hears of changes
 	lostAt  time.Time
-	dead    bool // its peers' streams to it are broken
-	mute    bool // takes what it is handed and does not answer
-	asked   int  // confirmed look-ups
+	dead    bool          // its peers' streams to it are broken
+	mute    bool          // takes what it is handed and does not answer
+	late    chan struct{} // not nil: what it is handed comes to it once this is closed
+	asked   int           // confirmed look-ups
 }
 
 // newSite starts a site with users alice, bob and carol at example.com.
@@ -195,6 +196,11 @@ func (n *node) Deliver(to string, s store.Session, m *protocol.Message, done fun
 	case o.dead:
 		done(protocol.Outcome{Status: protocol.StatusUnavailable})
 	case o.mute:
+	case o.late != nil:
+		go func() {
+			<-o.late
+			o.Router.Deliver(s, m, done)
+		}()
 	default:
 		o.Router.Deliver(s, m, done)
 	}
