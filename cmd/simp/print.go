@@ -12,11 +12,14 @@ import (
 
 func (a *app) json() bool { return a.output == "json" }
 
-// printJSON prints one value on one line.
+// printJSON prints one value on one line. What a terminal would obey is
+// written as an escape, which means the same in JSON.
 func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.out)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return a.printf("%s", escapeJSON(string(b)))
 }
 
 // printf prints a line for people.

@@ -198,10 +198,12 @@ func TestListenInJSON(t *testing.T) {
 	s.await("LISTEN")
 	s.deliver("x", "\r\nhi")
 	s.deliver("y", "Content-Type: image/png\r\n\r\nx")
+	s.deliver("z", "\r\n<&> \u202e\u009b\x1b\U000e0041")
 	interrupt()
 	wait()
 	want := `{"from":"bob@example.com","to":"alice@example.com","id":"x","time":"2026-11-22T10:00:00.000Z","content_type":"text/plain","text":"hi","entity":"DQpoaQ=="}
 {"from":"bob@example.com","to":"alice@example.com","id":"y","time":"2026-11-22T10:00:00.000Z","content_type":"image/png","entity":"Q29udGVudC1UeXBlOiBpbWFnZS9wbmcNCg0KeA=="}
+{"from":"bob@example.com","to":"alice@example.com","id":"z","time":"2026-11-22T10:00:00.000Z","content_type":"text/plain","text":"\u003c\u0026\u003e \u202e\u009b\u001b\udb40\udc41","entity":"DQo8Jj4g4oCuwpsb86CBgQ=="}
 `
 	if got := c.out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
