@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"simpd/cmd/simpd/site"
 )
 
 // sends has a user send to another, and checks the status, and that simp exits
 // as it should: with 0 if delivered, 3 if nobody listens, 4 if in doubt, and 1
 // otherwise.
-func (s *story) sends(n *siteNode, from, to string, want int, flags ...string) error {
+func (s *story) sends(n *site.Node, from, to string, want int, flags ...string) error {
 	status, said, err := s.send(n, from, to, "hello", flags...)
 	if err == nil && status != want {
 		err = fmt.Errorf("%s sends to %s: status %d, not %d: %s", from, to, status, want, said)
@@ -18,10 +20,10 @@ func (s *story) sends(n *siteNode, from, to string, want int, flags ...string) e
 	return err
 }
 
-func (s *story) send(n *siteNode, from, to, text string, flags ...string) (status int, said string, err error) {
-	args := append(s.person(n, from), "--output", "json", "send")
+func (s *story) send(n *site.Node, from, to, text string, flags ...string) (status int, said string, err error) {
+	args := append(s.Person(n, from), "--output", "json", "send")
 	args = append(append(args, flags...), to+"@"+domain, text)
-	code, said, err := s.run("", "simp", args...)
+	code, said, err := s.Run("", "simp", args...)
 	if err != nil {
 		return 0, said, err
 	}
@@ -55,7 +57,7 @@ func exitCode(status int) int {
 }
 
 // bobListens starts bob's client on a node; carol sees him.
-func (s *story) bobListens(n *siteNode) error {
+func (s *story) bobListens(n *site.Node) error {
 	if err := s.bobListensAgain(n); err != nil {
 		return err
 	}
@@ -63,17 +65,17 @@ func (s *story) bobListens(n *siteNode) error {
 }
 
 // bobListensAgain starts bob's client and waits until it listens.
-func (s *story) bobListensAgain(n *siteNode) (err error) {
-	if s.bob, err = s.start("simp", append(s.person(n, "bob"), "listen")...); err != nil {
+func (s *story) bobListensAgain(n *site.Node) (err error) {
+	if s.bob, err = s.Start("simp", append(s.Person(n, "bob"), "listen")...); err != nil {
 		return err
 	}
 	s.heard = 0
-	_, _, err = s.bob.await(0, "listening")
+	_, _, err = s.bob.Await(0, "listening")
 	return err
 }
 
 // bobHears has alice send bob a text, which arrives and is delivered.
-func (s *story) bobHears(n *siteNode, text string) error {
+func (s *story) bobHears(n *site.Node, text string) error {
 	status, said, err := s.send(n, "alice", "bob", text)
 	if err == nil && status != 200 {
 		err = fmt.Errorf("alice sends to bob: status %d: %s", status, said)
@@ -81,7 +83,7 @@ func (s *story) bobHears(n *siteNode, text string) error {
 	if err != nil {
 		return err
 	}
-	line, next, err := s.bob.await(s.heard, text)
+	line, next, err := s.bob.Await(s.heard, text)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func (s *story) bobHears(n *siteNode, text string) error {
 
 // carolSees waits for the next thing that carol is shown of bob.
 func (s *story) carolSees(state string) error {
-	line, next, err := s.carol.await(s.seen, "bob@"+domain)
+	line, next, err := s.carol.Await(s.seen, "bob@"+domain)
 	if err != nil {
 		return err
 	}
@@ -106,7 +108,7 @@ func (s *story) carolSees(state string) error {
 
 // tellsTheTruth has a user send to somebody whose node has just died: until
 // the site knows, that is 503 or 201; then it is 480. Delivered would be a lie.
-func (s *story) tellsTheTruth(n *siteNode, from, to string) error {
+func (s *story) tellsTheTruth(n *site.Node, from, to string) error {
 	status, said, err := s.send(n, from, to, "are you there?", "--timeout", "2s")
 	if err != nil {
 		return err
@@ -119,13 +121,13 @@ func (s *story) tellsTheTruth(n *siteNode, from, to string) error {
 }
 
 // leader asks the operator's client who leads.
-func (s *story) leader() (*siteNode, error) {
-	code, said, err := s.simpctl(s.nodes[0], "", "status", "--output", "json")
+func (s *story) leader() (*site.Node, error) {
+	code, said, err := s.Simpctl(s.Nodes[0], "status", "--output", "json")
 	if err != nil || code != 0 {
 		return nil, fmt.Errorf("simpctl status: exit code %d, %v: %s", code, err, said)
 	}
-	for _, n := range s.nodes {
-		if strings.Contains(strings.ReplaceAll(said, " ", ""), `"leader":"`+n.id+`"`) {
+	for _, n := range s.Nodes {
+		if strings.Contains(strings.ReplaceAll(said, " ", ""), `"leader":"`+n.ID+`"`) {
 			return n, nil
 		}
 	}

@@ -11,6 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"simpd/cmd/simpd/site"
+)
+
+const (
+	domain   = "example.com"
+	password = "correct horse battery staple"
 )
 
 func main() {
@@ -42,10 +49,10 @@ type chapter struct {
 
 // story is what the chapters share.
 type story struct {
-	*site
-	bob, carol *program // simp listen and simp watch
-	heard      int      // lines of bob's that were looked at
-	seen       int      // of carol's
+	*site.Site
+	bob, carol *site.Program // simp listen and simp watch
+	heard      int           // lines of bob's that were looked at
+	seen       int           // of carol's
 }
 
 func run(bin string) error {
@@ -54,14 +61,16 @@ func run(bin string) error {
 		return err
 	}
 	begun := time.Now()
-	s, err := newSite(path, 3)
-	if s != nil {
-		defer s.close()
-	}
+	dir, err := os.MkdirTemp("", "simpd-demo-")
 	if err != nil {
 		return err
 	}
-	st := &story{site: s}
+	s, err := site.New(site.Config{Bin: path, Dir: dir, Nodes: 3, Domain: domain, Password: password})
+	defer s.Close()
+	if err != nil {
+		return err
+	}
+	st := &story{Site: s}
 	for i, c := range chapters() {
 		fmt.Printf("\n%d. %s\n\n", i+1, c.title)
 		if err := c.tell(st); err != nil {

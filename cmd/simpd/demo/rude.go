@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"simpd/cmd/simpd/site"
 )
 
 // rude is a client that takes messages and does not say yes: it speaks SIMP by
@@ -30,7 +32,7 @@ func listenRudely(server, ca, domain, user, password, answer string) (*rude, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(trusted)
-	dialer := &net.Dialer{Timeout: patience}
+	dialer := &net.Dialer{Timeout: site.Patience}
 	conn, err := tls.DialWithDialer(dialer, "tcp", server, &tls.Config{RootCAs: roots, ServerName: domain, NextProtos: []string{"simp"}})
 	if err != nil {
 		return nil, err
@@ -45,7 +47,7 @@ func listenRudely(server, ca, domain, user, password, answer string) (*rude, err
 }
 
 func (r *rude) greet(user, password string) error {
-	_ = r.conn.SetDeadline(time.Now().Add(patience))
+	_ = r.conn.SetDeadline(time.Now().Add(site.Patience))
 	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 	for _, request := range []string{`1 HELLO version=SIMP/1.0`, "2 AUTH mech=PLAIN data=" + plain, "3 LISTEN"} {
 		if _, err := io.WriteString(r.conn, request+"\r\n"); err != nil {

@@ -1,4 +1,4 @@
-package main
+package site
 
 import (
 	"crypto/ecdsa"
@@ -22,7 +22,7 @@ func makeCertificate(dir, domain string) (cert, key string, err error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(time.Now().UnixNano()),
-		Subject:               pkix.Name{CommonName: "an authority for the demo"},
+		Subject:               pkix.Name{CommonName: "an authority for clients"},
 		DNSNames:              []string{domain},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
