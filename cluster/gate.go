@@ -17,6 +17,9 @@ type gate struct {
 	closed chan struct{}
 	wg     sync.WaitGroup
 
+	beating sync.RWMutex // read-held while Raft sees to a heartbeat
+	over    bool         // Raft has ended
+
 	mu        sync.Mutex
 	heartbeat func(raft.RPC) // what is let through once the gate is open
 	isOpen    bool
@@ -76,9 +79,23 @@ func (g *gate) Consumer() <-chan raft.RPC { return g.calls }
 func (g *gate) SetHeartbeatHandler(f func(raft.RPC)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.heartbeat = f
+	g.heartbeat = g.guarded(f)
 	if g.isOpen {
-		g.Transport.SetHeartbeatHandler(f)
+		g.Transport.SetHeartbeatHandler(g.heartbeat)
+	}
+}
+
+// guarded is f until the gate is closed: a connection of the transport may
+// still bring a heartbeat when Raft has ended and its disk is closed.
+func (g *gate) guarded(f func(raft.RPC)) func(raft.RPC) {
+	return func(c raft.RPC) {
+		g.beating.RLock()
+		defer g.beating.RUnlock()
+		if g.over {
+			c.Respond(nil, raft.ErrRaftShutdown)
+			return
+		}
+		f(c)
 	}
 }
 
@@ -89,6 +106,9 @@ func (g *gate) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, args *r
 
 // Close ends the gate, and the transport if it has an end. Raft calls it when it has shut down.
 func (g *gate) Close() error {
+	g.beating.Lock()
+	g.over = true
+	g.beating.Unlock()
 	g.mu.Lock()
 	if !g.isClosed {
 		g.isClosed = true
