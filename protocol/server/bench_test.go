@@ -204,7 +204,7 @@ func rawLogin(b *testing.B, to netip.AddrPort) {
 func resident(b *testing.B) int {
 	status, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		b.Skip("there is no /proc here")
+		b.Fatal(err)
 	}
 	pages, err := strconv.Atoi(strings.Fields(string(status))[1])
 	if err != nil {

@@ -76,11 +76,6 @@ func newHarbour(t *testing.T, set func(*Config)) *harbour {
 	if c.Certificates != nil {
 		h.tls = h.serve(h.server.ServeTLS)
 	}
-	t.Cleanup(func() {
-		if err := h.server.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
 	return h
 }
 
@@ -92,6 +87,9 @@ func (h *harbour) serve(serve func(net.Listener) error) (address string) {
 	ended := make(chan error, 1)
 	go func() { ended <- serve(l) }()
 	h.Cleanup(func() {
+		if err := h.server.Shutdown(context.Background()); err != nil {
+			h.Error(err)
+		}
 		if err := <-ended; err != ErrClosed {
 			h.Errorf("serving ended with %v", err)
 		}
