@@ -56,7 +56,8 @@ func serve(read func() (*config, error)) error {
 	if err != nil {
 		return err
 	}
-	s := service{node: n, conf: conf, read: read, level: level, logger: logger}
+	s := service{node: n, conf: conf, read: read, level: level, logger: logger, systemd: supervisor{logger}}
+	s.systemd.ready()
 	return s.run(signals)
 }
 
@@ -69,6 +70,8 @@ type service struct {
 	read   func() (*config, error)
 	level  *slog.LevelVar
 	logger *slog.Logger
+
+	systemd supervisor
 }
 
 // run waits for what ends the node: a signal, or a fault of its own.
@@ -88,6 +91,7 @@ func (s *service) run(signals <-chan os.Signal) error {
 
 // drain ends the node in good order, or at once at a second signal.
 func (s *service) drain(signals <-chan os.Signal) error {
+	s.systemd.stopping()
 	ctx, cancel := context.WithTimeout(context.Background(), s.conf.drainTimeout)
 	defer cancel()
 	done := make(chan struct{})
@@ -111,6 +115,8 @@ func (s *service) drain(signals <-chan os.Signal) error {
 // reload reads certificates, keys and the log level again. What is wrong is
 // logged, and all stays as it was.
 func (s *service) reload() {
+	s.systemd.reloading()
+	defer s.systemd.ready()
 	conf, err := s.read()
 	if err == nil {
 		err = s.node.Reload()

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// supervisor is systemd, if it has started this process (Type=notify); else
+// what is told to it is told to nobody.
+type supervisor struct{ logger *slog.Logger }
+
+// ready says that the listeners are open. Whether the node is part of a site
+// by then is told by /readyz: one that waits for the others has started.
+func (s supervisor) ready() { s.tell(daemon.SdNotifyReady) }
+
+func (s supervisor) reloading() { s.tell(daemon.SdNotifyReloading) }
+
+// stopping says that the node drains.
+func (s supervisor) stopping() { s.tell(daemon.SdNotifyStopping) }
+
+func (s supervisor) tell(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.logger.Warn("systemd is not told", "state", state, "error", err)
+	}
+}
