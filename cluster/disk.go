@@ -175,7 +175,7 @@ func checkPrivate(path string) error {
 // refuse says why the directory can't be used.
 func (d *disk) refuse(err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return fmt.Errorf("another process uses the data directory %s: stop it, or give this node a directory of its own", d.dir)
+		return inUse(d.dir)
 	}
 	return damaged(d.dir, d.marker.get().Node, err)
 }

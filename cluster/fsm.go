@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -72,24 +73,27 @@ func (f *fsm) apply(l *raft.Log) error {
 	return nil
 }
 
-// command applies an entry's batches that were meant for its term.
 func (f *fsm) command(l *raft.Log) ([]store.BatchResult, error) {
-	e, err := store.DecodeEntry(l.Data)
+	e, err := meant(l)
 	if err != nil {
 		return nil, err
 	}
-	meant := e.Batch[:0]
-	for _, b := range e.Batch {
-		if b.Term == 0 || b.Term == l.Term {
-			meant = append(meant, b)
-		}
-	}
-	e.Batch = meant
 	results, err := f.table.Apply(e)
 	if err == nil && aboutNodes(e) {
 		f.nodesChanged.ring()
 	}
 	return results, err
+}
+
+// meant is what an entry holds, without batches that were meant for another
+// term than the one it came to be in.
+func meant(l *raft.Log) (*storev1.Entry, error) {
+	e, err := store.DecodeEntry(l.Data)
+	if err != nil {
+		return nil, err
+	}
+	e.Batch = slices.DeleteFunc(e.Batch, func(b *storev1.Batch) bool { return b.Term != 0 && b.Term != l.Term })
+	return e, nil
 }
 
 func (f *fsm) advance(l *raft.Log, results []store.BatchResult) {

@@ -164,7 +164,7 @@ func (in *intake) watchTransfer(err error) {
 	case in.stuck.IsZero():
 		in.stuck = time.Now()
 	case time.Since(in.stuck) > transferLimit:
-		in.fatal(fmt.Errorf("Raft has refused all changes for %v, for a transfer of leadership that does not end", transferLimit))
+		in.fatal(fmt.Errorf("changes have been refused for %v, for a transfer of leadership that does not end", transferLimit))
 	}
 }
 
@@ -177,7 +177,7 @@ func outcome(f raft.ApplyFuture) error {
 		return err
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout),
 		errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return unavailable("Raft: %w", err)
+		return unavailable("raft: %w", err)
 	}
-	return unknown("Raft: %w", err)
+	return unknown("raft: %w", err)
 }

@@ -112,7 +112,7 @@ func (s *stableStore) Get(key []byte) ([]byte, error) {
 	}
 	n := len(b) - 4
 	if n < 0 || binary.BigEndian.Uint32(b[n:]) != keySum(key, b[:n]) {
-		return nil, fmt.Errorf("Raft's %s fails its checksum", key)
+		return nil, fmt.Errorf("%s fails its checksum", key)
 	}
 	return b[:n], nil
 }
@@ -133,7 +133,7 @@ func (s *stableStore) GetUint64(key []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(b) != 8 {
-		return 0, errors.New("Raft's " + string(key) + " is no number")
+		return 0, errors.New(string(key) + " is no number")
 	}
 	return binary.BigEndian.Uint64(b), nil
 }

@@ -12,7 +12,7 @@ import (
 func newRaft(c *Config, f *fsm, d *disk, t raft.Transport, notify chan<- bool) (*raft.Raft, error) {
 	r, err := raft.NewRaft(raftConfig(c, notify), f, d.logs, d.stable, d.snaps, t)
 	if err != nil && d.dir != "" {
-		return nil, d.refuse(fmt.Errorf("Raft: %w", err))
+		return nil, d.refuse(fmt.Errorf("raft: %w", err))
 	}
 	return r, err
 }

@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+)
+
+// Wipe removes what a node keeps in its data directory; the node must not run.
+// Before a site takes a node of the same id again, its old life has to be
+// removed from the site.
+func Wipe(dir string) error {
+	if err := checkOurs(dir); err != nil {
+		return err
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// The marker goes last: until then what is left is refused.
+	for _, name := range []string{snapshotDir, logFile, markerFile} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("wiping %s: %w", dir, err)
+		}
+	}
+	return syncDir(dir)
+}
+
+// checkOurs refuses a directory that no node has used.
+func checkOurs(dir string) error {
+	for _, name := range []string{markerFile, logFile} {
+		_, err := os.Stat(filepath.Join(dir, name))
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s is no data directory of simpd: it has neither %s nor %s", dir, markerFile, logFile)
+}
+
+// lock takes the lock that a running node holds on its log, whatever state
+// the log is in.
+func lock(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, logFile), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, inUse(dir)
+	}
+	return func() { f.Close() }, nil
+}
+
+func inUse(dir string) error {
+	return fmt.Errorf("another process uses the data directory %s: stop it, or give this node a directory of its own", dir)
+}
+
+// Compact rewrites the log file of a node that does not run, which never
+// shrinks by itself, and returns its size before and after, in octets.
+func Compact(dir string) (before, after int64, err error) {
+	d, err := openStopped(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := d.Close(); err != nil {
+		return 0, 0, err
+	}
+	path := filepath.Join(dir, logFile)
+	fresh := path + ".compact"
+	if err := compactTo(fresh, path); err != nil {
+		return 0, 0, errors.Join(fmt.Errorf("compacting %s: %w", path, err), os.Remove(fresh))
+	}
+	if before, after, err = sizes(path, fresh); err != nil {
+		return 0, 0, err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return 0, 0, err
+	}
+	return before, after, syncDir(dir)
+}
+
+func compactTo(to, from string) error {
+	src, err := bbolt.Open(from, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := bbolt.Open(to, 0o600, &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	const octetsATransaction = 1 << 20
+	return errors.Join(bbolt.Compact(dst, src, octetsATransaction), dst.Sync(), dst.Close())
+}
+
+func sizes(a, b string) (int64, int64, error) {
+	one, err := os.Stat(a)
+	if err != nil {
+		return 0, 0, err
+	}
+	other, err := os.Stat(b)
+	if err != nil {
+		return 0, 0, err
+	}
+	return one.Size(), other.Size(), nil
+}
+
+// openStopped opens the directory of a node that does not run, as that node.
+func openStopped(dir string) (*disk, error) {
+	if err := checkOurs(dir); err != nil {
+		return nil, err
+	}
+	id, _, err := readMarker(dir)
+	if err != nil {
+		return nil, damaged(dir, "ID", err)
+	}
+	quiet := newRaftLogger(slog.New(slog.DiscardHandler))
+	return openDisk(dir, id.Site, id.Node, func(error) {}, quiet)
+}

@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/hashicorp/raft"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// recoveredGap is how far the site's count of changes is moved on: further
+// than the lost nodes can have got beyond what this one knows, so that no
+// epoch and no session is ever named twice.
+const recoveredGap = 1 << 20
+
+// Recovered is what a site goes on with after it lost its majority.
+type Recovered struct {
+	Node, Address   string
+	OldHistory      string
+	History         string // the new one
+	Index           uint64 // of the table, as this node knew it
+	Accounts        int
+	AppliedLog      uint64 // Raft's index of the newest entry, committed or not
+	BelievedApplied uint64 // Raft's index of what the marker says was applied for certain
+}
+
+// Recover makes a site out of the one node that keeps its data, after the
+// majority of voters is lost for good. The node must not run, and no other
+// that has data may ever run again: they are to be wiped, and join anew.
+//
+// What only the lost nodes had acknowledged is lost; what this node had
+// received and nobody acknowledged may come to be. Epochs and bindings end,
+// and the history gets a new name, by which everyone can tell.
+//
+// The file peers is Raft's peers.json with that one node:
+// [{"id": "n1", "address": "10.0.0.1:7470"}].
+func Recover(dir, peers string) (*Recovered, error) {
+	config, err := raft.ReadConfigJSON(peers)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", peers, err)
+	}
+	d, err := openStopped(dir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.recover(config)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (d *disk) recover(config raft.Configuration) (*Recovered, error) {
+	id := d.marker.get()
+	if len(config.Servers) != 1 || string(config.Servers[0].ID) != id.Node || config.Servers[0].Suffrage != raft.Voter {
+		return nil, fmt.Errorf("the file of peers has to name %s alone, as a voter: the one node that keeps its data; all others are to be wiped and join it", id.Node)
+	}
+	f := newRecovery()
+	c := Config{NodeID: id.Node, Logger: slog.New(slog.DiscardHandler)}
+	_, transport := raft.NewInmemTransport(config.Servers[0].Address)
+	defer transport.Close()
+	if err := raft.RecoverCluster(raftConfig(&c, nil), f, d.logs, d.stable, d.snaps, transport, config); err != nil {
+		return nil, fmt.Errorf("recovering %s: %w", d.dir, errors.Join(f.broken, err))
+	}
+	f.told.Node, f.told.Address = id.Node, string(config.Servers[0].Address)
+	f.told.BelievedApplied = id.Index
+	return &f.told, nil
+}
+
+// recovery is the table while Raft reads all there is into it. Its snapshot is
+// the site's new beginning.
+type recovery struct {
+	table  *store.Table
+	told   Recovered
+	broken error
+}
+
+func newRecovery() *recovery { return &recovery{table: store.New(store.Config{})} }
+
+// Apply applies an entry, whether it was ever committed or not.
+func (f *recovery) Apply(l *raft.Log) any {
+	if f.broken != nil {
+		return f.broken
+	}
+	f.told.AppliedLog = l.Index
+	e, err := meant(l)
+	if err == nil {
+		_, err = f.table.Apply(e)
+	}
+	f.broken = err
+	return err
+}
+
+// Snapshot names the history anew and returns what then is.
+func (f *recovery) Snapshot() (raft.FSMSnapshot, error) {
+	if f.broken != nil {
+		return nil, f.broken
+	}
+	v := f.table.View()
+	fresh := newHistory()
+	fresh.Secret, fresh.Index = v.Secret(), v.Index()+recoveredGap
+	f.told.OldHistory, f.told.History, f.told.Index = v.History(), fresh.History, v.Index()
+	f.told.Accounts, _ = v.Len()
+	e := &storev1.Entry{MinSchema: minSchema, Batch: []*storev1.Batch{{
+		Origin: "recover", Boot: 1, Number: 1, Change: []*storev1.Change{{Kind: &storev1.Change_NewHistory{NewHistory: fresh}}},
+	}}}
+	results, err := f.table.Apply(e)
+	if err != nil {
+		return nil, err
+	}
+	if r := results[0].Results[0]; r.Refusal != store.None {
+		return nil, fmt.Errorf("naming the history anew: %s", r.Detail)
+	}
+	return snapshot{f.table.Snapshot()}, nil
+}
+
+// Restore reads the newest snapshot.
+func (f *recovery) Restore(r io.ReadCloser) error { return f.table.Restore(r) }
