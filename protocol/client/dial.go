@@ -112,7 +112,7 @@ func (d *dialer) connect(ctx context.Context, t target, address string) (*openin
 	o := &opening{wire: wire{Conn: conn}, target: t}
 	switch {
 	case t.security == TLS:
-		err = d.startTLS(ctx, o)
+		err = o.startTLS(ctx, d.tlsConfig())
 	case t.security == Plaintext && !o.isLoopback():
 		err = fmt.Errorf("%w to speak in clear to another machine", errUnsafe)
 	}
@@ -129,7 +129,7 @@ func (d *dialer) converse(ctx context.Context, o *opening) error {
 		return err
 	}
 	if o.security == StartTLS {
-		if err := d.upgrade(ctx, o); err != nil {
+		if err := o.upgrade(ctx, d.tlsConfig()); err != nil {
 			return err
 		}
 	}
@@ -154,7 +154,7 @@ func (o *opening) greeting() error {
 
 // upgrade begins TLS in a connection that began in clear. What came in clear
 // behind the answer was put there by somebody else.
-func (d *dialer) upgrade(ctx context.Context, o *opening) error {
+func (o *opening) upgrade(ctx context.Context, c *tls.Config) error {
 	_, err := o.ask("STARTTLS", nil)
 	var refused *protocol.Error
 	if errors.As(err, &refused) {
@@ -166,11 +166,11 @@ func (d *dialer) upgrade(ctx context.Context, o *opening) error {
 	if len(o.rest) > 0 {
 		return protocolError("something was said in clear after STARTTLS")
 	}
-	return d.startTLS(ctx, o)
+	return o.startTLS(ctx, c)
 }
 
-func (d *dialer) startTLS(ctx context.Context, o *opening) error {
-	conn := tls.Client(o.Conn, d.tlsConfig())
+func (o *opening) startTLS(ctx context.Context, c *tls.Config) error {
+	conn := tls.Client(o.Conn, c)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
@@ -186,11 +186,27 @@ func (d *dialer) tlsConfig() *tls.Config {
 	if c == nil {
 		c = new(tls.Config)
 	}
-	c.ServerName = certName(d.User)
+	return secured(c, certName(d.User))
+}
+
+// secured has c accept a certificate that is valid for name, and nothing less
+// than TLS 1.2 and SIMP. It changes and returns c.
+func secured(c *tls.Config, name string) *tls.Config {
+	c.ServerName = name
 	c.InsecureSkipVerify = false
 	c.NextProtos = []string{"simp"}
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.CipherSuites = forwardSecret()
 	return c
+}
+
+// forwardSecret are the suites of TLS 1.2 that keep what was said secret when
+// the key is lost, and can't be tampered with; TLS 1.3 has no others.
+func forwardSecret() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
 }
 
 // certName is the domain, or what an address literal has in its brackets.
