@@ -212,10 +212,10 @@ func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
 	if !clear || len(o.queue) > 0 {
 		return false
 	}
-	o.clear()
 	if o.closing {
 		_ = o.wire.closeWrite() // fails only where the connection is gone
 	}
+	o.clear()
 	return true
 }
 

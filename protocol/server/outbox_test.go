@@ -1,0 +1,182 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"simpd/protocol"
+)
+
+// narrow is a wire that takes as many octets as it likes, and sometimes none.
+type narrow struct {
+	mu     sync.Mutex
+	random *rand.Rand
+	took   bytes.Buffer
+	moved  atomic.Uint64
+	closed bool
+	open   chan struct{} // what wait waits for
+}
+
+func newNarrow(seed uint64) *narrow {
+	return &narrow{random: rand.New(rand.NewPCG(seed, 1)), open: make(chan struct{})}
+}
+
+func (w *narrow) write(b []byte) (int, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(b)
+	if w.random.IntN(3) == 0 {
+		n = w.random.IntN(len(b) + 1)
+	}
+	w.took.Write(b[:n])
+	w.moved.Add(uint64(n))
+	return n, n == len(b), nil
+}
+
+func (w *narrow) wait() error {
+	<-w.open
+	return nil
+}
+
+func (w *narrow) read() ([]byte, bool, error) { select {} }
+func (w *narrow) waits() bool                 { return false }
+func (w *narrow) batch() int                  { return 200 }
+func (w *narrow) sent() uint64                { return w.moved.Load() }
+func (w *narrow) closeWrite() error           { w.closed = true; return nil }
+
+type silentOwner struct{ held atomic.Int64 }
+
+func (o *silentOwner) behind()    {}
+func (o *silentOwner) cut()       {}
+func (o *silentOwner) hold(n int) { o.held.Add(int64(n)) }
+
+func newTestOutbox(w wire) (*outbox, *silentOwner) {
+	owner := &silentOwner{}
+	return &outbox{wire: w, gather: &gather{}, owner: owner}, owner
+}
+
+// Whatever the wire takes, and whoever puts in: what is written are whole
+// frames, each once, those of one goroutine in their order.
+func TestOutboxWritesWholeFramesInOrder(t *testing.T) {
+	for seed := range uint64(50) {
+		w := newNarrow(seed)
+		close(w.open)
+		o, owner := newTestOutbox(w)
+		var putting sync.WaitGroup
+		for who := range 4 {
+			putting.Go(func() {
+				for i := range 100 {
+					o.put(frame{octets: fmt.Appendf(nil, "%d %d %s\r\n", who, i, strings.Repeat("x", i))})
+					if i%3 == 0 {
+						o.flush()
+					}
+				}
+				o.flush()
+			})
+		}
+		putting.Wait()
+		o.put(frame{octets: []byte("end\r\n"), last: true})
+		o.flush()
+		o.drained()
+		checkFrames(t, w.took.String())
+		if !w.closed || owner.held.Load() != 0 {
+			t.Fatalf("closed %v, %d octets still count", w.closed, owner.held.Load())
+		}
+	}
+}
+
+func checkFrames(t *testing.T, took string) {
+	t.Helper()
+	next := map[int]int{}
+	lines := strings.SplitAfter(took, "\r\n")
+	if n := len(lines); n != 402 || lines[400] != "end\r\n" {
+		t.Fatalf("%d lines, at last %q", n, lines[n-2])
+	}
+	for _, line := range lines[:400] {
+		var who, i int
+		if _, err := fmt.Sscanf(line, "%d %d", &who, &i); err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("%d %d %s\r\n", who, next[who], strings.Repeat("x", next[who])); line != want {
+			t.Fatalf("got %q, want %q", line, want)
+		}
+		next[who]++
+	}
+}
+
+// What one reader leads to is written once to each client.
+func TestGatherWritesOnce(t *testing.T) {
+	w := &counting{}
+	o, _ := newTestOutbox(w)
+	o.gather.begin()
+	for range 10 {
+		o.put(frame{octets: []byte("x\r\n")})
+		o.flush()
+	}
+	if w.writes != 0 {
+		t.Errorf("%d writes before the end", w.writes)
+	}
+	o.gather.end()
+	if w.writes != 1 || w.octets != 30 {
+		t.Errorf("%d writes of %d octets", w.writes, w.octets)
+	}
+}
+
+// counting is a wire that takes everything.
+type counting struct{ writes, octets int }
+
+func (w *counting) write(b []byte) (int, bool, error) {
+	w.writes++
+	w.octets += len(b)
+	return len(b), true, nil
+}
+func (w *counting) wait() error                 { return nil }
+func (w *counting) read() ([]byte, bool, error) { select {} }
+func (w *counting) waits() bool                 { return false }
+func (w *counting) batch() int                  { return bufferSize }
+func (w *counting) sent() uint64                { return uint64(w.octets) }
+func (w *counting) closeWrite() error           { return nil }
+
+// A message of which nothing was written goes back: it is not begun.
+func TestUnwrittenMessageIsNotBegun(t *testing.T) {
+	hash, in := newHasher(), &inbox{budget: &budget{limit: 1 << 30}}
+	in.hash = hash
+	in.start()
+	w := &blocked{}
+	o, _ := newTestOutbox(w)
+	var got []protocol.Status
+	for i := range 2 {
+		m := &protocol.Message{
+			ID: fmt.Sprint(i), Entity: []byte("hello"), Deadline: time.Now().Add(time.Minute),
+		}
+		d, _ := in.take(m, func(out protocol.Outcome) { got = append(got, out.Status) })
+		o.put(frame{delivery: d})
+	}
+	w.takes = 10 // of the first
+	o.begin()
+	if o.drain(1) {
+		t.Fatal("it is called written")
+	}
+	settle(in.end())
+	if len(got) != 2 || got[0] != protocol.StatusNotListening || got[1] != protocol.StatusIndeterminate {
+		t.Errorf("the outcomes are %v: want the unwritten one certain, the begun one in doubt", got)
+	}
+}
+
+// blocked is a wire that takes so many octets, and then nothing more.
+type blocked struct {
+	counting
+	takes int
+}
+
+func (w *blocked) write(b []byte) (int, bool, error) {
+	n := min(w.takes, len(b))
+	w.takes -= n
+	return n, n == len(b), nil
+}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bell notes when it rings.
+type bell struct {
+	alarm alarm
+	rang  []time.Duration
+	since time.Time
+}
+
+func (b *bell) ring(now time.Time) { b.rang = append(b.rang, now.Sub(b.since)) }
+
+func TestWheelRingsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWheel()
+		random := rand.New(rand.NewPCG(1, 2))
+		bells := make([]*bell, 500)
+		wants := make([]time.Duration, len(bells))
+		for i := range bells {
+			bells[i] = &bell{since: time.Now()}
+			bells[i].alarm.init(bells[i])
+			wants[i] = time.Duration(random.Int64N(int64(20 * time.Minute))) // the wheel turns in seven
+			w.wake(&bells[i].alarm, time.Now().Add(wants[i]))
+			w.wake(&bells[i].alarm, time.Now().Add(wants[i]+time.Minute)) // later: no effect
+		}
+		time.Sleep(21 * time.Minute)
+		w.done.Wait()
+		for i, b := range bells {
+			if len(b.rang) != 1 || b.rang[0] < wants[i] || b.rang[0] > wants[i]+2*tick {
+				t.Fatalf("alarm %d, set for %v, rang %v", i, wants[i], b.rang)
+			}
+		}
+	})
+}
+
+func TestWheelSoonerStopAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWheel()
+		one, two := &bell{since: time.Now()}, &bell{since: time.Now()}
+		one.alarm.init(one)
+		two.alarm.init(two)
+		w.wake(&one.alarm, time.Now().Add(time.Hour))
+		w.wake(&two.alarm, time.Now().Add(time.Second))
+		w.wake(&one.alarm, time.Now().Add(2*time.Second))
+		w.stop(&two.alarm)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if len(one.rang) != 1 || len(two.rang) != 0 {
+			t.Fatalf("rang %v and %v", one.rang, two.rang)
+		}
+		w.done.Wait() // nothing is set: nothing runs
+		w.wake(&two.alarm, time.Now().Add(-time.Minute))
+		time.Sleep(time.Second)
+		w.wake(&one.alarm, time.Now().Add(time.Second))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(one.rang) != 2 || len(two.rang) != 1 {
+			t.Fatalf("rang %v and %v", one.rang, two.rang)
+		}
+		w.done.Wait()
+	})
+}
+
+func BenchmarkWheelWake(b *testing.B) {
+	w := newWheel()
+	bells := make([]bell, 1000)
+	for i := range bells {
+		bells[i].alarm.init(&bells[i])
+	}
+	b.ReportAllocs()
+	for i := range b.N {
+		a := &bells[i%len(bells)].alarm
+		w.wake(a, w.start.Add(time.Hour))
+		w.stop(a)
+	}
+}
