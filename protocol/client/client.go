@@ -97,7 +97,7 @@ func (c *Client) Close(ctx context.Context) error {
 	cur, err := c.giveUp(ErrClosed)
 	if cur != nil {
 		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-		cur.leave(ctx)
+		cur.leave(ctx, false)
 		cancel()
 	}
 	c.cancel()
@@ -161,7 +161,7 @@ func (c *Client) ask(ctx context.Context, r request) ([]response, response, erro
 			return nil, response{}, err
 		}
 		partial, final, err := c.askOn(ctx, cur, r)
-		if !isLost(err) || !cur.over() || ctx.Err() != nil {
+		if !isLost(err) || !cur.replaced(err) || ctx.Err() != nil {
 			return partial, final, err
 		}
 		if err := c.gone(ctx, cur); err != nil {
@@ -207,7 +207,7 @@ func (c *Client) arrange(ctx context.Context, r request, note func(*want)) ([]re
 		switch {
 		case errors.Is(err, errReplaced):
 			continue
-		case !isLost(err), !cur.over(), ctx.Err() != nil:
+		case !isLost(err), !cur.replaced(err), ctx.Err() != nil:
 			return partial, final, err
 		}
 		if err := c.gone(ctx, cur); err != nil {
@@ -218,6 +218,9 @@ func (c *Client) arrange(ctx context.Context, r request, note func(*want)) ([]re
 
 // errReplaced says that a connection is not the present one any more.
 var errReplaced = errors.New("the connection was replaced")
+
+// replaced tells whether what failed so is to be asked of the next connection.
+func (c *conn) replaced(err error) bool { return c.over() || errors.Is(err, errReplaced) }
 
 func (c *Client) arrangeOn(ctx context.Context, conn *conn, r request, note func(*want)) ([]response, response, error) {
 	if err := c.lockArranged(ctx); err != nil {

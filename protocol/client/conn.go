@@ -29,6 +29,7 @@ type conn struct {
 	inHand  int           // messages that the owner has and has not answered
 	octets  int           // of those
 	settled chan struct{} // if somebody waits: closed when inHand is 0
+	left    bool          // what is asked from now on belongs to another connection
 
 	held []heldPresence // of the owner: until it adopts the connection
 }
@@ -167,6 +168,8 @@ type request struct {
 	params func([]byte) []byte
 	body   []byte                                            // a literal, if not nil
 	apply  func(c *conn, partial []response, final response) // if not nil: see call
+
+	farewell bool // it is made even of a connection that is being left
 }
 
 // do makes a request and waits for its final response. The error is ErrLost
@@ -214,8 +217,11 @@ func (c *conn) admit(ctx context.Context) error {
 func (c *conn) send(call *call, r request) (end int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	switch {
+	case c.err != nil:
 		return 0, c.err
+	case c.left && !r.farewell:
+		return 0, errReplaced
 	}
 	c.last++
 	tag := strconv.FormatUint(c.last, 10)
@@ -272,10 +278,18 @@ func (c *conn) reply(tag string, s protocol.Status, text string) {
 }
 
 // leave says QUIT once all that came was answered, and returns when the
-// connection is over. When the context ends, the connection is closed.
-func (c *conn) leave(ctx context.Context) {
+// connection is over. When the context ends, the connection is closed. No
+// request reaches it any more. One that listens is deafened before: a message
+// that came in between would stay without its answer.
+func (c *conn) leave(ctx context.Context, listens bool) {
+	c.mu.Lock()
+	c.left = true
+	c.mu.Unlock()
+	if listens {
+		_, _, _ = c.do(ctx, request{verb: "UNLISTEN", farewell: true})
+	}
 	if c.answeredAll(ctx) == nil {
-		_, _, _ = c.do(ctx, request{verb: "QUIT"})
+		_, _, _ = c.do(ctx, request{verb: "QUIT", farewell: true})
 		_ = c.out.flushed(ctx)
 	}
 	c.end(ErrClosed)

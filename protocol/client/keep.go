@@ -182,7 +182,7 @@ func wait(ctx context.Context, old *conn, d time.Duration) bool {
 func (c *Client) leaveOld(m moving) {
 	ctx, cancel := context.WithTimeout(c.ctx, m.within)
 	defer cancel()
-	m.from.leave(ctx)
+	m.from.leave(ctx, c.wanted().listen != nil)
 }
 
 // attempt makes a connection, and has it listen and watch as is wanted. With

@@ -143,10 +143,12 @@ func TestMove(t *testing.T) {
 			t.Errorf("on the new connection: %q", got)
 		}
 		var quit string
-		for answers := 2; answers > 0; answers-- { // in either order
+		for answers := 3; answers > 0; answers-- { // m1 anywhere before QUIT
 			tag, rest, _ := cutSpace(old.hear())
 			switch {
 			case tag == "m1" && rest == "200":
+			case rest == "UNLISTEN":
+				old.say("%s 200 index=32", tag)
 			case rest == "QUIT":
 				quit = tag
 			default:

@@ -60,6 +60,13 @@ func (o *outbox) mayBeOut(end int64) bool {
 	return o.taken >= end
 }
 
+// unsent tells how many octets wait.
+func (o *outbox) unsent() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.waiting)
+}
+
 // room waits until a request may be put.
 func (o *outbox) room(ctx context.Context) error {
 	return o.await(ctx, func() bool { return o.err != nil || len(o.waiting) <= outboxFull })

@@ -71,7 +71,7 @@ func (c *Client) sendOnce(ctx context.Context, m Outgoing) (Report, error) {
 			return Report{}, notSent(err)
 		}
 		report, err := sendOn(ctx, cur, m)
-		if err == nil || !cur.over() || ctx.Err() != nil {
+		if err == nil || !cur.replaced(err) || ctx.Err() != nil {
 			return report, err
 		}
 		if err := c.gone(ctx, cur); err != nil {

@@ -1,0 +1,284 @@
+package client
+
+import (
+	"time"
+
+	"simpd/protocol"
+)
+
+// pair is a right to know: by watches of.
+type pair struct{ by, of protocol.Address }
+
+// upstream is one pair that is watched at the other site, once for all who
+// want to know here. Its key has the other site's address without case.
+// The partner's lock guards it.
+type upstream struct {
+	pair                                                 // as it is asked for
+	tell    map[protocol.Address]func(protocol.Presence) // by the address as it is wanted
+	via     *route                                       // whose word counts; nil: nothing is known
+	asked   *route                                       // on which WATCH is under way
+	now     protocol.Presence                            // what was last said there
+	history string                                       // that its index counts in
+}
+
+// telling is one call of tell.
+type telling struct {
+	by   protocol.Address
+	tell func(protocol.Presence)
+	protocol.Presence
+}
+
+// manyTellings is how many may wait before newer ones take the place of older.
+const manyTellings = 1024
+
+// watchTime is how long a WATCH may wait for its turn.
+const watchTime = 10 * time.Second
+
+func keyOfPair(by, of protocol.Address) pair { return pair{by, of.FoldCase()} }
+
+// watch begins to watch; false: the partner was forgotten meanwhile.
+func (p *partner) watch(by, of protocol.Address, tell func(protocol.Presence)) bool {
+	p.mu.Lock()
+	defer p.unlock()
+	if p.gone {
+		return false
+	}
+	key := keyOfPair(by, of)
+	u := p.upstreams[key]
+	if u == nil {
+		if len(p.upstreams) >= maxUpstreams {
+			p.say(telling{by, tell, unknown(of)})
+			return true
+		}
+		u = &upstream{pair: pair{by, of}, tell: make(map[protocol.Address]func(protocol.Presence)), now: unknown(of)}
+		p.upstreams[key] = u
+	}
+	u.tell[of] = tell
+	switch {
+	case u.via != nil:
+		p.sayOf(u, of, u.now)
+	case p.route != nil && u.asked == nil:
+		p.ask(p.route, u.by, []*upstream{u})
+	case p.resting():
+		p.sayOf(u, of, unknown(of))
+	}
+	p.proceed()
+	return true
+}
+
+// unwatch ends watch.
+func (p *partner) unwatch(by, of protocol.Address) {
+	p.mu.Lock()
+	defer p.unlock()
+	key := keyOfPair(by, of)
+	u := p.upstreams[key]
+	if u == nil {
+		return
+	}
+	if delete(u.tell, of); len(u.tell) > 0 {
+		return
+	}
+	delete(p.upstreams, key)
+	if p.route != nil && (u.via == p.route || u.asked == p.route) {
+		p.put(unwatchErrand(u.pair))
+	}
+	p.proceed()
+}
+
+func unwatchErrand(w pair) *errand {
+	return &errand{
+		verb: "UNWATCH", watch: true, until: time.Now().Add(watchTime),
+		params: func(b []byte, _ time.Duration) []byte {
+			return protocol.AppendParam(appendAddresses([]protocol.Address{w.of})(b), "by", w.by.String())
+		},
+	}
+}
+
+// watchAgain asks on a new connection for all that is wanted. p.mu is held.
+func (p *partner) watchAgain() {
+	byWatcher := make(map[protocol.Address][]*upstream)
+	for _, u := range p.upstreams {
+		byWatcher[u.by] = append(byWatcher[u.by], u)
+	}
+	for by, all := range byWatcher {
+		for _, some := range fitting(all) {
+			p.ask(p.route, by, some)
+		}
+	}
+	p.leaveOld()
+}
+
+// fitting cuts a list into pieces that fit a line.
+func fitting(all []*upstream) (pieces [][]*upstream) {
+	const room = protocol.MaxLine - 512
+	used, start := 0, 0
+	for i, u := range all {
+		need := len(protocol.AppendParam(nil, "ima", u.of.String()))
+		if used+need > room {
+			pieces = append(pieces, all[start:i])
+			used, start = 0, i
+		}
+		used += need
+	}
+	return append(pieces, all[start:])
+}
+
+// ask has one user's upstreams watched. p.mu is held.
+func (p *partner) ask(rt *route, by protocol.Address, all []*upstream) {
+	var of []protocol.Address
+	for _, u := range all {
+		u.asked = rt
+		of = append(of, u.of)
+	}
+	p.put(&errand{
+		verb: "WATCH", watch: true, until: time.Now().Add(watchTime),
+		params: func(b []byte, _ time.Duration) []byte {
+			return protocol.AppendParam(appendAddresses(of)(b), "by", by.String())
+		},
+		apply: func(a answer) { p.watched(rt, all, a) },
+		done:  func(answer) {},
+	})
+}
+
+// watched takes the answer to a WATCH. One that is refused is tried again
+// with the next connection. p.mu is held.
+func (p *partner) watched(rt *route, all []*upstream, a answer) {
+	for i, u := range all {
+		if p.upstreams[keyOfPair(u.by, u.of)] != u || u.asked != rt {
+			continue
+		}
+		u.asked = nil
+		now := a.presence(i, u.of)
+		if a.final == nil || a.final.Status != protocol.StatusOK {
+			p.learn(u, now)
+			continue
+		}
+		if now.State.Listening() && u.history == rt.hello.history && now.Index < u.now.Index {
+			now = u.now // that node lags behind the one before
+		}
+		u.via, u.history = rt, rt.hello.history
+		p.learn(u, now)
+	}
+	p.leaveOld()
+}
+
+// leaveOld ends the connection that a MOVE was said on, once all is watched
+// on the new one. p.mu is held.
+func (p *partner) leaveOld() {
+	if p.old == nil || len(p.old.open) > 0 {
+		return
+	}
+	for _, u := range p.upstreams {
+		if u.via == p.old {
+			return
+		}
+	}
+	p.old.quit()
+}
+
+// presence takes a change from the other site: only what was asked for on
+// this connection counts, and only of that site's users.
+func (rt *route) presence(l *protocol.Line) {
+	now, ok := presenceOf(l)
+	p := rt.p
+	p.mu.Lock()
+	defer p.unlock()
+	strange := true
+	for _, param := range l.Params {
+		by, err := protocol.ParseAddress(param.Value)
+		if param.Key != "by" || !ok || err != nil {
+			continue
+		}
+		if u := p.upstreams[keyOfPair(by, now.Address)]; u != nil && u.via == rt {
+			strange = false
+			p.change(u, now)
+		}
+	}
+	rt.count(strange)
+}
+
+// change takes what is newer than what is known. p.mu is held.
+func (p *partner) change(u *upstream, now protocol.Presence) {
+	if now.Index != 0 && now.Index < u.now.Index {
+		return
+	}
+	now.Address = u.of
+	p.learn(u, sensible(now))
+}
+
+// learn keeps and tells what is known now.
+func (p *partner) learn(u *upstream, now protocol.Presence) {
+	u.now = now
+	for of := range u.tell {
+		p.sayOf(u, of, now)
+	}
+}
+
+// blind tells that nothing is known, without forgetting what was. p.mu is held.
+func (p *partner) blind(u *upstream) {
+	for of := range u.tell {
+		p.sayOf(u, of, unknown(of))
+	}
+}
+
+// doubt brackets the time in which the other site does not know itself.
+func (rt *route) doubt(stale bool) {
+	p := rt.p
+	p.mu.Lock()
+	defer p.unlock()
+	for _, u := range p.upstreams {
+		switch {
+		case u.via != rt:
+		case stale:
+			p.blind(u)
+		default:
+			p.learn(u, u.now)
+		}
+	}
+}
+
+func (p *partner) sayOf(u *upstream, of protocol.Address, now protocol.Presence) {
+	now.Address = of
+	p.say(telling{u.by, u.tell[of], now})
+}
+
+// say has tell called, in order, by a goroutine that lives while there is
+// something to tell. p.mu is held.
+func (p *partner) say(t telling) {
+	p.tellings = append(p.tellings, t)
+	if len(p.tellings) > manyTellings+2*p.merged {
+		p.merge()
+	}
+	if !p.telling {
+		p.telling = true
+		p.relay.wg.Go(p.tellAll)
+	}
+}
+
+// merge leaves of what waits only the newest for each pair.
+func (p *partner) merge() {
+	newest := make(map[pair]int, len(p.tellings))
+	for i, t := range p.tellings {
+		newest[pair{t.by, t.Address}] = i
+	}
+	kept := make([]telling, 0, len(newest))
+	for i, t := range p.tellings {
+		if newest[pair{t.by, t.Address}] == i {
+			kept = append(kept, t)
+		}
+	}
+	p.tellings, p.merged = kept, len(kept)
+}
+
+func (p *partner) tellAll() {
+	p.mu.Lock()
+	defer p.unlock()
+	for len(p.tellings) > 0 {
+		t := p.tellings[0]
+		p.tellings = p.tellings[1:]
+		p.mu.Unlock()
+		t.tell(t.Presence)
+		p.mu.Lock()
+	}
+	p.tellings, p.merged, p.telling = nil, 0, false
+}
