@@ -91,6 +91,9 @@ func authData(r *request) (data []byte, given bool, err error) {
 
 // step takes what the client answered to the last challenge, or began with.
 func (s *session) step(ctx context.Context, data []byte) {
+	if m, ok := s.login.mechanism.(*dialback); ok {
+		m.ctx = ctx // it asks another site
+	}
 	answer, done, err := s.login.next(data)
 	switch {
 	case err != nil:
@@ -111,13 +114,16 @@ func (s *session) challenge(tag string, data []byte) {
 // enter makes the session that of the user who has been proved. data is what
 // the mechanism adds to the answer.
 func (s *session) enter(ctx context.Context, data []byte) {
-	address, credentials := s.login.proof()
-	s.client = protocol.Client{
-		User: address, Agent: s.agent, Remote: s.remote,
-		Credential: credentials.Index, Transport: s.transport,
+	who := s.login.proof()
+	who.Agent, who.Remote, who.Transport = s.agent, s.remote, s.transport
+	if who.Domain != "" && !s.server.routes.take(who.Domain, maxRoutes) {
+		s.endLogin(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: strangersRetry})
+		return
 	}
+	s.client, s.routed = who, who.Domain
 	user, err := s.server.config.Backend.Login(ctx, s)
 	if err != nil {
+		s.forgetRoute()
 		s.endLogin(err)
 		return
 	}
@@ -125,12 +131,24 @@ func (s *session) enter(ctx context.Context, data []byte) {
 	s.server.metrics.Logins.Add(1)
 	s.admitted.prove()
 	b := protocol.AppendResponse(nil, s.login.tag, protocol.StatusOK)
-	b = protocol.AppendParam(b, "ima", s.client.User.String())
+	if who.Domain != "" {
+		b = protocol.AppendParam(b, "domain", who.Domain)
+	} else {
+		b = protocol.AppendParam(b, "ima", who.User.String())
+	}
 	if len(data) > 0 {
 		b = protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString(data))
 	}
 	s.proved.Store(true)
 	s.closeLogin(b)
+}
+
+// forgetRoute uncounts a routing connection.
+func (s *session) forgetRoute() {
+	if s.routed != "" {
+		s.server.routes.give(s.routed)
+		s.routed = ""
+	}
 }
 
 // endLogin answers an AUTH that failed. After too many the connection ends.

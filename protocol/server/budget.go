@@ -37,7 +37,7 @@ func (s *Server) cutBiggest() {
 			biggest, most = x, n
 		}
 	}
-	if biggest != nil {
+	if biggest != nil && !biggest.closing.Load() { // one that is closing gives all back
 		s.metrics.Shed.Add(1)
 		biggest.cut()
 	}

@@ -22,10 +22,12 @@ const (
 
 // commandFor returns how r is answered. PING, QUIT and STARTTLS are not among
 // them: they are the reader's own.
-func commandFor(r *request) (c command, known bool) {
+func (s *session) commandFor(r *request) (c command, known bool) {
 	switch r.line.Verb {
 	case "HELLO":
 		return command{run: (*session).hello}, true
+	case "VERIFY":
+		return command{run: (*session).verify, phase: greeted}, true
 	case "AUTH":
 		return command{run: (*session).auth, phase: greeted, waits: true, literal: true}, true
 	case "MORE":
@@ -41,18 +43,17 @@ func commandFor(r *request) (c command, known bool) {
 	case "SEND":
 		return command{run: (*session).send, phase: proved, literal: true}, true
 	}
-	return presenceCommand(r)
+	return s.presenceCommand(r)
 }
 
-func presenceCommand(r *request) (c command, known bool) {
+func (s *session) presenceCommand(r *request) (c command, known bool) {
 	switch r.line.Verb {
 	case "WATCH":
 		return command{run: (*session).watch, phase: proved, waits: true}, true
 	case "UNWATCH":
 		return command{run: (*session).unwatch, phase: proved}, true
 	case "QUERY":
-		_, fresh := r.line.Get("fresh")
-		return command{run: (*session).query, phase: proved, waits: fresh}, true
+		return command{run: (*session).query, phase: proved, waits: s.queryWaits(r)}, true
 	case "WATCHERS":
 		return command{run: (*session).watchers, phase: proved, waits: true}, true
 	case "ACL":

@@ -16,6 +16,8 @@ type Config struct {
 
 	// Certificates are for STARTTLS and TLS; nil: TLS is not offered.
 	Certificates *Certificates
+	// Partners is what other sites' servers need; nil: none may connect.
+	Partners Partners
 	// Insecure allows PLAIN and PASSWD in clear. For loopback only.
 	Insecure bool
 

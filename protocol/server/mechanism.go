@@ -20,8 +20,9 @@ type login struct {
 type mechanism interface {
 	// next takes what the client says. done: it has proved who it is.
 	next(data []byte) (answer []byte, done bool, err error)
-	// proof is who was proved, and what against; after done.
-	proof() (protocol.Address, protocol.Credentials)
+	// proof is who was proved: a user, by a credential, or a domain; after
+	// done.
+	proof() protocol.Client
 }
 
 // The names of the mechanisms.
@@ -29,6 +30,9 @@ const (
 	mechPlus  = "SCRAM-SHA-256-PLUS"
 	mechScram = "SCRAM-SHA-256"
 	mechPlain = "PLAIN"
+
+	mechExternal = "EXTERNAL"
+	mechDialback = "DIALBACK"
 )
 
 // mechanisms are those offered now, best first.
@@ -39,6 +43,12 @@ func (s *session) mechanisms() []string {
 	}
 	if s.mayPlain() {
 		offered = append(offered, mechPlain)
+	}
+	if s.deals() && s.certified() {
+		offered = append(offered, mechExternal)
+	}
+	if s.deals() {
+		offered = append(offered, mechDialback)
 	}
 	return offered
 }
@@ -74,8 +84,27 @@ func (s *session) mechanism(name string) (mechanism, error) {
 			return nil, protocol.Errorf(protocol.StatusTLSNeeded, "a password is said under TLS only: STARTTLS first")
 		}
 		return &plain{s: s}, nil
+	case mechExternal, mechDialback:
+		return s.domainMechanism(strings.ToUpper(name))
 	}
 	return nil, protocol.Errorf(protocol.StatusBadRequest, "%s is not offered here", protocol.Quote(name))
+}
+
+// domainMechanism begins one by which another site proves its domain.
+func (s *session) domainMechanism(name string) (mechanism, error) {
+	switch {
+	case s.server.config.Partners == nil:
+		return nil, protocol.Errorf(protocol.StatusBadRequest, "%s is not offered here", name)
+	case s.tls == nil:
+		return nil, protocol.Errorf(protocol.StatusTLSNeeded, "a domain is proved under TLS only: STARTTLS first")
+	case !s.deals():
+		return nil, protocol.Errorf(protocol.StatusForbidden, "%s does not deal with other sites", s.called())
+	case name == mechDialback:
+		return &dialback{s: s}, nil
+	case !s.certified():
+		return nil, protocol.Errorf(protocol.StatusForbidden, "no certificate was shown: EXTERNAL wants one")
+	}
+	return &external{s: s}, nil
 }
 
 // account is what a proof is checked against.
@@ -83,6 +112,10 @@ type account struct {
 	user        protocol.Address
 	credentials protocol.Credentials
 	known       bool
+}
+
+func (a *account) client() protocol.Client {
+	return protocol.Client{User: a.user, Credential: a.credentials.Index}
 }
 
 // find looks up an account by the name and the authorization identity that
@@ -111,7 +144,7 @@ type plain struct {
 	account
 }
 
-func (p *plain) proof() (protocol.Address, protocol.Credentials) { return p.user, p.credentials }
+func (p *plain) proof() protocol.Client { return p.client() }
 
 func (p *plain) next(data []byte) (answer []byte, done bool, err error) {
 	parts := bytes.Split(data, []byte{0})
@@ -149,7 +182,7 @@ func newScram(s *session, b scram.ChannelBinding, plus bool) *scramLogin {
 	return m
 }
 
-func (m *scramLogin) proof() (protocol.Address, protocol.Credentials) { return m.user, m.credentials }
+func (m *scramLogin) proof() protocol.Client { return m.client() }
 
 // stored is called within the first step.
 func (m *scramLogin) stored(name string) (scram.StoredCredentials, error) {

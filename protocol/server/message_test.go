@@ -320,14 +320,14 @@ func TestEndOfConnectionEndsWaiting(t *testing.T) {
 		c.send("1 LISTEN")
 		synctest.Wait()
 		started := time.Now()
-		for u := range s.site.users {
-			u.session.Bye(protocol.StatusUnauthorized, "the account was removed")
+		for _, x := range s.server.all() {
+			x.Bye(protocol.StatusUnauthorized, "the account was removed")
 		}
 		c.expect("* BYE status=401 :the account was removed")
 		c.expectEnd()
 		_ = c.Close()
 		synctest.Wait()
-		if n := len(s.site.users); n != 0 || time.Since(started) > lingerTime {
+		if n := s.site.connected(); n != 0 || time.Since(started) > lingerTime {
 			t.Errorf("%d users are left after %v", n, time.Since(started))
 		}
 	})

@@ -7,7 +7,10 @@ import (
 )
 
 // own tells whether a's domain is one of the site's.
-func (s *Server) own(a protocol.Address) bool { return slices.Contains(s.config.Domains, a.Domain()) }
+func (s *Server) own(a protocol.Address) bool { return s.serves(a.Domain()) }
+
+// serves tells whether a domain is one of the site's.
+func (s *Server) serves(domain string) bool { return slices.Contains(s.config.Domains, domain) }
 
 // parseAddress reads an address, and brings it into the form in which those
 // of the site's own users compare.

@@ -2,9 +2,22 @@ package server
 
 import (
 	"context"
+	"strings"
 
 	"simpd/protocol"
 )
+
+// queryWaits tells whether a QUERY has to ask elsewhere: the majority, or
+// another site.
+func (s *session) queryWaits(r *request) bool {
+	for _, p := range r.line.Params {
+		at := strings.LastIndexByte(p.Value, '@')
+		if p.Key == "fresh" || p.Key == "ima" && !s.server.serves(strings.ToLower(p.Value[at+1:])) {
+			return true
+		}
+	}
+	return false
+}
 
 // query shows users' presence once (SIMP.md, section 7).
 func (s *session) query(ctx context.Context, r *request) {

@@ -53,7 +53,7 @@ func (s *session) complain(err error) {
 // begin has a request done: now, if it need not wait and nothing before it
 // does; else behind what is before it.
 func (s *session) begin(r *request) {
-	c, known := commandFor(r)
+	c, known := s.commandFor(r)
 	if !known {
 		s.refuseNow(r, protocol.Errorf(protocol.StatusUnknownVerb, "%s is no verb", r.line.Verb))
 		return
@@ -122,6 +122,9 @@ func (s *session) check(c command, r *request) error {
 		return protocol.Errorf(protocol.StatusUnauthorized, "AUTH comes first")
 	case r.line.Literal >= 0 && !c.literal:
 		return protocol.Errorf(protocol.StatusBadRequest, "%s takes no literal", r.line.Verb)
+	}
+	if err := s.checkRouting(r); err != nil {
+		return err
 	}
 	if key, ok := r.line.Repeated(); ok {
 		return protocol.Errorf(protocol.StatusBadRequest, "%s is given twice", key)

@@ -84,7 +84,7 @@ func TestS25TheBiggestIsCutOff(t *testing.T) {
 		bob.send("1 PING")
 		bob.expect("1 200")
 		if s.server.metrics.Shed.Load() != 1 {
-			t.Error("nobody was cut off")
+			t.Errorf("%d were cut off, not one", s.server.metrics.Shed.Load())
 		}
 		time.Sleep(time.Second)
 		if held := s.server.budget.held.Load(); held != 0 {

@@ -36,8 +36,15 @@ func (s *session) decodeSend(r *request) (*sending, error) {
 	case r.tooLarge:
 		return nil, protocol.Errorf(protocol.StatusTooLarge, "the message has %d octets: %d are allowed", r.line.Literal, s.server.config.Size)
 	}
+	from, err := s.claimed(r)
+	if err == nil {
+		err = s.checkHere(to)
+	}
+	if err != nil {
+		return nil, err
+	}
 	x := &sending{s: s, tag: r.line.Tag, octets: r.octets, left: len(to)}
-	x.SendRequest = protocol.SendRequest{To: to, Received: r.received, Entity: r.literal, Done: x.done}
+	x.SendRequest = protocol.SendRequest{From: from, To: to, Received: r.received, Entity: r.literal, Done: x.done}
 	if x.ID, x.Repeatable, err = s.messageID(r); err != nil {
 		return nil, err
 	}

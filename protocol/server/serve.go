@@ -141,6 +141,7 @@ func (s *session) logout(context.Context) {
 	if s.user != nil {
 		s.user.Close()
 		s.user = nil
+		s.forgetRoute()
 	}
 }
 

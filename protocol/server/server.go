@@ -24,6 +24,8 @@ type Server struct {
 	hash      *hasher
 	hashing   hashing
 	ids       *ids
+	routes    counts // routing connections, by domain
+	dialbacks counts // being looked into, by domain
 
 	mu        sync.Mutex
 	sessions  map[*session]struct{}
@@ -49,6 +51,10 @@ func New(c Config) (*Server, error) {
 	s.budget.limit = c.MaxHeld
 	if c.Certificates != nil {
 		s.tls = c.Certificates.TLSConfig()
+		if c.Partners != nil {
+			// Only who wants to prove a domain shows one; AUTH checks it.
+			s.tls.ClientAuth = tls.RequestClientCert
+		}
 	}
 	return s, nil
 }

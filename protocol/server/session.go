@@ -41,6 +41,7 @@ type session struct {
 	errors   int
 	quit     string // the tag of QUIT
 	client   protocol.Client
+	routed   string // the domain that this is counted for as a routing connection
 	user     User
 }
 

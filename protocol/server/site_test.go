@@ -104,6 +104,12 @@ func (s *site) Login(_ context.Context, session protocol.Session) (User, error) 
 	return u, nil
 }
 
+func (s *site) connected() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.users)
+}
+
 // siteUser is one connection at the site.
 type siteUser struct {
 	site    *site

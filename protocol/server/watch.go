@@ -36,8 +36,14 @@ func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {
 	if w.By, err = s.watchersNamed(r); err != nil {
 		return w, err
 	}
+	if err = s.checkHere(w.Addresses); err != nil {
+		return w, err
+	}
 	if w.Contacts, err = yes(r, "contacts"); err != nil {
 		return w, err
+	}
+	if w.Contacts && s.client.Domain != "" {
+		return w, protocol.Errorf(protocol.StatusForbidden, "contacts are for users; this connection speaks for a domain")
 	}
 	w.Fresh, err = yes(r, "fresh")
 	return w, err
@@ -50,9 +56,12 @@ func (s *session) watchersNamed(r *request) ([]protocol.Address, error) {
 		return nil, err
 	}
 	for _, a := range by {
-		if a.Domain() != s.client.Domain {
-			return nil, protocol.Errorf(protocol.StatusForbidden, "this connection does not speak for %s", a)
+		if err := s.speaksFor(a); err != nil {
+			return nil, err
 		}
+	}
+	if len(by) == 0 && s.client.Domain != "" {
+		return nil, protocol.Errorf(protocol.StatusBadRequest, "by is missing: %s ima=IMA by=IMA", r.line.Verb)
 	}
 	return by, nil
 }

@@ -108,6 +108,7 @@ func (s *Server) serveHTTP(h *http.Server, l net.Listener) error {
 	}
 	h.TLSConfig = s.tls.Clone()
 	h.TLSConfig.NextProtos = []string{"http/1.1"}
+	h.TLSConfig.ClientAuth = tls.NoClientCert // a browser would ask its user
 	return h.ServeTLS(l, "", "")
 }
 

@@ -1,0 +1,113 @@
+package server
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/base64"
+
+	"simpd/protocol"
+)
+
+// Dialback's nonces.
+const (
+	nonceSize = 24
+	minNonce  = 16
+)
+
+// dialback proves a domain by asking its home server (SIMP.md, section 9).
+type dialback struct {
+	s      *session
+	ctx    context.Context // of the step that is made
+	domain string
+	nonce  []byte
+}
+
+func (m *dialback) proof() protocol.Client { return protocol.Client{Domain: m.domain} }
+
+func (m *dialback) next(data []byte) (answer []byte, done bool, err error) {
+	if m.nonce == nil {
+		return m.begin(data)
+	}
+	p := m.s.server.config.Partners
+	if !m.s.server.dialbacks.take(m.domain, maxDialbacks) {
+		return nil, false, &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks for " + m.domain + " are being looked into", Retry: 5}
+	}
+	defer m.s.server.dialbacks.give(m.domain)
+	if err := p.Verify(m.ctx, m.domain, m.s.called(), m.nonce, data); err != nil {
+		return nil, false, m.s.unproved("dialback does not prove %s: %s", m.domain, m.s.server.toError(err).Text)
+	}
+	return nil, true, nil
+}
+
+func (m *dialback) begin(data []byte) (nonce []byte, done bool, err error) {
+	if m.domain, err = m.s.admitDomain(data); err != nil {
+		return nil, false, err
+	}
+	if m.s.server.config.Partners.Federation().WantsCertificate(m.s.called(), m.domain) {
+		return nil, false, protocol.Errorf(protocol.StatusForbidden, "%s has to prove itself by its certificate: AUTH mech=EXTERNAL", m.domain)
+	}
+	m.nonce = make([]byte, nonceSize)
+	_, _ = rand.Read(m.nonce) // which never fails
+	return m.nonce, false, nil
+}
+
+// verify tells another site whether what it was shown is this site's proof of
+// a domain of its own.
+func (s *session) verify(_ context.Context, r *request) {
+	if err := s.checkProof(r); err != nil {
+		s.refuse(r, err)
+		return
+	}
+	s.ok(r)
+}
+
+func (s *session) checkProof(r *request) error {
+	p := s.server.config.Partners
+	switch {
+	case p == nil:
+		return protocol.Errorf(protocol.StatusForbidden, "this site does not deal with others")
+	case s.tls == nil:
+		return protocol.Errorf(protocol.StatusTLSNeeded, "VERIFY is answered under TLS only: STARTTLS first")
+	}
+	called, err := domainParam(r, "domain")
+	if err != nil {
+		return err
+	}
+	caller, err := domainParam(r, "caller")
+	if err != nil {
+		return err
+	}
+	nonce, err := bytesParam(r, "nonce")
+	if err != nil {
+		return err
+	}
+	data, err := bytesParam(r, "data")
+	if err != nil {
+		return err
+	}
+	if len(nonce) < minNonce {
+		return protocol.Errorf(protocol.StatusBadRequest, "nonce has less than %d octets", minNonce)
+	}
+	if !s.server.serves(caller) || !hmac.Equal(data, p.Proof(caller, called, nonce)) {
+		return protocol.Errorf(protocol.StatusForbidden, "this is no proof of this site's")
+	}
+	return nil
+}
+
+func domainParam(r *request, key string) (string, error) {
+	v, ok := r.line.Get(key)
+	if !ok {
+		return "", protocol.Errorf(protocol.StatusBadRequest, "%s is missing: VERIFY domain=CALLED caller=DOMAIN nonce=BASE64 data=BASE64", key)
+	}
+	return protocol.ParseDomain(v)
+}
+
+func bytesParam(r *request, key string) ([]byte, error) {
+	v, ok := r.line.Get(key)
+	b, err := base64.StdEncoding.Strict().DecodeString(v)
+	if !ok || err != nil {
+		return nil, protocol.Errorf(protocol.StatusBadRequest, "%s is missing, or no base64", key)
+	}
+	return b, nil
+}

@@ -1,0 +1,141 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+
+	"simpd/protocol"
+)
+
+// Partners is what routing connections need besides a Backend (SIMP.md,
+// section 9). Its methods may be called from any goroutine; only Verify waits.
+// *client.Relay has Verify and Proof.
+type Partners interface {
+	// Federation says whom the site deals with now.
+	Federation() *protocol.Federation
+	// Roots are the authorities to trust; nil: the system's.
+	Roots() *x509.CertPool
+	// Verify asks caller's home server whether data is its proof to called for
+	// nonce. The error is an *protocol.Error: 401 if it is not.
+	Verify(ctx context.Context, caller, called string, nonce, data []byte) error
+	// Proof is what this site proves caller, a domain of its own, with.
+	Proof(caller, called string, nonce []byte) []byte
+}
+
+// Limits for each other domain.
+const (
+	maxRoutes    = 64 // connections to this node
+	maxDialbacks = 4  // that are being looked into at a time
+)
+
+// called is the domain of the site's that a client has connected to: the one
+// it named for TLS, or the first.
+func (s *session) called() string {
+	if s.tls != nil {
+		if name, err := protocol.ParseDomain(s.tls().ServerName); err == nil && s.server.serves(name) {
+			return name
+		}
+	}
+	return s.server.config.Domains[0]
+}
+
+// deals tells whether routing connections are taken at all.
+func (s *session) deals() bool {
+	p := s.server.config.Partners
+	return p != nil && s.tls != nil && s.transport != protocol.WebSocket && !p.Federation().Closed(s.called())
+}
+
+// certified tells whether the client has shown a certificate.
+func (s *session) certified() bool { return s.tls != nil && len(s.tls().PeerCertificates) > 0 }
+
+// admitDomain returns the domain that data names, if the site deals with it.
+func (s *session) admitDomain(data []byte) (string, error) {
+	domain, err := protocol.ParseDomain(string(data))
+	if err != nil {
+		return "", err
+	}
+	if s.server.serves(domain) {
+		return "", protocol.Errorf(protocol.StatusForbidden, "%s is a domain of this site's own", domain)
+	}
+	if err := s.server.config.Partners.Federation().Admits(s.called(), domain); err != nil {
+		return "", err
+	}
+	return domain, s.admit(protocol.Address{})
+}
+
+// unproved is what a failed proof of a domain is told.
+func (s *session) unproved(format string, args ...any) error {
+	s.server.config.Backend.Failed(s.remote.Addr(), protocol.Address{})
+	return protocol.Errorf(protocol.StatusUnauthorized, format, args...)
+}
+
+// Recheck ends the routing connections that the federation, which has
+// changed, does not admit.
+func (s *Server) Recheck() {
+	if s.config.Partners == nil {
+		return
+	}
+	f := s.config.Partners.Federation()
+	for _, x := range s.all() {
+		if !x.proved.Load() || x.client.Domain == "" {
+			continue
+		}
+		if err := f.Admits(x.called(), x.client.Domain); err != nil {
+			x.Bye(protocol.StatusForbidden, s.toError(err).Text)
+		}
+	}
+}
+
+// checkRouting sees whether a routing connection may ask r at all.
+func (s *session) checkRouting(r *request) error {
+	if s.client.Domain == "" {
+		return nil
+	}
+	switch r.line.Verb {
+	case "SEND", "QUERY", "WATCH", "UNWATCH", "HELLO", "AUTH", "MORE", "VERIFY":
+		return nil
+	}
+	return protocol.Errorf(protocol.StatusForbidden, "%s is for users; this connection speaks for a domain", r.line.Verb)
+}
+
+// checkHere refuses to pass on to a third site what one site asks: a message
+// crosses at most one routing connection. It also refuses what is addressed to
+// a domain that does not deal with that site.
+func (s *session) checkHere(all []protocol.Address) error {
+	if s.client.Domain == "" {
+		return nil
+	}
+	f := s.server.config.Partners.Federation()
+	for _, a := range all {
+		if !s.server.own(a) {
+			return protocol.Errorf(protocol.StatusForbidden, "%s is not of this site, which passes nothing on", a)
+		}
+		if err := f.Admits(a.Domain(), s.client.Domain); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimed reads from, which a routing connection has to say and a user can't.
+func (s *session) claimed(r *request) (protocol.Address, error) {
+	if s.client.Domain == "" {
+		return protocol.Address{}, nil
+	}
+	v, ok := r.line.Get("from")
+	if !ok {
+		return protocol.Address{}, protocol.Errorf(protocol.StatusBadRequest, "from is missing: SEND from=IMA to=IMA {n}")
+	}
+	from, err := protocol.ParseAddress(v)
+	if err != nil {
+		return from, err
+	}
+	return from, s.speaksFor(from)
+}
+
+func (s *session) speaksFor(a protocol.Address) error {
+	if a.Domain() == s.client.Domain {
+		return nil
+	}
+	return protocol.Errorf(protocol.StatusForbidden, "this connection does not speak for %s", a)
+}
