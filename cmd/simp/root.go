@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"simpd/cmd/manual"
 )
 
 const rootLong = `simp sends instant messages and shows who listens, from a terminal or a script.
@@ -36,7 +38,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
-		a.contactCommand(), a.aclCommand(), a.passwdCommand())
+		a.contactCommand(), a.aclCommand(), a.passwdCommand(), manual.Command())
 	return root
 }
 

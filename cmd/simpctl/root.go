@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"simpd/cmd/manual"
 )
 
 const rootLong = `simpctl asks and steers a SIMP site, over gRPC, at any of its nodes.
@@ -39,7 +41,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.statusCommand(), a.accountCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(),
-		a.backupCommand(), a.restoreCommand(), a.tlsCommand(), a.tokenCommand(), a.manCommand())
+		a.backupCommand(), a.restoreCommand(), a.tlsCommand(), a.tokenCommand(), manual.Command())
 	return root
 }
 

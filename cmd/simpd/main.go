@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"simpd/cmd/manual"
 )
 
 // The exit codes that scripts rely on.
@@ -72,7 +74,7 @@ func newCommand() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = false
 	root.SetFlagErrorFunc(explainFlag)
-	root.AddCommand(serveCommand(), devCommand(), checkConfigCommand(), versionCommand())
+	root.AddCommand(serveCommand(), devCommand(), checkConfigCommand(), wipeCommand(), compactCommand(), recoverCommand(), versionCommand(), manual.Command())
 	return root
 }
 

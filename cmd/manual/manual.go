@@ -1,4 +1,6 @@
-package main
+// Package manual writes the manual pages of our programs from what their
+// commands say of themselves.
+package manual
 
 import (
 	"fmt"
@@ -10,37 +12,38 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func (a *app) manCommand() *cobra.Command {
+// Command returns the command man, for the root of a program.
+func Command() *cobra.Command {
 	return &cobra.Command{
-		Use: "man FOLDER", Short: "Write manual pages", Args: wants(1, 1, "the folder to write them to"),
-		Long: "Man writes a manual page in troff for each command, such as simpctl-node-drain.1, to a folder.",
+		Use: "man FOLDER", Short: "Write manual pages", Args: cobra.ExactArgs(1),
+		Long: "Man writes a manual page in troff for each command to a folder.",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
 			}
-			return writeMan(c.Root(), args[0])
+			return write(c.Root(), args[0])
 		},
 	}
 }
 
-// writeMan writes the pages of c and of all below it.
-func writeMan(c *cobra.Command, dir string) error {
+// write writes the pages of c and of all below it.
+func write(c *cobra.Command, dir string) error {
 	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
-	if err := os.WriteFile(filepath.Join(dir, name+".1"), []byte(manPage(c, name)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".1"), []byte(page(c, name)), 0o644); err != nil {
 		return err
 	}
-	for _, below := range c.Commands() {
-		if !below.IsAvailableCommand() {
+	for _, sub := range c.Commands() {
+		if !sub.IsAvailableCommand() {
 			continue
 		}
-		if err := writeMan(below, dir); err != nil {
+		if err := write(sub, dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func manPage(c *cobra.Command, name string) string {
+func page(c *cobra.Command, name string) string {
 	var p strings.Builder
 	fmt.Fprintf(&p, ".TH %s 1 \"\" simpd \"SIMP manual\"\n", strings.ToUpper(troff(name)))
 	fmt.Fprintf(&p, ".SH NAME\n%s \\- %s\n", troff(name), troff(c.Short))
@@ -50,9 +53,9 @@ func manPage(c *cobra.Command, name string) string {
 		long = c.Short + "."
 	}
 	p.WriteString(".SH DESCRIPTION\n" + paragraphs(long))
-	manFlags(&p, "OPTIONS", c.NonInheritedFlags())
-	manFlags(&p, "OPTIONS OF ALL COMMANDS", c.InheritedFlags())
-	manBelow(&p, c)
+	flags(&p, "OPTIONS", c.NonInheritedFlags())
+	flags(&p, "OPTIONS OF ALL COMMANDS", c.InheritedFlags())
+	below(&p, c)
 	return p.String()
 }
 
@@ -70,25 +73,25 @@ func paragraphs(text string) string {
 	return p.String()
 }
 
-func manFlags(p *strings.Builder, title string, flags *pflag.FlagSet) {
-	if !flags.HasAvailableFlags() {
+func flags(p *strings.Builder, title string, set *pflag.FlagSet) {
+	if !set.HasAvailableFlags() {
 		return
 	}
 	p.WriteString(".SH " + title + "\n")
-	flags.VisitAll(func(f *pflag.Flag) {
+	set.VisitAll(func(f *pflag.Flag) {
 		arg, help := pflag.UnquoteUsage(f)
 		fmt.Fprintf(p, ".TP\n.B %s\n%s\n", troff(strings.TrimSpace("--"+f.Name+" "+arg)), troff(help))
 	})
 }
 
-func manBelow(p *strings.Builder, c *cobra.Command) {
+func below(p *strings.Builder, c *cobra.Command) {
 	var list []string
 	if c.HasParent() {
 		list = append(list, strings.ReplaceAll(c.Parent().CommandPath(), " ", "-")+"(1)")
 	}
-	for _, below := range c.Commands() {
-		if below.IsAvailableCommand() {
-			list = append(list, strings.ReplaceAll(below.CommandPath(), " ", "-")+"(1)")
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			list = append(list, strings.ReplaceAll(sub.CommandPath(), " ", "-")+"(1)")
 		}
 	}
 	p.WriteString(".SH SEE ALSO\n" + troff(strings.Join(list, ", ")) + "\n")
