@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"time"
 
 	"simpd/cluster/link"
 	"simpd/protocol"
@@ -43,9 +44,10 @@ type Config struct {
 	Replica         bool   // never wants to vote
 	// Failed is told of failed logins at other nodes. Nil: nobody cares.
 	Failed func(source netip.Addr, user protocol.Address, times int)
-	// Drain is asked to send the clients of this node away, or to stop
-	// doing so. Nil: refused.
-	Drain func(ctx context.Context, undo bool) error
+	// Drain is asked to send the clients of this node away, within that time
+	// (0: as it is configured), or to stop doing so. It returns once the table
+	// says so. Nil: refused.
+	Drain func(ctx context.Context, within time.Duration, undo bool) error
 	// Load counts this node's listening sessions and its connections. Nil: none.
 	Load   func() (sessions, connections uint64)
 	Logger *slog.Logger // nil: none

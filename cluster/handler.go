@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 
 	"simpd/cluster/link"
 	clusterv1 "simpd/proto/simp/cluster/v1"
@@ -102,7 +103,7 @@ func (in inbound) Command(ctx context.Context, from string, c *clusterv1.Command
 		if n.cfg.Drain == nil {
 			return ErrRefused
 		}
-		return n.cfg.Drain(ctx, k.Drain.GetUndo())
+		return n.cfg.Drain(ctx, time.Duration(k.Drain.GetWithinMs())*time.Millisecond, k.Drain.GetUndo())
 	}
 	return errors.Join(ErrRefused, errNoCommand)
 }

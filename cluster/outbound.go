@@ -59,9 +59,11 @@ func (n *Node) Kick(ctx context.Context, user protocol.Address, s *store.Session
 	return closed + n.cfg.Receiver.Kick(user, s), err
 }
 
-// Drain asks a node to send its clients away, or to stop doing so.
-func (n *Node) Drain(ctx context.Context, node string, undo bool) error {
-	c := &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Drain_{Drain: &clusterv1.CommandRequest_Drain{Undo: undo}}}
+// Drain asks a node to send its clients away, within that time (0: as it is
+// configured), or to stop doing so, and returns once it has begun to.
+func (n *Node) Drain(ctx context.Context, node string, within time.Duration, undo bool) error {
+	c := &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Drain_{
+		Drain: &clusterv1.CommandRequest_Drain{Undo: undo, WithinMs: uint64(within.Milliseconds())}}}
 	if node == n.cfg.NodeID {
 		return inbound{n}.Command(ctx, node, c)
 	}

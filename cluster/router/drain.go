@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 // Drain says how a node's clients are moved to other nodes.
 type Drain struct {
 	// Target names where a client of that transport may go, or "": to the
-	// site by its usual name. It is asked for each client.
-	Target func(protocol.Transport) string
+	// site by its usual name. It is asked for each client; not ok: nobody
+	// can take one at present, and it is asked again.
+	Target func(protocol.Transport) (to string, ok bool)
 	// Within is how long clients are given.
 	Within time.Duration
 	// Progress, if not nil, hears how many clients are still here.
@@ -28,29 +30,44 @@ const (
 )
 
 // Drain refuses new clients, asks all others to move, spread over time, and
-// returns when none is left. When ctx ends first it says BYE to the rest.
-// Undrain, called meanwhile, ends it early.
+// returns when none is left. At ctx's deadline it says BYE to the rest.
+// Undrain, called meanwhile, ends it early, as another Drain does, and the
+// cancellation of ctx.
 func (r *Router) Drain(ctx context.Context, d Drain) error {
 	r.moves.drain.Store(&d)
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	asked := map[*User]bool{}
-	share := shareOf(r.Connections(), d.Within)
+	w := wave{d: &d, asked: map[*User]bool{}, end: time.Now().Add(d.Within)}
+	w.share = shareOf(r.Connections(), d.Within)
 	for {
 		all := r.users.all()
 		d.report(len(all))
 		if len(all) == 0 || r.moves.drain.Load() != &d {
 			return nil
 		}
-		r.askToMove(&d, all, asked, share)
+		if ctx.Err() == nil {
+			w.ask(all)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			r.byeAll("this node is going away")
-			return ctx.Err()
+			return r.endDrain(ctx, &d)
 		}
 	}
 }
+
+// endDrain says BYE to who did not move in time, unless the drain was called off.
+func (r *Router) endDrain(ctx context.Context, d *Drain) error {
+	if r.moves.drain.Load() != d {
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.byeAll(goingAway)
+	}
+	return ctx.Err()
+}
+
+const goingAway = "this node is going away"
 
 // shareOf is how many clients are asked in a tick, so that they do not all
 // come to the other nodes at once, and yet are all asked in half their time.
@@ -66,16 +83,31 @@ func (d *Drain) report(left int) {
 	}
 }
 
-func (r *Router) askToMove(d *Drain, all []*User, asked map[*User]bool, share int) {
+// wave is a drain under way.
+type wave struct {
+	d     *Drain
+	asked map[*User]bool
+	share int // clients a tick
+	end   time.Time
+}
+
+// ask asks some of those who were not asked yet to move.
+func (w *wave) ask(all []*User) {
+	share := w.share
 	for _, u := range all {
 		if share == 0 {
 			return
 		}
-		if !asked[u] {
-			asked[u] = true
-			share--
-			u.session.Move(d.Target(u.client.Transport), d.Within, "this node is going away")
+		if w.asked[u] {
+			continue
 		}
+		to, ok := w.d.Target(u.client.Transport)
+		if !ok {
+			return
+		}
+		w.asked[u] = true
+		share--
+		u.session.Move(to, max(time.Second, time.Until(w.end)), goingAway)
 	}
 }
 

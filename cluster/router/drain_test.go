@@ -12,7 +12,7 @@ import (
 )
 
 func planTo(target string) Drain {
-	return Drain{Target: func(protocol.Transport) string { return target }, Within: 10 * time.Second}
+	return Drain{Target: func(protocol.Transport) (string, bool) { return target, true }, Within: 10 * time.Second}
 }
 
 func TestDrainMovesEverybody(t *testing.T) {

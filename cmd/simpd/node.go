@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 
@@ -38,6 +39,7 @@ type node struct {
 	counts   server.Metrics
 
 	watch   readiness
+	leave   leave
 	ctx     context.Context // of what the node does by itself
 	cancel  context.CancelFunc
 	serving sync.WaitGroup
@@ -164,6 +166,11 @@ func (n *node) linkConfig() (link.Config, error) {
 	}
 	if c.advertiseClient != "" {
 		member.ClientAddr = c.advertiseClient
+		host, _, err := net.SplitHostPort(c.advertiseClient)
+		if err != nil {
+			return link.Config{}, fmt.Errorf("--advertise-client %s: %w", c.advertiseClient, err)
+		}
+		member.SIMPSAddr = s.public("simps-listen", host)
 	}
 	return link.Config{Identity: n.identity, Listener: s["cluster-listen"], Member: member, Gossip: gossip}, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -76,50 +77,62 @@ func (o operations) RemoveNode(ctx context.Context, node string) error {
 }
 
 func (o operations) Undrain(ctx context.Context, node string) error {
-	return o.cluster.Drain(ctx, node, true)
+	return o.cluster.Drain(ctx, node, 0, true)
 }
 
 func (o operations) Kick(ctx context.Context, user protocol.Address, session *store.Session) (int, error) {
 	return o.cluster.Kick(ctx, user, session)
 }
 
-// drainLook is how often a drain's progress is looked at.
-const drainLook = 200 * time.Millisecond
+const (
+	drainLook  = 200 * time.Millisecond // how often a drain's progress is looked at
+	drainGrace = 2 * time.Second
+)
 
 // Drain asks the node to send its clients away, and watches it do so.
 func (o operations) Drain(ctx context.Context, node string, timeout time.Duration, progress func(*simpv1.DrainResponse)) error {
-	if err := o.cluster.Drain(ctx, node, false); err != nil {
+	if err := o.cluster.Drain(ctx, node, timeout, false); err != nil {
 		return err
 	}
 	if timeout == 0 {
 		timeout = o.conf.drainTimeout
 	}
+	timeout += drainGrace // for the farewell to who did not move
 	limit, again := time.After(timeout), time.NewTicker(drainLook)
 	defer again.Stop()
 	var total uint64
 	for {
-		left, leads := o.left(ctx, node)
-		total = max(total, left)
-		progress(&simpv1.DrainResponse{Total: total, Left: left, Leader: leads})
-		if left == 0 && !leads {
+		s, err := o.drained(ctx, node)
+		if err != nil {
+			return err
+		}
+		total = max(total, s.Left)
+		s.Total = total
+		progress(s)
+		if s.Left == 0 && !s.Leader {
 			return nil
 		}
 		select {
 		case <-again.C:
 		case <-limit:
-			return protocol.Errorf(protocol.StatusUnavailable, "%d clients of %s have not moved within %v; it goes on", left, node, timeout)
+			return protocol.Errorf(protocol.StatusUnavailable, "%d clients of %s have not moved within %v", s.Left, node, timeout)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// left tells how many clients a node has, and whether it leads.
-func (o operations) left(ctx context.Context, node string) (connections uint64, leads bool) {
-	for _, s := range o.cluster.Status(ctx) {
-		if s.ID == node {
-			connections = s.Connections
-		}
+// drained tells how far a node's drain is. A node that alone has a vote leads
+// on; that is no reason to wait.
+func (o operations) drained(ctx context.Context, node string) (*simpv1.DrainResponse, error) {
+	all := o.cluster.Status(ctx)
+	i := slices.IndexFunc(all, func(s cluster.NodeStatus) bool { return s.ID == node })
+	if i < 0 || !all[i].Answers {
+		return nil, protocol.Errorf(protocol.StatusUnavailable, "%s does not answer any more; simpctl status shows how it is", node)
 	}
-	return connections, o.cluster.Leader() == node
+	if !all[i].Draining {
+		return nil, protocol.Errorf(protocol.StatusWrongState, "the drain of %s was called off", node)
+	}
+	leads := o.cluster.Leader() == node && o.cluster.Stats().Voters > 1
+	return &simpv1.DrainResponse{Left: all[i].Connections, Leader: leads}, nil
 }

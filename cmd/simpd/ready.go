@@ -64,7 +64,7 @@ func (r *readiness) once() bool {
 
 // Ready returns nil if clients should be sent here, or why not.
 func (n *node) Ready() error {
-	if n.ctx.Err() != nil || n.router.Draining() {
+	if n.ctx.Err() != nil || n.leave.away.Load() {
 		return errors.New("draining: clients are moved to other nodes")
 	}
 	return n.cluster.Ready()
@@ -72,6 +72,9 @@ func (n *node) Ready() error {
 
 // refuse says why a client is not greeted now, or "".
 func (n *node) refuse() string {
+	if n.leave.away.Load() {
+		return "this node is draining; connect to another"
+	}
 	if why := n.router.Refuse(); why != "" {
 		return why
 	}

@@ -1796,6 +1796,7 @@ func (x *CommandRequest_RemoveNode) GetNode() string {
 type CommandRequest_Drain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Undo          bool                   `protobuf:"varint,1,opt,name=undo,proto3" json:"undo,omitempty"`
+	WithinMs      uint64                 `protobuf:"varint,2,opt,name=within_ms,json=withinMs,proto3" json:"within_ms,omitempty"` // 0: as the node is configured
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1835,6 +1836,13 @@ func (x *CommandRequest_Drain) GetUndo() bool {
 		return x.Undo
 	}
 	return false
+}
+
+func (x *CommandRequest_Drain) GetWithinMs() uint64 {
+	if x != nil {
+		return x.WithinMs
+	}
+	return 0
 }
 
 // Form asks a node without a site to be one of the first voters of a new
@@ -2024,7 +2032,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x10bootstrap_expect\x18\x03 \x01(\rR\x0fbootstrapExpect\x12\x16\n" +
 	"\x06server\x18\x04 \x03(\tR\x06server\x12\x19\n" +
 	"\blast_log\x18\x05 \x01(\x04R\alastLog\x12\x18\n" +
-	"\ahistory\x18\x06 \x01(\tR\ahistory\"\x96\x04\n" +
+	"\ahistory\x18\x06 \x01(\tR\ahistory\"\xb3\x04\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
 	"\vremove_node\x18\x02 \x01(\v2*.simp.cluster.v1.CommandRequest.RemoveNodeH\x00R\n" +
@@ -2036,9 +2044,10 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x1a \n" +
 	"\n" +
 	"RemoveNode\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x1a\x1b\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x1a8\n" +
 	"\x05Drain\x12\x12\n" +
-	"\x04undo\x18\x01 \x01(\bR\x04undo\x1a\x1e\n" +
+	"\x04undo\x18\x01 \x01(\bR\x04undo\x12\x1b\n" +
+	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a\x1e\n" +
 	"\x04Form\x12\x16\n" +
 	"\x06server\x18\x01 \x03(\tR\x06server\x1a\a\n" +
 	"\x05AdmitB\x06\n" +
