@@ -53,6 +53,17 @@ func (c *Certificates) Reload() error {
 	return nil
 }
 
+// For returns the certificate that proves domain; nil: there is none.
+func (c *Certificates) For(domain string) *tls.Certificate {
+	all := *c.loaded.Load()
+	for i := range all {
+		if leaf := all[i].Leaf; leaf != nil && leaf.VerifyHostname(domain) == nil {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
 func (c *Certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	all := *c.loaded.Load()
 	for i := range all {

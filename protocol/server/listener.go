@@ -61,6 +61,9 @@ func (s *Server) takeFrom(c net.Conn, t protocol.Transport, remote netip.AddrPor
 	}
 	x := s.newSession(c, w, remote, a)
 	x.transport = t
+	if t == protocol.TLS {
+		x.out.freeze() // until the handshake is done
+	}
 	s.start(x)
 }
 

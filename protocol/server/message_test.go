@@ -417,3 +417,23 @@ func TestS1SenderIsAuthenticated(t *testing.T) {
 		bob.expect("m1 MESSAGE from=alice@example.com to=bob@example.com <rest>")
 	})
 }
+
+// BYE is not said in clear where TLS is to come.
+func TestShutdownDuringHandshake(t *testing.T) {
+	cert := certificate(t, "example.com")
+	play(t, func(c *Config) { c.Certificates = NewCertificates(cert) }, func(s *stage) {
+		l := newMemListener()
+		ended := make(chan error, 1)
+		go func() { ended <- s.server.ServeTLS(l) }()
+		conn := l.dial(roomy, s.source)
+		synctest.Wait()
+		s.close()
+		if b, err := io.ReadAll(conn); err != nil || len(b) > 0 {
+			t.Errorf("got %q, %v", b, err)
+		}
+		if err := <-ended; err != ErrClosed {
+			t.Error(err)
+		}
+		s.served <- ErrClosed // for the stage's own end
+	})
+}

@@ -28,7 +28,8 @@ func (s *session) shakeHands() bool {
 		_ = s.conn.Close()
 		return false
 	}
-	s.wire, s.out.wire = w, w
+	s.wire = w
+	s.out.thaw(w)
 	return true
 }
 

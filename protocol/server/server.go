@@ -148,7 +148,7 @@ func (s *Server) forget(x *session) {
 	s.done.Done()
 }
 
-// newSession prepares the conversation over c. w is nil if TLS comes first.
+// newSession prepares the conversation over c.
 func (s *Server) newSession(c conn, w wire, remote netip.AddrPort, a *admitted) *session {
 	x := &session{server: s, conn: c, wire: w, remote: remote, admitted: a}
 	x.alarm.init(x)
