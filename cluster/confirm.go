@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 // confirms shares look-ups of the leader's index: one is under way at a time,
@@ -93,16 +92,16 @@ func (n *Node) confirmRound() (uint64, error) {
 var errNoLeader = errors.New("no leader is known")
 
 func (n *Node) askLeader(ctx context.Context) (uint64, error) {
-	switch leader := n.Leader(); leader {
+	leader := n.Leader()
+	switch leader {
 	case "":
 		return 0, errNoLeader
 	case n.cfg.NodeID:
 		return n.readIndex(ctx)
-	default:
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		return n.link.ReadIndex(ctx, leader)
 	}
+	ctx, cancel := n.whileLeads(ctx, leader)
+	defer cancel()
+	return n.link.ReadIndex(ctx, leader)
 }
 
 // readIndex is the leader's answer: an index that no acknowledged change is

@@ -13,10 +13,8 @@ import (
 	"simpd/store"
 )
 
-const (
-	configFor = 5 * time.Second // a change of Raft's configuration
-	maxLag    = 1000            // entries that a replica may be behind, and yet get a vote
-)
+// configFor is how long a change of Raft's configuration may take.
+const configFor = 5 * time.Second
 
 // server is a node in Raft's newest configuration.
 func (n *Node) server(id string) (raft.Server, bool) {
@@ -55,21 +53,19 @@ func (n *Node) know(ctx context.Context) {
 // tender looks after Raft's configuration for a leader.
 type tender struct {
 	*Node
-	said map[string]string    // by node: why it is not taken in
-	well map[string]time.Time // by replica: since when it could vote
+	said map[string]string // by node: why it is not taken in
 }
 
-// tend takes the nodes that gossip finds into the site, follows their
-// addresses, and gives votes to replicas, for as long as this node leads.
+// tend takes the nodes that gossip finds into the site, and follows their
+// addresses, for as long as this node leads.
 func (n *Node) tend(ctx context.Context) {
-	t := tender{Node: n, said: make(map[string]string), well: make(map[string]time.Time)}
+	t := tender{Node: n, said: make(map[string]string)}
 	tick := time.NewTicker(n.pace.duties)
 	defer tick.Stop()
 	for {
 		for _, m := range n.link.Members() {
 			t.meet(ctx, m)
 		}
-		t.promote(ctx)
 		select {
 		case <-tick.C:
 		case <-n.members:
@@ -142,53 +138,6 @@ func (t *tender) add(as raft.ServerSuffrage, m link.Member) error {
 	t.cfg.Logger.Info("a node of the site", "node", m.ID, "address", m.ClusterAddr, "as", as)
 	t.configured.ring()
 	return nil
-}
-
-// promote gives a vote to one replica that has been well for long enough, if
-// there are too few voters.
-func (t *tender) promote(ctx context.Context) {
-	voters := 0
-	for _, s := range t.servers() {
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
-	}
-	if voters >= t.maxVoters() {
-		return
-	}
-	for _, m := range t.link.Members() {
-		s, known := t.server(m.ID)
-		if !known || s.Suffrage == raft.Voter || m.Replica || !t.wellFor(ctx, m.ID) {
-			continue
-		}
-		if err := t.add(raft.Voter, m); err != nil {
-			t.cfg.Logger.Warn("giving a replica its vote", "node", m.ID, "error", err)
-		}
-		return
-	}
-}
-
-// maxVoters is how many nodes vote; all others are replicas.
-func (n *Node) maxVoters() int {
-	if n.cfg.BootstrapExpect == 5 {
-		return 5
-	}
-	return 3
-}
-
-// wellFor tells whether a replica has kept up for as long as it has to.
-func (t *tender) wellFor(ctx context.Context, id string) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	s, err := t.link.Status(ctx, id)
-	if err != nil || s.AppliedLog+maxLag < t.raft.CommitIndex() {
-		delete(t.well, id)
-		return false
-	}
-	if t.well[id].IsZero() {
-		t.well[id] = time.Now()
-	}
-	return time.Since(t.well[id]) >= t.pace.settled
 }
 
 // RemoveNode takes a node out of the site for good. It may be called on any

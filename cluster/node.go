@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	autopilot "github.com/hashicorp/raft-autopilot"
 
 	"simpd/store"
 )
@@ -33,12 +34,14 @@ type Node struct {
 	intake   *intake
 
 	epoch      atomic.Uint64
-	reign      atomic.Pointer[reign] // while this node leads
+	reign      atomic.Pointer[reign]           // while this node leads
+	piloted    atomic.Pointer[autopilot.State] // likewise: how it sees the others
 	confirms   confirms
 	verifying  verifying
 	transfers  transfers
 	nodes      bell // who is in the table has changed
 	configured bell // who is in Raft's configuration has changed
+	leaders    bell // who leads has changed
 	members    poke // gossip has told something
 	leaving    atomic.Bool
 
@@ -119,11 +122,20 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.proposer.run, n.keepEpoch, n.arrive, n.know, n.remember,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.know, n.remember, n.heed,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}
 	return n.link.Start()
+}
+
+// heed ends the process if the link finds that it must not go on.
+func (n *Node) heed(ctx context.Context) {
+	select {
+	case err := <-n.link.Fatal():
+		n.cfg.Fatal(err)
+	case <-ctx.Done():
+	}
 }
 
 // rememberEvery is how often the marker is brought up to date. It says what a

@@ -36,6 +36,7 @@ type peers interface {
 	Probe(ctx context.Context, node string) (*clusterv1.ProbeResponse, error)
 	Command(ctx context.Context, node string, c *clusterv1.CommandRequest) error
 
+	Fatal() <-chan error
 	Leave() error
 	Close() error
 }
@@ -79,6 +80,7 @@ func (*alone) Contact(string) link.Contact                 { return link.Contact
 func (*alone) Update(func(*link.Member)) error             { return nil }
 func (*alone) SetKeys([][]byte) error                      { return nil }
 func (*alone) Failed(netip.Addr, protocol.Address)         {}
+func (*alone) Fatal() <-chan error                         { return nil }
 func (*alone) Leave() error                                { return nil }
 func (*alone) Close() error                                { return nil }
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -53,4 +54,57 @@ func (n *Node) leads() (leader string, term uint64) {
 func (n *Node) Leader() string {
 	leader, _ := n.leads()
 	return leader
+}
+
+// watchLeader rings when another node leads, or none, until ctx ends.
+func (n *Node) watchLeader(ctx context.Context) {
+	told := make(chan raft.Observation, 16) // one that finds it full has rung already
+	o := raft.NewObserver(told, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	n.raft.RegisterObserver(o)
+	defer n.raft.DeregisterObserver(o)
+	for {
+		select {
+		case <-told:
+			n.leaders.ring()
+			n.proposer.wake.now()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// whileLeads is a context that ends when another node leads, or none. It is
+// for rounds of confirms, which wait for what it starts.
+func (n *Node) whileLeads(ctx context.Context, leader string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	changed := n.leaders.wait()
+	if n.Leader() != leader {
+		cancel()
+	}
+	n.confirms.wg.Go(func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
+// awaitLeader returns who leads, once somebody does.
+func (n *Node) awaitLeader(ctx context.Context) (string, error) {
+	for {
+		changed := n.leaders.wait()
+		if leader := n.Leader(); leader != "" {
+			return leader, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", unavailable("waiting for a leader: %w", ctx.Err())
+		}
+	}
 }

@@ -90,6 +90,35 @@ func TestNodesJoinAndGetVotesUpToThree(t *testing.T) {
 	})
 }
 
+func TestADeadVoterLosesItsVoteToASpare(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.expect, l.dir = 3, t.TempDir()
+		l.start("n1", "n2", "n3")
+		l.awaitReady()
+		l.expect = 0
+		l.start("n4")
+		l.awaitReady()
+		leader, dead := l.leader(), l.followers()[0].cfg.NodeID
+		l.kill(dead)
+		<-time.After(9 * time.Minute)
+		if s, _ := leader.server(dead); s.Suffrage != raft.Voter {
+			t.Error("it loses its vote while it may yet come back")
+		}
+		<-time.After(2 * time.Minute)
+		if s, _ := leader.server(dead); s.Suffrage != raft.Nonvoter {
+			t.Errorf("%s still votes", dead)
+		}
+		if s, _ := leader.server("n4"); s.Suffrage != raft.Voter {
+			t.Error("n4 does not vote")
+		}
+		l.start(dead)
+		l.awaitReady()
+		if v, r := suffrages(leader); v != 3 || r != 1 || leader.Stats().Tolerance != 1 {
+			t.Errorf("%d voters, %d replicas, %+v", v, r, leader.Stats())
+		}
+	})
+}
+
 func TestAReplicaNeverVotes(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.expect = 1

@@ -121,13 +121,10 @@ func suffrageRole(s raft.ServerSuffrage) string {
 
 // ask fills in what a node says of itself.
 func (n *Node) ask(ctx context.Context, s *NodeStatus) {
-	r := n.status()
-	if s.ID != n.cfg.NodeID {
-		var err error
-		if r, err = n.link.Status(ctx, s.ID); err != nil {
-			s.Unready = "it does not answer"
-			return
-		}
+	r, err := n.statusOf(ctx, s.ID)
+	if err != nil {
+		s.Unready = "it does not answer"
+		return
 	}
 	s.Answers, s.Role, s.Version, s.Leader, s.Term = true, r.Role, r.Version, r.Leader, r.Term
 	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
@@ -185,13 +182,19 @@ type Stats struct {
 	Epoch                                uint64        // 0: none
 	Contact                              time.Duration // 0: in touch
 	Waiting                              int           // changes that wait for the leader
+	// Tolerance is how many more voters the site can lose, in the eyes of the
+	// leader; -1 at any other node.
+	Tolerance int
 }
 
 // Stats returns the numbers of this moment.
 func (n *Node) Stats() Stats {
 	s := Stats{
 		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.log.now(), LastLog: n.raft.LastIndex(),
-		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.Contact(), Waiting: n.proposer.backlog(),
+		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.Contact(), Waiting: n.proposer.backlog(), Tolerance: -1,
+	}
+	if piloted := n.piloted.Load(); piloted != nil {
+		s.Tolerance = piloted.FailureTolerance
 	}
 	for _, server := range n.servers() {
 		if server.Suffrage == raft.Voter {

@@ -40,20 +40,22 @@ type pace struct {
 	lease     time.Duration // without a majority's word for so long, a leader steps down
 	lost      time.Duration // without the majority for so long, proposals are given up
 	duties    time.Duration // how often a leader looks after the nodes
+	watch     time.Duration // how often it looks how they are
 	settled   time.Duration // a replica is well for so long before it may vote
+	dead      time.Duration // a voter is not well for so long before a replica gets its vote
 }
 
 func (t Timing) pace() pace {
 	switch t {
 	case Relaxed:
 		return pace{heartbeat: time.Second, lease: 500 * time.Millisecond, lost: 3 * time.Second,
-			duties: 250 * time.Millisecond, settled: 10 * time.Second}
+			duties: 250 * time.Millisecond, watch: 2 * time.Second, settled: 10 * time.Second, dead: 10 * time.Minute}
 	case Dev:
-		return pace{heartbeat: 100 * time.Millisecond, lease: 80 * time.Millisecond, lost: 1500 * time.Millisecond,
-			duties: 50 * time.Millisecond, settled: 500 * time.Millisecond}
+		return pace{heartbeat: 200 * time.Millisecond, lease: 200 * time.Millisecond, lost: 1500 * time.Millisecond,
+			duties: 50 * time.Millisecond, watch: 500 * time.Millisecond, settled: time.Second, dead: 10 * time.Minute}
 	}
 	return pace{heartbeat: 500 * time.Millisecond, lease: 400 * time.Millisecond, lost: 1800 * time.Millisecond,
-		duties: 100 * time.Millisecond, settled: 10 * time.Second}
+		duties: 100 * time.Millisecond, watch: time.Second, settled: 10 * time.Second, dead: 10 * time.Minute}
 }
 
 // touch is how long after the leader's last word a node still counts as in

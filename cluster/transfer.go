@@ -76,17 +76,6 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 	return n.awaitLeader(ctx)
 }
 
-// awaitLeader returns who leads, once somebody does.
-func (n *Node) awaitLeader(ctx context.Context) (string, error) {
-	for ctx.Err() == nil {
-		if leader := n.Leader(); leader != "" {
-			return leader, nil
-		}
-		pause(ctx, retryAfter)
-	}
-	return "", unavailable("waiting for the new leader: %w", ctx.Err())
-}
-
 // handOver makes another voter the leader in place of this node.
 func (n *Node) handOver(ctx context.Context, to string) error {
 	if n.reign.Load() == nil {
