@@ -30,6 +30,7 @@ type node struct {
 	tokens       *api.Tokens          // nil: programs have none
 	sockets      sockets
 
+	partners *partners // nil: no other site is dealt with
 	table    *store.Table
 	router   *router.Router
 	cluster  *cluster.Node
@@ -115,9 +116,17 @@ func (n *node) site() string {
 func (n *node) joinSite() error {
 	n.table = store.New(store.Config{})
 	d := &directory{}
-	n.router = router.New(router.Config{
+	rc := router.Config{
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Directory: d, Peers: d, Logger: n.logger,
-	})
+	}
+	var err error
+	if n.partners, err = n.newPartners(); err != nil {
+		return err
+	}
+	if n.partners != nil {
+		rc.Relay = n.partners
+	}
+	n.router = router.New(rc)
 	c, err := n.clusterConfig()
 	if err != nil {
 		return failed(err)
@@ -206,10 +215,14 @@ func (n *node) servePrograms() error {
 }
 
 func (n *node) serveClients() (err error) {
-	n.clients, err = server.New(server.Config{
+	c := server.Config{
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
 		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Origins: n.conf.origins, Metrics: &n.counts, Logger: n.logger,
-	})
+	}
+	if n.partners != nil {
+		c.Partners = n.partners
+	}
+	n.clients, err = server.New(c)
 	if err != nil {
 		return failed(err)
 	}
@@ -249,10 +262,13 @@ func (n *node) Broken() <-chan error { return n.broken }
 // Done is closed when the node has stopped.
 func (n *node) Done() <-chan struct{} { return n.done }
 
-// Reload reads certificates, keys and tokens again. What can be read is used
+// Reload reads certificates, keys, tokens and the rules for other sites again. What can be read is used
 // even where the rest can't.
-func (n *node) Reload() error {
+func (n *node) Reload(conf *config) error {
 	var errs []error
+	if n.partners != nil {
+		errs = append(errs, n.reloadPartners(&conf.federation))
+	}
 	if n.certificates != nil {
 		errs = append(errs, n.certificates.Reload())
 	}
@@ -295,6 +311,9 @@ func (n *node) end(ctx context.Context, leave func() error) {
 		}
 		if n.programs != nil {
 			n.programs.Shutdown(ctx)
+		}
+		if n.partners != nil {
+			n.partners.Close() // what clients have sent elsewhere is answered, or in doubt
 		}
 		if n.router != nil {
 			n.router.Shutdown()

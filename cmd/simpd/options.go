@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,12 +35,14 @@ type config struct {
 	timing       string
 	drainTimeout time.Duration
 
+	federation federation
+
 	logFormat, logLevel string
 }
 
 // options lists every setting of simpd serve, in the order of its help.
 func options() []option {
-	return append(append(append(identityOptions(), listenOptions()...), siteOptions()...), secretOptions()...)
+	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), federationOptions(), secretOptions())
 }
 
 func identityOptions() []option {

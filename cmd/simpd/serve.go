@@ -20,7 +20,7 @@ func serveCommand() *cobra.Command {
 			"configuration file (--simp-listen is simp_listen) and an environment variable\n" +
 			"(SIMPD_SIMP_LISTEN). A flag counts more than a variable, and that more than\n" +
 			"the file. SIGTERM drains and ends, a second one ends at once; SIGHUP reads\n" +
-			"certificates, keys and the log level again.",
+			"certificates, keys, the log level and the rules for other sites again.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			read := func() (*config, error) {
@@ -112,14 +112,15 @@ func (s *service) drain(signals <-chan os.Signal) error {
 	}
 }
 
-// reload reads certificates, keys and the log level again. What is wrong is
+// reload reads certificates, keys, the log level and the rules for other sites
+// again. What is wrong is
 // logged, and all stays as it was.
 func (s *service) reload() {
 	s.systemd.reloading()
 	defer s.systemd.ready()
 	conf, err := s.read()
 	if err == nil {
-		err = s.node.Reload()
+		err = s.node.Reload(conf)
 	}
 	if err != nil {
 		s.logger.Error("nothing was read again", "error", err)
@@ -127,5 +128,5 @@ func (s *service) reload() {
 	}
 	s.conf.drainTimeout = conf.drainTimeout
 	s.level.Set(logLevel(conf.logLevel))
-	s.logger.Info("certificates, keys and the log level are read again")
+	s.logger.Info("certificates, keys, the log level and the rules for other sites are read again")
 }

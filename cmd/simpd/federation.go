@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+// federation is what the settings say of other sites, as they were written:
+// lists of values for the domains of the site's own that they are for; "" is
+// for all.
+type federation struct {
+	modes                  map[string]protocol.FederationMode
+	allow, block, external map[string][]string
+	routes                 map[string]string
+	ca, dns                string
+}
+
+func federationOptions() []option {
+	return []option{
+		{name: "federation", arg: "[DOMAIN=]WORD", form: list, standard: "open", reload: true,
+			help: "which other sites are dealt with: open (all), list (those of federation-allow) or closed (none); for one domain of the site's own where it is named; may be repeated",
+			set:  setModes},
+		{name: "federation-allow", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain that is dealt with where federation is list; may be repeated",
+			set: toOthers(func(f *federation) *map[string][]string { return &f.allow })},
+		{name: "federation-block", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain that is never dealt with; may be repeated",
+			set: toOthers(func(f *federation) *map[string][]string { return &f.block })},
+		{name: "federation-require-external", arg: "[DOMAIN=]OTHER", form: list, reload: true,
+			help: "a domain that has to prove itself by its certificate, as dialback will not do; * is every domain; may be repeated",
+			set:  toOthers(func(f *federation) *map[string][]string { return &f.external })},
+		{name: "route", arg: "OTHER=HOST:PORT", form: list, reload: true,
+			help: "where another domain is, in the place of DNS (port 7468: TLS at once), or OTHER=dns: where DNS says, also on a private address; may be repeated",
+			set:  setRoutes},
+		{name: "federation-ca", arg: "FILE", reload: true, help: "the authorities of other sites' certificates, in the place of the system's",
+			set: toText(func(c *config) *string { return &c.federation.ca })},
+		{name: "dns", arg: "HOST:PORT", help: "the resolver to ask, in the place of the system's",
+			set: toListen(func(c *config) *string { return &c.federation.dns })},
+	}
+}
+
+// cutOwn reads [DOMAIN=]VALUE.
+func cutOwn(s string) (own, value string, err error) {
+	own, value, named := strings.Cut(s, "=")
+	if !named {
+		return "", s, nil
+	}
+	own, err = protocol.ParseDomain(own)
+	return own, value, err
+}
+
+func setModes(c *config, v []string) error {
+	c.federation.modes = map[string]protocol.FederationMode{}
+	for _, s := range v {
+		own, word, err := cutOwn(s)
+		if err != nil {
+			return err
+		}
+		mode, ok := protocol.ParseFederationMode(word)
+		if !ok {
+			return fmt.Errorf("%q is not one of open, list, closed", word)
+		}
+		c.federation.modes[own] = mode
+	}
+	return nil
+}
+
+func toOthers(field func(*federation) *map[string][]string) func(*config, []string) error {
+	return func(c *config, v []string) error {
+		lists := map[string][]string{}
+		for _, s := range v {
+			own, other, err := cutOwn(s)
+			if err == nil && other != "*" {
+				other, err = protocol.ParseDomain(other)
+			}
+			if err != nil {
+				return err
+			}
+			lists[own] = append(lists[own], other)
+		}
+		*field(&c.federation) = lists
+		return nil
+	}
+}
+
+func setRoutes(c *config, v []string) error {
+	c.federation.routes = map[string]string{}
+	for _, s := range v {
+		name, to, ok := strings.Cut(s, "=")
+		other, err := protocol.ParseDomain(name)
+		if !ok || err != nil {
+			return fmt.Errorf("%q is not DOMAIN=HOST:PORT (as example.net=10.1.2.3:7467 is) and not DOMAIN=dns", s)
+		}
+		if to != protocol.ByDNS {
+			if err := checkPeer(to); err != nil {
+				return err
+			}
+		}
+		c.federation.routes[other] = to
+	}
+	return nil
+}
+
+// rules puts the settings together: what is for one domain comes on top of
+// what is for all.
+func (f *federation) rules() *protocol.Federation {
+	rules := &protocol.Federation{Standard: f.policy(protocol.Policy{}, ""), Domains: map[string]protocol.Policy{}, Routes: f.routes}
+	for own := range f.owners() {
+		rules.Domains[own] = f.policy(rules.Standard, own)
+	}
+	return rules
+}
+
+// owners are the domains that something is said of in particular.
+func (f *federation) owners() map[string]bool {
+	all := map[string]bool{}
+	for own := range f.modes {
+		all[own] = true
+	}
+	for _, lists := range []map[string][]string{f.allow, f.block, f.external} {
+		for own := range lists {
+			all[own] = true
+		}
+	}
+	delete(all, "")
+	return all
+}
+
+func (f *federation) policy(base protocol.Policy, own string) protocol.Policy {
+	p := protocol.Policy{
+		Mode: base.Mode, Allow: with(base.Allow, f.allow[own]), Block: with(base.Block, f.block[own]), External: with(base.External, f.external[own]),
+	}
+	if mode, ok := f.modes[own]; ok {
+		p.Mode = mode
+	}
+	return p
+}
+
+func with(base map[string]bool, more []string) map[string]bool {
+	all := map[string]bool{}
+	maps.Copy(all, base)
+	for _, s := range more {
+		all[s] = true
+	}
+	return all
+}
+
+// readRoots reads the authorities of other sites; nil: the system's.
+func (f *federation) readRoots() (*x509.CertPool, error) {
+	if f.ca == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(f.ca)
+	if err != nil {
+		return nil, fmt.Errorf("--federation-ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--federation-ca: %s holds no certificate in PEM", f.ca)
+	}
+	return roots, nil
+}
+
+// resolver asks the operator's choice, or the system's.
+func (f *federation) resolver() *net.Resolver {
+	if f.dns == "" {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, f.dns)
+	}}
+}
+
+// partners is what this node has to do with other sites: it speaks to them
+// through its Relay, and tells the listeners whom to hear.
+type partners struct {
+	*client.Relay
+	rules atomic.Pointer[protocol.Federation]
+	roots atomic.Pointer[x509.CertPool]
+}
+
+// load takes what the settings say now.
+func (p *partners) load(f *federation) error {
+	roots, err := f.readRoots()
+	if err != nil {
+		return err
+	}
+	p.roots.Store(roots)
+	p.rules.Store(f.rules())
+	return nil
+}
+
+// Federation says whom the site deals with now.
+func (p *partners) Federation() *protocol.Federation { return p.rules.Load() }
+
+// Roots are the authorities of other sites; nil: the system's.
+func (p *partners) Roots() *x509.CertPool { return p.roots.Load() }
+
+// newPartners makes what a node needs for other sites; nil where nothing is
+// secured, which nobody outside could trust.
+func (n *node) newPartners() (*partners, error) {
+	if n.conf.insecure {
+		return nil, nil
+	}
+	p := &partners{}
+	if err := p.load(&n.conf.federation); err != nil {
+		return nil, err
+	}
+	c := client.RelayConfig{
+		Federation: p.Federation, Roots: p.Roots, Secret: n.dialbackSecret, Agent: "simpd",
+		Resolver: n.conf.federation.resolver(), Logger: n.logger,
+	}
+	if n.certificates != nil {
+		c.Certificate = n.certificates.For
+	}
+	p.Relay = client.NewRelay(c)
+	return p, nil
+}
+
+// reloadPartners takes what the settings say now of other sites, and ends the
+// connections that are not allowed any more.
+func (n *node) reloadPartners(f *federation) error {
+	if err := n.partners.load(f); err != nil {
+		return err
+	}
+	n.partners.Recheck()
+	n.clients.Recheck()
+	return nil
+}
+
+// dialbackSecret is made from the site's secret, which all its nodes have.
+func (n *node) dialbackSecret() []byte {
+	mac := hmac.New(sha256.New, n.table.Secret())
+	mac.Write([]byte("dialback"))
+	return mac.Sum(nil)
+}
