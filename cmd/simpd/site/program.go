@@ -34,7 +34,10 @@ type Program struct {
 }
 
 func (ps *Programs) command(within []string, name string, args ...string) *exec.Cmd {
-	line := append(append(append([]string(nil), within...), filepath.Join(ps.Bin, name)), args...)
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(ps.Bin, name)
+	}
+	line := append(append(append([]string(nil), within...), name), args...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), ps.Env...)
 	return cmd

@@ -52,6 +52,7 @@ type Node struct {
 	SIMP, SIMPS, GRPC, Cluster, Gossip, HTTP string
 	*Program
 	Number int
+	Bin    string // where its simpd is, if not with the others
 	site   *Site
 }
 
@@ -152,8 +153,12 @@ func (n *Node) Begin() error {
 	if n.site.Within != nil {
 		within = n.site.Within(n.Number)
 	}
+	program := "simpd"
+	if n.Bin != "" {
+		program = filepath.Join(n.Bin, program)
+	}
 	var err error
-	n.Program, err = n.site.start(filepath.Join(n.site.Dir, n.ID+".log"), within, "simpd", args...)
+	n.Program, err = n.site.start(filepath.Join(n.site.Dir, n.ID+".log"), within, program, args...)
 	return err
 }
 
