@@ -65,11 +65,12 @@ func run(bin string) error {
 	if err != nil {
 		return err
 	}
+	defer os.RemoveAll(dir)
 	s, err := site.New(site.Config{Bin: path, Dir: dir, Nodes: 3, Domain: domain, Password: password})
-	defer s.Close()
 	if err != nil {
 		return err
 	}
+	defer s.Close()
 	st := &story{Site: s}
 	for i, c := range chapters() {
 		fmt.Printf("\n%d. %s\n\n", i+1, c.title)
