@@ -32,9 +32,15 @@ type inbound struct {
 	over    bool       // a newer stream is there
 
 	mu       sync.Mutex
-	outcomes []*clusterv1.Outcome
+	outcomes []outcome
 	pong     *clusterv1.Pong
 	wake     chan struct{}
+}
+
+// outcome is what became of the message of that number.
+type outcome struct {
+	number uint64
+	protocol.Outcome
 }
 
 // serve takes the stream's frames until it ends.
@@ -84,7 +90,7 @@ func (in *inbound) take(f *clusterv1.Frame) error {
 	}
 	failed(in.link.config.Handler, f.Failure)
 	if f.Ping {
-		in.say(nil, &clusterv1.Pong{ClockUs: in.link.clock.now()})
+		in.ping(&clusterv1.Pong{ClockUs: in.link.clock.now()})
 	}
 	return nil
 }
@@ -102,14 +108,13 @@ func (in *inbound) hand(m *clusterv1.Message) {
 	message, err := in.message(m)
 	switch {
 	case err != nil:
-		in.say(&clusterv1.Outcome{Number: m.Number, Status: uint32(protocol.StatusServerError), Text: err.Error()}, nil)
+		in.say(m.Number, protocol.Outcome{Status: protocol.StatusServerError, Text: err.Error()})
 	case !message.Deadline.After(time.Now()):
-		in.say(&clusterv1.Outcome{Number: m.Number, Status: uint32(protocol.StatusUnavailable), Text: "it came too late to the recipient's node"}, nil)
+		in.say(m.Number, protocol.Outcome{Status: protocol.StatusUnavailable, Text: "it came too late to the recipient's node"})
 	default:
 		session := store.Session{Node: m.Session.GetNode(), Epoch: m.Session.GetEpoch(), Number: m.Session.GetNumber()}
-		in.link.config.Handler.Deliver(in.from, session, message, func(o protocol.Outcome) {
-			in.say(&clusterv1.Outcome{Number: m.Number, Status: uint32(o.Status), Text: o.Text}, nil)
-		})
+		number := m.Number // m itself is not kept
+		in.link.config.Handler.Deliver(in.from, session, message, func(o protocol.Outcome) { in.say(number, o) })
 	}
 }
 
@@ -128,22 +133,26 @@ func (in *inbound) message(m *clusterv1.Message) (*protocol.Message, error) {
 	}, nil
 }
 
-// say keeps an outcome or a pong for the next answer.
-func (in *inbound) say(o *clusterv1.Outcome, pong *clusterv1.Pong) {
+// say keeps an outcome for the next answer.
+func (in *inbound) say(number uint64, o protocol.Outcome) {
 	in.mu.Lock()
-	if o != nil {
-		in.outcomes = append(in.outcomes, o)
-	}
-	if pong != nil {
-		in.pong = pong
-	}
+	in.outcomes = append(in.outcomes, outcome{number, o})
+	in.mu.Unlock()
+	poke(in.wake)
+}
+
+// ping keeps a pong for the next answer.
+func (in *inbound) ping(pong *clusterv1.Pong) {
+	in.mu.Lock()
+	in.pong = pong
 	in.mu.Unlock()
 	poke(in.wake)
 }
 
 // answer sends what was said, as soon as it is said and the stream takes it.
 func (in *inbound) answer(ctx context.Context) {
-	var spare []*clusterv1.Outcome
+	var spare []outcome
+	var a answerFrame
 	for {
 		select {
 		case <-ctx.Done():
@@ -154,7 +163,7 @@ func (in *inbound) answer(ctx context.Context) {
 		outcomes, pong := in.outcomes, in.pong
 		in.outcomes, in.pong = spare[:0], nil
 		in.mu.Unlock()
-		if in.send(outcomes, pong) != nil {
+		if a.send(in.grpc, outcomes, pong) != nil {
 			return // the reader finds out as well
 		}
 		clear(outcomes)
@@ -162,10 +171,23 @@ func (in *inbound) answer(ctx context.Context) {
 	}
 }
 
-func (in *inbound) send(outcomes []*clusterv1.Outcome, pong *clusterv1.Pong) error {
+// answerFrame is an Answer whose parts are used again for each that is sent.
+type answerFrame struct {
+	sent     clusterv1.Answer
+	outcomes [maxAnswer]clusterv1.Outcome
+}
+
+func (a *answerFrame) send(to grpc.BidiStreamingServer[clusterv1.Frame, clusterv1.Answer], outcomes []outcome, pong *clusterv1.Pong) error {
 	for len(outcomes) > 0 || pong != nil {
 		n := min(len(outcomes), maxAnswer)
-		if err := in.grpc.Send(&clusterv1.Answer{Outcome: outcomes[:n], Pong: pong}); err != nil {
+		a.sent.Outcome = a.sent.Outcome[:0]
+		for i, o := range outcomes[:n] {
+			p := &a.outcomes[i]
+			p.Number, p.Status, p.Text = o.number, uint32(o.Status), o.Text
+			a.sent.Outcome = append(a.sent.Outcome, p)
+		}
+		a.sent.Pong = pong
+		if err := to.Send(&a.sent); err != nil {
 			return err
 		}
 		outcomes, pong = outcomes[n:], nil
