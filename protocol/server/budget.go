@@ -23,7 +23,7 @@ func (s *Server) shed() {
 	if b.held.Load() < 2*b.limit || b.cut.Swap(true) {
 		return
 	}
-	s.done.Go(func() { // the caller is a session, so that Shutdown still waits
+	s.aside(func() {
 		defer b.cut.Store(false)
 		s.cutBiggest()
 	})

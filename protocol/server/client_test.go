@@ -68,6 +68,9 @@ func (s *stage) close() {
 	if err := <-s.served; err != ErrClosed {
 		s.Errorf("Serve returned %v", err)
 	}
+	if held := s.server.budget.held.Load(); held != 0 {
+		s.Errorf("%d octets are still counted", held)
+	}
 	s.site.mu.Lock()
 	defer s.site.mu.Unlock()
 	for u := range s.site.users {

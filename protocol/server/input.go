@@ -123,8 +123,7 @@ func (in *input) parse(line []byte) (r *request, err error) {
 		return nil, nil
 	}
 	r = requests.Get().(*request)
-	err = protocol.ParseLine(lineString(text), &r.line)
-	if !errors.As(err, new(*protocol.Error)) && err != nil {
+	if err = parseLine(text, &r.line); err != nil && !errors.As(err, new(*protocol.Error)) {
 		return nil, err
 	}
 	r.wrong, r.octets, r.received = err, len(line), time.Now()
@@ -134,13 +133,19 @@ func (in *input) parse(line []byte) (r *request, err error) {
 	return in.begin(r)
 }
 
-// lineString makes a string of a line. What a request says may be kept; a
-// response is forgotten before its octets are.
-func lineString(text []byte) string {
-	if i := bytes.IndexByte(text, ' '); i >= 0 && i+1 < len(text) && text[i+1] <= '9' {
-		return unsafe.String(unsafe.SliceData(text), len(text))
+// parseLine reads a line without its CRLF. A response is not copied: it is
+// forgotten before its octets are, unless a literal, which is an error, is
+// still to come.
+func parseLine(text []byte, l *protocol.Line) error {
+	i := bytes.IndexByte(text, ' ')
+	if i < 0 || i+1 == len(text) || text[i+1] > '9' {
+		return protocol.ParseLine(string(text), l)
 	}
-	return string(text)
+	err := protocol.ParseLine(unsafe.String(unsafe.SliceData(text), len(text)), l)
+	if l.Literal >= 0 {
+		return protocol.ParseLine(string(text), l)
+	}
+	return err
 }
 
 // isHTTP tells whether a connection's first line is a request of HTTP's.

@@ -15,8 +15,9 @@ type ledger struct {
 	mu       sync.Mutex
 	requests int
 	octets   int
-	sends    *sending      // the newest; the others by x.older
-	given    bool          // nobody waits for answers any more
+	sends    *sending // the newest; the others by x.older
+	given    bool     // nobody waits for answers any more
+	ended    bool
 	idle     chan struct{} // closed when nothing is unanswered; nil while nobody waits for that
 }
 
@@ -47,6 +48,9 @@ func (l *ledger) held() int {
 func (l *ledger) settle(octets int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
 	l.requests--
 	l.grow(-octets)
 	if l.requests == 0 {
@@ -60,6 +64,15 @@ func (l *ledger) giveUp() {
 	defer l.mu.Unlock()
 	l.given = true
 	l.wake()
+}
+
+// end counts nothing any more: nobody will be answered.
+func (l *ledger) end() {
+	l.giveUp()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	l.grow(-l.octets)
 }
 
 func (l *ledger) wake() {

@@ -437,3 +437,22 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		s.served <- ErrClosed // for the stage's own end
 	})
 }
+
+// A response with a literal is wrong, but says what it says, also where its
+// octets come later.
+func TestResponseWithLiteral(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		alice.write("1 SEND to=bob@example.com {1}\r\nx2 SEND to=bob@example.com {1}\r\ny")
+		bob.message()
+		bob.message()
+		bob.write("m1 200 {5}\r\n")
+		synctest.Wait()
+		bob.write("m2 48")
+		synctest.Wait()
+		bob.write("6 :m2 486\r\n")
+		alice.expect("1 200 <rest>")
+		bob.send("m2 486")
+		alice.expect("2 486 <rest>")
+	})
+}

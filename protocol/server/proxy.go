@@ -45,16 +45,21 @@ func (s *Server) takeProxied(c net.Conn, t protocol.Transport) {
 		_ = c.Close() // whose client it is is not known
 		return
 	}
-	s.done.Go(func() {
-		remote, err := readProxy(c)
+	if !s.aside(func() { s.identify(c, t, a) }) {
 		a.leave()
-		if err != nil {
-			s.config.Logger.Warn("a balancer's connection is refused", "balancer", c.RemoteAddr(), "error", err)
-			_ = c.Close()
-			return
-		}
-		s.takeFrom(c, t, remote)
-	})
+		_ = c.Close() // nothing was said yet
+	}
+}
+
+func (s *Server) identify(c net.Conn, t protocol.Transport, a *admitted) {
+	remote, err := readProxy(c)
+	a.leave()
+	if err != nil {
+		s.config.Logger.Warn("a balancer's connection is refused", "balancer", c.RemoteAddr(), "error", err)
+		_ = c.Close()
+		return
+	}
+	s.takeFrom(c, t, remote)
 }
 
 // readProxy reads the header of the PROXY protocol and not an octet more.

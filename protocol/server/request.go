@@ -21,10 +21,8 @@ func (s *session) request(r *request, rest []byte) {
 	case r.line.Tag == "*" && r.wrong != nil:
 	case r.wrong != nil:
 		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, s.server.toError(r.wrong))))
-	case r.line.Verb == "PING":
-		s.ping(r)
-	case r.line.Verb == "QUIT":
-		s.quit = r.line.Tag
+	case r.line.Verb == "PING", r.line.Verb == "QUIT":
+		s.atOnce(r)
 	case s.out.full() || !s.ledger.take(r.octets):
 		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, tooMany)))
 	case r.line.Verb == "STARTTLS":
@@ -34,6 +32,19 @@ func (s *session) request(r *request, rest []byte) {
 		return
 	}
 	r.free()
+}
+
+// atOnce takes what may be asked at any time, whatever is outstanding.
+func (s *session) atOnce(r *request) {
+	err := checkShape(command{}, r)
+	switch {
+	case err != nil:
+		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, s.server.toError(err))))
+	case r.line.Verb == "PING":
+		s.ping(r)
+	default:
+		s.quit = r.line.Tag
+	}
 }
 
 var tooMany = &protocol.Error{Status: protocol.StatusSlowDown, Text: "too much is unanswered on this connection", Retry: 1}
@@ -120,11 +131,18 @@ func (s *session) check(c command, r *request) error {
 		return protocol.Errorf(protocol.StatusWrongState, "HELLO comes first")
 	case s.user == nil && c.phase == proved:
 		return protocol.Errorf(protocol.StatusUnauthorized, "AUTH comes first")
-	case r.line.Literal >= 0 && !c.literal:
-		return protocol.Errorf(protocol.StatusBadRequest, "%s takes no literal", r.line.Verb)
 	}
 	if err := s.checkRouting(r); err != nil {
 		return err
+	}
+	return checkShape(c, r)
+}
+
+// checkShape sees whether a request has a literal that it may not have, or a
+// key twice.
+func checkShape(c command, r *request) error {
+	if r.line.Literal >= 0 && !c.literal {
+		return protocol.Errorf(protocol.StatusBadRequest, "%s takes no literal", r.line.Verb)
 	}
 	if key, ok := r.line.Repeated(); ok {
 		return protocol.Errorf(protocol.StatusBadRequest, "%s is given twice", key)

@@ -15,7 +15,7 @@ func (s *session) converse() {
 	if s.transport == protocol.TLS && !s.shakeHands() {
 		return
 	}
-	s.wakeAt(s.vigil.begin(time.Now()))
+	s.wakeAt(s.vigil.began.Add(proveTime))
 	s.greet()
 	s.leave(s.readAll())
 }
@@ -127,7 +127,7 @@ func (s *session) leave(end ending) {
 		s.finish()
 	}
 	s.closing.Store(true)
-	s.ledger.giveUp()
+	s.ledger.end()
 	s.jobs.stop()
 	s.jobs.add(s.logout)
 	s.jobs.close()
@@ -151,7 +151,7 @@ func (s *session) finish() {
 	s.cancelLogin()
 	s.jobs.add(s.logout)
 	s.ledger.settled()
-	if s.quit == "" {
+	if s.quit == "" || s.quit == "*" { // nobody asked, or nobody wants to know
 		s.last(nil)
 		return
 	}

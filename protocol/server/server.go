@@ -126,6 +126,16 @@ func (s *Server) start(x *session) {
 	}()
 }
 
+// aside has f done by a goroutine that Shutdown waits for; not after it.
+func (s *Server) aside(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.done.Go(f)
+	}
+	return !s.stopped
+}
+
 // register makes a session known, or closes it if the server is shut down.
 func (s *Server) register(x *session) bool {
 	s.mu.Lock()
@@ -152,6 +162,7 @@ func (s *Server) forget(x *session) {
 func (s *Server) newSession(c conn, w wire, remote netip.AddrPort, a *admitted) *session {
 	x := &session{server: s, conn: c, wire: w, remote: remote, admitted: a}
 	x.alarm.init(x)
+	x.vigil.began = time.Now()
 	x.in.hash, x.in.budget, x.ledger.budget = s.hash, &s.budget, &s.budget
 	x.input.size, x.input.proved = s.config.Size, &x.proved
 	x.out.wire, x.out.gather = w, &s.gather

@@ -23,12 +23,6 @@ type vigil struct {
 	inside bool      // it is a literal
 }
 
-// begin returns when to look first.
-func (v *vigil) begin(now time.Time) time.Time {
-	v.began = now
-	return now.Add(proveTime)
-}
-
 // heard is called after octets came and were taken. It returns when to look
 // again, if it is not zero.
 func (v *vigil) heard(in *input) (look time.Time) {
