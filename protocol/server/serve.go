@@ -25,7 +25,7 @@ func (s *session) shakeHands() bool {
 	w, err := s.handshake(s.conn.(net.Conn))
 	if err != nil {
 		s.server.metrics.Handshakes.Add(1)
-		_ = s.conn.Close()
+		s.out.fail()
 		return false
 	}
 	s.wire = w

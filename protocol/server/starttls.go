@@ -53,8 +53,7 @@ func (s *session) upgrade() {
 	w, err := s.handshake(s.conn.(net.Conn))
 	if err != nil {
 		s.server.metrics.Handshakes.Add(1)
-		s.cut()
-		s.out.thaw(s.wire)
+		s.out.fail()
 		return
 	}
 	s.wire = w
