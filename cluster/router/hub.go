@@ -15,6 +15,7 @@ type hub struct {
 	mu       sync.Mutex
 	watchers map[protocol.Address][]*watch
 	foreign  map[pair]*foreign
+	crowds   map[crowd][]protocol.Address // who is about to be told the same; empty but while h.mu is held
 }
 
 // pair is a right to know: by watches of.
@@ -38,6 +39,7 @@ func (h *hub) init(r *Router) {
 	h.r = r
 	h.watchers = map[protocol.Address][]*watch{}
 	h.foreign = map[pair]*foreign{}
+	h.crowds = map[crowd][]protocol.Address{}
 }
 
 // enter makes w watch. h.mu is held.
@@ -95,6 +97,7 @@ func (h *hub) changed(e *store.Event) {
 			w.show(shared, now.Index)
 		}
 	}
+	h.tellCrowds()
 }
 
 // rulesChanged tells those who may see more now, or less, than before. What
@@ -129,6 +132,7 @@ func (h *hub) review(of protocol.Address, view store.View, index uint64, concern
 			w.show(notice(now, max(index, now.Index)), now.Index)
 		}
 	}
+	h.tellCrowds()
 }
 
 // resync shows everybody how things stand.
@@ -151,7 +155,8 @@ func (h *hub) reviewAll(concerns func(*watch) bool) {
 func (w *watch) show(n *protocol.Notice, seen uint64) {
 	w.state, w.seen, w.told = n.State, seen, n.Index
 	if w.u.outsider {
-		n = &protocol.Notice{Presence: n.Presence, By: []protocol.Address{w.by}}
+		w.u.r.hub.gather(w, n)
+		return
 	}
 	w.u.session.Notify(n)
 }

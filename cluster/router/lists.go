@@ -36,9 +36,11 @@ func (g rights) allow(who protocol.Address) bool {
 	return local || g.thing == store.Messages
 }
 
-// mayMessage tells whether from may send to.
+// mayMessage tells whether from may send to: as the most specific rule says,
+// and where none does, everybody may.
 func (r *Router) mayMessage(to, from protocol.Address) bool {
-	return r.rights(to, store.Messages).allow(from)
+	decided, allow := r.Table.Allowed(to, from, r.Local(from), store.Messages)
+	return allow || !decided
 }
 
 // Rules returns the user's rules, as this node knows them.

@@ -87,7 +87,9 @@ type Router struct {
 	logins  failures
 	moves   moves
 
-	outcomes [maxStatus + 1]atomic.Uint64 // what became of messages sent here, by status
+	strangers strangers
+	looks     atomic.Uint64
+	outcomes  [maxStatus + 1]atomic.Uint64 // what became of messages sent here, by status
 
 	ctx     context.Context
 	stop    context.CancelFunc

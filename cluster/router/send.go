@@ -30,6 +30,11 @@ func (s *sender) send(r *protocol.SendRequest, from protocol.Address) {
 			From: from, To: to, ID: r.ID, Time: now, Entity: r.Entity,
 			Deadline: r.Deadline(), Repeatable: r.Repeatable,
 		}
+		if s.outsider && !s.r.strangers.admit(from, to) {
+			s.r.count(protocol.StatusSlowDown)
+			r.Done(i, protocol.Outcome{Status: protocol.StatusSlowDown, Text: "too many recipients in a minute that are new to you"})
+			continue
+		}
 		d.begin()
 	}
 }
@@ -70,14 +75,34 @@ func (d *delivery) begin() {
 		return
 	}
 	var buf [2]store.Binding
-	routes := r.Table.Routes(buf[:0], d.m.To)
-	if len(routes) == 0 || !r.mayMessage(d.m.To, d.m.From) {
+	at := r.sight(buf[:0], &d.m)
+	if len(at.routes) == 0 || !at.allowed {
 		d.looking = true
 		d.s.look(d)
 		return
 	}
-	d.hand(routes)
+	d.hand(at.routes)
 }
+
+// sight is what the table says of a message's way.
+type sight struct {
+	routes  []store.Binding
+	allowed bool // the recipient's rules let the sender send
+	known   bool // there is such a user
+}
+
+// sight looks at the table. It looks at everything, whatever comes of it, so
+// that a refusal costs what the answer costs that it imitates (section 8).
+func (r *Router) sight(dst []store.Binding, m *protocol.Message) (s sight) {
+	r.looks.Add(1)
+	s.routes = r.Table.Routes(dst, m.To)
+	s.allowed = r.mayMessage(m.To, m.From)
+	_, s.known = r.Table.Account(m.To)
+	return s
+}
+
+// Looks returns how often the table was looked at for a message's way.
+func (r *Router) Looks() uint64 { return r.looks.Load() }
 
 func (d *delivery) relay() {
 	r := d.s.r
@@ -200,27 +225,26 @@ func (d *delivery) end(o protocol.Outcome) {
 func (d *delivery) resolve(err error) {
 	r := d.s.r
 	var buf [2]store.Binding
-	routes := r.Table.Routes(buf[:0], d.m.To)
-	allowed := r.mayMessage(d.m.To, d.m.From)
+	at := r.sight(buf[:0], &d.m)
 	d.mu.Lock()
 	if d.ended {
 		d.mu.Unlock()
 		return
 	}
-	routes = slices.DeleteFunc(routes, func(b store.Binding) bool { return slices.Contains(d.tried, b.Session) })
+	routes := slices.DeleteFunc(at.routes, func(b store.Binding) bool { return slices.Contains(d.tried, b.Session) })
 	switch {
 	case err != nil:
 		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: cutOff})
-	case allowed && len(routes) > 0 && !time.Now().Before(d.m.Deadline):
+	case at.allowed && len(routes) > 0 && !time.Now().Before(d.m.Deadline):
 		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its time was over before it could be handed over"})
-	case allowed && len(routes) > 0 && len(d.tried) > 0 && d.s.overtaken(d):
+	case at.allowed && len(routes) > 0 && len(d.tried) > 0 && d.s.overtaken(d):
 		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its recipient moved, and a later message was there first"})
-	case allowed && len(routes) > 0:
+	case at.allowed && len(routes) > 0:
 		d.mu.Unlock()
 		d.hand(routes)
 		d.mu.Lock()
 	default:
-		d.note(protocol.Outcome{Status: d.nowhere()})
+		d.note(protocol.Outcome{Status: d.nowhere(at.known)})
 	}
 	d.looking = false
 	if d.ended {
@@ -234,8 +258,8 @@ func (d *delivery) resolve(err error) {
 const cutOff = "this node is not in touch with the majority of its site; try again, or another node"
 
 // nowhere says how a recipient who is confirmed not to listen is refused.
-func (d *delivery) nowhere() protocol.Status {
-	if _, known := d.s.r.Table.Account(d.m.To); !known && !d.s.outsider && len(d.tried) == 0 {
+func (d *delivery) nowhere(known bool) protocol.Status {
+	if !known && !d.s.outsider && len(d.tried) == 0 {
 		return protocol.StatusUnknownAddress
 	}
 	return protocol.StatusNotListening

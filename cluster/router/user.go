@@ -44,10 +44,10 @@ func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
 	u.sender.r = r
 	u.outsider = u.client.Domain != ""
 	u.credential = u.client.Credential
+	r.users.add(u)
 	if u.outsider {
 		return u, nil
 	}
-	r.users.add(u)
 	if why := u.revoked(); why != "" {
 		r.users.remove(u)
 		return nil, protocol.Errorf(protocol.StatusUnauthorized, "%s", why)
@@ -74,7 +74,7 @@ func (u *User) revoked() string {
 func (u *User) check(account bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.closed {
+	if u.closed || u.outsider {
 		return
 	}
 	if account && !u.changing {
@@ -164,9 +164,7 @@ func (u *User) Close() {
 		u.r.users.leave(u.id)
 		u.r.release.add(u.client.User, u.id)
 	}
-	if !u.outsider {
-		u.r.users.remove(u)
-	}
+	u.r.users.remove(u)
 }
 
 // propose makes one change and returns what became of it; a refusal is a

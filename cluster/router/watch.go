@@ -46,11 +46,21 @@ func (u *User) mayWatch(pairs []pair) error {
 		if u.watched[p] != nil {
 			continue
 		}
-		if n++; n > protocol.MaxWatched && !u.outsider {
-			return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", p.of, protocol.MaxWatched)
+		if n++; n > u.mostWatched() {
+			return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", p.of, u.mostWatched())
 		}
 	}
 	return nil
+}
+
+// maxPairs is how many pairs a routing connection may watch.
+const maxPairs = 10_000
+
+func (u *User) mostWatched() int {
+	if u.outsider {
+		return maxPairs
+	}
+	return protocol.MaxWatched
 }
 
 // line is a 100 line; its index is never below one shown before.

@@ -24,7 +24,11 @@ const noticeSize = 100
 // size is what f counts for in the outbox's budget. Messages have their own.
 func (f *frame) size() int {
 	if f.shown != nil {
-		return noticeSize + len(f.shown.Note) + len(f.shown.Address.String())
+		size := noticeSize + len(f.shown.Note) + len(f.shown.Address.String())
+		for _, by := range f.shown.By {
+			size += len(" by=") + len(by.String())
+		}
+		return size
 	}
 	return len(f.octets)
 }

@@ -22,13 +22,13 @@ type outbox struct {
 
 	mu      sync.Mutex
 	queue   []frame
-	size    int           // of what waits, messages aside
-	writing bool          // somebody writes
-	closing bool          // nothing more is put in
-	idle    chan struct{} // closed when nobody writes; nil while nobody waits for that
-	merge   map[protocol.Address]*shown
-	stuck   time.Time // since when no octet of what waits was taken
-	sent    uint64    // wire.sent() then
+	size    int                           // of what waits, messages aside
+	writing bool                          // somebody writes
+	closing bool                          // nothing more is put in
+	idle    chan struct{}                 // closed when nobody writes; nil while nobody waits for that
+	merge   map[protocol.Address][]*shown // notices in whose place newer ones may come
+	stuck   time.Time                     // since when no octet of what waits was taken
+	sent    uint64                        // wire.sent() then
 }
 
 // outboxOwner is told what becomes of the writing.
@@ -79,20 +79,33 @@ func (o *outbox) grow(octets int) {
 	o.owner.hold(octets)
 }
 
-// putShown puts n in the place of an unwritten notice for the same address,
-// or behind what waits.
+// putShown puts n in the place of an unwritten notice of the same address for
+// the same watchers, or behind what waits. In the latter case no later notice
+// may come before it: those that wait can be replaced no more, but for the
+// parts of the same change, which are for other watchers.
 func (o *outbox) putShown(n *shown) {
-	old := o.merge[n.Address]
-	if old != nil && slices.Equal(old.By, n.By) {
-		o.grow(len(n.Note) - len(old.Note))
-		old.Notice = n.Notice
-		return
+	all := o.merge[n.Address]
+	for _, old := range all {
+		if slices.Equal(old.By, n.By) {
+			o.grow(len(n.Note) - len(old.Note))
+			old.Notice = n.Notice
+			return
+		}
 	}
 	if o.merge == nil {
-		o.merge = make(map[protocol.Address]*shown)
+		o.merge = make(map[protocol.Address][]*shown)
 	}
-	o.merge[n.Address] = n
+	all = slices.DeleteFunc(all, func(old *shown) bool { return old.Presence != n.Presence })
+	o.merge[n.Address] = append(all, n)
 	o.append(frame{shown: n})
+}
+
+// unmerge: s is about to be written.
+func (o *outbox) unmerge(s *shown) {
+	all := slices.DeleteFunc(o.merge[s.Address], func(other *shown) bool { return other == s })
+	if o.merge[s.Address] = all; len(all) == 0 {
+		delete(o.merge, s.Address)
+	}
 }
 
 // putState puts in lines that say how presence is at one moment: no later
@@ -186,8 +199,8 @@ func (o *outbox) take(b *batch) {
 	for ; i < len(o.queue) && len(b.octets) < limit; i++ {
 		f := o.queue[i]
 		o.grow(-f.size())
-		if f.shown != nil && o.merge[f.shown.Address] == f.shown {
-			delete(o.merge, f.shown.Address)
+		if f.shown != nil && o.merge != nil {
+			o.unmerge(f.shown)
 		}
 		if f.delivery == nil || f.delivery.begin(now) {
 			b.add(f)
