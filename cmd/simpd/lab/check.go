@@ -1,0 +1,258 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// check holds all that was recorded against what the site promises.
+func (l *lab) check(failed error) *report {
+	r := &report{seed: l.seed, dir: l.dir, wrong: map[string][]string{}}
+	if failed != nil {
+		r.fail("the run failed", "%v", failed)
+	}
+	for _, s := range l.strange {
+		r.fail("a node ended by itself", "%s", s)
+	}
+	h := l.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.count(h)
+	newChecker(h, r, l.site.Domain).all()
+	r.vacuity(l.plan)
+	return r
+}
+
+// all makes all checks.
+func (c *checker) all() {
+	c.outcomes()
+	c.receipts()
+	c.order()
+	c.confirmed()
+	c.presence()
+	c.holders()
+}
+
+// checker has the history in the forms in which it is looked up.
+type checker struct {
+	*history
+	*report
+	domain     string
+	receivedBy map[string][]receipt // by message
+	attempts   map[string][]*sent
+	sessions   map[int]*session
+	byUser     map[string][]*session
+	past       *past
+}
+
+func newChecker(h *history, r *report, domain string) *checker {
+	c := &checker{history: h, report: r, domain: domain, receivedBy: map[string][]receipt{}, attempts: map[string][]*sent{}, sessions: map[int]*session{}, byUser: map[string][]*session{}}
+	for _, x := range h.Receipts {
+		c.receivedBy[x.ID] = append(c.receivedBy[x.ID], x)
+	}
+	for _, m := range h.Sent {
+		c.attempts[m.ID] = append(c.attempts[m.ID], m)
+	}
+	for _, s := range h.Sessions {
+		c.sessions[s.Number] = s
+		c.byUser[s.User] = append(c.byUser[s.User], s)
+	}
+	return c
+}
+
+// struck tells whether a fault was on a node at some time between two moments.
+func (c *checker) struck(node int, from, to time.Duration) bool {
+	return slices.ContainsFunc(c.Faults, func(f fault) bool { return slices.Contains(f.Nodes, node) && f.within(from, to) }) || c.stalled(from, to)
+}
+
+// still tells whether a node did perhaps not run at some time between two moments.
+func (c *checker) still(node int, from, to time.Duration) bool {
+	return c.stalled(from, to) || slices.ContainsFunc(c.Faults, func(f fault) bool {
+		return !f.Runs && slices.Contains(f.Nodes, node) && f.within(from, to)
+	})
+}
+
+func (c *checker) stalled(from, to time.Duration) bool {
+	return slices.ContainsFunc(c.Stalls, func(f fault) bool { return f.within(from, to) })
+}
+
+// within tells whether a fault was on at some time between two moments.
+func (f fault) within(from, to time.Duration) bool {
+	return f.Begun <= to && (f.End == 0 || f.End >= from)
+}
+
+// outcomes: none is false, missing or late.
+func (c *checker) outcomes() {
+	for _, m := range c.Sent {
+		switch {
+		case m.Times > 1:
+			c.fail("several outcomes", "%+v", *m)
+		case m.Status == 200 && !c.accepted(m.ID):
+			c.fail("falsely delivered", "%+v", *m)
+		case m.Status >= 400 && len(c.attempts[m.ID]) == 1:
+			c.notDelivered(m)
+		}
+		c.inTime(m)
+	}
+}
+
+func (c *checker) accepted(id string) bool {
+	return slices.ContainsFunc(c.receivedBy[id], func(r receipt) bool { return r.Said == 200 })
+}
+
+// notDelivered: who was refused has not been handed to anybody, but where a
+// client refused it.
+func (c *checker) notDelivered(m *sent) {
+	for _, r := range c.receivedBy[m.ID] {
+		if m.Status != 486 || r.Said != 486 {
+			c.fail("falsely failed", "%+v was received: %+v by %+v", *m, r, c.sessions[r.Session])
+		}
+	}
+}
+
+// inTime: a node that no fault strikes answers within the timeout and a second.
+func (c *checker) inTime(m *sent) {
+	late := m.Back - m.At - m.Timeout - time.Second
+	switch {
+	case m.Status == lost && !c.struck(m.Node, m.At, m.Back): // or it may have sent its clients away
+		c.fail("no outcome", "%+v", *m)
+	case m.Status != lost && late > 0 && !c.still(m.Node, m.At, m.Back):
+		c.fail("overdue", "by %v: %+v", late, *m)
+	}
+}
+
+// receipts: nothing is shown twice to a session, comes to somebody else, or
+// comes to a session that has ended.
+func (c *checker) receipts() {
+	type shown struct {
+		id      string
+		session int
+	}
+	seen := map[shown]bool{}
+	for _, r := range c.Receipts {
+		m, s := c.attempts[r.ID], c.sessions[r.Session]
+		switch {
+		case m == nil || s == nil:
+			c.fail("a strange receipt", "%+v", r)
+			continue
+		case m[0].To != s.User:
+			c.fail("received by another", "%+v by %+v", *m[0], *s)
+		case r.Deaf:
+			c.fail("received after the end", "%+v by %+v", r, *s)
+		case r.Said == 200 && seen[shown{r.ID, r.Session}]:
+			c.fail("shown twice", "%+v: %+v", r, *s)
+		}
+		if r.Said == 200 {
+			seen[shown{r.ID, r.Session}] = true
+		}
+	}
+}
+
+// order: what one connection sends comes to a session in that order.
+func (c *checker) order() {
+	type pair struct{ conn, session int }
+	last := map[pair]int{}
+	for _, r := range c.Receipts {
+		m := c.attempts[r.ID]
+		if len(m) != 1 {
+			continue // repeated: which of them came can't be known
+		}
+		p := pair{m[0].Conn, r.Session}
+		if m[0].Number <= last[p] {
+			c.fail("out of order", "%+v after number %d: %+v", r, last[p], *m[0])
+		}
+		last[p] = m[0].Number
+	}
+}
+
+// confirmed: that nobody listens is never said of who certainly does.
+func (c *checker) confirmed() {
+	for _, m := range c.Sent {
+		if m.Status != 480 && m.Status != 404 {
+			continue
+		}
+		c.looked++
+		for _, s := range c.byUser[m.To] {
+			if c.listens(s, m.At, m.Back) {
+				c.fail("look-ups not linearizable", "%+v, and there was %+v", *m, *s)
+			}
+		}
+	}
+}
+
+// settled is how long after a fault on its node a session may not be bound again.
+const settled = 12 * time.Second
+
+// listens tells whether a session certainly listened all the time.
+func (c *checker) listens(s *session, from, to time.Duration) bool {
+	if s.Bound == 0 || s.Bound >= from {
+		return false
+	}
+	for _, end := range []time.Duration{s.Leave, s.Displaced, s.Gone} {
+		if end != 0 && end <= to {
+			return false
+		}
+	}
+	if c.struck(s.Node, s.Bound-settled, to) {
+		return false
+	}
+	return !slices.ContainsFunc(c.byUser[s.User], func(o *session) bool {
+		return o != s && o.Exclusive && o.Call <= to && (o.Index == 0 || o.Index > s.Index)
+	})
+}
+
+// acknowledged are the indexes of changes that somebody was told of, by time.
+type acknowledged []struct {
+	at    time.Duration
+	index uint64 // the highest up to then
+}
+
+func (c *checker) acknowledged() acknowledged {
+	var all acknowledged
+	add := func(at time.Duration, index uint64) {
+		if at > 0 && index > 0 {
+			all = append(all, struct {
+				at    time.Duration
+				index uint64
+			}{at, index})
+		}
+	}
+	for _, s := range c.Sessions {
+		add(s.Bound, s.Index)
+		add(s.Left, s.LeftIndex)
+		for _, st := range s.States {
+			add(st.Back, st.Index)
+		}
+	}
+	for _, q := range c.Asked {
+		add(q.Back, q.Index)
+	}
+	slices.SortFunc(all, func(a, b struct {
+		at    time.Duration
+		index uint64
+	}) int {
+		return cmp.Compare(a.at, b.at)
+	})
+	for i := 1; i < len(all); i++ {
+		all[i].index = max(all[i].index, all[i-1].index)
+	}
+	return all
+}
+
+// before returns the highest index that was acknowledged before a moment.
+func (a acknowledged) before(at time.Duration) uint64 {
+	i, _ := slices.BinarySearchFunc(a, at, func(e struct {
+		at    time.Duration
+		index uint64
+	}, at time.Duration) int {
+		return cmp.Compare(e.at, at)
+	})
+	if i == 0 {
+		return 0
+	}
+	return a[i-1].index
+}
+
+func name(user, domain string) string { return fmt.Sprintf("%s@%s", user, domain) }

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"simpd/cmd/simpd/site"
+)
+
+// recovery bounds how long a site may take to be whole again after a fault.
+const recovery = 45 * time.Second
+
+// injector makes one kind of fault and ends it.
+type injector struct {
+	kind string
+	// begin makes the fault at random and returns the nodes that it strikes
+	// (they may be late, or say nothing), and what ends it.
+	begin func(l *lab) (nodes []int, note string, end func() error, err error)
+	// least and most say how long it lasts.
+	least, most time.Duration
+	runs        bool // the nodes run on, and reach their clients
+}
+
+// loopbackFaults need no root.
+func loopbackFaults() []injector {
+	return []injector{
+		{"kill -9", killOne, 0, 4 * time.Second, false},
+		{"kill -9 of the leader", killLeader, 0, 4 * time.Second, false},
+		{"kill -9 of all", killAll, 0, time.Second, false},
+		{"SIGSTOP", stopOne, time.Second, 12 * time.Second, false},
+		{"SIGSTOP of the leader", stopLeader, 500 * time.Millisecond, 8 * time.Second, false},
+		{"leader transfer", transfer, 0, 0, false},
+		{"SIGTERM", terminate, 0, time.Second, false},
+	}
+}
+
+// conduct makes faults until the time is over; each ends before the next, but
+// now and then two are made at once.
+func (l *lab) conduct(length time.Duration) error {
+	l.pauseFor(1500 * time.Millisecond)
+	for end := l.clock.now() + length; l.clock.now() < end; {
+		if err := l.strike(1 + l.r.IntN(5)/4); err != nil {
+			return err
+		}
+		l.pauseFor(time.Duration(500+l.r.IntN(2500)) * time.Millisecond)
+	}
+	return nil
+}
+
+func (l *lab) pauseFor(d time.Duration) { <-time.After(d) }
+
+// strike makes so many faults at once, ends them in the order in which they
+// came or in the reverse, and waits until the site is whole again.
+func (l *lab) strike(n int) error {
+	var ends []func() error
+	first := len(l.history.Faults)
+	for range n {
+		i := l.faults[l.r.IntN(len(l.faults))]
+		end, err := l.inject(i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", i.kind, err)
+		}
+		ends = append(ends, end)
+	}
+	if l.r.IntN(2) == 0 && n > 1 {
+		ends[0], ends[1] = ends[1], ends[0]
+	}
+	for _, end := range ends {
+		if err := end(); err != nil {
+			return err
+		}
+	}
+	err := l.whole()
+	clear(l.struck)
+	l.history.locked(func() {
+		for i := first; i < len(l.history.Faults); i++ {
+			l.history.Faults[i].End = l.clock.now()
+		}
+	})
+	return err
+}
+
+// inject makes a fault and returns what ends it, once its time has passed.
+func (l *lab) inject(i injector) (func() error, error) {
+	at := l.clock.now()
+	nodes, note, stop, err := i.begin(l)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		l.struck[n] = true
+	}
+	lasts := i.least + time.Duration(l.r.Int64N(int64(i.most-i.least)+1))
+	l.history.locked(func() {
+		l.history.Faults = append(l.history.Faults, fault{Kind: i.kind, Nodes: nodes, Runs: i.runs, Begun: at, Note: note})
+	})
+	return func() error {
+		l.pauseFor(lasts - (l.clock.now() - at))
+		return stop()
+	}, nil
+}
+
+// whole waits until all nodes run and take clients.
+func (l *lab) whole() error {
+	for _, n := range l.site.Nodes {
+		if !ended(n) {
+			continue
+		}
+		if !l.struck[n.Number] {
+			l.strange = append(l.strange, n.ID+" ended by itself: "+lastLine(n.Said()))
+		}
+		if err := n.Begin(); err != nil {
+			return err
+		}
+	}
+	for _, n := range l.site.Nodes {
+		if err := n.Ready(recovery); err != nil {
+			return fmt.Errorf("the site does not recover: %w", err)
+		}
+	}
+	return nil
+}
+
+func ended(n *site.Node) bool {
+	select {
+	case <-n.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *lab) someNode() *site.Node { return l.site.Nodes[l.r.IntN(len(l.site.Nodes))] }
+
+// leader is who leads, or a random node if nobody says so.
+func (l *lab) leader() *site.Node {
+	for _, n := range l.site.Nodes {
+		if !ended(n) && l.leads(n) {
+			return n
+		}
+	}
+	return l.someNode()
+}
+
+func killOne(l *lab) ([]int, string, func() error, error)    { return kill(l.someNode()) }
+func killLeader(l *lab) ([]int, string, func() error, error) { return kill(l.leader()) }
+
+func kill(nodes ...*site.Node) ([]int, string, func() error, error) {
+	for _, n := range nodes {
+		n.Kill()
+	}
+	return numbers(nodes), "", func() error { return revive(nodes) }, nil
+}
+
+func killAll(l *lab) ([]int, string, func() error, error) { return kill(l.site.Nodes...) }
+
+// revive starts those that do not run.
+func revive(nodes []*site.Node) error {
+	for _, n := range nodes {
+		if ended(n) {
+			if err := n.Begin(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func numbers(nodes []*site.Node) []int {
+	var all []int
+	for _, n := range nodes {
+		all = append(all, n.Number)
+	}
+	return all
+}
+
+func stopOne(l *lab) ([]int, string, func() error, error)    { return stop(l.someNode()) }
+func stopLeader(l *lab) ([]int, string, func() error, error) { return stop(l.leader()) }
+
+// stop pauses a process. One that has ended meanwhile needs nothing.
+func stop(n *site.Node) ([]int, string, func() error, error) {
+	_ = n.Signal(syscall.SIGSTOP)
+	return []int{n.Number}, "", func() error {
+		_ = n.Signal(syscall.SIGCONT)
+		return nil
+	}, nil
+}
+
+func lastLine(said string) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	return lines[len(lines)-1]
+}
+
+// leads asks a node whether it leads.
+func (l *lab) leads(n *site.Node) bool {
+	if l.struck[n.Number] {
+		return false
+	}
+	c := http.Client{Timeout: time.Second}
+	defer c.CloseIdleConnections()
+	answer, err := c.Get("http://" + n.HTTP + "/metrics")
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	b, _ := io.ReadAll(answer.Body)
+	return strings.Contains(string(b), "\nsimp_raft_leader 1\n")
+}
+
+// transfer has an operator name another leader; it may fail while another
+// fault is on.
+func transfer(l *lab) ([]int, string, func() error, error) {
+	to, at := l.someNode(), l.someNode()
+	if l.struck[at.Number] {
+		return nil, "", func() error { return nil }, nil
+	}
+	_, said, err := l.site.Simpctl(at, "leader", "transfer", to.ID)
+	return nil, said, func() error { return nil }, err
+}
+
+// terminate stops a node in good order and starts it again.
+func terminate(l *lab) ([]int, string, func() error, error) {
+	n := l.someNode()
+	_ = n.Signal(syscall.SIGTERM)
+	return []int{n.Number}, "", func() error {
+		_ = n.Signal(syscall.SIGCONT) // another fault may have stopped it
+		_, err := n.Ended(40 * time.Second)
+		if err != nil {
+			return err
+		}
+		return revive([]*site.Node{n})
+	}, nil
+}

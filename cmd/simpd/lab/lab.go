@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"simpd/cmd/simpd/site"
+)
+
+// plan says what a run is to be.
+type plan struct {
+	seed     uint64
+	bin      string
+	dir      string        // where its files go; made
+	length   time.Duration // of the time in which faults come
+	pause    time.Duration // of each sender between two messages
+	net      *network      // nil: loopback
+	insecure bool
+	faults   []injector
+	nodes    int
+}
+
+// lab is one run: a site, its clients, what they record, and the faults.
+type lab struct {
+	plan
+	clock    clock
+	site     *site.Site
+	trust    *tls.Config
+	users    []string
+	alone    []string // users with one device, which moves
+	history  *history
+	conns    atomic.Int64
+	sessions atomic.Int64
+	struck   map[int]bool // nodes that a fault is on
+	strange  []string     // nodes that ended by themselves, and why
+
+	senders, listeners, watchers sync.WaitGroup
+
+	rmu sync.Mutex
+	r   *rand.Rand // of the run's one conductor
+}
+
+const (
+	manyUsers  = 20 // with one to three devices each
+	aloneUsers = 8
+
+	sendersOfNode = 2
+)
+
+// newLab starts a site. Close has to be called also after an error.
+func newLab(p plan) (*lab, error) {
+	l := &lab{plan: p, clock: clock{time.Now()}, history: &history{}, struck: map[int]bool{}, r: rand.New(rand.NewPCG(p.seed, 5))}
+	c := site.Config{Bin: p.bin, Dir: p.dir, Nodes: p.nodes, Password: "correct horse battery staple", Insecure: p.insecure}
+	if p.net != nil {
+		c.Host, c.Within = p.net.host, p.net.within
+	}
+	if p.net != nil {
+		if err := p.net.open(p.nodes); err != nil {
+			return l, err
+		}
+	}
+	var err error
+	if l.site, err = site.New(c); err != nil {
+		return l, err
+	}
+	for i := range manyUsers {
+		l.users = append(l.users, fmt.Sprintf("user%d", i))
+	}
+	for i := range aloneUsers {
+		l.alone = append(l.alone, fmt.Sprintf("alone%d", i))
+	}
+	l.users = append(l.users, l.alone...)
+	return l, l.begin()
+}
+
+// begin starts the nodes and makes the accounts.
+func (l *lab) begin() error {
+	if !l.insecure {
+		roots, err := readRoots(l.site.CA)
+		if err != nil {
+			return err
+		}
+		l.trust = &tls.Config{RootCAs: roots, ServerName: l.site.Domain, NextProtos: []string{"simp"}, ClientSessionCache: nil}
+	}
+	if err := l.site.BeginAll(); err != nil {
+		return err
+	}
+	return l.site.AddUsers(l.site.Nodes[0], append(l.others(), l.users...)...)
+}
+
+// others are those who send, watch and ask.
+func (l *lab) others() []string {
+	var all []string
+	for i := range sendersOfNode * len(l.site.Nodes) {
+		all = append(all, fmt.Sprintf("sender%d", i))
+	}
+	for i := range len(l.site.Nodes) {
+		all = append(all, fmt.Sprintf("watcher%d", i+1), fmt.Sprintf("asker%d", i+1))
+	}
+	return all
+}
+
+// close ends all processes that the run has started.
+func (l *lab) close() {
+	if l.site != nil {
+		l.site.End()
+	}
+	if l.net != nil {
+		l.net.close()
+	}
+}
+
+func (l *lab) address(user string) string { return user + "@" + l.site.Domain }
+
+// random makes a source that depends on the seed and on the order of calls.
+func (l *lab) random() *rand.Rand {
+	l.rmu.Lock()
+	defer l.rmu.Unlock()
+	return rand.New(rand.NewPCG(l.r.Uint64(), l.r.Uint64()))
+}
+
+func (l *lab) someone(r *rand.Rand) string { return l.users[r.IntN(len(l.users))] }
+
+func (l *lab) refuse(what string) { l.history.refuse(what) }
+
+// run has clients talk while faults come, and then looks at what was recorded.
+func (l *lab) run() (*report, error) {
+	watching, stopWatching := context.WithCancel(context.Background())
+	listening, stopListening := context.WithCancel(watching)
+	sending, stopSending := context.WithCancel(listening)
+	l.watchers.Go(func() { l.watchSelf(watching) })
+	l.startWatching(watching)
+	l.startListening(listening)
+	l.startSending(sending)
+	err := l.conduct(l.length)
+	stopSending()
+	l.senders.Wait()
+	l.pauseFor(quiet) // what was refused must not come now either
+	stopListening()
+	l.listeners.Wait()
+	if err == nil {
+		err = l.settle()
+	}
+	stopWatching()
+	l.watchers.Wait()
+	r := l.check(err)
+	return r, l.keep(r)
+}
+
+// watchSelf notes when the laboratory itself stands still: on a machine that is
+// too busy the nodes do so too, and whoever is late then is not to blame.
+func (l *lab) watchSelf(ctx context.Context) {
+	const tick, much = 20 * time.Millisecond, 200 * time.Millisecond
+	for before := l.clock.now(); ctx.Err() == nil; {
+		rest(ctx, tick)
+		now := l.clock.now()
+		if now-before > much {
+			l.history.locked(func() {
+				l.history.Stalls = append(l.history.Stalls, fault{Kind: "the machine stood still", Begun: before, End: now})
+			})
+		}
+		before = now
+	}
+}
+
+// quiet is how long nothing is sent before the clients go.
+const quiet = 3 * time.Second
+
+func (l *lab) startWatching(ctx context.Context) {
+	l.history.Told = make([][]told, 3)
+	for i := range l.history.Told {
+		c := &consumer{lab: l, r: l.random(), number: i}
+		if i > 0 {
+			c.steady = time.Duration(i) * 4 * time.Second
+		}
+		l.watchers.Go(func() { c.run(ctx) })
+	}
+	l.awaitConsumers()
+	for i := range len(l.site.Nodes) {
+		w := &watcher{lab: l, name: fmt.Sprintf("watcher%d", i+1), node: i + 1}
+		l.watchers.Go(func() { w.run(ctx) })
+	}
+}
+
+// awaitConsumers waits until each consumer knows where it began: what they
+// are told from then on is all that happens.
+func (l *lab) awaitConsumers() {
+	for {
+		synced := 0
+		l.history.locked(func() {
+			for _, told := range l.history.Told {
+				if len(told) > 0 {
+					synced++
+				}
+			}
+		})
+		if synced == len(l.history.Told) {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func (l *lab) startListening(ctx context.Context) {
+	for i, u := range l.users {
+		alone := i >= manyUsers
+		for range devicesOf(i, alone) {
+			l.listeners.Go(func() { l.newDevice(u, alone).run(ctx) })
+		}
+	}
+}
+
+// startSending starts who sends, and who asks.
+func (l *lab) startSending(ctx context.Context) {
+	for i := range len(l.site.Nodes) {
+		for j := range sendersOfNode {
+			s := l.newSender(sendersOfNode*i+j, i+1, l.pause)
+			l.senders.Go(func() { s.run(ctx) })
+		}
+		a := &asker{lab: l, r: l.random(), name: fmt.Sprintf("asker%d", i+1), node: i + 1, pause: 15 * time.Millisecond}
+		l.senders.Go(func() { a.run(ctx) })
+	}
+}
+
+func devicesOf(i int, alone bool) int {
+	if alone {
+		return 1
+	}
+	return 1 + i%3
+}
+
+// keep writes the history if something was wrong, and removes all files if not.
+func (l *lab) keep(r *report) error {
+	if len(r.wrong) == 0 {
+		l.site.End()
+		return os.RemoveAll(l.dir)
+	}
+	return l.history.write(filepath.Join(l.dir, "history.json"))
+}

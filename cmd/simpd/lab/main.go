@@ -1,0 +1,113 @@
+// Lab is the fault laboratory: it runs a real site with clients of all kinds,
+// breaks nodes, network and disks beneath it, and holds everything that the
+// clients were told against everything that they received.
+//
+//	go run ./cmd/simpd/lab -bin bin -seed 1 -rounds 5
+//
+// It exits 0 only if every promise was kept.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func main() {
+	o := options{}
+	flag.StringVar(&o.bin, "bin", "bin", "the folder of the programs")
+	flag.StringVar(&o.keep, "keep", os.TempDir(), "where what a failure leaves behind is kept")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().Unix()), "of the first round; each next has the next number")
+	flag.IntVar(&o.rounds, "rounds", 3, "how many sites are tried, one after the other")
+	flag.DurationVar(&o.length, "length", 40*time.Second, "of the time in which faults come, in each round")
+	flag.DurationVar(&o.pause, "pause", 5*time.Millisecond, "of each of the six senders between two messages")
+	flag.StringVar(&o.faults, "faults", "process", "process (needs no root), network, disk or all")
+	flag.BoolVar(&o.insecure, "insecure", false, "no TLS; with process faults only")
+	flag.Parse()
+	os.Exit(o.main())
+}
+
+func (o *options) main() int {
+	code, err := o.enter()
+	if err == nil && code == 0 {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return max(1, code)
+}
+
+// enter sees to it that what the faults need is there.
+func (o *options) enter() (code int, err error) {
+	if o.faults == "process" {
+		return 0, o.run()
+	}
+	if lacks := missing(); len(lacks) > 0 {
+		return 1, fmt.Errorf("for %s faults this machine lacks: %s", o.faults, strings.Join(lacks, ", "))
+	}
+	if o.net, code, err = enterNetwork(); o.net == nil {
+		return code, err
+	}
+	return 0, o.run()
+}
+
+// injectors are the faults that were asked for.
+func (o *options) injectors() []injector {
+	switch o.faults {
+	case "network":
+		return networkFaults()
+	case "all":
+		return append(loopbackFaults(), networkFaults()...)
+	}
+	return loopbackFaults()
+}
+
+type options struct {
+	bin, keep     string
+	seed          uint64
+	rounds        int
+	length, pause time.Duration
+	faults        string
+	insecure      bool
+	net           *network
+}
+
+func (o *options) run() error {
+	bin, err := filepath.Abs(o.bin)
+	if err != nil {
+		return err
+	}
+	bad := 0
+	for i := range o.rounds {
+		p := plan{seed: o.seed + uint64(i), bin: bin, length: o.length, pause: o.pause, nodes: 3, faults: o.injectors(), net: o.net, insecure: o.insecure}
+		if p.dir, err = os.MkdirTemp(o.keep, fmt.Sprintf("simpd-lab-%d-", p.seed)); err != nil {
+			return err
+		}
+		r, err := round(p)
+		if err != nil {
+			return fmt.Errorf("seed %d: %w (see %s)", p.seed, err, p.dir)
+		}
+		r.print(os.Stdout)
+		if len(r.wrong) > 0 {
+			bad++
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d of %d rounds broke a promise", bad, o.rounds)
+	}
+	return nil
+}
+
+// round is one site from its start to its end.
+func round(p plan) (*report, error) {
+	l, err := newLab(p)
+	defer l.close()
+	if err != nil {
+		return nil, err
+	}
+	return l.run()
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"strings"
+	"time"
+)
+
+// networkFaults cut nodes off from one another; clients still reach all.
+func networkFaults() []injector {
+	return []injector{
+		{"a node cut off", cutOff, 500 * time.Millisecond, 20 * time.Second, true},
+		{"the leader cut off", cutLeaderOff, 500 * time.Millisecond, 14 * time.Second, true},
+		{"a node hears nobody", deafNode, 500 * time.Millisecond, 12 * time.Second, true},
+		{"nobody hears a node", muteNode, 500 * time.Millisecond, 12 * time.Second, true},
+		{"two nodes apart", bridge, 500 * time.Millisecond, 12 * time.Second, true},
+		{"half of gossip lost", gossipLoss, time.Second, 12 * time.Second, true},
+		{"gossip alone apart", gossipApart, time.Second, 12 * time.Second, true},
+	}
+}
+
+// cut is what one node does not take from another.
+type cut struct {
+	at, from int
+	more     string
+}
+
+// cutting makes cuts, and ends those at the same nodes.
+func (l *lab) cutting(struck []int, cuts ...cut) ([]int, string, func() error, error) {
+	for _, c := range cuts {
+		if err := l.net.drop(c.at, c.from, strings.Fields(c.more)...); err != nil {
+			return nil, "", nil, err
+		}
+	}
+	return struck, "", func() error {
+		for _, c := range cuts {
+			if err := l.net.heal(c.at); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+// between are the cuts of both directions between a node and all others.
+func (l *lab) between(node int, in, out bool, more string) []cut {
+	var all []cut
+	for i := range l.site.Nodes {
+		if other := i + 1; other != node {
+			if in {
+				all = append(all, cut{node, other, more})
+			}
+			if out {
+				all = append(all, cut{other, node, more})
+			}
+		}
+	}
+	return all
+}
+
+func (l *lab) isolate(node int, in, out bool, more string) ([]int, string, func() error, error) {
+	return l.cutting([]int{node}, l.between(node, in, out, more)...)
+}
+
+func cutOff(l *lab) ([]int, string, func() error, error) {
+	return l.isolate(l.someNode().Number, true, true, "")
+}
+
+func cutLeaderOff(l *lab) ([]int, string, func() error, error) {
+	return l.isolate(l.leader().Number, true, true, "")
+}
+
+func deafNode(l *lab) ([]int, string, func() error, error) {
+	return l.isolate(l.someNode().Number, true, false, "")
+}
+
+func muteNode(l *lab) ([]int, string, func() error, error) {
+	return l.isolate(l.someNode().Number, false, true, "")
+}
+
+// bridge cuts two nodes from one another, and a third still reaches both.
+func bridge(l *lab) ([]int, string, func() error, error) {
+	a := l.someNode().Number
+	b := 1 + a%len(l.site.Nodes)
+	return l.cutting([]int{a, b}, cut{a, b, ""}, cut{b, a, ""})
+}
+
+func gossipLoss(l *lab) ([]int, string, func() error, error) {
+	var all []cut
+	for i := range l.site.Nodes {
+		all = append(all, l.between(i+1, true, false, "-p udp -m statistic --mode random --probability 0.5")...)
+	}
+	return l.cutting(nil, all...)
+}
+
+// gossipApart cuts gossip, by UDP and TCP, while all else goes on.
+func gossipApart(l *lab) ([]int, string, func() error, error) {
+	node := l.someNode()
+	_, port, _ := strings.Cut(node.Gossip, ":")
+	return l.cutting(nil, append(l.between(node.Number, true, true, "-p udp"), l.between(node.Number, true, true, "-p tcp --dport "+port)...)...)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is what came of a run.
+type report struct {
+	seed     uint64
+	dir      string
+	length   time.Duration
+	outcomes map[int]int // messages by status
+	repeats  int
+	received int
+	refused  map[string]int
+	faults   map[string]int
+	asked    int // fresh queries
+	looked   int // messages that ended with a confirmed look-up
+	held     int // steps that the model was held against
+	notices  int
+	told     int // to consumers
+	resets   int
+	slowest  time.Duration
+	stalls   int
+	stalled  time.Duration       // the longest
+	wrong    map[string][]string // what was not as promised, by promise
+}
+
+// shownOfEach is how many of each kind of violation are told.
+const shownOfEach = 5
+
+func (r *report) fail(promise, format string, args ...any) {
+	r.wrong[promise] = append(r.wrong[promise], fmt.Sprintf(format, args...))
+}
+
+// count counts what happened.
+func (r *report) count(h *history) {
+	r.outcomes, r.faults, r.refused = map[int]int{}, map[string]int{}, maps.Clone(h.Refused)
+	for _, m := range h.Sent {
+		r.outcomes[m.Status]++
+		if m.Again {
+			r.repeats++
+		}
+	}
+	for _, f := range h.Faults {
+		r.faults[f.Kind]++
+		r.slowest = max(r.slowest, f.End-f.Begun)
+	}
+	for _, s := range h.Stalls {
+		r.stalls, r.stalled = r.stalls+1, max(r.stalled, s.End-s.Begun)
+	}
+	r.received, r.asked = len(h.Receipts), len(h.Asked)
+	for _, t := range h.Told {
+		r.told += len(t)
+	}
+}
+
+// vacuity: a run in which little happened shows nothing.
+func (r *report) vacuity(p plan) {
+	seconds := int(p.length / time.Second)
+	for what, least := range map[string][2]int{
+		"messages delivered":     {r.outcomes[200], 50 * seconds},
+		"messages not delivered": {r.outcomes[480], 10 * seconds},
+		"messages in doubt":      {r.outcomes[201], 1},
+		"fresh queries":          {r.asked, 20 * seconds},
+		"notices to watchers":    {r.notices, 20 * seconds},
+		"changes to consumers":   {r.told, 10 * seconds},
+		"faults":                 {len(r.faults), min(2, len(p.faults))},
+	} {
+		if least[0] < least[1] {
+			r.fail("the run is void", "%d %s, and at least %d are wanted", least[0], what, least[1])
+		}
+	}
+}
+
+// print tells what came of the run.
+func (r *report) print(w io.Writer) {
+	fmt.Fprintf(w, "seed %d: %d messages (%s), %d of them repeats; %d receipts\n", r.seed, total(r.outcomes), list(r.outcomes), r.repeats, r.received)
+	fmt.Fprintf(w, "  %d fresh queries, %d confirmed refusals, %d steps of who holds a session, %d notices, %d to programs (%d resets)\n", r.asked, r.looked, r.held, r.notices, r.told, r.resets)
+	fmt.Fprintf(w, "  faults: %s; the longest until all was whole again: %.1f s; the machine itself stood still %d times, at most %.1f s\n",
+		list(r.faults), r.slowest.Seconds(), r.stalls, r.stalled.Seconds())
+	fmt.Fprintf(w, "  other refusals: %s\n", list(r.refused))
+	for _, promise := range slices.Sorted(maps.Keys(r.wrong)) {
+		all := r.wrong[promise]
+		fmt.Fprintf(w, "  WRONG: %s: %d times\n", promise, len(all))
+		for _, what := range all[:min(len(all), shownOfEach)] {
+			fmt.Fprintf(w, "    %s\n", what)
+		}
+	}
+	if len(r.wrong) > 0 {
+		fmt.Fprintf(w, "  logs, data and history: %s\n", r.dir)
+	}
+}
+
+func total[K comparable](counts map[K]int) int {
+	n := 0
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func list[K int | string](counts map[K]int) string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		name := fmt.Sprint(k)
+		if name == "0" {
+			name = "lost"
+		}
+		all = append(all, fmt.Sprintf("%s %d", name, counts[k]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// write writes the history for a later look.
+func (h *history) write(file string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return json.NewEncoder(f).Encode(h)
+}

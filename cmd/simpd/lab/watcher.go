@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"simpd/protocol"
+)
+
+// watcher watches all users through one node.
+type watcher struct {
+	*lab
+	name string
+	node int
+}
+
+func (w *watcher) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if !w.watch(ctx) {
+			rest(ctx, 100*time.Millisecond)
+		}
+	}
+}
+
+// watch is one connection.
+func (w *watcher) watch(ctx context.Context) bool {
+	v := &view{Node: w.node}
+	c, err := w.dial(w.node, w.name, func(l *protocol.Line, _ []byte, at time.Duration) { w.note(v, l, at) })
+	if err != nil {
+		w.refuse("login " + kind(err))
+		return false
+	}
+	defer c.close()
+	v.Conn = c.number
+	answered := make(chan bool, 1)
+	var all strings.Builder
+	for _, u := range w.users {
+		all.WriteString(" ima=" + w.address(u))
+	}
+	c.request("WATCH"+all.String(), nil, func(lines []protocol.Line, at time.Duration) { answered <- w.begin(v, lines, at) })
+	if !<-answered {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+	case <-c.moved:
+		w.history.locked(func() { v.Ended = true })
+	case <-c.gone:
+		w.history.locked(func() { v.Ended = true })
+	}
+	return true
+}
+
+// begin notes the answer to WATCH. It is called by the reader, before it reads
+// the first notice.
+func (w *watcher) begin(v *view, lines []protocol.Line, at time.Duration) bool {
+	if len(lines) == 0 || !lines[len(lines)-1].Status.OK() {
+		w.refuse("WATCH")
+		return false
+	}
+	v.From = number(&lines[len(lines)-1], "index")
+	for i := range lines[:len(lines)-1] {
+		v.Notices = append(v.Notices, noticeOf("100", &lines[i], at))
+	}
+	w.history.locked(func() { w.history.Views = append(w.history.Views, v) })
+	return true
+}
+
+func (w *watcher) note(v *view, l *protocol.Line, at time.Duration) {
+	switch l.Verb {
+	case "PRESENCE", "STALE", "FRESH":
+		w.history.locked(func() { v.Notices = append(v.Notices, noticeOf(l.Verb, l, at)) })
+	}
+}
+
+func noticeOf(kind string, l *protocol.Line, at time.Duration) notice {
+	n := notice{Kind: kind, Index: number(l, "index"), At: at}
+	n.IMA, _ = l.Get("ima")
+	n.State, _ = l.Get("state")
+	n.Note, _ = l.Get("note")
+	return n
+}
+
+// asker asks one node again and again for the newest of somebody.
+type asker struct {
+	*lab
+	r     *rand.Rand
+	name  string
+	node  int
+	pause time.Duration
+}
+
+func (a *asker) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		c, err := a.dial(a.node, a.name, nil)
+		if err != nil {
+			a.refuse("login " + kind(err))
+			rest(ctx, 100*time.Millisecond)
+			continue
+		}
+		for ctx.Err() == nil && !c.over() && !closed(c.moved) {
+			a.query(c)
+			rest(ctx, time.Duration(a.r.Int64N(int64(2*a.pause))))
+		}
+		c.close()
+	}
+}
+
+func (a *asker) query(c *conn) {
+	user := a.someone(a.r)
+	got, err := c.ask("QUERY fresh=yes ima="+a.address(user), nil)
+	if err != nil || len(got.lines) != 2 {
+		a.refuse("QUERY " + kind(err))
+		return
+	}
+	n := noticeOf("", &got.lines[0], 0)
+	q := asking{User: user, State: n.State, Note: n.Note, Node: a.node, Index: number(got.final(), "index"), Call: got.call, Back: got.back}
+	a.history.locked(func() { a.history.Asked = append(a.history.Asked, q) })
+}
