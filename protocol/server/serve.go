@@ -148,7 +148,7 @@ func (s *session) logout(context.Context) {
 
 // finish answers all that is outstanding, and then QUIT.
 func (s *session) finish() {
-	s.cancelLogin()
+	s.jobs.add(func(context.Context) { s.cancelLogin() })
 	s.jobs.add(s.logout)
 	s.ledger.settled()
 	if s.quit == "" || s.quit == "*" { // nobody asked, or nobody wants to know
