@@ -23,9 +23,13 @@ type wire struct {
 	idle    time.Duration // of silence, after which silent is called; 0: never
 	silent  func()
 	waiting bool // silent was called, and nothing came since
+	wrong   int  // lines that were skipped
 }
 
-const wireBuffer = 2 * protocol.MaxLine
+const (
+	wireBuffer = 2 * protocol.MaxLine
+	maxWrong   = 1000 // lines that are whole but wrong, of one connection
+)
 
 // next reads one line that is not empty, and the literal that follows it. The
 // line is valid until the next call. A malformed line that leaves the stream
@@ -42,6 +46,11 @@ func (w *wire) next(limit int) (*protocol.Line, []byte, error) {
 		malformed := protocol.ParseLine(s, &w.line)
 		if errors.Is(malformed, protocol.ErrBadLiteral) {
 			return nil, nil, protocolError("%v", malformed)
+		}
+		if malformed != nil {
+			if w.wrong++; w.wrong > maxWrong {
+				return nil, nil, protocolError("too many lines are wrong: %v", malformed)
+			}
 		}
 		body, err := w.readLiteral(w.line.Literal, limit)
 		if err != nil || malformed == nil {

@@ -1,0 +1,595 @@
+package client_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+// abroad is the world outside of a site, as its relay finds it: DNS, and what
+// is at each address.
+type abroad struct {
+	t     *testing.T
+	relay *client.Relay
+	zone
+	roots *x509.CertPool
+	cert  tls.Certificate // of two.example
+	rules protocol.Federation
+
+	mu     sync.Mutex
+	places map[string]func(p *peer) // nil: nobody answers at all
+	dialed []string
+	wg     sync.WaitGroup
+}
+
+const (
+	relaySecret = "the secret of one.example's site"
+	home        = "192.0.2.2:7468" // where two.example is
+)
+
+// goAbroad runs a test in virtual time, with two.example at its home.
+func goAbroad(t *testing.T, set func(*abroad, *client.RelayConfig), f func(*abroad)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		a := &abroad{t: t, roots: x509.NewCertPool(), places: map[string]func(*peer){}}
+		a.cert = a.issue(false, "two.example")
+		a.zone = zone{
+			srv: map[string][]*net.SRV{"simps tcp two.example": {{Target: "host.example.net.", Port: 7468}}},
+			ip:  map[string]string{"host.example.net": "192.0.2.2"},
+		}
+		c := client.RelayConfig{
+			Federation: func() *protocol.Federation { return &a.rules },
+			Secret:     func() []byte { return []byte(relaySecret) },
+			Roots:      func() *x509.CertPool { return a.roots },
+			Resolver:   a, Dial: a.dial,
+		}
+		if set != nil {
+			set(a, &c)
+		}
+		a.relay = client.NewRelay(c)
+		f(a)
+		a.relay.Close()
+		a.wg.Wait()
+	})
+}
+
+// LookupSRV and LookupNetIP ask the zone as it is now.
+func (a *abroad) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	return a.zone.LookupSRV(ctx, service, proto, name)
+}
+
+// issue makes a certificate that the relay trusts, but for its names and time.
+func (a *abroad) issue(expired bool, names ...string) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	of := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "two.example"}, DNSNames: names, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(1000 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	if expired {
+		of.NotAfter = time.Now().Add(-time.Hour)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	leaf, _ := x509.ParseCertificate(der)
+	a.roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+var errNobody = errors.New("connection refused")
+
+func (a *abroad) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	a.mu.Lock()
+	a.dialed = append(a.dialed, address)
+	play, known := a.places[address]
+	a.mu.Unlock()
+	switch {
+	case !known:
+		return nil, errNobody
+	case play == nil:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	here, there := bufferedPipe()
+	a.wg.Go(func() {
+		defer there.Close()
+		play(&peer{t: a.t, conn: there, r: bufio.NewReader(there)})
+	})
+	return here, nil
+}
+
+func (a *abroad) put(address string, play func(p *peer)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.places[address] = play
+}
+
+func (a *abroad) dials() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.dialed)
+}
+
+// admit plays a site up to the end of AUTH, by dialback.
+func (a *abroad) admit(p *peer) {
+	if p.handshake(a.cert) != nil {
+		return
+	}
+	p.say("* HELLO version=SIMP/1.0 domain=two.example")
+	p.answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 domain=two.example size=1000 idle=300 auth=PLAIN,DIALBACK history=h2 tls=on")
+	p.answer("AUTH mech=DIALBACK data="+base64.StdEncoding.EncodeToString([]byte("one.example")), "101 data="+base64.StdEncoding.EncodeToString([]byte("a nonce of sixteen")))
+	mac := hmac.New(sha256.New, []byte(relaySecret))
+	io.WriteString(mac, "one.example\x00two.example\x00a nonce of sixteen")
+	p.answer("MORE data="+base64.StdEncoding.EncodeToString(mac.Sum(nil)), "200 domain=one.example")
+}
+
+// serve plays a whole site: each request is answered by the function, with
+// lines that the tag goes before; "" leaves it unanswered.
+func (a *abroad) serve(answer func(verb, line string) string) func(*peer) {
+	return func(p *peer) {
+		a.admit(p)
+		p.answerAll(answer)
+	}
+}
+
+func (p *peer) answerAll(answer func(verb, line string) string) {
+	for {
+		line, err := p.r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		var l protocol.Line
+		if protocol.ParseLine(strings.TrimSuffix(line, "\r\n"), &l) != nil || l.Status != 0 {
+			continue
+		}
+		if l.Literal > 0 {
+			_, _ = io.CopyN(io.Discard, p.r, int64(l.Literal))
+		}
+		said := "200"
+		if l.Verb != "PING" {
+			said = answer(l.Verb, line)
+		}
+		for part := range strings.SplitSeq(said, "\n") {
+			if part != "" {
+				_, _ = fmt.Fprintf(p.conn, "%s %s\r\n", l.Tag, part)
+			}
+		}
+		if l.Verb == "QUIT" {
+			return
+		}
+	}
+}
+
+func always(answer string) func(string, string) string {
+	return func(string, string) string { return answer }
+}
+
+// start sends a message and returns where its outcome comes.
+func (a *abroad) start(from, to, id string, timeout time.Duration) <-chan protocol.Outcome {
+	outcome := make(chan protocol.Outcome, 2)
+	a.relay.Send(&protocol.Message{
+		From: address(a.t, from), To: address(a.t, to), ID: id, Entity: []byte("\r\nhello"), Deadline: time.Now().Add(timeout),
+	}, func(o protocol.Outcome) { outcome <- o })
+	return outcome
+}
+
+func (a *abroad) send(to string) protocol.Outcome {
+	return <-a.start("alice@one.example", to, "m1", 10*time.Second)
+}
+
+// Every way in which no connection comes about has its status, and nothing of
+// a message is ever said in clear.
+func TestRelayCantConnect(t *testing.T) {
+	const inClear = "192.0.2.3:7467"
+	begin := func(a *abroad, play func(p *peer)) {
+		a.zone.srv = map[string][]*net.SRV{"simp tcp two.example": {{Target: "host.example.net.", Port: 7467}}}
+		a.zone.ip["host.example.net"] = "192.0.2.3"
+		a.put(inClear, play)
+	}
+	shows := func(cert func(*abroad) tls.Certificate) func(*abroad) {
+		return func(a *abroad) {
+			c := cert(a)
+			a.put(home, func(p *peer) {
+				if p.handshake(c) == nil {
+					_, _ = p.r.ReadByte()
+				}
+			})
+		}
+	}
+	for name, c := range map[string]struct {
+		set  func(*abroad)
+		want protocol.Status
+	}{
+		"no such name":        {func(a *abroad) { a.zone = zone{} }, 502},
+		"no service":          {func(a *abroad) { a.zone.srv["simps tcp two.example"] = []*net.SRV{{Target: "."}} }, 502},
+		"DNS fails":           {func(a *abroad) { a.zone = zone{err: errors.New("server misbehaving")} }, 502},
+		"DNS is silent":       {func(a *abroad) { a.zone = zone{err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}} }, 504},
+		"refused":             {func(a *abroad) {}, 502},
+		"black hole":          {func(a *abroad) { a.put(home, nil) }, 504},
+		"accepts, is silent":  {func(a *abroad) { a.put(home, func(p *peer) { _, _ = io.Copy(io.Discard, p.r) }) }, 504},
+		"private address":     {func(a *abroad) { a.zone.ip["host.example.net"] = "10.1.2.3 127.0.0.1 ::1 fd00::1" }, 502},
+		"another's":           {shows(func(a *abroad) tls.Certificate { return a.issue(false, "three.example") }), 502},
+		"the target's":        {shows(func(a *abroad) tls.Certificate { return a.issue(false, "host.example.net") }), 502},
+		"by common name only": {shows(func(a *abroad) tls.Certificate { return a.issue(false) }), 502},
+		"expired":             {shows(func(a *abroad) tls.Certificate { return a.issue(true, "two.example") }), 502},
+		"untrusted": {shows(func(a *abroad) tls.Certificate {
+			c := a.issue(false, "two.example")
+			a.roots = x509.NewCertPool()
+			return c
+		}), 502},
+		"plaintext where TLS is due": {func(a *abroad) {
+			a.put(home, func(p *peer) { p.conn.Write([]byte("* HELLO version=SIMP/1.0\r\n")); io.Copy(io.Discard, p.r) })
+		}, 502},
+		"plaintext only": {func(a *abroad) {
+			begin(a, func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answerAll(always("405 :what?")) })
+		}, 502},
+		"STARTTLS taken away": {func(a *abroad) {
+			begin(a, func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answerAll(always("403 :no TLS here")) })
+		}, 502},
+		"said behind STARTTLS": {func(a *abroad) {
+			begin(a, func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answerAll(always("200\n200 :injected")) })
+		}, 502},
+		"speaks HTTP": {func(a *abroad) { begin(a, func(p *peer) { p.say("HTTP/1.1 400 Bad Request") }) }, 502},
+		"going away":  {func(a *abroad) { begin(a, func(p *peer) { p.say("* BYE status=503 :draining") }) }, 502},
+		"other version": {func(a *abroad) {
+			a.put(home, func(p *peer) { p.handshake(a.cert); p.say("* HELLO version=SIMP/2.0"); p.answerAll(always("505 :no")) })
+		}, 502},
+		"no way to prove": {func(a *abroad) {
+			a.put(home, func(p *peer) {
+				p.handshake(a.cert)
+				p.say("* HELLO version=SIMP/1.0")
+				p.answerAll(always("200 version=SIMP/1.0 auth=PLAIN"))
+			})
+		}, 502},
+		"takes us for nobody": {func(a *abroad) {
+			a.put(home, func(p *peer) {
+				p.handshake(a.cert)
+				p.say("* HELLO version=SIMP/1.0")
+				p.answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=DIALBACK")
+				p.answerAll(always("403 :you are blocked"))
+			})
+		}, 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			goAbroad(t, func(a *abroad, _ *client.RelayConfig) { c.set(a) }, func(a *abroad) {
+				began := time.Now()
+				if got := a.send("bob@two.example"); got.Status != c.want || got.Text == "" {
+					t.Errorf("%v, want %d", got, c.want)
+				}
+				if took := time.Since(began); took > 11*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// Once a message was handed over, the other site's word counts where it can be
+// understood, and else the message is in doubt.
+func TestRelayAnswers(t *testing.T) {
+	for answer, want := range map[string]protocol.Status{
+		"200 id=m1 :delivered": 200, "200": 200, "201 id=m1": 201, "480 id=m1 :bob is not listening": 480, "481": 481, "486 :no": 486,
+		"404 :nobody": 404, "409": 409, "413": 413, "429 retry=60": 429, "500": 500, "503 :cut off": 503, "502": 502, "504": 504,
+		"200 id=m2": 201, "207 id=m1": 201, "202": 201, "302 :elsewhere": 201, "999": 201, "20": 201, "200 id": 201, "100 status=200": 201, "": 201, "SEND ok": 201,
+		"200 {3}": 201,
+	} {
+		t.Run(answer, func(t *testing.T) {
+			goAbroad(t, nil, func(a *abroad) {
+				a.put(home, a.serve(always(answer)))
+				if got := a.send("bob@two.example"); got.Status != want {
+					t.Errorf("%v, want %d", got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestRelayLosesTheConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		play func(p *peer)
+		want protocol.Status
+	}{
+		"within the message":   {func(p *peer) { _, _ = io.CopyN(io.Discard, p.r, 80) }, 201},
+		"after the message":    {func(p *peer) { p.hear(); p.body("\r\nhello") }, 201},
+		"with BYE":             {func(p *peer) { p.hear(); p.body("\r\nhello"); p.say("* BYE status=503 :bye") }, 201},
+		"with a torn line":     {func(p *peer) { p.hear(); p.body("\r\nhello"); p.conn.Write([]byte("1 200 id=m")) }, 201},
+		"with a bare line end": {func(p *peer) { p.hear(); p.body("\r\nhello"); p.conn.Write([]byte("1 200\n")); p.gone() }, 201},
+	} {
+		t.Run(name, func(t *testing.T) {
+			goAbroad(t, nil, func(a *abroad) {
+				a.put(home, func(p *peer) { a.admit(p); c.play(p) })
+				if got := a.send("bob@two.example"); got.Status != c.want {
+					t.Errorf("%v, want %d", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// The time left travels with a message, which is answered for in time, even if
+// the other site never does, and whose answer is not waited for by others.
+func TestRelayIsNotAnswered(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		var first string
+		a.put(home, a.serve(func(verb, line string) string {
+			if strings.Contains(line, "id=m1") {
+				first = line
+				return ""
+			}
+			return "200"
+		}))
+		began := time.Now()
+		slow := a.start("alice@one.example", "bob@two.example", "m1", 7*time.Second)
+		if got := <-a.start("alice@one.example", "bob@two.example", "m2", 7*time.Second); got.Status != 200 || time.Since(began) > time.Second {
+			t.Errorf("another message: %v after %v", got, time.Since(began))
+		}
+		if got := <-slow; got.Status != 201 || time.Since(began) > 8*time.Second {
+			t.Errorf("%v after %v", got, time.Since(began))
+		}
+		if want := "SEND from=alice@one.example to=bob@two.example id=m1 timeout=7 {7}"; !strings.Contains(first, want) {
+			t.Errorf("it said %q, not %q", first, want)
+		}
+	})
+}
+
+// A site that answers nothing at all is hung up on, and then left alone for a
+// while; what is sent meanwhile is answered at once.
+func TestRelayRests(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.put(home, a.serve(always("")))
+		if got := <-a.start("alice@one.example", "bob@two.example", "m1", 2*time.Second); got.Status != 201 {
+			t.Errorf("%v", got)
+		}
+		time.Sleep(4710 * time.Millisecond) // until it is hung up on, 5 s after its time
+		began, dials := time.Now(), a.dials()
+		if got := a.send("bob@two.example"); got.Status != 502 || time.Since(began) != 0 || a.dials() != dials {
+			t.Errorf("at rest: %v after %v, %d dials more", got, time.Since(began), a.dials()-dials)
+		}
+		time.Sleep(time.Second)
+		a.put(home, a.serve(always("200")))
+		if got := a.send("bob@two.example"); got.Status != 200 {
+			t.Errorf("after the rest: %v", got)
+		}
+	})
+}
+
+// Targets are tried in the order of their priority, until one takes us.
+func TestRelayTriesTargets(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.zone.srv["simps tcp two.example"] = []*net.SRV{
+			{Target: "c.example.net.", Port: 3, Priority: 30}, {Target: "a.example.net.", Port: 1, Priority: 10}, {Target: "b.example.net.", Port: 2, Priority: 20},
+		}
+		a.zone.ip = map[string]string{"a.example.net": "192.0.2.10", "b.example.net": "2001:db8::11 192.0.2.11", "c.example.net": "192.0.2.12"}
+		a.put("192.0.2.10:1", func(p *peer) { p.handshake(a.cert); p.say("* BYE status=503 :draining") })
+		a.put("192.0.2.12:3", a.serve(always("200")))
+		if got := a.send("bob@two.example"); got.Status != 200 {
+			t.Errorf("%v", got)
+		}
+		if got, want := fmt.Sprint(a.dialed), "[192.0.2.10:1 [2001:db8::11]:2 192.0.2.11:2 192.0.2.12:3]"; got != want {
+			t.Errorf("dialed %s, want %s", got, want)
+		}
+	})
+}
+
+// IPv4 is tried while IPv6 is silent.
+func TestRelayHappyEyeballs(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.zone.ip["host.example.net"] = "2001:db8::2 192.0.2.2"
+		a.put("[2001:db8::2]:7468", nil)
+		a.put(home, a.serve(always("200")))
+		began := time.Now()
+		if got := a.send("bob@two.example"); got.Status != 200 || time.Since(began) > time.Second {
+			t.Errorf("%v after %v", got, time.Since(began))
+		}
+	})
+}
+
+// A static route leads to a private address, and the certificate is checked
+// for the domain all the same.
+func TestRelayStaticRoute(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.zone = zone{}
+		a.rules.Routes = map[string]string{"two.example": "127.0.0.1:7468", "three.example": "127.0.0.1:7468"}
+		a.put("127.0.0.1:7468", a.serve(always("200")))
+		if got := a.send("bob@two.example"); got.Status != 200 {
+			t.Errorf("%v", got)
+		}
+		a.put("127.0.0.1:7468", func(p *peer) { _ = p.handshake(a.cert) })
+		if got := a.send("bob@three.example"); got.Status != 502 {
+			t.Errorf("with another's certificate: %v", got)
+		}
+	})
+}
+
+// One site that swallows connections keeps nobody from reaching another, and
+// no more waits for it than is allowed.
+func TestRelayOneSiteIsBlack(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.zone.srv["simps tcp black.example"] = []*net.SRV{{Target: "hole.example.net.", Port: 1}}
+		a.zone.ip["hole.example.net"] = "192.0.2.66"
+		a.put("192.0.2.66:1", nil)
+		a.put(home, a.serve(always("200")))
+		var waiting []<-chan protocol.Outcome
+		for i := range 1024 {
+			waiting = append(waiting, a.start("alice@one.example", "x@black.example", fmt.Sprint("b", i), 10*time.Second))
+		}
+		began := time.Now()
+		if got := a.send("x@black.example"); got.Status != 504 || time.Since(began) != 0 {
+			t.Errorf("one too many: %v after %v", got, time.Since(began))
+		}
+		if got := a.send("bob@two.example"); got.Status != 200 || time.Since(began) != 0 {
+			t.Errorf("another site: %v after %v", got, time.Since(began))
+		}
+		for _, w := range waiting {
+			if got := <-w; got.Status != 504 {
+				t.Errorf("%v", got)
+			}
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("all were told after %v", took)
+		}
+	})
+}
+
+// Messages to one recipient arrive in the order sent, those among them that
+// waited for the connection.
+func TestRelayKeepsOrder(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		var order []string
+		a.put(home, a.serve(func(_, line string) string {
+			_, rest, _ := strings.Cut(line, "id=")
+			id, _, _ := strings.Cut(rest, " ")
+			order = append(order, id)
+			return "200"
+		}))
+		var all []<-chan protocol.Outcome
+		var want []string
+		for i := range 2000 {
+			want = append(want, fmt.Sprint("m", i))
+			all = append(all, a.start("alice@one.example", "bob@two.example", want[i], 10*time.Second))
+			if i%900 == 899 {
+				synctest.Wait()
+			}
+		}
+		for i, w := range all {
+			if got := <-w; got.Status != 200 {
+				t.Fatalf("%d: %v", i, got)
+			}
+		}
+		if fmt.Sprint(order) != fmt.Sprint(want) {
+			t.Error("they came in another order")
+		}
+	})
+}
+
+// What the operator does not admit is not tried, and ends when it is no more
+// admitted.
+func TestRelayPolicy(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.put(home, a.serve(always("200")))
+		for _, p := range []protocol.Policy{
+			{Mode: protocol.Closed}, {Block: map[string]bool{"two.example": true}}, {Mode: protocol.OnlyListed, Allow: map[string]bool{"three.example": true}},
+		} {
+			a.rules.Standard = p
+			if got := a.send("bob@two.example"); got.Status != 403 || a.dials() > 0 {
+				t.Errorf("%+v: %v, %d dials", p, got, a.dials())
+			}
+		}
+		a.rules = protocol.Federation{Standard: protocol.Policy{Mode: protocol.Closed}, Domains: map[string]protocol.Policy{"one.example": {}}}
+		if got := a.send("bob@two.example"); got.Status != 200 {
+			t.Errorf("allowed for that domain: %v", got)
+		}
+		a.rules = protocol.Federation{Standard: protocol.Policy{Mode: protocol.Closed}}
+		a.relay.Recheck()
+		if got := a.send("bob@two.example"); got.Status != 403 {
+			t.Errorf("after the change: %v", got)
+		}
+	})
+}
+
+// A connection is probed when it is silent, and closed when it is not used.
+func TestRelayIdles(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		var verbs []string
+		a.put(home, func(p *peer) {
+			a.admit(p)
+			p.answerAll(func(verb, _ string) string { verbs = append(verbs, verb); return "200" })
+		})
+		if got := a.send("bob@two.example"); got.Status != 200 {
+			t.Errorf("%v", got)
+		}
+		time.Sleep(4 * time.Minute)
+		if got := a.send("bob@two.example"); got.Status != 200 || a.dials() != 1 {
+			t.Errorf("%v after %d dials", got, a.dials())
+		}
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		if got := fmt.Sprint(verbs); got != "[SEND SEND QUIT]" {
+			t.Errorf("it was asked %s", got)
+		}
+		if got := a.send("bob@two.example"); got.Status != 200 || a.dials() != 2 {
+			t.Errorf("%v after %d dials", got, a.dials())
+		}
+	})
+}
+
+// Who says on and on what nobody asked for is hung up on.
+func TestRelayIsFlooded(t *testing.T) {
+	for name, line := range map[string]string{"answers": "x 200\r\n", "requests": "* PRESENCE ima=bob@two.example state=busy by=alice@one.example\r\n", "junk": "1 =\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			goAbroad(t, nil, func(a *abroad) {
+				ended := make(chan bool, 1)
+				a.put(home, func(p *peer) {
+					a.admit(p)
+					p.answer("SEND from=alice@one.example to=bob@two.example id=m1 timeout=10 {7}", "200")
+					for range 100_000 {
+						if _, err := io.WriteString(p.conn, line); err != nil {
+							ended <- true
+							return
+						}
+						synctest.Wait()
+					}
+					ended <- false
+				})
+				if got := a.send("bob@two.example"); got.Status != 200 {
+					t.Errorf("%v", got)
+				}
+				if !<-ended {
+					t.Error("nobody minded")
+				}
+			})
+		})
+	}
+}
+
+// A proof is asked of the home server of the domain that claims it, and no
+// other answer than 200 is one.
+func TestRelayVerifies(t *testing.T) {
+	nonce, data := []byte("0123456789abcdef"), []byte("proof")
+	b := base64.StdEncoding.EncodeToString
+	request := "VERIFY domain=one.example caller=two.example nonce=" + b(nonce) + " data=" + b(data)
+	for answer, want := range map[string]protocol.Status{"200": 0, "403 :no": 401, "503 :later": 502, "201": 0} {
+		t.Run(answer, func(t *testing.T) {
+			goAbroad(t, nil, func(a *abroad) {
+				a.put(home, func(p *peer) {
+					if p.handshake(a.cert) != nil {
+						return
+					}
+					p.say("* HELLO version=SIMP/1.0")
+					p.answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=PLAIN")
+					p.answer(request, answer)
+				})
+				err := a.relay.Verify(context.Background(), "two.example", "one.example", nonce, data)
+				var refused *protocol.Error
+				if errors.As(err, &refused); (refused == nil) != (want == 0) || refused != nil && refused.Status != want {
+					t.Errorf("%v, want %d", err, want)
+				}
+			})
+		})
+	}
+}
