@@ -82,7 +82,11 @@ func newStory(t *testing.T, seed uint64) *story {
 	for i := range 5 {
 		s.users = append(s.users, fmt.Sprint("user", i))
 	}
-	s.Site = New(t, Config{Nodes: 3, Users: s.users, Disk: seed%3 == 0})
+	c := Config{Nodes: 3, Users: s.users, Disk: seed%3 == 0, Secure: seed%5 == 0}
+	if seed%4 == 0 {
+		c.Nodes = 5
+	}
+	s.Site = New(t, c)
 	return s
 }
 
@@ -96,6 +100,8 @@ func (s *story) run(steps int) {
 			s.connect()
 		case n < 20:
 			s.disconnect()
+		case n < 25:
+			s.change()
 		case n < 70:
 			s.send()
 		case n < 76:
@@ -148,6 +154,24 @@ func (s *story) connect() {
 	})
 }
 
+// change has a client change what it shows, or listen no more.
+func (s *story) change() {
+	c := s.live()
+	if c == nil {
+		return
+	}
+	state, stop := protocol.Available+protocol.State(s.r.IntN(3)), s.r.IntN(4) == 0
+	s.running.Go(func() {
+		if stop {
+			_ = c.Unlisten() // it may fail, as may SetState
+			return
+		}
+		ctx, cancel := s.Within(protocol.RequestTimeout)
+		defer cancel()
+		_, _ = c.SetState(ctx, state, nil)
+	})
+}
+
 func (s *story) disconnect() {
 	if c := s.live(); c != nil {
 		c.Close()
@@ -184,10 +208,10 @@ func (s *story) fault() {
 		s.Start(s.dead)
 		s.dead = 0
 	case s.config.Disk && s.r.IntN(2) == 0:
-		s.dead = 1 + s.r.IntN(3)
+		s.dead = 1 + s.r.IntN(s.config.Nodes)
 		s.Kill(s.dead)
 	default:
-		s.apart = 1 + s.r.IntN(3)
+		s.apart = 1 + s.r.IntN(s.config.Nodes)
 		s.Isolate(s.apart)
 	}
 }
@@ -271,8 +295,12 @@ func (s *story) checkWatches() {
 			index[n.Address] = max(index[n.Address], n.Index)
 		}
 		for _, u := range s.users {
-			if _, told := index[Address(u)]; told && c.Sees(u).Listening() != (c.node.Table.Listener(Address(u)) != nil) {
-				s.t.Errorf("%s on node %d sees %s %v", c.who.User, c.node.Number, u, c.Sees(u))
+			want := protocol.Deaf
+			if l := c.node.Table.Listener(Address(u)); l != nil {
+				want = l.Presence().State
+			}
+			if _, told := index[Address(u)]; told && c.Sees(u) != want {
+				s.t.Errorf("%s on node %d sees %s %v, who is %v", c.who.User, c.node.Number, u, c.Sees(u), want)
 			}
 		}
 	}
@@ -282,7 +310,7 @@ func (s *story) checkWatches() {
 func (s *story) checkListeners() {
 	for _, u := range s.users {
 		listens := s.Node(1).Table.Listener(Address(u)) != nil
-		for i := 1; i <= 3; i++ {
+		for i := 1; i <= s.config.Nodes; i++ {
 			sender, err := s.Node(i).Login(s.users[0])
 			if err != nil {
 				s.t.Fatal(err)

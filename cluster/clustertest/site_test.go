@@ -232,3 +232,95 @@ func TestWatchersAreFoundOnAllNodes(t *testing.T) {
 		}
 	})
 }
+
+func TestAStoppedLeaderHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t, Config{Nodes: 3, Disk: true})
+		leader := s.Leader().Number
+		other := 1 + leader%3
+		if _, _, err := s.Login(leader, "bob").Listen(protocol.ListenRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		carol := s.Login(other, "carol")
+		if _, err := carol.Watch("bob"); err != nil {
+			t.Fatal(err)
+		}
+		s.Stop(leader)
+		before := time.Now()
+		if _, _, err := carol.Listen(protocol.ListenRequest{}); err != nil {
+			t.Errorf("a LISTEN at once: %v", err)
+		}
+		if took := time.Since(before); took > time.Second {
+			t.Errorf("a LISTEN took %v", took)
+		}
+		s.Eventually("bob is deaf", func() bool { return carol.Sees("bob") == protocol.Deaf })
+		s.Start(leader)
+		s.AwaitReady()
+		s.AwaitSame()
+	})
+}
+
+func TestTwoNodesThatAreCutApartHarmNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t, Config{Nodes: 3})
+		leader := s.Leader().Number
+		one, two := 1+leader%3, 1+(leader+1)%3
+		alice, bob, carol := s.Login(one, "alice"), s.Login(two, "bob"), s.Login(leader, "carol")
+		for _, c := range []*Client{alice, bob, carol} {
+			if _, _, err := c.Listen(protocol.ListenRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Cut(one, two)
+		<-time.After(time.Minute)
+		if now := s.Leader().Number; now != leader {
+			t.Errorf("the leader is %d now", now)
+		}
+		for _, c := range []struct {
+			from *Client
+			to   string
+			want protocol.Status
+		}{
+			{alice, "carol", protocol.StatusOK}, {carol, "alice", protocol.StatusOK},
+			{bob, "carol", protocol.StatusOK}, {carol, "bob", protocol.StatusOK},
+			{alice, "bob", protocol.StatusUnavailable}, {bob, "alice", protocol.StatusUnavailable},
+		} {
+			if got := c.from.Say(c.to, "hello"); got.Status != c.want {
+				t.Errorf("from %s to %s: %v", c.from.Client().User, c.to, got)
+			}
+		}
+		s.Heal(one, two)
+		s.Eventually("they reach one another", func() bool {
+			return alice.Say("bob", "hello").Status == protocol.StatusOK && bob.Say("alice", "hello").Status == protocol.StatusOK
+		})
+	})
+}
+
+func TestAWholeSiteComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t, Config{Nodes: 3, Disk: true})
+		if _, _, err := s.Login(1, "bob").Listen(protocol.ListenRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		history, index := s.Node(1).Table.History(), s.Node(1).Table.Index()
+		for i := 1; i <= 3; i++ {
+			s.Kill(i)
+		}
+		for i := 1; i <= 3; i++ {
+			s.Start(i)
+		}
+		s.AwaitReady()
+		s.AwaitSame()
+		if got := s.Node(2).Table; got.History() != history || got.Index() <= index {
+			t.Errorf("history %s at %d became %s at %d", history, index, got.History(), got.Index())
+		}
+		alice := s.Login(2, "alice")
+		s.Eventually("bob is found to be gone", func() bool { return alice.Say("bob", "hello").Status == protocol.StatusNotListening })
+		if _, _, err := s.Login(3, "bob").Listen(protocol.ListenRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := alice.Say("bob", "hello"); got.Status != protocol.StatusOK {
+			t.Errorf("bob is back: %v", got)
+		}
+	})
+}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"simpd/protocol"
 )
 
 func key(b byte) []byte { return slices.Repeat([]byte{b}, 32) }
@@ -284,6 +286,37 @@ func TestANodeThatTellsTooMuchDoesNotStart(t *testing.T) {
 		defer l.Close()
 		if err := l.Start(); err == nil || !strings.Contains(err.Error(), "512") {
 			t.Errorf("it starts: %v", err)
+		}
+	})
+}
+
+func TestLostPacketsRaiseNoSuspicion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).up(5)
+		s.network.Lose(30)
+		<-time.After(10 * time.Minute)
+		for id, h := range s.handlers {
+			if told := h.told(); slices.ContainsFunc(told, func(e string) bool { return !strings.HasPrefix(e, "up") }) {
+				t.Errorf("%s was told %q", id, told)
+			}
+		}
+	})
+}
+
+func TestGossipAloneTakesNobodyAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.open(s.config(1))
+		c := s.config(2)
+		s.open(c)
+		s.connected(2)
+		c.Gossip.Transport.Shutdown()
+		s.eventually(func() bool { return s.sees(1, "n1") }, "gossip loses n2")
+		var o outcomes
+		s.links["n1"].Deliver("n2", session, message("m"), o.done("m"))
+		s.eventually(func() bool { return o.status("m") == protocol.StatusOK }, "a message to n2 is delivered")
+		if got := s.links["n1"].Contact("n2"); got.Suspicion != NotSuspected {
+			t.Errorf("n2 %v", got)
 		}
 	})
 }

@@ -36,6 +36,10 @@ type mux struct {
 	cancel      context.CancelFunc
 	serving     sync.WaitGroup // what accepts
 	greeting    sync.WaitGroup // handshakes
+
+	mu       sync.Mutex
+	logged   time.Time // when somebody was last logged as turned away
+	unlogged int       // how many have been since
 }
 
 // introducer finds out who is at the other end of a connection and says who
@@ -105,10 +109,22 @@ func (m *mux) welcome(c net.Conn) {
 	m.greeting.Go(func() {
 		defer func() { <-m.slots }()
 		if err := m.introduce(c); err != nil {
-			m.logger.Warn("a connection to the cluster listener was turned away", "remote", c.RemoteAddr(), "error", err)
 			c.Close()
+			m.turnedAway(c.RemoteAddr(), err)
 		}
 	})
+}
+
+// turnedAway logs one stranger a second, and how many were not logged.
+func (m *mux) turnedAway(who net.Addr, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.logged) < time.Second {
+		m.unlogged++
+		return
+	}
+	m.logger.Warn("a connection to the cluster listener was turned away", "remote", who, "error", err, "others", m.unlogged)
+	m.logged, m.unlogged = time.Now(), 0
 }
 
 // introduce finds out who has connected and hands the connection on.

@@ -67,8 +67,9 @@ func (t *Transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	cut, _ := t.network.state(way{hostOf(t.addr), hostOf(addr)})
 	t.network.mu.Lock()
 	to := t.network.packets[addr]
+	lost := t.network.random.IntN(100) < t.network.loss
 	t.network.mu.Unlock()
-	if to == nil || cut {
+	if to == nil || cut || lost {
 		return now, nil
 	}
 	select {

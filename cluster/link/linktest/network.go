@@ -9,6 +9,7 @@ package linktest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
@@ -25,6 +26,8 @@ type Network struct {
 	cut       map[way]bool
 	port      int
 	change    chan struct{} // closed and made anew when something is cut or healed
+	loss      int           // of a hundred packets
+	random    *rand.Rand
 }
 
 // way is from one host to another.
@@ -35,7 +38,15 @@ func New() *Network {
 	return &Network{
 		listeners: map[string]*listener{}, packets: map[string]*Transport{},
 		conns: map[*conn]struct{}{}, cut: map[way]bool{}, change: make(chan struct{}), port: 40000,
+		random: rand.New(rand.NewPCG(1, 2)),
 	}
+}
+
+// Lose loses so many of a hundred packets; connections have none.
+func (n *Network) Lose(percent int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loss = percent
 }
 
 // Cut stops all that goes from one host to another, one way: packets are
