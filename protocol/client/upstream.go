@@ -19,6 +19,7 @@ type upstream struct {
 	asked   *route                                       // on which WATCH is under way
 	now     protocol.Presence                            // what was last said there
 	history string                                       // that its index counts in
+	dark    bool                                         // nothing is known, as was told
 }
 
 // telling is one call of tell.
@@ -208,7 +209,7 @@ func (p *partner) change(u *upstream, now protocol.Presence) {
 
 // learn keeps and tells what is known now.
 func (p *partner) learn(u *upstream, now protocol.Presence) {
-	u.now = now
+	u.now, u.dark = now, now.State == protocol.Unknown
 	for of := range u.tell {
 		p.sayOf(u, of, now)
 	}
@@ -216,6 +217,10 @@ func (p *partner) learn(u *upstream, now protocol.Presence) {
 
 // blind tells that nothing is known, without forgetting what was. p.mu is held.
 func (p *partner) blind(u *upstream) {
+	if u.dark {
+		return
+	}
+	u.dark = true
 	for of := range u.tell {
 		p.sayOf(u, of, unknown(of))
 	}
