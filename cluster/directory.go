@@ -24,7 +24,11 @@ func (n *Node) propose(ctx context.Context, changes ...*storev1.Change) ([]store
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	return n.proposer.propose(ctx, changes)
+	begun := time.Now()
+	results, err := n.proposer.propose(ctx, changes)
+	n.measures.Change.Since(begun)
+	n.measures.Changes.count(len(changes), err)
+	return results, err
 }
 
 // Epoch is this node's present epoch; 0 while it has none.

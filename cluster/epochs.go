@@ -55,6 +55,7 @@ func (n *Node) isUp(epoch uint64) {
 		return
 	}
 	n.cfg.Logger.Info("this node is up", "epoch", epoch)
+	n.measures.Epochs.Add(1)
 	n.cfg.Receiver.Up(epoch)
 }
 

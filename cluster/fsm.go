@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -16,7 +17,8 @@ import (
 // fsm hands the log's entries to the table, and what came of them to who
 // waits here. Raft calls it from one goroutine.
 type fsm struct {
-	table *store.Table
+	table  *store.Table
+	counts *Measures
 	// applied is told of each entry in order: its term, and the results of
 	// its batches.
 	applied func(term uint64, results []store.BatchResult)
@@ -62,7 +64,9 @@ func (f *fsm) apply(l *raft.Log) error {
 		f.advance(l, nil)
 		return nil
 	}
+	begun := time.Now()
 	results, err := f.command(l)
+	f.counts.Apply.Since(begun)
 	if err != nil {
 		f.broken.Store(true)
 		err = fmt.Errorf("entry %d of the log can't be applied: %w", l.Index, err)

@@ -31,6 +31,7 @@ type intake struct {
 	apply  func(cmd []byte, timeout time.Duration) raft.ApplyFuture
 	leader func() string // who leads, for those who ask the wrong node
 	fatal  func(error)
+	counts *Measures
 
 	mu      sync.Mutex
 	term    uint64 // in which this node leads; 0: it doesn't
@@ -111,9 +112,10 @@ func (in *intake) pump() {
 	defer in.mu.Unlock()
 	for in.open < maxOpen && len(in.queue) > 0 {
 		offers := in.gather()
+		begun := time.Now()
 		f := in.apply(encode(offers), enqueueTimeout)
 		in.open++
-		in.wg.Go(func() { in.commit(offers, f) })
+		in.wg.Go(func() { in.commit(offers, f, begun) })
 	}
 }
 
@@ -143,9 +145,12 @@ func (in *intake) gather() []*offer {
 }
 
 // commit waits for an entry and tells those who wait for it.
-func (in *intake) commit(offers []*offer, f raft.ApplyFuture) {
+func (in *intake) commit(offers []*offer, f raft.ApplyFuture, begun time.Time) {
 	err := outcome(f)
+	in.counts.Commit.Since(begun)
+	in.counts.Entries.Add(1)
 	for _, o := range offers {
+		in.counts.Written.Add(uint64(len(o.batch.Change)))
 		o.done(err)
 	}
 	in.mu.Lock()

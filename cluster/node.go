@@ -33,6 +33,7 @@ type Node struct {
 	proposer *proposer
 	intake   *intake
 
+	measures   Measures
 	epoch      atomic.Uint64
 	reign      atomic.Pointer[reign]           // while this node leads
 	piloted    atomic.Pointer[autopilot.State] // likewise: how it sees the others
@@ -107,12 +108,13 @@ func (n *Node) makeParts() {
 		apply:  func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
 		leader: n.Leader,
 		fatal:  n.cfg.Fatal,
+		counts: &n.measures,
 	}
 	n.proposer.leads, n.proposer.lost = n.leads, n.lost
 	n.proposer.offer = n.intake.offer
 	n.proposer.call = n.callLeader
 	n.fsm = &fsm{
-		table: n.table, fatal: n.cfg.Fatal, nodesChanged: &n.nodes, serversChanged: &n.configured,
+		table: n.table, counts: &n.measures, fatal: n.cfg.Fatal, nodesChanged: &n.nodes, serversChanged: &n.configured,
 		applied: n.proposer.applied, restored: n.proposer.restored,
 	}
 }

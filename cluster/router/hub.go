@@ -14,6 +14,7 @@ type hub struct {
 
 	mu       sync.Mutex
 	watchers map[protocol.Address][]*watch
+	count    int // of watches
 	foreign  map[pair]*foreign
 	crowds   map[crowd][]protocol.Address // who is about to be told the same; empty but while h.mu is held
 }
@@ -50,6 +51,7 @@ func (h *hub) enter(w *watch) {
 	w.u.watched[w.pair] = w
 	w.place = len(h.watchers[w.of])
 	h.watchers[w.of] = append(h.watchers[w.of], w)
+	h.count++
 	if h.r.elsewhere(w.pair) {
 		h.hold(w.pair)
 	}
@@ -58,6 +60,7 @@ func (h *hub) enter(w *watch) {
 // leave ends w. h.mu is held.
 func (h *hub) leave(w *watch) {
 	delete(w.u.watched, w.pair)
+	h.count--
 	if h.r.elsewhere(w.pair) {
 		h.letGo(w.pair)
 	}

@@ -70,7 +70,11 @@ func (s *sender) confirm(batch []*delivery) error {
 	}
 	ctx, cancel := context.WithDeadline(s.r.ctx, last)
 	defer cancel()
-	return s.r.Directory.Confirm(ctx)
+	begun := time.Now()
+	err := s.r.Directory.Confirm(ctx)
+	s.r.Measures.Look.Since(begun)
+	s.r.Measures.Looks.count(err)
+	return err
 }
 
 // flight is what one connection has on its way to one recipient.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
@@ -13,7 +14,15 @@ import (
 
 // Listen binds the session, and returns once every node that is in touch with
 // the majority finds it.
-func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (string, uint64, error) {
+func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (session string, index uint64, err error) {
+	begun := time.Now()
+	session, index, err = u.listen(ctx, q)
+	u.r.Measures.Listen.Since(begun)
+	u.r.Measures.Listens.count(err)
+	return session, index, err
+}
+
+func (u *User) listen(ctx context.Context, q protocol.ListenRequest) (string, uint64, error) {
 	r := u.r
 	epoch, err := r.epochs.wait(ctx, 0)
 	if err != nil {

@@ -86,6 +86,8 @@ type Router struct {
 	epochs  epochs
 	logins  failures
 	moves   moves
+	// Measures may be read at any time.
+	Measures Measures
 
 	strangers strangers
 	looks     atomic.Uint64

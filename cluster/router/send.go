@@ -217,6 +217,7 @@ func (d *delivery) end(o protocol.Outcome) {
 		o.Text = explain(o.Status, d.m.To)
 	}
 	d.s.r.count(o.Status)
+	d.s.r.Measures.Send.Since(d.m.Time)
 	d.req.Done(d.i, o)
 }
 

@@ -14,14 +14,14 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol"},
+	"protocol/server":         {"protocol", "protocol/meter"},
 	"protocol/client":         {"protocol"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
-	"cluster/router":          {"protocol", "store", "proto/simp/store/v1"},
+	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1"},
 	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki"},
 	"cluster/api/backup":      {"proto/simp/store/v1"},
 	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki"},
-	"cluster":                 {"protocol", "store", "proto/*", "cluster/link", "cluster/link/pki"},
+	"cluster":                 {"protocol", "protocol/meter", "store", "proto/*", "cluster/link", "cluster/link/pki"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual"},
 	"cmd/simpbench":           {"protocol", "store", "proto/*", "cmd/simpbench/*"},

@@ -3,8 +3,11 @@ package main
 import (
 	"strconv"
 
-	"simpd/cluster"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"simpd/cluster/router"
 	"simpd/protocol"
+	"simpd/protocol/meter"
 	"simpd/protocol/server"
 )
 
@@ -16,40 +19,75 @@ func measures() []measure {
 func siteMeasures() []measure {
 	return []measure{
 		gauge("simp_ready", "Whether clients should be sent to this node.", func(n *node) float64 { return truth(n.Ready() == nil) }),
+		gauge("simp_draining", "Whether this node sends its clients elsewhere.", func(n *node) float64 { return truth(n.leave.away.Load()) }),
 		gauge("simp_table_index", "The index that this node's table has reached.", func(n *node) float64 { return float64(n.table.Index()) }),
+		gauge("simp_schema", "The schema of the log that the site has agreed on.", func(n *node) float64 { return float64(n.table.Schema()) }),
 		gauge("simp_listeners", "Users of the site who listen.", func(n *node) float64 { _, l := n.table.View().Len(); return float64(l) }),
 		gauge("simp_accounts", "Accounts of the site.", func(n *node) float64 { a, _ := n.table.View().Len(); return float64(a) }),
+		{name: "simp_nodes", help: "Nodes in the table, by state.", kind: prometheus.GaugeValue, label: "state", read: emitNodes},
 		gauge("simp_epoch", "This node's epoch; 0 while it has none.", func(n *node) float64 { return float64(n.cluster.Epoch()) }),
+		counter("simp_epochs_total", "Epochs that this process has begun; more than one: it was taken for dead.", func(n *node) float64 { return float64(n.cluster.Measures().Epochs.Load()) }),
 		gauge("simp_out_of_touch_seconds", "For how long the majority has not been heard of.", func(n *node) float64 { return n.cluster.Contact().Seconds() }),
+		gauge("simp_gossip_members", "Nodes that gossip holds for alive, this one among them.", func(n *node) float64 { return float64(len(n.cluster.Members())) }),
+		gauge("simp_peers_connected", "Other nodes to which a stream for messages is open.", func(n *node) float64 { connected, _ := n.cluster.Peers(); return float64(connected) }),
+		gauge("simp_peers_up", "Other nodes that the table takes for up.", func(n *node) float64 { _, up := n.cluster.Peers(); return float64(up) }),
 	}
+}
+
+// emitNodes counts the nodes that the table knows.
+func emitNodes(n *node, emit func(string, float64)) {
+	up, draining, down := 0, 0, 0
+	for _, known := range n.table.Nodes() {
+		switch {
+		case known.Down:
+			down++
+		case known.Draining:
+			draining++
+		default:
+			up++
+		}
+	}
+	emit("up", float64(up))
+	emit("draining", float64(draining))
+	emit("down", float64(down))
 }
 
 func clientMeasures() []measure {
 	return []measure{
 		gauge("simp_connections", "Authenticated connections of clients.", func(n *node) float64 { return float64(n.router.Connections()) }),
 		gauge("simp_sessions", "Listening sessions on this node.", func(n *node) float64 { return float64(n.router.Listening()) }),
+		gauge("simp_watches", "Pairs of a connection and a user whom it watches.", func(n *node) float64 { return float64(n.router.Watches()) }),
+		gauge("simp_queue_octets", "Octets held for clients: what is not answered, and what waits to be written.", heldOctets),
 		counter("simp_connections_accepted_total", "Connections that clients opened.", count(func(m *server.Metrics) *server.Counter { return &m.Accepted })),
 		labelled("simp_connections_refused_total", "Connections that were turned away or ended by the server, by reason.", "reason", refusals()),
 		labelled("simp_logins_total", "Logins, by result.", "result", logins()),
+		histogram("simp_login_duration_seconds", "From AUTH to its final answer, the client's part included.", func(n *node) *meter.Durations { return &n.counts.LoginTime }),
+		labelled("simp_listens_total", "LISTEN, by result.", "result", results(func(m *router.Measures) *router.Results { return &m.Listens })),
+		histogram("simp_listen_duration_seconds", "From LISTEN to its answer.", func(n *node) *meter.Durations { return &n.router.Measures.Listen }),
 		labelled("simp_messages_sent_total", "What became of messages sent through this node, for each recipient, by SIMP's status.", "status", emitOutcomes),
+		histogram("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *meter.Durations { return &n.router.Measures.Send }),
+		labelled("simp_lookups_total", "Look-ups that the majority had to confirm, by result.", "result", results(func(m *router.Measures) *router.Results { return &m.Looks })),
+		histogram("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *meter.Durations { return &n.router.Measures.Look }),
 		labelled("simp_messages_received_total", "What became of messages for sessions on this node.", "result", receipts()),
 		counter("simp_line_errors_total", "Lines from which no tag could be read.", count(func(m *server.Metrics) *server.Counter { return &m.Errors })),
 	}
 }
 
-func raftMeasures() []measure {
-	stat := func(name, help string, read func(s cluster.Stats) float64) measure {
-		return gauge(name, help, func(n *node) float64 { return read(n.cluster.Stats()) })
+// heldOctets is 0 until clients are served.
+func heldOctets(n *node) float64 {
+	if n.clients == nil {
+		return 0
 	}
-	return []measure{
-		stat("simp_raft_leader", "Whether this node leads.", func(s cluster.Stats) float64 { return truth(s.Leads) }),
-		stat("simp_raft_term", "Raft's term.", func(s cluster.Stats) float64 { return float64(s.Term) }),
-		stat("simp_raft_voters", "Nodes that vote.", func(s cluster.Stats) float64 { return float64(s.Voters) }),
-		stat("simp_raft_replicas", "Nodes that follow without a vote.", func(s cluster.Stats) float64 { return float64(s.Replicas) }),
-		stat("simp_raft_last_index", "The newest entry of this node's log.", func(s cluster.Stats) float64 { return float64(s.LastLog) }),
-		stat("simp_raft_commit_index", "The newest entry of the log that is known to be committed.", func(s cluster.Stats) float64 { return float64(s.CommitLog) }),
-		stat("simp_raft_applied_index", "The newest entry of the log that the table holds.", func(s cluster.Stats) float64 { return float64(s.AppliedLog) }),
-		stat("simp_proposals_waiting", "Changes that wait for the leader.", func(s cluster.Stats) float64 { return float64(s.Waiting) }),
+	return float64(n.clients.Held())
+}
+
+// results emits how requests ended.
+func results(of func(*router.Measures) *router.Results) func(*node, func(string, float64)) {
+	return func(n *node, emit func(string, float64)) {
+		r := of(&n.router.Measures)
+		emit("ok", float64(r.Good.Load()))
+		emit("refused", float64(r.Refused.Load()))
+		emit("unavailable", float64(r.Unavailable.Load()))
 	}
 }
 
@@ -66,6 +104,7 @@ func refusals() func(*node, func(string, float64)) {
 		counted{"foreign_protocol", func(m *server.Metrics) *server.Counter { return &m.Foreign }},
 		counted{"too_slow", func(m *server.Metrics) *server.Counter { return &m.Overtime }},
 		counted{"not_reading", func(m *server.Metrics) *server.Counter { return &m.Stuck }},
+		counted{"memory", func(m *server.Metrics) *server.Counter { return &m.Shed }},
 	)
 }
 
@@ -73,6 +112,7 @@ func logins() func(*node, func(string, float64)) {
 	return emitCounts(
 		counted{"ok", func(m *server.Metrics) *server.Counter { return &m.Logins }},
 		counted{"failed", func(m *server.Metrics) *server.Counter { return &m.LoginsFailed }},
+		counted{"slowed", func(m *server.Metrics) *server.Counter { return &m.LoginsSlowed }},
 	)
 }
 

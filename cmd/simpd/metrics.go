@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"simpd/protocol/meter"
 	"simpd/protocol/server"
 )
 
@@ -32,6 +33,7 @@ type measure struct {
 	kind       prometheus.ValueType
 	label      string // of several values; else empty
 	read       func(n *node, emit func(label string, value float64))
+	durations  func(n *node) *meter.Durations // of a histogram, which has no read
 }
 
 // collector reads measures.
@@ -51,6 +53,11 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for i := range c.measures {
 		m := &c.measures[i]
+		if m.durations != nil {
+			count, sum, upTo := m.durations(c.node).Read()
+			to <- prometheus.MustNewConstHistogram(m.desc(), count, sum, upTo)
+			continue
+		}
 		m.read(c.node, func(label string, value float64) {
 			var labels []string
 			if m.label != "" {
@@ -77,6 +84,22 @@ func counter(name, help string, read func(n *node) float64) measure {
 	m := gauge(name, help, read)
 	m.kind = prometheus.CounterValue
 	return m
+}
+
+// histogram is of how long something took.
+func histogram(name, help string, of func(n *node) *meter.Durations) measure {
+	return measure{name: name, help: help, durations: of}
+}
+
+// kindName is how Prometheus calls what m is.
+func (m *measure) kindName() string {
+	switch {
+	case m.durations != nil:
+		return "histogram"
+	case m.kind == prometheus.CounterValue:
+		return "counter"
+	}
+	return "gauge"
 }
 
 func labelled(name, help, label string, read func(*node, func(string, float64))) measure {

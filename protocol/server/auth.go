@@ -16,7 +16,7 @@ func (s *session) auth(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	s.login.tag, s.login.octets = r.line.Tag, r.octets
+	s.login.tag, s.login.octets, s.login.begun = r.line.Tag, r.octets, time.Now()
 	if !given { // the client begins
 		s.challenge(r.line.Tag, nil)
 		return
@@ -154,9 +154,12 @@ func (s *session) forgetRoute() {
 // endLogin answers an AUTH that failed. After too many the connection ends.
 func (s *session) endLogin(err error) {
 	e := s.server.toError(err)
-	if e.Status == protocol.StatusUnauthorized {
+	switch e.Status {
+	case protocol.StatusUnauthorized:
 		s.failures++
 		s.server.metrics.LoginsFailed.Add(1)
+	case protocol.StatusSlowDown:
+		s.server.metrics.LoginsSlowed.Add(1)
 	}
 	s.closeLogin(refusal(s.login.tag, e))
 	if s.failures >= maxFailures {
@@ -169,6 +172,7 @@ func (s *session) closeLogin(line []byte) {
 	s.login = nil
 	s.logging.Store(false)
 	s.reply(l.tag, protocol.AppendEnd(line))
+	s.server.metrics.LoginTime.Since(l.begun)
 	s.ledger.settle(l.octets)
 }
 

@@ -12,6 +12,10 @@ type budget struct {
 	cut   atomic.Bool // somebody is being cut off
 }
 
+// Held returns how many octets are held for all clients together: what is not
+// answered, and what waits to be written.
+func (s *Server) Held() int64 { return s.budget.held.Load() }
+
 func (b *budget) hold(octets int) { b.held.Add(int64(octets)) }
 
 func (b *budget) spent() bool { return b.held.Load() >= b.limit }

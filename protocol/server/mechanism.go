@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"strings"
+	"time"
 
 	"github.com/xdg-go/scram"
 
@@ -14,6 +15,7 @@ type login struct {
 	mechanism
 	tag    string
 	octets int
+	begun  time.Time
 }
 
 // mechanism is a way to prove who one is (RFC 4422). In each the client begins.

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"simpd/protocol"
+	"simpd/protocol/meter"
 )
 
 // Counter only grows.
@@ -16,11 +17,13 @@ type Metrics struct {
 	Handshakes   Counter // TLS handshakes that failed
 	Foreign      Counter // connections of HTTP or TLS on the plain port
 	Logins       Counter
-	LoginsFailed Counter
-	Errors       Counter // lines without a tag
-	Overtime     Counter // connections ended for taking too long
-	Stuck        Counter // connections ended for not reading
-	Shed         Counter // connections ended for holding most of too much memory
+	LoginsFailed Counter         // wrong credentials
+	LoginsSlowed Counter         // 429: too many failed before
+	LoginTime    meter.Durations // from AUTH to its final answer
+	Errors       Counter         // lines without a tag
+	Overtime     Counter         // connections ended for taking too long
+	Stuck        Counter         // connections ended for not reading
+	Shed         Counter         // connections ended for holding most of too much memory
 
 	Delivered    Counter // messages that a client acknowledged
 	Refused      Counter // messages that a client refused

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"simpd/cluster"
+	"simpd/protocol/meter"
+)
+
+// raftMeasures are of the agreement of the nodes.
+func raftMeasures() []measure {
+	stat := func(name, help string, read func(s cluster.Stats) float64) measure {
+		return gauge(name, help, func(n *node) float64 { return read(n.cluster.Stats()) })
+	}
+	return append([]measure{
+		stat("simp_raft_leader", "Whether this node leads.", func(s cluster.Stats) float64 { return truth(s.Leads) }),
+		stat("simp_raft_term", "Raft's term.", func(s cluster.Stats) float64 { return float64(s.Term) }),
+		stat("simp_raft_voters", "Nodes that vote.", func(s cluster.Stats) float64 { return float64(s.Voters) }),
+		stat("simp_raft_replicas", "Nodes that follow without a vote.", func(s cluster.Stats) float64 { return float64(s.Replicas) }),
+		stat("simp_raft_last_index", "The newest entry of this node's log.", func(s cluster.Stats) float64 { return float64(s.LastLog) }),
+		stat("simp_raft_commit_index", "The newest entry of the log that is known to be committed.", func(s cluster.Stats) float64 { return float64(s.CommitLog) }),
+		stat("simp_raft_applied_index", "The newest entry of the log that the table holds.", func(s cluster.Stats) float64 { return float64(s.AppliedLog) }),
+		stat("simp_changes_waiting", "Changes that wait for the leader.", func(s cluster.Stats) float64 { return float64(s.Waiting) }),
+	}, changeMeasures()...)
+}
+
+// changeMeasures are of the changes of the table.
+func changeMeasures() []measure {
+	number := func(name, help string, read func(m *cluster.Measures) uint64) measure {
+		return counter(name, help, func(n *node) float64 { return float64(read(n.cluster.Measures())) })
+	}
+	took := func(name, help string, of func(m *cluster.Measures) *meter.Durations) measure {
+		return histogram(name, help, func(n *node) *meter.Durations { return of(n.cluster.Measures()) })
+	}
+	return []measure{
+		labelled("simp_changes_total", "Changes of the table that this node wanted, by result.", "result", emitChanges),
+		took("simp_change_duration_seconds", "From a wanted change to its result in this node's table.", func(m *cluster.Measures) *meter.Durations { return &m.Change }),
+		number("simp_raft_entries_total", "Entries that this node, leading, has written to the log.", func(m *cluster.Measures) uint64 { return m.Entries.Load() }),
+		number("simp_raft_entry_changes_total", "Changes in those entries.", func(m *cluster.Measures) uint64 { return m.Written.Load() }),
+		took("simp_raft_commit_duration_seconds", "Until an entry that this node, leading, has written was committed and applied here.", func(m *cluster.Measures) *meter.Durations { return &m.Commit }),
+		took("simp_raft_apply_duration_seconds", "Of the application of an entry to this node's table.", func(m *cluster.Measures) *meter.Durations { return &m.Apply }),
+	}
+}
+
+func emitChanges(n *node, emit func(string, float64)) {
+	r := &n.cluster.Measures().Changes
+	emit("ok", float64(r.Applied.Load()))
+	emit("unavailable", float64(r.Unavailable.Load()))
+	emit("unknown", float64(r.Unknown.Load()))
+}
