@@ -54,6 +54,10 @@ fuzz-short:
 bench: build ## what it costs, beside a minimal relay: the short form (docs/performance.md)
 	bin/simpbench all --short
 
+.PHONY: deploy-test
+deploy-test: ## package, unit, image, compose file and chart, as far as one machine can try them (root)
+	deployments/test/run
+
 .PHONY: clean
 clean: ## remove what make built
 	rm -rf bin
