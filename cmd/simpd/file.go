@@ -19,7 +19,7 @@ func readFile(name string, table []option, s settings) (wrong problems, unreadab
 	if err != nil {
 		return nil, &problem{source{}, fmt.Sprintf("the configuration file can't be read: %v", err)}
 	}
-	r := fileReader{name: name, lines: strings.Split(string(content), "\n"), table: table, settings: s}
+	r := fileReader{name: name, lines: linesOf(string(content)), table: table, settings: s}
 	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		p := r.syntax(err)
@@ -27,6 +27,11 @@ func readFile(name string, table []option, s settings) (wrong problems, unreadab
 	}
 	r.documents(file)
 	return r.wrong, nil
+}
+
+// linesOf parts a text into lines, as YAML counts them.
+func linesOf(text string) []string {
+	return strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 }
 
 // fileReader walks the tree of one file.
@@ -49,7 +54,7 @@ func (r *fileReader) syntax(err error) problem {
 func (r *fileReader) at(t *token.Token, name string) source {
 	s := source{name: name, file: r.name, line: t.Position.Line, col: t.Position.Column}
 	if s.line >= 1 && s.line <= len(r.lines) {
-		s.text = strings.TrimSuffix(r.lines[s.line-1], "\r")
+		s.text = r.lines[s.line-1]
 	}
 	return s
 }
