@@ -83,6 +83,7 @@ func TestStorm(t *testing.T) {
 		s.actors.Go(s.watch)
 	}
 	s.killNodes()
+	eventually(t, "enough has happened", s.enough)
 	close(s.calm)
 	s.settle(history)
 	close(s.finished)

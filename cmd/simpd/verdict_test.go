@@ -75,11 +75,22 @@ func (s *storm) checkOutcomes() {
 	}
 	s.checkOrder()
 	s.t.Logf("%d nodes killed; outcomes %v", s.kills, counts)
+}
+
+// enough tells whether so much has happened that the verdict means something.
+func (s *storm) enough() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := map[protocol.Status]int{}
+	for _, one := range s.sent {
+		counts[one.status]++
+	}
 	for status, least := range map[protocol.Status]int{200: 500, 201: 20, 480: 1, 486: 20} {
 		if counts[status] < least {
-			s.t.Errorf("only %d messages ended with %d: that proves nothing", counts[status], status)
+			return false
 		}
 	}
+	return true
 }
 
 func (s *storm) checkOutcome(id string, status protocol.Status) {
@@ -158,7 +169,7 @@ func (s *storm) checkViews(h *history) {
 		}
 	}
 	s.t.Logf("%d views with %d changes shown, %d merged into later ones; the history changed nodes %d times", len(s.views), shown, merged, h.lost)
-	if shown < 500 {
+	if shown < 200 {
 		s.t.Errorf("only %d changes were shown: that proves nothing", shown)
 	}
 	if merged > shown/20 { // to merge is for slow readers, which these are not
