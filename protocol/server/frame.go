@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"simpd/protocol"
 )
@@ -15,20 +16,30 @@ type frame struct {
 	last     bool      // nothing is written after it
 }
 
-// shown is a notice that waits. The outbox alone changes it.
-type shown struct{ *protocol.Notice }
+// shown is a notice that waits, and its line, which all who are told share.
+// The outbox alone changes which notice it is.
+type shown struct {
+	*protocol.Notice
+	line []byte
+}
 
-// noticeSize is about what the line of a notice has besides address and note.
-const noticeSize = 100
+// notices keeps the line of the notice that was shown last, as it is shown to
+// many in a row.
+type notices struct{ last atomic.Pointer[shown] }
+
+func (c *notices) show(n *protocol.Notice) *shown {
+	last := c.last.Load()
+	if last == nil || last.Notice != n {
+		last = &shown{n, appendNotice(make([]byte, 0, 160), n)}
+		c.last.Store(last)
+	}
+	return &shown{n, last.line}
+}
 
 // size is what f counts for in the outbox's budget. Messages have their own.
 func (f *frame) size() int {
 	if f.shown != nil {
-		size := noticeSize + len(f.shown.Note) + len(f.shown.Address.String())
-		for _, by := range f.shown.By {
-			size += len(" by=") + len(by.String())
-		}
-		return size
+		return len(f.shown.line)
 	}
 	return len(f.octets)
 }
@@ -39,7 +50,7 @@ func (f *frame) appendTo(b []byte) []byte {
 	case f.delivery != nil:
 		return f.delivery.appendTo(b)
 	case f.shown != nil:
-		return appendNotice(b, f.shown.Notice)
+		return append(b, f.shown.line...)
 	}
 	return append(b, f.octets...)
 }

@@ -20,4 +20,7 @@ func newIDs() *ids {
 	return &ids{run: strconv.FormatUint(binary.LittleEndian.Uint64(b[:]), 36) + "."}
 }
 
-func (i *ids) next() string { return i.run + strconv.FormatUint(i.last.Add(1), 36) }
+func (i *ids) next() string {
+	var b [32]byte
+	return string(strconv.AppendUint(append(b[:0], i.run...), i.last.Add(1), 36))
+}

@@ -13,8 +13,9 @@ import (
 // without waiting; the rest is left to a goroutine that lives until nothing
 // is left. So whoever puts something in never waits.
 //
-// What waits can change: a message is dropped when its time is over, a
-// change of presence gives way to a newer one of the same address.
+// What waits can change: a message is dropped when its time is over, and
+// where much waits a change of presence gives way to a newer one of the same
+// address.
 type outbox struct {
 	wire   wire
 	gather *gather
@@ -46,6 +47,11 @@ const maxRounds = 4
 // answers as requests may be, and of their refusals.
 const maxWaiting = protocol.MaxRequestOctets + 1<<20
 
+// mergeFrom is how many octets, messages aside, wait for a client that reads too
+// slowly to be told each change of presence. Less may wait for one that reads
+// as fast as it can, when many changes come at once.
+const mergeFrom = 256 << 10
+
 // put puts f in; it is written with the next flush. A client that asks on and
 // on and reads nothing is cut off.
 func (o *outbox) put(f frame) {
@@ -60,7 +66,7 @@ func (o *outbox) putIn(f frame) bool {
 	switch {
 	case o.closing:
 		return true
-	case f.shown != nil && o.writing:
+	case f.shown != nil && o.size >= mergeFrom:
 		o.putShown(f.shown)
 	default:
 		o.closing = f.last
@@ -87,8 +93,8 @@ func (o *outbox) putShown(n *shown) {
 	all := o.merge[n.Address]
 	for _, old := range all {
 		if slices.Equal(old.By, n.By) {
-			o.grow(len(n.Note) - len(old.Note))
-			old.Notice = n.Notice
+			o.grow(len(n.line) - len(old.line))
+			*old = *n
 			return
 		}
 	}

@@ -147,7 +147,7 @@ func (x *sending) finish() {
 }
 
 func (x *sending) answer() []byte {
-	var b []byte
+	b := make([]byte, 0, 128)
 	common := x.outcomes[0].Status
 	if len(x.To) > 1 {
 		for i, o := range x.outcomes {

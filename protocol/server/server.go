@@ -20,6 +20,7 @@ type Server struct {
 	admission *admission
 	gather    gather
 	budget    budget
+	notices   notices
 	wheel     *wheel
 	hash      *hasher
 	hashing   hashing

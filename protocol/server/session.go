@@ -70,7 +70,7 @@ func (s *session) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
 
 // Notify shows a change of presence.
 func (s *session) Notify(n *protocol.Notice) {
-	s.out.put(frame{shown: &shown{n}})
+	s.out.put(frame{shown: s.server.notices.show(n)})
 	s.out.flush()
 }
 

@@ -68,7 +68,7 @@ func (s *session) watchersNamed(r *request) ([]protocol.Address, error) {
 
 // presenceLines answers r with presence at one moment.
 func presenceLines(r *request, at []protocol.Notice, index uint64) []byte {
-	b := make([]byte, 0, 64+noticeSize*len(at))
+	b := make([]byte, 0, 64+128*len(at))
 	for i := range at {
 		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
 		b = appendPresence(b, &at[i], at[i].State.Listening())
