@@ -109,3 +109,18 @@ func TestAProposalThatIsCutOffIsUnknownAndSoon(t *testing.T) {
 		})
 	}
 }
+
+func TestANodeThatIsGivenUpIsNotCalledAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).up(2)
+		p := s.links["n1"].peers.find("n2")
+		s.links["n1"].Forget("n2")
+		synctest.Wait()
+		if _, err := p.ready(t.Context()); err == nil {
+			t.Error("it is called")
+		}
+		if _, err := s.links["n1"].Status(t.Context(), "n2"); !isOnly(err, ErrUnavailable) {
+			t.Errorf("a call: %v", err)
+		}
+	})
+}

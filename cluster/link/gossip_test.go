@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/memberlist"
+
 	"simpd/protocol"
 )
 
@@ -129,6 +131,9 @@ func TestKeysAreChangedWithoutALoss(t *testing.T) {
 		}
 		<-time.After(time.Minute)
 		for i := 1; i <= 3; i++ {
+			if left := s.links[nodeID(i)].gossip.keys.GetKeys(); len(left) != 1 || string(left[0]) != string(key(2)) {
+				t.Errorf("node %d still has %d keys", i, len(left))
+			}
 			if told := s.handlers[nodeID(i)].told(); slices.ContainsFunc(told, func(e string) bool { return strings.Contains(e, "silent") }) {
 				t.Errorf("node %d was told %q", i, told)
 			}
@@ -319,4 +324,26 @@ func TestGossipAloneTakesNobodyAway(t *testing.T) {
 			t.Errorf("n2 %v", got)
 		}
 	})
+}
+
+func TestWhoDoesNotSayWhatItIsDoesNotBecomeAMember(t *testing.T) {
+	g := &gossip{link: &Link{config: Config{Site: "example.com"}}}
+	for name, c := range map[string]struct {
+		site string
+		cut  int
+		ok   bool
+	}{
+		"a node of the site": {"example.com", 0, true},
+		"of another site":    {"other.example", 0, false},
+		"of none":            {"", 0, false},
+		"a torn one":         {"example.com", 3, false},
+	} {
+		meta, err := (&Member{ClusterAddr: "10.0.0.1:7470"}).encode(c.site)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.NotifyAlive(&memberlist.Node{Name: "n2", Meta: meta[:len(meta)-c.cut]}); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

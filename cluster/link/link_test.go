@@ -314,7 +314,11 @@ func TestMessagesArriveInOrderAndAreAnswered(t *testing.T) {
 
 func TestAMessageArrivesAsItWasSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t).up(2)
+		s := newSite(t)
+		s.open(s.config(1))
+		<-time.After(time.Hour) // so that their clocks differ
+		s.open(s.config(2))
+		s.connected(2)
 		sent := message("id-1")
 		sent.Repeatable, sent.Entity = true, []byte("a: b\r\n\r\n\x00\xff")
 		var o outcomes

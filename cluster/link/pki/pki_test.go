@@ -1,8 +1,12 @@
 package pki
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,5 +215,82 @@ func TestGossipKeys(t *testing.T) {
 		if _, err := ReadGossipKeys(file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", content, err)
 		}
+	}
+}
+
+// twoSites are nodes of two sites whose certificates one authority has signed.
+func twoSites(t *testing.T) (one, other *Identity) {
+	t.Helper()
+	m := &maker{Order: Order{Dir: t.TempDir(), Lifetime: time.Hour}}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := sign(template, template, key, key, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.ca, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	m.key = key
+	if err := m.writePair("ca", der, key); err != nil {
+		t.Fatal(err)
+	}
+	var both []*Identity
+	for _, site := range []string{"one.example", "other.example"} {
+		m.Site = site
+		id := strings.TrimSuffix(site, ".example")
+		if err := m.node(NodeOrder{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+		i, err := load(m.Dir, "node-"+id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, i)
+	}
+	return both[0], both[1]
+}
+
+// shake does a handshake and returns what each end says of it.
+func shake(server, client *tls.Config) (serverErr, clientErr error) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	accepted := make(chan error, 1)
+	go func() {
+		accepted <- tls.Server(far, server).Handshake()
+		far.Close()
+	}()
+	conn := tls.Client(near, client)
+	if clientErr = conn.Handshake(); clientErr == nil {
+		_, _ = conn.Read(make([]byte, 1)) // the server's word comes after the handshake
+	}
+	near.Close()
+	return <-accepted, clientErr
+}
+
+func TestAnotherSiteOfTheSameAuthorityIsRefused(t *testing.T) {
+	one, other := twoSites(t)
+	const protocol = "test/1"
+	stranger := other.Client("one", protocol)
+	stranger.VerifyConnection = nil
+	if err, _ := shake(one.Server(protocol), stranger); err == nil || !strings.Contains(err.Error(), "another site") {
+		t.Errorf("as a caller: %v", err)
+	}
+	open := other.Server(protocol)
+	inner := open.GetConfigForClient
+	open.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		c, err := inner(h)
+		c.VerifyConnection = nil
+		return c, err
+	}
+	if _, err := shake(open, one.Client("other", protocol)); err == nil || !strings.Contains(err.Error(), "another site") {
+		t.Errorf("as the one called: %v", err)
+	}
+	if serverErr, err := shake(one.Server(protocol), one.Client("one", protocol)); serverErr != nil || err != nil {
+		t.Errorf("its own: %v, %v", serverErr, err)
 	}
 }
