@@ -191,24 +191,34 @@ func TestPresenceIsMerged(t *testing.T) {
 		alice.send("1 WATCH ima=bob@example.com")
 		alice.expect("1 100 <rest>")
 		alice.expect("1 200 <rest>")
+		long := strings.Repeat("x", 200)
 		set := func(n int) {
-			bob.send("%d STATE state=away note=n%d", n, n)
+			bob.send("%d STATE state=away note=n%d%s", n, n, long)
 			bob.expect("%d 200 <rest>", n)
 			synctest.Wait()
 		}
-		for n := range 50 {
+		const many = mergeFrom/300 + 50 // changes: more than are kept
+		for n := range many {
 			set(n)
 		}
 		alice.send("2 QUERY ima=bob@example.com")
 		synctest.Wait()
 		for n := range 50 {
-			set(50 + n)
+			set(many + n)
 		}
-		alice.expect("* PRESENCE <rest> note=n0 <rest>")
-		alice.expect("* PRESENCE <rest> note=n49 <rest>")
-		alice.expect("2 100 <rest> note=n49 <rest>")
+		shown := 0
+		for ; shown < many/2; shown++ { // each of them, as long as not too much waits
+			alice.expect("* PRESENCE <rest> note=n%d%s <rest>", shown, long)
+		}
+		for line := ""; !strings.Contains(line, fmt.Sprintf("note=n%d%s", many-1, long)); shown++ {
+			line = alice.line()
+		}
+		if shown >= many {
+			t.Error("nothing was merged")
+		}
+		alice.expect("2 100 <rest> note=n%d%s <rest>", many-1, long)
 		alice.expect("2 200 <rest>")
-		alice.expect("* PRESENCE <rest> note=n99 <rest>")
+		alice.expect("* PRESENCE <rest> note=n%d%s <rest>", many+49, long)
 		alice.expectNothing(time.Second)
 	})
 }
