@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -77,11 +78,46 @@ func unseal(index uint64, l *raft.Log) error {
 	return nil
 }
 
+// stallLooks is how often a write is looked at before it counts as stalled. A
+// time in which the process itself stands still is one look only.
+const stallLooks = 30
+
 // watch calls fatal unless the function it returns is called in time.
-func watch(fatal func(error)) (done func() bool) {
-	return time.AfterFunc(stallTimeout, func() {
-		fatal(fmt.Errorf("the disk has not finished one write in %v: ending, so that another node can lead", stallTimeout))
-	}).Stop
+func watch(fatal func(error)) (done func()) {
+	w := &stallWatch{fatal: fatal}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(stallTimeout/stallLooks, w.look)
+	return w.stop
+}
+
+// stallWatch watches one write.
+type stallWatch struct {
+	fatal func(error)
+
+	mu    sync.Mutex
+	timer *time.Timer
+	looks int
+	done  bool
+}
+
+func (w *stallWatch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch w.looks++; {
+	case w.done:
+	case w.looks < stallLooks:
+		w.timer.Reset(stallTimeout / stallLooks)
+	default:
+		w.fatal(fmt.Errorf("the disk has not finished one write in %v: ending, so that another node can lead", stallTimeout))
+	}
+}
+
+func (w *stallWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = true
+	w.timer.Stop()
 }
 
 // stableStore is Raft's store of its term and vote, with checksums.
