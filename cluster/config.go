@@ -74,8 +74,8 @@ type Receiver interface {
 
 // The schemas of the log's entries that this version reads.
 const (
-	minSchema = 1
-	maxSchema = 1
+	minSchema = store.OldestSchema
+	maxSchema = store.NewestSchema
 )
 
 func (c *Config) check() error {

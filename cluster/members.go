@@ -104,6 +104,9 @@ func (t *tender) takeIn(ctx context.Context, m link.Member) error {
 	if m.MaxSchema < t.table.Schema() {
 		return fmt.Errorf("it reads schemas up to %d, and the site's is %d: start a newer version of simpd there", m.MaxSchema, t.table.Schema())
 	}
+	if m.MinSchema > t.table.Schema() {
+		return fmt.Errorf("it reads schemas from %d on, and the site's is %d: upgrade the site one release at a time", m.MinSchema, t.table.Schema())
+	}
 	p, err := t.link.Probe(ctx, m.ID)
 	if err != nil {
 		return err

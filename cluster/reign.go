@@ -91,6 +91,7 @@ func (n *Node) govern(ctx context.Context, r *reign) {
 	r.wg.Go(func() { n.evict(ctx) })
 	r.wg.Go(func() { n.reap(ctx) })
 	r.wg.Go(func() { n.tend(ctx) })
+	r.wg.Go(func() { n.raise(ctx) })
 	r.wg.Go(func() { n.steer(ctx) })
 }
 
