@@ -67,6 +67,9 @@ func TestAChangedAddressIsFollowed(t *testing.T) {
 		l.kill(id)
 		l.hosts[id] = "10.0.1.1"
 		l.start(id)
+		// Gossip takes a known node's new address only once it holds it for
+		// dead at the old one, and hears of it again then.
+		<-time.After(time.Minute)
 		l.awaitReady()
 		l.eventually("Raft knows the new address", func() bool {
 			s, _ := l.leader().server(id)
@@ -93,7 +96,14 @@ func TestADeadNodeIsDownWithinThreeSecondsASilentOneWithinEight(t *testing.T) {
 			t.Errorf("dead: %v", took)
 		}
 		l.start(id)
-		l.awaitReady()
+		l.eventually("all know that it is up", func() bool {
+			for _, n := range l.nodes {
+				if node, _ := n.table.Node(id); node.Down {
+					return false
+				}
+			}
+			return l.nodes[id].Ready() == nil
+		})
 		before := l.nodes[id].Epoch()
 		l.network.Isolate(l.host(id))
 		begin := time.Now()

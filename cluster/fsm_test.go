@@ -18,7 +18,8 @@ func newFSM(t *testing.T) (*fsm, *error) {
 	t.Helper()
 	fatal := new(error)
 	f := &fsm{
-		table: store.New(store.Config{}), nodesChanged: new(bell), serversChanged: new(bell),
+		counts: new(Measures),
+		table:  store.New(store.Config{}), nodesChanged: new(bell), serversChanged: new(bell),
 		applied: func(uint64, []store.BatchResult) {}, restored: func() {}, fatal: func(err error) { *fatal = err },
 	}
 	must(t, applyChange(f, 1, 1, 1, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: newHistory()}}))

@@ -94,11 +94,11 @@ func (n *Node) whileLeads(ctx context.Context, leader string) (context.Context, 
 	return ctx, cancel
 }
 
-// awaitLeader returns who leads, once somebody does.
-func (n *Node) awaitLeader(ctx context.Context) (string, error) {
+// awaitLeader returns who leads, once somebody other than old does.
+func (n *Node) awaitLeader(ctx context.Context, old string) (string, error) {
 	for {
 		changed := n.leaders.wait()
-		if leader := n.Leader(); leader != "" {
+		if leader := n.Leader(); leader != "" && leader != old {
 			return leader, nil
 		}
 		select {

@@ -37,7 +37,7 @@ func (n *Node) abdicate(ctx context.Context) {
 	defer cancel()
 	err := n.handOver(ctx, "")
 	if err == nil {
-		_, err = n.awaitLeader(ctx)
+		_, err = n.awaitLeader(ctx, n.cfg.NodeID)
 	}
 	if err != nil {
 		n.cfg.Logger.Warn("the site will have to elect a new leader", "error", err)

@@ -61,9 +61,12 @@ func (t *transfers) end(err error) {
 // TransferLeadership makes the node to, or with "" the most fitting voter, the
 // leader, and returns who leads then. It may be called on any node.
 func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string, err error) {
-	switch leads := n.Leader(); leads {
+	leads := n.Leader()
+	switch leads {
 	case "":
 		return "", unavailable("%w", errNoLeader)
+	case to:
+		return leads, nil
 	case n.cfg.NodeID:
 		err = n.handOver(ctx, to)
 	default:
@@ -73,7 +76,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 	if err != nil {
 		return "", err
 	}
-	return n.awaitLeader(ctx)
+	return n.awaitLeader(ctx, leads)
 }
 
 // handOver makes another voter the leader in place of this node.
@@ -82,7 +85,7 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 		return n.notLeader()
 	}
 	s, err := n.successor(ctx, to)
-	if err != nil || string(s.ID) == n.cfg.NodeID {
+	if err != nil {
 		return err
 	}
 	if err := n.transfers.begin(); err != nil {
@@ -113,13 +116,7 @@ func (n *Node) successor(ctx context.Context, to string) (raft.Server, error) {
 	defer cancel()
 	best, furthest := raft.Server{}, uint64(0)
 	for _, s := range n.servers() {
-		if s.Suffrage != raft.Voter || to != "" && string(s.ID) != to {
-			continue
-		}
-		if string(s.ID) == n.cfg.NodeID {
-			if to != "" {
-				return s, nil // leads already
-			}
+		if s.Suffrage != raft.Voter || string(s.ID) == n.cfg.NodeID || to != "" && string(s.ID) != to {
 			continue
 		}
 		status, err := n.link.Status(ctx, string(s.ID))
