@@ -40,7 +40,7 @@ func (a *app) root() *cobra.Command {
 	a.addFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.statusCommand(), a.accountCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(),
+	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.upgradeCommand(), a.accountCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(), a.domainCommand(),
 		a.backupCommand(), a.restoreCommand(), a.tlsCommand(), a.tokenCommand(), manual.Command())
 	return root
 }

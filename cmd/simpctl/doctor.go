@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	simpv1 "simpd/proto/simp/v1"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Explain what is wrong with the site, and what mends it", Args: wants(0, 0, "no argument"),
+		Long: "Doctor looks at each node as the node at --addr sees it, and says of everything that is not as it should be " +
+			"what it means and the command that mends it. It exits with 0 if nothing has to be mended, and with 1 otherwise.",
+		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
+	}
+}
+
+// finding is something that is not as it should be.
+type finding struct {
+	About string `json:"about"` // a node, or the site
+	What  string `json:"what"`
+	Mend  string `json:"mend"`           // what to type, or to do
+	Hint  bool   `json:"hint,omitempty"` // it may stay so
+}
+
+var errIll = errors.New("something has to be mended")
+
+func (a *app) doctor(ctx context.Context) error {
+	s, err := a.connect()
+	if err != nil {
+		return err
+	}
+	resp, err := call(ctx, s.cluster.Status, &simpv1.StatusRequest{})
+	if err != nil {
+		return fmt.Errorf("%s\nlook at that node: systemctl status simpd; curl -s http://127.0.0.1:7480/readyz", a.explain(err))
+	}
+	all := examine(resp)
+	if a.json() {
+		if err := a.printStruct(all); err != nil {
+			return err
+		}
+	} else {
+		a.printFindings(resp, all)
+	}
+	for _, f := range all {
+		if !f.Hint {
+			return errIll
+		}
+	}
+	return nil
+}
+
+func (a *app) printFindings(resp *simpv1.StatusResponse, all []finding) {
+	for _, f := range all {
+		word, in := "wrong", red
+		if f.Hint {
+			word, in = "hint", yellow
+		}
+		fmt.Fprintf(a.out, "%s  %s: %s\n       %s\n", a.paint(in, fmt.Sprintf("%-5s", word)), printable(f.About), printable(f.What), a.paint(bold, printable(f.Mend)))
+	}
+	if len(all) == 0 {
+		fmt.Fprintf(a.out, "%s  %s\n", a.paint(green, "well"), printable(resp.Summary))
+	}
+}
+
+// examine finds all that is not as it should be: what stops the site first.
+func examine(r *simpv1.StatusResponse) []finding {
+	all := []finding{}
+	if r.Health == simpv1.Health_HEALTH_NO_MAJORITY {
+		all = append(all, noMajority(r))
+	}
+	for _, n := range r.Node {
+		all = append(all, examineNode(r, n)...)
+	}
+	return append(all, hints(r)...)
+}
+
+func noMajority(r *simpv1.StatusResponse) finding {
+	var down []string
+	for _, n := range r.Node {
+		if n.State == simpv1.NodeState_NODE_STATE_DOWN {
+			down = append(down, n.Id)
+		}
+	}
+	f := finding{About: "site", What: "it has no leader, and nothing can be changed", Mend: "wait some seconds; if it stays so, look at port 7470 between the nodes"}
+	if len(down) > 0 {
+		f.What = "the majority is lost: " + strings.Join(down, ", ") + " do not answer"
+		f.Mend = "start them (systemctl start simpd, on each); if they are gone for good: docs/operators/lose-the-majority.md (simpd recover)"
+	}
+	return f
+}
+
+func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding) {
+	add := func(what, mend string, args ...any) {
+		all = append(all, finding{About: n.Id, What: what, Mend: fmt.Sprintf(mend, args...)})
+	}
+	switch n.State {
+	case simpv1.NodeState_NODE_STATE_DOWN:
+		add("it does not answer; its users are deaf until they connect elsewhere",
+			"on its machine: systemctl start simpd; if it is gone for good: simpctl node remove %s", n.Id)
+	case simpv1.NodeState_NODE_STATE_CUT_OFF:
+		add("it has been out of touch with the leader for "+n.OutOfTouch.AsDuration().String(),
+			"look at the network between it and %s: %s has to be reached from there", dash(r.Leader), dash(n.ClusterAddress))
+	case simpv1.NodeState_NODE_STATE_DRAINING:
+		add("it takes no clients: somebody drains it", "stop it, or: simpctl node drain %s --undo", n.Id)
+	case simpv1.NodeState_NODE_STATE_STARTING:
+		add("it takes no clients yet: "+dash(n.Problem), "wait; if it stays so, its log says why: journalctl -u simpd, on its machine")
+	}
+	if n.MaxSchema != 0 && n.MaxSchema < r.Schema {
+		add(fmt.Sprintf("its version reads the log up to schema %d, and the site's is %d", n.MaxSchema, r.Schema), "install a newer version on its machine, and start it")
+	}
+	if behind := foremost(r) - n.Index; n.State == simpv1.NodeState_NODE_STATE_READY && behind > maxBehind {
+		add(fmt.Sprintf("it is %d changes behind", behind), "look at that machine's processors and disk; it catches up by itself")
+	}
+	return all
+}
+
+// hints are about what works, and could be better.
+func hints(r *simpv1.StatusResponse) (all []finding) {
+	add := func(what, mend string) { all = append(all, finding{"site", what, mend, true}) }
+	voters, versions := 0, map[string]bool{}
+	for _, n := range r.Node {
+		if n.Role == simpv1.NodeRole_NODE_ROLE_LEADER || n.Role == simpv1.NodeRole_NODE_ROLE_FOLLOWER {
+			voters++
+		}
+		if n.State != simpv1.NodeState_NODE_STATE_DOWN {
+			versions[n.Version] = true
+		}
+	}
+	switch {
+	case voters == 1:
+		add("it has one voter, and stands still while that is away", "add two nodes: docs/operators/site.md")
+	case voters%2 == 0:
+		add(fmt.Sprintf("it has %d voters, which bear no more losses than %d do", voters, voters-1), "add a node: docs/operators/site.md")
+	}
+	if len(versions) > 1 {
+		add("its nodes are of different versions", "simpctl upgrade check")
+	}
+	if r.Accounts == 0 {
+		add("it has no accounts", "simpctl account add IMA")
+	}
+	return all
+}

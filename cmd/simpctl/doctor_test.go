@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	simpv1 "simpd/proto/simp/v1"
+)
+
+// threeNodes is a site that is well, changed by change.
+func threeNodes(change func(r *simpv1.StatusResponse)) *simpv1.StatusResponse {
+	r := &simpv1.StatusResponse{Leader: "n2", Schema: 1, SpareVoters: 1, Accounts: 1, Health: simpv1.Health_HEALTH_HEALTHY, Position: &simpv1.Position{Index: 5000}}
+	for i := range 3 {
+		r.Node = append(r.Node, &simpv1.NodeStatus{
+			Id: fmt.Sprintf("n%d", i+1), State: simpv1.NodeState_NODE_STATE_READY, Role: simpv1.NodeRole_NODE_ROLE_FOLLOWER,
+			Version: "v1", Index: 5000, MinSchema: 1, MaxSchema: 1, Started: &timestamppb.Timestamp{Seconds: int64(100 - i)},
+		})
+	}
+	r.Node[1].Role = simpv1.NodeRole_NODE_ROLE_LEADER
+	change(r)
+	return r
+}
+
+func TestAssess(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(r *simpv1.StatusResponse)
+		next   string
+		why    string // empty: it is safe
+	}{
+		{"all are well", func(*simpv1.StatusResponse) {}, "n3", ""},
+		{"a follower is new", func(r *simpv1.StatusResponse) { r.Node[0].Version = "v2" }, "n3", ""},
+		{"only the leader is old", func(r *simpv1.StatusResponse) { r.Node[0].Version, r.Node[2].Version = "v2", "v2" }, "n2", ""},
+		{"a replica comes first", func(r *simpv1.StatusResponse) { r.Node[0].Role = simpv1.NodeRole_NODE_ROLE_NONVOTER }, "n1", ""},
+		{"one drains", func(r *simpv1.StatusResponse) { r.Node[0].State = simpv1.NodeState_NODE_STATE_DRAINING }, "n3", "n1 is draining"},
+		{"one is down", func(r *simpv1.StatusResponse) {
+			r.Node[0].State, r.Node[0].Problem, r.SpareVoters = simpv1.NodeState_NODE_STATE_DOWN, "it does not answer", 0
+		}, "n3", "n1 is not ready: it does not answer"},
+		{"one is behind", func(r *simpv1.StatusResponse) { r.Node[2].Index = 100 }, "n3", "n3 is 4900 changes behind"},
+		{"nobody leads", func(r *simpv1.StatusResponse) { r.Leader = "" }, "n3", "no leader is known"},
+		{"one is too old", func(r *simpv1.StatusResponse) { r.Schema, r.Node[1].MaxSchema, r.Node[2].MaxSchema = 2, 2, 2 }, "n3", "n1 reads the schemas 1 to 1"},
+		{"no spare voter", func(r *simpv1.StatusResponse) { r.SpareVoters = 0 }, "n3", "can't lose a voter"},
+	} {
+		r := assess(threeNodes(tt.change))
+		if r.Next != tt.next || r.Safe != (tt.why == "") || !strings.Contains(strings.Join(r.Reasons, "\n"), tt.why) {
+			t.Errorf("%s: %+v, want %s next, because %q", tt.name, r, tt.next, tt.why)
+		}
+	}
+	all := func(r *simpv1.StatusResponse) {
+		for _, n := range r.Node {
+			n.MaxSchema = 2
+		}
+	}
+	if r := assess(threeNodes(all)); r.Raises != 2 {
+		t.Errorf("all read schema 2: %+v", r)
+	}
+}
+
+func TestExamine(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		change     func(r *simpv1.StatusResponse)
+		what, mend string
+		hint       bool
+	}{
+		{"well", func(*simpv1.StatusResponse) {}, "", "", false},
+		{"down", func(r *simpv1.StatusResponse) { r.Node[0].State = simpv1.NodeState_NODE_STATE_DOWN }, "does not answer", "simpctl node remove n1", false},
+		{"cut off", func(r *simpv1.StatusResponse) { r.Node[0].State = simpv1.NodeState_NODE_STATE_CUT_OFF }, "out of touch", "network", false},
+		{"draining", func(r *simpv1.StatusResponse) { r.Node[0].State = simpv1.NodeState_NODE_STATE_DRAINING }, "takes no clients", "drain n1 --undo", false},
+		{"starting", func(r *simpv1.StatusResponse) {
+			r.Node[0].State, r.Node[0].Problem = simpv1.NodeState_NODE_STATE_STARTING, "catching up"
+		}, "catching up", "journalctl", false},
+		{"behind", func(r *simpv1.StatusResponse) { r.Node[0].Index = 1 }, "4999 changes behind", "disk", false},
+		{"too old", func(r *simpv1.StatusResponse) { r.Schema = 2 }, "up to schema 1", "newer version", false},
+		{"no majority", func(r *simpv1.StatusResponse) {
+			r.Health, r.Node[0].State = simpv1.Health_HEALTH_NO_MAJORITY, simpv1.NodeState_NODE_STATE_DOWN
+		}, "the majority is lost: n1", "simpd recover", false},
+		{"two voters", func(r *simpv1.StatusResponse) { r.Node = r.Node[:2] }, "2 voters", "add a node", true},
+		{"one voter", func(r *simpv1.StatusResponse) { r.Node = r.Node[1:2] }, "one voter", "add two", true},
+		{"versions", func(r *simpv1.StatusResponse) { r.Node[0].Version = "v0" }, "different versions", "upgrade check", true},
+		{"empty", func(r *simpv1.StatusResponse) { r.Accounts = 0 }, "no accounts", "account add", true},
+	} {
+		all := examine(threeNodes(tt.change))
+		if tt.what == "" && len(all) == 0 {
+			continue
+		}
+		if len(all) == 0 || !strings.Contains(all[0].What, tt.what) || !strings.Contains(all[0].Mend, tt.mend) || all[0].Hint != tt.hint {
+			t.Errorf("%s: %+v", tt.name, all)
+		}
+	}
+}
+
+func TestDoctorAndUpgradeCheck(t *testing.T) {
+	s := newSite(t)
+	s.ok("x", "account", "add", "alice@example.com", "--password-stdin")
+	if got := s.ok("", "upgrade", "check"); !strings.Contains(got, "safe: the next node is n1") {
+		t.Errorf("upgrade check: %s", got)
+	}
+	if got := s.ok("", "doctor"); !strings.Contains(got, "hint") || !strings.Contains(got, "simpctl upgrade check") {
+		t.Errorf("doctor: %s", got)
+	}
+	s.down = true
+	if r := s.do("", "upgrade", "check"); r.code != 1 || !strings.Contains(r.out, "no: n3 is not ready") {
+		t.Errorf("upgrade check with a node down: %+v", r)
+	}
+	if r := s.do("", "upgrade", "check", "--output", "json"); r.code != 1 || !strings.Contains(r.out, `"safe": false`) {
+		t.Errorf("upgrade check with a node down: %+v", r)
+	}
+	if r := s.do("", "doctor", "--output", "json"); r.code != 1 || !strings.Contains(r.out, "simpctl node remove n3") {
+		t.Errorf("doctor with a node down: %+v", r)
+	}
+}

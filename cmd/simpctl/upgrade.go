@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	simpv1 "simpd/proto/simp/v1"
+)
+
+func (a *app) upgradeCommand() *cobra.Command {
+	check := &cobra.Command{
+		Use: "check", Short: "Say whether it is safe to restart the next node", Args: wants(0, 0, "no argument"),
+		Long: "Check says whether the next node may be stopped now, to be started again with another version, and which one " +
+			"that should be: replicas first, then followers, the leader last. It exits with 0 if it is safe, with 1 and " +
+			"the reasons if it is not. Ask before each node.",
+		RunE: func(c *cobra.Command, _ []string) error { return a.checkUpgrade(c.Context()) },
+	}
+	return group("upgrade", "Go over to another version, node by node", "", check)
+}
+
+// readiness is what check found out.
+type readiness struct {
+	Safe    bool              `json:"safe"`
+	Next    string            `json:"next,omitempty"` // the node to restart
+	Reasons []string          `json:"reasons"`
+	Nodes   map[string]string `json:"versions"`
+	Schema  uint32            `json:"schema"`
+	// Raises is the schema that the log goes on to a minute after all nodes
+	// are upgraded; 0: it stays.
+	Raises uint32 `json:"raises_schema_to,omitempty"`
+}
+
+// errUnsafe is returned after all reasons were printed.
+var errUnsafe = errors.New("it is not safe to stop a node now")
+
+func (a *app) checkUpgrade(ctx context.Context) error {
+	s, err := a.connect()
+	if err != nil {
+		return err
+	}
+	resp, err := call(ctx, s.cluster.Status, &simpv1.StatusRequest{})
+	if err != nil {
+		return err
+	}
+	r := assess(resp)
+	if a.json() {
+		if err := a.printStruct(r); err != nil {
+			return err
+		}
+	} else {
+		a.printReadiness(&r)
+	}
+	if !r.Safe {
+		return errUnsafe
+	}
+	return nil
+}
+
+func (a *app) printReadiness(r *readiness) {
+	for _, why := range r.Reasons {
+		fmt.Fprintln(a.out, a.paint(red, printable("no: "+why)))
+	}
+	if r.Raises > 0 {
+		fmt.Fprintf(a.out, "every node reads schema %d: a minute after the last of them came up the log goes on to it, and there is no way back\n", r.Raises)
+	}
+	if r.Safe {
+		fmt.Fprintf(a.out, "%s: the next node is %s (%s)\n", a.paint(green, "safe"), printable(r.Next), printable(r.Nodes[r.Next]))
+	}
+}
+
+// assess judges a site by its status.
+func assess(resp *simpv1.StatusResponse) readiness {
+	r := readiness{Nodes: map[string]string{}, Schema: resp.Schema, Reasons: []string{}}
+	r.Raises = raises(resp)
+	for _, n := range resp.Node {
+		r.Nodes[n.Id] = n.Version
+		r.Reasons = append(r.Reasons, unfit(resp, n)...)
+	}
+	if resp.Leader == "" {
+		r.Reasons = append(r.Reasons, "no leader is known")
+	}
+	if resp.SpareVoters == 0 {
+		r.Reasons = append(r.Reasons, "the site can't lose a voter: it stands still while one is away")
+	}
+	r.Safe = len(r.Reasons) == 0
+	r.Next = nextNode(resp)
+	return r
+}
+
+// maxBehind is by how many changes a node may be behind and count as caught up.
+const maxBehind = 1000
+
+// unfit says what speaks against stopping any node, as n is.
+func unfit(resp *simpv1.StatusResponse, n *simpv1.NodeStatus) (why []string) {
+	switch n.State {
+	case simpv1.NodeState_NODE_STATE_READY:
+	case simpv1.NodeState_NODE_STATE_DRAINING:
+		why = append(why, fmt.Sprintf("%s is draining", n.Id))
+	default:
+		why = append(why, fmt.Sprintf("%s is not ready: %s", n.Id, dash(n.Problem)))
+	}
+	if behind := foremost(resp) - n.Index; n.State != simpv1.NodeState_NODE_STATE_DOWN && behind > maxBehind {
+		why = append(why, fmt.Sprintf("%s is %d changes behind", n.Id, behind))
+	}
+	if n.MaxSchema != 0 && (n.MaxSchema < resp.Schema || n.MinSchema > resp.Schema) {
+		why = append(why, fmt.Sprintf("%s reads the schemas %d to %d, and the site's is %d", n.Id, n.MinSchema, n.MaxSchema, resp.Schema))
+	}
+	return why
+}
+
+// foremost is the newest index that a node has reached.
+func foremost(resp *simpv1.StatusResponse) uint64 {
+	index := resp.Position.GetIndex()
+	for _, n := range resp.Node {
+		index = max(index, n.Index)
+	}
+	return index
+}
+
+// raises is the newer schema that every node can read; 0 if there is none.
+func raises(resp *simpv1.StatusResponse) uint32 {
+	var newest uint32
+	for i, n := range resp.Node {
+		if i == 0 || n.MaxSchema < newest {
+			newest = n.MaxSchema
+		}
+	}
+	if newest <= resp.Schema {
+		return 0
+	}
+	return newest
+}
+
+// nextNode is the one to restart next: of those with the oldest version a
+// replica before a follower, and the leader last. Who came up first is first.
+func nextNode(resp *simpv1.StatusResponse) string {
+	if len(resp.Node) == 0 {
+		return ""
+	}
+	order := func(n *simpv1.NodeStatus) int {
+		switch n.Role {
+		case simpv1.NodeRole_NODE_ROLE_LEADER:
+			return 2
+		case simpv1.NodeRole_NODE_ROLE_FOLLOWER:
+			return 1
+		}
+		return 0
+	}
+	waiting := outdated(resp.Node)
+	return slices.MinFunc(waiting, func(x, y *simpv1.NodeStatus) int {
+		if d := order(x) - order(y); d != 0 {
+			return d
+		}
+		return x.Started.AsTime().Compare(y.Started.AsTime())
+	}).Id
+}
+
+// outdated are the nodes that do not run what the node runs that was started
+// last; all, if all run the same.
+func outdated(nodes []*simpv1.NodeStatus) (rest []*simpv1.NodeStatus) {
+	newest := slices.MaxFunc(nodes, func(x, y *simpv1.NodeStatus) int { return x.Started.AsTime().Compare(y.Started.AsTime()) })
+	for _, n := range nodes {
+		if !strings.EqualFold(n.Version, newest.Version) {
+			rest = append(rest, n)
+		}
+	}
+	if len(rest) == 0 {
+		return nodes
+	}
+	return rest
+}
