@@ -53,28 +53,18 @@ func (s *Server) takeFrom(c net.Conn, t protocol.Transport, remote netip.AddrPor
 		turnAway(c, t, refusal)
 		return
 	}
-	w, err := newWire(c)
+	w, on, err := s.newWire(c)
 	if err != nil {
 		a.leave()
 		_ = c.Close() // it is gone already
 		return
 	}
-	x := s.newSession(c, w, remote, a)
+	x := s.newSession(on, w, remote, a)
 	x.transport = t
 	if t == protocol.TLS {
 		x.out.freeze() // until the handshake is done
 	}
 	s.start(x)
-}
-
-func newWire(c net.Conn) (wire, error) {
-	if err := watchPeer(c); err != nil {
-		return nil, err
-	}
-	if tcp, ok := c.(*net.TCPConn); ok {
-		return newSocket(tcp)
-	}
-	return newStream(c), nil
 }
 
 // turnAway says why, as far as that costs nothing, and closes.

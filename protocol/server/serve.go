@@ -3,26 +3,28 @@ package server
 import (
 	"context"
 	"errors"
-	"net"
 	"time"
 
 	"simpd/protocol"
 )
 
-// converse holds the conversation, from the first octet to the last.
+// converse holds the conversation, from the first octet to the last. Where a
+// loop reads it returns once the conversation has begun.
 func (s *session) converse() {
-	defer s.server.wheel.stop(&s.alarm)
 	if s.transport == protocol.TLS && !s.shakeHands() {
+		s.server.forget(s)
 		return
 	}
 	s.wakeAt(s.vigil.began.Add(proveTime))
 	s.greet()
-	s.leave(s.readAll())
+	if !s.handOver() {
+		s.leave(s.readAll())
+	}
 }
 
 // shakeHands begins with TLS.
 func (s *session) shakeHands() bool {
-	w, err := s.handshake(s.conn.(net.Conn))
+	w, err := s.handshake()
 	if err != nil {
 		s.server.metrics.Handshakes.Add(1)
 		s.out.fail()
@@ -54,33 +56,38 @@ const (
 
 // readAll reads until there is nothing more to read.
 func (s *session) readAll() ending {
-	for !s.closing.Load() {
+	for {
 		octets, whole, err := s.wire.read()
-		switch {
-		case s.closing.Load():
-			return closed
-		case isEnd(err):
-			return finished
-		case err != nil:
-			return broken
+		s.server.gather.begin() // what this leads to is written once
+		end, over := s.heard(octets, whole, err)
+		s.server.gather.end()
+		if over {
+			return end
 		}
-		s.take(octets, whole)
-		if s.quit != "" {
-			return finished
-		}
-		s.wakeAt(s.vigil.heard(&s.input))
 	}
-	return closed
 }
 
-// take does what the octets ask. While there is more in them than one request
-// what it leads to is gathered, and written once.
+// heard takes what was read, and tells whether the conversation is over.
+func (s *session) heard(octets []byte, whole bool, err error) (end ending, over bool) {
+	switch {
+	case s.closing.Load():
+		return closed, true
+	case isEnd(err):
+		return finished, true
+	case err != nil:
+		return broken, true
+	}
+	s.take(octets, whole)
+	if s.quit != "" {
+		return finished, true
+	}
+	s.wakeAt(s.vigil.heard(&s.input))
+	return closed, s.closing.Load()
+}
+
+// take does what the octets ask.
 func (s *session) take(octets []byte, whole bool) {
 	octets, r, err := s.input.next(octets)
-	if len(octets) > 0 {
-		s.server.gather.begin()
-		defer s.server.gather.end()
-	}
 	for r != nil {
 		if again := s.handle(r, octets); !again {
 			return
@@ -136,6 +143,8 @@ func (s *session) leave(end ending) {
 	}
 	_ = s.conn.Close() // nothing is lost with it any more
 	s.out.close()
+	s.server.wheel.stop(&s.alarm)
+	s.server.forget(s)
 }
 
 func (s *session) logout(context.Context) {

@@ -22,6 +22,7 @@ type Server struct {
 	budget    budget
 	notices   notices
 	wheel     *wheel
+	loops     loops
 	hash      *hasher
 	hashing   hashing
 	ids       *ids
@@ -101,6 +102,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	})
 	defer stop()
 	s.done.Wait()
+	s.loops.stop()
 	s.wheel.done.Wait()
 	return ctx.Err()
 }
@@ -116,15 +118,16 @@ func (s *Server) all() []*session {
 	return all
 }
 
-// start holds a session in a goroutine of its own.
+// start holds a session: in a goroutine of its own where beginning it waits,
+// or reading. Shutdown waits for its end, forget.
 func (s *Server) start(x *session) {
-	if !s.register(x) {
-		return
-	}
-	go func() { // forget tells Shutdown that it has ended
-		defer s.forget(x)
+	switch {
+	case !s.register(x):
+	case x.waits():
+		go x.converse()
+	default:
 		x.converse()
-	}()
+	}
 }
 
 // aside has f done by a goroutine that Shutdown waits for; not after it.

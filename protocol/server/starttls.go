@@ -26,9 +26,11 @@ func (s *session) starttls(r *request, rest []byte) {
 		return
 	}
 	s.ok(r)
-	if s.out.freeze() {
-		s.upgrade()
-	}
+	s.wait(func() {
+		if s.out.freeze() {
+			s.upgrade()
+		}
+	})
 }
 
 func (s *session) checkStartTLS(r *request) error {
@@ -50,7 +52,7 @@ func (s *session) checkStartTLS(r *request) error {
 // upgrade holds the handshake and forgets what was said before. The outbox is
 // frozen meanwhile.
 func (s *session) upgrade() {
-	w, err := s.handshake(s.conn.(net.Conn))
+	w, err := s.handshake()
 	if err != nil {
 		s.server.metrics.Handshakes.Add(1)
 		s.out.fail()
@@ -61,31 +63,27 @@ func (s *session) upgrade() {
 	s.out.thaw(w)
 }
 
-// handshake puts TLS over c.
-func (s *session) handshake(c net.Conn) (wire, error) {
-	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+// handshake puts TLS over the connection.
+func (s *session) handshake() (wire, error) {
+	if err := s.conn.SetReadDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return nil, err
 	}
-	w, state, err := newTLS(c, s.server.tls)
+	w, state, err := newTLS(s.conn, s.server.tls)
 	if err != nil {
 		return nil, err
 	}
 	s.tls = state
-	return w, c.SetDeadline(time.Time{})
+	return w, s.conn.SetReadDeadline(time.Time{})
 }
 
-// newTLS returns the wire of TLS over c, once the handshake is done.
-func newTLS(c net.Conn, config *tls.Config) (wire, func() tls.ConnectionState, error) {
-	if tcp, ok := c.(*net.TCPConn); ok {
-		w, err := newSealed(tcp, config)
-		if err != nil {
-			return nil, nil, err
-		}
-		return w, w.tls.ConnectionState, nil
+// newStreamTLS returns the wire of TLS over c, once the handshake is done.
+func newStreamTLS(c net.Conn, config *tls.Config) (wire, func() tls.ConnectionState, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return nil, nil, err
 	}
 	t := tls.Server(c, config)
 	if err := t.Handshake(); err != nil {
 		return nil, nil, err
 	}
-	return newStream(t), t.ConnectionState, nil
+	return newStream(t), t.ConnectionState, c.SetWriteDeadline(time.Time{})
 }

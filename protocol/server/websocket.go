@@ -134,7 +134,6 @@ func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
 		x.tls = func() tls.ConnectionState { return *r.TLS }
 	}
 	if s.register(x) {
-		defer s.forget(x)
 		x.converse()
 	}
 }

@@ -2,9 +2,12 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
-	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sealed is the wire of TLS over TCP. It neither keeps a buffer while nothing
@@ -16,40 +19,40 @@ type sealed struct {
 	low *ciphertext
 }
 
-// newSealed holds the handshake as the server, which may wait as long as
-// tcp's deadline lets it.
-func newSealed(tcp *net.TCPConn, config *tls.Config) (*sealed, error) {
-	sock, err := newSocket(tcp)
-	if err != nil {
-		return nil, err
-	}
-	low := &ciphertext{TCPConn: tcp, sock: sock}
+// newSealed holds the handshake as the server; it waits until sock's deadline.
+func newSealed(sock *socket, config *tls.Config) (*sealed, error) {
+	low := &ciphertext{sock: sock}
 	s := &sealed{socket: sock, tls: tls.Server(low, config), low: low}
 	if err := s.tls.Handshake(); err != nil {
 		return nil, err
 	}
 	low.steady = true
-	sock.readable = s.fill
 	return s, nil
 }
 
-// fill reads what there is in clear into a buffer of the pool, or gives it
-// back and waits.
-func (s *sealed) fill(fd uintptr) bool {
-	b := newBuffer()
-	s.low.fd = fd
-	n, err := s.tls.Read(b.octets[:cap(b.octets)])
+// readNow reads what there is in clear.
+func (s *sealed) readNow(buf []byte) (octets []byte, more bool, err error) {
+	n, err := s.tls.Read(buf)
 	if n > 0 {
-		b.octets = b.octets[:n]
-		s.got = b
-		return true
+		return buf[:n], true, nil // TLS may hold another record
 	}
-	b.free()
-	if err == error(errAgain) {
-		return false
+	return nil, false, err
+}
+
+// read waits.
+func (s *sealed) read() ([]byte, bool, error) {
+	if s.got == nil {
+		s.got = newBuffer()
 	}
-	s.readErr = err
-	return true
+	for {
+		octets, _, err := s.readNow(s.got.octets[:cap(s.got.octets)])
+		if err != error(errAgain) {
+			return octets, false, err
+		}
+		if err := s.await(unix.POLLIN); err != nil {
+			return nil, false, err
+		}
+	}
 }
 
 func (s *sealed) write(b []byte) (int, bool, error) {
@@ -89,31 +92,27 @@ func (s *sealed) closeWrite() error {
 
 // ciphertext is what TLS runs on. Once steady it never waits.
 type ciphertext struct {
-	*net.TCPConn
 	sock   *socket
 	steady bool
-	fd     uintptr // while it is readable
 
 	mu   sync.Mutex
 	rest []byte // what the kernel has not taken
 }
 
 func (c *ciphertext) Read(b []byte) (int, error) {
-	if !c.steady {
-		return c.TCPConn.Read(b)
+	for {
+		octets, _, err := c.sock.readNow(b)
+		if c.steady || err != error(errAgain) {
+			return len(octets), err
+		}
+		if err := c.sock.await(unix.POLLIN); err != nil {
+			return 0, err
+		}
 	}
-	n, err := readFD(c.fd, b)
-	if err == syscall.EAGAIN {
-		return 0, errAgain
-	}
-	return max(n, 0), err
 }
 
 // Write keeps what the kernel does not take, and calls all of it written.
 func (c *ciphertext) Write(b []byte) (int, error) {
-	if !c.steady {
-		return c.TCPConn.Write(b)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
@@ -122,6 +121,9 @@ func (c *ciphertext) Write(b []byte) (int, error) {
 		if n, _, err = c.sock.write(b); err != nil {
 			return n, err
 		}
+	}
+	if n < len(b) && !c.steady {
+		return n, errors.New("the client does not take the handshake")
 	}
 	c.rest = append(c.rest, b[n:]...)
 	return len(b), nil
@@ -142,6 +144,15 @@ func (c *ciphertext) flush() (clear bool, err error) {
 	c.rest = c.rest[n:]
 	return false, err
 }
+
+// The rest of a net.Conn, of which TLS asks only Close.
+
+func (c *ciphertext) Close() error                       { return c.sock.Close() }
+func (c *ciphertext) LocalAddr() net.Addr                { return nil }
+func (c *ciphertext) RemoteAddr() net.Addr               { return nil }
+func (c *ciphertext) SetDeadline(at time.Time) error     { return c.sock.SetReadDeadline(at) }
+func (c *ciphertext) SetReadDeadline(at time.Time) error { return c.sock.SetReadDeadline(at) }
+func (c *ciphertext) SetWriteDeadline(time.Time) error   { return nil }
 
 // errAgain says that nothing is there to be read yet. For TLS it is an error
 // after which reading may go on.
