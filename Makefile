@@ -17,6 +17,10 @@ build: ## the programs, into bin/
 demo: build ## see a real site work, and each step checked (under a minute)
 	go run ./cmd/simpd/demo -bin bin
 
+.PHONY: demo-sites
+demo-sites: build ## see users of two sites meet, and each step checked
+	go run ./cmd/simpd/demo -bin bin -sites
+
 .PHONY: test
 test: lint race fuzz-short ## all that has to pass before a change lands
 

@@ -80,6 +80,9 @@ type Cluster interface {
 	Drain(ctx context.Context, node string, timeout time.Duration, progress func(*simpv1.DrainResponse)) error
 	// Undrain lets the node take clients again.
 	Undrain(ctx context.Context, node string) error
+	// CheckDomain tries to reach another domain's site for one of the site's
+	// own domains, and tells each step.
+	CheckDomain(ctx context.Context, own, domain string) (*simpv1.CheckDomainResponse, error)
 	// Kick closes the user's connections on all nodes, or only the session's,
 	// and returns how many.
 	Kick(ctx context.Context, user protocol.Address, session *store.Session) (closed int, err error)

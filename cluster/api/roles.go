@@ -89,6 +89,7 @@ func methods() map[string]method {
 		"/simp.v1.ClusterService/KickSession":        {clusterAdmin, true},
 		"/simp.v1.ClusterService/Backup":             {clusterAdmin, true},
 		"/simp.v1.ClusterService/Restore":            {clusterAdmin, true},
+		"/simp.v1.ClusterService/CheckDomain":        {wants: clusterAdmin},
 
 		"/grpc.health.v1.Health/Check": {wants: anyone},
 		"/grpc.health.v1.Health/List":  {wants: anyone},

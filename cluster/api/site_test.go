@@ -244,6 +244,14 @@ func (n *nodes) Drain(_ context.Context, node string, timeout time.Duration, pro
 
 func (n *nodes) Undrain(_ context.Context, node string) error { return n.note("undrain %s", node) }
 
+// CheckDomain finds that one domain is well, and that no other is known.
+func (n *nodes) CheckDomain(_ context.Context, own, domain string) (*simpv1.CheckDomainResponse, error) {
+	if domain == "two.example" {
+		return &simpv1.CheckDomainResponse{Reached: true, Check: []*simpv1.DomainCheck{{Step: "proof", Ok: true, Text: domain + " takes this site for " + own}}}, nil
+	}
+	return &simpv1.CheckDomainResponse{Check: []*simpv1.DomainCheck{{Step: "DNS", Text: domain + " has no address", Advice: "ask them"}}}, nil
+}
+
 func (n *nodes) Kick(_ context.Context, user protocol.Address, session *store.Session) (int, error) {
 	if session != nil {
 		return 1, n.note("kick %s %s", user, session)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -59,6 +60,9 @@ func (a *app) config() (client.Config, error) {
 	if config.TLS, err = a.trusted(); err != nil {
 		return config, err
 	}
+	if a.dns != "" {
+		a.resolveBy(&config)
+	}
 	switch {
 	case a.plaintext:
 		config.Security = client.Plaintext
@@ -67,6 +71,16 @@ func (a *app) config() (client.Config, error) {
 	}
 	config.Password, err = a.password()
 	return config, err
+}
+
+// resolveBy has the server found by the resolver that the user has named. Who
+// does that means what it says, also where that is on this network.
+func (a *app) resolveBy(config *client.Config) {
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, a.dns)
+	}}
+	config.Resolver, config.AllowPrivate = resolver, true
+	config.Dial = (&net.Dialer{Resolver: resolver}).DialContext
 }
 
 // trusted returns the authorities to trust beside the system's.

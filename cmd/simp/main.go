@@ -40,6 +40,7 @@ type app struct {
 	zone        *time.Location
 
 	server       string
+	dns          string
 	user         string
 	tlsCA        string
 	tls          bool

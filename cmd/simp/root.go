@@ -22,8 +22,8 @@ valid for that domain; --tls-ca names an authority to trust beside the
 system's. --plaintext speaks in clear, to this machine only.
 
 The password is asked for, or taken from --password-file or SIMP_PASSWORD.
-Each of --server, --user, --tls-ca, --plaintext, --password-file and --output
-may be given as a variable instead: SIMP_SERVER, SIMP_USER, and so on.
+Each of --server, --dns, --user, --tls-ca, --plaintext, --password-file and
+--output may be given as a variable instead: SIMP_SERVER, SIMP_USER, and so on.
 
 It exits with 0 if all went well, with 2 if the command can't be understood,
 and with 1 for other failures; send has codes of its own.`
@@ -45,6 +45,7 @@ func (a *app) root() *cobra.Command {
 func (a *app) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.user, "user", "", "your `ADDRESS`, such as alice@example.com")
 	f.StringVar(&a.server, "server", "", "the `HOST:PORT` of the server, where it can't be found by the address")
+	f.StringVar(&a.dns, "dns", "", "the `HOST:PORT` of a resolver to find the server by, which may be on this machine or network")
 	f.StringVar(&a.tlsCA, "tls-ca", "", "PEM `FILE` of certificates to trust beside the system's")
 	f.BoolVar(&a.tls, "tls", false, "begin with TLS at once, as on port 7468, in place of STARTTLS")
 	f.BoolVar(&a.plaintext, "plaintext", false, "speak in clear, to a server on this machine only")
@@ -54,7 +55,7 @@ func (a *app) addFlags(f *pflag.FlagSet) {
 
 // settle takes from the environment what no flag has said, and checks it all.
 func (a *app) settle(f *pflag.FlagSet) error {
-	for _, name := range []string{"server", "user", "tls-ca", "plaintext", "password-file", "output"} {
+	for _, name := range []string{"server", "dns", "user", "tls-ca", "plaintext", "password-file", "output"} {
 		variable := "SIMP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		value := a.env(variable)
 		if value == "" || f.Changed(name) {

@@ -143,7 +143,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		args string
 		want string
 	}{
-		{2, "", "simpctl: say what to do: account, backup, completion, doctor, leader, man, node, restore, session, status, tls, token, upgrade"},
+		{2, "", "simpctl: say what to do: account, backup, completion, doctor, domain, leader, man, node, restore, session, status, tls, token, upgrade"},
 		{2, "stauts", `simpctl: simpctl knows no "stauts"; did you mean "status"?`},
 		{2, "account fly", `simpctl: simpctl account knows no "fly"; it knows add, delete, disable, enable, import, list, passwd`},
 		{2, "account add", "simpctl: simpctl account add wants one address, such as alice@example.com"},

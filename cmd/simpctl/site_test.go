@@ -159,6 +159,14 @@ func (s *testSite) Undrain(_ context.Context, node string) error {
 	return nil
 }
 
+// CheckDomain finds that one domain is well, and that no other is known.
+func (s *testSite) CheckDomain(_ context.Context, own, domain string) (*simpv1.CheckDomainResponse, error) {
+	if domain == "two.example" {
+		return &simpv1.CheckDomainResponse{Reached: true, Check: []*simpv1.DomainCheck{{Step: "proof", Ok: true, Text: domain + " takes this site for " + own}}}, nil
+	}
+	return &simpv1.CheckDomainResponse{Check: []*simpv1.DomainCheck{{Step: "DNS", Text: domain + " has no address", Advice: "ask them"}}}, nil
+}
+
 func (s *testSite) Kick(_ context.Context, user protocol.Address, session *store.Session) (int, error) {
 	if session != nil {
 		s.note("kick " + user.String() + " " + session.String())

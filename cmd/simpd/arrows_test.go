@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"cmd/simpbench/load":      {"protocol", "cmd/simpbench/relay"},
 	"cmd/simpctl":             {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual"},
 	"cmd/simpd":               {"*"},
-	"cmd/simpd/demo":          {"cmd/simpd/site"},
+	"cmd/simpd/demo":          {"cmd/simpd/site", "cmd/simpd/world"},
 	"cmd/simpd/lab":           {"protocol", "proto/simp/v1", "cmd/simpd/site"},
 	"docs/examples/warehouse": {"proto/simp/v1"},
 	"proto/simp/v1":           {"proto/*"},

@@ -80,6 +80,19 @@ func (o operations) Undrain(ctx context.Context, node string) error {
 	return o.cluster.Drain(ctx, node, 0, true)
 }
 
+// CheckDomain tries the way to another site from this node.
+func (o operations) CheckDomain(ctx context.Context, own, domain string) (*simpv1.CheckDomainResponse, error) {
+	if o.partners == nil {
+		return nil, protocol.Errorf(protocol.StatusWrongState, "this node runs with --insecure, and so deals with no other site")
+	}
+	findings, reached := o.partners.Survey(ctx, own, domain)
+	resp := &simpv1.CheckDomainResponse{Reached: reached}
+	for _, f := range findings {
+		resp.Check = append(resp.Check, &simpv1.DomainCheck{Step: f.Step, Ok: f.OK, Text: f.Text, Advice: f.Advice})
+	}
+	return resp, nil
+}
+
 func (o operations) Kick(ctx context.Context, user protocol.Address, session *store.Session) (int, error) {
 	return o.cluster.Kick(ctx, user, session)
 }

@@ -2,7 +2,8 @@
 // everywhere, and checks each thing that it tells. It exits 0 only if all of
 // it was really so.
 //
-//	go run ./cmd/simpd/demo -bin bin
+//	go run ./cmd/simpd/demo -bin bin          one site of three nodes
+//	go run ./cmd/simpd/demo -bin bin -sites   two sites, whose users meet
 package main
 
 import (
@@ -22,8 +23,13 @@ const (
 
 func main() {
 	bin := flag.String("bin", "bin", "the folder of the programs")
+	two := flag.Bool("sites", false, "show two sites, and how their users meet")
 	flag.Parse()
-	if err := run(*bin); err != nil {
+	show := run
+	if *two {
+		show = runSites
+	}
+	if err := show(*bin); err != nil {
 		fmt.Fprintf(os.Stderr, "\nThis was not so: %v\n", err)
 		os.Exit(1)
 	}

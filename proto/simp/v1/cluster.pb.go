@@ -1499,6 +1499,188 @@ func (x *RestoreResponse) GetContacts() uint64 {
 	return 0
 }
 
+type CheckDomainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The other domain.
+	Domain string `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	// The domain of this site's own that it is tried for; empty: the first.
+	Own           string `protobuf:"bytes,2,opt,name=own,proto3" json:"own,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDomainRequest) Reset() {
+	*x = CheckDomainRequest{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDomainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDomainRequest) ProtoMessage() {}
+
+func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDomainRequest.ProtoReflect.Descriptor instead.
+func (*CheckDomainRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CheckDomainRequest) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *CheckDomainRequest) GetOwn() string {
+	if x != nil {
+		return x.Own
+	}
+	return ""
+}
+
+type CheckDomainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The steps, in their order.
+	Check []*DomainCheck `protobuf:"bytes,1,rep,name=check,proto3" json:"check,omitempty"`
+	// Whether a routing connection came about in the end.
+	Reached       bool `protobuf:"varint,2,opt,name=reached,proto3" json:"reached,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDomainResponse) Reset() {
+	*x = CheckDomainResponse{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDomainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDomainResponse) ProtoMessage() {}
+
+func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDomainResponse.ProtoReflect.Descriptor instead.
+func (*CheckDomainResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CheckDomainResponse) GetCheck() []*DomainCheck {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+func (x *CheckDomainResponse) GetReached() bool {
+	if x != nil {
+		return x.Reached
+	}
+	return false
+}
+
+// DomainCheck is one step on the way to another site.
+type DomainCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was tried: policy, route, DNS, address, connection, TLS, greeting or
+	// proof.
+	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// Whether it went well.
+	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// What was found, for people.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// What to do where it did not go well, for people; else empty.
+	Advice        string `protobuf:"bytes,4,opt,name=advice,proto3" json:"advice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DomainCheck) Reset() {
+	*x = DomainCheck{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DomainCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DomainCheck) ProtoMessage() {}
+
+func (x *DomainCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DomainCheck.ProtoReflect.Descriptor instead.
+func (*DomainCheck) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DomainCheck) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *DomainCheck) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *DomainCheck) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *DomainCheck) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
+
 var File_simp_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_simp_v1_cluster_proto_rawDesc = "" +
@@ -1592,7 +1774,18 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\x12\x1a\n" +
 	"\baccounts\x18\x02 \x01(\x04R\baccounts\x12\x14\n" +
 	"\x05rules\x18\x03 \x01(\x04R\x05rules\x12\x1a\n" +
-	"\bcontacts\x18\x04 \x01(\x04R\bcontacts*\x9c\x01\n" +
+	"\bcontacts\x18\x04 \x01(\x04R\bcontacts\">\n" +
+	"\x12CheckDomainRequest\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
+	"\x03own\x18\x02 \x01(\tR\x03own\"[\n" +
+	"\x13CheckDomainResponse\x12*\n" +
+	"\x05check\x18\x01 \x03(\v2\x14.simp.v1.DomainCheckR\x05check\x12\x18\n" +
+	"\areached\x18\x02 \x01(\bR\areached\"]\n" +
+	"\vDomainCheck\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice*\x9c\x01\n" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_STATE_READY\x10\x01\x12\x17\n" +
@@ -1609,7 +1802,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x02\x12\x16\n" +
-	"\x12HEALTH_NO_MAJORITY\x10\x032\xfd\x04\n" +
+	"\x12HEALTH_NO_MAJORITY\x10\x032\xc7\x05\n" +
 	"\x0eClusterService\x129\n" +
 	"\x06Status\x12\x16.simp.v1.StatusRequest\x1a\x17.simp.v1.StatusResponse\x128\n" +
 	"\x05Drain\x12\x15.simp.v1.DrainRequest\x1a\x16.simp.v1.DrainResponse0\x01\x12<\n" +
@@ -1620,7 +1813,8 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\fListSessions\x12\x1c.simp.v1.ListSessionsRequest\x1a\x1d.simp.v1.ListSessionsResponse\x12H\n" +
 	"\vKickSession\x12\x1b.simp.v1.KickSessionRequest\x1a\x1c.simp.v1.KickSessionResponse\x12;\n" +
 	"\x06Backup\x12\x16.simp.v1.BackupRequest\x1a\x17.simp.v1.BackupResponse0\x01\x12>\n" +
-	"\aRestore\x12\x17.simp.v1.RestoreRequest\x1a\x18.simp.v1.RestoreResponse(\x01B\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
+	"\aRestore\x12\x17.simp.v1.RestoreRequest\x1a\x18.simp.v1.RestoreResponse(\x01\x12H\n" +
+	"\vCheckDomain\x12\x1b.simp.v1.CheckDomainRequest\x1a\x1c.simp.v1.CheckDomainResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
 
 var (
 	file_simp_v1_cluster_proto_rawDescOnce sync.Once
@@ -1635,7 +1829,7 @@ func file_simp_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_simp_v1_cluster_proto_goTypes = []any{
 	(NodeState)(0),                     // 0: simp.v1.NodeState
 	(NodeRole)(0),                      // 1: simp.v1.NodeRole
@@ -1660,47 +1854,53 @@ var file_simp_v1_cluster_proto_goTypes = []any{
 	(*BackupResponse)(nil),             // 20: simp.v1.BackupResponse
 	(*RestoreRequest)(nil),             // 21: simp.v1.RestoreRequest
 	(*RestoreResponse)(nil),            // 22: simp.v1.RestoreResponse
-	(*Position)(nil),                   // 23: simp.v1.Position
-	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 25: google.protobuf.Duration
-	(*Session)(nil),                    // 26: simp.v1.Session
+	(*CheckDomainRequest)(nil),         // 23: simp.v1.CheckDomainRequest
+	(*CheckDomainResponse)(nil),        // 24: simp.v1.CheckDomainResponse
+	(*DomainCheck)(nil),                // 25: simp.v1.DomainCheck
+	(*Position)(nil),                   // 26: simp.v1.Position
+	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 28: google.protobuf.Duration
+	(*Session)(nil),                    // 29: simp.v1.Session
 }
 var file_simp_v1_cluster_proto_depIdxs = []int32{
-	23, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
+	26, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
 	2,  // 1: simp.v1.StatusResponse.health:type_name -> simp.v1.Health
 	5,  // 2: simp.v1.StatusResponse.node:type_name -> simp.v1.NodeStatus
 	0,  // 3: simp.v1.NodeStatus.state:type_name -> simp.v1.NodeState
 	1,  // 4: simp.v1.NodeStatus.role:type_name -> simp.v1.NodeRole
-	24, // 5: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	25, // 6: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
-	25, // 7: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	26, // 8: simp.v1.UserSession.session:type_name -> simp.v1.Session
+	27, // 5: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	28, // 6: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
+	28, // 7: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	29, // 8: simp.v1.UserSession.session:type_name -> simp.v1.Session
 	15, // 9: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
-	23, // 10: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
-	23, // 11: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
-	3,  // 12: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
-	6,  // 13: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
-	8,  // 14: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
-	10, // 15: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
-	12, // 16: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
-	14, // 17: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
-	17, // 18: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
-	19, // 19: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
-	21, // 20: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
-	4,  // 21: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
-	7,  // 22: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
-	9,  // 23: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
-	11, // 24: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
-	13, // 25: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
-	16, // 26: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
-	18, // 27: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
-	20, // 28: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
-	22, // 29: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
-	21, // [21:30] is the sub-list for method output_type
-	12, // [12:21] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	26, // 10: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
+	26, // 11: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
+	25, // 12: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
+	3,  // 13: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
+	6,  // 14: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
+	8,  // 15: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
+	10, // 16: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
+	12, // 17: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
+	14, // 18: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
+	17, // 19: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
+	19, // 20: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
+	21, // 21: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
+	23, // 22: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
+	4,  // 23: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
+	7,  // 24: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
+	9,  // 25: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
+	11, // 26: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
+	13, // 27: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
+	16, // 28: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
+	18, // 29: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
+	20, // 30: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
+	22, // 31: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
+	24, // 32: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
+	23, // [23:33] is the sub-list for method output_type
+	13, // [13:23] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_cluster_proto_init() }
@@ -1719,7 +1919,7 @@ func file_simp_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_cluster_proto_rawDesc), len(file_simp_v1_cluster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	ClusterService_KickSession_FullMethodName        = "/simp.v1.ClusterService/KickSession"
 	ClusterService_Backup_FullMethodName             = "/simp.v1.ClusterService/Backup"
 	ClusterService_Restore_FullMethodName            = "/simp.v1.ClusterService/Restore"
+	ClusterService_CheckDomain_FullMethodName        = "/simp.v1.ClusterService/CheckDomain"
 )
 
 // ClusterServiceClient is the client API for ClusterService service.
@@ -61,6 +62,11 @@ type ClusterServiceClient interface {
 	// begins a new history: sessions end, and positions of the old one are
 	// void. Nothing is changed unless the whole file arrived and is sound.
 	Restore(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreRequest, RestoreResponse], error)
+	// CheckDomain tries, from the node that is called, to reach another domain's
+	// site, step by step, and says what to do where a step fails. It changes
+	// nothing there or here. FAILED_PRECONDITION where the node deals with no
+	// other site at all.
+	CheckDomain(ctx context.Context, in *CheckDomainRequest, opts ...grpc.CallOption) (*CheckDomainResponse, error)
 }
 
 type clusterServiceClient struct {
@@ -182,6 +188,16 @@ func (c *clusterServiceClient) Restore(ctx context.Context, opts ...grpc.CallOpt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ClusterService_RestoreClient = grpc.ClientStreamingClient[RestoreRequest, RestoreResponse]
 
+func (c *clusterServiceClient) CheckDomain(ctx context.Context, in *CheckDomainRequest, opts ...grpc.CallOption) (*CheckDomainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckDomainResponse)
+	err := c.cc.Invoke(ctx, ClusterService_CheckDomain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServiceServer is the server API for ClusterService service.
 // All implementations must embed UnimplementedClusterServiceServer
 // for forward compatibility.
@@ -213,6 +229,11 @@ type ClusterServiceServer interface {
 	// begins a new history: sessions end, and positions of the old one are
 	// void. Nothing is changed unless the whole file arrived and is sound.
 	Restore(grpc.ClientStreamingServer[RestoreRequest, RestoreResponse]) error
+	// CheckDomain tries, from the node that is called, to reach another domain's
+	// site, step by step, and says what to do where a step fails. It changes
+	// nothing there or here. FAILED_PRECONDITION where the node deals with no
+	// other site at all.
+	CheckDomain(context.Context, *CheckDomainRequest) (*CheckDomainResponse, error)
 	mustEmbedUnimplementedClusterServiceServer()
 }
 
@@ -249,6 +270,9 @@ func (UnimplementedClusterServiceServer) Backup(*BackupRequest, grpc.ServerStrea
 }
 func (UnimplementedClusterServiceServer) Restore(grpc.ClientStreamingServer[RestoreRequest, RestoreResponse]) error {
 	return status.Error(codes.Unimplemented, "method Restore not implemented")
+}
+func (UnimplementedClusterServiceServer) CheckDomain(context.Context, *CheckDomainRequest) (*CheckDomainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckDomain not implemented")
 }
 func (UnimplementedClusterServiceServer) mustEmbedUnimplementedClusterServiceServer() {}
 func (UnimplementedClusterServiceServer) testEmbeddedByValue()                        {}
@@ -408,6 +432,24 @@ func _ClusterService_Restore_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ClusterService_RestoreServer = grpc.ClientStreamingServer[RestoreRequest, RestoreResponse]
 
+func _ClusterService_CheckDomain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckDomainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).CheckDomain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_CheckDomain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).CheckDomain(ctx, req.(*CheckDomainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ClusterService_ServiceDesc is the grpc.ServiceDesc for ClusterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -438,6 +480,10 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "KickSession",
 			Handler:    _ClusterService_KickSession_Handler,
+		},
+		{
+			MethodName: "CheckDomain",
+			Handler:    _ClusterService_CheckDomain_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
