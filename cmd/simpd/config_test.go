@@ -74,6 +74,7 @@ func TestValuesAreRefused(t *testing.T) {
 		{"log-level", "--log-level=loud", "is not one of debug, info, warn, error"},
 		{"simp-listen for all, unprotected", "--simp-listen=:7467", "--insecure is for loopback only"},
 		{"one address twice", "--http-listen=127.0.0.1:7467", "is simp-listen's address already"},
+		{"pprof-listen for all", "--pprof-listen=:6060", "--insecure is for loopback only"},
 		{"no clients", "--simp-listen=off", "no client could come"},
 		{"no cluster", "--cluster-listen=off", "it can't be off"},
 		{"simps without certificate", "--simps-listen=127.0.0.1:0", "TLS wants a certificate"},

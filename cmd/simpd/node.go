@@ -35,6 +35,7 @@ type node struct {
 	router   *router.Router
 	cluster  *cluster.Node
 	http     *http.Server
+	profiles *http.Server
 	programs *api.Server
 	clients  *server.Server
 	counts   server.Metrics
@@ -194,6 +195,10 @@ func (n *node) serveHTTP() error {
 	if l := n.sockets["http-listen"]; l != nil {
 		n.serve("http-listen", func() error { return n.http.Serve(l) })
 	}
+	n.profiles = newProfileServer()
+	if l := n.sockets["pprof-listen"]; l != nil {
+		n.serve("pprof-listen", func() error { return n.profiles.Serve(l) })
+	}
 	return nil
 }
 
@@ -325,6 +330,7 @@ func (n *node) end(ctx context.Context, leave func() error) {
 		}
 		if n.http != nil {
 			_ = n.http.Close() // last: the node can be looked at to the end
+			_ = n.profiles.Close()
 		}
 		n.sockets.close()
 		n.serving.Wait()

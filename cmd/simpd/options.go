@@ -17,7 +17,7 @@ type config struct {
 	domains         []string // in A-labels; the first is named in HELLO
 
 	// Where to listen; empty is off.
-	simp, simps, ws, grpc, cluster, gossip, http string
+	simp, simps, ws, grpc, cluster, gossip, http, pprof string
 
 	origins         []string // of the WebSocket
 	proxies         []netip.Prefix
@@ -74,6 +74,8 @@ func listenOptions() []option {
 			set: toListen(func(c *config) *string { return &c.gossip })},
 		{name: "http-listen", arg: "HOST:PORT", standard: "127.0.0.1:7480", help: "/healthz, /readyz and /metrics",
 			set: toListen(func(c *config) *string { return &c.http })},
+		{name: "pprof-listen", arg: "HOST:PORT", standard: "off", help: "profiles of the program, for its developers; loopback only",
+			set: toListen(func(c *config) *string { return &c.pprof })},
 		{name: "advertise", arg: "HOST", help: "the address that other nodes reach this one at, where it differs",
 			set: setAdvertise},
 		{name: "advertise-client", arg: "HOST:PORT", help: "what MOVE tells clients, where it differs",

@@ -64,6 +64,7 @@ func (c *config) listenAddresses() []named {
 	all := []named{
 		{"simp-listen", c.simp}, {"simps-listen", c.simps}, {"ws-listen", c.ws}, {"grpc-listen", c.grpc},
 		{"cluster-listen", c.cluster}, {"gossip-listen", c.gossip}, {"http-listen", c.http},
+		{"pprof-listen", c.pprof},
 	}
 	on := all[:0]
 	for _, l := range all {
@@ -88,6 +89,9 @@ func (v *validator) listeners() {
 	}
 	if v.simp == "" && v.simps == "" && v.ws == "" && v.good("simp-listen") {
 		v.missing("simp-listen", "all of simp-listen, simps-listen and ws-listen are off, so no client could come")
+	}
+	if v.pprof != "" && !loopback(v.pprof) && !v.insecure {
+		v.fail("pprof-listen", "%s is not loopback, and a profile tells more than strangers may know", v.pprof)
 	}
 	v.nodeListeners()
 }
