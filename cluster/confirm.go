@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // confirms shares look-ups of the leader's index: one is under way at a time,
@@ -130,6 +131,9 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	// believed in.
 	if n.transfers.since(transfers) || n.reign.Load() != r || n.raft.CurrentTerm() != r.term {
 		return 0, n.notLeader()
+	}
+	if !r.pauses.awake(time.Now()) {
+		return 0, unavailable("this node, which leads, has just stood still")
 	}
 	return index, nil
 }

@@ -15,11 +15,11 @@ import (
 
 // reign is one term in which this node leads.
 type reign struct {
-	term  uint64
-	since time.Time
+	term uint64
 	// ready is closed once this node's table holds all that was ever
 	// acknowledged before the term.
 	ready  chan struct{}
+	pauses *pauses
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -61,11 +61,12 @@ func (n *Node) change(ctx context.Context, r *reign) *reign {
 
 func (n *Node) beginReign(ctx context.Context, term uint64) *reign {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &reign{term: term, since: time.Now(), ready: make(chan struct{}), cancel: cancel}
+	r := &reign{term: term, ready: make(chan struct{}), pauses: newPauses(n.pace.heartbeat / 2), cancel: cancel}
 	n.cfg.Logger.Info("this node leads", "term", term)
 	n.intake.begin(term)
 	n.reign.Store(r)
 	n.proposer.wake.now()
+	r.wg.Go(func() { r.pauses.run(ctx) })
 	r.wg.Go(func() { n.govern(ctx, r) })
 	return r
 }

@@ -31,7 +31,9 @@ func TestStalledWrite(t *testing.T) {
 func TestPausedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stallWatch{fatal: func(error) { t.Error("a pause ended the process") }}
+		w.mu.Lock()
 		w.timer = time.AfterFunc(time.Hour, w.look) // as if the process were stopped for an hour
+		w.mu.Unlock()
 		time.Sleep(time.Hour + stallTimeout/2)
 		w.stop()
 		time.Sleep(2 * stallTimeout)

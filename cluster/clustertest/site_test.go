@@ -198,6 +198,7 @@ func TestWithoutTheMajorityNothingIsPromised(t *testing.T) {
 		if got := alice.Say("bob", "hello"); got.Status != protocol.StatusOK {
 			t.Errorf("to a session here: %v", got)
 		}
+		<-time.After(500 * time.Millisecond) // until then a leader may act on what it was told before
 		if got := alice.Say("carol", "hello"); got.Status != protocol.StatusUnavailable {
 			t.Errorf("to one who does not listen here: %v", got)
 		}
