@@ -75,13 +75,11 @@ func readLine(r io.Reader) (string, error) {
 	return line, nil
 }
 
-// confirm asks whether to do what can't be undone.
+// confirm asks a person whether to do what can't be undone. Without a terminal
+// nobody could answer: a script means what it says.
 func (a *app) confirm(yes bool, what string) error {
-	if yes {
+	if yes || !a.term.isTerminal(a.in) {
 		return nil
-	}
-	if !a.term.isTerminal(a.in) {
-		return usagef("%s; say --yes if that is meant", what)
 	}
 	fmt.Fprintf(a.errOut, "%s. Go on? [y/N] ", what)
 	answer, _ := bufio.NewReader(a.in).ReadString('\n')
