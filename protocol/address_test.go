@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"simpd/protocol"
 )
@@ -298,4 +299,38 @@ func address(t testing.TB, s string) protocol.Address {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// TestFoldCase: local parts that differ in case alone are the same, and are
+// written in small letters; no others are.
+func TestFoldCase(t *testing.T) {
+	for given, want := range map[string]string{
+		"Bob@other.example":  "bob@other.example",
+		"JOSÉ@other.example": "josé@other.example",
+		"josé@other.example": "josé@other.example",
+		"ΣΑΣ@other.example":  "σασ@other.example",
+		"σας@other.example":  "σασ@other.example",
+		"İ@other.example":    "İ@other.example",
+	} {
+		a, err := protocol.ParseAddress(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.FoldCase().String(); got != want {
+			t.Errorf("%s: got %s, want %s", given, got, want)
+		}
+	}
+	for r := rune('A'); r <= 0x1FFFF; r++ {
+		a, err := protocol.ParseAddress(string(r) + "@other.example")
+		if err != nil {
+			continue
+		}
+		b, err := protocol.ParseAddress(string(unicode.SimpleFold(r)) + "@other.example")
+		if err != nil || a.FoldCase() != b.FoldCase() {
+			t.Fatalf("%s and %s are the same but for case: %v", a, b, err)
+		}
+		if again := a.FoldCase().FoldCase(); again != a.FoldCase() {
+			t.Fatalf("%s becomes %s, and that %s", a, a.FoldCase(), again)
+		}
+	}
 }

@@ -68,14 +68,16 @@ func (a Address) FoldCase() Address {
 	return Address{strings.Map(foldRune, norm.NFC.String(local)) + "@" + a.Domain()}
 }
 
-// foldRune returns one and the same rune for all that differ in case alone.
+// foldRune returns one and the same rune, a small letter where there is one,
+// for all that differ in case alone.
 func foldRune(r rune) rune {
 	least := r
 	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
 		least = min(least, next)
 	}
-	if least < utf8.RuneSelf {
-		return unicode.ToLower(least)
+	small := unicode.ToLower(least)
+	if small < utf8.RuneSelf && least >= utf8.RuneSelf {
+		return least // a Turkish I with a dot, which is not the same as an i
 	}
-	return least
+	return small
 }
