@@ -88,7 +88,9 @@ func appendPresence(b []byte, n *protocol.Notice, indexed bool) []byte {
 	b = protocol.AppendParam(b, "ima", n.Address.String())
 	b = protocol.AppendParam(b, "state", n.State.String())
 	if n.State.Listening() {
-		b = protocol.AppendTime(b, "since", n.Since)
+		if !n.Since.IsZero() { // another site may not tell
+			b = protocol.AppendTime(b, "since", n.Since)
+		}
 		if n.Note != "" {
 			b = protocol.AppendParam(b, "note", n.Note)
 		}
