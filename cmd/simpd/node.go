@@ -222,7 +222,8 @@ func (n *node) servePrograms() error {
 func (n *node) serveClients() (err error) {
 	c := server.Config{
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
-		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Origins: n.conf.origins, Metrics: &n.counts, Logger: n.logger,
+		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: thisMachine(), Origins: n.conf.origins,
+		Metrics: &n.counts, Logger: n.logger,
 	}
 	if n.partners != nil {
 		c.Partners = n.partners

@@ -146,3 +146,20 @@ func TestReload(t *testing.T) {
 	}
 	bob.await(bob.out, "still there?")
 }
+
+// TestManyClientsOfThisMachine: no limit by source holds for loopback, where a
+// load test or a proxy may be.
+func TestManyClientsOfThisMachine(t *testing.T) {
+	n := serveInsecure(t, filepath.Join(t.TempDir(), "n1"))
+	for i := range 250 {
+		conn, err := net.Dial("tcp", n.address("simp-listen"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if !strings.HasPrefix(line, "* HELLO ") {
+			t.Fatalf("client %d is greeted with %q, %v", i, line, err)
+		}
+	}
+}

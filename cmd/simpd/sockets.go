@@ -95,3 +95,9 @@ func joinPort(host, hostport string) string {
 	_, port, _ := net.SplitHostPort(hostport)
 	return net.JoinHostPort(host, port)
 }
+
+// thisMachine is where connections come from that no limit by source holds
+// for: programs of this machine, and all who come through one of them.
+func thisMachine() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
