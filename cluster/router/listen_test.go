@@ -1,11 +1,15 @@
 package router
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"simpd/protocol"
+	"simpd/store"
 )
 
 func TestExclusiveListenDisplaces(t *testing.T) {
@@ -113,6 +117,33 @@ func TestStateAndUnlisten(t *testing.T) {
 	})
 }
 
+// TestUnlistenWithoutMajority: the session is deaf at once, the answer comes
+// while the lack is known, and the others learn it later.
+func TestUnlistenWithoutMajority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob := s.listen("bob", "n1")
+		s.setCut("n1", true)
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), protocol.RequestTimeout)
+		defer cancel()
+		_, err := bob.Unlisten(ctx)
+		var refused *protocol.Error
+		if !errors.As(err, &refused) || refused.Status != protocol.StatusUnavailable {
+			t.Errorf("got %v, want 503", err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+		s.setCut("n1", false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if l := s.nodes["n2"].Table.Listener(addr("bob@example.com")); l != nil {
+			t.Errorf("still bound: %v", l)
+		}
+	})
+}
+
 func TestCloseEndsListening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1", "n2")
@@ -123,4 +154,22 @@ func TestCloseEndsListening(t *testing.T) {
 			t.Errorf("still bound: %v", l)
 		}
 	})
+}
+
+// TestRefusals: each refusal of the table's has the status that says whether
+// another try may help.
+func TestRefusals(t *testing.T) {
+	for refusal, want := range map[store.Refusal]protocol.Status{
+		store.TooManySessions: protocol.StatusWrongState,
+		store.TooManyRules:    protocol.StatusTooLarge,
+		store.TooManyContacts: protocol.StatusTooLarge,
+		store.OldCredential:   protocol.StatusUnauthorized,
+		store.EndedEpoch:      protocol.StatusUnavailable,
+		store.Restoring:       protocol.StatusUnavailable,
+	} {
+		var e *protocol.Error
+		if err := refused(store.Result{Refusal: refusal}); !errors.As(err, &e) || e.Status != want {
+			t.Errorf("%v: got %v, want %d", refusal, err, want)
+		}
+	}
 }

@@ -21,7 +21,7 @@ type releaser struct {
 type release struct {
 	user protocol.Address
 	id   store.Session
-	done func(index uint64) // may be nil
+	done func(index uint64, err error) // may be nil; is called once
 }
 
 func (q *releaser) init() { q.wake = make(chan struct{}, 1) }
@@ -31,14 +31,18 @@ func (q *releaser) add(user protocol.Address, id store.Session) {
 	q.put(release{user: user, id: id})
 }
 
-// wait ends the binding of id and returns the index of that change. It goes
-// on in the background if ctx ends before.
+// wait ends the binding of id and returns the index of that change. Where the
+// site does not confirm it, it goes on in the background.
 func (q *releaser) wait(ctx context.Context, user protocol.Address, id store.Session) (uint64, error) {
-	done := make(chan uint64, 1)
-	q.put(release{user, id, func(index uint64) { done <- index }})
+	type outcome struct {
+		index uint64
+		err   error
+	}
+	done := make(chan outcome, 1)
+	q.put(release{user, id, func(index uint64, err error) { done <- outcome{index, err} }})
 	select {
-	case index := <-done:
-		return index, nil
+	case o := <-done:
+		return o.index, o.err
 	case <-ctx.Done():
 		return 0, unavailable(ctx.Err())
 	}
@@ -109,16 +113,28 @@ func (r *Router) releaseBatch(batch []release) (again []release) {
 	}
 	results, err := r.Directory.Propose(ctx, changes...)
 	if err != nil {
-		return batch
+		return notConfirmed(batch, err)
 	}
 	for i, x := range batch {
 		if results[i].Refusal == store.EndedEpoch && r.bound(x) {
 			again = append(again, x)
 		} else if x.done != nil {
-			x.done(results[i].Index)
+			x.done(results[i].Index, nil)
 		}
 	}
 	return again
+}
+
+// notConfirmed tells those who wait that the site did not confirm it, and returns the batch for
+// another try, for which nobody waits.
+func notConfirmed(batch []release, err error) []release {
+	for i := range batch {
+		if batch[i].done != nil {
+			batch[i].done(0, unavailable(err))
+			batch[i].done = nil
+		}
+	}
+	return batch
 }
 
 // tableEpoch is this node's epoch as its table knows it.

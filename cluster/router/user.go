@@ -195,7 +195,7 @@ func refused(res store.Result) error {
 		status = protocol.StatusTooLarge
 	case store.NoAccount, store.Disabled, store.OldCredential, store.Stale:
 		status = protocol.StatusUnauthorized
-	case store.EndedEpoch:
+	case store.EndedEpoch, store.Restoring:
 		status = protocol.StatusUnavailable
 	}
 	text := res.Refusal.String()
