@@ -17,6 +17,16 @@ var crowdPairs = flag.Int("pairs", 3, "how many pairs chat while nodes are resta
 // stay the same.
 func startCrowdSite(t *testing.T) *site.Site {
 	t.Helper()
+	s := newCrowdSite(t)
+	if err := s.BeginAll(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// newCrowdSite is startCrowdSite without the start.
+func newCrowdSite(t *testing.T) *site.Site {
+	t.Helper()
 	program, err := exec.LookPath("simpd")
 	if err != nil {
 		t.Fatal(err)
@@ -28,9 +38,6 @@ func startCrowdSite(t *testing.T) *site.Site {
 		}
 		_ = s.Close()
 	})
-	if err == nil {
-		err = s.BeginAll()
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
