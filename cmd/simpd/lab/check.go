@@ -9,7 +9,7 @@ import (
 
 // check holds all that was recorded against what the site promises.
 func (l *lab) check(failed error) *report {
-	r := &report{seed: l.seed, dir: l.dir, wrong: map[string][]string{}}
+	r := &report{seed: l.seed, dir: l.dir, notes: l.notes, wrong: map[string][]string{}}
 	if failed != nil {
 		r.fail("the run failed", "%v", failed)
 	}

@@ -38,8 +38,11 @@ type lab struct {
 	history  *history
 	conns    atomic.Int64
 	sessions atomic.Int64
-	struck   map[int]bool // nodes that a fault is on
-	strange  []string     // nodes that ended by themselves, and why
+	struck   map[int]bool   // nodes that a fault is on
+	notes    map[string]int // what became of some faults
+	disks    []string       // file systems that were made
+	kept     bool           // the files are left for a look
+	strange  []string       // nodes that ended by themselves, and why
 
 	senders, listeners, watchers sync.WaitGroup
 
@@ -56,7 +59,7 @@ const (
 
 // newLab starts a site. Close has to be called also after an error.
 func newLab(p plan) (*lab, error) {
-	l := &lab{plan: p, clock: clock{time.Now()}, history: &history{}, struck: map[int]bool{}, r: rand.New(rand.NewPCG(p.seed, 5))}
+	l := &lab{plan: p, clock: clock{time.Now()}, history: &history{}, struck: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
 	c := site.Config{Bin: p.bin, Dir: p.dir, Nodes: p.nodes, Password: "correct horse battery staple", Insecure: p.insecure}
 	if p.net != nil {
 		c.Host, c.Within = p.net.host, p.net.within
@@ -89,6 +92,11 @@ func (l *lab) begin() error {
 		}
 		l.trust = &tls.Config{RootCAs: roots, ServerName: l.site.Domain, NextProtos: []string{"simp"}, ClientSessionCache: nil}
 	}
+	if l.net != nil {
+		if err := l.makeDisks(); err != nil {
+			return err
+		}
+	}
 	if err := l.site.BeginAll(); err != nil {
 		return err
 	}
@@ -113,6 +121,7 @@ func (l *lab) close() {
 		l.site.End()
 	}
 	if l.net != nil {
+		l.removeDisks(l.kept)
 		l.net.close()
 	}
 }
@@ -240,7 +249,9 @@ func devicesOf(i int, alone bool) int {
 func (l *lab) keep(r *report) error {
 	if len(r.wrong) == 0 {
 		l.site.End()
+		l.removeDisks(false)
 		return os.RemoveAll(l.dir)
 	}
+	l.kept = true
 	return l.history.write(filepath.Join(l.dir, "history.json"))
 }

@@ -17,7 +17,6 @@ type device struct {
 	r     *rand.Rand
 	user  string
 	alone bool // always exclusive, and the user's only device: for who holds the session
-	lives int
 }
 
 // manner is how a device deals with messages for one life of it.

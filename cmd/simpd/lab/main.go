@@ -60,8 +60,10 @@ func (o *options) injectors() []injector {
 	switch o.faults {
 	case "network":
 		return networkFaults()
+	case "disk":
+		return diskFaults()
 	case "all":
-		return append(loopbackFaults(), networkFaults()...)
+		return append(append(loopbackFaults(), networkFaults()...), diskFaults()...)
 	}
 	return loopbackFaults()
 }

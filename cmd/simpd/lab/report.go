@@ -15,7 +15,7 @@ import (
 type report struct {
 	seed     uint64
 	dir      string
-	length   time.Duration
+	notes    map[string]int
 	outcomes map[int]int // messages by status
 	repeats  int
 	received int
@@ -86,6 +86,9 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "  %d fresh queries, %d confirmed refusals, %d steps of who holds a session, %d notices, %d to programs (%d resets)\n", r.asked, r.looked, r.held, r.notices, r.told, r.resets)
 	fmt.Fprintf(w, "  faults: %s; the longest until all was whole again: %.1f s; the machine itself stood still %d times, at most %.1f s\n",
 		list(r.faults), r.slowest.Seconds(), r.stalls, r.stalled.Seconds())
+	if len(r.notes) > 0 {
+		fmt.Fprintf(w, "  %s\n", list(r.notes))
+	}
 	fmt.Fprintf(w, "  other refusals: %s\n", list(r.refused))
 	for _, promise := range slices.Sorted(maps.Keys(r.wrong)) {
 		all := r.wrong[promise]
