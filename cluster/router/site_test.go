@@ -236,6 +236,7 @@ type client struct {
 	answer func(m *protocol.Message, done func(protocol.Outcome)) // nil: 200
 	got    []string                                               // ids of what was delivered
 	told   []string                                               // what else was said
+	by     []protocol.Address                                     // whom notices were for
 }
 
 func addr(s string) protocol.Address {
@@ -318,7 +319,18 @@ func (c *client) received() []string {
 
 func (c *client) Notify(n *protocol.Notice) {
 	c.say("%s %s %s", n.Address.Local(), n.State, n.Note)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.by = append(c.by, n.By...)
 }
+
+// named returns how many watchers notices were for.
+func (c *client) named() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.by)
+}
+
 func (c *client) Unlistened(string)                         { c.say("unlistened") }
 func (c *client) Stale()                                    { c.say("stale") }
 func (c *client) Fresh(uint64)                              { c.say("fresh") }

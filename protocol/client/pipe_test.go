@@ -25,7 +25,6 @@ type half struct {
 	mu       sync.Mutex
 	moved    *sync.Cond
 	octets   []byte
-	stuck    bool // nothing is taken any more
 	ended    bool // the writer has said all
 	broken   bool // the reader is gone
 	deadline time.Time

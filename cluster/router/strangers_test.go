@@ -1,0 +1,104 @@
+package router
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/protocol"
+)
+
+func TestStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s strangers
+		to := func(i int) protocol.Address { return addr(fmt.Sprintf("u%d@example.com", i)) }
+		eve := addr("eve@two.example")
+		for i := range newToSender {
+			if !s.admit(eve, to(i)) {
+				t.Fatalf("recipient %d is one too many", i)
+			}
+		}
+		if s.admit(eve, to(newToSender)) || s.admit(addr("Eve@two.example"), to(newToSender)) {
+			t.Error("one more is admitted")
+		}
+		if !s.admit(eve, to(3)) || !s.admit(addr("mallory@two.example"), to(newToSender)) {
+			t.Error("who is known, or another sender, is not admitted")
+		}
+		time.Sleep(strangerWindow)
+		if !s.admit(eve, to(newToSender)) {
+			t.Error("nothing is forgotten after a minute")
+		}
+		admitted := 0
+		for i := range 2 * newToDomain {
+			if s.admit(addr(fmt.Sprintf("m%d@three.example", i)), to(i)) {
+				admitted++
+			}
+		}
+		if admitted != newToDomain || !s.admit(addr("x@four.example"), to(0)) {
+			t.Errorf("%d of one domain were admitted", admitted)
+		}
+		time.Sleep(knownTime)
+		s.admit(eve, to(100))
+		if !s.isKnown(pair{eve, to(3)}) {
+			t.Error("who wrote an hour ago is forgotten")
+		}
+	})
+}
+
+// routing is a connection of another site's.
+func (s *site) routing(domain, id string) *client {
+	s.t.Helper()
+	c := &client{who: protocol.Client{Domain: domain, Agent: "test"}}
+	u, err := s.nodes[id].Login(s.t.Context(), c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.User = u
+	return c
+}
+
+// One change is one notice for as many watchers of a routing connection as fit
+// a line, and the watched user's rules hold for each.
+func TestOneNoticeForManyWatchers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		bob := s.listen("bob", "n1")
+		who, _ := protocol.ParsePattern("@two.example")
+		if err := bob.SetRule(t.Context(), protocol.Rule{Who: who, Presence: protocol.Allow}); err != nil {
+			t.Fatal(err)
+		}
+		eve, _ := protocol.ParsePattern("w7@two.example")
+		if err := bob.SetRule(t.Context(), protocol.Rule{Who: eve, Presence: protocol.Deny}); err != nil {
+			t.Fatal(err)
+		}
+		c := s.routing("two.example", "n1")
+		var by []protocol.Address
+		for i := range 500 {
+			by = append(by, addr(fmt.Sprintf("w%d@two.example", i)))
+		}
+		err := c.User.Watch(t.Context(), protocol.WatchRequest{Addresses: []protocol.Address{addr("bob@example.com")}, By: by}, func(at []protocol.Notice, _ uint64) {
+			for _, n := range at {
+				if want := n.By[0] != addr("w7@two.example"); want != n.State.Listening() {
+					t.Errorf("%s sees %s", n.By[0], n.State)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.heard()
+		if _, err := bob.SetState(t.Context(), protocol.Busy, nil); err != nil {
+			t.Fatal(err)
+		}
+		if told := c.heard(); len(told) < 2 || len(told) > 10 {
+			t.Errorf("500 watchers were told in %d notices", len(told))
+		}
+		if got := c.named(); got != 499 || strings.Contains(fmt.Sprint(c.by), "w7@") {
+			t.Errorf("%d watchers were named", got)
+		}
+		c.Close()
+		bob.Close()
+	})
+}
