@@ -286,8 +286,13 @@ func TestTLSInitAndTokens(t *testing.T) {
 	if r := simpctl(t, "", args...); r.code != 0 || !strings.Contains(r.out, "all was there already") {
 		t.Errorf("again: %+v", r)
 	}
-	if r := simpctl(t, "", "tls", "init"); r.code != 2 || !strings.Contains(r.err, "--site NAME has to be given") {
-		t.Errorf("without a site: %+v", r)
+	if r := simpctl(t, "", "tls", "init", "--dir", dir, "--node", "n9"); r.code != 0 || r.out != "made "+filepath.Join(dir, "node-n9.key")+"\nmade "+filepath.Join(dir, "node-n9.crt")+"\n" {
+		t.Errorf("one more node of the site that is there: %+v", r)
+	}
+	for _, want := range []string{"node-n3.crt", "all was there already"} {
+		if r := simpctl(t, "", "tls", "init", "--dir", dir+"2"); r.code != 0 || !strings.Contains(r.out, want) {
+			t.Errorf("with no flag: %+v, want %s", r, want)
+		}
 	}
 	r = simpctl(t, "", "token", "make", "desk", "--role", "presence:read")
 	if r.code != 0 || !strings.Contains(r.out, "desk sha256:") || !strings.Contains(r.out, " role=presence:read\n") {

@@ -20,7 +20,10 @@ Each node needs ca.crt, its own pair and gossip.key; ca.key is needed only here,
 and is best kept away from the nodes.
 
     simpctl tls init --site example.com --node n1=n1.example.com --node n2=n2.example.com,10.0.0.2
-    simpctl tls init --site example.com --service pager=message:send,as:@example.com`
+    simpctl tls init --site example.com --service pager=message:send,as:@example.com
+
+With no flag but --dir it makes them for three nodes, n1, n2 and n3, that programs
+reach on their own machine only.`
 
 func (a *app) tlsCommand() *cobra.Command {
 	var order pki.Order
@@ -28,24 +31,22 @@ func (a *app) tlsCommand() *cobra.Command {
 	init := &cobra.Command{
 		Use: "init", Short: "Make a site's authority, certificates and gossip key", Long: tlsInitLong, Args: wants(0, 0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
-			if err := fillOrder(&order, nodes, services); err != nil {
-				return err
-			}
+			fillOrder(&order, nodes, services)
 			return a.makeTLS(order)
 		},
 	}
 	f := init.Flags()
 	f.StringVar(&order.Dir, "dir", "tls", "the `FOLDER` for the files")
-	f.StringVar(&order.Site, "site", "", "the site's `NAME`, the same for all nodes: its first domain is a good one")
+	f.StringVar(&order.Site, "site", "", "the site's `NAME`, the same for all nodes: its first domain is a good one (default: that of the authority in --dir)")
 	f.StringArrayVar(&nodes, "node", nil, "a node: `ID[=HOST,…]`, with the names and addresses at which programs reach it; may be repeated")
 	f.StringArrayVar(&services, "service", nil, "a program: `NAME=ROLE,…`; a role may be as:IMA or as:@domain, whom it may send as; may be repeated")
 	f.DurationVar(&order.Lifetime, "lifetime", 365*24*time.Hour, "how long certificates are good for")
 	return group("tls", "Make certificates and keys", "", init)
 }
 
-func fillOrder(o *pki.Order, nodes, services []string) error {
-	if o.Site == "" {
-		return usagef("--site NAME has to be given, such as the site's first domain")
+func fillOrder(o *pki.Order, nodes, services []string) {
+	if o.Site == "" && len(nodes)+len(services) == 0 {
+		nodes = []string{"n1", "n2", "n3"}
 	}
 	o.Services = []pki.ServiceOrder{{Name: "operator", Roles: pki.AllRoles()}}
 	for _, n := range nodes {
@@ -64,7 +65,6 @@ func fillOrder(o *pki.Order, nodes, services []string) error {
 		}
 		o.Services = append(o.Services, s)
 	}
-	return nil
 }
 
 func words(list string) []string {

@@ -21,7 +21,7 @@ import (
 // Order says what Make is to make.
 type Order struct {
 	Dir      string // created, mode 0700
-	Site     string
+	Site     string // empty: that of the authority in Dir, or DefaultSite
 	Nodes    []NodeOrder
 	Services []ServiceOrder
 	Lifetime time.Duration // of certificates, at most the authority's; 0: a year
@@ -40,6 +40,10 @@ type ServiceOrder struct {
 	Roles []string
 	As    []string
 }
+
+// DefaultSite is the name of a site that nobody has named. It is seen in
+// certificates alone, and has nothing to do with the domains that are served.
+const DefaultSite = "site.internal"
 
 const (
 	authorityLifetime = 10 * 365 * 24 * time.Hour
@@ -90,6 +94,9 @@ func (m *maker) all() error {
 // authority takes the one that is there, or makes one. It can vouch for names
 // of this site alone.
 func (m *maker) authority() error {
+	if m.Site == "" {
+		m.Site = m.siteThere()
+	}
 	if err := (Name{Site: m.Site, Kind: Node, ID: "any"}).Check(); err != nil {
 		return err
 	}
@@ -120,6 +127,16 @@ func (m *maker) authority() error {
 		return err
 	}
 	return m.writePair("ca", der, m.key)
+}
+
+// siteThere is whose authority is there. If that can't be read,
+// readAuthority says why.
+func (m *maker) siteThere() string {
+	ca, _, err := readPair(m.path("ca.crt"), m.path("ca.key"))
+	if err != nil || len(ca.PermittedURIDomains) != 1 {
+		return DefaultSite
+	}
+	return ca.PermittedURIDomains[0]
 }
 
 func (m *maker) readAuthority() (err error) {

@@ -119,6 +119,11 @@ func TestMakeNeverOverwritesAndAddsWhatIsMissing(t *testing.T) {
 	if _, err := Make(other); err == nil || !strings.Contains(err.Error(), "not of other.example") {
 		t.Errorf("another site uses the authority: %v", err)
 	}
+	unnamed := order(dir)
+	unnamed.Site = ""
+	if made, err := Make(unnamed); err != nil || len(made) != 0 {
+		t.Errorf("without a site it is that of the authority: made %v, %v", made, err)
+	}
 	if err := os.Remove(filepath.Join(dir, "node-n2.key")); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +134,7 @@ func TestMakeNeverOverwritesAndAddsWhatIsMissing(t *testing.T) {
 
 func TestBadNamesAreRefused(t *testing.T) {
 	for _, o := range []Order{
-		{Site: "", Nodes: []NodeOrder{{ID: "n1"}}},
+		{Site: ".", Nodes: []NodeOrder{{ID: "n1"}}},
 		{Site: "Ex ample", Nodes: []NodeOrder{{ID: "n1"}}},
 		{Site: "example.com", Nodes: []NodeOrder{{ID: "../n1"}}},
 		{Site: "example.com", Nodes: []NodeOrder{{ID: ""}}},
