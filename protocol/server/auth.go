@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/base64"
+	"strings"
 	"time"
 
 	"simpd/protocol"
@@ -45,6 +46,23 @@ func (s *session) more(ctx context.Context, r *request) {
 		return
 	}
 	s.step(ctx, data)
+}
+
+// provesAtOnce tells whether r is a step of SCRAM's, which waits for nobody:
+// the client has done what takes long. It is asked while no job is being done.
+func (s *session) provesAtOnce(r *request) bool {
+	switch r.line.Verb {
+	case "AUTH":
+		mech, _ := r.line.Get("mech")
+		mech = strings.ToUpper(mech)
+		return mech == mechScram || mech == mechPlus
+	case "MORE":
+		if s.login != nil {
+			_, scram := s.login.mechanism.(*scramLogin)
+			return scram
+		}
+	}
+	return false
 }
 
 func (s *session) beginLogin(r *request) (data []byte, given bool, err error) {

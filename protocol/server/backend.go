@@ -9,7 +9,7 @@ import (
 )
 
 // Backend is the site behind the connections. Its methods may be called from
-// any goroutine; none but Login may wait for another node.
+// any goroutine; none may wait for another node.
 //
 // Errors that are a *protocol.Error are answered as they stand; a context's
 // end is answered 503, and any other error 500.

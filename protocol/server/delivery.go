@@ -72,8 +72,8 @@ func (d *delivery) wanted(now time.Time) bool {
 	return false
 }
 
-// settle gives all who wait the same outcome.
-func (d *delivery) settle(s protocol.Status) (all []settled) {
+// settle gives all who wait the same outcome, appended to all.
+func (d *delivery) settle(all []settled, s protocol.Status) []settled {
 	for _, w := range d.waiters {
 		all = append(all, settled{w.done, protocol.Outcome{Status: s}})
 	}
@@ -82,10 +82,11 @@ func (d *delivery) settle(s protocol.Status) (all []settled) {
 }
 
 // refuse tells all who wait that the client refused, and what it said.
-func (d *delivery) refuse(text string) []settled {
-	all := d.settle(protocol.StatusRefused)
-	for i := range all {
-		all[i].Text = text
+func (d *delivery) refuse(all []settled, text string) []settled {
+	before := len(all)
+	all = d.settle(all, protocol.StatusRefused)
+	for i := range all[before:] {
+		all[before+i].Text = text
 	}
 	return all
 }
@@ -96,11 +97,11 @@ func (d *delivery) refuse(text string) []settled {
 func (d *delivery) expire(now time.Time) (all []settled) {
 	if d.state == begun && !now.Before(d.forget) {
 		d.state = gone
-		return d.settle(protocol.StatusIndeterminate)
+		return d.settle(nil, protocol.StatusIndeterminate)
 	}
 	if d.state == waiting && !d.wanted(now) {
 		d.state = gone
-		return d.settle(protocol.StatusNotReading)
+		return d.settle(nil, protocol.StatusNotReading)
 	}
 	kept := d.waiters[:0]
 	for _, w := range d.waiters {

@@ -55,6 +55,18 @@ func (f *frame) appendTo(b []byte) []byte {
 	return append(b, f.octets...)
 }
 
+// queue is room for frames that wait. An outbox has one only while some do.
+type queue [64]frame
+
+var queues = sync.Pool{New: func() any { return new(queue) }}
+
+// freeQueue gives the room of frames back, which are cleared.
+func freeQueue(frames []frame) {
+	if cap(frames) == len(queue{}) {
+		queues.Put((*queue)(frames[:len(queue{})]))
+	}
+}
+
 // batch is what one write is given: frames, and where each ends.
 type batch struct {
 	octets []byte

@@ -76,7 +76,7 @@ func (in *inbox) drop() (all []settled) {
 	in.pending = slices.DeleteFunc(in.pending, func(d *delivery) bool {
 		if d.state != begun {
 			d.state = gone
-			all = append(all, d.settle(protocol.StatusNotListening)...)
+			all = d.settle(all, protocol.StatusNotListening)
 			in.grow(-len(d.m.Entity))
 		}
 		return d.state == gone
@@ -102,7 +102,7 @@ func (in *inbox) end() []settled {
 	in.open, in.ended = false, true
 	all := in.drop()
 	for _, d := range in.pending {
-		all = append(all, d.settle(protocol.StatusIndeterminate)...)
+		all = d.settle(all, protocol.StatusIndeterminate)
 	}
 	in.grow(-in.octets)
 	in.pending, in.accepted = nil, memory{}
@@ -119,15 +119,10 @@ func (in *inbox) take(m *protocol.Message, done func(protocol.Outcome)) (*delive
 	if !in.open {
 		return nil, protocol.StatusNotListening
 	}
-	if before, ok := in.accepted.get(key, now); ok {
-		return nil, repeated(before, sum, protocol.StatusOK)
-	}
-	if d := in.find(key); d != nil {
-		s := repeated(d.sum, sum, 0)
-		if s == 0 {
-			d.waiters = append(d.waiters, waiter{done, m.Deadline})
+	if m.Repeatable { // nobody else has the id of another
+		if served, status := in.repeat(key, sum, now, waiter{done, m.Deadline}); served || status != 0 {
+			return nil, status
 		}
-		return nil, s
 	}
 	if in.full(len(m.Entity)) {
 		return nil, protocol.StatusNotReading
@@ -135,6 +130,23 @@ func (in *inbox) take(m *protocol.Message, done func(protocol.Outcome)) (*delive
 	return in.add(&delivery{
 		in: in, m: m, key: key, sum: sum, forget: now.Add(protocol.RepeatWindow),
 	}, done), 0
+}
+
+// repeat has an earlier message's answer serve, or returns the outcome that is
+// known at once. in.mu is held.
+func (in *inbox) repeat(key, sum uint64, now time.Time, w waiter) (served bool, status protocol.Status) {
+	if before, ok := in.accepted.get(key, now); ok {
+		return false, repeated(before, sum, protocol.StatusOK)
+	}
+	d := in.find(key)
+	if d == nil {
+		return false, 0
+	}
+	if status = repeated(d.sum, sum, 0); status != 0 {
+		return false, status
+	}
+	d.waiters = append(d.waiters, w)
+	return true, 0
 }
 
 // full tells whether a message of so many octets is too much (rule 9).
@@ -170,9 +182,9 @@ func (in *inbox) add(d *delivery, done func(protocol.Outcome)) *delivery {
 	return d
 }
 
-// answer takes what the client said to message number. One that is not asked
-// (any more) is ignored.
-func (in *inbox) answer(number uint64, s protocol.Status, text string) []settled {
+// answer takes what the client said to message number, and appends to all what
+// is settled by it. One that is not asked (any more) is ignored.
+func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text string) []settled {
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -180,16 +192,16 @@ func (in *inbox) answer(number uint64, s protocol.Status, text string) []settled
 		return cmp.Compare(d.number, n)
 	})
 	if !ok || in.pending[i].state != begun {
-		return nil
+		return all
 	}
 	d := in.pending[i]
 	in.pending = slices.Delete(in.pending, i, i+1)
 	in.grow(-len(d.m.Entity))
 	if s.OK() {
 		in.accepted.put(d.key, d.sum, now)
-		return d.settle(protocol.StatusOK)
+		return d.settle(all, protocol.StatusOK)
 	}
-	return d.refuse(text)
+	return d.refuse(all, text)
 }
 
 // expire settles what nobody can wait for any longer, and forgets what is

@@ -8,7 +8,8 @@ import (
 
 // acknowledged takes a client's answer to MESSAGE (SIMP.md, section 6).
 func (s *session) acknowledged(number uint64, r *request) {
-	all := s.in.answer(number, r.line.Status, strings.Clone(r.line.Text))
+	var one [1]settled // what it usually is
+	all := s.in.answer(one[:0], number, r.line.Status, strings.Clone(r.line.Text))
 	if len(all) == 0 {
 		return
 	}

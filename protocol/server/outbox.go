@@ -77,6 +77,9 @@ func (o *outbox) putIn(f frame) bool {
 
 func (o *outbox) append(f frame) {
 	o.grow(f.size())
+	if o.queue == nil {
+		o.queue = queues.Get().(*queue)[:0]
+	}
 	o.queue = append(o.queue, f)
 }
 
@@ -238,15 +241,10 @@ func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
 	return true
 }
 
-// keptQueue is how many frames an outbox in which nothing waits has room for.
-const keptQueue = 2
-
 // clear leaves nothing waiting and nobody writing. o.mu is held.
 func (o *outbox) clear() {
-	if cap(o.queue) > keptQueue {
-		o.queue = nil
-	}
-	o.queue = o.queue[:0]
+	freeQueue(o.queue)
+	o.queue = nil
 	o.merge, o.stuck = nil, time.Time{}
 	o.grow(-o.size)
 	o.writing = false

@@ -73,7 +73,7 @@ func (s *session) begin(r *request) {
 		s.refuseNow(r, err)
 		return
 	}
-	if !c.waits && !s.jobs.busy() {
+	if !s.jobs.busy() && (!c.waits || s.provesAtOnce(r)) {
 		s.run(context.Background(), c, r)
 		return
 	}

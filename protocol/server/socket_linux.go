@@ -6,7 +6,9 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -285,26 +287,36 @@ func (s *socket) SetReadDeadline(at time.Time) error {
 	return nil
 }
 
-// readFD reads without waiting; the end of input is io.EOF.
+// readFD reads without waiting; the end of input is io.EOF. The runtime is not
+// told of the call, as it is of one that may wait: that would cost more than a
+// short read does, and have another thread woken where this one is preempted.
 func readFD(fd int, b []byte) (int, error) {
 	for {
-		n, err := unix.Read(fd, b)
-		if err == unix.EINTR {
-			continue
-		}
-		if n == 0 && err == nil {
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+		switch {
+		case e == unix.EINTR:
+		case e != 0:
+			return 0, e
+		case n == 0:
 			return 0, io.EOF
+		default:
+			return int(n), nil
 		}
-		return n, err
 	}
 }
 
-// writeFD writes without waiting.
+// writeFD writes without waiting, as readFD reads.
 func writeFD(fd int, b []byte) (int, error) {
 	for {
-		n, err := unix.Write(fd, b)
-		if err != unix.EINTR {
-			return n, err
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, e
 		}
 	}
 }

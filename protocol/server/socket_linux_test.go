@@ -90,7 +90,7 @@ func TestSlowReaderOnSockets(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, x := range h.server.all() {
-			if err := x.conn.(*net.TCPConn).SetWriteBuffer(256 << 10); err != nil {
+			if err := unix.SetsockoptInt(x.conn.(*socket).fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 256<<10); err != nil {
 				t.Fatal(err)
 			}
 		}
