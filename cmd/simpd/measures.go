@@ -68,6 +68,7 @@ func clientMeasures() []measure {
 		histogram("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *meter.Durations { return &n.router.Measures.Send }),
 		labelled("simp_lookups_total", "Look-ups that the majority had to confirm, by result.", "result", results(func(m *router.Measures) *router.Results { return &m.Looks })),
 		histogram("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *meter.Durations { return &n.router.Measures.Look }),
+		counter("simp_table_looks_total", "Looks at the table for the way of a message.", func(n *node) float64 { return float64(n.router.Looks()) }),
 		labelled("simp_messages_received_total", "What became of messages for sessions on this node.", "result", receipts()),
 		counter("simp_line_errors_total", "Lines from which no tag could be read.", count(func(m *server.Metrics) *server.Counter { return &m.Errors })),
 	}

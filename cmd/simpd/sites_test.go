@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -229,5 +230,69 @@ func TestTwoSites(t *testing.T) {
 				t.Errorf("who is not allowed sees %v %v", at, err)
 			}
 		})
+	}
+}
+
+// A site of several domains shows each caller the certificate of the domain
+// that it calls, deals with others as each domain's policy says, and passes
+// from one to the other without a connection.
+func TestSiteOfSeveralDomains(t *testing.T) {
+	g := newGlobe(t)
+	one := g.site("one.example", func(c *config) {
+		cert, key, err := g.authority.IssueFiles(t.TempDir(), "shut.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.domains, c.tlsCerts, c.tlsKeys = append(c.domains, "shut.example"), append(c.tlsCerts, cert), append(c.tlsKeys, key)
+		c.federation.modes = map[string]protocol.FederationMode{"shut.example": protocol.Closed}
+	})
+	two := g.site("two.example", func(c *config) { c.federation.routes["shut.example"] = protocol.ByDNS })
+	g.name("shut.example", "simp", one.sockets["simp-listen"].Addr())
+	shut := &homeSite{one.node, g, "shut.example"}
+	alice, carol, bob := one.login("alice"), shut.login("carol"), two.login("bob")
+	for _, p := range []*person{alice, carol, bob} {
+		p.listen()
+	}
+	for _, c := range []struct {
+		from *person
+		to   protocol.Address
+		want protocol.Status
+	}{
+		{alice, carol.User(), 200}, {carol, alice.User(), 200}, {alice, bob.User(), 200}, {bob, alice.User(), 200},
+		{carol, bob.User(), 403}, {bob, carol.User(), 502},
+	} {
+		if got := c.from.says(c.to, "hello"); got.Status != c.want {
+			t.Errorf("%s to %s: %v, want %d", c.from.User(), c.to, got, c.want)
+		}
+	}
+}
+
+// What keeps another site from being reached is explained, with what to do.
+func TestDomainCheck(t *testing.T) {
+	g := newGlobe(t)
+	one := g.site("one.example", func(c *config) {
+		c.federation.block = map[string][]string{"": {"blocked.example"}}
+		for _, d := range []string{"wrong", "dead", "empty"} {
+			c.federation.routes[d+".example"] = protocol.ByDNS
+		}
+	})
+	two := g.site("two.example", nil)
+	g.name("wrong.example", "simp", two.sockets["simp-listen"].Addr())
+	g.zone.AddSRV("simps", "dead.example", 0, 0, 1, "simp.two.example")
+	g.zone.AddSRV("simps", "private.example", 0, 0, 7468, "simp.two.example")
+	g.zone.AddSRV("simps", "none.example", 0, 0, 0, ".")
+	g.zone.Break("_simps._tcp.broken.example")
+	for domain, want := range map[string]string{
+		"two.example": "proof: it takes this site for one.example, by EXTERNAL", "blocked.example": "policy: ", "empty.example": "address: ",
+		"wrong.example": "TLS: ", "dead.example": "connection: ", "private.example": "address: ", "none.example": "DNS: ", "broken.example": "DNS: ",
+	} {
+		resp, err := operations{one.node}.CheckDomain(t.Context(), "one.example", domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := resp.Check[len(resp.Check)-1]
+		if got := last.Step + ": " + last.Text; !strings.HasPrefix(got, want) || resp.Reached != (domain == "two.example") || last.Ok != resp.Reached || (last.Advice == "") != last.Ok {
+			t.Errorf("%s: %v %s (%s), want %s", domain, resp.Reached, got, last.Advice, want)
+		}
 	}
 }
