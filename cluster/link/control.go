@@ -2,7 +2,9 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -93,6 +95,32 @@ func (l *Link) Probe(ctx context.Context, node string) (p *clusterv1.ProbeRespon
 		return nil, err
 	})
 	return p, err
+}
+
+// Copy asks node for its table, which holds at least entry log of Raft's log,
+// writes it to w, and says which is the newest entry in it. Errors are
+// ErrUnavailable; w may have been written to.
+func (l *Link) Copy(ctx context.Context, node string, log uint64, w io.Writer) (newest uint64, err error) {
+	err = l.call(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+		stream, err := c.Copy(ctx, &clusterv1.CopyRequest{Log: log})
+		if err != nil {
+			return nil, err
+		}
+		for {
+			piece, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			newest = piece.Log
+			if _, err := w.Write(piece.Octets); err != nil {
+				return nil, err
+			}
+		}
+	})
+	return newest, err
 }
 
 // Command has node do an act of administration. Errors: ErrUnavailable

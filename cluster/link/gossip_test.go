@@ -299,7 +299,7 @@ func TestLostPacketsRaiseNoSuspicion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t).up(5)
 		s.network.Lose(30)
-		<-time.After(10 * time.Minute)
+		<-time.After(3 * time.Minute)
 		for id, h := range s.handlers {
 			if told := h.told(); slices.ContainsFunc(told, func(e string) bool { return !strings.HasPrefix(e, "up") }) {
 				t.Errorf("%s was told %q", id, told)

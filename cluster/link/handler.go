@@ -33,6 +33,9 @@ type Handler interface {
 	Kick(user protocol.Address, s *store.Session) int
 	Status(ctx context.Context) (*clusterv1.StatusResponse, error)
 	Probe(ctx context.Context) (*clusterv1.ProbeResponse, error)
+	// Copy writes this node's table, once it holds entry log of Raft's log, in
+	// pieces of at most 64 KiB; each names the newest entry in the copy.
+	Copy(ctx context.Context, log uint64, write func(newest uint64, octets []byte) error) error
 	// Command does an act of administration that another node asks for.
 	Command(ctx context.Context, from string, c *clusterv1.CommandRequest) error
 	// Failed counts failed logins that another node saw. It does not block.

@@ -129,7 +129,7 @@ func (in *inbound) message(m *clusterv1.Message) (*protocol.Message, error) {
 	}
 	return &protocol.Message{
 		From: from, To: to, ID: m.Id, Time: time.UnixMicro(m.TimeUs), Entity: m.Entity,
-		Deadline: in.link.clock.when(m.DeadlineUs), Repeatable: m.Repeatable,
+		Deadline: in.link.clock.when(m.DeadlineUs), Repeatable: m.Repeatable, Trace: m.Trace,
 	}, nil
 }
 

@@ -77,6 +77,10 @@ func (h *handler) Probe(context.Context) (*clusterv1.ProbeResponse, error) {
 	return &clusterv1.ProbeResponse{BootstrapExpect: 3}, nil
 }
 
+func (h *handler) Copy(_ context.Context, log uint64, write func(uint64, []byte) error) error {
+	return write(log, []byte("a table"))
+}
+
 func (h *handler) Command(_ context.Context, from string, c *clusterv1.CommandRequest) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -82,6 +82,12 @@ func (s service) Command(ctx context.Context, r *clusterv1.CommandRequest) (*clu
 	return &clusterv1.CommandResponse{Refusal: refusalOf(err, clusterv1.Refusal_REASON_UNKNOWN)}, nil
 }
 
+func (s service) Copy(r *clusterv1.CopyRequest, stream grpc.ServerStreamingServer[clusterv1.CopyResponse]) error {
+	return s.handler().Copy(stream.Context(), r.Log, func(log uint64, octets []byte) error {
+		return stream.Send(&clusterv1.CopyResponse{Log: log, Octets: octets})
+	})
+}
+
 // forNodes are the methods that a node may call; there are no others.
 func forNodes() map[string]bool {
 	return map[string]bool{
@@ -94,6 +100,7 @@ func forNodes() map[string]bool {
 		clusterv1.Peer_Status_FullMethodName:    true,
 		clusterv1.Peer_Probe_FullMethodName:     true,
 		clusterv1.Peer_Command_FullMethodName:   true,
+		clusterv1.Peer_Copy_FullMethodName:      true,
 	}
 }
 

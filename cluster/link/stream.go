@@ -197,4 +197,5 @@ func (f *frame) write(m *clusterv1.Message, session *storev1.Session, p parcel) 
 	m.TimeUs = p.message.Time.UnixMicro()
 	m.Entity = p.message.Entity
 	m.Repeatable = p.message.Repeatable
+	m.Trace = p.message.Trace
 }

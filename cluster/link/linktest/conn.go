@@ -203,7 +203,13 @@ func (d *deadline) wait(a, b <-chan struct{}) error {
 	d.mu.Unlock()
 	var over <-chan time.Time
 	if !at.IsZero() {
-		t := time.NewTimer(time.Until(at))
+		left := time.Until(at)
+		if left <= 0 {
+			// Not by a timer: under the race detector a select on one that is
+			// due already can crash (golang/go #78156).
+			return os.ErrDeadlineExceeded
+		}
+		t := time.NewTimer(left)
 		defer t.Stop()
 		over = t.C
 	}
