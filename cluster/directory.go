@@ -40,6 +40,9 @@ func (n *Node) Position() store.Position { return n.table.Position() }
 // Contact is how long this node has been out of touch with the majority; 0
 // while it is in touch.
 func (n *Node) Contact() time.Duration {
+	if n.digests.wrong.Load() {
+		return forGood
+	}
 	if n.raft.State() == raft.Leader {
 		return 0 // or its lease would have run out
 	}
@@ -52,6 +55,9 @@ func (n *Node) Contact() time.Duration {
 	}
 	return 0
 }
+
+// forGood is longer than any contact is waited for.
+const forGood = time.Hour
 
 // lost tells whether what waits for the majority is to be given up.
 func (n *Node) lost() bool { return n.Contact() >= n.pace.lost }

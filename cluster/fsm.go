@@ -28,8 +28,15 @@ type fsm struct {
 	// nodesChanged and serversChanged ring when who is in the table, or in
 	// Raft's configuration, may have changed.
 	nodesChanged, serversChanged *bell
+	// hash is told of each entry that asks for the table's hash.
+	hash func(log uint64)
 	// log is Raft's index of the newest entry that the table holds.
 	log progress
+
+	// whole is held while an entry is applied, and by who wants the table and
+	// log to be of one moment.
+	whole sync.Mutex
+	skip  uint64 // entries up to it are in the table that replaced another
 
 	mu    sync.Mutex
 	index uint64 // of that entry, with its term
@@ -56,6 +63,12 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func (f *fsm) apply(l *raft.Log) error {
+	f.whole.Lock()
+	defer f.whole.Unlock()
+	if l.Index <= f.skip {
+		f.serversChanged.ring()
+		return nil
+	}
 	if f.broken.Load() {
 		return fmt.Errorf("entry %d of the log comes after one that could not be applied", l.Index)
 	}
@@ -85,6 +98,9 @@ func (f *fsm) command(l *raft.Log) ([]store.BatchResult, error) {
 	results, err := f.table.Apply(e)
 	if err == nil && aboutNodes(e) {
 		f.nodesChanged.ring()
+	}
+	if err == nil && wantsHash(e) {
+		f.hash(l.Index)
 	}
 	return results, err
 }
@@ -129,6 +145,20 @@ func aboutNodes(e *storev1.Entry) bool {
 		}
 	}
 	return false
+}
+
+// wantsHash tells whether an entry asks for the table's hash.
+func wantsHash(e *storev1.Entry) bool {
+	return slices.ContainsFunc(e.Batch, func(b *storev1.Batch) bool {
+		return slices.ContainsFunc(b.Change, func(c *storev1.Change) bool { return c.GetDigest() != nil })
+	})
+}
+
+// copy returns the table's state, and the newest entry that it holds.
+func (f *fsm) copy() (*store.Snapshot, uint64) {
+	f.whole.Lock()
+	defer f.whole.Unlock()
+	return f.table.Snapshot(), f.log.now()
 }
 
 // Snapshot takes the table's state of this moment, at once.

@@ -45,6 +45,7 @@ type Node struct {
 	leaders    bell // who leads has changed
 	members    poke // gossip has told something
 	leaving    atomic.Bool
+	digests    digests
 
 	ctx       context.Context // of what the node does by itself
 	stop      context.CancelFunc
@@ -65,7 +66,7 @@ func Open(c Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: c, pace: c.Timing.pace(), boot: randomNumber(), started: time.Now(),
-		table: c.Table, members: newPoke(), notified: make(chan bool, 10), led: newPoke(),
+		table: c.Table, members: newPoke(), digests: digests{wanted: newPoke()}, notified: make(chan bool, 10), led: newPoke(),
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {
@@ -115,7 +116,7 @@ func (n *Node) makeParts() {
 	n.proposer.call = n.callLeader
 	n.fsm = &fsm{
 		table: n.table, counts: &n.measures, fatal: n.cfg.Fatal, nodesChanged: &n.nodes, serversChanged: &n.configured,
-		applied: n.proposer.applied, restored: n.proposer.restored,
+		applied: n.proposer.applied, restored: n.proposer.restored, hash: func(log uint64) { n.digests.want(log, n.table.View()) },
 	}
 }
 
@@ -124,7 +125,7 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.know, n.remember, n.heed,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.know, n.remember, n.heed, n.compareDigests,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

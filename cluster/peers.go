@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"io"
 	"net/netip"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,6 +36,7 @@ type peers interface {
 	Status(ctx context.Context, node string) (*clusterv1.StatusResponse, error)
 	Probe(ctx context.Context, node string) (*clusterv1.ProbeResponse, error)
 	Command(ctx context.Context, node string, c *clusterv1.CommandRequest) error
+	Copy(ctx context.Context, node string, log uint64, w io.Writer) (newest uint64, err error)
 
 	Fatal() <-chan error
 	Leave() error
@@ -112,6 +114,9 @@ func (*alone) Probe(_ context.Context, node string) (*clusterv1.ProbeResponse, e
 	return nil, noNode(node)
 }
 
+func (*alone) Copy(_ context.Context, node string, _ uint64, _ io.Writer) (uint64, error) {
+	return 0, noNode(node)
+}
 func (*alone) Command(_ context.Context, node string, _ *clusterv1.CommandRequest) error {
 	return noNode(node)
 }

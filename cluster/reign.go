@@ -94,6 +94,7 @@ func (n *Node) govern(ctx context.Context, r *reign) {
 	r.wg.Go(func() { n.tend(ctx) })
 	r.wg.Go(func() { n.raise(ctx) })
 	r.wg.Go(func() { n.steer(ctx) })
+	r.wg.Go(func() { n.askForDigests(ctx) })
 }
 
 // fence puts an empty entry into the log. Once it is applied here, so is all

@@ -57,6 +57,8 @@ type NodeStatus struct {
 // with it, caught up and up; else why not, for people.
 func (n *Node) Ready() error {
 	switch {
+	case n.digests.wrong.Load():
+		return errors.New("this node's table is wrong: it is taking over another node's")
 	case !n.isServer(n.cfg.NodeID) && n.table.History() != "":
 		return errors.New("this node is no part of the site any more")
 	case !n.isServer(n.cfg.NodeID):
@@ -144,7 +146,7 @@ func (n *Node) status() *clusterv1.StatusResponse {
 		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
 		AppliedLog: n.fsm.log.now(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
 		MinSchema: minSchema, MaxSchema: maxSchema, Boot: n.boot, StartedMs: n.started.UnixMilli(),
-		ContactMs: uint64(n.Contact().Milliseconds()),
+		ContactMs: uint64(n.Contact().Milliseconds()), Digest: n.digests.get(),
 	}
 	if node, ok := n.table.Node(n.cfg.NodeID); ok {
 		s.Draining = node.Draining

@@ -26,7 +26,7 @@ type moves struct{ drain atomic.Pointer[Drain] }
 
 const (
 	drainTick = 50 * time.Millisecond
-	drainPace = time.Millisecond // between two clients, on average
+	drainPace = 1500 * time.Microsecond // between two clients, on average
 )
 
 // Drain refuses new clients, asks all others to move, spread over time, and
@@ -70,10 +70,11 @@ func (r *Router) endDrain(ctx context.Context, d *Drain) error {
 const goingAway = "this node is going away"
 
 // shareOf is how many clients are asked in a tick, so that they do not all
-// come to the other nodes at once, and yet are all asked in half their time.
+// come to the other nodes at once, and yet are all asked in two thirds of
+// their time.
 func shareOf(clients int, within time.Duration) int {
 	byPace := int(drainTick / drainPace)
-	byTime := clients * int(drainTick) / max(1, int(within/2))
+	byTime := clients * int(drainTick) / max(1, int(within*2/3))
 	return max(byPace, byTime+1)
 }
 

@@ -71,7 +71,8 @@ type Config struct {
 	Table     *store.Table
 	Directory Directory
 	Peers     Peers
-	Relay     Relay // nil: no other site is reached
+	Relay     Relay  // nil: no other site is reached
+	Tracer    Tracer // nil: no message is traced
 	Logger    *slog.Logger
 }
 

@@ -35,6 +35,7 @@ func (s *sender) send(r *protocol.SendRequest, from protocol.Address) {
 			r.Done(i, protocol.Outcome{Status: protocol.StatusSlowDown, Text: "too many recipients in a minute that are new to you"})
 			continue
 		}
+		d.trace()
 		d.begin()
 	}
 }
@@ -51,7 +52,8 @@ type delivery struct {
 	req *protocol.SendRequest
 	i   int
 
-	number uint64 // of the sender's deliveries, in the order sent
+	number uint64                 // of the sender's deliveries, in the order sent
+	traced func(protocol.Outcome) // nil: nobody follows it
 
 	mu      sync.Mutex
 	out     int             // sessions that have not answered
@@ -145,6 +147,9 @@ func (r *Router) Deliver(s store.Session, m *protocol.Message, done func(protoco
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
 		return
 	}
+	if m.Trace != "" && r.Tracer != nil {
+		done = r.Tracer.Received(m, s, done)
+	}
 	u.session.Deliver(m, done)
 }
 
@@ -218,6 +223,9 @@ func (d *delivery) end(o protocol.Outcome) {
 	}
 	d.s.r.count(o.Status)
 	d.s.r.Measures.Send.Since(d.m.Time)
+	if d.traced != nil {
+		d.traced(o)
+	}
 	d.req.Done(d.i, o)
 }
 

@@ -216,8 +216,10 @@ type Message struct {
 	TimeUs  int64                  `protobuf:"varint,6,opt,name=time_us,json=timeUs,proto3" json:"time_us,omitempty"` // since 1970
 	Entity  []byte                 `protobuf:"bytes,7,opt,name=entity,proto3" json:"entity,omitempty"`
 	// The reading of the recipient's clock after which it is not handed over.
-	DeadlineUs    int64 `protobuf:"varint,8,opt,name=deadline_us,json=deadlineUs,proto3" json:"deadline_us,omitempty"`
-	Repeatable    bool  `protobuf:"varint,9,opt,name=repeatable,proto3" json:"repeatable,omitempty"`
+	DeadlineUs int64 `protobuf:"varint,8,opt,name=deadline_us,json=deadlineUs,proto3" json:"deadline_us,omitempty"`
+	Repeatable bool  `protobuf:"varint,9,opt,name=repeatable,proto3" json:"repeatable,omitempty"`
+	// The W3C traceparent of who follows the message; empty: nobody does.
+	Trace         string `protobuf:"bytes,10,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +315,13 @@ func (x *Message) GetRepeatable() bool {
 		return x.Repeatable
 	}
 	return false
+}
+
+func (x *Message) GetTrace() string {
+	if x != nil {
+		return x.Trace
+	}
+	return ""
 }
 
 type Failure struct {
@@ -1096,12 +1105,13 @@ type StatusResponse struct {
 	Connections uint64                 `protobuf:"varint,11,opt,name=connections,proto3" json:"connections,omitempty"`
 	Draining    bool                   `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Why the node is not ready; empty if it is.
-	Unready       string `protobuf:"bytes,13,opt,name=unready,proto3" json:"unready,omitempty"`
-	MinSchema     uint32 `protobuf:"varint,14,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
-	MaxSchema     uint32 `protobuf:"varint,15,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
-	Boot          uint64 `protobuf:"varint,16,opt,name=boot,proto3" json:"boot,omitempty"`
-	StartedMs     int64  `protobuf:"varint,17,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
-	ContactMs     uint64 `protobuf:"varint,18,opt,name=contact_ms,json=contactMs,proto3" json:"contact_ms,omitempty"` // how long it has been without the majority
+	Unready       string       `protobuf:"bytes,13,opt,name=unready,proto3" json:"unready,omitempty"`
+	MinSchema     uint32       `protobuf:"varint,14,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
+	MaxSchema     uint32       `protobuf:"varint,15,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
+	Boot          uint64       `protobuf:"varint,16,opt,name=boot,proto3" json:"boot,omitempty"`
+	StartedMs     int64        `protobuf:"varint,17,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	ContactMs     uint64       `protobuf:"varint,18,opt,name=contact_ms,json=contactMs,proto3" json:"contact_ms,omitempty"` // how long it has been without the majority
+	Digest        *TableDigest `protobuf:"bytes,19,opt,name=digest,proto3" json:"digest,omitempty"`                         // the newest; absent before there is one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1262,6 +1272,164 @@ func (x *StatusResponse) GetContactMs() uint64 {
 	return 0
 }
 
+func (x *StatusResponse) GetDigest() *TableDigest {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+// TableDigest is the hash of a table at a place in the log, the same on all
+// nodes.
+type TableDigest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Log           uint64                 `protobuf:"varint,1,opt,name=log,proto3" json:"log,omitempty"` // Raft's index of the entry that asked for it
+	Sum           []byte                 `protobuf:"bytes,2,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableDigest) Reset() {
+	*x = TableDigest{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableDigest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableDigest) ProtoMessage() {}
+
+func (x *TableDigest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
+func (*TableDigest) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *TableDigest) GetLog() uint64 {
+	if x != nil {
+		return x.Log
+	}
+	return 0
+}
+
+func (x *TableDigest) GetSum() []byte {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+type CopyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Log           uint64                 `protobuf:"varint,1,opt,name=log,proto3" json:"log,omitempty"` // the copy is to hold at least this entry of Raft's log
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyRequest) Reset() {
+	*x = CopyRequest{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyRequest) ProtoMessage() {}
+
+func (x *CopyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
+func (*CopyRequest) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CopyRequest) GetLog() uint64 {
+	if x != nil {
+		return x.Log
+	}
+	return 0
+}
+
+// CopyResponse is one piece of a copy.
+type CopyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Log           uint64                 `protobuf:"varint,1,opt,name=log,proto3" json:"log,omitempty"`      // Raft's index of the newest entry in it; the same in all pieces
+	Octets        []byte                 `protobuf:"bytes,2,opt,name=octets,proto3" json:"octets,omitempty"` // of the snapshot, at most 64 KiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyResponse) Reset() {
+	*x = CopyResponse{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyResponse) ProtoMessage() {}
+
+func (x *CopyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
+func (*CopyResponse) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CopyResponse) GetLog() uint64 {
+	if x != nil {
+		return x.Log
+	}
+	return 0
+}
+
+func (x *CopyResponse) GetOctets() []byte {
+	if x != nil {
+		return x.Octets
+	}
+	return nil
+}
+
 type ProbeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1270,7 +1438,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1450,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1463,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 type ProbeResponse struct {
@@ -1312,7 +1480,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1492,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1505,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -1398,7 +1566,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1578,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1591,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -1521,7 +1689,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1701,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1714,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -1579,7 +1747,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1759,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1772,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Member) GetSite() string {
@@ -1714,7 +1882,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1894,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1907,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -1758,7 +1926,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1938,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1951,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -1803,7 +1971,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1983,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1996,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -1856,7 +2024,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +2036,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +2049,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -1901,7 +2069,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2081,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2094,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 4}
 }
 
 var File_simp_cluster_v1_cluster_proto protoreflect.FileDescriptor
@@ -1941,7 +2109,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\"3\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\x04R\x04boot\x12\x16\n" +
-	"\x06stream\x18\x02 \x01(\x04R\x06stream\"\xf9\x01\n" +
+	"\x06stream\x18\x02 \x01(\x04R\x06stream\"\x8f\x02\n" +
 	"\aMessage\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x12\n" +
@@ -1954,7 +2122,9 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"deadlineUs\x12\x1e\n" +
 	"\n" +
 	"repeatable\x18\t \x01(\bR\n" +
-	"repeatable\"K\n" +
+	"repeatable\x12\x14\n" +
+	"\x05trace\x18\n" +
+	" \x01(\tR\x05trace\"K\n" +
 	"\aFailure\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
@@ -1999,7 +2169,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\"&\n" +
 	"\fKickResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rStatusRequest\"\xe9\x03\n" +
+	"\rStatusRequest\"\x9f\x04\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2024,7 +2194,16 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"started_ms\x18\x11 \x01(\x03R\tstartedMs\x12\x1d\n" +
 	"\n" +
-	"contact_ms\x18\x12 \x01(\x04R\tcontactMs\"\x0e\n" +
+	"contact_ms\x18\x12 \x01(\x04R\tcontactMs\x124\n" +
+	"\x06digest\x18\x13 \x01(\v2\x1c.simp.cluster.v1.TableDigestR\x06digest\"1\n" +
+	"\vTableDigest\x12\x10\n" +
+	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x10\n" +
+	"\x03sum\x18\x02 \x01(\fR\x03sum\"\x1f\n" +
+	"\vCopyRequest\x12\x10\n" +
+	"\x03log\x18\x01 \x01(\x04R\x03log\"8\n" +
+	"\fCopyResponse\x12\x10\n" +
+	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x16\n" +
+	"\x06octets\x18\x02 \x01(\fR\x06octets\"\x0e\n" +
 	"\fProbeRequest\"\xb8\x01\n" +
 	"\rProbeResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
@@ -2073,7 +2252,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\areplica\x18\v \x01(\bR\areplica\x12\x1a\n" +
 	"\bdraining\x18\f \x01(\bR\bdraining\x12\x12\n" +
 	"\x04zone\x18\r \x01(\tR\x04zone\x12\x18\n" +
-	"\aleaving\x18\x0e \x01(\bR\aleaving2\xae\x05\n" +
+	"\aleaving\x18\x0e \x01(\bR\aleaving2\xf5\x05\n" +
 	"\x04Peer\x12?\n" +
 	"\bMessages\x12\x16.simp.cluster.v1.Frame\x1a\x17.simp.cluster.v1.Answer(\x010\x01\x12L\n" +
 	"\aPropose\x12\x1f.simp.cluster.v1.ProposeRequest\x1a .simp.cluster.v1.ProposeResponse\x12R\n" +
@@ -2083,7 +2262,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x04Kick\x12\x1c.simp.cluster.v1.KickRequest\x1a\x1d.simp.cluster.v1.KickResponse\x12I\n" +
 	"\x06Status\x12\x1e.simp.cluster.v1.StatusRequest\x1a\x1f.simp.cluster.v1.StatusResponse\x12F\n" +
 	"\x05Probe\x12\x1d.simp.cluster.v1.ProbeRequest\x1a\x1e.simp.cluster.v1.ProbeResponse\x12L\n" +
-	"\aCommand\x12\x1f.simp.cluster.v1.CommandRequest\x1a .simp.cluster.v1.CommandResponseB'Z%simpd/proto/simp/cluster/v1;clusterv1b\x06proto3"
+	"\aCommand\x12\x1f.simp.cluster.v1.CommandRequest\x1a .simp.cluster.v1.CommandResponse\x12E\n" +
+	"\x04Copy\x12\x1c.simp.cluster.v1.CopyRequest\x1a\x1d.simp.cluster.v1.CopyResponse0\x01B'Z%simpd/proto/simp/cluster/v1;clusterv1b\x06proto3"
 
 var (
 	file_simp_cluster_v1_cluster_proto_rawDescOnce sync.Once
@@ -2098,7 +2278,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
 	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
@@ -2121,61 +2301,67 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*KickResponse)(nil),                      // 18: simp.cluster.v1.KickResponse
 	(*StatusRequest)(nil),                     // 19: simp.cluster.v1.StatusRequest
 	(*StatusResponse)(nil),                    // 20: simp.cluster.v1.StatusResponse
-	(*ProbeRequest)(nil),                      // 21: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 22: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 23: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 24: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 25: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 26: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 27: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 28: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 29: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 30: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 31: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 32: simp.store.v1.Batch
+	(*TableDigest)(nil),                       // 21: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 22: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 23: simp.cluster.v1.CopyResponse
+	(*ProbeRequest)(nil),                      // 24: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 25: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 26: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 27: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 28: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 29: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 30: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 31: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 32: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 33: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 34: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 35: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
 	3,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
-	31, // 3: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	34, // 3: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	6,  // 4: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	7,  // 5: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
 	0,  // 6: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	32, // 7: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	35, // 7: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
 	8,  // 8: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	8,  // 9: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	8,  // 10: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	31, // 11: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	26, // 12: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	27, // 13: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	28, // 14: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	29, // 15: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	30, // 16: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	8,  // 17: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	1,  // 18: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	9,  // 19: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	11, // 20: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	13, // 21: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	15, // 22: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	17, // 23: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	19, // 24: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	21, // 25: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	23, // 26: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	5,  // 27: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	10, // 28: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	12, // 29: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	14, // 30: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	16, // 31: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	18, // 32: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	20, // 33: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	22, // 34: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	24, // 35: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	27, // [27:36] is the sub-list for method output_type
-	18, // [18:27] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	34, // 11: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	21, // 12: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	29, // 13: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	30, // 14: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	31, // 15: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	32, // 16: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	33, // 17: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	8,  // 18: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	1,  // 19: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	9,  // 20: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	11, // 21: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	13, // 22: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	15, // 23: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	17, // 24: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	19, // 25: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	24, // 26: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	26, // 27: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	22, // 28: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	5,  // 29: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	10, // 30: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	12, // 31: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	14, // 32: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	16, // 33: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	18, // 34: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	20, // 35: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	25, // 36: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	27, // 37: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	23, // 38: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	29, // [29:39] is the sub-list for method output_type
+	19, // [19:29] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -2183,7 +2369,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[22].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[25].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -2196,7 +2382,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

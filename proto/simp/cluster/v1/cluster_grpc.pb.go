@@ -32,6 +32,7 @@ const (
 	Peer_Status_FullMethodName    = "/simp.cluster.v1.Peer/Status"
 	Peer_Probe_FullMethodName     = "/simp.cluster.v1.Peer/Probe"
 	Peer_Command_FullMethodName   = "/simp.cluster.v1.Peer/Command"
+	Peer_Copy_FullMethodName      = "/simp.cluster.v1.Peer/Copy"
 )
 
 // PeerClient is the client API for Peer service.
@@ -59,6 +60,8 @@ type PeerClient interface {
 	Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error)
 	// Command asks a node for an act of administration.
 	Command(ctx context.Context, in *CommandRequest, opts ...grpc.CallOption) (*CommandResponse, error)
+	// Copy sends the node's whole table, for a node whose own is wrong.
+	Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyResponse], error)
 }
 
 type peerClient struct {
@@ -162,6 +165,25 @@ func (c *peerClient) Command(ctx context.Context, in *CommandRequest, opts ...gr
 	return out, nil
 }
 
+func (c *peerClient) Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[1], Peer_Copy_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyRequest, CopyResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_CopyClient = grpc.ServerStreamingClient[CopyResponse]
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -187,6 +209,8 @@ type PeerServer interface {
 	Probe(context.Context, *ProbeRequest) (*ProbeResponse, error)
 	// Command asks a node for an act of administration.
 	Command(context.Context, *CommandRequest) (*CommandResponse, error)
+	// Copy sends the node's whole table, for a node whose own is wrong.
+	Copy(*CopyRequest, grpc.ServerStreamingServer[CopyResponse]) error
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -223,6 +247,9 @@ func (UnimplementedPeerServer) Probe(context.Context, *ProbeRequest) (*ProbeResp
 }
 func (UnimplementedPeerServer) Command(context.Context, *CommandRequest) (*CommandResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Command not implemented")
+}
+func (UnimplementedPeerServer) Copy(*CopyRequest, grpc.ServerStreamingServer[CopyResponse]) error {
+	return status.Error(codes.Unimplemented, "method Copy not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -396,6 +423,17 @@ func _Peer_Command_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Copy_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CopyRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServer).Copy(m, &grpc.GenericServerStream[CopyRequest, CopyResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_CopyServer = grpc.ServerStreamingServer[CopyResponse]
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -442,6 +480,11 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Peer_Messages_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Copy",
+			Handler:       _Peer_Copy_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "simp/cluster/v1/cluster.proto",
