@@ -16,6 +16,9 @@ type Message struct {
 	Deadline time.Time // monotonic: not begun to be written by then, it is dropped
 	// Repeatable says that the sender chose ID, and so may repeat the message.
 	Repeatable bool
+	// Trace names who follows the message from node to node, for tracing (a
+	// W3C traceparent); empty: nobody does. No client ever sees it.
+	Trace string
 }
 
 // Outcome is what became of a message for one recipient.

@@ -40,6 +40,7 @@ type node struct {
 	clients  *server.Server
 	counts   server.Metrics
 
+	tracer  *tracer // nil: no message is traced
 	watch   readiness
 	leave   leave
 	ctx     context.Context // of what the node does by itself
@@ -121,6 +122,12 @@ func (n *node) joinSite() error {
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Directory: d, Peers: d, Logger: n.logger,
 	}
 	var err error
+	if n.tracer, err = newTracer(n.ctx, n.conf.nodeID); err != nil {
+		return failed(err)
+	}
+	if n.tracer != nil {
+		rc.Tracer = n.tracer // not else: a nil *tracer is no nil Tracer
+	}
 	if n.partners, err = n.newPartners(); err != nil {
 		return err
 	}
@@ -323,6 +330,9 @@ func (n *node) end(ctx context.Context, leave func() error) {
 		}
 		if n.router != nil {
 			n.router.Shutdown()
+		}
+		if n.tracer != nil {
+			n.tracer.finish(ctx, n.logger)
 		}
 		if n.cluster != nil {
 			if err := leave(); err != nil {
