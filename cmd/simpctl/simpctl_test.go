@@ -50,7 +50,7 @@ func TestStatusIsShownAgainUntilInterrupted(t *testing.T) {
 	if code := run(ctx, a, []string{"--insecure", "--addr", s.addr, "status", "--watch"}); code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	if !strings.HasPrefix(out.String(), "\x1b[H\x1b[2J") || !strings.Contains(out.String(), "can lose 1") {
+	if !strings.HasPrefix(out.String(), "\x1b[H") || !strings.Contains(out.String(), "can lose 1") {
 		t.Errorf("shown %q", out.String())
 	}
 	if r := simpctl(t, "", "status", "--watch"); r.code != 2 {

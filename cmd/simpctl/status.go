@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,14 +53,8 @@ func (a *app) watchStatus(ctx context.Context) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
-		if a.term.isTerminal(a.out) && !a.json() {
-			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
-		}
-		if err := a.status(ctx); err != nil && ctx.Err() == nil {
-			if _, never := errors.AsType[*usageError](err); never {
-				return err
-			}
-			a.report(err)
+		if err := a.look(ctx); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -68,6 +63,36 @@ func (a *app) watchStatus(ctx context.Context) error {
 		}
 	}
 }
+
+// look shows the status once. Over a terminal each look is drawn in the place
+// of the last one, in one piece.
+func (a *app) look(ctx context.Context) error {
+	screen := *a
+	var drawn bytes.Buffer
+	onScreen := a.term.isTerminal(a.out) && !a.json()
+	if onScreen {
+		screen.out, screen.errOut, screen.term = &drawn, &drawn, inColour{a.term}
+	}
+	err := screen.status(ctx)
+	a.site = screen.site
+	if _, never := errors.AsType[*usageError](err); never {
+		return err
+	}
+	if err != nil && ctx.Err() == nil {
+		screen.report(err)
+	}
+	if !onScreen {
+		return nil
+	}
+	fmt.Fprintf(&drawn, "\n%s\n", a.paint(dim, time.Now().Format("15:04:05")+"  every "+watchEvery.String()+", until Ctrl-C"))
+	_, err = fmt.Fprintf(a.out, "\x1b[H%s\x1b[J", strings.ReplaceAll(drawn.String(), "\n", "\x1b[K\n"))
+	return err
+}
+
+// inColour is a terminal behind what is drawn first.
+type inColour struct{ terminal }
+
+func (inColour) isTerminal(any) bool { return true }
 
 func (a *app) printStatus(r *simpv1.StatusResponse) error {
 	fmt.Fprintf(a.out, "%s  %s\n", a.paint(bold, printable(dash(r.Site))),
