@@ -45,6 +45,7 @@ func serve(read func() (*config, error)) error {
 	if err != nil {
 		return err
 	}
+	limitMemory(groupLimit)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
