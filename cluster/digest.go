@@ -151,13 +151,23 @@ func (n *Node) heal(ctx context.Context, healthy []string) {
 		if err == nil {
 			n.digests.healed.Add(1)
 			n.cfg.Logger.Warn("this node's table is replaced by a copy of another's", "from", from)
-			// What lies on its own disk may be wrong as well.
-			if err := n.raft.Snapshot().Error(); err != nil {
-				n.cfg.Logger.Error("no snapshot of the healed table", "error", err)
-			}
+			n.keepHealed(ctx)
 			return
 		}
 		n.cfg.Logger.Error("no copy of the table", "from", from, "error", err)
+		pause(ctx, time.Second)
+	}
+}
+
+// keepHealed puts the healed table on the disk: what lies there may be wrong
+// as well.
+func (n *Node) keepHealed(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := n.raft.Snapshot().Error()
+		if err == nil {
+			return
+		}
+		n.cfg.Logger.Warn("no snapshot of the healed table yet", "error", err)
 		pause(ctx, time.Second)
 	}
 }

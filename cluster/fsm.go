@@ -37,6 +37,7 @@ type fsm struct {
 	// log to be of one moment.
 	whole sync.Mutex
 	skip  uint64 // entries up to it are in the table that replaced another
+	come  uint64 // the newest entry that Raft has handed over
 
 	mu    sync.Mutex
 	index uint64 // of that entry, with its term
@@ -65,6 +66,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 func (f *fsm) apply(l *raft.Log) error {
 	f.whole.Lock()
 	defer f.whole.Unlock()
+	f.come = l.Index
 	if l.Index <= f.skip {
 		f.serversChanged.ring()
 		return nil
@@ -161,10 +163,16 @@ func (f *fsm) copy() (*store.Snapshot, uint64) {
 	return f.table.Snapshot(), f.log.now()
 }
 
-// Snapshot takes the table's state of this moment, at once.
+// Snapshot takes the table's state of this moment, at once. Raft calls it the
+// state after the newest entry that it has handed over.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if f.broken.Load() {
 		return nil, fmt.Errorf("the table does not hold all of the log")
+	}
+	f.whole.Lock()
+	defer f.whole.Unlock()
+	if f.come < f.skip {
+		return nil, fmt.Errorf("the table holds entry %d already, and Raft has handed over %d", f.skip, f.come)
 	}
 	return snapshot{f.table.Snapshot()}, nil
 }
@@ -172,9 +180,12 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 // Restore replaces the table by a snapshot.
 func (f *fsm) Restore(r io.ReadCloser) error {
 	defer r.Close()
+	f.whole.Lock()
+	defer f.whole.Unlock()
 	if err := f.table.Restore(r); err != nil {
 		return err
 	}
+	f.skip = 0 // what comes next is what follows in Raft's log
 	f.restored()
 	f.nodesChanged.ring()
 	f.serversChanged.ring()
