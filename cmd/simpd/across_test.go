@@ -156,7 +156,7 @@ func TestKillsAcrossSites(t *testing.T) {
 	}
 	count := b.check(t)
 	t.Logf("%d messages: %v", total, count)
-	if count[protocol.StatusOK] < total/4 || len(count) < 2 {
+	if count[protocol.StatusOK] < total/4 {
 		t.Errorf("too little was seen: %v", count)
 	}
 }
