@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -184,6 +185,9 @@ type Stats struct {
 	Epoch                                uint64        // 0: none
 	Contact                              time.Duration // 0: in touch
 	Waiting                              int           // changes that wait for the leader
+	// Digest has the first six octets of the table's newest hash, after entry
+	// DigestLog; Healed is how often another node's table was taken over.
+	Digest, DigestLog, Healed uint64
 	// Tolerance is how many more voters the site can lose, in the eyes of the
 	// leader; -1 at any other node.
 	Tolerance int
@@ -197,6 +201,10 @@ func (n *Node) Stats() Stats {
 	}
 	if piloted := n.piloted.Load(); piloted != nil {
 		s.Tolerance = piloted.FailureTolerance
+	}
+	s.Healed = n.digests.healed.Load()
+	if d := n.digests.get(); d != nil {
+		s.DigestLog, s.Digest = d.Log, binary.BigEndian.Uint64(d.Sum)>>16
 	}
 	for _, server := range n.servers() {
 		if server.Suffrage == raft.Voter {
