@@ -23,11 +23,10 @@ type sender struct {
 
 // send begins the delivery of r from one sender to each recipient.
 func (s *sender) send(r *protocol.SendRequest, from protocol.Address) {
-	now := time.Now()
 	for i, to := range r.To {
 		d := &delivery{s: s, req: r, i: i}
 		d.m = protocol.Message{
-			From: from, To: to, ID: r.ID, Time: now, Entity: r.Entity,
+			From: from, To: to, ID: r.ID, Time: r.Received, Entity: r.Entity,
 			Deadline: r.Deadline(), Repeatable: r.Repeatable,
 		}
 		if s.outsider && !s.r.strangers.admit(from, to) {
@@ -56,9 +55,10 @@ type delivery struct {
 	traced func(protocol.Outcome) // nil: nobody follows it
 
 	mu      sync.Mutex
-	out     int             // sessions that have not answered
-	looking bool            // a look-up is open
-	tried   []store.Session // it is never handed to one of them again
+	out     int              // sessions that have not answered
+	looking bool             // a look-up is open
+	tried   []store.Session  // it is never handed to one of them again
+	one     [1]store.Session // what tried usually is
 	ended   bool
 	worst   protocol.Outcome // of the answers so far, by rank
 	timer   *time.Timer
@@ -124,6 +124,9 @@ func (d *delivery) hand(routes []store.Binding) {
 	d.s.handed(d)
 	d.mu.Lock()
 	d.out += len(routes)
+	if d.tried == nil {
+		d.tried = d.one[:0]
+	}
 	for i := range routes {
 		d.tried = append(d.tried, routes[i].Session)
 	}

@@ -41,6 +41,7 @@ type input struct {
 	size   int          // the largest message
 	proved *atomic.Bool // the client is authenticated: its messages are worth memory
 	first  bool         // a line was read, and it was not HTTP's
+	now    time.Time    // when the octets came that next is given
 
 	rest []byte   // of a line
 	open *request // whose literal is being read
@@ -126,7 +127,7 @@ func (in *input) parse(line []byte) (r *request, err error) {
 	if err = parseLine(text, &r.line); err != nil && !errors.As(err, new(*protocol.Error)) {
 		return nil, err
 	}
-	r.wrong, r.octets, r.received = err, len(line), time.Now()
+	r.wrong, r.octets, r.received = err, len(line), in.now
 	if r.line.Literal < 0 {
 		return r, nil
 	}
@@ -188,7 +189,7 @@ func (in *input) readLiteral(data []byte) (left []byte, r *request) {
 		return nil, nil
 	}
 	in.open = nil
-	r.received = time.Now()
+	r.received = in.now
 	return data[n:], r
 }
 

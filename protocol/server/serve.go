@@ -77,6 +77,7 @@ func (s *session) heard(octets []byte, whole bool, err error) (end ending, over 
 	case err != nil:
 		return broken, true
 	}
+	s.input.now = time.Now()
 	s.take(octets, whole)
 	if s.quit != "" {
 		return finished, true

@@ -26,7 +26,7 @@ type vigil struct {
 // heard is called after octets came and were taken. It returns when to look
 // again, if it is not zero.
 func (v *vigil) heard(in *input) (look time.Time) {
-	now := time.Now()
+	now := in.now
 	v.last.Store(int64(now.Sub(v.began)))
 	partial := in.partial()
 	if !partial && !v.busy.Load() {
