@@ -21,6 +21,14 @@ demo: build ## see a real site work, and each step checked (under a minute)
 demo-sites: build ## see users of two sites meet, and each step checked
 	go run ./cmd/simpd/demo -bin bin -sites
 
+.PHONY: faults
+faults: build ## break nodes, network and disks beneath clients: minutes; wants root, iproute2, iptables, strace
+	go build -o bin/lab ./cmd/simpd/lab
+	bin/lab -bin bin -faults all -rounds 5 -length 60s
+	bin/lab -bin bin -faults process -insecure -rounds 1 -length 30s
+	bin/lab -bin bin -measure deaths -rounds 10
+	bin/lab -bin bin -measure crowds
+
 .PHONY: test
 test: lint race fuzz-short ## all that has to pass before a change lands
 

@@ -11,8 +11,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -24,7 +26,8 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "how many sites are tried, one after the other")
 	flag.DurationVar(&o.length, "length", 40*time.Second, "of the time in which faults come, in each round")
 	flag.DurationVar(&o.pause, "pause", 5*time.Millisecond, "of each of the six senders between two messages")
-	flag.StringVar(&o.faults, "faults", "process", "process (needs no root), network, disk or all")
+	flag.StringVar(&o.faults, "faults", "process", "process or pauses (which need no root), network, disk or all")
+	flag.StringVar(&o.measure, "measure", "", "instead: deaths (kill -9 and SIGSTOP of each node) or crowds (clients that do not read, or say nothing)")
 	flag.BoolVar(&o.insecure, "insecure", false, "no TLS; with process faults only")
 	flag.Parse()
 	os.Exit(o.main())
@@ -43,7 +46,10 @@ func (o *options) main() int {
 
 // enter sees to it that what the faults need is there.
 func (o *options) enter() (code int, err error) {
-	if o.faults == "process" {
+	if o.measure != "" {
+		return 0, o.runMeasure()
+	}
+	if o.faults == "process" || o.faults == "pauses" {
 		return 0, o.run()
 	}
 	if lacks := missing(); len(lacks) > 0 {
@@ -55,11 +61,39 @@ func (o *options) enter() (code int, err error) {
 	return 0, o.run()
 }
 
+// What a run may take at most, beside the time in which faults come.
+const (
+	roundLimit   = 5 * time.Minute
+	measureLimit = 15 * time.Minute
+)
+
+// guard ends all that the run has started, and this process, when a signal
+// comes or the time is over.
+func (l *lab) guard(limit time.Duration) (done func()) {
+	signals, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-over:
+			signal.Stop(signals)
+			return
+		case <-signals:
+		case <-time.After(limit):
+			fmt.Fprintf(os.Stderr, "the run with seed %d has not ended within %v (see %s)\n", l.seed, limit, l.dir)
+		}
+		l.close()
+		os.Exit(1)
+	}()
+	return func() { close(over) }
+}
+
 // injectors are the faults that were asked for.
 func (o *options) injectors() []injector {
 	switch o.faults {
 	case "network":
 		return networkFaults()
+	case "pauses":
+		return []injector{{"SIGSTOP of the leader", stopLeader, time.Second, 30 * time.Second, false}}
 	case "disk":
 		return diskFaults()
 	case "all":
@@ -74,6 +108,7 @@ type options struct {
 	rounds        int
 	length, pause time.Duration
 	faults        string
+	measure       string
 	insecure      bool
 	net           *network
 }
@@ -104,6 +139,30 @@ func (o *options) run() error {
 	return nil
 }
 
+// runMeasure measures what was asked for at one site.
+func (o *options) runMeasure() (err error) {
+	p := plan{seed: o.seed, nodes: 3, insecure: o.insecure}
+	if p.bin, err = filepath.Abs(o.bin); err != nil {
+		return err
+	}
+	if p.dir, err = os.MkdirTemp(o.keep, "simpd-lab-"); err != nil {
+		return err
+	}
+	l, err := newLab(p)
+	defer l.close()
+	defer l.guard(measureLimit)()
+	if err == nil && o.measure == "deaths" {
+		err = measureDeaths(l, o.rounds, os.Stdout)
+	} else if err == nil {
+		err = measureCrowds(l, os.Stdout)
+	}
+	if err != nil {
+		return fmt.Errorf("%w (see %s)", err, p.dir)
+	}
+	l.close()
+	return os.RemoveAll(p.dir)
+}
+
 // round is one site from its start to its end.
 func round(p plan) (*report, error) {
 	l, err := newLab(p)
@@ -111,5 +170,6 @@ func round(p plan) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer l.guard(p.length + roundLimit)()
 	return l.run()
 }

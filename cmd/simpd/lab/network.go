@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 )
 
 // network is a small network of the laboratory's own: a namespace with a
@@ -40,7 +42,8 @@ func enterNetwork() (n *network, code int, err error) {
 	cmd := exec.Command("ip", append([]string{"netns", "exec", name}, os.Args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"="+name)
-	_ = cmd.Run() // it has said what was wrong
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM) // the one inside ends by them, and then this one
+	_ = cmd.Run()                                                         // it has said what was wrong
 	return nil, cmd.ProcessState.ExitCode(), nil
 }
 

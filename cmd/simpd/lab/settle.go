@@ -7,7 +7,7 @@ import (
 
 // settle has some users listen once more, and waits until every node, every
 // watcher and every consumer agree on everybody; then each user is sent to
-// from each node.
+// from each node, and the nodes' tables are held against one another.
 func (l *lab) settle() error {
 	listening := map[string]*ear{}
 	defer func() {
@@ -28,7 +28,10 @@ func (l *lab) settle() error {
 	if err := l.agree(listening); err != nil {
 		return err
 	}
-	return l.reachAll(listening)
+	if err := l.reachAll(listening); err != nil {
+		return err
+	}
+	return l.sameTables()
 }
 
 // listenFinally listens on some node until settle ends.

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"simpd/cmd/simpd/site"
+	"simpd/protocol"
+)
+
+const (
+	stuckReaders  = 1000
+	silentClients = 15_000
+)
+
+// measureCrowds has many clients do what no client should, and measures what
+// that costs the node and others.
+func measureCrowds(l *lab, w io.Writer) error {
+	n := l.site.Nodes[0]
+	users := []string{"pitcher", "catcher"}
+	for i := range 50 {
+		users = append(users, fmt.Sprintf("stuck%d", i))
+	}
+	if err := l.site.AddUsers(n, users...); err != nil {
+		return err
+	}
+	if err := l.stuck(n, w); err != nil {
+		return err
+	}
+	return l.silent(n, w)
+}
+
+// cost is what a process uses.
+type cost struct{ rss, fds, goroutines int }
+
+func (l *lab) cost(n *site.Node) cost {
+	var c cost
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.Process.Pid))
+	if m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status); m != nil {
+		c.rss, _ = strconv.Atoi(string(m[1]))
+	}
+	open, _ := os.ReadDir(filepath.Join("/proc", fmt.Sprint(n.Process.Pid), "fd"))
+	c.fds = len(open)
+	_, said := measures(n)
+	if m := regexp.MustCompile(`\ngo_goroutines (\d+)`).FindStringSubmatch(said); m != nil {
+		c.goroutines, _ = strconv.Atoi(m[1])
+	}
+	return c
+}
+
+func (c cost) String() string {
+	return fmt.Sprintf("%d MiB resident, %d descriptors, %d goroutines", c.rss>>10, c.fds, c.goroutines)
+}
+
+// stuck has clients listen and never read again while they are sent to.
+func (l *lab) stuck(n *site.Node, w io.Writer) error {
+	before, quick := l.cost(n), l.delays(n, 5*time.Second)
+	var open []*conn
+	defer func() {
+		for _, c := range open {
+			c.close()
+		}
+	}()
+	hold := make(chan struct{})
+	defer close(hold)
+	for i := range stuckReaders {
+		var once sync.Once
+		c, err := l.dial(n.Number, fmt.Sprintf("stuck%d", i%50), func(m *protocol.Line, _ []byte, _ time.Duration) {
+			if m.Verb == "MESSAGE" {
+				once.Do(func() { <-hold }) // its reader never goes on
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("stuck reader %d: %w", i, err)
+		}
+		open = append(open, c)
+		if _, err := c.ask("LISTEN", nil); err != nil && status(err) != 409 {
+			return fmt.Errorf("stuck reader %d: %w", i, err)
+		}
+	}
+	stop := l.flood(n)
+	slow := l.delays(n, 20*time.Second)
+	outcomes := stop()
+	during := l.cost(n)
+	fmt.Fprintf(w, "%d stuck readers: before %v; while they are sent to %v; outcomes %s\n", stuckReaders, before, during, list(outcomes))
+	fmt.Fprintf(w, "  others' p99: before %v, meanwhile %v\n", quick, slow)
+	return nil
+}
+
+// flood sends to the stuck as fast as they are refused.
+func (l *lab) flood(n *site.Node) (stop func() map[int]int) {
+	over := make(chan struct{})
+	outcomes := map[int]int{}
+	var mu sync.Mutex
+	var flooding sync.WaitGroup
+	for i := range 4 {
+		flooding.Go(func() {
+			c, err := l.dial(1+i%3, fmt.Sprintf("sender%d", i), nil)
+			if err != nil {
+				return
+			}
+			defer c.close()
+			entity, window := []byte("\r\n"+strings.Repeat("x", 8<<10)), make(chan struct{}, 256)
+			for k := 0; !closed(over); k++ {
+				window <- struct{}{}
+				line := fmt.Sprintf("SEND to=%s timeout=1", l.address(fmt.Sprintf("stuck%d", k%50)))
+				c.request(line, entity, func(lines []protocol.Line, _ time.Duration) {
+					mu.Lock()
+					defer mu.Unlock()
+					<-window
+					if len(lines) > 0 {
+						outcomes[int(lines[len(lines)-1].Status)]++
+					}
+				})
+			}
+		})
+	}
+	return func() map[int]int {
+		close(over)
+		flooding.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		return outcomes
+	}
+}
+
+// delays is the p99 of the time in which two users at a node reach one another.
+func (l *lab) delays(n *site.Node, lasts time.Duration) time.Duration {
+	var catcher *conn
+	catcher, err := l.dial(n.Number, "catcher", func(m *protocol.Line, _ []byte, _ time.Duration) {
+		if m.Verb == "MESSAGE" {
+			catcher.say(m.Tag, "200")
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	defer catcher.close()
+	pitcher, err := l.dial(n.Number, "pitcher", nil)
+	if err != nil {
+		return 0
+	}
+	defer pitcher.close()
+	_, _ = catcher.ask("LISTEN", nil)
+	var all []time.Duration
+	for end := l.clock.now() + lasts; l.clock.now() < end; {
+		a, err := pitcher.ask("SEND to="+l.address("catcher"), []byte("\r\nhello"))
+		if err == nil {
+			all = append(all, a.back-a.call)
+		}
+		l.pauseFor(2 * time.Millisecond)
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)*99/100]
+}
+
+// silent opens connections that say nothing, and looks at what is left of them.
+func (l *lab) silent(n *site.Node, w io.Writer) error {
+	before := l.cost(n)
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}()
+	for i := range silentClients {
+		from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%100))}
+		c, err := (&net.Dialer{LocalAddr: from, Timeout: dialPatience}).Dial("tcp", n.SIMP)
+		if err != nil {
+			return fmt.Errorf("silent connection %d: %w", i, err)
+		}
+		open = append(open, c)
+	}
+	during := l.cost(n)
+	l.pauseFor(35 * time.Second) // who has not logged in is sent away after 30 s
+	after := l.cost(n)
+	// Go gives memory back to the system only after it has collected garbage,
+	// which a process with nothing to do does every two minutes.
+	for i := 0; i < 30 && after.rss > before.rss*21/20; i++ {
+		l.pauseFor(5 * time.Second)
+		after = l.cost(n)
+	}
+	fmt.Fprintf(w, "%d silent connections: before %v; meanwhile %v; afterwards %v\n", silentClients, before, during, after)
+	if after.fds > before.fds+50 || after.goroutines > before.goroutines+50 {
+		return fmt.Errorf("silent connections leave something behind")
+	}
+	return nil
+}
