@@ -68,6 +68,8 @@ func (n *Node) Login(user string) (*Client, error) {
 		return nil, err
 	}
 	c.User = u
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.clients = append(n.clients, c)
 	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"simpd/cluster"
 	"simpd/cluster/link"
@@ -21,7 +22,9 @@ type Node struct {
 	Router        *router.Router
 	Table         *store.Table
 
-	site    *Site
+	site *Site
+
+	mu      sync.Mutex
 	clients []*Client
 }
 
@@ -90,13 +93,21 @@ func (n *Node) link() (c link.Config, err error) {
 	return c, err
 }
 
+// takeClients returns the node's clients, which are forgotten.
+func (n *Node) takeClients() []*Client {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	taken := n.clients
+	n.clients = nil
+	return taken
+}
+
 // stop ends a node, its clients' connections first, in a way.
 func (n *Node) stop(end func(*cluster.Node) error) {
 	n.site.t.Helper()
-	for _, c := range n.clients {
+	for _, c := range n.takeClients() {
 		c.Close()
 	}
-	n.clients = nil
 	if err := end(n.Node); err != nil {
 		n.site.t.Errorf("node %d: %v", n.Number, err)
 	}
