@@ -32,7 +32,7 @@ type digests struct {
 	healed atomic.Uint64 // how often another node's table was taken over
 
 	mu     sync.Mutex
-	view   store.View // what is to be hashed, as it was after entry log
+	view   *store.View // what is to be hashed, as it was after entry log; nil: nothing
 	log    uint64
 	newest *clusterv1.TableDigest
 }
@@ -42,16 +42,19 @@ type digests struct {
 func (d *digests) want(log uint64, view store.View) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.log, d.view = log, view
+	d.log, d.view = log, &view
 	d.wanted.now()
 }
 
-// take hashes what is wanted.
+// take hashes what is wanted; nil if that was done already.
 func (d *digests) take() *clusterv1.TableDigest {
 	d.mu.Lock()
 	log, view := d.log, d.view
-	d.view = store.View{}
+	d.view = nil
 	d.mu.Unlock()
+	if view == nil {
+		return nil
+	}
 	sum := view.Digest()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,7 +92,11 @@ func (n *Node) compareDigests(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if healthy := n.outvoted(ctx, n.digests.take()); len(healthy) > 0 {
+		mine := n.digests.take()
+		if mine == nil {
+			continue
+		}
+		if healthy := n.outvoted(ctx, mine); len(healthy) > 0 {
 			n.heal(ctx, healthy)
 		}
 	}

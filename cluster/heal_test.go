@@ -56,3 +56,20 @@ func TestRestoreAfterHealing(t *testing.T) {
 		t.Error("an entry after the snapshot is left out")
 	}
 }
+
+// A node that catches up may be asked for two hashes before it has taken the
+// first, and is then woken once more than there is something to do.
+func TestHashesAskedForAtOnce(t *testing.T) {
+	f, _ := newFSM(t)
+	d := digests{wanted: newPoke()}
+	d.want(1, f.table.View())
+	<-d.wanted
+	d.want(2, f.table.View())
+	if got := d.take(); got.GetLog() != 2 {
+		t.Errorf("the hash after entry %d is taken, not the newest", got.GetLog())
+	}
+	<-d.wanted
+	if got := d.take(); got != nil {
+		t.Errorf("something is hashed that nobody wants: %v", got)
+	}
+}
