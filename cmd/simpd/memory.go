@@ -1,8 +1,10 @@
 package main
 
 import (
+	"math"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 )
@@ -37,4 +39,34 @@ func memoryLimit(text string) (limit int64, ok bool) {
 		return 0, false // "max": there is none
 	}
 	return n / 10 * 9, true
+}
+
+// presentLimit is the limit that holds, in octets; math.MaxInt64: none.
+func presentLimit() int64 { return debug.SetMemoryLimit(-1) }
+
+// How much of the limit may go to what waits for clients, and how much may be
+// in use before no more clients are taken: the collector needs room to work
+// in, and those who are here need some for what they do.
+const (
+	heldShare    = 4 // one in so many octets
+	crowdedTenth = 7
+)
+
+// heldLimit is how many octets may be held for all clients; 0: the server's own.
+func heldLimit(limit int64) int64 {
+	if held := limit / heldShare; limit < math.MaxInt64 && held < 256<<20 {
+		return held
+	}
+	return 0
+}
+
+// crowded tells whether so much memory is in use that new clients are sent to
+// other nodes, rather than all of them to their end.
+func crowded(limit int64) bool {
+	if limit == math.MaxInt64 {
+		return false
+	}
+	used := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(used)
+	return int64(used[0].Value.Uint64()+used[1].Value.Uint64()) > limit/10*crowdedTenth
 }

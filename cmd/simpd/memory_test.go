@@ -1,6 +1,12 @@
 package main
 
-import "testing"
+import (
+	"bufio"
+	"math"
+	"net"
+	"strings"
+	"testing"
+)
 
 func TestMemoryLimit(t *testing.T) {
 	for text, want := range map[string]int64{
@@ -9,5 +15,33 @@ func TestMemoryLimit(t *testing.T) {
 		if got, ok := memoryLimit(text); got != want || ok != (want != 0) {
 			t.Errorf("%q: %d, %v; want %d", text, got, ok, want)
 		}
+	}
+}
+
+func TestHeldLimit(t *testing.T) {
+	for limit, want := range map[int64]int64{math.MaxInt64: 0, 8 << 30: 0, 256 << 20: 64 << 20} {
+		if got := heldLimit(limit); got != want {
+			t.Errorf("%d: %d; want %d", limit, got, want)
+		}
+	}
+	if crowded(math.MaxInt64) || crowded(64<<30) || !crowded(10) {
+		t.Error("crowded where there is room, or not where there is none")
+	}
+}
+
+// TestNoMemoryForMore: a node that has used up its memory says so to those who
+// come, before anything is spent on them.
+func TestNoMemoryForMore(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "1MiB")
+	n := &testNode{start(t, "simpd", append([]string{"serve"}, insecureArgs(t.TempDir())...)...), "n1", ""}
+	n.await(n.err, "option=simp-listen ")
+	conn, err := net.Dial("tcp", n.address("simp-listen"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "* BYE status=503 :") || !strings.Contains(line, "memory") {
+		t.Errorf("greeted with %q, %v", line, err)
 	}
 }

@@ -230,7 +230,7 @@ func (n *node) serveClients() (err error) {
 	c := server.Config{
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
 		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: thisMachine(), Origins: n.conf.origins,
-		Metrics: &n.counts, Logger: n.logger,
+		MaxHeld: heldLimit(presentLimit()), Metrics: &n.counts, Logger: n.logger,
 	}
 	if n.partners != nil {
 		c.Partners = n.partners

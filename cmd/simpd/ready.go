@@ -78,11 +78,16 @@ func (n *node) refuse() string {
 	if why := n.router.Refuse(); why != "" {
 		return why
 	}
+	if crowded(presentLimit()) {
+		return noMemory
+	}
 	if !n.watch.once() {
 		return "this node is not part of its site yet; connect to another, or later"
 	}
 	return ""
 }
+
+const noMemory = "this node's memory is used up; connect to another, or later"
 
 // AwaitReady returns once the node was ready for the first time.
 func (n *node) AwaitReady(ctx context.Context) error {
