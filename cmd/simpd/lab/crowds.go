@@ -20,6 +20,9 @@ import (
 const (
 	stuckReaders  = 1000
 	silentClients = 15_000
+
+	flooders   = 4
+	floodPause = flooders * time.Millisecond
 )
 
 // measureCrowds has many clients do what no client should, and measures what
@@ -27,7 +30,7 @@ const (
 func measureCrowds(l *lab, w io.Writer) error {
 	n := l.site.Nodes[0]
 	users := []string{"pitcher", "catcher"}
-	for i := range 50 {
+	for i := range stuckReaders {
 		users = append(users, fmt.Sprintf("stuck%d", i))
 	}
 	if err := l.site.AddUsers(n, users...); err != nil {
@@ -74,7 +77,7 @@ func (l *lab) stuck(n *site.Node, w io.Writer) error {
 	defer close(hold)
 	for i := range stuckReaders {
 		var once sync.Once
-		c, err := l.dial(n.Number, fmt.Sprintf("stuck%d", i%50), func(m *protocol.Line, _ []byte, _ time.Duration) {
+		c, err := l.dial(n.Number, fmt.Sprintf("stuck%d", i), func(m *protocol.Line, _ []byte, _ time.Duration) {
 			if m.Verb == "MESSAGE" {
 				once.Do(func() { <-hold }) // its reader never goes on
 			}
@@ -83,7 +86,7 @@ func (l *lab) stuck(n *site.Node, w io.Writer) error {
 			return fmt.Errorf("stuck reader %d: %w", i, err)
 		}
 		open = append(open, c)
-		if _, err := c.ask("LISTEN", nil); err != nil && status(err) != 409 {
+		if _, err := c.ask("LISTEN", nil); err != nil {
 			return fmt.Errorf("stuck reader %d: %w", i, err)
 		}
 	}
@@ -96,13 +99,14 @@ func (l *lab) stuck(n *site.Node, w io.Writer) error {
 	return nil
 }
 
-// flood sends to the stuck as fast as they are refused.
+// flood sends to the stuck: a thousand messages a second, whether they are
+// refused or not.
 func (l *lab) flood(n *site.Node) (stop func() map[int]int) {
 	over := make(chan struct{})
 	outcomes := map[int]int{}
 	var mu sync.Mutex
 	var flooding sync.WaitGroup
-	for i := range 4 {
+	for i := range flooders {
 		flooding.Go(func() {
 			c, err := l.dial(1+i%3, fmt.Sprintf("sender%d", i), nil)
 			if err != nil {
@@ -111,8 +115,9 @@ func (l *lab) flood(n *site.Node) (stop func() map[int]int) {
 			defer c.close()
 			entity, window := []byte("\r\n"+strings.Repeat("x", 8<<10)), make(chan struct{}, 256)
 			for k := 0; !closed(over); k++ {
+				l.pauseFor(floodPause)
 				window <- struct{}{}
-				line := fmt.Sprintf("SEND to=%s timeout=1", l.address(fmt.Sprintf("stuck%d", k%50)))
+				line := fmt.Sprintf("SEND to=%s timeout=1", l.address(fmt.Sprintf("stuck%d", (k*flooders+i)%stuckReaders)))
 				c.request(line, entity, func(lines []protocol.Line, _ time.Duration) {
 					mu.Lock()
 					defer mu.Unlock()

@@ -42,6 +42,7 @@ type lab struct {
 	notes    map[string]int // what became of some faults
 	disks    []string       // file systems that were made
 	kept     bool           // the files are left for a look
+	last     []*ear         // who listens until all is over
 	strange  []string       // nodes that ended by themselves, and why
 
 	senders, listeners, watchers sync.WaitGroup
@@ -159,6 +160,9 @@ func (l *lab) run() (*report, error) {
 	}
 	stopWatching()
 	l.watchers.Wait()
+	for _, e := range l.last {
+		e.leave() // when nobody watches any more: not all would see it
+	}
 	r := l.check(err)
 	return r, l.keep(r)
 }

@@ -10,11 +10,6 @@ import (
 // from each node, and the nodes' tables are held against one another.
 func (l *lab) settle() error {
 	listening := map[string]*ear{}
-	defer func() {
-		for _, e := range listening {
-			e.leave()
-		}
-	}()
 	for i, u := range l.users {
 		if i%2 == 0 {
 			continue
@@ -24,6 +19,7 @@ func (l *lab) settle() error {
 			return fmt.Errorf("in the end %s can't listen: %w", u, err)
 		}
 		listening[u] = e
+		l.last = append(l.last, e)
 	}
 	if err := l.agree(listening); err != nil {
 		return err
