@@ -147,6 +147,11 @@ func (l *lab) up(n *site.Node) (err error) {
 func (l *lab) allVote() error {
 	limit := time.After(recovery)
 	for {
+		for _, n := range l.site.Nodes {
+			if ended(n) {
+				return fmt.Errorf("%s ended by itself: %s", n.ID, lastLine(n.Said()))
+			}
+		}
 		if _, said := measures(l.site.Nodes[0]); strings.Contains(said, fmt.Sprintf("\nsimp_raft_voters %d\n", len(l.site.Nodes))) {
 			return nil
 		}
@@ -223,8 +228,14 @@ func stop(n *site.Node) ([]int, string, func() error, error) {
 	}, nil
 }
 
+// lastLine is why a process ended: what it said last, or why it crashed.
 func lastLine(said string) string {
 	lines := strings.Split(strings.TrimSpace(said), "\n")
+	for _, l := range lines {
+		if strings.HasPrefix(l, "panic:") || strings.HasPrefix(l, "fatal error:") {
+			return l
+		}
+	}
 	return lines[len(lines)-1]
 }
 
