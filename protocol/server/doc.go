@@ -3,9 +3,10 @@
 // as a Backend, and writes answers, messages and presence.
 //
 // The one idea: a client costs what it makes the server hold for it, within
-// a budget, and nobody else anything. A connection is one goroutine that
-// waits for octets. Nothing that is written to one client ever makes another
-// wait; nothing is held for a connection at which nothing happens.
+// a budget, and nobody else anything. On Linux a few loops wait for the octets
+// of all TCP connections; elsewhere, and for WebSockets, each connection is a
+// goroutine that does. Nothing that is written to one client ever makes
+// another wait; nothing is held for a connection at which nothing happens.
 //
 // It decides nothing about who listens, who may, and where a message goes.
 package server

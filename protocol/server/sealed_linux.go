@@ -39,21 +39,7 @@ func (s *sealed) readNow(buf []byte) (octets []byte, more bool, err error) {
 	return nil, false, err
 }
 
-// read waits.
-func (s *sealed) read() ([]byte, bool, error) {
-	if s.got == nil {
-		s.got = newBuffer()
-	}
-	for {
-		octets, _, err := s.readNow(s.got.octets[:cap(s.got.octets)])
-		if err != error(errAgain) {
-			return octets, false, err
-		}
-		if err := s.await(unix.POLLIN); err != nil {
-			return nil, false, err
-		}
-	}
-}
+func (s *sealed) read() ([]byte, bool, error) { return s.readFor(s) }
 
 func (s *sealed) write(b []byte) (int, bool, error) {
 	clear, err := s.low.flush()

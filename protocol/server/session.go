@@ -10,9 +10,10 @@ import (
 	"simpd/protocol"
 )
 
-// session is the conversation with one client. Its goroutine (serve) reads
-// and does what need not wait; jobs do the rest. Those two never work on the
-// conversation at a time: what stands here without a lock is theirs.
+// session is the conversation with one client. Its reader, a loop or a
+// goroutine of its own (serve), does what need not wait; jobs do the rest. Those
+// two never work on the conversation at a time: what stands here without a
+// lock is theirs.
 type session struct {
 	server *Server
 	conn   conn

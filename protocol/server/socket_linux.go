@@ -31,7 +31,7 @@ type socket struct {
 	calls *calls // nil until somebody waits
 	late  bool   // whoever waits to read has waited long enough
 	timer *time.Timer
-	got   *buffer // of the goroutine that reads
+	small *[512]byte // what whoever waits reads into
 }
 
 // calls wake those who wait; each holds one call.
@@ -219,13 +219,15 @@ func (s *socket) readNow(buf []byte) (octets []byte, more bool, err error) {
 	return buf[:max(n, 0)], n == len(buf) || s.over, err
 }
 
-// read waits.
-func (s *socket) read() ([]byte, bool, error) {
-	if s.got == nil {
-		s.got = newBuffer()
+func (s *socket) read() ([]byte, bool, error) { return s.readFor(s) }
+
+// readFor waits for what w, which runs on s, has to read.
+func (s *socket) readFor(w evented) ([]byte, bool, error) {
+	if s.small == nil {
+		s.small = new([512]byte)
 	}
 	for {
-		octets, _, err := s.readNow(s.got.octets[:cap(s.got.octets)])
+		octets, _, err := w.readNow(s.small[:])
 		if err != error(errAgain) {
 			return octets, false, err
 		}

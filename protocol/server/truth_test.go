@@ -44,8 +44,10 @@ func (b *book) see(id string, accepted bool) {
 func TestNoOutcomeIsFalse(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %v", secure), func(t *testing.T) {
-			h := newHarbour(t, func(c *Config) { c.Insecure = true })
-			h.site.most = 1000
+			h := newHarbour(t, func(c *Config) {
+				c.Insecure = true
+				c.Backend.(*site).most = 1000
+			})
 			b := &book{told: map[string]protocol.Status{}, accepted: map[string]int{}, seen: map[string]int{}}
 			var clients, senders sync.WaitGroup
 			stop := make(chan struct{})

@@ -8,7 +8,7 @@ import (
 
 // vigil is what a session watches the clock for, besides messages: a client
 // that does not prove who it is, says nothing, does not end its line, or does
-// not read. The session's goroutine tells it what happens, the wheel looks.
+// not read. The session's reader tells it what happens, the wheel looks.
 type vigil struct {
 	began time.Time
 	last  atomic.Int64 // when octets came last, in ns since began

@@ -30,6 +30,9 @@ type wire interface {
 	closeWrite() error
 }
 
+// bufferSize is about how much is written at a time.
+const bufferSize = 16 << 10
+
 // conn is what a wire runs over, as any goroutine may use it.
 type conn interface {
 	SetReadDeadline(time.Time) error
