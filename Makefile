@@ -66,6 +66,10 @@ fuzz-short:
 bench: build ## what it costs, beside a minimal relay: the short form (docs/performance.md)
 	bin/simpbench all --short
 
+.PHONY: web-test
+web-test: build ## a real browser exchanges messages over WebSocket (wants chromium)
+	go run ./cmd/simpd/webtest -bin bin
+
 .PHONY: deploy-test
 deploy-test: ## package, unit, image, compose file and chart, as far as one machine can try them (root)
 	deployments/test/run
