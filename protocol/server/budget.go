@@ -41,6 +41,9 @@ func (s *Server) cutBiggest() {
 			biggest, most = x, n
 		}
 	}
+	if s.budget.held.Load() < 2*s.budget.limit {
+		return // whoever held most has given it back meanwhile, and biggest is somebody else
+	}
 	if biggest != nil && !biggest.closing.Load() { // one that is closing gives all back
 		s.metrics.Shed.Add(1)
 		biggest.cut()
