@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -97,13 +98,45 @@ func onlyAlone(all []*session) bool {
 	return len(all) > 0
 }
 
+// calm is the time by which the site has done what it does by itself about
+// something: soon, but for faults that may have taken its majority away.
+func (c *checker) calm(at time.Duration) time.Duration {
+	t := at + settled
+	for i, f := range c.Faults { // in the order of their beginnings
+		if f.Begun > t || f.End != 0 && f.End < at || !c.heavy(i) {
+			continue
+		}
+		if f.End == 0 {
+			return forever
+		}
+		t = max(t, f.End+settled)
+	}
+	return t
+}
+
+// heavy tells whether more than one node may have been struck at once.
+func (c *checker) heavy(i int) bool {
+	f := c.Faults[i]
+	return len(f.Nodes) > 1 || slices.ContainsFunc(c.Faults, func(o fault) bool {
+		return o.within(f.Begun, f.End) && !slices.Equal(o.Nodes, f.Nodes)
+	})
+}
+
+// after is the time by which a node that was struck has found its place again.
+func (c *checker) after(f fault) time.Duration {
+	if f.End == 0 {
+		return forever
+	}
+	return c.calm(f.End)
+}
+
 const forever = time.Duration(math.MaxInt64)
 
 // steps are what may have become of one session.
 func (c *checker) steps(s *session) []porcupine.Operation {
 	if s.Bound == 0 {
 		return []porcupine.Operation{
-			operation(step{mayListen, s.Token}, s.Call, forever), operation(step{end, s.Token}, s.Call, forever),
+			operation(step{mayListen, s.Token}, s.Call, c.calm(s.Failed)), operation(step{end, s.Token}, s.Call, c.calm(s.Failed)),
 		}
 	}
 	all := []porcupine.Operation{operation(step{listen, s.Token}, s.Call, s.Bound)}
@@ -113,11 +146,13 @@ func (c *checker) steps(s *session) []porcupine.Operation {
 		last = s.Left
 		all = append(all, operation(step{end, s.Token}, s.Leave, s.Left))
 	case s.Leave != 0 || s.Gone != 0:
-		all = append(all, operation(step{end, s.Token}, earliest(s.Leave, s.Gone), forever))
+		last = c.calm(earliest(s.Leave, s.Gone))
+		all = append(all, operation(step{end, s.Token}, earliest(s.Leave, s.Gone), last))
 	}
 	for _, f := range c.Faults {
-		if f.Begun < last && (f.End == 0 || f.End+settled > s.Call) && has(f.Nodes, s.Node) {
-			all = append(all, operation(step{mayEnd, s.Token}, max(f.Begun, s.Call), last), operation(step{mayRebound, s.Token}, max(f.Begun, s.Call), last))
+		if f.Begun < last && c.after(f) > s.Call && slices.Contains(f.Nodes, s.Node) {
+			from, until := max(f.Begun, s.Call), max(s.Call, min(last, c.after(f)))
+			all = append(all, operation(step{mayEnd, s.Token}, from, until), operation(step{mayRebound, s.Token}, from, until))
 		}
 	}
 	return all
@@ -128,15 +163,6 @@ func earliest(a, b time.Duration) time.Duration {
 		return b
 	}
 	return a
-}
-
-func has(nodes []int, node int) bool {
-	for _, n := range nodes {
-		if n == node {
-			return true
-		}
-	}
-	return false
 }
 
 func operation(s step, call, back time.Duration) porcupine.Operation {

@@ -56,12 +56,14 @@ const (
 	aloneUsers = 8
 
 	sendersOfNode = 2
+
+	siteDomain = "example.com"
 )
 
 // newLab starts a site. Close has to be called also after an error.
 func newLab(p plan) (*lab, error) {
 	l := &lab{plan: p, clock: clock{time.Now()}, history: &history{}, struck: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
-	c := site.Config{Bin: p.bin, Dir: p.dir, Nodes: p.nodes, Password: "correct horse battery staple", Insecure: p.insecure}
+	c := site.Config{Bin: p.bin, Dir: p.dir, Nodes: p.nodes, Domain: siteDomain, Password: "correct horse battery staple", Insecure: p.insecure}
 	if p.net != nil {
 		c.Host, c.Within = p.net.host, p.net.within
 	}

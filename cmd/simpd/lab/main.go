@@ -28,6 +28,7 @@ func main() {
 	flag.DurationVar(&o.pause, "pause", 5*time.Millisecond, "of each of the six senders between two messages")
 	flag.StringVar(&o.faults, "faults", "process", "process or pauses (which need no root), network, disk or all")
 	flag.StringVar(&o.measure, "measure", "", "instead: deaths (kill -9 and SIGSTOP of each node) or crowds (clients that do not read, or say nothing)")
+	flag.StringVar(&o.history, "history", "", "instead: check again the history.json that a failure has left")
 	flag.BoolVar(&o.insecure, "insecure", false, "no TLS; with process faults only")
 	flag.Parse()
 	os.Exit(o.main())
@@ -46,7 +47,10 @@ func (o *options) main() int {
 
 // enter sees to it that what the faults need is there.
 func (o *options) enter() (code int, err error) {
-	if o.measure != "" {
+	switch {
+	case o.history != "":
+		return 0, recheck(o.history)
+	case o.measure != "":
 		return 0, o.runMeasure()
 	}
 	if o.faults == "process" || o.faults == "pauses" {
@@ -109,6 +113,7 @@ type options struct {
 	length, pause time.Duration
 	faults        string
 	measure       string
+	history       string
 	insecure      bool
 	net           *network
 }

@@ -101,6 +101,12 @@ func (n *network) drop(i, from int, more ...string) error {
 	return n.rule(i, append([]string{"-A", "INPUT", "-s", n.host(from)}, append(more, "-j", "DROP")...))
 }
 
+// undrop ends one drop. That heal has ended it already does not matter.
+func (n *network) undrop(i, from int, more ...string) error {
+	_ = n.rule(i, append([]string{"-D", "INPUT", "-s", n.host(from)}, append(more, "-j", "DROP")...))
+	return nil
+}
+
 func (n *network) rule(i int, words []string) error {
 	return run("ip", append(append(n.within(i)[1:], "iptables", "-w"), words...)...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"time"
 )
@@ -15,6 +16,8 @@ func networkFaults() []injector {
 		{"two nodes apart", bridge, 500 * time.Millisecond, 12 * time.Second, true},
 		{"half of gossip lost", gossipLoss, time.Second, 12 * time.Second, true},
 		{"gossip alone apart", gossipApart, time.Second, 12 * time.Second, true},
+		{"a node's clients cut off", clientsCutOff, time.Second, 15 * time.Second, false},
+		{"one cut after the other", swizzle, 0, 2 * time.Second, true},
 	}
 }
 
@@ -97,4 +100,38 @@ func gossipApart(l *lab) ([]int, string, func() error, error) {
 	node := l.someNode()
 	_, port, _ := strings.Cut(node.Gossip, ":")
 	return l.cutting(nil, append(l.between(node.Number, true, true, "-p udp"), l.between(node.Number, true, true, "-p tcp --dport "+port)...)...)
+}
+
+// clientsCutOff has a node hear nothing of its clients, whose connections
+// stand half open.
+func clientsCutOff(l *lab) ([]int, string, func() error, error) {
+	n := l.someNode().Number
+	if err := l.net.rule(n, []string{"-A", "INPUT", "-s", hubAddress, "-j", "DROP"}); err != nil {
+		return nil, "", nil, err
+	}
+	return []int{n}, "", func() error { return l.net.heal(n) }, nil
+}
+
+// swizzle cuts the nodes off from one another, pair after pair, and joins
+// them again in another order.
+func swizzle(l *lab) ([]int, string, func() error, error) {
+	pairs := [][2]int{{1, 2}, {2, 3}, {3, 1}}
+	both := func(change func(i, from int, more ...string) error, p [2]int) error {
+		return errors.Join(change(p[0], p[1]), change(p[1], p[0]))
+	}
+	for _, i := range l.r.Perm(len(pairs)) {
+		if err := both(l.net.drop, pairs[i]); err != nil {
+			return nil, "", nil, err
+		}
+		l.pauseFor(time.Duration(l.r.IntN(2500)) * time.Millisecond)
+	}
+	return []int{1, 2, 3}, "", func() error {
+		for _, i := range l.r.Perm(len(pairs)) {
+			if err := both(l.net.undrop, pairs[i]); err != nil {
+				return err
+			}
+			l.pauseFor(time.Duration(l.r.IntN(2500)) * time.Millisecond)
+		}
+		return nil
+	}, nil
 }
