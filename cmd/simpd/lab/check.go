@@ -74,6 +74,10 @@ func (c *checker) still(node int, from, to time.Duration) bool {
 	})
 }
 
+// awaking is how long after a pause a node may find out that it was cut off
+// for so long that its clients have to go.
+const awaking = 2 * time.Second
+
 func (c *checker) stalled(from, to time.Duration) bool {
 	return slices.ContainsFunc(c.Stalls, func(f fault) bool { return f.within(from, to) })
 }
@@ -116,7 +120,7 @@ func (c *checker) notDelivered(m *sent) {
 func (c *checker) inTime(m *sent) {
 	late := m.Back - m.At - m.Timeout - time.Second
 	switch {
-	case m.Status == lost && !c.struck(m.Node, m.At, m.Back): // or it may have sent its clients away
+	case m.Status == lost && !c.struck(m.Node, m.At-awaking, m.Back): // or it may have sent its clients away
 		c.fail("no outcome", "%+v", *m)
 	case m.Status != lost && late > 0 && !c.still(m.Node, m.At, m.Back):
 		c.fail("overdue", "by %v: %+v", late, *m)

@@ -23,6 +23,7 @@ type plan struct {
 	pause    time.Duration // of each sender between two messages
 	net      *network      // nil: loopback
 	insecure bool
+	clocks   bool // the nodes' monotonic clocks are apart
 	faults   []injector
 	nodes    int
 }
@@ -60,12 +61,21 @@ const (
 	siteDomain = "example.com"
 )
 
+// within is the command that runs a program where node i is.
+func (p *plan) within(i int) []string {
+	line := p.net.within(i)
+	if p.clocks {
+		line = append(line, "unshare", "-T", "-f", "--kill-child", "--monotonic", fmt.Sprint(i*100_000))
+	}
+	return line
+}
+
 // newLab starts a site. Close has to be called also after an error.
 func newLab(p plan) (*lab, error) {
 	l := &lab{plan: p, clock: clock{time.Now()}, history: &history{}, struck: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
 	c := site.Config{Bin: p.bin, Dir: p.dir, Nodes: p.nodes, Domain: siteDomain, Password: "correct horse battery staple", Insecure: p.insecure}
 	if p.net != nil {
-		c.Host, c.Within = p.net.host, p.net.within
+		c.Host, c.Within = p.net.host, p.within
 	}
 	if p.net != nil {
 		if err := p.net.open(p.nodes); err != nil {

@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&o.faults, "faults", "process", "process or pauses (which need no root), network, disk or all")
 	flag.StringVar(&o.measure, "measure", "", "instead: deaths (kill -9 and SIGSTOP of each node) or crowds (clients that do not read, or say nothing)")
 	flag.StringVar(&o.history, "history", "", "instead: check again the history.json that a failure has left")
+	flag.BoolVar(&o.clocks, "clocks", false, "the nodes' monotonic clocks are days apart; with network faults only")
 	flag.BoolVar(&o.insecure, "insecure", false, "no TLS; with process faults only")
 	flag.Parse()
 	os.Exit(o.main())
@@ -115,6 +116,7 @@ type options struct {
 	measure       string
 	history       string
 	insecure      bool
+	clocks        bool
 	net           *network
 }
 
@@ -125,7 +127,7 @@ func (o *options) run() error {
 	}
 	bad := 0
 	for i := range o.rounds {
-		p := plan{seed: o.seed + uint64(i), bin: bin, length: o.length, pause: o.pause, nodes: 3, faults: o.injectors(), net: o.net, insecure: o.insecure}
+		p := plan{seed: o.seed + uint64(i), bin: bin, length: o.length, pause: o.pause, nodes: 3, faults: o.injectors(), net: o.net, insecure: o.insecure, clocks: o.clocks}
 		if p.dir, err = os.MkdirTemp(o.keep, fmt.Sprintf("simpd-lab-%d-", p.seed)); err != nil {
 			return err
 		}
