@@ -207,7 +207,7 @@ func TestTwoSites(t *testing.T) {
 			for i := range 3 {
 				text := fmt.Sprint("hello ", i)
 				if got := alice.says(bob.User(), text); got.Status != protocol.StatusOK {
-					t.Errorf("alice to bob: %v", got)
+					t.Fatalf("alice to bob: %v", got)
 				}
 				if m := <-bob.messages; m.From != alice.User() || string(m.Entity) != "\r\n"+text {
 					t.Errorf("bob got %v", m)
