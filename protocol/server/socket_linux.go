@@ -117,10 +117,11 @@ func (s *socket) listen(x *session) error {
 		return net.ErrClosed
 	}
 	defer s.release()
+	s.known.Store(true) // before the loop may tell x something that leads here again
 	if err := s.loop.add(s); err != nil {
+		s.known.Store(false) // add has removed it
 		return err
 	}
-	s.known.Store(true)
 	if s.uses.Load() >= closedBit { // meanwhile: nobody may have posted it
 		return net.ErrClosed
 	}
