@@ -29,19 +29,29 @@ type Zone struct {
 
 // Serve begins to answer, with no name known.
 func Serve() (*Zone, error) {
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	packets, stream, err := listenBoth()
 	if err != nil {
-		return nil, err
-	}
-	stream, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		_ = packets.Close()
 		return nil, err
 	}
 	z := &Zone{Addr: packets.LocalAddr().String(), records: map[string][]dns.RR{}, broken: map[string]bool{}, asked: map[string]int{}}
 	z.udp = z.serve(&dns.Server{PacketConn: packets})
 	z.tcp = z.serve(&dns.Server{Listener: stream})
 	return z, nil
+}
+
+// listenBoth takes one port of both kinds: another program may have the one
+// that is free of the first kind, so several are tried.
+func listenBoth() (packets net.PacketConn, stream net.Listener, err error) {
+	for range 20 {
+		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+		if stream, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
+			return packets, stream, nil
+		}
+		_ = packets.Close()
+	}
+	return nil, nil, err
 }
 
 func (z *Zone) serve(s *dns.Server) *dns.Server {
