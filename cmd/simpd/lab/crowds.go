@@ -36,10 +36,10 @@ func measureCrowds(l *lab, w io.Writer) error {
 	if err := l.site.AddUsers(n, users...); err != nil {
 		return err
 	}
-	if err := l.stuck(n, w); err != nil {
+	if err := l.silent(n, w); err != nil { // first: the others leave a heap behind
 		return err
 	}
-	return l.silent(n, w)
+	return l.stuck(n, w)
 }
 
 // cost is what a process uses.
