@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/transcript"
 )
 
 // stage is a server over a site in memory, within a synctest bubble.
@@ -153,7 +154,7 @@ func (c *client) line() string {
 func (c *client) expect(format string, args ...any) string {
 	c.Helper()
 	pattern, line := fmt.Sprintf(format, args...), c.line()
-	if !fits(pattern, line) {
+	if !transcript.Fits(pattern, line) {
 		c.Fatalf("got  %s\nwant %s", line, pattern)
 	}
 	return line
@@ -191,32 +192,5 @@ func (c *client) expectNothing(d time.Duration) {
 	if b, err := c.in.ReadByte(); err == nil {
 		rest, _ := c.in.Peek(c.in.Buffered())
 		c.Fatalf("got %q, want nothing", append([]byte{b}, rest...))
-	}
-}
-
-// fits tells whether line is pattern, in which <any> stands for a word's part
-// and <rest> for all that follows.
-func fits(pattern, line string) bool {
-	for {
-		i := strings.IndexByte(pattern, '<')
-		if i < 0 {
-			return pattern == line
-		}
-		if len(line) < i || pattern[:i] != line[:i] {
-			return false
-		}
-		line = line[i:]
-		if strings.HasPrefix(pattern[i:], "<rest>") {
-			return line != ""
-		}
-		pattern = strings.TrimPrefix(pattern[i:], "<any>")
-		end := 0
-		for end < len(line) && line[end] != ' ' && (pattern == "" || pattern[0] == ' ' || line[end] != pattern[0]) {
-			end++
-		}
-		if end == 0 {
-			return false
-		}
-		line = line[end:]
 	}
 }

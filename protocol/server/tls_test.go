@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/xdg-go/scram"
+
+	"simpd/protocol/transcript"
 )
 
 // certificate makes one that is valid for names, signed by itself.
@@ -291,7 +293,7 @@ func TestS18SCRAM(t *testing.T) {
 		c.send("h HELLO version=SIMP/1.0")
 		c.expect("h 200 <rest>")
 		state := c.Conn.(*tls.Conn).ConnectionState()
-		if line := c.scram(mech, "secret", &state); !fits("a 200 ima=alice@example.com data=<any>", line) {
+		if line := c.scram(mech, "secret", &state); !transcript.Fits("a 200 ima=alice@example.com data=<any>", line) {
 			t.Errorf("%s: %s", mech, line)
 		}
 		c.send("l LISTEN")
@@ -307,7 +309,7 @@ func TestS18ProxyBreaksTheBinding(t *testing.T) {
 	c.send("h HELLO version=SIMP/1.0")
 	c.expect("h 200 <rest>")
 	state := other.Conn.(*tls.Conn).ConnectionState()
-	if line := c.scram(mechPlus, "secret", &state); !fits("a 401 :<rest>", line) {
+	if line := c.scram(mechPlus, "secret", &state); !transcript.Fits("a 401 :<rest>", line) {
 		t.Error(line)
 	}
 }
@@ -336,7 +338,7 @@ func (c *client) scram(mech, password string, state *tls.ConnectionState) string
 		}
 		c.send("%s data=%s", verb, base64.StdEncoding.EncodeToString([]byte(say)))
 		line := c.line()
-		if !fits("a 101 data=<any>", line) {
+		if !transcript.Fits("a 101 data=<any>", line) {
 			c.verify(conversation, line)
 			return line
 		}
@@ -351,7 +353,7 @@ func (c *client) scram(mech, password string, state *tls.ConnectionState) string
 func (c *client) verify(conversation *scram.ClientConversation, line string) {
 	c.Helper()
 	const ok = "a 200 ima=alice@example.com data="
-	if !fits(ok+"<any>", line) {
+	if !transcript.Fits(ok+"<any>", line) {
 		return
 	}
 	data, err := base64.StdEncoding.DecodeString(line[len(ok):])
