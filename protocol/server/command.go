@@ -9,6 +9,7 @@ type command struct {
 	phase   phase
 	waits   bool // for the site or for a hash: it is done aside
 	literal bool // it may have one
+	unknown bool // its verb is none: it is refused in its turn
 }
 
 // phase is how far the conversation has to be for a command.
@@ -22,44 +23,44 @@ const (
 
 // commandFor returns how r is answered. PING, QUIT and STARTTLS are not among
 // them: they are the reader's own.
-func (s *session) commandFor(r *request) (c command, known bool) {
+func (s *session) commandFor(r *request) command {
 	switch r.line.Verb {
 	case "HELLO":
-		return command{run: (*session).hello}, true
+		return command{run: (*session).hello}
 	case "VERIFY":
-		return command{run: (*session).verify, phase: greeted}, true
+		return command{run: (*session).verify, phase: greeted}
 	case "AUTH":
-		return command{run: (*session).auth, phase: greeted, waits: true, literal: true}, true
+		return command{run: (*session).auth, phase: greeted, waits: true, literal: true}
 	case "MORE":
-		return command{run: (*session).more, phase: greeted, waits: true, literal: true}, true
+		return command{run: (*session).more, phase: greeted, waits: true, literal: true}
 	case "PASSWD":
-		return command{run: (*session).passwd, phase: proved, waits: true}, true
+		return command{run: (*session).passwd, phase: proved, waits: true}
 	case "LISTEN":
-		return command{run: (*session).listen, phase: proved, waits: true}, true
+		return command{run: (*session).listen, phase: proved, waits: true}
 	case "STATE":
-		return command{run: (*session).state, phase: proved, waits: true}, true
+		return command{run: (*session).state, phase: proved, waits: true}
 	case "UNLISTEN":
-		return command{run: (*session).unlisten, phase: proved, waits: true}, true
+		return command{run: (*session).unlisten, phase: proved, waits: true}
 	case "SEND":
-		return command{run: (*session).send, phase: proved, literal: true}, true
+		return command{run: (*session).send, phase: proved, literal: true}
 	}
 	return s.presenceCommand(r)
 }
 
-func (s *session) presenceCommand(r *request) (c command, known bool) {
+func (s *session) presenceCommand(r *request) command {
 	switch r.line.Verb {
 	case "WATCH":
-		return command{run: (*session).watch, phase: proved, waits: true}, true
+		return command{run: (*session).watch, phase: proved, waits: true}
 	case "UNWATCH":
-		return command{run: (*session).unwatch, phase: proved}, true
+		return command{run: (*session).unwatch, phase: proved}
 	case "QUERY":
-		return command{run: (*session).query, phase: proved, waits: s.queryWaits(r)}, true
+		return command{run: (*session).query, phase: proved, waits: s.queryWaits(r)}
 	case "WATCHERS":
-		return command{run: (*session).watchers, phase: proved, waits: true}, true
+		return command{run: (*session).watchers, phase: proved, waits: true}
 	case "ACL":
-		return command{run: (*session).acl, phase: proved, waits: len(r.line.Params) > 0}, true
+		return command{run: (*session).acl, phase: proved, waits: len(r.line.Params) > 0}
 	case "CONTACT":
-		return command{run: (*session).contact, phase: proved, waits: len(r.line.Params) > 0}, true
+		return command{run: (*session).contact, phase: proved, waits: len(r.line.Params) > 0}
 	}
-	return command{}, false
+	return command{unknown: true, phase: greeted}
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,9 +49,9 @@ func checkVersion(version string) error {
 	return nil
 }
 
+// isNumber tells whether s is one, however big.
 func isNumber(s string) bool {
-	_, err := strconv.ParseUint(s, 10, 16)
-	return err == nil
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
 func (s *session) welcome(r *request) []byte {

@@ -36,10 +36,10 @@ func TestLimitMessage(t *testing.T) {
 		bob.send("%s 200", tag)
 		alice.expect("1 200 <rest>")
 		alice.write("2 SEND to=bob@example.com {65537}\r\n" + fits + "x3 PING\r\n")
-		alice.expect("2 413 :the message has 65537 octets: 65536 are allowed")
+		alice.expect("2 413 id=<any> :the message has 65537 octets: 65536 are allowed")
 		alice.expect("3 200")
 		alice.write("4 SEND to=bob@example.com {1048576}\r\n" + strings.Repeat(fits, 16))
-		alice.expect("4 413 :<rest>")
+		alice.expect("4 413 id=<any> :<rest>")
 		alice.write("5 SEND to=bob@example.com {1048577}\r\n")
 		alice.expect("* BYE status=413 :the literal is far too large")
 		alice.expectEnd()
@@ -62,7 +62,7 @@ func TestLimitRecipients(t *testing.T) {
 		}
 		c.expect("1 404 id=<any> :there is no such user")
 		c.send("2 SEND%s {0}", to(65))
-		c.expect("2 413 :u64@example.com is one recipient too many: 64 are allowed")
+		c.expect("2 413 id=<any> :u64@example.com is one recipient too many: 64 are allowed")
 	})
 }
 
@@ -102,7 +102,7 @@ func TestLimitRequests(t *testing.T) {
 			c.write(fmt.Sprintf("%d SEND to=bob@example.com {0}\r\n", i))
 		}
 		c.send("a SEND to=bob@example.com {0}")
-		c.expect("a 429 retry=1 :too much is unanswered on this connection")
+		c.expect("a 429 id=<any> retry=1 :too much is unanswered on this connection")
 		c.send("b PING")
 		c.expect("b 200")
 		time.Sleep(protocol.DefaultTimeout)

@@ -24,7 +24,7 @@ func (s *session) request(r *request, rest []byte) {
 	case r.line.Verb == "PING", r.line.Verb == "QUIT":
 		s.atOnce(r)
 	case s.out.full() || !s.ledger.take(r.octets):
-		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, tooMany)))
+		s.reply(r.line.Tag, protocol.AppendEnd(s.refusalOf(r, tooMany)))
 	case r.line.Verb == "STARTTLS":
 		s.starttls(r, rest)
 	default:
@@ -64,13 +64,10 @@ func (s *session) complain(err error) {
 // begin has a request done: now, if it need not wait and nothing before it
 // does; else behind what is before it.
 func (s *session) begin(r *request) {
-	c, known := s.commandFor(r)
-	if !known {
-		s.refuseNow(r, protocol.Errorf(protocol.StatusUnknownVerb, "%s is no verb", r.line.Verb))
-		return
-	}
+	c := s.commandFor(r)
 	if err := s.mayBegin(r); err != nil {
-		s.refuseNow(r, err)
+		s.refuse(r, err)
+		r.free()
 		return
 	}
 	if !s.jobs.busy() && (!c.waits || s.provesAtOnce(r)) {
@@ -82,17 +79,6 @@ func (s *session) begin(r *request) {
 		defer cancel()
 		s.run(ctx, c, r)
 	})
-}
-
-func (s *session) refuseNow(r *request, err *protocol.Error) {
-	if r.line.Tag == "*" && err.Status == protocol.StatusUnknownVerb {
-		err = nil // a notification that we do not know is ignored
-	}
-	if err != nil {
-		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, err)))
-	}
-	s.ledger.settle(r.octets)
-	r.free()
 }
 
 // mayBegin: while AUTH is unanswered only MORE may come.
@@ -129,6 +115,8 @@ func (s *session) check(c command, r *request) error {
 	switch {
 	case !s.greeted && c.phase != anyTime:
 		return protocol.Errorf(protocol.StatusWrongState, "HELLO comes first")
+	case c.unknown:
+		return protocol.Errorf(protocol.StatusUnknownVerb, "%s is no verb", r.line.Verb)
 	case s.user == nil && c.phase == proved:
 		return protocol.Errorf(protocol.StatusUnauthorized, "AUTH comes first")
 	}

@@ -58,7 +58,7 @@ func TestS25Budget(t *testing.T) {
 			bob.message()
 		}
 		alice.write("2 SEND to=carol@example.com {1}\r\nx")
-		alice.expect("2 429 retry=1 :too much is unanswered on this connection")
+		alice.expect("2 429 id=<any> retry=1 :too much is unanswered on this connection")
 		alice.send("3 PING")
 		alice.expect("3 200")
 		bob.send("m1 200")

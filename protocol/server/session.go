@@ -171,8 +171,19 @@ func (s *session) answerState(r *request, lines []byte) {
 func (s *session) ok(r *request) { s.answer(r, response(r, protocol.StatusOK)) }
 
 // refuse ends r with an error.
-func (s *session) refuse(r *request, err error) {
-	s.answer(r, refusal(r.line.Tag, s.server.toError(err)))
+func (s *session) refuse(r *request, err error) { s.answer(r, s.refusalOf(r, err)) }
+
+// refusalOf begins the line that refuses r. That of a SEND bears its id, as
+// each answer to one does (SIMP.md, section 6).
+func (s *session) refusalOf(r *request, err error) []byte {
+	e := s.server.toError(err)
+	b := response(r, e.Status)
+	if r.line.Verb == "SEND" && s.proved.Load() {
+		if id, _, err := s.messageID(r); err == nil {
+			b = protocol.AppendParam(b, "id", id)
+		}
+	}
+	return appendRefusal(b, e)
 }
 
 func response(r *request, status protocol.Status) []byte {
@@ -180,7 +191,10 @@ func response(r *request, status protocol.Status) []byte {
 }
 
 func refusal(tag string, e *protocol.Error) []byte {
-	b := protocol.AppendResponse(nil, tag, e.Status)
+	return appendRefusal(protocol.AppendResponse(nil, tag, e.Status), e)
+}
+
+func appendRefusal(b []byte, e *protocol.Error) []byte {
 	if e.Status == protocol.StatusSlowDown {
 		b = protocol.AppendInt(b, "retry", uint64(max(e.Retry, 1)))
 	}

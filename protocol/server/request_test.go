@@ -1,0 +1,65 @@
+package server
+
+import "testing"
+
+// Section 4: before HELLO whatever is none of PING, QUIT and STARTTLS is 409,
+// a verb that nobody knows too; while AUTH is unanswered likewise.
+func TestUnknownVerbsInTheirTurn(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.dial()
+		c.send("* DANCE")
+		c.send("1 DANCE")
+		c.expect("1 409 :HELLO comes first")
+		c.send("2 HELLO version=SIMP/1.0")
+		c.expect("2 200 <rest>")
+		c.send("3 DANCE step=1 step=2 {2}\r\nhi")
+		c.expect("3 405 :DANCE is no verb")
+		c.send("4 AUTH mech=SCRAM-SHA-256")
+		c.expect("4 101 data=")
+		c.send("5 DANCE")
+		c.expect("5 409 :AUTH is not answered yet: only MORE, PING and QUIT may be sent")
+		c.send("4 MORE cancel=yes")
+		c.expect("4 401 :given up")
+		c.send("* DANCE")
+		c.send("6 DANCE")
+		c.expect("6 405 :DANCE is no verb")
+	})
+}
+
+// Section 4: any other major number is 505, however big, and any minor one of
+// this major number will do.
+func TestVersions(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.dial()
+		for version, status := range map[string]string{
+			"SIMP/2.0": "505", "SIMP/0.9": "505", "SIMP/65536.0": "505", "SIMP/18446744073709551617.3": "505",
+			"SIMP/1": "400", "SIMP/1.": "400", "SIMP/.0": "400", "SIMP/-1.0": "400", "SIMP/1.0.0": "400", "1.0": "400", "HTTP/1.0": "400",
+		} {
+			c.send("1 HELLO version=%s", version)
+			c.expect("1 %s :<rest>", status)
+		}
+		c.send("2 HELLO version=SIMP/1.99999999999999999999")
+		c.expect("2 200 version=SIMP/1.0 <rest>")
+	})
+}
+
+// Section 6: each answer to a SEND bears its id, a refusal too: the one that
+// the client gave, or one of the server's where it gave none.
+func TestRefusalsOfSENDBearItsID(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.login("alice")
+		for refused, status := range map[string]string{
+			"SEND id=mine {2}\r\nhi":                                  "400 id=mine",
+			"SEND id=mine to=bob@example.com":                         "400 id=mine",
+			"SEND id=mine to=bob@example.com timeout=0 {2}\r\nhi":     "400 id=mine",
+			"SEND id=mine to=bob@example.com agent=a agent=b {0}\r\n": "400 id=mine",
+			"SEND id=mine to=nowhere {2}\r\nhi":                       "400 id=mine",
+			"SEND to=nowhere {2}\r\nhi":                               "400 id=<any>",
+			"SEND id= to=bob@example.com {2}\r\nhi":                   "400",
+			"SEND id=mine to=nobody@example.com {2}\r\nhi":            "404 id=mine",
+		} {
+			c.write("1 " + refused + "\r\n") // the server ignores an empty line
+			c.expect("1 %s :<rest>", status)
+		}
+	})
+}
