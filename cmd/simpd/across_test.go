@@ -148,7 +148,7 @@ func TestKillsAcrossSites(t *testing.T) {
 	b.killAt(t, stopped, total/4, one.Nodes[1])
 	b.killAt(t, stopped, total/2, two.Nodes[0])
 	b.killAt(t, stopped, total*3/4, one.Nodes[0])
-	<-stopped
+	receive(t, "all is sent", stopped)
 	for _, c := range append(here, there...) { // all that is on its way has come
 		if _, err := c.Ping(t.Context()); err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"simpd/cmd/simpd/site"
 )
 
 // arrows says which of our packages each package may import; a pattern ends
@@ -74,13 +77,14 @@ func matches(patterns []string, name string) bool {
 // listPackages tells what each package of the module imports, but for its tests.
 func listPackages(t *testing.T) map[string][]string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "simpd/...")
-	out, err := cmd.Output()
-	if err != nil {
+	var list bytes.Buffer
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "simpd/...")
+	cmd.Stdout = &list
+	if _, err := site.Output(cmd, site.LongestBuild); err != nil {
 		t.Fatal(err)
 	}
 	found := map[string][]string{}
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+	for d := json.NewDecoder(&list); ; {
 		var p struct {
 			ImportPath string
 			Imports    []string

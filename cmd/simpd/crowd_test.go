@@ -156,7 +156,9 @@ func (c *crowd) chat(p *client.Client, to protocol.Address) {
 	pause := time.NewTicker(chatPause)
 	defer pause.Stop()
 	for {
-		report, err := p.Send(context.WithoutCancel(c.ctx), client.Outgoing{To: []protocol.Address{to}, Entity: client.Text("hello")})
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), patience)
+		report, err := p.Send(ctx, client.Outgoing{To: []protocol.Address{to}, Entity: client.Text("hello")})
+		cancel()
 		switch {
 		case errors.Is(err, client.ErrClosed):
 			return
@@ -185,7 +187,7 @@ func (c *crowd) chatOn() {
 func (c *crowd) disperse() {
 	c.t.Helper()
 	c.stop()
-	c.work.Wait()
+	join(c.t, "the last messages are sent", &c.work)
 	c.mu.Lock()
 	wrong := c.wrong
 	c.mu.Unlock()

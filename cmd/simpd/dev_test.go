@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,13 +50,10 @@ func TestDevSaysWhatWorks(t *testing.T) {
 			listen.await(listen.err, "is listening")
 			watch := start(t, "sh", "-c", "exec "+suggested(p, "watch"))
 			watch.await(watch.out, "available")
-			said, err := exec.Command("sh", "-c", suggested(p, "send")).CombinedOutput()
-			if err != nil {
-				t.Fatalf("send: %v: %s", err, said)
-			}
+			succeed(t, "", "sh", "-c", suggested(p, "send"))
 			listen.await(listen.out, "hello")
-			if said, err := exec.Command("sh", "-c", suggested(p, "status")).CombinedOutput(); err != nil || !strings.Contains(string(said), "healthy") {
-				t.Errorf("status: %v: %s", err, said)
+			if said := succeed(t, "", "sh", "-c", suggested(p, "status")); !strings.Contains(said, "healthy") {
+				t.Errorf("status: %s", said)
 			}
 			p.signal(syscall.SIGINT)
 			if code := p.exit(); code != 0 {

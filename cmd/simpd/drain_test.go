@@ -47,7 +47,8 @@ func operate(t *testing.T, s *site.Site, want string, args ...string) {
 // readyz asks a node whether it takes clients.
 func readyz(t *testing.T, n *site.Node) (status int, said string) {
 	t.Helper()
-	answer, err := http.Get("http://" + n.HTTP + "/readyz")
+	c := http.Client{Timeout: patience}
+	answer, err := c.Get("http://" + n.HTTP + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestFoundAtOnce(t *testing.T) {
 			}
 		})
 	}
-	all.Wait()
+	join(t, "all are found", &all)
 }
 
 // foundAtOnce has one user listen on one node again and again, and be sent to

@@ -130,14 +130,14 @@ func (o *office) do(s step) {
 		o.env = append(o.env, strings.Fields(o.place(assignments, nil))...)
 		return
 	}
-	cmd := exec.CommandContext(o.Context(), "bash", "-c", o.place(strings.NewReplacer("sudo -u simpd ", "", "sudo ", "").Replace(s.command), n))
+	cmd := exec.Command("bash", "-c", o.place(strings.NewReplacer("sudo -u simpd ", "", "sudo ", "").Replace(s.command), n))
 	cmd.Dir = o.dir
 	cmd.Env = append(append(os.Environ(), "SIMP_PASSWORD="+testPassword), o.env...)
-	said, err := cmd.CombinedOutput()
+	said, err := site.Output(cmd, site.Longest)
 	if err != nil {
-		o.Fatalf("%s: %v\n%s", s.command, err, said)
+		o.Fatalf("%s %s: %v", s.node, s.command, err)
 	}
-	o.compare(s, string(said))
+	o.compare(s, said)
 }
 
 func (o *office) node(id string) *site.Node {

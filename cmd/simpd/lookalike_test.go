@@ -111,7 +111,7 @@ func (p *person) pesters(to protocol.Address, sides int) (stop func()) {
 			}
 		})
 	}
-	return func() { cancel(); all.Wait() }
+	return func() { cancel(); join(p.globe.T, "who pesters stops", &all) }
 }
 
 // F29: a site that swallows connections costs local users and other sites
@@ -136,12 +136,12 @@ func TestBlackHoleCostsNobody(t *testing.T) {
 				t.Fatalf("%v", got)
 			}
 			took = append(took, time.Since(began))
-			<-drain
+			receive(t, "a message", drain)
 		}
 		return took
 	}
 	alice.says(bob.User(), "first") // makes the connection
-	<-bob.messages
+	receive(t, "the first message", bob.messages)
 	local, across := measure(carol.User(), carol.messages), measure(bob.User(), bob.messages)
 	stop := victim.pesters(mustAddress(t, "x@black.example"), 200)
 	localThen, acrossThen := measure(carol.User(), carol.messages), measure(bob.User(), bob.messages)

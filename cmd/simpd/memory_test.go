@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"math"
-	"net"
 	"strings"
 	"testing"
 )
@@ -35,11 +34,7 @@ func TestNoMemoryForMore(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "1MiB")
 	n := &testNode{start(t, "simpd", append([]string{"serve"}, insecureArgs(t.TempDir())...)...), "n1", ""}
 	n.await(n.err, "option=simp-listen ")
-	conn, err := net.Dial("tcp", n.address("simp-listen"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dial(t, n.address("simp-listen"))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "* BYE status=503 :") || !strings.Contains(line, "memory") {
 		t.Errorf("greeted with %q, %v", line, err)

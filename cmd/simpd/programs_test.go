@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"simpd/cmd/simpd/site"
 )
 
 // patience bounds every wait for something that has to happen.
@@ -47,11 +49,8 @@ func buildPrograms(dir string) error {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "simpd/cmd/simpd", "simpd/cmd/simp", "simpd/cmd/simpctl")...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("the programs can't be built: %w\n%s", err, out)
-	}
-	return nil
+	_, err := site.Output(exec.Command("go", append(args, "simpd/cmd/simpd", "simpd/cmd/simp", "simpd/cmd/simpctl")...), site.LongestBuild)
+	return err
 }
 
 // process is a program that a test has started.
@@ -70,7 +69,7 @@ type process struct {
 func start(t *testing.T, program string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: program, cmd: exec.Command(program, args...), out: newLines(), err: newLines(), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = p.out, p.err, time.Second
 	in, err := p.cmd.StdinPipe()
 	if err == nil {
 		p.in, err = in, p.cmd.Start()

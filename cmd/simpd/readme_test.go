@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestReadmeDialogue: what the README has a person type into a plain TCP
@@ -19,12 +17,7 @@ import (
 func TestReadmeDialogue(t *testing.T) {
 	n := serveInsecure(t, filepath.Join(t.TempDir(), "n1"))
 	n.operate("alice@example.com,secret\nbob@example.com,secret\n", "account", "import", "-")
-	conn, err := net.Dial("tcp", n.address("simp-listen"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	conn := dial(t, n.address("simp-listen"))
 	in := bufio.NewReader(conn)
 	last := ""
 	for _, line := range readmeBlock(t, "dialogue") {

@@ -43,11 +43,7 @@ func TestNotReadyAlone(t *testing.T) {
 	if status, body := n.get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "waiting to form a site") {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	conn, err := net.Dial("tcp", simp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dial(t, simp)
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if !strings.HasPrefix(line, "* BYE status=503 :") {
 		t.Errorf("a client is greeted with %q, %v", line, err)
@@ -152,11 +148,7 @@ func TestReload(t *testing.T) {
 func TestManyClientsOfThisMachine(t *testing.T) {
 	n := serveInsecure(t, filepath.Join(t.TempDir(), "n1"))
 	for i := range 250 {
-		conn, err := net.Dial("tcp", n.address("simp-listen"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
+		conn := dial(t, n.address("simp-listen"))
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		if !strings.HasPrefix(line, "* HELLO ") {
 			t.Fatalf("client %d is greeted with %q, %v", i, line, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"simpd/cluster/link/pki"
+	"simpd/cmd/simpd/site"
 )
 
 const testPassword = "correct horse"
@@ -100,19 +102,20 @@ func (n *testNode) get(path string) (status int, body string) {
 	return answer.StatusCode, string(b)
 }
 
-// runTo runs a program to its end and returns its exit code and all that it said.
+// runTo runs a program to its end, which has to come, and returns its exit code
+// and all that it said.
 func runTo(t *testing.T, stdin, program string, args ...string) (code int, said string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.Command(program, args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	cmd.Env = append(os.Environ(), "SIMP_PASSWORD="+testPassword)
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState == nil {
+	if os.Getenv("SIMP_PASSWORD") == "" {
+		cmd.Env = append(os.Environ(), "SIMP_PASSWORD="+testPassword)
+	}
+	said, err := site.Output(cmd, patience)
+	if cmd.ProcessState == nil || errors.Is(err, site.ErrLate) {
 		t.Fatal(err)
 	}
-	return cmd.ProcessState.ExitCode(), string(out)
+	return cmd.ProcessState.ExitCode(), said
 }
 
 // succeed is for programs that have to exit 0.

@@ -127,8 +127,13 @@ func (s *homeSite) login(user string) *person {
 	p := &person{globe: g, messages: make(chan *protocol.Message, 100), seen: make(chan protocol.Presence, 100)}
 	c, err := client.Open(ctx, client.Config{
 		User: a, Password: testPassword, Server: s.sockets["simp-listen"].Addr().String(), TLS: &tls.Config{RootCAs: g.authority.Roots()},
-		OnMessage:  func(_ context.Context, m *protocol.Message) error { p.messages <- m; return nil },
-		OnPresence: func(now protocol.Presence) { p.seen <- now },
+		OnMessage: func(ctx context.Context, m *protocol.Message) error { return p.take(ctx, m) },
+		OnPresence: func(now protocol.Presence) {
+			select {
+			case p.seen <- now:
+			case <-g.Context().Done():
+			}
+		},
 	})
 	if err != nil {
 		g.Fatal(err)
@@ -140,6 +145,16 @@ func (s *homeSite) login(user string) *person {
 		_ = c.Close(ctx)
 	})
 	return p
+}
+
+// take keeps a message until the test looks, if there is room.
+func (p *person) take(ctx context.Context, m *protocol.Message) error {
+	select {
+	case p.messages <- m:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (p *person) listen() {
@@ -209,7 +224,7 @@ func TestTwoSites(t *testing.T) {
 				if got := alice.says(bob.User(), text); got.Status != protocol.StatusOK {
 					t.Fatalf("alice to bob: %v", got)
 				}
-				if m := <-bob.messages; m.From != alice.User() || string(m.Entity) != "\r\n"+text {
+				if m := receive(t, "bob's message", bob.messages); m.From != alice.User() || string(m.Entity) != "\r\n"+text {
 					t.Errorf("bob got %v", m)
 				}
 				if got := bob.says(alice.User(), text); got.Status != protocol.StatusOK {

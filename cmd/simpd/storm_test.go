@@ -87,7 +87,7 @@ func TestStorm(t *testing.T) {
 	close(s.calm)
 	s.settle(history)
 	close(s.finished)
-	s.actors.Wait()
+	join(s.t, "everybody goes home", &s.actors)
 	s.checkOutcomes()
 	s.checkViews(history)
 }

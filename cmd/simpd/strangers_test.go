@@ -32,11 +32,10 @@ func (s *homeSite) call(show *tls.Certificate) *caller {
 	if show != nil {
 		c.Certificates = []tls.Certificate{*show}
 	}
-	conn, err := tls.Dial("tcp", s.sockets["simps-listen"].Addr().String(), c)
-	if err != nil {
+	conn := tls.Client(dial(t, s.sockets["simps-listen"].Addr().String()), c)
+	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
 	k := &caller{t, conn, bufio.NewReader(conn)}
 	k.line()
 	return k
@@ -173,7 +172,7 @@ func TestS1S5SendersAreWhoTheyProvedToBe(t *testing.T) {
 		t.Errorf("%d messages came", len(bob.messages))
 	}
 	for range len(bob.messages) {
-		if m := <-bob.messages; m.From.String() != "alice@two.example" {
+		if m := receive(t, "bob's message", bob.messages); m.From.String() != "alice@two.example" {
 			t.Errorf("from %s", m.From)
 		}
 	}
@@ -190,7 +189,7 @@ func TestS1S5SendersAreWhoTheyProvedToBe(t *testing.T) {
 	p.answers("HELLO version=SIMP/1.0", "200")
 	p.answers("AUTH mech=PLAIN data="+b64("\x00alice@one.example\x00"+testPassword), "200")
 	p.answers("SEND from=bob@one.example Time=2000-01-01T00:00:00Z FROM2=x sender=x resent-from=x to=bob@one.example {2}\r\nhi", "200")
-	if m := <-bob.messages; m.From != alice.User() || time.Since(m.Time) > time.Minute {
+	if m := receive(t, "bob's message", bob.messages); m.From != alice.User() || time.Since(m.Time) > time.Minute {
 		t.Errorf("from %s at %s", m.From, m.Time)
 	}
 	p.answers("AUTH mech=PLAIN data="+b64("bob@one.example\x00alice@one.example\x00"+testPassword), "409")
@@ -265,11 +264,7 @@ func TestVerify(t *testing.T) {
 	k.answers(verify("two.example", "one.example", "short", proof("one.example", "two.example")), "400")
 	k.answers("VERIFY domain=two.example caller=one.example nonce="+b64(nonce), "400")
 	k.answers("VERIFY domain=two.example nonce="+b64(nonce)+" data=AAAA", "400")
-	conn, err := net.Dial("tcp", one.sockets["simp-listen"].Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dial(t, one.sockets["simp-listen"].Addr().String())
 	k = &caller{t, conn, bufio.NewReader(conn)}
 	k.line()
 	if hello := k.answers("HELLO version=SIMP/1.0", "200"); strings.Contains(hello, "DIALBACK") {

@@ -35,6 +35,11 @@ func dialTalk(address, user, password string, message func(protocol.Line, []byte
 	if err != nil {
 		return nil, err
 	}
+	return startTalk(conn, user, password, message, notice)
+}
+
+// startTalk logs a user in on a connection, which it closes if that fails.
+func startTalk(conn net.Conn, user, password string, message func(protocol.Line, []byte) string, notice func(protocol.Line)) (*talk, error) {
 	t := &talk{conn: conn, message: message, notice: notice, gone: make(chan struct{}), waiting: map[string]chan protocol.Line{}}
 	go t.read()
 	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
@@ -83,6 +88,7 @@ func (t *talk) request(request string, entity []byte) (lines []protocol.Line, er
 	} else {
 		request += "\r\n"
 	}
+	_ = t.conn.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(t.conn, tag+" "+request); err != nil {
 		return nil, errGone
 	}
@@ -133,7 +139,10 @@ func (t *talk) take(l protocol.Line, entity []byte) {
 		answers := t.waiting[l.Tag]
 		t.mu.Unlock()
 		if answers != nil {
-			answers <- l
+			select {
+			case answers <- l:
+			case <-time.After(patience): // nobody reads any more
+			}
 		}
 	case l.Verb == "MESSAGE" && t.message != nil:
 		if answer := t.message(l, entity); answer != "" {

@@ -74,17 +74,17 @@ func newestRelease(t *testing.T) (version, commit string) {
 func buildRelease(t *testing.T, version, commit string) string {
 	t.Helper()
 	source, bin := t.TempDir(), t.TempDir()
-	if out, err := exec.Command("git", "cat-file", "-e", commit+"^{commit}").CombinedOutput(); err != nil {
-		t.Fatalf("the history does not reach back to %s of release %s: a whole clone is needed (git fetch --unshallow)\n%s", commit, version, out)
+	if _, err := site.Output(exec.Command("git", "cat-file", "-e", commit+"^{commit}"), site.Longest); err != nil {
+		t.Fatalf("the history does not reach back to release %s: a whole clone is needed (git fetch --unshallow)\n%v", version, err)
 	}
 	unpack := exec.Command("sh", "-c", fmt.Sprintf("git -C \"$(git rev-parse --show-toplevel)\" archive %s | tar -x -C %s", commit, source))
-	if out, err := unpack.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if _, err := site.Output(unpack, site.Longest); err != nil {
+		t.Fatal(err)
 	}
 	build := exec.Command("go", "build", "-o", filepath.Join(bin, "simpd"), "./cmd/simpd")
 	build.Dir = source
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building release %s: %v\n%s", version, err, out)
+	if _, err := site.Output(build, site.LongestBuild); err != nil {
+		t.Fatalf("building release %s: %v", version, err)
 	}
 	return bin
 }

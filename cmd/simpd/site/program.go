@@ -40,6 +40,7 @@ func (ps *Programs) command(within []string, name string, args ...string) *exec.
 	line := append(append(append([]string(nil), within...), name), args...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), ps.Env...)
+	cmd.WaitDelay = letGo
 	return cmd
 }
 
@@ -82,18 +83,19 @@ func (p *Program) close() {
 	}
 }
 
-// Run runs a program to its end, and returns its exit code and what it said.
+// Run runs a program to its end, for Longest at most, and returns its exit code
+// and what it said.
 func (ps *Programs) Run(stdin, name string, args ...string) (code int, said string, err error) {
 	cmd := ps.command(nil, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if _, ended := errors.AsType[*exec.ExitError](err); ended {
+	said, err = Output(cmd, Longest)
+	if _, ended := errors.AsType[*exec.ExitError](err); ended && !errors.Is(err, ErrLate) {
 		err = nil
 	}
 	if err != nil {
 		return 0, "", err
 	}
-	return cmd.ProcessState.ExitCode(), strings.TrimSpace(string(out)), nil
+	return cmd.ProcessState.ExitCode(), strings.TrimSpace(said), nil
 }
 
 // End kills whatever still runs.
