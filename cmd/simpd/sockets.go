@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -20,7 +21,7 @@ func (c *config) listen() (sockets, error) {
 		if l.option == "gossip-listen" {
 			continue // membership takes its own, TCP and UDP
 		}
-		socket, err := net.Listen("tcp", l.address)
+		socket, err := listenTCP(l.address)
 		if err != nil {
 			s.close()
 			return nil, unlistened(l, err)
@@ -32,6 +33,14 @@ func (c *config) listen() (sockets, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// listenTCP takes an address for TCP alone: over several paths the kernel does
+// not tell how long what was sent has not been acknowledged.
+func listenTCP(address string) (net.Listener, error) {
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	return plain.Listen(context.Background(), "tcp", address)
 }
 
 // tryGossip finds out whether gossip's address is free.

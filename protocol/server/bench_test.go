@@ -35,10 +35,7 @@ func benchHarbour(b *testing.B, set func(*Config)) (*Server, string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
+	l := listenPlain(b)
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = s.Serve(l) }()
 	b.Cleanup(func() {

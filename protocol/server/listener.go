@@ -23,10 +23,14 @@ func (s *Server) ServeTLS(l net.Listener) error {
 }
 
 func (s *Server) serve(l net.Listener, t protocol.Transport) error {
+	l = s.accepting(l)
 	if !s.addListener(l) {
 		return ErrClosed
 	}
 	defer s.removeListener(l)
+	if a, ok := l.(*acceptor); ok {
+		return a.acceptAll(s, t)
+	}
 	for {
 		c, err := s.accept(l)
 		if err != nil {
@@ -59,6 +63,11 @@ func (s *Server) takeFrom(c net.Conn, t protocol.Transport, remote netip.AddrPor
 		_ = c.Close() // it is gone already
 		return
 	}
+	s.hold(on, w, remote, a, t)
+}
+
+// hold begins a session over a connection that was admitted.
+func (s *Server) hold(on conn, w wire, remote netip.AddrPort, a *admitted, t protocol.Transport) {
 	x := s.newSession(on, w, remote, a)
 	x.transport = t
 	if t == protocol.TLS {
@@ -70,12 +79,16 @@ func (s *Server) takeFrom(c net.Conn, t protocol.Transport, remote netip.AddrPor
 // turnAway says why, as far as that costs nothing, and closes.
 func turnAway(c net.Conn, t protocol.Transport, why string) {
 	if t == protocol.PlainTCP {
-		b := protocol.AppendRequest(nil, "*", "BYE")
-		b = protocol.AppendInt(b, "status", uint64(protocol.StatusUnavailable))
 		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		_, _ = c.Write(protocol.AppendEnd(protocol.AppendText(b, why))) // the client may be gone
+		_, _ = c.Write(turnedAway(why)) // the client may be gone
 	}
 	_ = c.Close()
+}
+
+func turnedAway(why string) []byte {
+	b := protocol.AppendRequest(nil, "*", "BYE")
+	b = protocol.AppendInt(b, "status", uint64(protocol.StatusUnavailable))
+	return protocol.AppendEnd(protocol.AppendText(b, why))
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -103,10 +116,16 @@ func (s *Server) removeListener(l net.Listener) {
 	_ = l.Close()
 }
 
+// How long accepting pauses where it fails: longer and longer.
+const (
+	firstPause   = 5 * time.Millisecond
+	longestPause = time.Second
+)
+
 // accept waits for a connection. Where there are no files left, or the like,
 // it tries again ever more slowly.
 func (s *Server) accept(l net.Listener) (net.Conn, error) {
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		c, err := l.Accept()
 		if err == nil {
 			return c, nil
@@ -117,9 +136,13 @@ func (s *Server) accept(l net.Listener) (net.Conn, error) {
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		s.config.Logger.Warn("no connection can be accepted", "error", err, "again", pause)
-		time.Sleep(pause)
+		s.pauseAccepting(err, pause)
 	}
+}
+
+func (s *Server) pauseAccepting(why error, pause time.Duration) {
+	s.config.Logger.Warn("no connection can be accepted", "error", why, "again", pause)
+	time.Sleep(pause)
 }
 
 func (s *Server) isStopped() bool {

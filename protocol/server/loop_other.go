@@ -5,6 +5,8 @@ package server
 import (
 	"crypto/tls"
 	"net"
+
+	"simpd/protocol"
 )
 
 // loops are for Linux; elsewhere each connection has a goroutine that reads.
@@ -19,6 +21,13 @@ func (s *Server) newWire(c net.Conn) (wire, conn, error) {
 	}
 	return newStream(c), c, nil
 }
+
+// acceptor is for Linux.
+type acceptor struct{ net.Listener }
+
+func (s *Server) accepting(l net.Listener) net.Listener { return l }
+
+func (a *acceptor) acceptAll(*Server, protocol.Transport) error { return net.ErrClosed }
 
 // newTLS returns the wire of TLS over c, once the handshake is done.
 func newTLS(c conn, config *tls.Config) (wire, func() tls.ConnectionState, error) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,20 +24,31 @@ func watchPeer(c net.Conn) error {
 	if !ok {
 		return nil
 	}
-	keepAlive := net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEvery, Count: probes}
-	if err := tcp.SetKeepAliveConfig(keepAlive); err != nil {
-		return err
-	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var set error
-	err = raw.Control(func(fd uintptr) {
-		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unackedTime/time.Millisecond))
-	})
-	if err != nil {
+	var watch error
+	if err := raw.Control(func(fd uintptr) { watch = watchSocket(int(fd)) }); err != nil {
 		return err
 	}
-	return set
+	return watch
+}
+
+// watchSocket lets the kernel find out that the peer of a TCP connection has
+// vanished, and has it send at once what is written.
+func watchSocket(fd int) error {
+	for _, o := range []struct{ level, option, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(probeAfter / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(probeEvery / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes},
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unackedTime / time.Millisecond)},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.option, o.value); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return nil
 }

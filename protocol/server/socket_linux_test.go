@@ -13,43 +13,89 @@ import (
 )
 
 // A vanished peer is found within 45 s: by keepalive where nothing is sent,
-// by the user timeout where something is.
+// by the user timeout where something is; and nothing that is written waits.
+// Connections have that from their listener.
 func TestVanishedPeerIsFound(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := watchPeer(c); err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]int{}
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = raw.Control(func(fd uintptr) {
+	h := newHarbour(t, nil)
+	h.dial()
+	for _, x := range h.server.all() {
+		sock := x.conn.(*socket)
+		got := map[string]int{}
 		for name, option := range map[string]int{
-			"idle": unix.TCP_KEEPIDLE, "every": unix.TCP_KEEPINTVL, "count": unix.TCP_KEEPCNT, "unacked": unix.TCP_USER_TIMEOUT,
+			"idle": unix.TCP_KEEPIDLE, "every": unix.TCP_KEEPINTVL, "count": unix.TCP_KEEPCNT,
+			"unacked": unix.TCP_USER_TIMEOUT, "at once": unix.TCP_NODELAY,
 		} {
-			if got[name], err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
+			got[name] = optionOf(t, sock.fd, unix.IPPROTO_TCP, option)
 		}
-	})
+		if probed := optionOf(t, sock.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE); probed != 1 {
+			t.Error("silence is not noticed")
+		}
+		if silent := got["idle"] + got["every"]*got["count"]; silent > 45 || silent < 20 {
+			t.Errorf("silence is noticed after %d s", silent)
+		}
+		if unacked := got["unacked"]; unacked == 0 || unacked > 45_000 {
+			t.Errorf("what is unacknowledged is noticed after %d ms", unacked)
+		}
+		if got["at once"] != 1 {
+			t.Error("what is written waits for more")
+		}
+	}
+}
+
+func optionOf(t *testing.T, fd, level, option int) int {
+	t.Helper()
+	value, err := unix.GetsockoptInt(fd, level, option)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if silent := got["idle"] + got["every"]*got["count"]; silent > 45 || silent < 20 {
-		t.Errorf("silence is noticed after %d s", silent)
+	return value
+}
+
+// Connections of a listener that can't pass its options on are served as well,
+// and so are those of IPv6.
+func TestOtherListeners(t *testing.T) {
+	h := newHarbour(t, func(c *Config) { c.Insecure = true })
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", address) // a multipath one, where the kernel has them
+		if err != nil {
+			t.Logf("%s: %v", address, err) // no IPv6 here
+			continue
+		}
+		c := h.client(net.Dial("tcp", h.serveOn(l, h.server.Serve)))
+		c.expect("* HELLO version=SIMP/1.0 domain=example.com")
+		c.login("alice")
 	}
-	if unacked := got["unacked"]; unacked == 0 || unacked > 45_000 {
-		t.Errorf("what is unacknowledged is noticed after %d ms", unacked)
+}
+
+// An address is what the kernel wrote.
+func TestAddressOfTheKernel(t *testing.T) {
+	for _, want := range []string{"127.0.0.1:0", "[::1]:0"} {
+		var plain net.ListenConfig
+		plain.SetMultipathTCP(false)
+		l, err := plain.Listen(t.Context(), "tcp", want)
+		if err != nil {
+			t.Logf("%s: %v", want, err) // no IPv6 here
+			continue
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		file, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = file.Close() })
+		fd, got, err := acceptFD(int(file.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = unix.Close(fd)
+		if got != addrPort(c.LocalAddr()) {
+			t.Errorf("%v became %v", c.LocalAddr(), got)
+		}
 	}
 }
 

@@ -82,10 +82,22 @@ func newHarbour(t *testing.T, set func(*Config)) *harbour {
 }
 
 func (h *harbour) serve(serve func(net.Listener) error) (address string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return h.serveOn(listenPlain(h.T), serve)
+}
+
+// listenPlain is a listener that is no multipath one, as a node's is.
+func listenPlain(t testing.TB) net.Listener {
+	t.Helper()
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	l, err := plain.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		h.Fatal(err)
+		t.Fatal(err)
 	}
+	return l
+}
+
+func (h *harbour) serveOn(l net.Listener, serve func(net.Listener) error) (address string) {
 	ended := make(chan error, 1)
 	go func() { ended <- serve(l) }()
 	h.Cleanup(func() {
