@@ -15,7 +15,7 @@ func TestOutput(t *testing.T) {
 		"echo begun; exec sleep 30":   ErrLate,
 		"echo begun; sleep 30 & wait": ErrLate,
 		"echo begun; sleep 30 &":      exec.ErrWaitDelay,
-		"echo begun":                   nil,
+		"echo begun":                  nil,
 	} {
 		cmd := exec.Command("sh", "-c", script)
 		said, err := Output(cmd, 500*time.Millisecond)
