@@ -39,6 +39,23 @@ type Rule struct {
 	Who      Pattern
 	Message  Permission // may send messages
 	Presence Permission // may watch and query
+	// Written is Who as it was given, if Who is a key (Pattern.Key) that
+	// differs from it; else zero.
+	Written Pattern
+}
+
+// Shown is whom the rule speaks of, as it was given.
+func (r Rule) Shown() Pattern {
+	if r.Written.IsZero() {
+		return r.Who
+	}
+	return r.Written
+}
+
+// Same tells whether the rules say the same of the same, however it was given.
+func (r Rule) Same(o Rule) bool {
+	r.Written, o.Written = Pattern{}, Pattern{}
+	return r == o
 }
 
 // Empty tells whether the rule says nothing, which removes it.

@@ -88,7 +88,7 @@ func (t *Table) setRule(c *storev1.SetRule) Result {
 	rules, _ := t.now.rules.get(c.GetOwner())
 	i, found := slices.BinarySearchFunc(rules, c.GetPattern(), comparePattern)
 	switch {
-	case rule.Empty() && !found, found && rules[i] == rule:
+	case rule.Empty() && !found, found && rules[i].Same(rule):
 		return Result{}
 	case !found && len(rules) >= protocol.MaxRules:
 		return refuse(TooManyRules, "%s has %d rules already", c.GetOwner(), len(rules))

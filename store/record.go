@@ -59,8 +59,10 @@ func stateOf(s storev1.State) protocol.State {
 func ruleOf(c *storev1.SetRule) (Rule, bool) {
 	message, ok1 := permissionOf(c.GetMessage())
 	presence, ok2 := permissionOf(c.GetPresence())
-	return Rule{Who: protocol.CanonicalPattern(c.GetPattern()), Message: message, Presence: presence},
-		ok1 && ok2 && c.GetPattern() != "" && len(c.GetPattern()) <= maxAddress
+	return Rule{
+		Who: protocol.CanonicalPattern(c.GetPattern()), Message: message, Presence: presence,
+		Written: protocol.CanonicalPattern(c.GetWritten()),
+	}, ok1 && ok2 && c.GetPattern() != "" && len(c.GetPattern()) <= maxAddress && len(c.GetWritten()) <= maxAddress
 }
 
 func permissionOf(p storev1.Permission) (protocol.Permission, bool) {

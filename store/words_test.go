@@ -76,6 +76,7 @@ func (w words) change() *storev1.Change {
 	case "rule":
 		return &storev1.Change{Kind: &storev1.Change_SetRule{SetRule: &storev1.SetRule{
 			Owner: w.arg(0), Pattern: w.arg(1), Message: permission(w.keys["message"]), Presence: permission(w.keys["presence"]),
+			Written: w.keys["written"],
 		}}}
 	case "contact":
 		return &storev1.Change{Kind: &storev1.Change_SetContact{SetContact: &storev1.SetContact{

@@ -33,7 +33,7 @@ func ruleLines(r *request, rules []protocol.Rule) []byte {
 	var b []byte
 	for _, rule := range rules {
 		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
-		b = protocol.AppendParam(b, "who", rule.Who.String())
+		b = protocol.AppendParam(b, "who", rule.Shown().String())
 		if rule.Message != protocol.Unset {
 			b = protocol.AppendParam(b, "message", rule.Message.String())
 		}
@@ -50,7 +50,11 @@ func (s *session) decodeRule(r *request, who string) (rule protocol.Rule, err er
 		return rule, err
 	}
 	if a, ok := rule.Who.Address(); ok {
-		rule.Who = rule.Who.Key(s.server.own(a))
+		own, given := s.server.own(a), rule.Who
+		// A user of this site is shown as the rule compares, another site's as given.
+		if rule.Who = given.Key(own); !own && rule.Who != given {
+			rule.Written = given
+		}
 	}
 	if rule.Message, err = permission(r, "message"); err != nil {
 		return rule, err

@@ -1,6 +1,10 @@
 package server
 
-import "testing"
+import (
+	"testing"
+
+	"simpd/protocol"
+)
 
 // Section 4: before HELLO whatever is none of PING, QUIT and STARTTLS is 409,
 // a verb that nobody knows too; while AUTH is unanswered likewise.
@@ -61,5 +65,28 @@ func TestRefusalsOfSENDBearItsID(t *testing.T) {
 			c.write("1 " + refused + "\r\n") // the server ignores an empty line
 			c.expect("1 %s :<rest>", status)
 		}
+	})
+}
+
+// Section 11: another site's user is shown in a rule as given, and matched
+// without case (section 8); one of this site's is shown in canonical form.
+func TestRulesShowOthersAsGiven(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		c := s.login("alice")
+		for i, who := range []string{"Bob@EXAMPLE.com", `"Carol"@Other.example`, "cAROL@other.example", "dave@other.example"} {
+			c.send("%d ACL who=%s message=deny", i, protocol.Quote(who))
+			c.expect("%d 200", i)
+		}
+		c.send("9 ACL")
+		c.expect("9 100 who=bob@example.com message=deny")
+		c.expect("9 100 who=cAROL@other.example message=deny")
+		c.expect("9 100 who=dave@other.example message=deny")
+		c.expect("9 200")
+		c.send("10 ACL who=CAROL@other.example")
+		c.expect("10 200")
+		c.send("11 ACL")
+		c.expect("11 100 who=bob@example.com message=deny")
+		c.expect("11 100 who=dave@other.example message=deny")
+		c.expect("11 200")
 	})
 }

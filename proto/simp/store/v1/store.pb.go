@@ -1518,11 +1518,14 @@ func (x *SetDisabled) GetDisabled() bool {
 
 // SetRule sets the rule of one pattern; with neither permission it is removed.
 type SetRule struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	Pattern       string                 `protobuf:"bytes,2,opt,name=pattern,proto3" json:"pattern,omitempty"`
-	Message       Permission             `protobuf:"varint,3,opt,name=message,proto3,enum=simp.store.v1.Permission" json:"message,omitempty"`
-	Presence      Permission             `protobuf:"varint,4,opt,name=presence,proto3,enum=simp.store.v1.Permission" json:"presence,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Owner    string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Pattern  string                 `protobuf:"bytes,2,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	Message  Permission             `protobuf:"varint,3,opt,name=message,proto3,enum=simp.store.v1.Permission" json:"message,omitempty"`
+	Presence Permission             `protobuf:"varint,4,opt,name=presence,proto3,enum=simp.store.v1.Permission" json:"presence,omitempty"`
+	// The pattern as its owner gave it, where pattern is what it compares as.
+	// For display only: it is no part of a digest, and makes no change alone.
+	Written       string `protobuf:"bytes,5,opt,name=written,proto3" json:"written,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1583,6 +1586,13 @@ func (x *SetRule) GetPresence() Permission {
 		return x.Presence
 	}
 	return Permission_PERMISSION_UNSPECIFIED
+}
+
+func (x *SetRule) GetWritten() string {
+	if x != nil {
+		return x.Written
+	}
+	return ""
 }
 
 type SetContact struct {
@@ -2885,12 +2895,13 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
-	"\bdisabled\x18\x02 \x01(\bR\bdisabled\"\xa5\x01\n" +
+	"\bdisabled\x18\x02 \x01(\bR\bdisabled\"\xbf\x01\n" +
 	"\aSetRule\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +
 	"\apattern\x18\x02 \x01(\tR\apattern\x123\n" +
 	"\amessage\x18\x03 \x01(\x0e2\x19.simp.store.v1.PermissionR\amessage\x125\n" +
-	"\bpresence\x18\x04 \x01(\x0e2\x19.simp.store.v1.PermissionR\bpresence\"h\n" +
+	"\bpresence\x18\x04 \x01(\x0e2\x19.simp.store.v1.PermissionR\bpresence\x12\x18\n" +
+	"\awritten\x18\x05 \x01(\tR\awritten\"h\n" +
 	"\n" +
 	"SetContact\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +
