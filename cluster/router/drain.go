@@ -25,28 +25,28 @@ type Drain struct {
 type moves struct{ drain atomic.Pointer[Drain] }
 
 const (
-	drainTick = 50 * time.Millisecond
-	drainPace = 1500 * time.Microsecond // between two clients, on average
+	drainTick = 20 * time.Millisecond
+	drainPace = 450 // clients a second; more only if there is no time
+	moveShare = 0.8 // of the time: the rest is for those who were asked last
 )
 
-// Drain refuses new clients, asks all others to move, spread over time, and
-// returns when none is left. At ctx's deadline it says BYE to the rest.
+// Drain refuses new clients, asks all others to move, spread evenly over time,
+// and returns when none is left. At ctx's deadline it says BYE to the rest.
 // Undrain, called meanwhile, ends it early, as another Drain does, and the
 // cancellation of ctx.
 func (r *Router) Drain(ctx context.Context, d Drain) error {
 	r.moves.drain.Store(&d)
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	w := wave{d: &d, asked: map[*User]bool{}, end: time.Now().Add(d.Within)}
-	w.share = shareOf(r.Connections(), d.Within)
+	w := newWave(&d, r.users.all)
 	for {
-		all := r.users.all()
-		d.report(len(all))
-		if len(all) == 0 || r.moves.drain.Load() != &d {
+		left := r.Connections()
+		d.report(left)
+		if left == 0 || r.moves.drain.Load() != &d {
 			return nil
 		}
 		if ctx.Err() == nil {
-			w.ask(all)
+			w.ask()
 		}
 		select {
 		case <-tick.C:
@@ -69,15 +69,6 @@ func (r *Router) endDrain(ctx context.Context, d *Drain) error {
 
 const goingAway = "this node is going away"
 
-// shareOf is how many clients are asked in a tick, so that they do not all
-// come to the other nodes at once, and yet are all asked in two thirds of
-// their time.
-func shareOf(clients int, within time.Duration) int {
-	byPace := int(drainTick / drainPace)
-	byTime := clients * int(drainTick) / max(1, int(within*2/3))
-	return max(byPace, byTime+1)
-}
-
 func (d *Drain) report(left int) {
 	if d.Progress != nil {
 		d.Progress(left)
@@ -87,29 +78,59 @@ func (d *Drain) report(left int) {
 // wave is a drain under way.
 type wave struct {
 	d     *Drain
+	all   func() []*User
 	asked map[*User]bool
-	share int // clients a tick
+	next  []*User   // not asked yet, as of the last look
+	due   float64   // how many are to be asked now
+	last  time.Time // by when all are to be asked
 	end   time.Time
 }
 
-// ask asks some of those who were not asked yet to move.
-func (w *wave) ask(all []*User) {
-	share := w.share
-	for _, u := range all {
-		if share == 0 {
-			return
-		}
-		if w.asked[u] {
-			continue
-		}
-		to, ok := w.d.Target(u.client.Transport)
-		if !ok {
-			return
-		}
-		w.asked[u] = true
-		share--
-		u.session.Move(to, max(time.Second, time.Until(w.end)), goingAway)
+func newWave(d *Drain, all func() []*User) *wave {
+	now := time.Now()
+	asking := time.Duration(moveShare * float64(d.Within))
+	return &wave{d: d, all: all, asked: map[*User]bool{}, last: now.Add(asking), end: now.Add(d.Within)}
+}
+
+// ask asks as many to move as are due in a tick.
+func (w *wave) ask() {
+	if len(w.next) == 0 {
+		w.look()
 	}
+	for w.due += w.share(); w.due >= 1 && len(w.next) > 0; w.due-- {
+		if !w.askOne(w.next[0]) {
+			break
+		}
+		w.next = w.next[1:]
+	}
+	w.due = min(w.due, 1) // what could not be done is no reason to hurry later
+}
+
+// look finds those who were not asked yet: all, and then who came in the last moment.
+func (w *wave) look() {
+	for _, u := range w.all() {
+		if !w.asked[u] {
+			w.next = append(w.next, u)
+		}
+	}
+}
+
+// share is how many are to be asked in a tick so that all are in time, but at
+// the least what harms nobody.
+func (w *wave) share() float64 {
+	ticks := max(1, float64(time.Until(w.last))/float64(drainTick))
+	return max(drainPace*drainTick.Seconds(), float64(len(w.next))/ticks)
+}
+
+// askOne is false if nobody can take a client at present.
+func (w *wave) askOne(u *User) bool {
+	to, ok := w.d.Target(u.client.Transport)
+	if !ok {
+		return false
+	}
+	w.asked[u] = true
+	u.session.Move(to, max(time.Second, time.Until(w.end)), goingAway)
+	return true
 }
 
 // Undrain takes clients again. Those who were asked to move may still go.
