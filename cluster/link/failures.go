@@ -3,13 +3,18 @@ package link
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 )
 
-// maxFailures bounds what attackers can make a node keep between two pings.
-const maxFailures = 4096
+const (
+	// maxFailures bounds what attackers can make a node keep between two pings.
+	maxFailures = 4096
+	// failuresTime is how long failures are gathered before they are told.
+	failuresTime = 50 * time.Millisecond
+)
 
 // failures are the failed logins here that another node has not been told of.
 type failures struct {
@@ -22,15 +27,18 @@ type failure struct {
 	user   protocol.Address
 }
 
-func (f *failures) add(source netip.Addr, user protocol.Address) {
+// add counts a failed login, and tells whether it is the first to be told.
+func (f *failures) add(source netip.Addr, user protocol.Address) (first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	first = len(f.times) == 0
 	if f.times == nil {
 		f.times = map[failure]uint32{}
 	}
 	if k := (failure{source, user}); f.times[k] > 0 || len(f.times) < maxFailures {
 		f.times[k]++
 	}
+	return first
 }
 
 func (f *failures) take() []*clusterv1.Failure {

@@ -177,11 +177,13 @@ func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done f
 	p.deliver(parcel{s, m, done})
 }
 
-// Failed tells all other nodes of a failed login, with the next ping. What a
-// broken stream held is lost. It never blocks.
+// Failed tells all other nodes of a failed login, at once but for what it takes
+// to tell several together. What a broken stream held is lost. It never blocks.
 func (l *Link) Failed(source netip.Addr, user protocol.Address) {
 	for _, p := range l.peers.all() {
-		p.failures.add(source, user)
+		if p.failures.add(source, user) {
+			poke(p.failed)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ type peer struct {
 	out      outbox
 	failures failures
 	wake     chan struct{} // something is to be sent
+	failed   chan struct{} // failures are to be told
 	again    chan struct{} // it may be reached now: its address is another, or it has called
 	cancel   context.CancelFunc
 
@@ -40,7 +41,7 @@ func newPeer(l *Link, id string) *peer {
 	now := time.Now()
 	return &peer{
 		link: l, id: id, heard: now, contact: Contact{Since: now},
-		wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), failed: make(chan struct{}, 1), again: make(chan struct{}, 1),
 	}
 }
 

@@ -116,7 +116,7 @@ func (s *stream) read() error {
 }
 
 // write sends what waits, as soon as it waits and the stream takes it, and a
-// ping each second.
+// ping each second, and soon after a login has failed.
 func (s *stream) write(ctx context.Context) error {
 	hello := &clusterv1.Hello{Boot: s.peer.link.config.Member.Boot, Stream: s.peer.link.streams.Add(1)}
 	if err := s.grpc.Send(&clusterv1.Frame{Hello: hello, Ping: true}); err != nil {
@@ -129,6 +129,8 @@ func (s *stream) write(ctx context.Context) error {
 	}
 	pings := time.NewTicker(pingInterval)
 	defer pings.Stop()
+	failures := time.NewTimer(failuresTime) // for those from before the stream
+	defer failures.Stop()
 	for {
 		if err := s.drain(); err != nil {
 			return err
@@ -137,6 +139,12 @@ func (s *stream) write(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.peer.wake:
+		case <-s.peer.failed:
+			failures.Reset(failuresTime)
+		case <-failures.C:
+			if err := s.ping(); err != nil {
+				return err
+			}
 		case <-pings.C:
 			if err := s.ping(); err != nil {
 				return err

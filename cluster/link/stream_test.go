@@ -227,6 +227,7 @@ func TestFailedLoginsAreTold(t *testing.T) {
 		s := newSite(t).up(3)
 		m := message("")
 		source := netip.MustParseAddr("192.0.2.1")
+		began := time.Now()
 		for range 3 {
 			s.links["n1"].Failed(source, m.From)
 		}
@@ -234,6 +235,9 @@ func TestFailedLoginsAreTold(t *testing.T) {
 			return s.handlers["n2"].failures() == "192.0.2.1 alice@example.com 3" &&
 				s.handlers["n3"].failures() == "192.0.2.1 alice@example.com 3"
 		}, "the others know")
+		if took := time.Since(began); took > pingInterval/4 {
+			t.Errorf("they know after %v", took)
+		}
 		if got := s.handlers["n1"].failures(); got != "" {
 			t.Errorf("n1 told itself: %q", got)
 		}
