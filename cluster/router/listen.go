@@ -258,7 +258,7 @@ func (u *User) rebound(epoch uint64, res store.Result) {
 		u.r.release.add(u.client.User, u.id) // it ended while it was bound again
 	case res.Refusal == store.EndedEpoch: // a newer epoch binds it
 	case res.Refusal != store.None:
-		u.displaced("this node was cut off, and meanwhile " + res.Refusal.String())
+		u.displaced("this node was cut off meanwhile: " + reason(res))
 	default:
 		u.epoch = epoch
 		u.checkBinding()

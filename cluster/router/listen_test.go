@@ -21,6 +21,9 @@ func TestExclusiveListenDisplaces(t *testing.T) {
 		if got := old.heard(); !slices.Equal(got, []string{"unlistened"}) {
 			t.Errorf("the displaced session heard %v", got)
 		}
+		if old.why != "another session of yours listens exclusively" {
+			t.Errorf("it was told: %s", old.why)
+		}
 		want(t, "after it", s.login("alice", "n1").send(t, "bob", "m1"), protocol.StatusOK)
 		if len(old.received()) != 0 || len(exclusive.received()) != 1 {
 			t.Errorf("displaced got %v, exclusive %v", old.received(), exclusive.received())

@@ -237,6 +237,7 @@ type client struct {
 	got    []string                                               // ids of what was delivered
 	told   []string                                               // what else was said
 	by     []protocol.Address                                     // whom notices were for
+	why    string                                                 // that the session was displaced, as it was told
 }
 
 func addr(s string) protocol.Address {
@@ -331,7 +332,13 @@ func (c *client) named() int {
 	return len(c.by)
 }
 
-func (c *client) Unlistened(string)                         { c.say("unlistened") }
+func (c *client) Unlistened(why string) {
+	c.say("unlistened")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.why = why
+}
+
 func (c *client) Stale()                                    { c.say("stale") }
 func (c *client) Fresh(uint64)                              { c.say("fresh") }
 func (c *client) Move(to string, _ time.Duration, _ string) { c.say("move %s", to) }

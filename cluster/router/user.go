@@ -93,8 +93,17 @@ func (u *User) checkBinding() {
 		return
 	}
 	if l := u.r.Table.Listener(u.client.User); !has(l, u.id) {
-		u.displaced("another session listens exclusively, or an operator ended this one")
+		u.displaced(u.whoDisplaced())
 	}
+}
+
+// whoDisplaced says why the table has ended the session's listening. u.mu is
+// held.
+func (u *User) whoDisplaced() string {
+	if a, ok := u.r.Table.Account(u.client.User); ok && a.Exclusive > u.bound {
+		return "another session of yours listens exclusively"
+	}
+	return "the site ended this session"
 }
 
 // displaced ends listening without a release. u.mu is held.
@@ -198,9 +207,13 @@ func refused(res store.Result) error {
 	case store.EndedEpoch, store.Restoring:
 		status = protocol.StatusUnavailable
 	}
-	text := res.Refusal.String()
+	return &protocol.Error{Status: status, Text: reason(res)}
+}
+
+// reason says a refusal of the table's to a person.
+func reason(res store.Result) string {
 	if res.Detail != "" {
-		text = res.Detail
+		return res.Detail
 	}
-	return &protocol.Error{Status: status, Text: text}
+	return res.Refusal.String()
 }
