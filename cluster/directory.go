@@ -46,6 +46,9 @@ func (n *Node) Contact() time.Duration {
 	if n.raft.State() == raft.Leader {
 		return 0 // or its lease would have run out
 	}
+	if n.leadsNow() {
+		return 0 // it has just led, and Raft still says when it last followed
+	}
 	last := n.raft.LastContact()
 	if last.Before(n.started) {
 		last = n.started
