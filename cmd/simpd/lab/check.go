@@ -28,6 +28,8 @@ func (l *lab) check(failed error) *report {
 // all makes all checks.
 func (c *checker) all() {
 	c.outcomes()
+	c.endings()
+	c.answers()
 	c.receipts()
 	c.order()
 	c.confirmed()
@@ -42,18 +44,22 @@ type checker struct {
 	domain     string
 	receivedBy map[string][]receipt // by message
 	attempts   map[string][]*sent
+	ended      map[int]ending // by connection
 	sessions   map[int]*session
 	byUser     map[string][]*session
 	past       *past
 }
 
 func newChecker(h *history, r *report, domain string) *checker {
-	c := &checker{history: h, report: r, domain: domain, receivedBy: map[string][]receipt{}, attempts: map[string][]*sent{}, sessions: map[int]*session{}, byUser: map[string][]*session{}}
+	c := &checker{history: h, report: r, domain: domain, receivedBy: map[string][]receipt{}, attempts: map[string][]*sent{}, ended: map[int]ending{}, sessions: map[int]*session{}, byUser: map[string][]*session{}}
 	for _, x := range h.Receipts {
 		c.receivedBy[x.ID] = append(c.receivedBy[x.ID], x)
 	}
 	for _, m := range h.Sent {
 		c.attempts[m.ID] = append(c.attempts[m.ID], m)
+	}
+	for _, e := range h.Endings {
+		c.ended[e.Conn] = e
 	}
 	for _, s := range h.Sessions {
 		c.sessions[s.Number] = s
@@ -64,7 +70,7 @@ func newChecker(h *history, r *report, domain string) *checker {
 
 // struck tells whether a fault was on a node at some time between two moments.
 func (c *checker) struck(node int, from, to time.Duration) bool {
-	return slices.ContainsFunc(c.Faults, func(f fault) bool { return slices.Contains(f.Nodes, node) && f.within(from, to) }) || c.stalled(from, to)
+	return slices.ContainsFunc(c.Faults, func(f fault) bool { return slices.Contains(f.Nodes, node) && f.within(from, to) })
 }
 
 // still tells whether a node did perhaps not run at some time between two moments.
@@ -73,10 +79,6 @@ func (c *checker) still(node int, from, to time.Duration) bool {
 		return !f.Runs && slices.Contains(f.Nodes, node) && f.within(from, to)
 	})
 }
-
-// awaking is how long after a pause a node may find out that it was cut off
-// for so long that its clients have to go.
-const awaking = 2 * time.Second
 
 func (c *checker) stalled(from, to time.Duration) bool {
 	return slices.ContainsFunc(c.Stalls, func(f fault) bool { return f.within(from, to) })
@@ -116,13 +118,17 @@ func (c *checker) notDelivered(m *sent) {
 	}
 }
 
-// inTime: a node that no fault strikes answers within the timeout and a second.
+// inTime: a node that no fault strikes answers within the timeout and a
+// second; what is lost is lost with its connection, and endings judges that.
 func (c *checker) inTime(m *sent) {
 	late := m.Back - m.At - m.Timeout - time.Second
+	end, known := c.ended[m.Conn]
 	switch {
-	case m.Status == lost && !c.struck(m.Node, m.At-awaking, m.Back): // or it may have sent its clients away
-		c.fail("no outcome", "%+v", *m)
-	case m.Status != lost && late > 0 && !c.still(m.Node, m.At, m.Back):
+	case m.Status == lost && (!known || end.At < m.At):
+		c.fail("no outcome", "%+v, and its connection has not ended: %+v", *m, end)
+	case m.Status == lost && end.Own && !c.still(m.Node, m.At, m.Back):
+		c.fail("no outcome", "%+v until the client gave up", *m)
+	case late > 0 && !c.still(m.Node, m.At, m.Back):
 		c.fail("overdue", "by %v: %+v", late, *m)
 	}
 }
@@ -199,7 +205,7 @@ func (c *checker) listens(s *session, from, to time.Duration) bool {
 			return false
 		}
 	}
-	if c.struck(s.Node, s.Bound-settled, to) {
+	if c.struck(s.Node, s.Bound-settled, to) || c.stalled(s.Bound-settled, to) {
 		return false
 	}
 	return !slices.ContainsFunc(c.byUser[s.User], func(o *session) bool {

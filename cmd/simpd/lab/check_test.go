@@ -56,6 +56,7 @@ func TestChecks(t *testing.T) {
 		"falsely failed":                func(h *history) { h.Sent[0].Status = 503 },
 		"several outcomes":              func(h *history) { h.Sent[0].Times = 2 },
 		"no outcome":                    func(h *history) { h.Sent[0].Status = lost },
+		"a connection cut":              func(h *history) { h.Endings = []ending{{Conn: 1, Node: 1, At: 3 * second, Why: "EOF"}} },
 		"overdue":                       func(h *history) { h.Sent[0].Back = 5 * second },
 		"shown twice":                   func(h *history) { h.Receipts = append(h.Receipts, h.Receipts[0]) },
 		"received by another":           func(h *history) { h.Sent[0].To = "carol" },
@@ -96,6 +97,49 @@ func TestRefusedOfTheListening(t *testing.T) {
 	}
 }
 
+// TestConnectionsEnd: what is lost with a connection is no violation where a
+// fault struck its node, or where it was sent away from a node that had no
+// majority; and only there.
+func TestConnectionsEnd(t *testing.T) {
+	for _, x := range []struct {
+		end    ending
+		faults []fault
+		cut    bool
+	}{
+		{ending{Node: 1}, nil, true},
+		{ending{Node: 1, Own: true}, nil, false},
+		{ending{Node: 1}, []fault{{Nodes: []int{1}, Begun: 10 * second, End: 19 * second}}, false},
+		{ending{Node: 1}, []fault{{Nodes: []int{1}, Begun: 10 * second, End: 17 * second}}, true},
+		{ending{Node: 1}, []fault{{Nodes: []int{2}, Begun: 10 * second, End: 19 * second}}, true},
+		{ending{Node: 1, Bye: "503 cut off"}, []fault{{Nodes: []int{2, 3}, Begun: 9 * second, End: 20 * second}}, false},
+		{ending{Node: 1}, []fault{{Nodes: []int{2, 3}, Begun: 9 * second, End: 20 * second}}, true},
+		{ending{Node: 1, Bye: "503 cut off"}, []fault{{Nodes: []int{2}, Begun: 9 * second, End: 20 * second}}, true},
+		{ending{Node: 1}, []fault{{Kind: clientsApart, Nodes: []int{1}, Begun: 1 * second, End: 5 * second}}, false},
+	} {
+		h := sound()
+		h.Sent = append(h.Sent, &sent{ID: "7.1", Node: 3, Conn: 7, Status: 200})
+		x.end.Conn, x.end.At = 1, 20*second
+		h.Endings, h.Faults = []ending{x.end}, x.faults
+		if got := len(judge(h).wrong["a connection cut"]) > 0; got != x.cut {
+			t.Errorf("%+v after %+v: a violation %v, want %v", x.end, x.faults, got, x.cut)
+		}
+	}
+}
+
+// TestLateAnswers: a request that a running node does not answer within 10 s
+// is found.
+func TestLateAnswers(t *testing.T) {
+	h := sound()
+	h.Slow = []slow{{Request: "LISTEN", Node: 1, Call: 2 * second, Back: 13 * second}}
+	if r := judge(h); len(r.wrong["overdue"]) == 0 {
+		t.Error("it is not found")
+	}
+	h.Faults = []fault{{Nodes: []int{1}, Begun: second, End: 12 * second}}
+	if r := judge(h); len(r.wrong["overdue"]) > 0 {
+		t.Error("it is found, though the node stood still")
+	}
+}
+
 // TestHolders: the model alone finds a stale look-up, whatever indexes say.
 func TestHolders(t *testing.T) {
 	h := sound()
@@ -104,6 +148,23 @@ func TestHolders(t *testing.T) {
 	newChecker(h, r, "example.com").holders()
 	if len(r.wrong["look-ups not linearizable"]) == 0 {
 		t.Error("it is not found")
+	}
+}
+
+// TestRefusals: the model alone finds that a message was refused although
+// somebody listened, and lets it be where the listener's node was struck.
+func TestRefusals(t *testing.T) {
+	h := sound()
+	h.Sent[2].At, h.Sent[2].Back = 2*second, 3*second
+	for _, struck := range []bool{false, true} {
+		if struck {
+			h.Faults = []fault{{Nodes: []int{2}, Begun: 2 * second, End: 4 * second}}
+		}
+		r := &report{wrong: map[string][]string{}}
+		newChecker(h, r, "example.com").holders()
+		if found := len(r.wrong["look-ups not linearizable"]) > 0; found == struck {
+			t.Errorf("found %v, and its node was struck: %v", found, struck)
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ var errGone = errors.New("the connection has ended")
 
 const (
 	dialPatience   = 5 * time.Second
-	answerPatience = 15 * time.Second // requests other than SEND are answered within 10 s
+	answerTime     = 10 * time.Second // within which requests other than SEND are answered
+	answerPatience = 15 * time.Second
 )
 
 // conn is a connection that speaks SIMP by hand, so that nothing stands
@@ -30,6 +31,10 @@ type conn struct {
 	number int // of all the laboratory's connections
 	node   int
 	clock  clock
+	// parted is called once the connection has ended, and tardy with each
+	// request that was answered too late; both once it is logged in.
+	parted func(ending)
+	tardy  func(slow)
 	// heard is called by the connection's reader with each request and
 	// notification of the server's. It may block: then nothing is read.
 	heard func(l *protocol.Line, entity []byte, at time.Duration)
@@ -40,6 +45,9 @@ type conn struct {
 	next    int
 	waiting map[string]*asked
 	ended   bool
+	own     bool   // it was closed here
+	bye     string // what the server said last
+	why     string // reading ended
 }
 
 // asked is a request that waits for its final response.
@@ -63,7 +71,19 @@ func (l *lab) dial(node int, user string, heard func(*protocol.Line, []byte, tim
 			return nil, fmt.Errorf("%s: %w", request[:5], err)
 		}
 	}
-	return c, nil
+	return c, c.follow(l.history)
+}
+
+// follow has told what becomes of the connection; errGone says that it has
+// ended already.
+func (c *conn) follow(h *history) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return errGone
+	}
+	c.parted, c.tardy = h.part, h.tardy
+	return nil
 }
 
 // open opens a connection, and says nothing.
@@ -92,8 +112,16 @@ func (l *lab) open(node int) (*conn, error) {
 
 // close ends the connection and waits for its reader.
 func (c *conn) close() {
-	_ = c.Conn.Close()
+	c.hangUp()
 	<-c.gone
+}
+
+// hangUp ends the connection; its reader finds that out.
+func (c *conn) hangUp() {
+	c.mu.Lock()
+	c.own = true
+	c.mu.Unlock()
+	_ = c.Conn.Close()
 }
 
 // over tells whether the connection has ended.
@@ -110,12 +138,13 @@ func closed(c <-chan struct{}) bool {
 
 // request makes a request. done is called once, by the reader, with its 100
 // lines and its final response; without lines if the connection ended before.
-func (c *conn) request(request string, entity []byte, done func([]protocol.Line, time.Duration)) {
+// It is not called if request returns false: then the connection had ended
+// before, and nothing was said.
+func (c *conn) request(request string, entity []byte, done func([]protocol.Line, time.Duration)) bool {
 	c.mu.Lock()
 	if c.ended {
 		c.mu.Unlock()
-		done(nil, c.clock.now())
-		return
+		return false
 	}
 	c.next++
 	tag := fmt.Sprintf("%x", c.next)
@@ -129,6 +158,7 @@ func (c *conn) request(request string, entity []byte, done func([]protocol.Line,
 	if err != nil {
 		_ = c.Conn.Close() // the reader finds the end and tells done
 	}
+	return true
 }
 
 // answer is a final response with the 100 lines before it.
@@ -144,14 +174,18 @@ func (a *answer) final() *protocol.Line { return &a.lines[len(a.lines)-1] }
 func (c *conn) ask(request string, entity []byte) (answer, error) {
 	a := answer{call: c.clock.now()}
 	got := make(chan answer, 1)
-	c.request(request, entity, func(lines []protocol.Line, at time.Duration) {
-		got <- answer{lines, a.call, at}
-	})
+	if !c.request(request, entity, func(lines []protocol.Line, at time.Duration) { got <- answer{lines, a.call, at} }) {
+		a.back = a.call
+		return a, errGone
+	}
 	select {
 	case a = <-got:
 	case <-time.After(answerPatience):
-		_ = c.Conn.Close()
+		c.hangUp()
 		a = <-got
+	}
+	if a.back-a.call > answerTime && c.tardy != nil {
+		c.tardy(slow{request, c.node, a.call, a.back})
 	}
 	if len(a.lines) == 0 {
 		return a, errGone
@@ -176,6 +210,7 @@ func (c *conn) read() {
 	for {
 		text, err := in.ReadString('\n')
 		if err != nil {
+			c.why = err.Error()
 			return
 		}
 		l := new(protocol.Line)
@@ -198,6 +233,9 @@ func (c *conn) take(l *protocol.Line, entity []byte) {
 		c.say(l.Tag, "200")
 	case l.Verb == "MOVE":
 		close(c.moved) // it comes once
+	case l.Verb == "BYE":
+		status, _ := l.Get("status")
+		c.bye = status + " " + l.Text
 	case c.heard != nil:
 		c.heard(l, entity, c.clock.now())
 	}
@@ -224,12 +262,15 @@ func (c *conn) answered(l *protocol.Line) {
 func (c *conn) end() {
 	_ = c.Conn.Close()
 	c.mu.Lock()
-	waiting := c.waiting
+	waiting, parted := c.waiting, c.parted
 	c.waiting, c.ended = nil, true
+	e := ending{Conn: c.number, Node: c.node, At: c.clock.now(), Own: c.own, Moved: closed(c.moved), Bye: c.bye, Why: c.why}
 	c.mu.Unlock()
-	at := c.clock.now()
+	if parted != nil {
+		parted(e)
+	}
 	for _, a := range waiting {
-		a.done(nil, at)
+		a.done(nil, e.At)
 	}
 }
 

@@ -118,7 +118,7 @@ func (l *lab) flood(n *site.Node) (stop func() map[int]int) {
 				l.pauseFor(floodPause)
 				window <- struct{}{}
 				line := fmt.Sprintf("SEND to=%s timeout=1", l.address(fmt.Sprintf("stuck%d", (k*flooders+i)%stuckReaders)))
-				c.request(line, entity, func(lines []protocol.Line, _ time.Duration) {
+				said := c.request(line, entity, func(lines []protocol.Line, _ time.Duration) {
 					mu.Lock()
 					defer mu.Unlock()
 					<-window
@@ -126,6 +126,9 @@ func (l *lab) flood(n *site.Node) (stop func() map[int]int) {
 						outcomes[int(lines[len(lines)-1].Status)]++
 					}
 				})
+				if !said {
+					return
+				}
 			}
 		})
 	}

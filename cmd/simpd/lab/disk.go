@@ -20,28 +20,63 @@ const diskSize = 96
 // diskFaults slow, stall, fail, fill and damage what a node writes to.
 func diskFaults() []injector {
 	return []injector{
-		{"slow disk", slowDisk, time.Second, 10 * time.Second, true},
-		{"slow disk of the leader", slowLeaderDisk, time.Second, 8 * time.Second, true},
+		{"slow disk", slowDisk, time.Second, 10 * time.Second, false}, // strace holds up its other calls, too
+		{"slow disk of the leader", slowLeaderDisk, time.Second, 8 * time.Second, false},
 		{"stalled disk", stalledDisk, 5 * time.Second, 8 * time.Second, false},
 		{"failing disk", failingDisk, 500 * time.Millisecond, 4 * time.Second, false},
 		{"full disk", fullDisk, time.Second, 10 * time.Second, false},
 		{"full disk of the leader", fullLeaderDisk, time.Second, 8 * time.Second, false},
 		{"damaged file", damage, 0, time.Second, false},
+		{"power lost", powerLost, 0, 4 * time.Second, false},
+		{"power lost everywhere", allPowerLost, 0, time.Second, false},
 	}
 }
 
-// makeDisks gives each node a small file system of its own.
+// makeDisks gives each node a small file system of its own, as a file in
+// memory: one whose power can be lost.
 func (l *lab) makeDisks() error {
+	// What is unmounted here is to be so for all nodes: each sees mounts in a
+	// namespace of its own (ip netns exec), as this laboratory does.
+	if err := run("mount", "--make-rshared", "/"); err != nil {
+		return err
+	}
+	l.shelf = filepath.Join(l.dir, "disks")
+	if err := os.Mkdir(l.shelf, 0o700); err != nil {
+		return err
+	}
+	size := (diskSize + 8) * len(l.site.Nodes)
+	if err := run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm,mode=0700", size), "simplab", l.shelf); err != nil {
+		return err
+	}
 	for _, n := range l.site.Nodes {
-		if err := os.Mkdir(n.Dir, 0o700); err != nil {
+		if err := l.makeDisk(n); err != nil {
 			return err
 		}
-		if err := run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm,mode=0700", diskSize), "simplab", n.Dir); err != nil {
-			return err
-		}
-		l.disks = append(l.disks, n.Dir)
 	}
 	return nil
+}
+
+func (l *lab) makeDisk(n *site.Node) error {
+	if err := os.Mkdir(n.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := run("mkfs.ext4", "-q", "-F", l.image(n), fmt.Sprintf("%dm", diskSize)); err != nil {
+		return err
+	}
+	if err := l.mountDisk(n); err != nil {
+		return err
+	}
+	l.disks = append(l.disks, n.Dir)
+	if err := os.Remove(filepath.Join(n.Dir, "lost+found")); err != nil {
+		return err
+	}
+	return os.Chmod(n.Dir, 0o700)
+}
+
+func (l *lab) image(n *site.Node) string { return filepath.Join(l.shelf, n.ID) }
+
+func (l *lab) mountDisk(n *site.Node) error {
+	return run("mount", "-t", "ext4", "-o", "loop,errors=remount-ro", l.image(n), n.Dir)
 }
 
 // removeDisks keeps what is on the disks beside them if keep is set.
@@ -52,7 +87,10 @@ func (l *lab) removeDisks(keep bool) {
 		}
 		quietly("umount", "-l", d)
 	}
-	l.disks = nil
+	if l.shelf != "" {
+		quietly("umount", "-l", l.shelf)
+	}
+	l.disks, l.shelf = nil, ""
 }
 
 // traced has strace meddle with a node's writes to Raft's log until stopped.

@@ -26,6 +26,12 @@ type injector struct {
 	runs        bool // the nodes run on, and reach their clients
 }
 
+// alone tells whether the fault comes beside no other: a lost vote is more
+// than three nodes bear beside it, and a lost disk takes others' ends away.
+func (i injector) alone() bool {
+	return i.kind == "damaged file" || strings.HasPrefix(i.kind, "power lost")
+}
+
 // loopbackFaults need no root.
 func loopbackFaults() []injector {
 	return []injector{
@@ -34,6 +40,7 @@ func loopbackFaults() []injector {
 		{"kill -9 of all", killAll, 0, time.Second, false},
 		{"SIGSTOP", stopOne, time.Second, 12 * time.Second, false},
 		{"SIGSTOP of the leader", stopLeader, 500 * time.Millisecond, 8 * time.Second, false},
+		{"starved", starve, 2 * time.Second, 10 * time.Second, false},
 		{"leader transfer", transfer, 0, 0, false},
 		{"SIGTERM", terminate, 0, time.Second, false},
 	}
@@ -61,15 +68,15 @@ func (l *lab) strike(n int) error {
 	first := len(l.history.Faults)
 	for range n {
 		i := l.faults[l.r.IntN(len(l.faults))]
-		if i.kind == "damaged file" && len(ends) > 0 {
-			continue // a lost vote beside another fault is more than three nodes bear
+		if i.alone() && len(ends) > 0 {
+			continue
 		}
 		end, err := l.inject(i)
 		if err != nil {
 			return fmt.Errorf("%s: %w", i.kind, err)
 		}
 		ends = append(ends, end)
-		if i.kind == "damaged file" {
+		if i.alone() {
 			break
 		}
 	}
@@ -224,6 +231,25 @@ func stop(n *site.Node) ([]int, string, func() error, error) {
 	_ = n.Signal(syscall.SIGSTOP)
 	return []int{n.Number}, "", func() error {
 		_ = n.Signal(syscall.SIGCONT)
+		return nil
+	}, nil
+}
+
+// starve leaves a process a fifth of the time, in small pieces.
+func starve(l *lab) ([]int, string, func() error, error) {
+	n, over, ended := l.someNode(), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for !closed(over) {
+			_ = n.Signal(syscall.SIGSTOP)
+			l.pauseFor(40 * time.Millisecond)
+			_ = n.Signal(syscall.SIGCONT)
+			l.pauseFor(10 * time.Millisecond)
+		}
+	}()
+	return []int{n.Number}, "", func() error {
+		close(over)
+		<-ended
 		return nil
 	}, nil
 }

@@ -100,6 +100,24 @@ type told struct {
 	At       time.Duration
 }
 
+// ending is the end of a connection that was logged in.
+type ending struct {
+	Conn, Node int
+	At         time.Duration
+	Own        bool   // the laboratory closed it
+	Moved      bool   // the server had said MOVE
+	Bye        string // what the server said last
+	Why        string // reading ended
+}
+
+// slow is a request other than SEND that was answered too late, or not before
+// the connection ended.
+type slow struct {
+	Request    string
+	Node       int
+	Call, Back time.Duration
+}
+
 // fault is one that was injected.
 type fault struct {
 	Kind       string
@@ -119,6 +137,8 @@ type history struct {
 	Asked    []asking
 	Refused  map[string]int // of other requests: by verb and status
 	Told     [][]told       // by consumer
+	Endings  []ending
+	Slow     []slow
 	Faults   []fault
 	Stalls   []fault // times in which the laboratory itself stood still, and so perhaps all
 }
@@ -128,6 +148,10 @@ func (h *history) locked(f func()) {
 	defer h.mu.Unlock()
 	f()
 }
+
+func (h *history) part(e ending) { h.locked(func() { h.Endings = append(h.Endings, e) }) }
+
+func (h *history) tardy(s slow) { h.locked(func() { h.Slow = append(h.Slow, s) }) }
 
 func (h *history) refuse(what string) {
 	h.locked(func() {

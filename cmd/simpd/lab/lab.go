@@ -42,6 +42,7 @@ type lab struct {
 	struck   map[int]bool   // nodes that a fault is on
 	notes    map[string]int // what became of some faults
 	disks    []string       // file systems that were made
+	shelf    string         // where they are kept
 	kept     bool           // the files are left for a look
 	last     []*ear         // who listens until all is over
 	strange  []string       // nodes that ended by themselves, and why
@@ -70,22 +71,9 @@ func (p *plan) within(i int) []string {
 	return line
 }
 
-// newLab starts a site. Close has to be called also after an error.
-func newLab(p plan) (*lab, error) {
+// newLab prepares a run; nothing is started yet.
+func newLab(p plan) *lab {
 	l := &lab{plan: p, clock: clock{time.Now()}, history: &history{}, struck: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
-	c := site.Config{Bin: p.bin, Dir: p.dir, Nodes: p.nodes, Domain: siteDomain, Password: "correct horse battery staple", Insecure: p.insecure}
-	if p.net != nil {
-		c.Host, c.Within = p.net.host, p.within
-	}
-	if p.net != nil {
-		if err := p.net.open(p.nodes); err != nil {
-			return l, err
-		}
-	}
-	var err error
-	if l.site, err = site.New(c); err != nil {
-		return l, err
-	}
 	for i := range manyUsers {
 		l.users = append(l.users, fmt.Sprintf("user%d", i))
 	}
@@ -93,7 +81,23 @@ func newLab(p plan) (*lab, error) {
 		l.alone = append(l.alone, fmt.Sprintf("alone%d", i))
 	}
 	l.users = append(l.users, l.alone...)
-	return l, l.begin()
+	return l
+}
+
+// start makes the network and the site, and starts it. Close has to be called
+// also after an error.
+func (l *lab) start() (err error) {
+	c := site.Config{Bin: l.bin, Dir: l.dir, Nodes: l.nodes, Domain: siteDomain, Password: "correct horse battery staple", Insecure: l.insecure}
+	if l.net != nil {
+		c.Host, c.Within = l.net.host, l.within
+		if err := l.net.open(l.nodes); err != nil {
+			return err
+		}
+	}
+	if l.site, err = site.New(c); err != nil {
+		return err
+	}
+	return l.begin()
 }
 
 // begin starts the nodes and makes the accounts.

@@ -68,7 +68,7 @@ func (o *options) enter() (code int, err error) {
 
 // What a run may take at most, beside the time in which faults come.
 const (
-	roundLimit   = 5 * time.Minute
+	roundLimit   = 3 * time.Minute
 	measureLimit = 15 * time.Minute
 )
 
@@ -155,10 +155,10 @@ func (o *options) runMeasure() (err error) {
 	if p.dir, err = os.MkdirTemp(o.keep, "simpd-lab-"); err != nil {
 		return err
 	}
-	l, err := newLab(p)
+	l := newLab(p)
 	defer l.close()
 	defer l.guard(measureLimit)()
-	if err == nil && o.measure == "deaths" {
+	if err = l.start(); err == nil && o.measure == "deaths" {
 		err = measureDeaths(l, o.rounds, os.Stdout)
 	} else if err == nil {
 		err = measureCrowds(l, os.Stdout)
@@ -172,11 +172,11 @@ func (o *options) runMeasure() (err error) {
 
 // round is one site from its start to its end.
 func round(p plan) (*report, error) {
-	l, err := newLab(p)
+	l := newLab(p)
 	defer l.close()
-	if err != nil {
+	defer l.guard(p.length + roundLimit)()
+	if err := l.start(); err != nil {
 		return nil, err
 	}
-	defer l.guard(p.length + roundLimit)()
 	return l.run()
 }

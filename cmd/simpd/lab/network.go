@@ -53,7 +53,7 @@ func missing() []string {
 	if os.Geteuid() != 0 {
 		all = append(all, "root")
 	}
-	for _, program := range []string{"ip", "iptables", "strace", "mount"} {
+	for _, program := range []string{"ip", "iptables", "strace", "mount", "mkfs.ext4"} {
 		if _, err := exec.LookPath(program); err != nil {
 			all = append(all, program)
 		}

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// clientsApart is the fault that leaves connections half open.
+const clientsApart = "a node's clients cut off"
+
 // networkFaults cut nodes off from one another; clients still reach all.
 func networkFaults() []injector {
 	return []injector{
@@ -16,7 +19,8 @@ func networkFaults() []injector {
 		{"two nodes apart", bridge, 500 * time.Millisecond, 12 * time.Second, true},
 		{"half of gossip lost", gossipLoss, time.Second, 12 * time.Second, true},
 		{"gossip alone apart", gossipApart, time.Second, 12 * time.Second, true},
-		{"a node's clients cut off", clientsCutOff, time.Second, 15 * time.Second, false},
+		{"all but gossip apart", allButGossipApart, 500 * time.Millisecond, 12 * time.Second, true},
+		{clientsApart, clientsCutOff, time.Second, 15 * time.Second, false},
 		{"one cut after the other", swizzle, 0, 2 * time.Second, true},
 	}
 }
@@ -100,6 +104,14 @@ func gossipApart(l *lab) ([]int, string, func() error, error) {
 	node := l.someNode()
 	_, port, _ := strings.Cut(node.Gossip, ":")
 	return l.cutting(nil, append(l.between(node.Number, true, true, "-p udp"), l.between(node.Number, true, true, "-p tcp --dport "+port)...)...)
+}
+
+// allButGossipApart cuts what Raft, calls and messages go by: who asks gossip
+// alone finds the node well.
+func allButGossipApart(l *lab) ([]int, string, func() error, error) {
+	node := l.someNode()
+	_, port, _ := strings.Cut(node.Cluster, ":")
+	return l.isolate(node.Number, true, true, "-p tcp --dport "+port)
 }
 
 // clientsCutOff has a node hear nothing of its clients, whose connections

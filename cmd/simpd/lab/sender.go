@@ -71,7 +71,7 @@ func (s *sender) drain(c *conn) {
 		select {
 		case s.window <- struct{}{}:
 		case <-limit:
-			_ = c.Conn.Close()
+			c.hangUp()
 			s.window <- struct{}{}
 		}
 	}
@@ -95,15 +95,21 @@ func (s *sender) message(c *conn, n int) *sent {
 
 func (s *sender) send(c *conn, m *sent) { s.sendThen(c, m, func() {}) }
 
-// sendThen calls then once the outcome is noted.
+// sendThen calls then once the outcome is noted. What the connection's end
+// kept from being said at all was not sent.
 func (s *sender) sendThen(c *conn, m *sent, then func()) {
-	s.history.locked(func() { s.history.Sent = append(s.history.Sent, m) })
 	m.At = s.clock.now()
 	line := fmt.Sprintf("SEND to=%s id=%s timeout=%d", s.address(m.To), m.ID, m.Timeout/time.Second)
-	c.request(line, entity(m.ID), func(lines []protocol.Line, at time.Duration) {
+	said := c.request(line, entity(m.ID), func(lines []protocol.Line, at time.Duration) {
 		s.done(m, lines, at)
 		then()
 	})
+	if !said {
+		s.release(m)
+		then()
+		return
+	}
+	s.history.locked(func() { s.history.Sent = append(s.history.Sent, m) })
 }
 
 // entity is the same for a repeat.
@@ -124,8 +130,13 @@ func (s *sender) done(m *sent, lines []protocol.Line, at time.Duration) {
 			m.Times, m.Status, m.Text = m.Times+1, int(final.Status), final.Text
 		}
 	})
+	s.release(m)
+}
+
+// release makes room for another message; one in doubt will be repeated.
+func (s *sender) release(m *sent) {
 	<-s.window
-	if m.Status == lost || m.Status == 201 {
+	if m.Status == lost && (m.Back != 0 || m.Again) || m.Status == 201 {
 		select {
 		case s.doubts <- m:
 		default:

@@ -39,8 +39,8 @@ func (w *watcher) watch(ctx context.Context) bool {
 	for _, u := range w.users {
 		all.WriteString(" ima=" + w.address(u))
 	}
-	c.request("WATCH"+all.String(), nil, func(lines []protocol.Line, at time.Duration) { answered <- w.begin(v, lines, at) })
-	if !<-answered {
+	said := c.request("WATCH"+all.String(), nil, func(lines []protocol.Line, at time.Duration) { answered <- w.begin(v, lines, at) })
+	if !said || !<-answered {
 		return false
 	}
 	select {

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// awaking is how long after a fault its node may find out that it was cut
+	// off for so long that its clients have to go, or a client that the node is
+	// another process.
+	awaking = 2 * time.Second
+	// cutOffAfter is how long a node keeps its clients without the majority.
+	cutOffAfter = 10 * time.Second
+	// vanished is the time within which a node has to find that a client cannot
+	// be reached.
+	vanished = 45 * time.Second
+)
+
+// endings: no connection ends of which the client has not been told why, but
+// where a fault has struck the node.
+func (c *checker) endings() {
+	for _, e := range c.Endings {
+		if !e.Own && !c.struck(e.Node, e.At-awaking, e.At) && !c.sentAway(e) && !c.apart(e) {
+			c.fail("a connection cut", "%+v", e)
+		}
+	}
+}
+
+// sentAway: the node has had no majority for long enough, and said so.
+func (c *checker) sentAway(e ending) bool {
+	if !strings.HasPrefix(e.Bye, "503 ") {
+		return false
+	}
+	from, others := e.At-cutOffAfter-awaking, 0
+	for node := 1; node <= c.nodes(); node++ {
+		if c.struck(node, from, e.At) {
+			others++
+		}
+	}
+	return others > c.nodes()/2
+}
+
+// apart: the node's clients were cut off from it not long ago.
+func (c *checker) apart(e ending) bool {
+	return slices.ContainsFunc(c.Faults, func(f fault) bool {
+		return f.Kind == clientsApart && slices.Contains(f.Nodes, e.Node) && f.within(e.At-vanished, e.At)
+	})
+}
+
+// nodes is how many the site has.
+func (c *checker) nodes() int {
+	most := 0
+	for _, m := range c.Sent {
+		most = max(most, m.Node)
+	}
+	return most
+}
+
+// answers: a node that runs answers every request within 10 s.
+func (c *checker) answers() {
+	for _, s := range c.Slow {
+		if !c.still(s.Node, s.Call, s.Back) {
+			c.fail("overdue", "by %v: %+v", s.Back-s.Call-answerTime, s)
+		}
+	}
+}
