@@ -140,6 +140,7 @@ func (c *crowd) event(name string, e client.Event) {
 	case client.Moved:
 		c.moved.Add(1)
 	case client.Retrying: // a way to the new node that was not there yet
+	case client.Stale, client.Fresh: // a starved node says that it does not know; it says nothing false
 	default:
 		c.note("%s: %s: %s", name, e.Kind, e.Text)
 	}
