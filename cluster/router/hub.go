@@ -27,7 +27,8 @@ type pair struct{ by, of protocol.Address }
 type watch struct {
 	pair
 	u     *User
-	place int // in watchers[of]
+	place int  // in watchers[of]
+	local bool // by is of this site
 
 	allowed bool           // the rules let by see it, when last looked at
 	state   protocol.State // as it was last shown
@@ -49,6 +50,7 @@ func (h *hub) enter(w *watch) {
 		w.u.watched = map[pair]*watch{}
 	}
 	w.u.watched[w.pair] = w
+	w.local = h.r.Local(w.by)
 	w.place = len(h.watchers[w.of])
 	h.watchers[w.of] = append(h.watchers[w.of], w)
 	h.count++
@@ -96,7 +98,7 @@ func (h *hub) changed(e *store.Event) {
 	shared := notice(now, e.Index)
 	rights := h.r.rights(e.Address, store.Presences)
 	for _, w := range all {
-		if e.Index > w.after && rights.allow(w.by) {
+		if e.Index > w.after && rights.allowWatch(w) {
 			w.show(shared, now.Index)
 		}
 	}
@@ -109,7 +111,7 @@ func (h *hub) rulesChanged(e *store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rights := h.r.rights(e.Address, store.Presences)
-	h.review(e.Address, h.r.Table.View(), e.Index, func(w *watch) bool { return rights.allow(w.by) != w.allowed })
+	h.review(e.Address, h.r.Table.View(), e.Index, func(w *watch) bool { return rights.allowWatch(w) != w.allowed })
 }
 
 // review shows how a user stands, in a view of the table, to those whom it
@@ -127,7 +129,7 @@ func (h *hub) review(of protocol.Address, view store.View, index uint64, concern
 			continue
 		}
 		now := protocol.Presence{Address: of}
-		if w.allowed = rights.allow(w.by); w.allowed {
+		if w.allowed = rights.allowWatch(w); w.allowed {
 			now = present
 		}
 		if now.State != w.state || now.Index > w.seen {

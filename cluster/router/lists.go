@@ -16,22 +16,27 @@ type rights struct {
 	ruled bool // the owner has rules; else the site's policy holds for all
 }
 
-func (r *Router) rights(owner protocol.Address, thing store.Thing) rights {
-	return rights{r, owner, thing, len(r.Table.Rules(owner)) > 0}
+func (r *Router) rights(owner protocol.Address, thing store.Thing) *rights {
+	return &rights{r, owner, thing, len(r.Table.Rules(owner)) > 0}
 }
 
 // allow tells whether who may. The most specific rule decides; where none
 // does, everybody may send, and users of this site may watch. Users may
 // always watch themselves.
-func (g rights) allow(who protocol.Address) bool {
-	local := g.r.Local(who)
+func (g *rights) allow(who protocol.Address) bool { return g.allowOne(who, g.r.Local(who)) }
+
+// allowWatch is allow for one of the many who watch.
+func (g *rights) allowWatch(w *watch) bool { return g.allowOne(w.by, w.local) }
+
+func (g *rights) allowOne(who protocol.Address, local bool) bool {
+	if !g.ruled {
+		return local || g.thing == store.Messages || who == g.owner
+	}
 	if who == g.owner && g.thing == store.Presences {
 		return true
 	}
-	if g.ruled {
-		if decided, allow := g.r.Table.Allowed(g.owner, who, local, g.thing); decided {
-			return allow
-		}
+	if decided, allow := g.r.Table.Allowed(g.owner, who, local, g.thing); decided {
+		return allow
 	}
 	return local || g.thing == store.Messages
 }

@@ -16,8 +16,8 @@ type frame struct {
 	last     bool      // nothing is written after it
 }
 
-// shown is a notice that waits, and its line, which all who are told share.
-// The outbox alone changes which notice it is.
+// shown is a notice and its line. All who are told share it; an outbox in which
+// a newer one may come in its place has its own.
 type shown struct {
 	*protocol.Notice
 	line []byte
@@ -33,7 +33,7 @@ func (c *notices) show(n *protocol.Notice) *shown {
 		last = &shown{n, appendNotice(make([]byte, 0, 160), n)}
 		c.last.Store(last)
 	}
-	return &shown{n, last.line}
+	return last
 }
 
 // size is what f counts for in the outbox's budget. Messages have their own.

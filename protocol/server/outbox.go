@@ -26,6 +26,7 @@ type outbox struct {
 	size    int                           // of what waits, messages aside
 	writing bool                          // somebody writes
 	closing bool                          // nothing more is put in
+	joined  bool                          // it is in the gather's list; the gather's
 	idle    chan struct{}                 // closed when nobody writes; nil while nobody waits for that
 	merge   map[protocol.Address][]*shown // notices in whose place newer ones may come
 	stuck   time.Time                     // since when no octet of what waits was taken
@@ -101,6 +102,7 @@ func (o *outbox) putShown(n *shown) {
 			return
 		}
 	}
+	n = &shown{n.Notice, n.line} // its own: another will be put in its place
 	if o.merge == nil {
 		o.merge = make(map[protocol.Address][]*shown)
 	}
@@ -142,9 +144,14 @@ func (o *outbox) flushNow() {
 		return
 	}
 	if o.wire.waits() || !o.drain(maxRounds) {
-		o.owner.behind()
-		go o.writer() // close waits for it
+		o.leaveToWriter()
 	}
+}
+
+// leaveToWriter is for the one who writes, and has no more time to.
+func (o *outbox) leaveToWriter() {
+	o.owner.behind()
+	go o.writer() // close waits for it
 }
 
 // begin makes the caller the one who writes, if there is something to write
@@ -223,7 +230,12 @@ func (o *outbox) take(b *batch) {
 func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	rest := b.rest(n)
+	o.putBack(b.rest(n)...)
+	return o.finish(clear)
+}
+
+// putBack has rest wait before all else. o.mu is held.
+func (o *outbox) putBack(rest ...frame) {
 	for i := range rest {
 		o.grow(rest[i].size())
 		if d := rest[i].delivery; d != nil {
@@ -231,6 +243,11 @@ func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
 		}
 	}
 	o.queue = slices.Insert(o.queue, 0, rest...)
+}
+
+// finish is called after a write, and tells whether nothing is left to write:
+// then the caller is no longer the one who writes. o.mu is held.
+func (o *outbox) finish(clear bool) bool {
 	if !clear || len(o.queue) > 0 {
 		return false
 	}

@@ -71,8 +71,7 @@ func (s *session) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
 
 // Notify shows a change of presence.
 func (s *session) Notify(n *protocol.Notice) {
-	s.out.put(frame{shown: s.server.notices.show(n)})
-	s.out.flush()
+	s.out.show(s.server.notices.show(n))
 }
 
 // Unlistened ends listening, as another session displaced this one.
@@ -139,8 +138,7 @@ func (s *session) cut() {
 
 // say writes a notification.
 func (s *session) say(line []byte) {
-	s.out.put(frame{octets: protocol.AppendEnd(line)})
-	s.out.flush()
+	s.out.say(protocol.AppendEnd(line))
 }
 
 // reply writes the lines of an answer; a notification gets none.
@@ -148,8 +146,7 @@ func (s *session) reply(tag string, lines []byte) {
 	if strings.HasPrefix(tag, "*") {
 		return
 	}
-	s.out.put(frame{octets: lines})
-	s.out.flush()
+	s.out.say(lines)
 }
 
 // answer ends r with the line that response began.
