@@ -71,6 +71,7 @@ func TestValuesAreRefused(t *testing.T) {
 		{"advertise with a port", "--advertise=a.example:1", "is no host"},
 		{"drain-timeout below zero", "--drain-timeout=-1s", "is too short"},
 		{"proxy-protocol", "--proxy-protocol=10.0.0.1", "is no network"},
+		{"exempt", "--exempt=office", "is no network"},
 		{"log-level", "--log-level=loud", "is not one of debug, info, warn, error"},
 		{"simp-listen for all, unprotected", "--simp-listen=:7467", "--insecure is for loopback only"},
 		{"one address twice", "--http-listen=127.0.0.1:7467", "is simp-listen's address already"},

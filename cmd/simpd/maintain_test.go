@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,7 @@ func TestRecover(t *testing.T) {
 		n.signal(syscall.SIGKILL)
 		n.exit()
 	}
+	isPrivate(t, dir)
 	address := nodes[2].address("cluster-listen")
 	peers := write(t, "peers.json", `[{"id":"n3","address":"`+address+`"}]`, 0o600)
 	said := succeed(t, "", "simpd", "recover", "--data-dir", filepath.Join(dir, "n3"), "--peers", peers, "--yes-i-lost-the-majority")
@@ -77,11 +79,38 @@ func TestRecover(t *testing.T) {
 	}
 	n := &testNode{start(t, "simpd", args[2]...), "n3", dir}
 	again := n.await(n.err, "msg=ready")
+	isPrivate(t, dir)
 	if historyIn(again) == historyIn(history) || historyIn(again) == "" {
 		t.Errorf("the history is %q, and was %q", historyIn(again), historyIn(history))
 	}
 	if said := n.operate("", "account", "list"); !strings.Contains(said, "alice@example.com") {
 		t.Errorf("account list: %s", said)
+	}
+}
+
+// isPrivate fails where others may read, or do more with, what is in a data
+// directory (S35).
+func isPrivate(t *testing.T, dir string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if !d.IsDir() {
+			files++
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 {
+			t.Errorf("%s: mode %v", path, mode)
+		}
+		return nil
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d files, %v", files, err)
 	}
 }
 

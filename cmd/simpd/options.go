@@ -20,7 +20,7 @@ type config struct {
 	simp, simps, ws, grpc, cluster, gossip, http, pprof string
 
 	origins         []string // of the WebSocket
-	proxies         []netip.Prefix
+	proxies, exempt []netip.Prefix
 	advertise       string // host
 	advertiseClient string // host:port
 
@@ -82,6 +82,8 @@ func listenOptions() []option {
 			set: setAdvertiseClient},
 		{name: "proxy-protocol", arg: "CIDR", form: list, help: "accept the PROXY protocol on SIMP listeners from these balancers; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.proxies })},
+		{name: "exempt", arg: "CIDR", form: list, help: "no limit by source on connections from here, as where many come from one address; may be repeated",
+			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.exempt })},
 	}
 }
 
