@@ -23,7 +23,7 @@ func (n *Node) arrive(ctx context.Context) {
 			return
 		}
 		if ok && !inSite(others) {
-			n.form(ctx)
+			n.form(ctx, others)
 		}
 		select {
 		case <-tick.C:
@@ -77,14 +77,14 @@ func (n *Node) lostData(probes []*clusterv1.ProbeResponse) error {
 // form forms a new site, if it is this node's to begin: it has the lowest id
 // of as many as are expected. Each of these agrees to one list only, so that
 // no two sites come of it.
-func (n *Node) form(ctx context.Context) {
+func (n *Node) form(ctx context.Context, others []*clusterv1.ProbeResponse) {
 	list := n.founders()
 	if len(list) == 0 || list[0] != n.cfg.NodeID {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := n.agree(ctx, list); err != nil {
+	if err := n.agree(ctx, list, n.foundingFor(others)); err != nil {
 		n.cfg.Logger.Info("the new site can't be formed yet", "nodes", list, "error", err)
 		return
 	}
@@ -126,13 +126,13 @@ func (n *Node) founders() []string {
 }
 
 // agree has all founders agree to the list, in its order, itself first.
-func (n *Node) agree(ctx context.Context, list []string) error {
-	if err := n.promise(list); err != nil {
+func (n *Node) agree(ctx context.Context, list []string, founding string) error {
+	if err := n.promise(list, founding); err != nil {
 		return err
 	}
 	for _, id := range list[1:] {
 		err := n.link.Command(ctx, id, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Form_{
-			Form: &clusterv1.CommandRequest_Form{Server: list}}})
+			Form: &clusterv1.CommandRequest_Form{Server: list, Founding: founding}}})
 		if err != nil {
 			return fmt.Errorf("asking %s: %w", id, err)
 		}
@@ -141,10 +141,11 @@ func (n *Node) agree(ctx context.Context, list []string) error {
 }
 
 // promise has this node be a founder with these others, and with no others.
-func (n *Node) promise(list []string) error {
+// The word may be another as long as nothing was begun under the first.
+func (n *Node) promise(list []string, founding string) error {
 	id := n.disk.marker.get()
 	switch {
-	case slices.Equal(id.Form, list):
+	case slices.Equal(id.Form, list) && (id.Founding == founding || !id.Begun):
 	case !slices.Contains(list, n.cfg.NodeID):
 		return fmt.Errorf("%w: node %s is not in the list %v", ErrRefused, n.cfg.NodeID, list)
 	case id.Begun || id.Admitted:
@@ -152,17 +153,17 @@ func (n *Node) promise(list []string) error {
 	case len(id.Form) > 0:
 		return fmt.Errorf("%w: node %s forms a site with %v", ErrRefused, n.cfg.NodeID, id.Form)
 	}
-	return n.admit(func(id *identity) { id.Form = list })
+	return n.admit(func(id *identity) { id.Form, id.Founding = list, founding })
 }
 
 // beAdmitted takes the leader's word that this node, which has no data, is new
 // to the site.
-func (n *Node) beAdmitted(leader string) error {
+func (n *Node) beAdmitted(leader, founding string) error {
 	if n.disk.marker.get().Begun {
 		return fmt.Errorf("%w: node %s has data of a site already", ErrRefused, n.cfg.NodeID)
 	}
 	n.cfg.Logger.Info("the site takes this node in", "leader", leader)
-	return n.admit(func(*identity) {})
+	return n.admit(func(id *identity) { id.Founding = founding })
 }
 
 // admit notes that this node may take part in Raft, and lets it.
@@ -195,9 +196,10 @@ func (n *Node) configurationOf(list []string) (raft.Configuration, error) {
 
 // probe is what this node has.
 func (n *Node) probe() *clusterv1.ProbeResponse {
+	id := n.disk.marker.get()
 	p := &clusterv1.ProbeResponse{
-		Node: n.cfg.NodeID, HasState: n.disk.marker.get().Begun, BootstrapExpect: uint32(n.cfg.BootstrapExpect),
-		LastLog: n.raft.LastIndex(), History: n.table.History(),
+		Node: n.cfg.NodeID, HasState: id.Begun, BootstrapExpect: uint32(n.cfg.BootstrapExpect),
+		LastLog: n.raft.LastIndex(), History: n.table.History(), Founding: &id.Founding, Leader: n.Leader(),
 	}
 	for _, s := range n.servers() {
 		p.Server = append(p.Server, string(s.ID))

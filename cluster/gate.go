@@ -9,13 +9,15 @@ import (
 
 // gate keeps Raft's calls from a node that has no data until it is clear that
 // the site knows no node of its id: one that lost its data has forgotten how
-// it voted, and must not vote again.
+// it voted, and must not vote again. And it turns away the calls of nodes whose
+// data is of another founding of the site.
 type gate struct {
 	raft.Transport
-	calls  chan raft.RPC
-	opened chan struct{}
-	closed chan struct{}
-	wg     sync.WaitGroup
+	founding func() string // its word, which all calls bear
+	calls    chan raft.RPC
+	opened   chan struct{}
+	closed   chan struct{}
+	wg       sync.WaitGroup
 
 	beating sync.RWMutex // read-held while Raft sees to a heartbeat
 	over    bool         // Raft has ended
@@ -28,8 +30,8 @@ type gate struct {
 
 var errNotAdmitted = errors.New("this node has no data, and is not admitted to the site yet")
 
-func newGate(t raft.Transport) *gate {
-	g := &gate{Transport: t, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
+func newGate(t raft.Transport, founding func() string) *gate {
+	g := &gate{Transport: t, founding: founding, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
 	g.wg.Go(g.run)
 	return g
 }
@@ -51,6 +53,10 @@ func (g *gate) pass(c raft.RPC) {
 	case <-g.opened:
 	default:
 		c.Respond(nil, errNotAdmitted)
+		return
+	}
+	if err := g.unmark(c); err != nil {
+		c.Respond(nil, err)
 		return
 	}
 	select {
@@ -95,13 +101,12 @@ func (g *gate) guarded(f func(raft.RPC)) func(raft.RPC) {
 			c.Respond(nil, raft.ErrRaftShutdown)
 			return
 		}
+		if err := g.unmark(c); err != nil {
+			c.Respond(nil, err)
+			return
+		}
 		f(c)
 	}
-}
-
-// RequestPreVote asks a node whether it would vote.
-func (g *gate) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return g.Transport.(raft.WithPreVote).RequestPreVote(id, addr, args, resp)
 }
 
 // Close ends the gate, and the transport if it has an end. Raft calls it when it has shut down.

@@ -96,9 +96,9 @@ func (in inbound) Command(ctx context.Context, from string, c *clusterv1.Command
 	case *clusterv1.CommandRequest_RemoveNode_:
 		return n.remove(ctx, k.RemoveNode.GetNode())
 	case *clusterv1.CommandRequest_Form_:
-		return n.promise(k.Form.GetServer())
+		return n.promise(k.Form.GetServer(), k.Form.GetFounding())
 	case *clusterv1.CommandRequest_Admit_:
-		return n.beAdmitted(from)
+		return n.beAdmitted(from, k.Admit.GetFounding())
 	case *clusterv1.CommandRequest_Drain_:
 		if n.cfg.Drain == nil {
 			return ErrRefused

@@ -25,8 +25,9 @@ type identity struct {
 	Admitted bool     `json:"admitted"` // may take part in Raft
 	Begun    bool     `json:"begun"`    // the log or a vote has been written
 	Form     []string `json:"form,omitempty"`
-	Index    uint64   `json:"index"` // of the log, applied
-	Term     uint64   `json:"term"`  // of that entry
+	Founding string   `json:"founding,omitempty"` // its word; empty: the site was founded before there were any
+	Index    uint64   `json:"index"`              // of the log, applied
+	Term     uint64   `json:"term"`               // of that entry
 	Sum      string   `json:"sum"`
 }
 

@@ -114,10 +114,15 @@ func (t *tender) takeIn(ctx context.Context, m link.Member) error {
 	if p.HasState {
 		return fmt.Errorf("it has data, but is no node of this site: on that machine run simpd wipe, and start it again")
 	}
+	founding := t.disk.marker.get().Founding
+	if founding != "" && p.Founding == nil {
+		return fmt.Errorf("its version of simpd can't be part of a site that a newer one has founded: start a newer version there")
+	}
 	if err := t.verify(ctx); err != nil {
 		return err
 	}
-	err = t.link.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{Admit: &clusterv1.CommandRequest_Admit{}}})
+	err = t.link.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{
+		Admit: &clusterv1.CommandRequest_Admit{Founding: founding}}})
 	if err != nil {
 		return err
 	}

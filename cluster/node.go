@@ -92,7 +92,7 @@ func (n *Node) open() (err error) {
 	if n.disk, err = openDisk(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
 		return err
 	}
-	n.gate = newGate(n.link.RaftTransport(logger))
+	n.gate = newGate(n.link.RaftTransport(logger), func() string { return n.disk.marker.get().Founding })
 	if n.raft, err = newRaft(&n.cfg, n.fsm, n.disk, n.gate, n.notified); err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.know, n.remember, n.heed, n.compareDigests,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.know, n.remember, n.heed, n.compareDigests,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

@@ -34,7 +34,8 @@ type Recovered struct {
 //
 // What only the lost nodes had acknowledged is lost; what this node had
 // received and nobody acknowledged may come to be. Epochs and bindings end,
-// and the history gets a new name, by which everyone can tell.
+// and the history gets a new name, by which everyone can tell. It counts as
+// another founding: nodes that keep the old one's data are turned away.
 //
 // The file peers is Raft's peers.json with that one node:
 // [{"id": "n1", "address": "10.0.0.1:7470"}].
@@ -65,6 +66,9 @@ func (d *disk) recover(config raft.Configuration) (*Recovered, error) {
 	defer transport.Close()
 	if err := raft.RecoverCluster(raftConfig(&c, nil), f, d.logs, d.stable, d.snaps, transport, config); err != nil {
 		return nil, fmt.Errorf("recovering %s: %w", d.dir, errors.Join(f.broken, err))
+	}
+	if err := d.marker.change(func(id *identity) { id.Founding = newFounding() }); err != nil {
+		return nil, err
 	}
 	f.told.Node, f.told.Address = id.Node, string(config.Servers[0].Address)
 	f.told.BelievedApplied = id.Index

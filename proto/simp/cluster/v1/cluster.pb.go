@@ -1474,6 +1474,8 @@ type ProbeResponse struct {
 	Server          []string               `protobuf:"bytes,4,rep,name=server,proto3" json:"server,omitempty"` // ids in its Raft configuration
 	LastLog         uint64                 `protobuf:"varint,5,opt,name=last_log,json=lastLog,proto3" json:"last_log,omitempty"`
 	History         string                 `protobuf:"bytes,6,opt,name=history,proto3" json:"history,omitempty"`
+	Founding        *string                `protobuf:"bytes,7,opt,name=founding,proto3,oneof" json:"founding,omitempty"` // of its data; absent: its version knows of none
+	Leader          string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"`           // as it knows; empty: none
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1546,6 +1548,20 @@ func (x *ProbeResponse) GetLastLog() uint64 {
 func (x *ProbeResponse) GetHistory() string {
 	if x != nil {
 		return x.History
+	}
+	return ""
+}
+
+func (x *ProbeResponse) GetFounding() string {
+	if x != nil && x.Founding != nil {
+		return *x.Founding
+	}
+	return ""
+}
+
+func (x *ProbeResponse) GetLeader() string {
+	if x != nil {
+		return x.Leader
 	}
 	return ""
 }
@@ -2017,7 +2033,8 @@ func (x *CommandRequest_Drain) GetWithinMs() uint64 {
 // one. A node agrees to one such list and to no other.
 type CommandRequest_Form struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Server        []string               `protobuf:"bytes,1,rep,name=server,proto3" json:"server,omitempty"` // ids, in order
+	Server        []string               `protobuf:"bytes,1,rep,name=server,proto3" json:"server,omitempty"`     // ids, in order
+	Founding      string                 `protobuf:"bytes,2,opt,name=founding,proto3" json:"founding,omitempty"` // a random word that tells this founding from all others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2059,10 +2076,18 @@ func (x *CommandRequest_Form) GetServer() []string {
 	return nil
 }
 
+func (x *CommandRequest_Form) GetFounding() string {
+	if x != nil {
+		return x.Founding
+	}
+	return ""
+}
+
 // Admit is the leader's word to a node that has no data: the site does not
 // know its id, and it may take part in Raft.
 type CommandRequest_Admit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Founding      string                 `protobuf:"bytes,1,opt,name=founding,proto3" json:"founding,omitempty"` // the site's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2095,6 +2120,13 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
 	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 4}
+}
+
+func (x *CommandRequest_Admit) GetFounding() string {
+	if x != nil {
+		return x.Founding
+	}
+	return ""
 }
 
 var File_simp_cluster_v1_cluster_proto protoreflect.FileDescriptor
@@ -2204,14 +2236,17 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fCopyResponse\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x16\n" +
 	"\x06octets\x18\x02 \x01(\fR\x06octets\"\x0e\n" +
-	"\fProbeRequest\"\xb8\x01\n" +
+	"\fProbeRequest\"\xfe\x01\n" +
 	"\rProbeResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
 	"\thas_state\x18\x02 \x01(\bR\bhasState\x12)\n" +
 	"\x10bootstrap_expect\x18\x03 \x01(\rR\x0fbootstrapExpect\x12\x16\n" +
 	"\x06server\x18\x04 \x03(\tR\x06server\x12\x19\n" +
 	"\blast_log\x18\x05 \x01(\x04R\alastLog\x12\x18\n" +
-	"\ahistory\x18\x06 \x01(\tR\ahistory\"\xb3\x04\n" +
+	"\ahistory\x18\x06 \x01(\tR\ahistory\x12\x1f\n" +
+	"\bfounding\x18\a \x01(\tH\x00R\bfounding\x88\x01\x01\x12\x16\n" +
+	"\x06leader\x18\b \x01(\tR\x06leaderB\v\n" +
+	"\t_founding\"\xeb\x04\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
 	"\vremove_node\x18\x02 \x01(\v2*.simp.cluster.v1.CommandRequest.RemoveNodeH\x00R\n" +
@@ -2226,10 +2261,12 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x1a8\n" +
 	"\x05Drain\x12\x12\n" +
 	"\x04undo\x18\x01 \x01(\bR\x04undo\x12\x1b\n" +
-	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a\x1e\n" +
+	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a:\n" +
 	"\x04Form\x12\x16\n" +
-	"\x06server\x18\x01 \x03(\tR\x06server\x1a\a\n" +
-	"\x05AdmitB\x06\n" +
+	"\x06server\x18\x01 \x03(\tR\x06server\x12\x1a\n" +
+	"\bfounding\x18\x02 \x01(\tR\bfounding\x1a#\n" +
+	"\x05Admit\x12\x1a\n" +
+	"\bfounding\x18\x01 \x01(\tR\bfoundingB\x06\n" +
 	"\x04kind\"E\n" +
 	"\x0fCommandResponse\x122\n" +
 	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\x97\x03\n" +
@@ -2369,6 +2406,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
+	file_simp_cluster_v1_cluster_proto_msgTypes[24].OneofWrappers = []any{}
 	file_simp_cluster_v1_cluster_proto_msgTypes[25].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),

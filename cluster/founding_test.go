@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	clusterv1 "simpd/proto/simp/cluster/v1"
+)
+
+// TestCallsOfAnotherFounding: what Raft says comes only from who has data of
+// the same founding, and bears the sender's plain id.
+func TestCallsOfAnotherFounding(t *testing.T) {
+	for _, tt := range []struct {
+		from, to string
+		same     bool
+	}{{"a", "a", true}, {"", "", true}, {"a", "b", false}, {"", "b", false}, {"a", "", false}} {
+		_, out := raft.NewInmemTransport("n1")
+		_, in := raft.NewInmemTransport("n2")
+		out.Connect("n2", in)
+		sender, receiver := newGate(out, func() string { return tt.from }), newGate(in, func() string { return tt.to })
+		receiver.open()
+		answering := make(chan struct{})
+		go func() {
+			defer close(answering)
+			for {
+				select {
+				case c := <-receiver.Consumer():
+					c.Respond(&raft.RequestVoteResponse{Granted: string(headerOf(c).ID) == "n1"}, nil)
+				case <-receiver.closed:
+					return
+				}
+			}
+		}()
+		header, answer := raft.RPCHeader{ID: []byte("n1")}, raft.RequestVoteResponse{}
+		err := sender.RequestVote("n2", "n2", &raft.RequestVoteRequest{RPCHeader: header}, &answer)
+		if (err == nil) != tt.same || answer.Granted != tt.same {
+			t.Errorf("from a node of %q to one of %q: granted %v, %v", tt.from, tt.to, answer.Granted, err)
+		}
+		if string(header.ID) != "n1" {
+			t.Errorf("the request itself was changed: %q", header.ID)
+		}
+		if err := receiver.Close(); err != nil {
+			t.Error(err)
+		}
+		<-answering
+		if err := sender.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestHeartbeatOfAnotherFounding: the short cut for heartbeats is no way round.
+func TestHeartbeatOfAnotherFounding(t *testing.T) {
+	_, in := raft.NewInmemTransport("n2")
+	g := newGate(in, func() string { return "b" })
+	defer g.Close()
+	beats := 0
+	beat := g.guarded(func(c raft.RPC) { beats++; c.Respond(nil, nil) })
+	for _, id := range []string{"n1", "n1\x00a", "n1\x00b"} {
+		answer := make(chan raft.RPCResponse, 1)
+		beat(raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte(id)}}, RespChan: answer})
+		if err := (<-answer).Error; (err == nil) != strings.HasSuffix(id, "b") {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	if beats != 1 {
+		t.Errorf("%d heartbeats have come through", beats)
+	}
+}
+
+// TestFoundersKeepTheirWord: what a founder promised holds once something was
+// begun under it, and may be given anew before.
+func TestFoundersKeepTheirWord(t *testing.T) {
+	_, transport := raft.NewInmemTransport("n1")
+	n := &Node{cfg: Config{NodeID: "n1"}, disk: memoryDisk("example.com", "n1", nil)}
+	n.gate = newGate(transport, func() string { return n.disk.marker.get().Founding })
+	defer n.gate.Close()
+	list := []string{"n1", "n2"}
+	if word := n.foundingFor([]*clusterv1.ProbeResponse{{Node: "n2"}}); word != "" {
+		t.Errorf("a word with a version that knows none: %q", word)
+	}
+	first, none := n.foundingFor([]*clusterv1.ProbeResponse{{Node: "n2", Founding: new(string)}}), n.promise(list, "")
+	if len(first) != 16 || none != nil {
+		t.Errorf("%q, %v", first, none)
+	}
+	if err := n.promise(list, first); err != nil {
+		t.Error(err)
+	}
+	if again := n.foundingFor(nil); again != first {
+		t.Errorf("%q was promised, and is %q now", first, again)
+	}
+	if err := n.disk.marker.begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.promise(list, first); err != nil {
+		t.Errorf("the same once more: %v", err)
+	}
+	if err := n.promise(list, newFounding()); err == nil {
+		t.Error("a new word under which nothing was begun")
+	}
+	if err := n.beAdmitted("n2", newFounding()); err == nil {
+		t.Error("admitted anew with data")
+	}
+}
+
+// TestStray: a node goes only where a site of another founding is at work.
+func TestStray(t *testing.T) {
+	n := &Node{cfg: Config{NodeID: "n3"}, disk: memoryDisk("example.com", "n3", nil)}
+	word := func(s string) *string { return &s }
+	probes := []*clusterv1.ProbeResponse{{Node: "n1", Founding: word("b"), Leader: "n1"}}
+	if err := n.stray(probes); err != nil {
+		t.Errorf("without data: %v", err)
+	}
+	if err := n.disk.marker.change(func(id *identity) { id.Begun, id.Founding = true, "a" }); err != nil {
+		t.Fatal(err)
+	}
+	for _, harmless := range []*clusterv1.ProbeResponse{
+		{Node: "n1", Founding: word("a"), Leader: "n1"}, {Node: "n1", Founding: word("b")}, {Node: "n1", Leader: "n1"},
+	} {
+		if err := n.stray([]*clusterv1.ProbeResponse{harmless}); err != nil {
+			t.Errorf("%v: %v", harmless, err)
+		}
+	}
+	if err := n.stray(probes); err == nil || !strings.Contains(err.Error(), "of another founding of the site example.com than that of n1") {
+		t.Errorf("%v", err)
+	}
+}
