@@ -1,152 +1,178 @@
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"simpd/cmd/simpd/site"
-	"simpd/protocol"
-	"simpd/protocol/client"
 )
 
-var idleSessions = flag.Int("idle", 100, "how many idle sessions a node has when it is drained")
+var (
+	idleSessions = flag.Int("idle", 100, "how many idle sessions a node has when it is drained")
+	idleTLS      = flag.Bool("idle-tls", false, "whether these sessions and the nodes use TLS")
+	drainLimit   = flag.Duration("idle-drain-timeout", 30*time.Second, "the nodes' --drain-timeout meanwhile")
+	idleUrgent   = flag.Bool("idle-realtime", false, "whether nodes and pair run with real-time priority, so that nothing else on the machine counts")
+	idleRise     = flag.Float64("idle-rise", 0, "to how many times what it was the p99 of messages may rise; 0: not checked")
+)
 
 // TestDrainIdle: a node full of idle sessions is stopped within its
-// drain-timeout, and everybody has moved.
+// drain-timeout, everybody has moved, and what the others' clients say to each
+// other goes on as before.
+//
+// The idle clients are a process of their own that has only what processor
+// time the nodes leave, as they would be elsewhere; the pair that is measured
+// is another, which is not starved.
 func TestDrainIdle(t *testing.T) {
+	s := startIdleSite(t)
+	crowd := startIdlers(t, s, *idleSessions)
+	p := startPair(t, s)
+	before := p.measure(5 * time.Second)
+	begun, spent := time.Now(), processorTime(t, s)
+	stop(t, s.Nodes[0])
+	took := time.Since(begun)
+	during := p.mark()
+	spent = processorTime(t, s) - spent
+	moved, lost := crowd.count()
+	rise := float64(during.P99) / float64(before.P99)
+	t.Logf("%d sessions left in %v; messages between the other nodes: %v before, %v meanwhile: p99 × %.2f; the nodes that stay used %v of processor time",
+		*idleSessions, took.Round(time.Millisecond), before, during, rise, spent)
+	if *idleRise > 0 && rise > *idleRise {
+		t.Errorf("the p99 of messages rose to %.2f times what it was", rise)
+	}
+	if lost > 0 || moved != *idleSessions || took > 30*time.Second {
+		t.Errorf("%d sessions were lost and %d have moved, in %v", lost, moved, took)
+	}
+	if before.Failed+during.Failed > 0 {
+		t.Errorf("%d messages failed", before.Failed+during.Failed)
+	}
+}
+
+// startIdleSite starts three nodes, and makes the accounts of the crowd and the pair.
+func startIdleSite(t *testing.T) *site.Site {
+	t.Helper()
 	program, err := exec.LookPath("simpd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := site.New(site.Config{Bin: filepath.Dir(program), Dir: t.TempDir(), Nodes: 3, Password: testPassword, Insecure: true, Flags: []string{"--drain-timeout=60s"}})
+	s, err := site.New(site.Config{
+		Bin: filepath.Dir(program), Dir: t.TempDir(), Nodes: 3, Password: testPassword, Insecure: !*idleTLS,
+		Flags: []string{"--drain-timeout=" + drainLimit.String()}, Within: func(int) []string { return urgently() },
+	})
 	t.Cleanup(func() { _ = s.Close() })
 	if err == nil {
 		err = s.BeginAll()
 	}
+	if err == nil {
+		err = s.AddUsers(s.Nodes[0], append(idleNames(*idleSessions), "from", "to")...)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &idle{t: t, site: s}
-	i.gather(*idleSessions)
-	before := i.pace(5 * time.Second)
-	begun := time.Now()
-	draining, stopped := context.WithCancel(t.Context())
-	during := make(chan time.Duration, 1)
-	go func() { during <- i.paceUntil(draining) }()
-	stop(t, s.Nodes[0])
-	took := time.Since(begun)
-	stopped()
-	t.Logf("%d sessions left in %v; p99 of a message between the other nodes: %v before, %v meanwhile", *idleSessions, took, before, <-during)
-	if lost, moved := i.lost.Load(), i.moved.Load(); lost > 0 || moved != int64(*idleSessions) || took > 30*time.Second {
-		t.Errorf("%d sessions were lost and %d have moved, in %v", lost, moved, took)
+	return s
+}
+
+// urgently is what runs a program with the priority that nodes and pair have.
+func urgently() []string {
+	if *idleUrgent {
+		return []string{"chrt", "--rr", "1"}
 	}
-	i.close()
+	return nil
 }
 
-// idle is sessions that do nothing, and a pair that does.
-type idle struct {
-	t           *testing.T
-	site        *site.Site
-	all         []*client.Client
-	from, to    *client.Client
-	moved, lost atomic.Int64
-}
-
+// sessionsOfOne is how many idle sessions each user has.
 const sessionsOfOne = 10
 
-func (i *idle) gather(n int) {
-	i.t.Helper()
-	names := []string{"from", "to"}
-	for u := range n/sessionsOfOne + 1 {
+func idleNames(sessions int) (names []string) {
+	for u := range (sessions + sessionsOfOne - 1) / sessionsOfOne {
 		names = append(names, fmt.Sprintf("idle%d", u))
 	}
-	if err := i.site.AddUsers(i.site.Nodes[0], names...); err != nil {
-		i.t.Fatal(err)
-	}
-	i.from, i.to = i.open("from", 1), i.open("to", 2)
-	i.all = make([]*client.Client, n)
-	var opening sync.WaitGroup
-	next := make(chan int)
-	for range 16 {
-		opening.Go(func() {
-			for u := range next {
-				i.all[u] = i.open(fmt.Sprintf("idle%d", u/sessionsOfOne), 0)
-			}
-		})
-	}
-	for u := range n {
-		next <- u
-	}
-	close(next)
-	opening.Wait()
+	return names
 }
 
-func (i *idle) open(name string, at int) *client.Client {
-	user, err := protocol.ParseAddress(name + "@" + i.site.Domain)
-	if err != nil {
-		i.t.Error(err)
-		return nil
-	}
-	c, err := client.Open(i.t.Context(), client.Config{
-		User: user, Password: testPassword, Server: i.site.Nodes[at].SIMP, Security: client.Plaintext,
-		OnEvent: i.event, OnMessage: func(context.Context, *protocol.Message) error { return nil },
-	})
-	if err == nil {
-		_, err = c.Listen(i.t.Context(), protocol.ListenRequest{State: protocol.Available})
-	}
-	if err != nil {
-		i.t.Errorf("%s: %v", name, err)
-	}
-	return c
+// crowdProcess is the program idlers.
+type crowdProcess struct{ *process }
+
+func startIdlers(t *testing.T, s *site.Site, sessions int) *crowdProcess {
+	t.Helper()
+	t.Setenv("SIMP_PASSWORD", testPassword)
+	p := &crowdProcess{start(t, "nice", "-n", "19", "idlers", s.Nodes[0].SIMP, s.CA, strconv.Itoa(sessions))}
+	p.await(p.out, "all listen")
+	return p
 }
 
-func (i *idle) event(e client.Event) {
-	switch e.Kind {
-	case client.Moved:
-		i.moved.Add(1)
-	case client.Lost:
-		i.lost.Add(1)
+// count returns how many have moved, and how many connections were lost.
+func (p *crowdProcess) count() (moved, lost int) {
+	p.t.Helper()
+	if _, err := fmt.Fprintln(p.in); err != nil {
+		p.t.Fatal(err)
 	}
+	if _, err := fmt.Sscanf(p.await(p.out, "moved"), "moved %d, lost %d", &moved, &lost); err != nil {
+		p.t.Fatal(err)
+	}
+	return moved, lost
 }
 
-// pace returns the p99 of messages between the two other nodes.
-func (i *idle) pace(d time.Duration) time.Duration {
-	ctx, cancel := context.WithTimeout(i.t.Context(), d)
-	defer cancel()
-	return i.paceUntil(ctx)
+// pairProcess is the program pair.
+type pairProcess struct {
+	*process
+	read int // lines
 }
 
-func (i *idle) paceUntil(ctx context.Context) time.Duration {
-	var took []time.Duration
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		begun := time.Now()
-		report, err := i.from.Send(context.WithoutCancel(ctx), client.Outgoing{To: []protocol.Address{i.to.User()}, Entity: client.Text("tick")})
-		if err != nil || report.Status != protocol.StatusOK {
-			i.t.Errorf("%+v %v", report, err)
+func startPair(t *testing.T, s *site.Site) *pairProcess {
+	t.Helper()
+	line := append(urgently(), "pair", s.Nodes[1].SIMP, s.Nodes[2].SIMP, s.CA)
+	p := &pairProcess{process: start(t, line[0], line[1:]...)}
+	p.await(p.out, "chatting")
+	return p
+}
+
+// measure returns how it went for so long from now on.
+func (p *pairProcess) measure(d time.Duration) pace {
+	p.t.Helper()
+	p.mark()
+	<-time.After(d)
+	return p.mark()
+}
+
+// mark returns how it went since the last mark.
+func (p *pairProcess) mark() (last pace) {
+	p.t.Helper()
+	if _, err := fmt.Fprintln(p.in); err != nil {
+		p.t.Fatal(err)
+	}
+	var line string
+	line, p.read = p.awaitFrom(p.out, "{", p.read)
+	if err := json.NewDecoder(strings.NewReader(line)).Decode(&last); err != nil {
+		p.t.Fatal(err)
+	}
+	return last
+}
+
+// processorTime is what the nodes other than the first have used.
+func processorTime(t *testing.T, s *site.Site) (used time.Duration) {
+	t.Helper()
+	const user, system, perSecond = 13, 14, 100 // proc_pid_stat(5)
+	for _, n := range s.Nodes[1:] {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid(n)))
+		if err != nil {
+			t.Fatal(err)
 		}
-		took = append(took, time.Since(begun))
-		<-tick.C
+		words := strings.Fields(string(b))
+		for _, w := range []string{words[user], words[system]} {
+			ticks, err := strconv.Atoi(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			used += time.Duration(ticks) * time.Second / perSecond
+		}
 	}
-	slices.Sort(took)
-	return took[len(took)*99/100]
-}
-
-func (i *idle) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	var closing sync.WaitGroup
-	for _, c := range append(i.all, i.from, i.to) {
-		closing.Go(func() { _ = c.Close(ctx) })
-	}
-	closing.Wait()
+	return used
 }

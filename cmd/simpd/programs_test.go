@@ -25,7 +25,7 @@ const patience = 60 * time.Second
 // TestMain makes the programs once, with the race detector if the tests have
 // it, and puts them where tests and transcripts find them.
 func TestMain(m *testing.M) {
-	testscript.Main(suite{m}, map[string]func(){})
+	testscript.Main(suite{m}, helpers())
 }
 
 type suite struct{ *testing.M }
