@@ -19,7 +19,7 @@ import (
 )
 
 // Patience bounds every wait for something that has to happen.
-const Patience = 20 * time.Second
+const Patience = 60 * time.Second
 
 // Config says what site is wanted. Bin, Dir and Nodes are needed.
 type Config struct {
