@@ -28,7 +28,8 @@ func (c *checker) endings() {
 	}
 }
 
-// sentAway: the node has had no majority for long enough, and said so.
+// sentAway: the node has had no majority for long enough, and said so; or the
+// machine stood still for so much of that time that no majority could hold.
 func (c *checker) sentAway(e ending) bool {
 	if !strings.HasPrefix(e.Bye, "503 ") {
 		return false
@@ -39,7 +40,15 @@ func (c *checker) sentAway(e ending) bool {
 			others++
 		}
 	}
-	return others > c.nodes()/2
+	return others > c.nodes()/2 || c.stoodStill(from, e.At) > (e.At-from)/4
+}
+
+// stoodStill is for how long the machine did so between two moments.
+func (c *checker) stoodStill(from, to time.Duration) (sum time.Duration) {
+	for _, s := range c.Stalls {
+		sum += max(0, min(s.End, to)-max(s.Begun, from))
+	}
+	return sum
 }
 
 // apart: the node's clients were cut off from it not long ago.
@@ -61,8 +70,8 @@ func (c *checker) nodes() int {
 // answers: a node that runs answers every request within 10 s.
 func (c *checker) answers() {
 	for _, s := range c.Slow {
-		if !c.still(s.Node, s.Call, s.Back) {
-			c.fail("overdue", "by %v: %+v", s.Back-s.Call-answerTime, s)
+		if late := s.Back - s.Call - answerTime - c.slack; late > 0 && !c.still(s.Node, s.Call, s.Back) {
+			c.fail("overdue", "by %v: %+v", late, s)
 		}
 	}
 }

@@ -276,7 +276,7 @@ func (l *lab) leads(n *site.Node) bool {
 
 // measures are a node's metrics.
 func measures(n *site.Node) (ok bool, said string) {
-	c := http.Client{Timeout: time.Second}
+	c := http.Client{Timeout: 3 * time.Second}
 	defer c.CloseIdleConnections()
 	answer, err := c.Get("http://" + n.HTTP + "/metrics")
 	if err != nil {

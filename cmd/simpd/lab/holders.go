@@ -237,12 +237,17 @@ func (c *checker) after(f fault) time.Duration {
 }
 
 // awake is the time by which a node has done what it was asked while a fault
-// was on it: a paused one reads that when it wakes, whoever has gone meanwhile.
+// was on it: a paused one reads that when it wakes, whoever has gone meanwhile,
+// and one whose clients were cut off may find the end of one as late as a
+// vanished client's.
 func (c *checker) awake(node int, from, to time.Duration) time.Duration {
 	var last time.Duration
 	for _, f := range c.Faults {
 		if slices.Contains(f.Nodes, node) && f.within(from, to) {
 			last = max(last, c.after(f))
+			if f.Kind == clientsApart && f.End != 0 {
+				last = max(last, c.calm(f.End+vanished))
+			}
 		}
 	}
 	return last
@@ -274,7 +279,7 @@ func (c *checker) mayBecome(l *leaves, s *session) {
 		last = s.Left
 		l.all = append(l.all, leave{mayEnd, s.Token, s.Leave, last})
 	case left != 0:
-		last = c.calm(left)
+		last = max(c.calm(left), c.awake(s.Node, left, max(left, s.Gone)))
 		l.all = append(l.all, leave{mayEnd, s.Token, left, last})
 	}
 	if last != forever {

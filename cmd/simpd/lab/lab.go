@@ -23,6 +23,7 @@ type plan struct {
 	pause    time.Duration // of each sender between two messages
 	net      *network      // nil: loopback
 	insecure bool
+	shared   bool // the machine is: who is a little late, and who does little, may not be to blame
 	clocks   bool // the nodes' monotonic clocks are apart
 	faults   []injector
 	nodes    int

@@ -17,7 +17,10 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	var err error
-	p := plan{seed: uint64(time.Now().UnixNano()), bin: bin, length: 25 * time.Second, pause: 10 * time.Millisecond, nodes: 3, faults: loopbackFaults()}
+	p := plan{
+		seed: uint64(time.Now().UnixNano()), bin: bin, length: 12 * time.Second, pause: 10 * time.Millisecond,
+		nodes: 3, faults: shortFaults(), shared: true,
+	}
 	if p.dir, err = os.MkdirTemp("", "simpd-lab-"); err != nil {
 		t.Fatal(err)
 	}
@@ -29,4 +32,13 @@ func TestFaults(t *testing.T) {
 	if len(r.wrong) > 0 {
 		t.Errorf("seed %d: promises were broken", p.seed)
 	}
+}
+
+// shortFaults last a few seconds at most.
+func shortFaults() []injector {
+	all := loopbackFaults()
+	for i := range all {
+		all[i].most = min(all[i].most, max(all[i].least, 3*time.Second))
+	}
+	return all
 }

@@ -65,6 +65,9 @@ func (r *report) count(h *history) {
 // vacuity: a run in which little happened shows nothing.
 func (r *report) vacuity(p plan) {
 	seconds := int(p.length / time.Second)
+	if p.shared {
+		seconds /= 5
+	}
 	for what, least := range map[string][2]int{
 		"messages delivered":     {r.outcomes[200], 50 * seconds},
 		"messages not delivered": {r.outcomes[480], 10 * seconds},
@@ -72,7 +75,7 @@ func (r *report) vacuity(p plan) {
 		"fresh queries":          {r.asked, 20 * seconds},
 		"notices to watchers":    {r.notices, 20 * seconds},
 		"changes to consumers":   {r.told, 10 * seconds},
-		"faults":                 {len(r.faults), min(2, len(p.faults))},
+		"faults":                 {total(r.faults), 2},
 	} {
 		if least[0] < least[1] {
 			r.fail("the run is void", "%d %s, and at least %d are wanted", least[0], what, least[1])

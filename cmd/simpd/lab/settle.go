@@ -15,6 +15,10 @@ func (l *lab) settle() error {
 			continue
 		}
 		e, err := l.listenFinally(u)
+		for limit := l.clock.now() + settled; err != nil && l.clock.now() < limit; {
+			l.pauseFor(100 * time.Millisecond) // the site may be electing just now
+			e, err = l.listenFinally(u)
+		}
 		if err != nil {
 			return fmt.Errorf("in the end %s can't listen: %w", u, err)
 		}
@@ -127,28 +131,48 @@ func (l *lab) viewsDiffer(now map[string]notice) (why string) {
 
 // reachAll sends to everybody from each node: whoever listens gets it.
 func (l *lab) reachAll(listening map[string]*ear) error {
-	for i := range l.site.Nodes {
+	for i, n := range l.site.Nodes {
 		s := l.newSender(sendersOfNode*i, i+1, 0)
 		c, err := l.dial(i+1, s.name, nil)
 		if err != nil {
 			return err
 		}
-		for j, u := range l.users {
+		r := reacher{s, c, 0}
+		for _, u := range l.users {
 			want := 480
 			if listening[u] != nil {
 				want = 200
 			}
-			m := &sent{ID: fmt.Sprintf("%d.%d", c.number, j+1), To: u, Conn: c.number, Node: i + 1, Number: j + 1, Timeout: 4 * time.Second}
-			s.window <- struct{}{}
-			answered := make(chan struct{})
-			s.sendThen(c, m, func() { close(answered) })
-			<-answered
-			if m.Status != want {
+			if m := r.reach(u); m.Status != want {
 				c.close()
-				return fmt.Errorf("in the end a message from %s to %s ends with %d, not %d: %s", l.site.Nodes[i].ID, u, m.Status, want, m.Text)
+				return fmt.Errorf("in the end a message from %s to %s ends with %d, not %d: %s", n.ID, u, m.Status, want, m.Text)
 			}
 		}
 		c.close()
 	}
 	return nil
+}
+
+// reacher sends one message after the other.
+type reacher struct {
+	*sender
+	conn   *conn
+	number int
+}
+
+// reach sends to a user until that is not refused as the node is not in touch
+// with the majority, which may be so while it elects.
+func (r *reacher) reach(user string) *sent {
+	for limit := r.clock.now() + settled; ; {
+		r.number++
+		m := &sent{ID: fmt.Sprintf("%d.%d", r.conn.number, r.number), To: user, Conn: r.conn.number, Node: r.node, Number: r.number, Timeout: 4 * time.Second}
+		r.window <- struct{}{}
+		answered := make(chan struct{})
+		r.sendThen(r.conn, m, func() { close(answered) })
+		<-answered
+		if m.Status != 503 || r.clock.now() > limit {
+			return m
+		}
+		r.pauseFor(100 * time.Millisecond)
+	}
 }
