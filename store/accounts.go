@@ -119,7 +119,7 @@ func (t *Table) setContact(c *storev1.SetContact) Result {
 }
 
 func (t *Table) commitList(kind EventKind, owner string) Result {
-	after, _ := t.now.listeners.get(owner)
+	after := t.now.listeners.get(owner)
 	return t.commit(entry{kind: kind, address: owner, after: after})
 }
 

@@ -123,9 +123,6 @@ func (t *Table) next() uint64 { return t.now.index + 1 }
 
 // commit gives what was changed the next index, and its event.
 func (t *Table) commit(e entry) Result {
-	if e.after != "" {
-		e.address = e.after.address() // the same octets, kept once
-	}
 	t.now.index++
 	t.ring.add(e)
 	return Result{Applied: true}

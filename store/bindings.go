@@ -36,9 +36,9 @@ func (t *Table) tallyOf(node string) *tally {
 // open unpacks address's listener to be changed. The listener is the table's
 // scratch: it is good until the next open.
 func (t *Table) open(address string) (old packed, l *Listener) {
-	old, _ = t.now.listeners.get(address)
+	old = t.now.listeners.get(address)
 	l = &t.scratch
-	if old == "" {
+	if old.deaf() {
 		*l = Listener{Address: protocol.CanonicalAddress(address), Bindings: l.Bindings[:0]}
 		return old, l
 	}
@@ -78,16 +78,17 @@ func (t *Table) insert(l *Listener, b Binding) {
 // commitBindings keeps l as the next change. node is whose session changed.
 func (t *Table) commitBindings(old packed, l *Listener, node string) Result {
 	after, visible := t.keep(old, l)
-	return t.commit(entry{kind: EventPresence, visible: visible, address: l.Address.String(), node: t.nodeName(node), after: after})
+	return t.commit(entry{kind: EventPresence, visible: visible, address: l.Address.String(), node: node, after: after})
 }
 
 // keep puts l, which was old, back into the table: deaf, if it has no bindings
 // any more. visible tells whether those who may watch see a change.
 func (t *Table) keep(old packed, l *Listener) (after packed, visible bool) {
-	address := l.Address.String()
 	if len(l.Bindings) == 0 {
-		t.now.listeners.delete(address)
-		return "", old != ""
+		if !old.deaf() {
+			t.now.listeners.delete(old)
+		}
+		return packed{}, !old.deaf()
 	}
 	before, now := old.presence(), best(l.Bindings)
 	if before.State != now.State {
@@ -97,8 +98,8 @@ func (t *Table) keep(old packed, l *Listener) (after packed, visible bool) {
 		l.Index = t.next()
 	}
 	t.buf = pack(t.buf[:0], l)
-	after = packed(t.buf)
-	t.now.listeners.set(after.address(), after)
+	after = keepPacked(t.buf)
+	t.now.listeners.set(after)
 	return after, visible
 }
 

@@ -22,7 +22,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.end()
 	v.contacts.ascend("", func(owner string, contacts []Contact) bool { d.contacts(owner, contacts); return true })
 	d.end()
-	v.listeners.ascend("", func(_ string, p packed) bool { d.string(string(p)); return true })
+	v.listeners.ascend("", func(p packed) bool { d.string(p.fields()); return true })
 	d.end()
 	return d.sum()
 }

@@ -102,11 +102,3 @@ func (t *Table) setNode(node *Node, change func(*Node)) {
 	change(&n)
 	t.now.nodes.Set(n.ID, &n)
 }
-
-// nodeName returns the node's own copy of its name, to keep instead of another.
-func (t *Table) nodeName(id string) string {
-	if n, ok := t.now.nodes.Get(id); ok {
-		return n.ID
-	}
-	return id
-}

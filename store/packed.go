@@ -3,20 +3,49 @@ package store
 import (
 	"encoding/binary"
 	"time"
+	"unsafe"
 
 	"simpd/protocol"
 )
 
 // packed is a listener as the table keeps it: all its fields one after the
-// other in one string, about 100 octets for a user with one session, with no
-// pointer in it. A million of them are one allocation each, with nothing for
-// the garbage collector to follow. (To share the names of nodes and programs
-// among them would spare some ten octets, and cost a pointer or a number that
-// somebody has to give back.) "" is deaf.
+// other, about 80 octets for a user with one session, with no pointer in them.
+// A million of them are one allocation each, with nothing for the garbage
+// collector to follow, and whatever keeps one keeps a pointer to it and no
+// more: how long it is stands before its fields. (To share the names of nodes
+// and programs among them would spare some ten octets, and cost a pointer or a
+// number that somebody has to give back.) The zero packed is deaf.
 //
 // Numbers are uvarints; a string is its length and its octets. Digest hashes
-// the layout, so it belongs to the schema.
-type packed string
+// the layout of the fields, so it belongs to the schema.
+type packed struct{ first *byte }
+
+// keepPacked returns what pack wrote, in octets of its own.
+func keepPacked(fields []byte) packed {
+	var head [binary.MaxVarintLen32]byte
+	n := binary.PutUvarint(head[:], uint64(len(fields)))
+	octets := make([]byte, n+len(fields))
+	copy(octets[copy(octets, head[:n]):], fields)
+	return packed{&octets[0]}
+}
+
+func (p packed) deaf() bool { return p.first == nil }
+
+// fields returns what pack wrote, as a part of p; "" if p is deaf.
+func (p packed) fields() string {
+	if p.first == nil {
+		return ""
+	}
+	at, n := unsafe.Pointer(p.first), 0
+	for shift := 0; ; shift += 7 {
+		b := *(*byte)(at)
+		at = unsafe.Add(at, 1)
+		n |= int(b&0x7F) << shift
+		if b < 0x80 {
+			return unsafe.String((*byte)(at), n)
+		}
+	}
+}
 
 // pack appends l to buf.
 func pack(buf []byte, l *Listener) []byte {
@@ -55,15 +84,18 @@ func appendTime(buf []byte, t time.Time) []byte {
 // fromMilli is the time that the table keeps: milliseconds, in UTC.
 func fromMilli(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// address returns whose p is, as a part of p.
+// address returns whose p is, as a part of p; "" if p is deaf.
 func (p packed) address() string {
-	c := cursor{s: string(p)}
+	if p.deaf() {
+		return ""
+	}
+	c := cursor{s: p.fields()}
 	return c.string()
 }
 
 // open begins to read p: its head, and then n times binding.
 func (p packed) open(l *Listener) (c cursor, n int) {
-	c.s = string(p)
+	c.s = p.fields()
 	l.Address = protocol.CanonicalAddress(c.string())
 	l.Since = fromMilli(int64(c.uvarint()))
 	l.Index = c.uvarint()
@@ -82,7 +114,7 @@ func (p packed) unpackInto(l *Listener) {
 
 // unpack returns p as a listener of its own; nil if p is deaf.
 func (p packed) unpack() *Listener {
-	if p == "" {
+	if p.deaf() {
 		return nil
 	}
 	l := &Listener{}
@@ -96,7 +128,7 @@ func (p packed) unpack() *Listener {
 
 // presence is unpack().Presence() without an allocation.
 func (p packed) presence() protocol.Presence {
-	if p == "" {
+	if p.deaf() {
 		return protocol.Presence{}
 	}
 	var l Listener

@@ -37,10 +37,10 @@ func (t *Table) nextLeft(node *Node, limit uint32) (users []string) {
 		limit = reapLimit
 	}
 	last, scan := "", reapScan*int(limit)
-	t.now.listeners.ascend(node.reaped, func(address string, p packed) bool {
-		last, scan = address, scan-1
+	t.now.listeners.ascend(node.reaped, func(p packed) bool {
+		last, scan = p.address(), scan-1
 		if p.left(node) {
-			users = append(users, address)
+			users = append(users, last)
 		}
 		return len(users) < int(limit) && scan > 0
 	})

@@ -142,8 +142,7 @@ func (b *restorer) listener(record *storev1.Listener) error {
 	if !ok || !b.view.hasAccount(record.GetAddress()) || !b.tallyAll(l) {
 		return corrupt("the listener %q", record.GetAddress())
 	}
-	p := packed(pack(nil, l))
-	b.view.listeners.load(p.address(), p)
+	b.view.listeners.load(keepPacked(pack(nil, l)))
 	return nil
 }
 
@@ -167,6 +166,9 @@ func (b *restorer) event(record *storev1.Event) error {
 	if b.part < partHeader || record.GetIndex() != b.ring.index+1 {
 		return corrupt("event %d comes after %d", record.GetIndex(), b.ring.index)
 	}
+	if len(record.GetAddress()) > maxAddress {
+		return corrupt("the address of event %d", record.GetIndex())
+	}
 	b.part = partEvents
 	e := entry{kind: EventKind(record.GetKind()), visible: record.GetVisible(), address: record.GetAddress(), node: record.GetNode()}
 	if record.GetAfter() != nil {
@@ -174,7 +176,7 @@ func (b *restorer) event(record *storev1.Event) error {
 		if !ok || l.Address.String() != e.address {
 			return corrupt("the listener of event %d", record.GetIndex())
 		}
-		e.after = packed(pack(nil, l))
+		e.after = keepPacked(pack(nil, l))
 	}
 	b.ring.add(e)
 	return nil

@@ -1,21 +1,36 @@
 package store
 
-import "simpd/protocol"
+import (
+	"slices"
+	"strings"
+	"unsafe"
+
+	"simpd/protocol"
+)
 
 // chunkSize is how many events a chunk of the ring holds. Chunk n holds the
 // events of the indexes n*chunkSize+1 to (n+1)*chunkSize.
 const chunkSize = 1024
 
-// entry is an event as the ring keeps it; its place tells its index.
+// entry is an event, but for its index.
 type entry struct {
 	kind    EventKind
 	visible bool
-	address string
+	address string // after's, unless that is deaf
 	node    string
 	after   packed
 }
 
-type chunk [chunkSize]entry
+// kept is an entry as the ring keeps it; its place tells its index.
+type kept struct {
+	octets  *byte  // of after, or if that is deaf of address
+	address uint16 // the length of address; 0: octets are after's
+	kind    EventKind
+	visible bool
+	node    uint32 // its place among the ring's names
+}
+
+type chunk [chunkSize]kept
 
 // ring is the newest changes, one entry for each index in (floor, index]. It
 // grows by chunks, and drops whole chunks at its other end. An entry, once
@@ -27,6 +42,7 @@ type ring struct {
 	index  uint64 // the last is of this one
 	first  uint64 // number of chunks[0]
 	chunks []*chunk
+	names  []string // of nodes; each stays where it is
 }
 
 // reset empties the ring; the next entry's index is index+1.
@@ -39,8 +55,22 @@ func (r *ring) add(e entry) {
 	if n := r.index/chunkSize - r.first; n == uint64(len(r.chunks)) {
 		r.grow()
 	}
-	*r.at(r.index + 1) = e
+	k := kept{kind: e.kind, visible: e.visible, node: r.number(e.node)}
+	if k.octets = e.after.first; e.after.deaf() && e.address != "" {
+		k.octets, k.address = unsafe.StringData(e.address), uint16(len(e.address))
+	}
+	*r.place(r.index + 1) = k
 	r.index++
+}
+
+// number returns the place of a node's name.
+func (r *ring) number(name string) uint32 {
+	i := slices.Index(r.names, name)
+	if i < 0 {
+		i = len(r.names)
+		r.names = append(r.names, strings.Clone(name))
+	}
+	return uint32(i)
 }
 
 // grow adds a chunk, and drops the first while the others suffice. The list is
@@ -58,9 +88,21 @@ func (r *ring) grow() {
 	r.chunks = append(append(chunks, r.chunks[drop:]...), new(chunk))
 }
 
-func (r *ring) at(index uint64) *entry {
+func (r *ring) place(index uint64) *kept {
 	i := index - 1
 	return &r.chunks[i/chunkSize-r.first][i%chunkSize]
+}
+
+func (r *ring) at(index uint64) entry {
+	k := r.place(index)
+	e := entry{kind: k.kind, visible: k.visible, node: r.names[k.node]}
+	if k.address > 0 {
+		e.address = unsafe.String(k.octets, int(k.address))
+		return e
+	}
+	e.after = packed{k.octets}
+	e.address = e.after.address()
+	return e
 }
 
 // after returns the part of the ring with up to max entries after index.

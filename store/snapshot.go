@@ -44,7 +44,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.record(accountRecord(a)) })
 	s.view.rules.ascend("", func(owner string, r []Rule) bool { return rw.record(rulesRecord(owner, r)) })
 	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.record(contactsRecord(owner, c)) })
-	s.view.listeners.ascend("", func(_ string, p packed) bool {
+	s.view.listeners.ascend("", func(p packed) bool {
 		return rw.record(&storev1.Record{Kind: &storev1.Record_Listener{Listener: listenerRecord(p)}})
 	})
 	for i := s.ring.floor + 1; i <= s.ring.index; i++ {
@@ -144,7 +144,7 @@ func contactsRecord(owner string, contacts []Contact) *storev1.Record {
 }
 
 func listenerRecord(p packed) *storev1.Listener {
-	if p == "" {
+	if p.deaf() {
 		return nil
 	}
 	var head Listener
@@ -176,7 +176,7 @@ func stateRecord(s protocol.State) storev1.State {
 	return storev1.State_STATE_UNSPECIFIED
 }
 
-func eventRecord(index uint64, e *entry) *storev1.Record {
+func eventRecord(index uint64, e entry) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Event{Event: &storev1.Event{
 		Index: index, Kind: uint32(e.kind), Address: e.address, Node: e.node, Visible: e.visible, After: listenerRecord(e.after),
 	}}}

@@ -130,7 +130,7 @@ func (t *Table) Account(a protocol.Address) (*Account, bool) {
 // Listener returns a as a listener; nil: deaf.
 func (t *Table) Listener(a protocol.Address) *Listener {
 	t.mu.RLock()
-	p, _ := t.now.listeners.get(a.String())
+	p := t.now.listeners.get(a.String())
 	t.mu.RUnlock()
 	return p.unpack()
 }

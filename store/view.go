@@ -17,7 +17,7 @@ type View struct {
 	restoring uint64 // index of the first piece of a restore that is not at its end
 
 	accounts  directory[*Account]
-	listeners directory[packed]
+	listeners listeners
 	rules     directory[[]Rule]
 	contacts  directory[[]Contact]
 	nodes     *btree.Map[string, *Node]
@@ -27,7 +27,7 @@ func newView() View {
 	return View{
 		schema:    1,
 		accounts:  newDirectory[*Account](),
-		listeners: newDirectory[packed](),
+		listeners: newListeners(),
 		rules:     newDirectory[[]Rule](),
 		contacts:  newDirectory[[]Contact](),
 		nodes:     new(btree.Map[string, *Node]),
@@ -70,13 +70,13 @@ func (v View) Account(a protocol.Address) (*Account, bool) { return v.accounts.g
 // Listener returns a as a listener, with what ended epochs have left and Reap
 // has not ended; nil: deaf.
 func (v View) Listener(a protocol.Address) *Listener {
-	p, _ := v.listeners.get(a.String())
+	p := v.listeners.get(a.String())
 	return p.unpack()
 }
 
 // Presence returns what a watcher of a sees, without an allocation.
 func (v View) Presence(a protocol.Address) protocol.Presence {
-	p, _ := v.listeners.get(a.String())
+	p := v.listeners.get(a.String())
 	at := p.presence()
 	at.Address = a
 	return at
@@ -85,8 +85,8 @@ func (v View) Presence(a protocol.Address) protocol.Presence {
 // Routes appends to dst a's bindings that lead somewhere: those of the
 // present, living epoch of their node, in the order of Bound.
 func (v View) Routes(dst []Binding, a protocol.Address) []Binding {
-	p, ok := v.listeners.get(a.String())
-	if !ok {
+	p := v.listeners.get(a.String())
+	if p.deaf() {
 		return dst
 	}
 	var l Listener
@@ -173,7 +173,7 @@ func (v View) Nodes() []Node {
 // Listeners calls yield for each listener whose address is not below from, in
 // the order of addresses, until yield returns false.
 func (v View) Listeners(from protocol.Address, yield func(*Listener) bool) {
-	v.listeners.ascend(from.String(), func(_ string, p packed) bool { return yield(p.unpack()) })
+	v.listeners.ascend(from.String(), func(p packed) bool { return yield(p.unpack()) })
 }
 
 // Accounts calls yield for each account whose address is not below from, in
@@ -186,7 +186,7 @@ func (v View) Accounts(from protocol.Address, yield func(*Account) bool) {
 // below from, in the order of addresses, until yield returns false. It looks
 // at every listener: it is for operators.
 func (v View) SessionsOf(node string, from protocol.Address, yield func(protocol.Address, Binding) bool) {
-	v.listeners.ascend(from.String(), func(_ string, p packed) bool {
+	v.listeners.ascend(from.String(), func(p packed) bool {
 		var l Listener
 		c, n := p.open(&l)
 		for range n {
