@@ -67,14 +67,15 @@ func TestAChangedAddressIsFollowed(t *testing.T) {
 		l.kill(id)
 		l.hosts[id] = "10.0.1.1"
 		l.start(id)
-		// Gossip takes a known node's new address only once it holds it for
-		// dead at the old one, and hears of it again then.
-		<-time.After(time.Minute)
+		begin := time.Now()
 		l.awaitReady()
 		l.eventually("Raft knows the new address", func() bool {
 			s, _ := l.leader().server(id)
 			return s.Address == "10.0.1.1:7470"
 		})
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("it took %v until the node was ready at its new address", took)
+		}
 		propose(t, l.nodes[id], account("alice@example.com"))
 	})
 }

@@ -66,6 +66,9 @@ func (n *Node) tend(ctx context.Context) {
 		for _, m := range n.link.Members() {
 			t.meet(ctx, m)
 		}
+		for _, s := range n.servers() {
+			t.follow(s)
+		}
 		select {
 		case <-tick.C:
 		case <-n.members:
@@ -75,25 +78,30 @@ func (n *Node) tend(ctx context.Context) {
 	}
 }
 
-// meet takes a member in, or follows its address.
+// meet takes a member in that is not of the site yet.
 func (t *tender) meet(ctx context.Context, m link.Member) {
-	s, known := t.server(m.ID)
-	var err error
-	switch {
-	case m.ID == t.cfg.NodeID:
-		return
-	case !known:
-		err = t.takeIn(ctx, m)
-	case string(s.Address) != m.ClusterAddr:
-		err = t.add(s.Suffrage, m)
+	if m.ID != t.cfg.NodeID && !t.isServer(m.ID) {
+		t.say("a node is not taken into the site", m.ID, m.ClusterAddr, t.takeIn(ctx, m))
 	}
+}
+
+// follow puts a node's address into Raft's configuration once it is another.
+func (t *tender) follow(s raft.Server) {
+	id := string(s.ID)
+	if at := t.link.Where(id); at != "" && at != string(s.Address) {
+		t.say("a node's new address is not taken", id, at, t.add(s.Suffrage, id, at))
+	}
+}
+
+// say logs why something is not done for a node, once; nil: it is done.
+func (t *tender) say(what, node, at string, err error) {
 	if err == nil {
-		delete(t.said, m.ID)
+		delete(t.said, node)
 		return
 	}
-	if why := err.Error(); t.said[m.ID] != why {
-		t.said[m.ID] = why
-		t.cfg.Logger.Warn("a node is not taken into the site", "node", m.ID, "address", m.ClusterAddr, "error", err)
+	if why := err.Error(); t.said[node] != why {
+		t.said[node] = why
+		t.cfg.Logger.Warn(what, "node", node, "address", at, "error", err)
 	}
 }
 
@@ -126,13 +134,13 @@ func (t *tender) takeIn(ctx context.Context, m link.Member) error {
 	if err != nil {
 		return err
 	}
-	return t.add(raft.Nonvoter, m)
+	return t.add(raft.Nonvoter, m.ID, m.ClusterAddr)
 }
 
-// add puts a member into Raft's configuration, or its new address.
-func (t *tender) add(as raft.ServerSuffrage, m link.Member) error {
+// add puts a node into Raft's configuration, or its new address.
+func (t *tender) add(as raft.ServerSuffrage, id, at string) error {
 	for _, s := range t.servers() {
-		if string(s.Address) == m.ClusterAddr && string(s.ID) != m.ID {
+		if string(s.Address) == at && string(s.ID) != id {
 			return fmt.Errorf("node %s has its address: if that node is gone for good, simpctl node remove %s", s.ID, s.ID)
 		}
 	}
@@ -140,10 +148,10 @@ func (t *tender) add(as raft.ServerSuffrage, m link.Member) error {
 	if as == raft.Voter {
 		change = t.raft.AddVoter
 	}
-	if err := change(raft.ServerID(m.ID), raft.ServerAddress(m.ClusterAddr), 0, configFor).Error(); err != nil {
+	if err := change(raft.ServerID(id), raft.ServerAddress(at), 0, configFor).Error(); err != nil {
 		return err
 	}
-	t.cfg.Logger.Info("a node of the site", "node", m.ID, "address", m.ClusterAddr, "as", as)
+	t.cfg.Logger.Info("a node of the site", "node", id, "address", at, "as", as)
 	t.configured.ring()
 	return nil
 }

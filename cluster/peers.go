@@ -22,6 +22,7 @@ type peers interface {
 	RaftTransport(logger hclog.Logger) raft.Transport
 	Know(servers map[string]string)
 	Members() []link.Member
+	Where(node string) string
 	Contact(node string) link.Contact
 	Update(change func(*link.Member)) error
 	SetKeys(keys [][]byte) error
@@ -78,6 +79,7 @@ func (a *alone) Addr() string                              { return string(a.tra
 func (a *alone) RaftTransport(hclog.Logger) raft.Transport { return a.transport }
 func (*alone) Know(map[string]string)                      {}
 func (*alone) Members() []link.Member                      { return nil }
+func (*alone) Where(string) string                         { return "" }
 func (*alone) Contact(string) link.Contact                 { return link.Contact{} }
 func (*alone) Update(func(*link.Member)) error             { return nil }
 func (*alone) SetKeys([][]byte) error                      { return nil }

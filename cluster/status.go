@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -102,6 +103,9 @@ func (n *Node) known() []NodeStatus {
 	for _, m := range n.link.Members() {
 		s := get(m.ID)
 		s.Member, s.Addr, s.Version = m, m.ClusterAddr, m.Version
+	}
+	for id, s := range nodes {
+		s.Addr = cmp.Or(n.link.Where(id), s.Addr)
 	}
 	for _, t := range n.table.Nodes() {
 		s := get(t.ID)

@@ -65,6 +65,7 @@ func (g *gossip) NotifyLeave(n *memberlist.Node) {
 		g.link.herald.tell(func(to Membership) { to.MemberLeft(id) })
 		return
 	}
+	poke(g.again)
 	g.link.herald.tell(func(to Membership) { to.MemberSuspect(id, Silent) })
 }
 

@@ -56,6 +56,7 @@ type gossip struct {
 	list    *memberlist.Memberlist
 	keys    *memberlist.Keyring
 	started time.Time
+	again   chan struct{} // a node may be found where it was not looked for
 	stop    context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -65,11 +66,12 @@ type gossip struct {
 	meta    []byte
 	members map[string]Member // that are alive, without this one
 	seen    map[string]string // gossip addresses of nodes that did not leave
+	own     string            // this node's own
 	checked bool              // a conflict is being looked into
 }
 
 func newGossip(l *Link) *gossip {
-	g := &gossip{link: l, self: l.config.Member, members: map[string]Member{}, seen: map[string]string{}}
+	g := &gossip{link: l, self: l.config.Member, again: make(chan struct{}, 1), members: map[string]Member{}, seen: map[string]string{}}
 	g.stop, g.cancel = context.WithCancel(context.Background())
 	return g
 }
@@ -86,6 +88,9 @@ func (g *gossip) start() (err error) {
 	if g.list, err = memberlist.Create(c); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
+	g.mu.Lock()
+	g.own = g.list.LocalNode().Address()
+	g.mu.Unlock()
 	g.running.Go(g.rejoin)
 	return nil
 }
@@ -128,7 +133,7 @@ func (g *gossip) config() (*memberlist.Config, error) {
 
 // rejoin calls nodes that are missing, soon at first and then now and then:
 // memberlist itself forgets the dead, and two halves of a site that were cut
-// apart would stay so.
+// apart would stay so. Where a node has moved, it begins again with soon.
 func (g *gossip) rejoin() {
 	often := g.link.config.Gossip.Rejoin
 	if often == 0 {
@@ -140,9 +145,16 @@ func (g *gossip) rejoin() {
 				g.link.logger.Debug("gossip: not all nodes were reached", "error", err)
 			}
 		}
-		if !wait(g.stop, d/2+rand.N(d)) {
+		t := time.NewTimer(d/2 + rand.N(d))
+		select {
+		case <-t.C:
+		case <-g.again:
+			d = firstRejoin / 2
+		case <-g.stop.Done():
+			t.Stop()
 			return
 		}
+		t.Stop()
 	}
 }
 
@@ -155,7 +167,6 @@ func (g *gossip) missing() []string {
 			wanted[addr] = true
 		}
 	}
-	own := g.list.LocalNode().Address() // not under g.mu: memberlist calls here under its own lock
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, addr := range g.seen {
@@ -164,7 +175,7 @@ func (g *gossip) missing() []string {
 	for id := range g.members {
 		delete(wanted, g.seen[id])
 	}
-	delete(wanted, own)
+	delete(wanted, g.own)
 	return slices.Sorted(maps.Keys(wanted))
 }
 

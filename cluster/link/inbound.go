@@ -69,6 +69,8 @@ func (in *inbound) read() error {
 				return errReplaced
 			}
 			defer in.link.inbounds.end(in)
+			in.unlessReplaced(in.link.placed)
+			defer in.unlessReplaced(in.link.unplaced)
 		}
 		if err := in.take(f); err != nil {
 			return err
@@ -100,6 +102,16 @@ func (in *inbound) replace() {
 	in.handing.Lock()
 	defer in.handing.Unlock()
 	in.over = true
+}
+
+// unlessReplaced tells where the stream's process is, or that it is no more
+// known to be there, unless a newer stream has told.
+func (in *inbound) unlessReplaced(tell func(node string, h *clusterv1.Hello)) {
+	in.handing.Lock()
+	defer in.handing.Unlock()
+	if !in.over {
+		tell(in.from, in.hello)
+	}
 }
 
 // hand gives a message to the handler if its time has not passed, wherever it

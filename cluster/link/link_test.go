@@ -175,18 +175,21 @@ func (s *site) identity(name string) *pki.Identity {
 }
 
 // config is that of node i; it joins by way of node 1.
-func (s *site) config(i int) Config {
+func (s *site) config(i int) Config { return s.configAt(i, hostOf(i)) }
+
+// configAt is that of node i at another host than its own.
+func (s *site) configAt(i int, host string) Config {
 	s.t.Helper()
-	listener, err := s.network.Listen(hostOf(i) + ":7470")
+	listener, err := s.network.Listen(host + ":7470")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	gossip, err := s.network.Gossip(hostOf(i) + ":7471")
+	gossip, err := s.network.Gossip(host + ":7471")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	c := Config{
-		NodeID: nodeID(i), Site: "example.com", Listener: listener, Dial: s.network.Dialer(hostOf(i)),
+		NodeID: nodeID(i), Site: "example.com", Listener: listener, Dial: s.network.Dialer(host),
 		Handler: &handler{}, Gossip: GossipConfig{Transport: gossip, Join: []string{"10.0.0.1:7471"}},
 		Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)),
 	}

@@ -31,6 +31,7 @@ type peer struct {
 	mu       sync.Mutex
 	gossiped *Member // nil: gossip does not know it
 	known    string  // its address in Raft's configuration
+	said     place   // where it is by its own word
 	contact  Contact
 	heard    time.Time
 	calls    *grpc.ClientConn // made when first needed
@@ -151,13 +152,18 @@ func (p *peer) alive() {
 
 // member is what is known of the node; p.mu is held.
 func (p *peer) member() Member {
+	m := Member{ID: p.id, ClusterAddr: p.known}
 	if p.gossiped != nil {
-		return *p.gossiped
+		m = *p.gossiped
 	}
-	return Member{ID: p.id, ClusterAddr: p.known}
+	if p.said.addr != "" {
+		m.ClusterAddr = p.said.addr
+	}
+	return m
 }
 
-// addr is where the node is: as it says itself, or as Raft's configuration has it.
+// addr is where the node is: as it said itself on its stream, as gossip has
+// it, or as Raft's configuration does.
 func (p *peer) addr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

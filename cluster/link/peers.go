@@ -53,7 +53,7 @@ func (ps *peers) make(id string) *peer {
 func (ps *peers) gossiped(id string, m *Member) {
 	if m != nil && m.ClusterAddr != "" {
 		if p := ps.make(id); p != nil {
-			p.update(func() { p.gossiped = m })
+			p.update(func() { p.hear(m) })
 		}
 		return
 	}
@@ -80,7 +80,10 @@ func (ps *peers) configured(servers map[string]string) {
 
 // prune gives a peer up that neither gossip nor Raft's configuration knows.
 func (ps *peers) prune(p *peer) {
-	if p.addr() == "" {
+	p.mu.Lock()
+	unknown := p.gossiped == nil && p.known == ""
+	p.mu.Unlock()
+	if unknown {
 		ps.forget(p.id)
 	}
 }

@@ -118,7 +118,8 @@ func (s *stream) read() error {
 // write sends what waits, as soon as it waits and the stream takes it, and a
 // ping each second, and soon after a login has failed.
 func (s *stream) write(ctx context.Context) error {
-	hello := &clusterv1.Hello{Boot: s.peer.link.config.Member.Boot, Stream: s.peer.link.streams.Add(1)}
+	l := s.peer.link
+	hello := &clusterv1.Hello{Boot: l.config.Member.Boot, Stream: l.streams.Add(1), ClusterAddr: l.addr, GossipAddr: l.gossip.address()}
 	if err := s.grpc.Send(&clusterv1.Frame{Hello: hello, Ping: true}); err != nil {
 		return err
 	}

@@ -155,9 +155,13 @@ func (x *Frame) GetFailure() []*Failure {
 // Hello says which of a sender's streams this is: a later one ends those
 // before it, so that nothing old is handed over after something new.
 type Hello struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Boot          uint64                 `protobuf:"varint,1,opt,name=boot,proto3" json:"boot,omitempty"`     // the random number of the sender's process
-	Stream        uint64                 `protobuf:"varint,2,opt,name=stream,proto3" json:"stream,omitempty"` // counts the process's streams
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Boot   uint64                 `protobuf:"varint,1,opt,name=boot,proto3" json:"boot,omitempty"`     // the random number of the sender's process
+	Stream uint64                 `protobuf:"varint,2,opt,name=stream,proto3" json:"stream,omitempty"` // counts the process's streams
+	// Where the process is reached now: gossip takes a known node's new address
+	// only once it has held it for dead at the old one. Empty: not said.
+	ClusterAddr   string `protobuf:"bytes,3,opt,name=cluster_addr,json=clusterAddr,proto3" json:"cluster_addr,omitempty"`
+	GossipAddr    string `protobuf:"bytes,4,opt,name=gossip_addr,json=gossipAddr,proto3" json:"gossip_addr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -204,6 +208,20 @@ func (x *Hello) GetStream() uint64 {
 		return x.Stream
 	}
 	return 0
+}
+
+func (x *Hello) GetClusterAddr() string {
+	if x != nil {
+		return x.ClusterAddr
+	}
+	return ""
+}
+
+func (x *Hello) GetGossipAddr() string {
+	if x != nil {
+		return x.GossipAddr
+	}
+	return ""
 }
 
 type Message struct {
@@ -2138,10 +2156,13 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x05hello\x18\x01 \x01(\v2\x16.simp.cluster.v1.HelloR\x05hello\x12\x12\n" +
 	"\x04ping\x18\x02 \x01(\bR\x04ping\x122\n" +
 	"\amessage\x18\x03 \x03(\v2\x18.simp.cluster.v1.MessageR\amessage\x122\n" +
-	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\"3\n" +
+	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\"w\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\x04R\x04boot\x12\x16\n" +
-	"\x06stream\x18\x02 \x01(\x04R\x06stream\"\x8f\x02\n" +
+	"\x06stream\x18\x02 \x01(\x04R\x06stream\x12!\n" +
+	"\fcluster_addr\x18\x03 \x01(\tR\vclusterAddr\x12\x1f\n" +
+	"\vgossip_addr\x18\x04 \x01(\tR\n" +
+	"gossipAddr\"\x8f\x02\n" +
 	"\aMessage\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x12\n" +
