@@ -15,6 +15,7 @@ import (
 type partner struct {
 	way
 	relay *Relay
+	tried protocol.Address // for whom it was made; zero once a connection came about; relay.mu guards it
 
 	mu    sync.Mutex
 	after []func() // to be called once mu is released
@@ -34,6 +35,7 @@ type partner struct {
 	due        time.Time // of the alarm; zero: it is not set
 
 	upstreams map[pair]*upstream
+	again     time.Time // when the first of those that were refused is asked for again; zero: none was
 	telling   bool
 	tellings  []telling
 	merged    int // of them, were left when they were merged
@@ -105,6 +107,7 @@ func (p *partner) put(e *errand) {
 func (p *partner) proceed() {
 	now := time.Now()
 	p.expire(now)
+	p.askAgain(now)
 	for p.route != nil && len(p.queue) > 0 && p.route.hasRoom() {
 		e := p.queue[0]
 		if !p.route.hand(e, now) {
@@ -174,6 +177,7 @@ func (p *partner) connected(o *opening, err error) {
 			p.old.quit()
 		}
 		p.old, p.route = p.route, newRoute(p, o)
+		p.relay.reached(p)
 		p.watchAgain()
 	}
 	p.proceed()
@@ -239,10 +243,12 @@ func (p *partner) lost(rt *route, why error) {
 	p.fail(outcomeOf(why))
 }
 
-// close ends everything with the other site, whatever waits or is under way.
-func (p *partner) close(why protocol.Outcome) {
+// close ends everything with the other site, whatever waits or is under way. It
+// returns what was watched.
+func (p *partner) close(why protocol.Outcome) (watched map[pair]func(protocol.Presence)) {
 	p.mu.Lock()
 	p.gone = true
+	watched = p.wishes()
 	p.failAll(why)
 	routes := []*route{p.route, p.old}
 	for _, u := range p.upstreams {
@@ -259,6 +265,18 @@ func (p *partner) close(why protocol.Outcome) {
 		}
 	}
 	p.relay.drop(p)
+	return watched
+}
+
+// wishes is who wants to know of whom, as they named them. p.mu is held.
+func (p *partner) wishes() map[pair]func(protocol.Presence) {
+	all := make(map[pair]func(protocol.Presence), len(p.upstreams))
+	for _, u := range p.upstreams {
+		for of, tell := range u.tell {
+			all[pair{u.by, of}] = tell
+		}
+	}
+	return all
 }
 
 // arm sets the alarm to when something has to be looked at. p.mu is held.
@@ -267,7 +285,10 @@ func (p *partner) arm(now time.Time) {
 		return
 	}
 	at := earlier(p.used.Add(keptIdle), p.soonest)
-	if p.wanted() && p.route == nil && !p.connecting {
+	switch {
+	case p.route != nil:
+		at = earlier(at, p.again)
+	case p.wanted() && !p.connecting:
 		at = earlier(at, p.retry)
 	}
 	for _, rt := range []*route{p.route, p.old} {

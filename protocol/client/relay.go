@@ -30,13 +30,19 @@ type RelayConfig struct {
 
 	Agent      string
 	MaxDomains int // other domains dealt with at a time; 0: 4096
+	// MaxTried is how many other domains may be tried for one user, or have
+	// been in the last minutes, without that a connection came about; 0: 100.
+	MaxTried int
 	// Resolver and Dial replace those of package net.
 	Resolver Resolver
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger   *slog.Logger // nil: silent
 }
 
-const defaultMaxDomains = 4096
+const (
+	defaultMaxDomains = 4096
+	defaultMaxTried   = 100
+)
 
 func (c RelayConfig) withDefaults() RelayConfig {
 	if c.Certificate == nil {
@@ -47,6 +53,9 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	}
 	if c.MaxDomains == 0 {
 		c.MaxDomains = defaultMaxDomains
+	}
+	if c.MaxTried == 0 {
+		c.MaxTried = defaultMaxTried
 	}
 	if c.Resolver == nil {
 		c.Resolver = net.DefaultResolver
@@ -74,8 +83,11 @@ type Relay struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	postponed postponed
+
 	mu       sync.Mutex
 	partners map[way]*partner
+	tried    map[protocol.Address]int // partners that were made for a user, and never connected
 	closed   bool
 }
 
@@ -90,7 +102,8 @@ func NewRelay(c RelayConfig) *Relay {
 	c = c.withDefaults()
 	r := &Relay{
 		RelayConfig: c, names: newNames(c.Resolver), verifying: make(chan struct{}, maxVerifying),
-		partners: make(map[way]*partner),
+		partners: make(map[way]*partner), tried: make(map[protocol.Address]int),
+		postponed: postponed{wishes: make(map[pair]*wish)},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -106,6 +119,7 @@ func (r *Relay) Close() {
 		p.close(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "this node is shutting down"})
 	}
 	r.cancel()
+	r.beginAll() // which begins nothing any more
 	r.wg.Wait()
 }
 
@@ -119,19 +133,30 @@ func (r *Relay) all() []*partner {
 	return all
 }
 
-// Recheck ends what the federation, which has changed, does not admit.
+// Recheck ends what the federation, which has changed, does not admit, and
+// begins to watch what it did not admit before.
 func (r *Relay) Recheck() {
 	f := r.Federation()
 	for _, p := range r.all() {
 		if err := f.Admits(p.own, p.other); err != nil {
-			p.close(outcomeOf(err))
+			r.part(p, outcomeOf(err))
 		}
+	}
+	r.beginAll()
+}
+
+// part closes a partner; what is watched there is postponed.
+func (r *Relay) part(p *partner, why protocol.Outcome) {
+	r.postponed.watching.Lock()
+	defer r.postponed.watching.Unlock()
+	for p, tell := range p.close(why) {
+		r.postpone(p, &wish{tell: tell})
 	}
 }
 
-// partner returns what there is for a way, which is made if need be. The
-// error is an *protocol.Error.
-func (r *Relay) partner(w way) (*partner, error) {
+// partner returns what there is for a way, which is made for by if need be.
+// The error is an *protocol.Error.
+func (r *Relay) partner(w way, by protocol.Address) (*partner, error) {
 	if err := r.Federation().Admits(w.own, w.other); err != nil {
 		return nil, err
 	}
@@ -143,12 +168,36 @@ func (r *Relay) partner(w way) (*partner, error) {
 	if r.closed {
 		return nil, protocol.Errorf(protocol.StatusUnavailable, "this node is shutting down")
 	}
+	if r.tried[by] >= r.MaxTried {
+		return nil, protocol.Errorf(protocol.StatusSlowDown, "%d other sites were tried for %s in the last minutes, and none of them could be reached", r.MaxTried, by)
+	}
 	if len(r.partners) >= r.MaxDomains {
 		return nil, protocol.Errorf(protocol.StatusRemoteTimeout, "too many other sites are dealt with at this moment")
 	}
 	p := newPartner(r, w)
+	p.tried = by
+	r.tried[by]++
 	r.partners[w] = p
 	return p, nil
+}
+
+// reached takes it that a connection to a partner came about: whoever it was
+// made for may have others tried.
+func (r *Relay) reached(p *partner) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.untry(p)
+}
+
+// untry uncounts a partner, the first time. r.mu is held.
+func (r *Relay) untry(p *partner) {
+	if p.tried.IsZero() {
+		return
+	}
+	if r.tried[p.tried]--; r.tried[p.tried] == 0 {
+		delete(r.tried, p.tried)
+	}
+	p.tried = protocol.Address{}
 }
 
 // drop forgets a partner that has nothing to do.
@@ -158,19 +207,21 @@ func (r *Relay) drop(p *partner) {
 	if r.partners[p.way] == p {
 		delete(r.partners, p.way)
 	}
+	r.untry(p)
 }
 
 // Send delivers m to a user of another site, as protocol.Inbox says. Its
 // statuses, besides those of the other site, are 504 and 502 (nothing was
-// handed over), 403 (the federation does not admit it) and 201.
+// handed over), 403 (the federation does not admit it), 429 (too many sites
+// that can't be reached were tried for the sender) and 201.
 func (r *Relay) Send(m *protocol.Message, done func(protocol.Outcome)) {
-	r.run(way{m.From.Domain(), m.To.Domain()}, sendErrand(m, done))
+	r.run(m.From, m.To, sendErrand(m, done))
 }
 
-// run has an errand done, whatever it takes.
-func (r *Relay) run(w way, e *errand) {
+// run has an errand of by's to to done, whatever it takes.
+func (r *Relay) run(by, to protocol.Address, e *errand) {
 	for {
-		p, err := r.partner(w)
+		p, err := r.partner(way{by.Domain(), to.Domain()}, by)
 		if err != nil {
 			e.done(answer{failed: outcomeOf(err)})
 			return
@@ -183,29 +234,16 @@ func (r *Relay) run(w way, e *errand) {
 
 // Watch has of watched for by, as router.Relay says.
 func (r *Relay) Watch(by, of protocol.Address, tell func(protocol.Presence)) {
-	for {
-		p, err := r.partner(way{by.Domain(), of.Domain()})
-		if err != nil {
-			r.tellAside(tell, unknown(of))
-			return
-		}
-		if p.watch(by, of, tell) {
-			return
-		}
-	}
-}
-
-// tellAside calls tell from a goroutine of its own, unless the relay is closed.
-func (r *Relay) tellAside(tell func(protocol.Presence), now protocol.Presence) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed {
-		r.wg.Go(func() { tell(now) })
-	}
+	r.postponed.watching.Lock()
+	defer r.postponed.watching.Unlock()
+	r.begin(pair{by, of}, &wish{tell: tell})
 }
 
 // Unwatch ends Watch.
 func (r *Relay) Unwatch(by, of protocol.Address) {
+	r.postponed.watching.Lock()
+	defer r.postponed.watching.Unlock()
+	delete(r.postponed.wishes, pair{by, of})
 	r.mu.Lock()
 	p := r.partners[way{by.Domain(), of.Domain()}]
 	r.mu.Unlock()
@@ -225,7 +263,7 @@ func (r *Relay) Query(ctx context.Context, by, of protocol.Address) protocol.Pre
 		until = time.Now().Add(queryTime)
 	}
 	said := make(chan protocol.Presence, 1)
-	r.run(way{by.Domain(), of.Domain()}, queryErrand(by, of, until, func(p protocol.Presence) { said <- p }))
+	r.run(by, of, queryErrand(by, of, until, func(p protocol.Presence) { said <- p }))
 	select {
 	case p := <-said:
 		return p

@@ -20,6 +20,9 @@ type upstream struct {
 	now     protocol.Presence                            // what was last said there
 	history string                                       // that its index counts in
 	dark    bool                                         // nothing is known, as was told
+
+	refusals int       // in a row
+	again    time.Time // it was refused, and is asked for then; zero: it was not
 }
 
 // telling is one call of tell.
@@ -58,10 +61,10 @@ func (p *partner) watch(by, of protocol.Address, tell func(protocol.Presence)) b
 	switch {
 	case u.via != nil:
 		p.sayOf(u, of, u.now)
+	case p.resting(), !u.again.IsZero():
+		p.sayOf(u, of, unknown(of))
 	case p.route != nil && u.asked == nil:
 		p.ask(p.route, u.by, []*upstream{u})
-	case p.resting():
-		p.sayOf(u, of, unknown(of))
 	}
 	p.proceed()
 	return true
@@ -101,12 +104,17 @@ func (p *partner) watchAgain() {
 	for _, u := range p.upstreams {
 		byWatcher[u.by] = append(byWatcher[u.by], u)
 	}
+	p.askAll(byWatcher)
+	p.leaveOld()
+}
+
+// askAll asks for what each watcher wants to know. p.mu is held.
+func (p *partner) askAll(byWatcher map[protocol.Address][]*upstream) {
 	for by, all := range byWatcher {
 		for _, some := range fitting(all) {
 			p.ask(p.route, by, some)
 		}
 	}
-	p.leaveOld()
 }
 
 // fitting cuts a list into pieces that fit a line.
@@ -128,7 +136,7 @@ func fitting(all []*upstream) (pieces [][]*upstream) {
 func (p *partner) ask(rt *route, by protocol.Address, all []*upstream) {
 	var of []protocol.Address
 	for _, u := range all {
-		u.asked = rt
+		u.asked, u.again = rt, time.Time{}
 		of = append(of, u.of)
 	}
 	p.put(&errand{
@@ -141,26 +149,34 @@ func (p *partner) ask(rt *route, by protocol.Address, all []*upstream) {
 	})
 }
 
-// watched takes the answer to a WATCH. One that is refused is tried again
-// with the next connection. p.mu is held.
+// watched takes the answer to a WATCH. p.mu is held.
 func (p *partner) watched(rt *route, all []*upstream, a answer) {
+	ok := a.final != nil && a.final.Status == protocol.StatusOK
+	var refused []*upstream
 	for i, u := range all {
 		if p.upstreams[keyOfPair(u.by, u.of)] != u || u.asked != rt {
 			continue
 		}
 		u.asked = nil
-		now := a.presence(i, u.of)
-		if a.final == nil || a.final.Status != protocol.StatusOK {
-			p.learn(u, now)
+		if !ok {
+			refused = append(refused, u)
 			continue
 		}
-		if now.State.Listening() && u.history == rt.hello.history && now.Index < u.now.Index {
-			now = u.now // that node lags behind the one before
-		}
-		u.via, u.history = rt, rt.hello.history
-		p.learn(u, now)
+		p.seen(u, rt, a.presence(i, u.of))
+	}
+	if len(refused) > 0 {
+		p.refused(rt, refused, a.final)
 	}
 	p.leaveOld()
+}
+
+// seen takes what the answer to a WATCH shows: from now on rt's word counts.
+func (p *partner) seen(u *upstream, rt *route, now protocol.Presence) {
+	if now.State.Listening() && u.history == rt.hello.history && now.Index < u.now.Index {
+		now = u.now // that node lags behind the one before
+	}
+	u.via, u.history, u.refusals = rt, rt.hello.history, 0
+	p.learn(u, now)
 }
 
 // leaveOld ends the connection that a MOVE was said on, once all is watched
