@@ -10,7 +10,7 @@ import (
 )
 
 // reapAtOnce is how many users one entry makes deaf.
-const reapAtOnce = 512
+const reapAtOnce = 128
 
 // evict ends the epochs of nodes that are gone, for as long as this node
 // leads. That ends routing to them at once.

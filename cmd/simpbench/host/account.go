@@ -25,6 +25,16 @@ func (p *Process) CPU() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// ThreadCPU returns the processor time that the calling thread has used. Who
+// takes the difference of two is to stay on one thread: runtime.LockOSThread.
+func ThreadCPU() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0, fmt.Errorf("read a thread's processor time: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
 // cpuClock names the clock of a process as the kernel does: the complement of
 // its number, and below it two (CPUCLOCK_SCHED) in three bits.
 func cpuClock(pid int) int32 {
