@@ -9,12 +9,16 @@ import (
 
 // check holds all that was recorded against what the site promises.
 func (l *lab) check(failed error) *report {
-	r := &report{seed: l.seed, dir: l.dir, notes: l.notes, wrong: map[string][]string{}}
+	r := newReport(l.seed, l.dir)
+	r.notes = l.notes
 	if failed != nil {
 		r.fail("the run failed", "%v", failed)
 	}
 	for _, s := range l.strange {
 		r.fail("a node ended by itself", "%s", s)
+	}
+	for _, s := range l.buried {
+		r.fail("a live node was taken for dead", "%s", s)
 	}
 	h := l.history
 	h.mu.Lock()
@@ -78,11 +82,21 @@ func (c *checker) struck(node int, from, to time.Duration) bool {
 	return slices.ContainsFunc(c.Faults, func(f fault) bool { return slices.Contains(f.Nodes, node) && f.within(from, to) })
 }
 
-// still tells whether a node did perhaps not run at some time between two moments.
+// still tells whether a node did perhaps not run, or not hear its clients, at
+// some time between two moments.
 func (c *checker) still(node int, from, to time.Duration) bool {
 	return c.stalled(from, to) || slices.ContainsFunc(c.Faults, func(f fault) bool {
-		return !f.Runs && slices.Contains(f.Nodes, node) && f.within(from, to)
+		return !f.Runs && slices.Contains(f.Nodes, node) && f.untilHeard().within(from, to)
 	})
+}
+
+// untilHeard is the fault with the time until clients are heard again: TCP
+// doubles the time between two tries while it gets no answer.
+func (f fault) untilHeard() fault {
+	if f.Kind == clientsApart && f.End != 0 {
+		f.End += f.End - f.Begun
+	}
+	return f
 }
 
 func (c *checker) stalled(from, to time.Duration) bool {

@@ -38,7 +38,7 @@ func sound() *history {
 }
 
 func judge(h *history) *report {
-	r := &report{wrong: map[string][]string{}}
+	r := newReport(0, "")
 	newChecker(h, r, "example.com").all()
 	return r
 }
@@ -144,7 +144,7 @@ func TestLateAnswers(t *testing.T) {
 func TestHolders(t *testing.T) {
 	h := sound()
 	h.Asked[1].State, h.Asked[1].Note, h.Asked[1].Index = "available", "t1", 10
-	r := &report{wrong: map[string][]string{}}
+	r := newReport(0, "")
 	newChecker(h, r, "example.com").holders()
 	if len(r.wrong["look-ups not linearizable"]) == 0 {
 		t.Error("it is not found")
@@ -160,7 +160,7 @@ func TestRefusals(t *testing.T) {
 		if struck {
 			h.Faults = []fault{{Nodes: []int{2}, Begun: 2 * second, End: 4 * second}}
 		}
-		r := &report{wrong: map[string][]string{}}
+		r := newReport(0, "")
 		newChecker(h, r, "example.com").holders()
 		if found := len(r.wrong["look-ups not linearizable"]) > 0; found == struck {
 			t.Errorf("found %v, and its node was struck: %v", found, struck)

@@ -65,7 +65,7 @@ func (l *lab) pauseFor(d time.Duration) { <-time.After(d) }
 // came or in the reverse, and waits until the site is whole again.
 func (l *lab) strike(n int) error {
 	var ends []func() error
-	first := len(l.history.Faults)
+	before, first := l.epochs(), len(l.history.Faults)
 	for range n {
 		i := l.faults[l.r.IntN(len(l.faults))]
 		if i.alone() && len(ends) > 0 {
@@ -89,6 +89,7 @@ func (l *lab) strike(n int) error {
 		}
 	}
 	err := l.whole()
+	l.compare(before, l.history.Faults[first:])
 	clear(l.struck)
 	l.history.locked(func() {
 		for i := first; i < len(l.history.Faults); i++ {

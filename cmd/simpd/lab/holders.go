@@ -217,7 +217,7 @@ func (c *checker) calm(at time.Duration) time.Duration {
 		}
 		t = max(t, f.End+settled)
 	}
-	return t
+	return t + 4*c.stoodStill(at, t) // the site does nothing then, and less than usual before and after
 }
 
 // heavy tells whether more than one node may have been struck at once.

@@ -47,6 +47,7 @@ type lab struct {
 	kept     bool           // the files are left for a look
 	last     []*ear         // who listens until all is over
 	strange  []string       // nodes that ended by themselves, and why
+	buried   []string       // nodes that were taken for dead, and lived
 
 	senders, listeners, watchers sync.WaitGroup
 

@@ -125,7 +125,7 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
-	bad := 0
+	bad, all := 0, newReport(0, "")
 	for i := range o.rounds {
 		p := plan{seed: o.seed + uint64(i), bin: bin, length: o.length, pause: o.pause, nodes: 3, faults: o.injectors(), net: o.net, insecure: o.insecure, clocks: o.clocks}
 		if p.dir, err = os.MkdirTemp(o.keep, fmt.Sprintf("simpd-lab-%d-", p.seed)); err != nil {
@@ -136,10 +136,12 @@ func (o *options) run() error {
 			return fmt.Errorf("seed %d: %w (see %s)", p.seed, err, p.dir)
 		}
 		r.print(os.Stdout)
+		all.add(r)
 		if len(r.wrong) > 0 {
 			bad++
 		}
 	}
+	all.sum(os.Stdout, o.rounds)
 	if bad > 0 {
 		return fmt.Errorf("%d of %d rounds broke a promise", bad, o.rounds)
 	}

@@ -19,7 +19,7 @@ func recheck(file string) error {
 	if err := json.NewDecoder(f).Decode(h); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	r := &report{dir: filepath.Dir(file), wrong: map[string][]string{}}
+	r := newReport(0, filepath.Dir(file))
 	r.count(h)
 	newChecker(h, r, siteDomain).all()
 	r.print(os.Stdout)

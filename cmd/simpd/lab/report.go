@@ -28,9 +28,17 @@ type report struct {
 	told     int // to consumers
 	resets   int
 	slowest  time.Duration
+	lasted   time.Duration // from the first fault's beginning to the last one's end
 	stalls   int
 	stalled  time.Duration       // the longest
 	wrong    map[string][]string // what was not as promised, by promise
+}
+
+func newReport(seed uint64, dir string) *report {
+	return &report{
+		seed: seed, dir: dir, notes: map[string]int{}, wrong: map[string][]string{},
+		outcomes: map[int]int{}, refused: map[string]int{}, faults: map[string]int{},
+	}
 }
 
 // shownOfEach is how many of each kind of violation are told.
@@ -42,7 +50,7 @@ func (r *report) fail(promise, format string, args ...any) {
 
 // count counts what happened.
 func (r *report) count(h *history) {
-	r.outcomes, r.faults, r.refused = map[int]int{}, map[string]int{}, maps.Clone(h.Refused)
+	sumUp(r.refused, h.Refused)
 	for _, m := range h.Sent {
 		r.outcomes[m.Status]++
 		if m.Again {
@@ -53,12 +61,43 @@ func (r *report) count(h *history) {
 		r.faults[f.Kind]++
 		r.slowest = max(r.slowest, f.End-f.Begun)
 	}
+	if n := len(h.Faults); n > 0 {
+		r.lasted = h.Faults[n-1].End - h.Faults[0].Begun
+	}
 	for _, s := range h.Stalls {
 		r.stalls, r.stalled = r.stalls+1, max(r.stalled, s.End-s.Begun)
 	}
 	r.received, r.asked = len(h.Receipts), len(h.Asked)
 	for _, t := range h.Told {
 		r.told += len(t)
+	}
+}
+
+// add counts another run to this one's.
+func (r *report) add(o *report) {
+	sumUp(r.outcomes, o.outcomes)
+	sumUp(r.refused, o.refused)
+	sumUp(r.faults, o.faults)
+	sumUp(r.notes, o.notes)
+	for promise, all := range o.wrong {
+		r.wrong[promise] = append(r.wrong[promise], all...)
+	}
+	r.repeats, r.received, r.asked, r.looked, r.held = r.repeats+o.repeats, r.received+o.received, r.asked+o.asked, r.looked+o.looked, r.held+o.held
+	r.notices, r.told, r.resets, r.stalls = r.notices+o.notices, r.told+o.told, r.resets+o.resets, r.stalls+o.stalls
+	r.lasted, r.slowest, r.stalled = r.lasted+o.lasted, max(r.slowest, o.slowest), max(r.stalled, o.stalled)
+}
+
+func sumUp[K comparable](to, from map[K]int) {
+	for k, n := range from {
+		to[k] += n
+	}
+}
+
+// sum tells what came of several runs.
+func (r *report) sum(w io.Writer, rounds int) {
+	if rounds > 1 {
+		fmt.Fprintf(w, "in all %d rounds, %d faults in %.1f minutes\n", rounds, total(r.faults), r.lasted.Minutes())
+		r.tell(w)
 	}
 }
 
@@ -85,7 +124,15 @@ func (r *report) vacuity(p plan) {
 
 // print tells what came of the run.
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "seed %d: %d messages (%s), %d of them repeats; %d receipts\n", r.seed, total(r.outcomes), list(r.outcomes), r.repeats, r.received)
+	fmt.Fprintf(w, "seed %d:\n", r.seed)
+	r.tell(w)
+	if len(r.wrong) > 0 {
+		fmt.Fprintf(w, "  logs, data and history: %s\n", r.dir)
+	}
+}
+
+func (r *report) tell(w io.Writer) {
+	fmt.Fprintf(w, "  %d messages (%s), %d of them repeats; %d receipts\n", total(r.outcomes), list(r.outcomes), r.repeats, r.received)
 	fmt.Fprintf(w, "  %d fresh queries, %d confirmed refusals, %d steps of who holds a session, %d notices, %d to programs (%d resets)\n", r.asked, r.looked, r.held, r.notices, r.told, r.resets)
 	fmt.Fprintf(w, "  faults: %s; the longest until all was whole again: %.1f s; the machine itself stood still %d times, at most %.1f s\n",
 		list(r.faults), r.slowest.Seconds(), r.stalls, r.stalled.Seconds())
@@ -99,9 +146,6 @@ func (r *report) print(w io.Writer) {
 		for _, what := range all[:min(len(all), shownOfEach)] {
 			fmt.Fprintf(w, "    %s\n", what)
 		}
-	}
-	if len(r.wrong) > 0 {
-		fmt.Fprintf(w, "  logs, data and history: %s\n", r.dir)
 	}
 }
 
