@@ -56,11 +56,13 @@ func (a *acceptor) acceptAll(s *Server, t protocol.Transport) error {
 		return net.ErrClosed
 	}
 	pause := firstPause
+	early := true // those that wait may have come before the options were said
 	for {
 		var some int
 		var failed error
 		err := raw.Read(func(fd uintptr) bool {
-			some, failed = s.acceptSome(int(fd), t)
+			some, failed = s.acceptSome(int(fd), t, early)
+			early = early && failed != nil
 			return failed != nil
 		})
 		switch {
@@ -76,13 +78,17 @@ func (a *acceptor) acceptAll(s *Server, t protocol.Transport) error {
 	}
 }
 
-// acceptSome takes the connections that wait. The error is nil once there are none.
-func (s *Server) acceptSome(listener int, t protocol.Transport) (some int, err error) {
+// acceptSome takes the connections that wait; early ones may lack the
+// listener's options. The error is nil once there are none.
+func (s *Server) acceptSome(listener int, t protocol.Transport, early bool) (some int, err error) {
 	for {
 		fd, remote, err := acceptFD(listener)
 		switch err {
 		case nil:
 			some++
+			if early {
+				_ = watchSocket(fd) // fails where the connection is gone
+			}
 			s.metrics.Accepted.Add(1)
 			s.takeSocket(fd, remote, t)
 		case unix.EAGAIN:
