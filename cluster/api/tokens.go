@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -23,8 +24,9 @@ import (
 // file is refused from the next Reload on, and streams that were opened with
 // it end. Methods may be called from any goroutine.
 type Tokens struct {
-	path string
-	now  atomic.Pointer[map[[sha256.Size]byte]*caller]
+	reloading sync.Mutex
+	path      string // under reloading
+	now       atomic.Pointer[map[[sha256.Size]byte]*caller]
 }
 
 // minToken is the length below which a token could be guessed.
@@ -39,18 +41,34 @@ func LoadTokens(path string) (*Tokens, error) {
 
 // Reload reads the file again; on an error all stays as it was.
 func (t *Tokens) Reload() error {
-	f, err := os.Open(t.path)
+	t.reloading.Lock()
+	defer t.reloading.Unlock()
+	return t.reload(t.path)
+}
+
+// ReloadFrom is Reload from another file, which Reload then reads too. On an
+// error all stays as it was.
+func (t *Tokens) ReloadFrom(path string) error {
+	t.reloading.Lock()
+	defer t.reloading.Unlock()
+	return t.reload(path)
+}
+
+// reload takes what a file holds; t.reloading is held.
+func (t *Tokens) reload(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("tokens: %w", err)
 	}
 	defer f.Close()
 	if i, err := f.Stat(); err == nil && i.Mode().Perm()&0o027 != 0 {
-		return fmt.Errorf("tokens: %s may be read or written by others; chmod 600 it", t.path)
+		return fmt.Errorf("tokens: %s may be read or written by others; chmod 600 it", path)
 	}
 	callers, err := readTokens(f)
 	if err != nil {
-		return fmt.Errorf("tokens: %s:%w", t.path, err)
+		return fmt.Errorf("tokens: %s:%w", path, err)
 	}
+	t.path = path
 	t.now.Store(&callers)
 	return nil
 }

@@ -20,7 +20,8 @@ const (
 // leave is how a node gives its clients away: at an operator's wish, or
 // before it stops. There is one at a time.
 type leave struct {
-	away atomic.Bool // no client is taken, and none is to be sent here
+	away    atomic.Bool  // no client is taken, and none is to be sent here
+	timeout atomic.Int64 // drain-timeout as it was last read
 
 	mu     sync.Mutex         // held while one is begun, or ended
 	cancel context.CancelFunc // of the one under way, or done; nil: none
@@ -35,6 +36,9 @@ func (l *leave) end() {
 		l.cancel = nil
 	}
 }
+
+// drainTimeout is how long clients are given where nobody says otherwise.
+func (n *node) drainTimeout() time.Duration { return time.Duration(n.leave.timeout.Load()) }
 
 // drainAsked begins to drain as an operator wishes, and returns once the site
 // knows; the clients are then moved in the background, for as long as within
@@ -55,7 +59,7 @@ func (n *node) drainAsked(ctx context.Context, within time.Duration, undo bool) 
 		return err
 	}
 	if within <= 0 {
-		within = n.conf.drainTimeout
+		within = n.drainTimeout()
 	}
 	var background context.Context
 	background, n.leave.cancel = context.WithCancel(n.ctx)
@@ -87,7 +91,7 @@ func (n *node) moveAway(ctx context.Context) {
 	n.leave.mu.Lock()
 	defer n.leave.mu.Unlock()
 	n.leave.end()
-	within := n.conf.drainTimeout
+	within := n.drainTimeout()
 	if end, ok := ctx.Deadline(); ok {
 		within = time.Until(end)
 	}

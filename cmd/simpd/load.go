@@ -49,7 +49,7 @@ func load(file string, env func(string) (string, bool), flags *pflag.FlagSet) (*
 	}
 	readEnvironment(env, table, s)
 	readFlags(flags, s)
-	c := &config{}
+	c := &config{as: map[string][]string{}}
 	for _, o := range table {
 		if p := o.apply(c, s); p != nil {
 			s.bad[o.name] = true
@@ -72,6 +72,7 @@ func (o *option) apply(c *config, s settings) *problem {
 	if len(m.values) == 0 {
 		return nil
 	}
+	c.as[o.name] = m.values
 	if err := o.set(c, m.values); err != nil {
 		return &problem{m.at, prefixed(m.at.name, reason(err))}
 	}

@@ -57,6 +57,7 @@ type node struct {
 func startNode(conf *config, logger *slog.Logger) (*node, error) {
 	n := &node{conf: conf, logger: logger, broken: make(chan error, 1), done: make(chan struct{})}
 	n.watch.first = make(chan struct{})
+	n.leave.timeout.Store(int64(conf.drainTimeout))
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	for _, step := range []func() error{
 		n.readSecrets,   // first: without them nothing may be opened
@@ -274,30 +275,6 @@ func (n *node) Broken() <-chan error { return n.broken }
 
 // Done is closed when the node has stopped.
 func (n *node) Done() <-chan struct{} { return n.done }
-
-// Reload reads certificates, keys, tokens and the rules for other sites again. What can be read is used
-// even where the rest can't.
-func (n *node) Reload(conf *config) error {
-	var errs []error
-	if n.partners != nil {
-		errs = append(errs, n.reloadPartners(&conf.federation))
-	}
-	if n.certificates != nil {
-		errs = append(errs, n.certificates.Reload())
-	}
-	if n.tokens != nil {
-		errs = append(errs, n.tokens.Reload())
-	}
-	if n.identity != nil {
-		errs = append(errs, n.identity.Reload())
-		keys, err := pki.ReadGossipKeys(n.conf.gossipKeys)
-		if err == nil {
-			err = n.cluster.SetGossipKeys(keys)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
 
 // Kill ends the node at once, as the end of its process would, but leaves
 // nothing running. It is also how a start ends that failed half way.

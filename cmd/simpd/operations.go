@@ -108,7 +108,7 @@ func (o operations) Drain(ctx context.Context, node string, timeout time.Duratio
 		return err
 	}
 	if timeout == 0 {
-		timeout = o.conf.drainTimeout
+		timeout = o.drainTimeout()
 	}
 	timeout += drainGrace // for the farewell to who did not move
 	limit, again := time.After(timeout), time.NewTicker(drainLook)

@@ -13,6 +13,8 @@ import (
 // config is what a node is told: the settings of simpd serve, each checked by
 // itself (load) and with the others (validate).
 type config struct {
+	as map[string][]string // each as it was written, or as is standard, by the option's name
+
 	nodeID, dataDir string
 	domains         []string // in A-labels; the first is named in HELLO
 

@@ -20,7 +20,9 @@ func serveCommand() *cobra.Command {
 			"configuration file (--simp-listen is simp_listen) and an environment variable\n" +
 			"(SIMPD_SIMP_LISTEN). A flag counts more than a variable, and that more than\n" +
 			"the file. SIGTERM drains and ends, a second one ends at once; SIGHUP reads\n" +
-			"certificates, keys, the log level and the rules for other sites again.",
+			"certificates, keys, tokens, the log level, the drain timeout and the rules for\n" +
+			"other sites again, and names each changed setting that counts from the next\n" +
+			"start on.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			read := func() (*config, error) {
@@ -67,7 +69,7 @@ var errAtOnce = errors.New("a second signal: ended at once")
 // service is a running node and what signals do to it.
 type service struct {
 	node   *node
-	conf   *config
+	conf   *config // as it was started
 	read   func() (*config, error)
 	level  *slog.LevelVar
 	logger *slog.Logger
@@ -93,7 +95,7 @@ func (s *service) run(signals <-chan os.Signal) error {
 // drain ends the node in good order, or at once at a second signal.
 func (s *service) drain(signals <-chan os.Signal) error {
 	s.systemd.stopping()
-	ctx, cancel := context.WithTimeout(context.Background(), s.conf.drainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.node.drainTimeout())
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
@@ -111,23 +113,4 @@ func (s *service) drain(signals <-chan os.Signal) error {
 			return failed(errAtOnce)
 		}
 	}
-}
-
-// reload reads certificates, keys, the log level and the rules for other sites
-// again. What is wrong is
-// logged, and all stays as it was.
-func (s *service) reload() {
-	s.systemd.reloading()
-	defer s.systemd.ready()
-	conf, err := s.read()
-	if err == nil {
-		err = s.node.Reload(conf)
-	}
-	if err != nil {
-		s.logger.Error("nothing was read again", "error", err)
-		return
-	}
-	s.conf.drainTimeout = conf.drainTimeout
-	s.level.Set(logLevel(conf.logLevel))
-	s.logger.Info("certificates, keys, the log level and the rules for other sites are read again")
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -117,30 +116,6 @@ func TestSecondSignal(t *testing.T) {
 	if code := site[0].exit(); code != 1 || time.Since(begun) > 10*time.Second {
 		t.Errorf("exit code %d after %v", code, time.Since(begun))
 	}
-}
-
-// TestReload: SIGHUP shows clients the new certificate, and keeps what is open.
-func TestReload(t *testing.T) {
-	keys, dir := makeKeys(t, "n1"), t.TempDir()
-	n := startSite(t, dir, keys, "n1")[0]
-	n.addSecureUsers(keys, "bob")
-	bob := n.listens(keys, "bob")
-	before := n.shownSerial(keys)
-	for _, file := range []string{"node-n1.crt", "node-n1.key"} {
-		if err := os.Remove(filepath.Join(keys, file)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	remakeKeys(t, keys, "n1")
-	n.signal(syscall.SIGHUP)
-	n.await(n.err, "read again")
-	if after := n.shownSerial(keys); after == before {
-		t.Error("the certificate is the one before")
-	}
-	if code, said := n.person(keys, "bob", "send", "bob@example.com", "still there?"); code != 0 {
-		t.Errorf("exit code %d: %s", code, said)
-	}
-	bob.await(bob.out, "still there?")
 }
 
 // TestManyClientsOfThisMachine: no limit by source holds for loopback, where a

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 )
 
@@ -11,18 +12,17 @@ import (
 // were last loaded. One is chosen by the name that a client asks for; the
 // first where none fits.
 type Certificates struct {
-	certs, keys []string // files
-	loaded      atomic.Pointer[[]tls.Certificate]
+	reloading   sync.Mutex
+	certs, keys []string // files, under reloading; none: they come from nowhere
+
+	loaded atomic.Pointer[[]tls.Certificate]
 }
 
 // LoadCertificates reads pairs of PEM files: certs[i] is a chain, keys[i] the
 // key of its first certificate.
 func LoadCertificates(certs, keys []string) (*Certificates, error) {
-	if len(certs) == 0 || len(certs) != len(keys) {
-		return nil, fmt.Errorf("%d certificates and %d keys: they go in pairs", len(certs), len(keys))
-	}
-	c := &Certificates{certs: certs, keys: keys}
-	if err := c.Reload(); err != nil {
+	c := &Certificates{}
+	if err := c.ReloadFrom(certs, keys); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -38,17 +38,36 @@ func NewCertificates(all ...tls.Certificate) *Certificates {
 // Reload reads the files again. After an error the certificates stay as they
 // are. Connections that are open keep theirs. Any goroutine may call it.
 func (c *Certificates) Reload() error {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
 	if len(c.certs) == 0 {
 		return nil
 	}
-	all := make([]tls.Certificate, len(c.certs))
-	for i := range c.certs {
-		cert, err := tls.LoadX509KeyPair(c.certs[i], c.keys[i])
+	return c.reload(c.certs, c.keys)
+}
+
+// ReloadFrom is Reload from other files, as LoadCertificates takes them, which
+// Reload then reads too.
+func (c *Certificates) ReloadFrom(certs, keys []string) error {
+	if len(certs) == 0 || len(certs) != len(keys) {
+		return fmt.Errorf("%d certificates and %d keys: they go in pairs", len(certs), len(keys))
+	}
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	return c.reload(certs, keys)
+}
+
+// reload takes what the files hold; c.reloading is held.
+func (c *Certificates) reload(certs, keys []string) error {
+	all := make([]tls.Certificate, len(certs))
+	for i := range certs {
+		cert, err := tls.LoadX509KeyPair(certs[i], keys[i])
 		if err != nil {
-			return fmt.Errorf("certificate %s with key %s: %w", c.certs[i], c.keys[i], err)
+			return fmt.Errorf("certificate %s with key %s: %w", certs[i], keys[i], err)
 		}
 		all[i] = cert
 	}
+	c.certs, c.keys = certs, keys
 	c.loaded.Store(&all)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,7 +16,9 @@ import (
 // from files and read again while running. Its methods may be called from any
 // goroutine; what it has given out goes on with the newest that it holds.
 type Identity struct {
-	files   files
+	reloading sync.Mutex
+	files     files // under reloading
+
 	name    Name
 	current atomic.Pointer[material]
 }
@@ -44,13 +47,29 @@ func Load(caFile, certFile, keyFile string) (*Identity, error) {
 // that are open stay. On an error all is as before. The new certificate has
 // to name the same node.
 func (i *Identity) Reload() error {
-	m, name, err := i.files.read()
+	i.reloading.Lock()
+	defer i.reloading.Unlock()
+	return i.reload(i.files)
+}
+
+// ReloadFrom is Reload from other files, which Reload then reads too. On an
+// error all is as before.
+func (i *Identity) ReloadFrom(caFile, certFile, keyFile string) error {
+	i.reloading.Lock()
+	defer i.reloading.Unlock()
+	return i.reload(files{caFile, certFile, keyFile})
+}
+
+// reload takes what the files hold; i.reloading is held.
+func (i *Identity) reload(f files) error {
+	m, name, err := f.read()
 	if err != nil {
 		return err
 	}
 	if name.Site != i.name.Site || name.ID != i.name.ID {
-		return fmt.Errorf("%s names %s, but this node runs as %s", i.files.cert, name, i.name)
+		return fmt.Errorf("%s names %s, but this node runs as %s", f.cert, name, i.name)
 	}
+	i.files = f
 	i.current.Store(m)
 	return nil
 }

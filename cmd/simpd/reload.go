@@ -1,0 +1,98 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"simpd/cluster/link/pki"
+)
+
+// reread is what a running node has read again, or why that stays as it was.
+type reread struct {
+	what string
+	err  error
+}
+
+// reload has the node read again what can be, and names what it could not
+// take, and each setting that was changed and counts from the next start on.
+func (s *service) reload() {
+	s.systemd.reloading()
+	defer s.systemd.ready()
+	conf, err := s.read()
+	if err != nil {
+		s.logger.Error("nothing is taken: the configuration is wrong", "error", err)
+		return
+	}
+	s.level.Set(logLevel(conf.logLevel))
+	s.node.leave.timeout.Store(int64(conf.drainTimeout))
+	taken := []string{"log level", "drain timeout"}
+	for _, r := range s.node.Reload(conf) {
+		if r.err != nil {
+			s.logger.Error("kept as it was", "what", r.what, "error", r.err)
+			continue
+		}
+		taken = append(taken, r.what)
+	}
+	for _, o := range s.later(conf) {
+		s.logger.Warn("a changed setting counts from the next start on", "setting", o.key(),
+			"now", strings.Join(s.conf.as[o.name], ","), "then", strings.Join(conf.as[o.name], ","))
+	}
+	s.logger.Info("read again", "what", strings.Join(taken, ", "))
+}
+
+// later returns the settings that are not as they were when the node was
+// started, and that it can't take while it runs.
+func (s *service) later(conf *config) (all []option) {
+	for _, o := range options() {
+		if !slices.Equal(s.conf.as[o.name], conf.as[o.name]) && !(o.reload && s.node.takes(o.name, conf)) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// takes tells whether a running node can take this setting, which can be read
+// again as such: not where it was started without what the setting is about,
+// nor where it would have to go on without.
+func (n *node) takes(setting string, conf *config) bool {
+	switch setting {
+	case "tls-cert", "tls-key":
+		return n.certificates != nil && len(conf.tlsCerts) > 0
+	case "token-file":
+		return n.tokens != nil && conf.tokens != ""
+	case "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file":
+		return n.identity != nil && !conf.insecure
+	case "drain-timeout", "log-level":
+		return true
+	}
+	return n.partners != nil // all others are about other sites
+}
+
+// Reload reads certificates, keys, tokens and the rules for other sites again,
+// from where conf says that they are. What can be read is used even where the
+// rest can't.
+func (n *node) Reload(conf *config) (all []reread) {
+	if n.partners != nil {
+		all = append(all, reread{"rules for other sites", n.reloadPartners(&conf.federation)})
+	}
+	if n.takes("tls-cert", conf) {
+		all = append(all, reread{"clients' certificates", n.certificates.ReloadFrom(conf.tlsCerts, conf.tlsKeys)})
+	}
+	if n.takes("token-file", conf) {
+		all = append(all, reread{"tokens", n.tokens.ReloadFrom(conf.tokens)})
+	}
+	if n.takes("cluster-ca", conf) {
+		all = append(all,
+			reread{"node's certificate", n.identity.ReloadFrom(conf.clusterCA, conf.clusterCert, conf.clusterKey)},
+			reread{"gossip keys", n.reloadGossipKeys(conf.gossipKeys)})
+	}
+	return all
+}
+
+func (n *node) reloadGossipKeys(file string) error {
+	keys, err := pki.ReadGossipKeys(file)
+	if err != nil {
+		return err
+	}
+	return n.cluster.SetGossipKeys(keys)
+}
