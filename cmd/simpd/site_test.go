@@ -250,16 +250,24 @@ func (n *testNode) listens(keys, user string) *process {
 	return p
 }
 
-// shownSerial is the number of the certificate that clients are shown.
-func (n *testNode) shownSerial(keys string) string {
+// dialSecure connects to the node as any client of the site does, with TLS
+// from the first octet.
+func (n *testNode) dialSecure(keys string) (*tls.Conn, error) {
 	n.t.Helper()
 	pem, err := os.ReadFile(filepath.Join(keys, "ca.crt"))
 	if err != nil {
-		n.t.Fatal(err)
+		return nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	conn, err := tls.Dial("tcp", n.address("simps-listen"), &tls.Config{RootCAs: roots, ServerName: "example.com", NextProtos: []string{"simp"}})
+	d := &net.Dialer{Timeout: patience}
+	return tls.DialWithDialer(d, "tcp", n.address("simps-listen"), &tls.Config{RootCAs: roots, ServerName: "example.com", NextProtos: []string{"simp"}})
+}
+
+// shownSerial is the number of the certificate that clients are shown.
+func (n *testNode) shownSerial(keys string) string {
+	n.t.Helper()
+	conn, err := n.dialSecure(keys)
 	if err != nil {
 		n.t.Fatal(err)
 	}

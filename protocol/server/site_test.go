@@ -183,6 +183,9 @@ func (s *site) release(u *siteUser) {
 // tell notifies a's watchers.
 func (s *site) tell(a protocol.Address) {
 	n := &protocol.Notice{Presence: s.presence(a)}
+	if n.State == protocol.Deaf {
+		n.Index = s.index // a change has one even so
+	}
 	for u := range s.users {
 		if slices.Contains(u.watched, a) && s.mayWatch(a, u.address) {
 			u.session.Notify(n)
