@@ -26,6 +26,9 @@ func lastWord(s string) int {
 	if strings.IndexByte(s, '{') < 0 {
 		return -1
 	}
+	if strings.IndexByte(s, '"') < 0 && !strings.Contains(s, " :") {
+		return strings.LastIndexByte(s, ' ') + 1
+	}
 	start, words := 0, 1
 	for i := 0; i < len(s); i++ {
 		switch s[i] {

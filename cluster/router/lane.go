@@ -7,22 +7,62 @@ import (
 	"simpd/protocol"
 )
 
-// lane holds back a connection's messages to one recipient while a look-up
-// for an earlier one is open, so that they arrive in the order sent.
-type lane struct{ waiting []*delivery }
+// lane is one connection's way to one recipient. It holds messages back while
+// a look-up for an earlier one is open, so that they arrive in the order sent.
+type lane struct {
+	to      protocol.Address
+	open    int    // messages without an outcome
+	newest  uint64 // the newest that was handed to a session
+	looking bool   // a look-up is open
+	waiting []*delivery
+}
 
-// joinOpen puts d behind an open look-up for its recipient, if there is one.
-func (s *sender) joinOpen(d *delivery) bool {
+func (l *lane) used() bool { return l.open > 0 || l.looking }
+
+// lane returns the way to a recipient. The one that was asked for last is kept
+// at hand; of the others, those in use. s.mu is held.
+func (s *sender) lane(to protocol.Address) *lane {
+	if s.last != nil && s.last.to == to {
+		return s.last
+	}
+	l := s.others[to]
+	if l == nil {
+		l = &lane{to: to}
+	}
+	delete(s.others, to)
+	if s.last != nil && s.last.used() {
+		if s.others == nil {
+			s.others = make(map[protocol.Address]*lane)
+		}
+		s.others[s.last.to] = s.last
+	}
+	s.last = l
+	return l
+}
+
+// leave forgets l if it is not in use any more. s.mu is held.
+func (s *sender) leave(l *lane) {
+	if l != s.last && !l.used() && s.others[l.to] == l {
+		delete(s.others, l.to)
+	}
+}
+
+// takesOff gives d its place in the order. It returns false if d has to wait
+// behind an open look-up for its recipient, which wants one.
+func (s *sender) takesOff(d *delivery, mayWait bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lanes[d.m.To]
-	if l == nil {
-		return false
+	s.begun++
+	d.number = s.begun
+	d.lane = s.lane(d.m.To)
+	d.lane.open++
+	if !mayWait || !d.lane.looking {
+		return true
 	}
 	d.looking = true
-	l.waiting = append(l.waiting, d)
+	d.lane.waiting = append(d.lane.waiting, d)
 	d.arm()
-	return true
+	return false
 }
 
 // look begins a confirmed look-up for d, or joins the open one.
@@ -30,26 +70,23 @@ func (s *sender) look(d *delivery) {
 	d.arm()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.lanes[d.m.To]; l != nil {
-		l.waiting = append(l.waiting, d)
-		return
+	l := d.lane
+	l.waiting = append(l.waiting, d)
+	if !l.looking {
+		l.looking = true
+		go s.run(l)
 	}
-	if s.lanes == nil {
-		s.lanes = make(map[protocol.Address]*lane)
-	}
-	l := &lane{waiting: []*delivery{d}}
-	s.lanes[d.m.To] = l
-	go s.run(d.m.To, l)
 }
 
 // run confirms the table and lets go on all who waited when it began, until
 // nobody waits. It ends with the last deadline of those.
-func (s *sender) run(to protocol.Address, l *lane) {
+func (s *sender) run(l *lane) {
 	for {
 		s.mu.Lock()
 		batch := l.waiting
 		if l.waiting = nil; len(batch) == 0 {
-			delete(s.lanes, to)
+			l.looking = false
+			s.leave(l)
 			s.mu.Unlock()
 			return
 		}
@@ -77,34 +114,11 @@ func (s *sender) confirm(batch []*delivery) error {
 	return err
 }
 
-// flight is what one connection has on its way to one recipient.
-type flight struct {
-	open   int
-	newest uint64 // the newest delivery that was handed to a session
-}
-
-// takesOff gives d its place in the order.
-func (s *sender) takesOff(d *delivery) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.begun++
-	d.number = s.begun
-	if s.flights == nil {
-		s.flights = make(map[protocol.Address]flight)
-	}
-	f := s.flights[d.m.To]
-	f.open++
-	s.flights[d.m.To] = f
-}
-
 // handed notes that d is handed to a session now.
 func (s *sender) handed(d *delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f, ok := s.flights[d.m.To]; ok && d.number > f.newest {
-		f.newest = d.number
-		s.flights[d.m.To] = f
-	}
+	d.lane.newest = max(d.lane.newest, d.number)
 }
 
 // overtaken tells whether a later message to the same recipient was handed to
@@ -112,17 +126,13 @@ func (s *sender) handed(d *delivery) {
 func (s *sender) overtaken(d *delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.flights[d.m.To].newest > d.number
+	return d.lane.newest > d.number
 }
 
 // landed notes that d has its outcome.
 func (s *sender) landed(d *delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.flights[d.m.To]
-	if f.open--; f.open == 0 {
-		delete(s.flights, d.m.To)
-		return
-	}
-	s.flights[d.m.To] = f
+	d.lane.open--
+	s.leave(d.lane)
 }

@@ -132,7 +132,10 @@ func (r *Router) Shutdown() {
 }
 
 // Local tells whether a is of one of the site's own domains.
-func (r *Router) Local(a protocol.Address) bool { return r.domains[a.Domain()] }
+func (r *Router) Local(a protocol.Address) bool {
+	domain := a.Domain()
+	return domain == r.Domains[0] || len(r.Domains) > 1 && r.domains[domain]
+}
 
 // follow tells the sessions each change of the table, in order, from p on.
 func (r *Router) follow(p store.Position) {
@@ -231,18 +234,24 @@ func (s *settled) wait(ctx context.Context, index uint64) error {
 	}
 }
 
+// receiver is who receives for a session of that epoch.
+type receiver struct {
+	u     *User
+	epoch uint64
+}
+
 // users are this node's authenticated connections, by user and by session.
 type users struct {
 	mu        sync.RWMutex
 	byAddress map[protocol.Address][]*User
-	bySession map[store.Session]*User
+	bySession map[uint64]receiver // by the session's number, which no two have
 	number    uint64
 	count     int
 }
 
 func (s *users) init() {
 	s.byAddress = map[protocol.Address][]*User{}
-	s.bySession = map[store.Session]*User{}
+	s.bySession = map[uint64]receiver{}
 }
 
 func (s *users) add(u *User) {
@@ -287,18 +296,23 @@ func (s *users) enter(u *User, node string, epoch uint64) store.Session {
 	defer s.mu.Unlock()
 	s.number++
 	id := store.Session{Node: node, Epoch: epoch, Number: s.number}
-	s.bySession[id] = u
+	s.bySession[s.number] = receiver{u, epoch}
 	return id
 }
 
 func (s *users) leave(id store.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.bySession, id)
+	delete(s.bySession, id.Number)
 }
 
+// session returns who receives for a session of this node, or nil.
 func (s *users) session(id store.Session) *User {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.bySession[id]
+	b := s.bySession[id.Number]
+	s.mu.RUnlock()
+	if b.epoch != id.Epoch {
+		return nil
+	}
+	return b.u
 }

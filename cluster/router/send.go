@@ -15,10 +15,10 @@ type sender struct {
 	// outsider: a routing connection, which learns nothing from refusals.
 	outsider bool
 
-	mu      sync.Mutex
-	lanes   map[protocol.Address]*lane // where a look-up is open
-	begun   uint64                     // counts deliveries
-	flights map[protocol.Address]flight
+	mu     sync.Mutex
+	begun  uint64 // counts deliveries
+	last   *lane  // that of the newest delivery, in use or not
+	others map[protocol.Address]*lane
 }
 
 // send begins the delivery of r from one sender to each recipient.
@@ -51,15 +51,16 @@ type delivery struct {
 	req *protocol.SendRequest
 	i   int
 
+	lane   *lane
 	number uint64                 // of the sender's deliveries, in the order sent
 	traced func(protocol.Outcome) // nil: nobody follows it
 
 	mu      sync.Mutex
-	out     int              // sessions that have not answered
-	looking bool             // a look-up is open
+	out     int  // sessions that have not answered
+	looking bool // a look-up is open
+	ended   bool
 	tried   []store.Session  // it is never handed to one of them again
 	one     [1]store.Session // what tried usually is
-	ended   bool
 	worst   protocol.Outcome // of the answers so far, by rank
 	timer   *time.Timer
 }
@@ -68,12 +69,12 @@ type delivery struct {
 // look-up is confirmed.
 func (d *delivery) begin() {
 	r := d.s.r
-	d.s.takesOff(d)
-	if !r.Local(d.m.To) {
-		d.relay()
+	local := r.Local(d.m.To)
+	if !d.s.takesOff(d, local) {
 		return
 	}
-	if d.s.joinOpen(d) {
+	if !local {
+		d.relay()
 		return
 	}
 	var buf [2]store.Binding
@@ -134,7 +135,7 @@ func (d *delivery) hand(routes []store.Binding) {
 	for i := range routes {
 		s := routes[i].Session
 		if s.Node == r.Node {
-			r.Deliver(s, &d.m, d.answer)
+			r.deliver(s, &d.m, d.answer) // sight has just looked at the rules
 			continue
 		}
 		d.arm()
@@ -145,8 +146,17 @@ func (d *delivery) hand(routes []store.Binding) {
 // Deliver hands m to session s of this node; done as protocol.Inbox says,
 // 480 where s is not here or may not have m.
 func (r *Router) Deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+	if !r.mayMessage(m.To, m.From) {
+		done(protocol.Outcome{Status: protocol.StatusNotListening})
+		return
+	}
+	r.deliver(s, m, done)
+}
+
+// deliver is Deliver for a sender whom the rules allow to send.
+func (r *Router) deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	u := r.users.session(s)
-	if u == nil || u.client.User != m.To || !r.mayMessage(m.To, m.From) {
+	if u == nil || s.Node != r.Node || u.client.User != m.To {
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
 		return
 	}
@@ -305,11 +315,11 @@ func (d *delivery) expire() {
 	d.end(d.worst)
 }
 
-// explain says an outcome to a person, where the status alone does not.
+// explain says an outcome to a person.
 func explain(s protocol.Status, to protocol.Address) string {
 	switch s {
 	case protocol.StatusOK:
-		return ""
+		return "delivered"
 	case protocol.StatusIndeterminate:
 		return "handed over, but no answer came"
 	case protocol.StatusUnknownAddress:
@@ -321,7 +331,7 @@ func explain(s protocol.Status, to protocol.Address) string {
 	case protocol.StatusRefused:
 		return "the client of " + to.String() + " refused the message"
 	case protocol.StatusWrongState:
-		return "the id was used for another message"
+		return "the id was used for other octets"
 	case protocol.StatusUnavailable:
 		return "the node of " + to.String() + " can't be reached now; nothing was handed over"
 	}

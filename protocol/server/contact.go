@@ -39,7 +39,7 @@ func contactLines(r *request, contacts []protocol.Contact) []byte {
 }
 
 func (s *session) changeContact(ctx context.Context, r *request, address string) error {
-	if all, err := s.addresses(r, "ima"); err != nil {
+	if all, err := s.addresses(nil, r, "ima"); err != nil {
 		return err
 	} else if len(all) > 1 {
 		return protocol.Errorf(protocol.StatusBadRequest, "ima is given twice")

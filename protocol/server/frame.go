@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -70,7 +71,6 @@ func freeQueue(frames []frame) {
 // batch is what one write is given: frames, and where each ends.
 type batch struct {
 	octets []byte
-	frames []frame
 	ends   []int
 }
 
@@ -79,43 +79,26 @@ var batches = sync.Pool{New: func() any { return &batch{octets: make([]byte, 0, 
 func newBatch() *batch { return batches.Get().(*batch) }
 
 func (b *batch) free() {
-	b.reset()
-	if cap(b.octets) <= 8*bufferSize && cap(b.frames) <= 1024 {
+	if cap(b.octets) <= 8*bufferSize && cap(b.ends) <= 1024 {
 		batches.Put(b)
 	}
 }
 
-func (b *batch) reset() {
-	clear(b.frames)
-	b.octets, b.frames, b.ends = b.octets[:0], b.frames[:0], b.ends[:0]
-}
+func (b *batch) reset() { b.octets, b.ends = b.octets[:0], b.ends[:0] }
 
-func (b *batch) add(f frame) {
-	b.frames = append(b.frames, f)
-	b.octets = f.appendTo(b.octets)
-	b.ends = append(b.ends, len(b.octets))
-}
-
-// rest returns the frames of which n octets of the batch written do not hold
-// the whole; the first of them may be the tail of one that is begun.
-func (b *batch) rest(n int) []frame {
-	for i, end := range b.ends {
-		if n >= end {
-			continue
-		}
-		rest := b.frames[i:]
-		start := end - frameLen(b.ends, i)
-		if n > start {
-			rest[0] = frame{octets: append([]byte(nil), b.octets[n:end]...), last: rest[0].last}
-		}
-		return rest
-	}
-	return nil
-}
-
-func frameLen(ends []int, i int) int {
+// start returns where frame i begins.
+func (b *batch) start(i int) int {
 	if i == 0 {
-		return ends[0]
+		return 0
 	}
-	return ends[i] - ends[i-1]
+	return b.ends[i-1]
+}
+
+// whole returns how many frames n octets hold the whole of.
+func (b *batch) whole(n int) int {
+	if n == len(b.octets) {
+		return len(b.ends)
+	}
+	i, _ := slices.BinarySearch(b.ends, n+1)
+	return i
 }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"cmp"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +20,8 @@ type inbox struct {
 	open     bool // the session listens
 	ended    bool // it never will again
 	number   uint64
-	pending  []*delivery // by number
-	octets   int         // of their entities
+	pending  pending
+	octets   int // of their entities
 	accepted memory
 }
 
@@ -73,7 +71,7 @@ func (in *inbox) stop() ([]settled, bool) {
 
 // drop takes out what is not begun. in.mu is held.
 func (in *inbox) drop() (all []settled) {
-	in.pending = slices.DeleteFunc(in.pending, func(d *delivery) bool {
+	in.pending.removeAll(func(d *delivery) bool {
 		if d.state != begun {
 			d.state = gone
 			all = d.settle(all, protocol.StatusNotListening)
@@ -101,11 +99,11 @@ func (in *inbox) end() []settled {
 	defer in.mu.Unlock()
 	in.open, in.ended = false, true
 	all := in.drop()
-	for _, d := range in.pending {
+	for _, d := range in.pending.all() {
 		all = d.settle(all, protocol.StatusIndeterminate)
 	}
 	in.grow(-in.octets)
-	in.pending, in.accepted = nil, memory{}
+	in.pending, in.accepted = pending{}, memory{}
 	return all
 }
 
@@ -151,7 +149,7 @@ func (in *inbox) repeat(key, sum uint64, now time.Time, w waiter) (served bool, 
 
 // full tells whether a message of so many octets is too much (rule 9).
 func (in *inbox) full(octets int) bool {
-	return len(in.pending) >= protocol.MaxUnanswered || in.octets+octets > protocol.MaxUnansweredOctets || in.budget.spent()
+	return in.pending.len() >= protocol.MaxUnanswered || in.octets+octets > protocol.MaxUnansweredOctets || in.budget.spent()
 }
 
 // repeated: an id that is known stands for the same octets, and else is wrong.
@@ -164,7 +162,7 @@ func repeated(before, now uint64, same protocol.Status) protocol.Status {
 
 // find returns the delivery that a repeat joins. in.mu is held.
 func (in *inbox) find(key uint64) *delivery {
-	for _, d := range in.pending {
+	for _, d := range in.pending.all() {
 		if d.key == key {
 			return d
 		}
@@ -177,25 +175,25 @@ func (in *inbox) add(d *delivery, done func(protocol.Outcome)) *delivery {
 	d.number = in.number
 	d.one[0] = waiter{done, d.m.Deadline}
 	d.waiters = d.one[:]
-	in.pending = append(in.pending, d)
+	in.pending.add(d)
 	in.grow(len(d.m.Entity))
 	return d
 }
 
-// answer takes what the client said to message number, and appends to all what
-// is settled by it. One that is not asked (any more) is ignored.
-func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text string) []settled {
-	now := time.Now()
+// answer takes what the client said to message number, now, and appends to all
+// what is settled by it. One that is not asked (any more) is ignored.
+func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text string, now time.Time) []settled {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(in.pending, number, func(d *delivery, n uint64) int {
-		return cmp.Compare(d.number, n)
-	})
-	if !ok || in.pending[i].state != begun {
+	i, ok := in.pending.find(number)
+	if !ok {
 		return all
 	}
-	d := in.pending[i]
-	in.pending = slices.Delete(in.pending, i, i+1)
+	d := in.pending.all()[i]
+	if d.state != begun {
+		return all
+	}
+	in.pending.remove(i)
 	in.grow(-len(d.m.Entity))
 	if s.OK() {
 		in.accepted.put(d.key, d.sum, now)
@@ -210,7 +208,7 @@ func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text st
 func (in *inbox) expire(now time.Time) (all []settled, next time.Time, dropped bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.pending = slices.DeleteFunc(in.pending, func(d *delivery) bool {
+	in.pending.removeAll(func(d *delivery) bool {
 		before := d.state
 		all = append(all, d.expire(now)...)
 		if d.state == gone {

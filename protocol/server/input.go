@@ -30,7 +30,7 @@ func (r *request) free() {
 	if cap(r.line.Params) > 16 {
 		return
 	}
-	clear(r.line.Params[:cap(r.line.Params)])
+	clear(r.line.Params) // what is behind was cleared with the line that it was of
 	*r = request{line: protocol.Line{Params: r.line.Params[:0]}}
 	requests.Put(r)
 }

@@ -106,9 +106,42 @@ func (l *ledger) add(x *sending) {
 	l.sends = x
 }
 
-func (l *ledger) remove(x *sending) {
+// note takes an outcome of x for recipient i. It returns true with the last of
+// them: x has left the ledger then.
+func (l *ledger) note(x *sending, i int, o protocol.Outcome) (all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if x.left == 0 || x.outcomes[i].Status != 0 {
+		return false
+	}
+	x.outcomes[i] = o
+	if x.left--; x.left > 0 {
+		return false
+	}
+	l.remove(x)
+	return true
+}
+
+// forgo has the outcomes of x that are not known in doubt. It returns false if
+// all are known.
+func (l *ledger) forgo(x *sending) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x.left == 0 {
+		return false
+	}
+	x.left = 0
+	for i := range x.outcomes {
+		if x.outcomes[i].Status == 0 {
+			x.outcomes[i].Status = protocol.StatusIndeterminate
+		}
+	}
+	l.remove(x)
+	return true
+}
+
+// remove takes x out. l.mu is held.
+func (l *ledger) remove(x *sending) {
 	if x.newer != nil {
 		x.newer.older = x.older
 	} else {

@@ -9,7 +9,7 @@ import (
 // acknowledged takes a client's answer to MESSAGE (SIMP.md, section 6).
 func (s *session) acknowledged(number uint64, r *request) {
 	var one [1]settled // what it usually is
-	all := s.in.answer(one[:0], number, r.line.Status, strings.Clone(r.line.Text))
+	all := s.in.answer(one[:0], number, r.line.Status, strings.Clone(r.line.Text), r.received)
 	if len(all) == 0 {
 		return
 	}

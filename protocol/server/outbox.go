@@ -23,6 +23,7 @@ type outbox struct {
 
 	mu      sync.Mutex
 	queue   []frame
+	taken   int                           // frames at the queue's head that are being written
 	size    int                           // of what waits, messages aside
 	writing bool                          // somebody writes
 	closing bool                          // nothing more is put in
@@ -202,7 +203,8 @@ func (o *outbox) drain(rounds int) bool {
 	return false
 }
 
-// take fills b with frames from the head of the queue.
+// take fills b with frames at the head of the queue, which they leave once they
+// are written.
 func (o *outbox) take(b *batch) {
 	b.reset()
 	now, limit := time.Now(), o.wire.batch()
@@ -211,38 +213,39 @@ func (o *outbox) take(b *batch) {
 	if sent := o.wire.sent(); sent != o.sent || o.stuck.IsZero() {
 		o.stuck, o.sent = now, sent
 	}
-	i := 0
-	for ; i < len(o.queue) && len(b.octets) < limit; i++ {
-		f := o.queue[i]
+	for o.taken < len(o.queue) && len(b.octets) < limit {
+		f := &o.queue[o.taken]
+		o.taken++
 		o.grow(-f.size())
 		if f.shown != nil && o.merge != nil {
 			o.unmerge(f.shown)
 		}
 		if f.delivery == nil || f.delivery.begin(now) {
-			b.add(f)
+			b.octets = f.appendTo(b.octets)
 		}
+		b.ends = append(b.ends, len(b.octets))
 	}
-	o.queue = slices.Delete(o.queue, 0, i)
 }
 
-// written puts back what was not written of b, and tells whether nothing is
-// left to write: then the caller is no longer the one who writes.
+// written takes out of the queue what is written of b, n octets, and tells
+// whether nothing is left to write: then the caller is no longer the one who
+// writes.
 func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.putBack(b.rest(n)...)
-	return o.finish(clear)
-}
-
-// putBack has rest wait before all else. o.mu is held.
-func (o *outbox) putBack(rest ...frame) {
-	for i := range rest {
-		o.grow(rest[i].size())
-		if d := rest[i].delivery; d != nil {
-			d.putBack()
+	whole := b.whole(n)
+	for i := whole; i < o.taken; i++ {
+		f := &o.queue[i]
+		if start := b.start(i); n > start { // its tail is all that waits
+			*f = frame{octets: slices.Clone(b.octets[n:b.ends[i]]), last: f.last}
 		}
+		if f.delivery != nil {
+			f.delivery.putBack()
+		}
+		o.grow(f.size())
 	}
-	o.queue = slices.Insert(o.queue, 0, rest...)
+	o.queue, o.taken = slices.Delete(o.queue, 0, whole), 0
+	return o.finish(clear)
 }
 
 // finish is called after a write, and tells whether nothing is left to write:
@@ -261,7 +264,7 @@ func (o *outbox) finish(clear bool) bool {
 // clear leaves nothing waiting and nobody writing. o.mu is held.
 func (o *outbox) clear() {
 	freeQueue(o.queue)
-	o.queue = nil
+	o.queue, o.taken = nil, 0
 	o.merge, o.stuck = nil, time.Time{}
 	o.grow(-o.size)
 	o.writing = false
@@ -286,9 +289,10 @@ func (o *outbox) fail() {
 func (o *outbox) purge() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.queue = slices.DeleteFunc(o.queue, func(f frame) bool {
+	rest := slices.DeleteFunc(o.queue[o.taken:], func(f frame) bool {
 		return f.delivery != nil && f.delivery.dropped()
 	})
+	o.queue = o.queue[:o.taken+len(rest)]
 }
 
 // drained waits until nothing waits to be written, or nothing can be.

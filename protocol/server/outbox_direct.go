@@ -1,6 +1,9 @@
 package server
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // show puts n in and has it written. Where nothing waits, which is nearly
 // always so for one who only watches, it goes straight to the kernel: of what a
@@ -62,7 +65,8 @@ func (o *outbox) endDirect(rest []byte, clear bool) (finished bool) {
 	}
 	o.stuck, o.sent = time.Now(), o.wire.sent()
 	if len(rest) > 0 {
-		o.putBack(frame{octets: append([]byte(nil), rest...)})
+		o.queue = slices.Insert(o.queue, 0, frame{octets: slices.Clone(rest)})
+		o.grow(len(rest))
 	}
 	return o.finish(clear)
 }

@@ -23,11 +23,11 @@ func (s *Server) parseAddress(v string) (protocol.Address, error) {
 	return folded, nil
 }
 
-// addresses reads all that key gives, each once; the error names the first
+// addresses appends to all what key gives, each once; the error names the first
 // that is none.
-func (s *session) addresses(r *request, key string) ([]protocol.Address, error) {
-	var all []protocol.Address
-	for _, p := range r.line.Params {
+func (s *session) addresses(all []protocol.Address, r *request, key string) ([]protocol.Address, error) {
+	for i := range r.line.Params {
+		p := &r.line.Params[i]
 		if p.Key != key {
 			continue
 		}

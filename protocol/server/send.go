@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"strconv"
-	"sync"
 	"time"
 
 	"simpd/protocol"
@@ -22,40 +21,46 @@ func (s *session) send(_ context.Context, r *request) {
 }
 
 func (s *session) decodeSend(r *request) (*sending, error) {
-	to, err := s.addresses(r, "to")
+	x := &sending{s: s, tag: r.line.Tag, octets: r.octets}
+	to, err := s.addresses(x.firstTo[:0], r, "to")
+	if err == nil {
+		err = s.checkSend(r, to)
+	}
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(to) == 0:
-		return nil, protocol.Errorf(protocol.StatusBadRequest, "to is missing: SEND to=IMA {n}")
-	case len(to) > protocol.MaxRecipients:
-		return nil, protocol.Errorf(protocol.StatusTooLarge, "%s is one recipient too many: %d are allowed", to[protocol.MaxRecipients], protocol.MaxRecipients)
-	case r.line.Literal < 0:
-		return nil, protocol.Errorf(protocol.StatusBadRequest, "the message is missing: SEND to=IMA {n}")
-	case r.tooLarge:
-		return nil, protocol.Errorf(protocol.StatusTooLarge, "the message has %d octets: %d are allowed", r.line.Literal, s.server.config.Size)
-	}
-	from, err := s.claimed(r)
-	if err == nil {
+	x.To, x.Received, x.Entity, x.Done = to, r.received, r.literal, x.done
+	if x.From, err = s.claimed(r); err == nil {
 		err = s.checkHere(to)
 	}
 	if err != nil {
 		return nil, err
 	}
-	x := &sending{s: s, tag: r.line.Tag, octets: r.octets, left: len(to)}
-	x.SendRequest = protocol.SendRequest{From: from, To: to, Received: r.received, Entity: r.literal, Done: x.done}
 	if x.ID, x.Repeatable, err = s.messageID(r); err != nil {
 		return nil, err
 	}
 	if x.Timeout, err = timeout(r); err != nil {
 		return nil, err
 	}
-	x.outcomes = x.one[:]
+	x.left, x.outcomes = len(to), x.firstOutcome[:]
 	if len(to) > 1 {
 		x.outcomes = make([]protocol.Outcome, len(to))
 	}
 	return x, nil
+}
+
+func (s *session) checkSend(r *request, to []protocol.Address) error {
+	switch {
+	case len(to) == 0:
+		return protocol.Errorf(protocol.StatusBadRequest, "to is missing: SEND to=IMA {n}")
+	case len(to) > protocol.MaxRecipients:
+		return protocol.Errorf(protocol.StatusTooLarge, "%s is one recipient too many: %d are allowed", to[protocol.MaxRecipients], protocol.MaxRecipients)
+	case r.line.Literal < 0:
+		return protocol.Errorf(protocol.StatusBadRequest, "the message is missing: SEND to=IMA {n}")
+	case r.tooLarge:
+		return protocol.Errorf(protocol.StatusTooLarge, "the message has %d octets: %d are allowed", r.line.Literal, s.server.config.Size)
+	}
+	return nil
 }
 
 func (s *session) messageID(r *request) (id string, chosen bool, err error) {
@@ -89,12 +94,13 @@ type sending struct {
 	tag    string
 	octets int
 
-	newer, older *sending // in the ledger
+	// Of the ledger, whose lock guards them.
+	newer, older *sending
+	outcomes     []protocol.Outcome // those without a status are not known yet
+	left         int
 
-	mu       sync.Mutex
-	outcomes []protocol.Outcome // those without a status are not known yet
-	one      [1]protocol.Outcome
-	left     int
+	firstTo      [1]protocol.Address // what To and outcomes usually are
+	firstOutcome [1]protocol.Outcome
 }
 
 // answerGrace is how long after its timeout a SEND is answered without an
@@ -106,49 +112,28 @@ func (x *sending) due() time.Time { return x.Deadline().Add(answerGrace) }
 
 // done takes the outcome for recipient i.
 func (x *sending) done(i int, o protocol.Outcome) {
-	if x.note(i, o) {
+	if x.s.ledger.note(x, i, o) {
 		x.finish()
 	}
-}
-
-func (x *sending) note(i int, o protocol.Outcome) (all bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.left == 0 || x.outcomes[i].Status != 0 {
-		return false
-	}
-	x.outcomes[i] = o
-	x.left--
-	return x.left == 0
 }
 
 // giveUp answers x though not all outcomes are known: those are in doubt.
 func (x *sending) giveUp() {
-	x.mu.Lock()
-	late := x.left > 0
-	x.left = 0
-	for i := range x.outcomes {
-		if x.outcomes[i].Status == 0 {
-			x.outcomes[i].Status = protocol.StatusIndeterminate
-		}
-	}
-	x.mu.Unlock()
-	if late {
+	if x.s.ledger.forgo(x) {
 		x.finish()
 	}
 }
 
-// finish answers x. Its outcomes do not change any more.
+// finish answers x, which has left the ledger. Its outcomes do not change any
+// more.
 func (x *sending) finish() {
-	s := x.s
-	s.ledger.remove(x)
-	s.reply(x.tag, x.answer())
-	s.ledger.settle(x.octets)
+	x.s.reply(x.tag, x.answer())
+	x.s.ledger.settle(x.octets)
 }
 
 func (x *sending) answer() []byte {
-	b := make([]byte, 0, 128)
 	common := x.outcomes[0].Status
+	b := make([]byte, 0, len(x.tag)+len(x.ID)+len(outcomeText(x, common))+len(" 200 id= :\r\n"))
 	if len(x.To) > 1 {
 		for i, o := range x.outcomes {
 			b = appendOutcome(protocol.AppendParam(protocol.AppendResponse(b, x.tag, protocol.StatusPartial), "to", x.To[i].String()), o)

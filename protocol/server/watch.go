@@ -30,7 +30,7 @@ func (s *session) watch(ctx context.Context, r *request) {
 }
 
 func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {
-	if w.Addresses, err = s.addresses(r, "ima"); err != nil {
+	if w.Addresses, err = s.addresses(nil, r, "ima"); err != nil {
 		return w, err
 	}
 	if w.By, err = s.watchersNamed(r); err != nil {
@@ -51,7 +51,7 @@ func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {
 
 // watchersNamed reads by, which only a routing connection may say, and has to.
 func (s *session) watchersNamed(r *request) ([]protocol.Address, error) {
-	by, err := s.addresses(r, "by")
+	by, err := s.addresses(nil, r, "by")
 	if err != nil {
 		return nil, err
 	}
