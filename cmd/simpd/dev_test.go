@@ -1,47 +1,23 @@
 package main
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"simpd/cmd/simpd/site"
 )
 
 // freeDevPort finds a port above which there is room for the nodes of a dev site.
-func freeDevPort(t *testing.T, nodes int) int {
-	t.Helper()
-	for range 100 {
-		_, text, _ := net.SplitHostPort(freePort())
-		port, _ := strconv.Atoi(text)
-		if port+devStep*nodes < 65000 && allFree(port, nodes) {
-			return port
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
-}
-
-func allFree(port, nodes int) bool {
-	for i := range nodes {
-		for above := range devHTTP + 1 {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+devStep*i+above))
-			if err != nil {
-				return false
-			}
-			_ = l.Close()
-		}
-	}
-	return true
-}
+func freeDevPort(nodes int) int { return site.FreePorts(devStep*(nodes-1) + devHTTP + 1) }
 
 // TestDevSaysWhatWorks: what simpd dev prints to type next does what it says.
 func TestDevSaysWhatWorks(t *testing.T) {
 	for _, nodes := range []int{1, 3} {
 		t.Run(strconv.Itoa(nodes), func(t *testing.T) {
-			p := start(t, "simpd", "dev", "--nodes", strconv.Itoa(nodes), "--port", strconv.Itoa(freeDevPort(t, nodes)))
+			p := start(t, "simpd", "dev", "--nodes", strconv.Itoa(nodes), "--port", strconv.Itoa(freeDevPort(nodes)))
 			p.await(p.out, "Press Ctrl-C")
 			env := p.await(p.out, "export SIMP_PASSWORD=")
 			_, password, _ := strings.Cut(strings.Fields(env)[1], "=")
@@ -77,7 +53,7 @@ func suggested(p *process, name string) string {
 
 // TestDevKeepsWithDataDir: a dev site with a folder has its history again.
 func TestDevKeepsWithDataDir(t *testing.T) {
-	dir, port := t.TempDir(), freeDevPort(t, 1)
+	dir, port := t.TempDir(), freeDevPort(1)
 	var history [2]string
 	for i := range history {
 		p := start(t, "simpd", "dev", "--nodes=1", "--data-dir", dir, "--port", strconv.Itoa(port), "--log-level=info")

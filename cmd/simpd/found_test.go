@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"simpd/protocol"
+
+	"simpd/cmd/simpd/site"
 )
 
 // startInsecureSite starts three nodes that form a site, without TLS. args
@@ -19,7 +21,7 @@ func startInsecureSite(t *testing.T, dir string) (nodes []*testNode, args [][]st
 	for i := range ids {
 		address[i] = map[string]string{}
 		for _, o := range []string{"simp-listen", "grpc-listen", "cluster-listen", "gossip-listen", "http-listen"} {
-			address[i][o] = freePort()
+			address[i][o] = site.FreeAddress()
 		}
 	}
 	for i, id := range ids {

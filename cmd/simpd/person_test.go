@@ -16,7 +16,7 @@ import (
 // flags of a user at one of its nodes, of which the first is 1.
 func tryOut(t *testing.T, nodes int) (at func(node int, user string, args ...string) []string, port int) {
 	t.Helper()
-	port = freeDevPort(t, nodes)
+	port = freeDevPort(nodes)
 	p := start(t, "simpd", "dev", "--nodes", strconv.Itoa(nodes), "--port", strconv.Itoa(port), "--password", testPassword)
 	p.await(p.out, "Press Ctrl-C")
 	t.Setenv("SIMP_PASSWORD", testPassword)

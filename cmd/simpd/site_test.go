@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +42,7 @@ func (n *testNode) address(option string) string {
 
 // insecureArgs are those of a node alone, on free ports, without TLS.
 func insecureArgs(dir string) []string {
-	return append(anyPorts(), "--insecure", "--node-id=n1", "--data-dir="+dir, "--domain=example.com", "--bootstrap-expect=1", "--gossip-listen="+freePort())
+	return append(anyPorts(), "--insecure", "--node-id=n1", "--data-dir="+dir, "--domain=example.com", "--bootstrap-expect=1", "--gossip-listen="+site.FreeAddress())
 }
 
 func anyPorts() []string {
@@ -53,24 +51,6 @@ func anyPorts() []string {
 		args = append(args, "--"+o+"=127.0.0.1:0")
 	}
 	return args
-}
-
-// freePort finds an address that nobody uses, for TCP and UDP, below the ports
-// that the system itself gives away.
-func freePort() string {
-	for {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
-		tcp, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp", address)
-		_ = tcp.Close()
-		if err == nil {
-			_ = udp.Close()
-			return address
-		}
-	}
 }
 
 // serveInsecure starts a node alone and waits until it is ready.
@@ -193,7 +173,7 @@ func startSite(t *testing.T, dir, keys string, ids ...string) []*testNode {
 	t.Helper()
 	gossip := make([]string, len(ids))
 	for i := range ids {
-		gossip[i] = freePort()
+		gossip[i] = site.FreeAddress()
 	}
 	nodes := make([]*testNode, len(ids))
 	for i, id := range ids {

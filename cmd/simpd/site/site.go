@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -93,32 +92,14 @@ func (s *Site) host(i int) string {
 }
 
 // takeAddresses chooses where the node listens: at a host of its own at ports
-// 20001 to 20006; at 127.0.0.1 where nobody else does, below the ports that the
-// system itself gives away.
+// 20001 to 20006; at 127.0.0.1 where nobody else does.
 func (n *Node) takeAddresses(host string) {
 	for i, a := range []*string{&n.SIMP, &n.SIMPS, &n.GRPC, &n.Cluster, &n.Gossip, &n.HTTP} {
 		*a = net.JoinHostPort(host, strconv.Itoa(20_001+i))
-		for host == "127.0.0.1" {
-			*a = net.JoinHostPort(host, strconv.Itoa(10_000+rand.IntN(20_000)))
-			if free(*a) {
-				break
-			}
+		if host == "127.0.0.1" {
+			*a = FreeAddress()
 		}
 	}
-}
-
-func free(address string) bool {
-	tcp, err := net.Listen("tcp", address)
-	if err != nil {
-		return false
-	}
-	defer tcp.Close()
-	udp, err := net.ListenPacket("udp", address)
-	if err != nil {
-		return false
-	}
-	_ = udp.Close()
-	return true
 }
 
 // Key names a file of what secures the nodes.
