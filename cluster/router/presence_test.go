@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -235,6 +236,27 @@ func TestFailuresCountOnAllNodes(t *testing.T) {
 		}
 		if s.nodes["n2"].Admit(source, bob) == 0 {
 			t.Error("another node admits what this one counted")
+		}
+	})
+}
+
+// S19: what a login is checked against costs the same whether there is such a
+// user or not, and is the same at each call.
+func TestS19CredentialsOfNobodyCostNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		cost := map[string]float64{}
+		for _, name := range []string{"bob", "nobody"} {
+			a := addr(name + "@example.com")
+			here, known := s.nodes["n1"].Credentials(a)
+			there, _ := s.nodes["n2"].Credentials(a)
+			if !reflect.DeepEqual(here, there) || known != (name == "bob") || len(here.Salt) != 16 || here.Iterations < protocol.MinScramIterations {
+				t.Errorf("%s is checked against %+v here, %+v there; known: %v", name, here, there, known)
+			}
+			cost[name] = testing.AllocsPerRun(100, func() { s.nodes["n1"].Credentials(a) })
+		}
+		if cost["bob"] != cost["nobody"] {
+			t.Errorf("a known user costs %v allocations, an unknown one %v", cost["bob"], cost["nobody"])
 		}
 	})
 }
