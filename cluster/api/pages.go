@@ -118,12 +118,13 @@ func (k *keptView) touch() {
 func (p *pages) find(at store.Position) (store.View, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if k := p.kept[at]; k != nil {
+	now := p.table.View()
+	if k := p.kept[at]; k != nil && at.History == now.History() {
 		k.touch()
 		return k.view, nil
 	}
-	if v := p.table.View(); v.Position() == at {
-		return v, nil
+	if now.Position() == at {
+		return now, nil
 	}
 	return store.View{}, detailed(codes.Aborted, "the page token is of another node, or older than a minute; begin the list again", reason("PAGE_TOKEN_EXPIRED"))
 }

@@ -148,8 +148,11 @@ func (w *watch) catchUp(ctx context.Context) error {
 		if err := w.inTouch(false); err != nil {
 			return err
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if waiting.Err() != nil {
-			return errors.Join(ctx.Err(), unavailable("BEHIND", "this node has not reached that position yet; try again, or another node"))
+			return unavailable("BEHIND", "this node has not reached that position yet; try again, or another node")
 		}
 		w.wait(waiting, w.index)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
@@ -244,6 +245,9 @@ func TestANodeThatIsBehindWaitsTenSeconds(t *testing.T) {
 		w = s.watch(t, &simpv1.WatchRequest{After: &simpv1.Position{History: "h1", Index: s.table.Index() + 1}})
 		_, err := w.stream.Recv()
 		wantCode(t, err, codes.Unavailable, "")
+		if text := status.Convert(err).Message(); text != "this node has not reached that position yet; try again, or another node" {
+			t.Errorf("it says %q", text)
+		}
 		if took := time.Since(begun); took != 10*time.Second {
 			t.Errorf("given up after %s", took)
 		}
