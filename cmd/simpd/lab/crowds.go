@@ -39,7 +39,10 @@ func measureCrowds(l *lab, w io.Writer) error {
 	if err := l.silent(n, w); err != nil { // first: the others leave a heap behind
 		return err
 	}
-	return l.stuck(n, w)
+	if err := l.stuck(n, w); err != nil {
+		return err
+	}
+	return l.survives(n)
 }
 
 // cost is what a process uses.
@@ -64,9 +67,27 @@ func (c cost) String() string {
 	return fmt.Sprintf("%d MiB resident, %d descriptors, %d goroutines", c.rss>>10, c.fds, c.goroutines)
 }
 
-// stuck has clients listen and never read again while they are sent to.
+// stuck has clients listen and never read again while they are sent to. What
+// that costs others is held against what it costs them to have the same
+// clients sent the same while they read.
 func (l *lab) stuck(n *site.Node, w io.Writer) error {
-	before, quick := l.cost(n), l.delays(n, 5*time.Second)
+	before, quiet := l.cost(n), l.delays(n, 5*time.Second)
+	busy, _, _, err := l.crowd(n, false)
+	if err != nil {
+		return err
+	}
+	stuck, outcomes, during, err := l.crowd(n, true)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%d stuck readers: before %v; while they are sent to %v; outcomes %s\n", stuckReaders, before, during, list(outcomes))
+	fmt.Fprintf(w, "  others' p99: with nothing else going on %v; while as many who read are sent as much %v; while these do not read %v, %.2f times that\n",
+		quiet, busy, stuck, float64(stuck)/float64(busy))
+	return nil
+}
+
+// crowd has the clients listen, all reading or none, and sends to them.
+func (l *lab) crowd(n *site.Node, stuck bool) (others time.Duration, outcomes map[int]int, during cost, err error) {
 	var open []*conn
 	defer func() {
 		for _, c := range open {
@@ -76,27 +97,39 @@ func (l *lab) stuck(n *site.Node, w io.Writer) error {
 	hold := make(chan struct{})
 	defer close(hold)
 	for i := range stuckReaders {
-		var once sync.Once
-		c, err := l.dial(n.Number, fmt.Sprintf("stuck%d", i), func(m *protocol.Line, _ []byte, _ time.Duration) {
-			if m.Verb == "MESSAGE" {
-				once.Do(func() { <-hold }) // its reader never goes on
-			}
-		})
+		c, err := l.reader(n, i, stuck, hold)
 		if err != nil {
-			return fmt.Errorf("stuck reader %d: %w", i, err)
+			return 0, nil, cost{}, fmt.Errorf("reader %d: %w", i, err)
 		}
 		open = append(open, c)
-		if _, err := c.ask("LISTEN", nil); err != nil {
-			return fmt.Errorf("stuck reader %d: %w", i, err)
-		}
 	}
 	stop := l.flood(n)
-	slow := l.delays(n, 20*time.Second)
-	outcomes := stop()
-	during := l.cost(n)
-	fmt.Fprintf(w, "%d stuck readers: before %v; while they are sent to %v; outcomes %s\n", stuckReaders, before, during, list(outcomes))
-	fmt.Fprintf(w, "  others' p99: before %v, meanwhile %v\n", quick, slow)
-	return nil
+	others = l.delays(n, 20*time.Second)
+	outcomes = stop()
+	return others, outcomes, l.cost(n), nil
+}
+
+// reader is one of the crowd. One that is stuck reads nothing from its first
+// message on until hold is closed.
+func (l *lab) reader(n *site.Node, i int, stuck bool, hold chan struct{}) (c *conn, err error) {
+	var once sync.Once
+	c, err = l.dial(n.Number, fmt.Sprintf("stuck%d", i), func(m *protocol.Line, _ []byte, _ time.Duration) {
+		switch {
+		case m.Verb != "MESSAGE":
+		case stuck:
+			once.Do(func() { <-hold })
+		default:
+			c.say(m.Tag, "200")
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.ask("LISTEN", nil); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // flood sends to the stuck: a thousand messages a second, whether they are

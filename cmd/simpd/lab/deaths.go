@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"simpd/cmd/simpd/site"
@@ -18,12 +17,22 @@ import (
 const flock = 100
 
 // deaths measures what users see of the end of a node: each node in turn is
-// killed so many times, and then each is paused once.
+// killed so many times, and then each is paused once, and cut off from the
+// others once where there is a network to do that in.
 type deaths struct {
 	*lab
 	deaf, listened, silence []time.Duration // of kills
-	paused                  []time.Duration // until all were deaf
+	paused, cut             []time.Duration // until all were deaf
 }
+
+// demise is how a node ends.
+type demise uint8
+
+const (
+	killed demise = iota
+	paused
+	cutAway
+)
 
 // measureDeaths prints what it measured, and fails where a goal is missed.
 func measureDeaths(l *lab, times int, w io.Writer) error {
@@ -33,13 +42,19 @@ func measureDeaths(l *lab, times int, w io.Writer) error {
 	}
 	for range times {
 		for _, n := range l.site.Nodes {
-			if err := d.one(n, true); err != nil {
+			if err := d.one(n, killed); err != nil {
 				return err
 			}
 		}
 	}
 	for _, n := range l.site.Nodes {
-		if err := d.one(n, false); err != nil {
+		if err := d.one(n, paused); err != nil {
+			return err
+		}
+		if l.net == nil {
+			continue
+		}
+		if err := d.one(n, cutAway); err != nil {
 			return err
 		}
 	}
@@ -65,7 +80,11 @@ func (d *deaths) print(w io.Writer) error {
 		{"kill -9: until a new LISTEN elsewhere was answered", d.listened, 1200 * time.Millisecond, 2 * time.Second},
 		{"kill -9: the longest silence between two users elsewhere", d.silence, 300 * time.Millisecond, 300 * time.Millisecond},
 		{"SIGSTOP: until all watchers elsewhere saw all users deaf", d.paused, 8 * time.Second, 8 * time.Second},
+		{"cut off: until all watchers elsewhere saw all users deaf", d.cut, 8 * time.Second, 8 * time.Second},
 	} {
+		if len(x.all) == 0 {
+			continue
+		}
 		slices.Sort(x.all)
 		median, worst := x.all[len(x.all)/2], x.all[len(x.all)-1]
 		fmt.Fprintf(w, "%s: median %.2f s, worst %.2f s of %d\n", x.what, median.Seconds(), worst.Seconds(), len(x.all))
@@ -80,7 +99,7 @@ func (d *deaths) print(w io.Writer) error {
 }
 
 // one has a node die, or stand still, under its users.
-func (d *deaths) one(n *site.Node, kill bool) error {
+func (d *deaths) one(n *site.Node, how demise) error {
 	var open []*conn
 	defer func() {
 		for _, c := range open {
@@ -110,13 +129,13 @@ func (d *deaths) one(n *site.Node, kill bool) error {
 			return err
 		}
 	}
-	return d.strikeOne(n, kill, y, z, watch, enter)
+	return d.strikeOne(n, how, y, z, watch, enter)
 }
 
 type enterFunc func(node int, user string, heard func(*protocol.Line, []byte, time.Duration)) (*conn, error)
 
-// strikeOne kills the node or stops it, and measures.
-func (d *deaths) strikeOne(n *site.Node, kill bool, y, z int, watch *flockWatch, enter enterFunc) error {
+// strikeOne ends the node, and measures.
+func (d *deaths) strikeOne(n *site.Node, how demise, y, z int, watch *flockWatch, enter enterFunc) error {
 	late, err := enter(y, "late", nil)
 	if err != nil {
 		return err
@@ -126,19 +145,23 @@ func (d *deaths) strikeOne(n *site.Node, kill bool, y, z int, watch *flockWatch,
 		return err
 	}
 	at := d.clock.now()
-	if kill {
-		n.Kill()
-	} else {
-		_ = n.Signal(syscall.SIGSTOP)
+	revive, err := d.strikeDown(n, how)
+	if err != nil {
+		return err
 	}
 	a, err := late.ask("LISTEN", nil)
 	watched := watch.wait()
 	silence := stop()
-	if !kill {
-		_ = n.Signal(syscall.SIGCONT)
-		d.paused = append(d.paused, watched-at)
-	} else {
+	if err := revive(); err != nil {
+		return err
+	}
+	switch how {
+	case killed:
 		d.deaf, d.listened, d.silence = append(d.deaf, watched-at), append(d.listened, a.back-a.call), append(d.silence, silence)
+	case paused:
+		d.paused = append(d.paused, watched-at)
+	case cutAway:
+		d.cut = append(d.cut, watched-at)
 	}
 	if err != nil {
 		return fmt.Errorf("LISTEN at %d after the end of %s: %w", y, n.ID, err)
@@ -147,6 +170,19 @@ func (d *deaths) strikeOne(n *site.Node, kill bool, y, z int, watch *flockWatch,
 		return fmt.Errorf("not all users of %s are deaf", n.ID)
 	}
 	return d.whole()
+}
+
+// strikeDown ends a node in one way, and returns what ends that.
+func (d *deaths) strikeDown(n *site.Node, how demise) (revive func() error, err error) {
+	switch how {
+	case paused:
+		_, _, revive, err = stop(n)
+	case cutAway:
+		_, _, revive, err = d.isolate(n.Number, true, true, "")
+	default:
+		_, _, revive, err = kill(n)
+	}
+	return revive, err
 }
 
 // talk has two users talk until stopped, which returns the longest time

@@ -10,7 +10,7 @@ import (
 )
 
 // modelTime bounds the search for an order that explains what was seen.
-const modelTime = 20 * time.Second
+const modelTime = time.Minute
 
 // step is one operation on who holds a user's session, which surely happened
 // between two moments. The state is the token of the session.

@@ -24,6 +24,7 @@ type plan struct {
 	net      *network      // nil: loopback
 	insecure bool
 	shared   bool // the machine is: who is a little late, and who does little, may not be to blame
+	memory   int  // what each node may use at most, in MiB; 0: what there is
 	clocks   bool // the nodes' monotonic clocks are apart
 	faults   []injector
 	nodes    int
@@ -65,8 +66,13 @@ const (
 )
 
 // within is the command that runs a program where node i is.
-func (p *plan) within(i int) []string {
-	line := p.net.within(i)
+func (p *plan) within(i int) (line []string) {
+	if p.net != nil {
+		line = p.net.within(i)
+	}
+	if p.memory > 0 {
+		line = append(line, inGroup(i)...)
+	}
 	if p.clocks {
 		line = append(line, "unshare", "-T", "-f", "--kill-child", "--monotonic", fmt.Sprint(i*100_000))
 	}
@@ -89,15 +95,23 @@ func newLab(p plan) *lab {
 // start makes the network and the site, and starts it. Close has to be called
 // also after an error.
 func (l *lab) start() (err error) {
-	c := site.Config{Bin: l.bin, Dir: l.dir, Nodes: l.nodes, Domain: siteDomain, Password: "correct horse battery staple", Insecure: l.insecure}
+	c := site.Config{
+		Bin: l.bin, Dir: l.dir, Nodes: l.nodes, Domain: siteDomain, Password: "correct horse battery staple",
+		Insecure: l.insecure, Within: l.within,
+	}
 	if l.net != nil {
-		c.Host, c.Within = l.net.host, l.within
+		c.Host = l.net.host
 		if err := l.net.open(l.nodes); err != nil {
 			return err
 		}
 	}
 	if l.site, err = site.New(c); err != nil {
 		return err
+	}
+	if l.memory > 0 {
+		if err := l.limitMemory(); err != nil {
+			return err
+		}
 	}
 	return l.begin()
 }
@@ -138,6 +152,9 @@ func (l *lab) others() []string {
 func (l *lab) close() {
 	if l.site != nil {
 		l.site.End()
+	}
+	if l.memory > 0 {
+		l.removeGroups()
 	}
 	if l.net != nil {
 		l.removeDisks(l.kept)

@@ -27,7 +27,8 @@ func main() {
 	flag.DurationVar(&o.length, "length", 40*time.Second, "of the time in which faults come, in each round")
 	flag.DurationVar(&o.pause, "pause", 5*time.Millisecond, "of each of the six senders between two messages")
 	flag.StringVar(&o.faults, "faults", "process", "process or pauses (which need no root), network, disk or all")
-	flag.StringVar(&o.measure, "measure", "", "instead: deaths (kill -9 and SIGSTOP of each node) or crowds (clients that do not read, or say nothing)")
+	flag.StringVar(&o.measure, "measure", "", "instead: deaths (kill -9 and SIGSTOP of each node, and with network faults each cut off) or crowds (clients that do not read, or say nothing)")
+	flag.IntVar(&o.memory, "memory", 0, "with crowds: what each node may use at most, in MiB (needs root and control groups); 0: what there is")
 	flag.StringVar(&o.history, "history", "", "instead: check again the history.json that a failure has left")
 	flag.BoolVar(&o.clocks, "clocks", false, "the nodes' monotonic clocks are days apart; with network faults only")
 	flag.BoolVar(&o.insecure, "insecure", false, "no TLS; with process faults only")
@@ -51,10 +52,10 @@ func (o *options) enter() (code int, err error) {
 	switch {
 	case o.history != "":
 		return 0, recheck(o.history)
+	case o.faults != "process" && o.faults != "pauses":
 	case o.measure != "":
 		return 0, o.runMeasure()
-	}
-	if o.faults == "process" || o.faults == "pauses" {
+	default:
 		return 0, o.run()
 	}
 	if lacks := missing(); len(lacks) > 0 {
@@ -62,6 +63,9 @@ func (o *options) enter() (code int, err error) {
 	}
 	if o.net, code, err = enterNetwork(); o.net == nil {
 		return code, err
+	}
+	if o.measure != "" {
+		return 0, o.runMeasure()
 	}
 	return 0, o.run()
 }
@@ -114,6 +118,7 @@ type options struct {
 	length, pause time.Duration
 	faults        string
 	measure       string
+	memory        int
 	history       string
 	insecure      bool
 	clocks        bool
@@ -150,7 +155,7 @@ func (o *options) run() error {
 
 // runMeasure measures what was asked for at one site.
 func (o *options) runMeasure() (err error) {
-	p := plan{seed: o.seed, nodes: 3, insecure: o.insecure}
+	p := plan{seed: o.seed, nodes: 3, net: o.net, insecure: o.insecure, memory: o.memory}
 	if p.bin, err = filepath.Abs(o.bin); err != nil {
 		return err
 	}
