@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -179,6 +180,7 @@ func (p *proposer) run(ctx context.Context) {
 		}
 		select {
 		case <-p.wake:
+			runtime.Gosched() // who is about to propose too goes along: one commit for all
 		case <-again:
 		case <-ctx.Done():
 			return
