@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -69,15 +71,34 @@ func nodeRole(role string) simpv1.NodeRole {
 }
 
 func (o operations) TransferLeadership(ctx context.Context, node string) (string, error) {
-	return o.cluster.TransferLeadership(ctx, node)
+	leader, err := o.cluster.TransferLeadership(ctx, node)
+	return leader, o.plain(ctx, node, err)
 }
 
 func (o operations) RemoveNode(ctx context.Context, node string) error {
-	return o.cluster.RemoveNode(ctx, node)
+	return o.plain(ctx, node, o.cluster.RemoveNode(ctx, node))
 }
 
 func (o operations) Undrain(ctx context.Context, node string) error {
-	return o.cluster.Drain(ctx, node, 0, true)
+	return o.plain(ctx, node, o.cluster.Drain(ctx, node, 0, true))
+}
+
+// plain is an error about a node as a caller is told it, whose fault it may be.
+func (o operations) plain(ctx context.Context, node string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case node != "" && !o.has(ctx, node):
+		return protocol.Errorf(protocol.StatusUnknownAddress, "there is no node %s", node)
+	case errors.Is(err, cluster.ErrRefused):
+		parts := strings.Split(err.Error(), cluster.ErrRefused.Error()+": ") // the last of them: who refused comes before
+		return protocol.Errorf(protocol.StatusWrongState, "%s", parts[len(parts)-1])
+	}
+	return err
+}
+
+func (o operations) has(ctx context.Context, node string) bool {
+	return slices.ContainsFunc(o.cluster.Status(ctx), func(s cluster.NodeStatus) bool { return s.ID == node })
 }
 
 // CheckDomain tries the way to another site from this node.
@@ -105,7 +126,7 @@ const (
 // Drain asks the node to send its clients away, and watches it do so.
 func (o operations) Drain(ctx context.Context, node string, timeout time.Duration, progress func(*simpv1.DrainResponse)) error {
 	if err := o.cluster.Drain(ctx, node, timeout, false); err != nil {
-		return err
+		return o.plain(ctx, node, err)
 	}
 	if timeout == 0 {
 		timeout = o.drainTimeout()
