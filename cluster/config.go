@@ -72,11 +72,9 @@ type Receiver interface {
 	Settle(ctx context.Context, index uint64) error
 }
 
-// The schemas of the log's entries that this version reads.
-const (
-	minSchema = store.OldestSchema
-	maxSchema = store.NewestSchema
-)
+// minSchema is the oldest schema of the log's entries that this version reads;
+// the table knows the newest.
+const minSchema = store.OldestSchema
 
 func (c *Config) check() error {
 	switch {

@@ -66,7 +66,7 @@ func (n *Node) comeUp(ctx context.Context, last uint64) bool {
 	defer cancel()
 	results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
 		Node: n.cfg.NodeID, Boot: n.boot, Version: n.cfg.Version,
-		MinSchema: minSchema, MaxSchema: maxSchema, Replaces: last,
+		MinSchema: minSchema, MaxSchema: n.table.Newest(), Replaces: last,
 	}}})
 	if err != nil {
 		return false

@@ -55,7 +55,7 @@ func (n *Node) openLink() (peers, error) {
 	c.Handler = inbound{n}
 	m := &c.Member
 	m.ID, m.Boot, m.Version = n.cfg.NodeID, n.boot, n.cfg.Version
-	m.MinSchema, m.MaxSchema = minSchema, maxSchema
+	m.MinSchema, m.MaxSchema = minSchema, n.table.Newest()
 	m.BootstrapExpect, m.Replica = n.cfg.BootstrapExpect, n.cfg.Replica
 	l, err := link.Open(c)
 	if err != nil {

@@ -150,7 +150,7 @@ func (n *Node) status() *clusterv1.StatusResponse {
 	s := &clusterv1.StatusResponse{
 		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
 		AppliedLog: n.fsm.log.now(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
-		MinSchema: minSchema, MaxSchema: maxSchema, Boot: n.boot, StartedMs: n.started.UnixMilli(),
+		MinSchema: minSchema, MaxSchema: n.table.Newest(), Boot: n.boot, StartedMs: n.started.UnixMilli(),
 		ContactMs: uint64(n.Contact().Milliseconds()), Digest: n.digests.get(),
 	}
 	if node, ok := n.table.Node(n.cfg.NodeID); ok {

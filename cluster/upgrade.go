@@ -22,7 +22,7 @@ func (n *Node) raise(ctx context.Context) {
 	tick := time.NewTicker(n.pace.watch)
 	defer tick.Stop()
 	for {
-		if to := readByAll(n.servers(), n.table.Node); a.due(to, n.table.Schema(), time.Now()) {
+		if to := readByAll(n.table.Newest(), n.servers(), n.table.Node); a.due(to, n.table.Schema(), time.Now()) {
 			n.raiseTo(ctx, to)
 		}
 		select {
@@ -45,10 +45,9 @@ func (n *Node) raiseTo(ctx context.Context, schema uint32) {
 	}
 }
 
-// readByAll is the newest schema that all servers can read, as they said when
-// they came up last; 0 if one never did.
-func readByAll(servers []raft.Server, node func(id string) (store.Node, bool)) uint32 {
-	newest := uint32(store.NewestSchema)
+// readByAll is the newest schema up to that one that all servers can read, as
+// they said when they came up last; 0 if one never did.
+func readByAll(newest uint32, servers []raft.Server, node func(id string) (store.Node, bool)) uint32 {
 	for _, s := range servers {
 		known, ok := node(string(s.ID))
 		if !ok {

@@ -29,7 +29,7 @@ func TestReadByAll(t *testing.T) {
 		for _, id := range tt.servers {
 			servers = append(servers, raft.Server{ID: raft.ServerID(id)})
 		}
-		if got := readByAll(servers, find); got != tt.want {
+		if got := readByAll(store.NewestSchema, servers, find); got != tt.want {
 			t.Errorf("%v: %d, want %d", tt.servers, got, tt.want)
 		}
 	}

@@ -23,7 +23,7 @@ var ErrSchema = errors.New("a newer program is needed")
 // was applied, and the node must stop, for it would go another way than the
 // others. Errors wrap ErrSchema.
 func (t *Table) Apply(e *storev1.Entry) ([]BatchResult, error) {
-	if err := readable(e); err != nil {
+	if err := t.readable(e); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
@@ -39,18 +39,21 @@ func (t *Table) publish() {
 	t.waiting.reached(t.now.index)
 }
 
+// Newest is the newest schema of the log that this table reads.
+func (t *Table) Newest() uint32 { return t.newest }
+
 // readable tells whether this program knows all that e may hold.
-func readable(e *storev1.Entry) error {
-	if e.GetMinSchema() > NewestSchema {
-		return fmt.Errorf("an entry of schema %d, while this program reads up to %d: %w", e.GetMinSchema(), NewestSchema, ErrSchema)
+func (t *Table) readable(e *storev1.Entry) error {
+	if e.GetMinSchema() > t.newest {
+		return fmt.Errorf("an entry of schema %d, while this program reads up to %d: %w", e.GetMinSchema(), t.newest, ErrSchema)
 	}
 	for _, b := range e.GetBatch() {
 		for _, c := range b.GetChange() {
 			if c.GetKind() == nil {
 				return fmt.Errorf("an entry with a change of a kind that this program does not know: %w", ErrSchema)
 			}
-			if n := c.GetSetSchema().GetSchema(); n > NewestSchema {
-				return fmt.Errorf("the site goes on to schema %d, while this program reads up to %d: %w", n, NewestSchema, ErrSchema)
+			if n := c.GetSetSchema().GetSchema(); n > t.newest {
+				return fmt.Errorf("the site goes on to schema %d, while this program reads up to %d: %w", n, t.newest, ErrSchema)
 			}
 		}
 	}

@@ -12,6 +12,8 @@ import (
 // restorer builds a table of a snapshot's records. Its parts come in a fixed
 // order, and in each the names ascend: so it knows what is missing or double.
 type restorer struct {
+	newest uint32 // schema that is read
+
 	view  View
 	ring  ring
 	tally map[string]*tally
@@ -70,9 +72,9 @@ func (b *restorer) header(h *storev1.Header) error {
 	if err := b.enter(partHeader, "header"); err != nil {
 		return err
 	}
-	if h.GetFormat() != snapshotFormat || h.GetSchema() < OldestSchema || h.GetSchema() > NewestSchema {
+	if h.GetFormat() != snapshotFormat || h.GetSchema() < OldestSchema || h.GetSchema() > b.newest {
 		return fmt.Errorf("it has format %d and schema %d, while this program reads format %d and the schemas %d to %d: %w",
-			h.GetFormat(), h.GetSchema(), snapshotFormat, OldestSchema, NewestSchema, ErrSchema)
+			h.GetFormat(), h.GetSchema(), snapshotFormat, OldestSchema, b.newest, ErrSchema)
 	}
 	if h.GetHistoryFloor() > h.GetIndex() || h.GetIndex() > 2*maxIndex {
 		return corrupt("its events begin after its end")

@@ -17,6 +17,9 @@ type Config struct {
 	// History is how many of the newest changes Events can tell of; 0 means
 	// DefaultHistory. A few more may be kept.
 	History int
+	// Newest is the newest schema of the log that is read; 0 means
+	// NewestSchema. Tests try with it what the next version will do.
+	Newest uint32
 }
 
 // Position is a place in the site's history.
@@ -33,6 +36,7 @@ type Table struct {
 	view *View // a copy of now, kept until the next change
 	ring ring
 
+	newest  uint32        // schema that is read
 	index   atomic.Uint64 // now.index
 	waiting waiting
 
@@ -48,7 +52,10 @@ func New(c Config) *Table {
 	if c.History <= 0 {
 		c.History = DefaultHistory
 	}
-	return &Table{now: newView(), ring: ring{keep: uint64(c.History)}, tally: map[string]*tally{}}
+	if c.Newest == 0 {
+		c.Newest = NewestSchema
+	}
+	return &Table{now: newView(), newest: c.Newest, ring: ring{keep: uint64(c.History)}, tally: map[string]*tally{}}
 }
 
 // View returns the whole table as it is now. Between two changes all callers

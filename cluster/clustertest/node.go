@@ -22,6 +22,12 @@ type Node struct {
 	Router        *router.Router
 	Table         *store.Table
 
+	// Newest is the newest schema of the log that it reads, from its next
+	// start on, as if it were another version; 0: this one.
+	Newest uint32
+	// Fatal hears why it can't go on. Nil: that fails the test.
+	Fatal func(error)
+
 	site *Site
 
 	mu      sync.Mutex
@@ -47,17 +53,17 @@ func (n *Node) start() error {
 	}
 	d := &directory{}
 	logger := n.site.logger(ID(n.Number))
-	n.Table = store.New(store.Config{})
+	n.Table = store.New(store.Config{Newest: n.Newest})
 	n.Router = router.New(router.Config{
 		Node: ID(n.Number), Domains: []string{Domain}, Table: n.Table, Directory: d, Peers: d, Logger: logger,
 	})
 	c := cluster.Config{
 		NodeID: ID(n.Number), Site: Domain, Link: l, Table: n.Table, Receiver: n.Router, Logger: logger,
 		BootstrapExpect: n.site.config.Nodes, Timing: n.site.config.Timing, Failed: n.Router.FailedElsewhere,
-		Fatal: func(err error) { n.site.t.Errorf("node %d: fatal: %v", n.Number, err) },
+		Fatal: n.fatal,
 	}
 	if n.site.config.Disk {
-		c.DataDir = filepath.Join(n.site.dir, ID(n.Number))
+		c.DataDir = n.site.folder(n.Number)
 	}
 	if n.Node, err = cluster.Open(c); err != nil {
 		return err
@@ -65,6 +71,14 @@ func (n *Node) start() error {
 	d.Node = n.Node
 	n.Router.Start()
 	return n.Node.Start()
+}
+
+func (n *Node) fatal(err error) {
+	if n.Fatal != nil {
+		n.Fatal(err)
+		return
+	}
+	n.site.t.Errorf("node %d: fatal: %v", n.Number, err)
 }
 
 func (n *Node) link() (c link.Config, err error) {
