@@ -59,6 +59,7 @@ func serve(read func() (*config, error)) error {
 	if err != nil {
 		return err
 	}
+	n.serving.Go(func() { giveBack(n.ctx) })
 	s := service{node: n, conf: conf, read: read, level: level, logger: logger, systemd: supervisor{logger}}
 	s.systemd.ready()
 	return s.run(signals)

@@ -27,6 +27,7 @@ func newSealed(sock *socket, config *tls.Config) (*sealed, error) {
 		return nil, err
 	}
 	low.steady = true
+	sock.forgetCalls()
 	return s, nil
 }
 
