@@ -15,8 +15,9 @@ import (
 // take of the ciphertext is kept, and nothing more is encrypted until it has.
 type sealed struct {
 	*socket
-	tls *tls.Conn
-	low *ciphertext
+	tls  *tls.Conn
+	low  *ciphertext
+	left leftovers
 }
 
 // newSealed holds the handshake as the server; it waits until sock's deadline.
@@ -27,6 +28,8 @@ func newSealed(sock *socket, config *tls.Config) (*sealed, error) {
 		return nil, err
 	}
 	low.steady = true
+	s.left = findLeftovers(s.tls)
+	s.left.giveBack()
 	sock.forgetCalls()
 	return s, nil
 }
@@ -37,6 +40,7 @@ func (s *sealed) readNow(buf []byte) (octets []byte, more bool, err error) {
 	if n > 0 {
 		return buf[:n], true, nil // TLS may hold another record
 	}
+	s.left.giveBack()
 	return nil, false, err
 }
 
