@@ -169,7 +169,7 @@ func (s *accountService) Get(_ context.Context, r *simpv1.GetAccountRequest) (*s
 }
 
 // List tells all accounts, page by page.
-func (s *accountService) List(_ context.Context, r *simpv1.ListAccountsRequest) (*simpv1.ListAccountsResponse, error) {
+func (s *accountService) List(ctx context.Context, r *simpv1.ListAccountsRequest) (*simpv1.ListAccountsResponse, error) {
 	f := &fields{domains: s.Domains}
 	size := f.pageSize(r.PageSize)
 	domain := f.domain("domain", r.Domain)
@@ -179,7 +179,7 @@ func (s *accountService) List(_ context.Context, r *simpv1.ListAccountsRequest) 
 	v, last := s.Table.View(), protocol.Address{}
 	if r.PageToken != "" {
 		var err error
-		if v, last, err = s.pages.resume(f, r.PageToken, r); err != nil {
+		if v, last, err = s.pages.resume(ctx, f, r.PageToken, r); err != nil {
 			return nil, err
 		}
 	}

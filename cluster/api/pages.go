@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"hash/fnv"
@@ -18,6 +19,8 @@ import (
 const (
 	pageLife = time.Minute // since the last page
 	maxPages = 64
+
+	behindPatience = time.Second // for this node to reach the position of another's token
 )
 
 // pages keeps the copies of the table that unfinished lists are read from, so
@@ -57,7 +60,7 @@ func (p *pages) next(v store.View, last string, request proto.Message) string {
 
 // resume returns what a token was given for. f is told of one that is wrong,
 // and the error is of one whose copy of the table is gone.
-func (p *pages) resume(f *fields, token string, request proto.Message) (v store.View, last protocol.Address, err error) {
+func (p *pages) resume(ctx context.Context, f *fields, token string, request proto.Message) (v store.View, last protocol.Address, err error) {
 	var t pageToken
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err == nil {
@@ -74,8 +77,22 @@ func (p *pages) resume(f *fields, token string, request proto.Message) (v store.
 		f.add("page_token", "is of a list with other fields; only page_size may change from page to page")
 		return v, last, f.err()
 	}
-	v, err = p.find(store.Position{History: t.History, Index: t.Index})
+	at := store.Position{History: t.History, Index: t.Index}
+	p.await(ctx, at)
+	v, err = p.find(at)
 	return v, last, err
+}
+
+// await gives a node that has not got as far as the one that gave a token a
+// moment to do so: where nothing changes meanwhile the token is good there too.
+func (p *pages) await(ctx context.Context, at store.Position) {
+	now := p.table.Position()
+	if now.History != at.History || now.Index >= at.Index {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, behindPatience)
+	defer cancel()
+	_ = p.table.Wait(ctx, at.Index) // find tells whether it has
 }
 
 // requestHash is of what has to be the same from page to page.
@@ -126,7 +143,7 @@ func (p *pages) find(at store.Position) (store.View, error) {
 	if now.Position() == at {
 		return now, nil
 	}
-	return store.View{}, detailed(codes.Aborted, "the page token is of another node, or older than a minute; begin the list again", reason("PAGE_TOKEN_EXPIRED"))
+	return store.View{}, detailed(codes.Aborted, "the position of the page token is no longer kept here: it is of another node or history, or older than a minute; begin the list again, and keep to one node", reason("PAGE_TOKEN_EXPIRED"))
 }
 
 func (p *pages) drop(at store.Position, k *keptView) {

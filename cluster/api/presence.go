@@ -75,7 +75,7 @@ func (s *presenceService) page(ctx context.Context, f *fields, r *simpv1.ListReq
 	if err := s.inTouch(false); err != nil {
 		return store.View{}, protocol.Address{}, err
 	}
-	return s.pages.resume(f, r.PageToken, r)
+	return s.pages.resume(ctx, f, r.PageToken, r)
 }
 
 func wanted(l *store.Listener, domain, node string, in simpv1.State) bool {

@@ -9,7 +9,7 @@ import (
 )
 
 // ListSessions tells the listening sessions, page by page.
-func (s *clusterService) ListSessions(_ context.Context, r *simpv1.ListSessionsRequest) (*simpv1.ListSessionsResponse, error) {
+func (s *clusterService) ListSessions(ctx context.Context, r *simpv1.ListSessionsRequest) (*simpv1.ListSessionsResponse, error) {
 	f := &fields{domains: s.Domains}
 	size := f.pageSize(r.PageSize)
 	if r.Ima != "" {
@@ -25,7 +25,7 @@ func (s *clusterService) ListSessions(_ context.Context, r *simpv1.ListSessionsR
 	v, last := s.Table.View(), protocol.Address{}
 	if r.PageToken != "" {
 		var err error
-		if v, last, err = s.pages.resume(f, r.PageToken, r); err != nil {
+		if v, last, err = s.pages.resume(ctx, f, r.PageToken, r); err != nil {
 			return nil, err
 		}
 	}

@@ -27,6 +27,12 @@ To any other, with a certificate that "simpctl tls init" has made, or a token:
 Each of the flags that say how to reach the site may be given as a variable
 instead: SIMPCTL_ADDR, SIMPCTL_INSECURE, SIMPCTL_TLS_CA, and so on.
 
+With --output json a result is one object, for scripts: the message of
+package simp.v1 that answered, with all of its fields by the names in the
+.proto files. As Protocol Buffers have it in JSON, numbers of 64 bits, which are
+positions and counts, are strings of digits, times are RFC 3339, and an enum is
+the name of its value. Later versions may add fields; none is renamed or goes.
+
 It exits with 0, with 2 if the command can't be understood, and with 1 for any
 other failure; one line on standard error says why.`
 

@@ -1042,7 +1042,9 @@ type ListAccountsRequest struct {
 	// At most so many a page, 1 to 1000. 0: 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, of the same request. It is good for a
-	// minute, at the node that gave it. Empty: the first page.
+	// minute after its last use at the node that gave it, and at others for as
+	// long as nothing has changed since; else ABORTED: begin the list again.
+	// Empty: the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

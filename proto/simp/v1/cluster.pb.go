@@ -952,7 +952,9 @@ type ListSessionsRequest struct {
 	// may hold a few more. 0: 100.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, of the same request. It is good for a
-	// minute, at the node that gave it. Empty: the first page.
+	// minute after its last use at the node that gave it, and at others for as
+	// long as nothing has changed since; else ABORTED: begin the list again.
+	// Empty: the first page.
 	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -458,7 +458,9 @@ type ListRequest struct {
 	// At most so many a page, 1 to 1000. 0: 100.
 	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, of the same request. It is good for a
-	// minute, at the node that gave it. Empty: the first page.
+	// minute after its last use at the node that gave it, and at others for as
+	// long as nothing has changed since; else ABORTED: begin the list again.
+	// Empty: the first page.
 	PageToken string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// As in GetRequest; for the first page, whose position the others share.
 	Fresh         bool `protobuf:"varint,6,opt,name=fresh,proto3" json:"fresh,omitempty"`
