@@ -88,8 +88,9 @@ func (g *gossip) start() (err error) {
 	if g.list, err = memberlist.Create(c); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
+	own := g.list.LocalNode().Address() // not under g.mu: memberlist calls here under its own lock
 	g.mu.Lock()
-	g.own = g.list.LocalNode().Address()
+	g.own = own
 	g.mu.Unlock()
 	g.running.Go(g.rejoin)
 	return nil
