@@ -20,7 +20,7 @@ const (
 	snapshotDir  = "snapshots"
 	lockTimeout  = 1 * time.Second
 	snapshotKeep = 2
-	cachedLogs   = 1024
+	cachedLogs   = 128
 )
 
 // disk is what a node keeps: Raft's log, its vote and snapshots, and the

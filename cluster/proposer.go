@@ -83,6 +83,9 @@ func (p *proposer) propose(ctx context.Context, changes []*storev1.Change) ([]st
 		return nil, err
 	}
 	p.wake.now()
+	if len(tickets) == 1 {
+		return p.await(ctx, tickets[0])
+	}
 	results := make([]store.Result, 0, len(changes))
 	var failed error
 	for _, t := range tickets {

@@ -109,6 +109,15 @@ func (w *world) compare(user string) {
 	if want.Address = a; w.first.Presence(a) != want {
 		w.Fatalf("%s is seen as %v, want %v", user, w.first.Presence(a), want)
 	}
+	if l != nil {
+		for _, b := range l.Bindings {
+			other := b.Session
+			other.Number += 1 << 40
+			if !w.first.Listens(a, b.Session) || !w.first.View().Listens(a, b.Session) || w.first.Listens(a, other) {
+				w.Fatalf("%s: %v is listened in, and %v is not", user, b.Session, other)
+			}
+		}
+	}
 	if view := w.first.View().Listener(a); !reflect.DeepEqual(l, view) {
 		w.Fatalf("the table has %v, and its view %v", l, view)
 	}

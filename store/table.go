@@ -142,6 +142,13 @@ func (t *Table) Listener(a protocol.Address) *Listener {
 	return p.unpack()
 }
 
+// Listens tells whether a listens in that session, without an allocation.
+func (t *Table) Listens(a protocol.Address, s Session) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.Listens(a, s)
+}
+
 // Presence returns what a watcher of a sees, without an allocation.
 func (t *Table) Presence(a protocol.Address) protocol.Presence {
 	t.mu.RLock()

@@ -74,6 +74,23 @@ func (v View) Listener(a protocol.Address) *Listener {
 	return p.unpack()
 }
 
+// Listens tells whether a listens in that session, without an allocation; what
+// ended epochs have left and Reap has not ended counts.
+func (v View) Listens(a protocol.Address, s Session) bool {
+	p := v.listeners.get(a.String())
+	if p.deaf() {
+		return false
+	}
+	var l Listener
+	c, n := p.open(&l)
+	for range n {
+		if b := c.binding(); b.Session == s {
+			return true
+		}
+	}
+	return false
+}
+
 // Presence returns what a watcher of a sees, without an allocation.
 func (v View) Presence(a protocol.Address) protocol.Presence {
 	p := v.listeners.get(a.String())

@@ -92,7 +92,7 @@ func (u *User) checkBinding() {
 	if !u.listening || !u.r.living(u.epoch) {
 		return
 	}
-	if l := u.r.Table.Listener(u.client.User); !has(l, u.id) {
+	if !u.r.Table.Listens(u.client.User, u.id) {
 		u.displaced(u.whoDisplaced())
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // jobs are a session's requests that may have to wait, for the site or for a
@@ -10,27 +11,33 @@ import (
 // that lives until none is left.
 type jobs struct {
 	mu      sync.Mutex
-	queue   []func(context.Context)
+	queue   []job
 	working bool
+	stopped bool
 	closed  bool
 	cancel  context.CancelFunc // of the one being done
 	done    sync.WaitGroup
 }
 
-// add has f done after all that was added before. It returns false, and does
-// nothing, once the jobs are closed.
-func (j *jobs) add(f func(context.Context)) bool {
+// job is something to be done, as far as it waits by a certain time.
+type job struct {
+	do func(context.Context)
+	by time.Time // zero: whenever
+}
+
+// add has f done after all that was added before, its waiting ended by a
+// certain time if that is not zero. It returns false, and does nothing, once
+// the jobs are closed.
+func (j *jobs) add(f func(context.Context), by time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
 		return false
 	}
-	j.queue = append(j.queue, f)
+	j.queue = append(j.queue, job{f, by})
 	if !j.working {
 		j.working = true
-		ctx, cancel := context.WithCancel(context.Background())
-		j.cancel = cancel
-		j.done.Go(func() { j.work(ctx) })
+		j.done.Go(j.work)
 	}
 	return true
 }
@@ -51,32 +58,48 @@ func (j *jobs) busy() bool {
 	return j.working
 }
 
-func (j *jobs) work(ctx context.Context) {
-	for f := j.next(); f != nil; f = j.next() {
+func (j *jobs) work() {
+	for f, ctx := j.next(); f != nil; f, ctx = j.next() {
 		f(ctx)
 	}
 }
 
-func (j *jobs) next() func(context.Context) {
+// next ends the job that was done, and takes the next.
+func (j *jobs) next() (func(context.Context), context.Context) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.cancel != nil {
+		j.cancel()
+		j.cancel = nil
+	}
 	if len(j.queue) == 0 {
 		j.queue = nil
 		j.working = false
-		j.cancel()
-		j.cancel = nil
-		return nil
+		return nil, nil
 	}
-	f := j.queue[0]
+	next := j.queue[0]
 	j.queue = j.queue[1:]
-	return f
+	var ctx context.Context
+	ctx, j.cancel = next.context()
+	if j.stopped {
+		j.cancel()
+	}
+	return next.do, ctx
 }
 
-// stop ends the waiting of the jobs that are left.
+func (j job) context() (context.Context, context.CancelFunc) {
+	if j.by.IsZero() {
+		return context.WithCancel(context.Background())
+	}
+	return context.WithDeadline(context.Background(), j.by)
+}
+
+// stop ends the waiting of the jobs that are left, and of those to come.
 func (j *jobs) stop() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.working {
+	j.stopped = true
+	if j.cancel != nil {
 		j.cancel()
 	}
 }

@@ -74,11 +74,7 @@ func (s *session) begin(r *request) {
 		s.run(context.Background(), c, r)
 		return
 	}
-	s.jobs.add(func(ctx context.Context) {
-		ctx, cancel := context.WithDeadline(ctx, r.received.Add(requestTime))
-		defer cancel()
-		s.run(ctx, c, r)
-	})
+	s.jobs.add(func(ctx context.Context) { s.run(ctx, c, r) }, r.received.Add(requestTime))
 }
 
 // mayBegin: while AUTH is unanswered only MORE may come.

@@ -137,7 +137,7 @@ func (s *session) leave(end ending) {
 	s.closing.Store(true)
 	s.ledger.end()
 	s.jobs.stop()
-	s.jobs.add(s.logout)
+	s.jobs.add(s.logout, time.Time{})
 	s.jobs.close()
 	if end != broken {
 		s.linger()
@@ -158,8 +158,8 @@ func (s *session) logout(context.Context) {
 
 // finish answers all that is outstanding, and then QUIT.
 func (s *session) finish() {
-	s.jobs.add(func(context.Context) { s.cancelLogin() })
-	s.jobs.add(s.logout)
+	s.jobs.add(func(context.Context) { s.cancelLogin() }, time.Time{})
+	s.jobs.add(s.logout, time.Time{})
 	s.ledger.settled()
 	if s.quit == "" || s.quit == "*" { // nobody asked, or nobody wants to know
 		s.last(nil)
