@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -91,14 +92,19 @@ var errNoCommand = errors.New("this node does not know that command")
 func (in inbound) Command(ctx context.Context, from string, c *clusterv1.CommandRequest) error {
 	n := in.n
 	switch k := c.Kind.(type) {
-	case *clusterv1.CommandRequest_TransferLeadership_:
-		return n.handOver(ctx, k.TransferLeadership.GetTo())
-	case *clusterv1.CommandRequest_RemoveNode_:
-		return n.remove(ctx, k.RemoveNode.GetNode())
 	case *clusterv1.CommandRequest_Form_:
 		return n.promise(k.Form.GetServer(), k.Form.GetFounding())
 	case *clusterv1.CommandRequest_Admit_:
 		return n.beAdmitted(from, k.Admit.GetFounding())
+	}
+	if !n.isServer(from) {
+		return fmt.Errorf("%w: node %s is not part of the site", ErrRefused, from)
+	}
+	switch k := c.Kind.(type) {
+	case *clusterv1.CommandRequest_TransferLeadership_:
+		return n.handOver(ctx, k.TransferLeadership.GetTo())
+	case *clusterv1.CommandRequest_RemoveNode_:
+		return n.remove(ctx, k.RemoveNode.GetNode())
 	case *clusterv1.CommandRequest_Drain_:
 		if n.cfg.Drain == nil {
 			return ErrRefused

@@ -90,7 +90,9 @@ func (in *inbound) take(f *clusterv1.Frame) error {
 		}
 		in.hand(m)
 	}
-	failed(in.link.config.Handler, f.Failure)
+	if in.link.belongs(in.from) {
+		failed(in.link.config.Handler, f.Failure)
+	}
 	if f.Ping {
 		in.ping(&clusterv1.Pong{ClockUs: in.link.clock.now()})
 	}
@@ -121,6 +123,8 @@ func (in *inbound) hand(m *clusterv1.Message) {
 	switch {
 	case err != nil:
 		in.say(m.Number, protocol.Outcome{Status: protocol.StatusServerError, Text: err.Error()})
+	case !in.link.belongs(in.from):
+		in.say(m.Number, protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the sender's node is not part of the site"})
 	case !message.Deadline.After(time.Now()):
 		in.say(m.Number, protocol.Outcome{Status: protocol.StatusUnavailable, Text: "it came too late to the recipient's node"})
 	default:

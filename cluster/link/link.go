@@ -71,6 +71,7 @@ type Link struct {
 	gossip   *gossip
 	herald   *herald
 	failed   chan error
+	servers  atomic.Pointer[map[string]string] // as Know was told; nil: not yet
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -154,8 +155,23 @@ func (l *Link) fail(err error) {
 
 // Know tells which nodes are in Raft's configuration, by id, and their
 // addresses in it: streams are held to all of them, and these addresses are
-// used until gossip knows newer ones. It replaces what was told before.
-func (l *Link) Know(servers map[string]string) { l.peers.configured(servers) }
+// used until gossip knows newer ones. It replaces what was told before. Other
+// nodes may still find out what this one is, and no more.
+func (l *Link) Know(servers map[string]string) {
+	l.servers.Store(&servers)
+	l.peers.configured(servers)
+}
+
+// belongs tells whether a node is of the site, as far as this one knows: one
+// without a configuration can't tell, and has nothing to keep.
+func (l *Link) belongs(node string) bool {
+	servers := l.servers.Load()
+	if servers == nil || len(*servers) == 0 {
+		return true
+	}
+	_, ok := (*servers)[node]
+	return ok
+}
 
 // Forget ends all connections with a node that was removed. Config.Admit
 // keeps it from coming back.
