@@ -17,10 +17,10 @@ func giveBack(ctx context.Context) {
 	var r returner
 	for {
 		select {
-		case <-t.C:
-			if r.due(heapNow()) {
+		case now := <-t.C:
+			if r.due(heapNow(), now) {
 				debug.FreeOSMemory()
-				r.returned(heapNow())
+				r.returned(heapNow(), now, time.Since(now))
 			}
 		case <-ctx.Done():
 			return
@@ -49,25 +49,29 @@ func heapNow() heap {
 
 // returner decides when memory is returned.
 type returner struct {
-	before heap   // when it was asked last
-	since  uint64 // allocated when memory was returned last
+	before heap      // when it was asked last
+	burst  bool      // there was one since memory was returned
+	next   time.Time // not before
 }
 
 const (
 	quietOctets = 1 << 20 // allocated between two looks, or a part of the live ones
 	quietPart   = 64
-	worthOctets = 1 << 20 // that can be returned, and a part of the live ones
+	worthOctets = 1 << 20 // that are held and not in use, and a part of the live ones
 	worthPart   = 4
+	restPart    = 100 // one in so many moments may be spent on it
 )
 
-// due tells whether it is quiet, and enough may be returned to be worth a
-// collection: so much has been allocated since the last one, and so much is
-// held that is not in use.
-func (r *returner) due(now heap) bool {
-	quiet := now.allocated-r.before.allocated < max(quietOctets, now.live/quietPart)
-	r.before = now
-	worth := max(worthOctets, now.live/worthPart)
-	return quiet && now.allocated-r.since > worth && now.held > now.live+worth
+// due tells whether a burst is over that has left enough behind to be worth a
+// collection. Work that goes on and on is its own collector's affair.
+func (r *returner) due(h heap, now time.Time) bool {
+	quiet := h.allocated-r.before.allocated < max(quietOctets, h.live/quietPart)
+	r.before = h
+	r.burst = r.burst || !quiet
+	return r.burst && quiet && !now.Before(r.next) && h.held > h.live+max(worthOctets, h.live/worthPart)
 }
 
-func (r *returner) returned(now heap) { r.before, r.since = now, now.allocated }
+// returned notes that memory was returned, which took so long.
+func (r *returner) returned(h heap, now time.Time, took time.Duration) {
+	*r = returner{before: h, next: now.Add(restPart * took)}
+}

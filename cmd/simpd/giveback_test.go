@@ -1,12 +1,16 @@
 package main
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // Memory is returned once a burst is over, and not again before there is
 // something to return.
 func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 	const mib = 1 << 20
 	var r returner
+	now := time.Now()
 	for i, step := range []struct {
 		now  heap
 		want bool
@@ -14,19 +18,37 @@ func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 		{heap{allocated: 200 * mib, live: 40 * mib, held: 80 * mib}, false}, // it is not quiet
 		{heap{allocated: 300 * mib, live: 50 * mib, held: 90 * mib}, false},
 		{heap{allocated: 300*mib + 1000, live: 50 * mib, held: 90 * mib}, true},
-		{heap{allocated: 301 * mib, live: 50 * mib, held: 51 * mib}, false}, // it was just done
-		{heap{allocated: 305 * mib, live: 50 * mib, held: 55 * mib}, false}, // a little garbage
-		{heap{allocated: 316 * mib, live: 50 * mib, held: 66 * mib}, false}, // not quiet
-		{heap{allocated: 316 * mib, live: 50 * mib, held: 66 * mib}, true},
+		{heap{allocated: 301 * mib, live: 50 * mib, held: 90 * mib}, false}, // there was no burst since
+		{heap{allocated: 340 * mib, live: 50 * mib, held: 90 * mib}, false},
+		{heap{allocated: 340 * mib, live: 50 * mib, held: 55 * mib}, false}, // a little garbage
+		{heap{allocated: 340 * mib, live: 50 * mib, held: 66 * mib}, true},
 	} {
-		got := r.due(step.now)
+		now = now.Add(time.Second)
+		got := r.due(step.now, now)
 		if got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
 		if got {
-			step.now.held = step.now.live
-			r.returned(step.now)
+			r.returned(step.now, now, time.Millisecond)
 		}
+	}
+}
+
+// However often there are bursts, little time is spent on them.
+func TestMemoryIsReturnedNowAndThen(t *testing.T) {
+	var r returner
+	now, count := time.Now(), 0
+	h := heap{live: 50 << 20, held: 100 << 20}
+	for i := range 1000 {
+		now = now.Add(time.Second)
+		h.allocated += uint64(i%2) << 30
+		if r.due(h, now) {
+			r.returned(h, now, time.Second)
+			count++
+		}
+	}
+	if count < 2 || count > 10 {
+		t.Errorf("%d times in 1000 s, at a second each", count)
 	}
 }
 
