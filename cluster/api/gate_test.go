@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding/gzip"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -365,6 +366,18 @@ func TestARequestLargerThanAMegabyteIsRefused(t *testing.T) {
 	s := newSite(t)
 	_, err := s.messages.Send(t.Context(), &simpv1.SendRequest{From: "a@example.com", To: []string{"b@example.com"}, Entity: make([]byte, 1<<20)})
 	wantCode(t, err, codes.ResourceExhausted, "")
+}
+
+// S12: a request counts as large as it is unpacked, and is not unpacked beyond
+// the limit.
+func TestS12ARequestThatUnpacksToTooMuchIsRefused(t *testing.T) {
+	s := newSite(t)
+	bomb := &simpv1.SendRequest{From: "a@example.com", To: []string{"b@example.com"}, Entity: make([]byte, 32<<20)}
+	_, err := s.messages.Send(t.Context(), bomb, grpc.UseCompressor(gzip.Name))
+	wantCode(t, err, codes.ResourceExhausted, "")
+	if why := status.Convert(err).Message(); !strings.Contains(why, "after decompression larger than max") {
+		t.Errorf("refused for another reason: %s", why)
+	}
 }
 
 func TestAConnectionThatSaysNothingIsClosed(t *testing.T) {

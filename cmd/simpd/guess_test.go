@@ -68,11 +68,12 @@ func TestS19RefusedLoginsLookAlike(t *testing.T) {
 	if measured {
 		tries = 1000
 	}
-	users := []string{"wrongpw", "blocked", "unknown"}
+	users, source := []string{"wrongpw", "blocked", "unknown"}, 0
 	for name, guess := range map[string]func(*caller, string) string{"PLAIN": (*caller).byPLAIN, "SCRAM": (*caller).byScram} {
 		took, first := map[string]timed{}, ""
 		for i := range tries {
-			k := one.guesser(i)
+			source++
+			k := one.guesser(source)
 			for j := range users { // in turn, and each first as often as the others
 				user := users[(i+j)%len(users)]
 				began := time.Now()

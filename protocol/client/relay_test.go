@@ -105,6 +105,36 @@ func TestRelayCantConnect(t *testing.T) {
 	}
 }
 
+// S6: a site whose TLS is taken away is told nothing in clear but that TLS is
+// wanted: neither who calls, nor for whom.
+func TestS6NothingIsSaidInClear(t *testing.T) {
+	for _, answer := range []string{"403 :no TLS here", "405 :what?", "200\r\nx 200 :injected", "200", ""} {
+		goAbroad(t, nil, func(a *abroad) {
+			a.zone.srv = map[string][]*net.SRV{"simp tcp two.example": {{Target: "host.example.net.", Port: 7467}}}
+			said := make(chan string, 1)
+			a.put("192.0.2.2:7467", func(p *peer) {
+				p.say("* HELLO version=SIMP/1.0")
+				first, _ := p.r.ReadString('\n')
+				if answer != "" {
+					tag, _, _ := strings.Cut(first, " ")
+					p.say("%s %s", tag, answer)
+				}
+				rest, _ := io.ReadAll(p.r)
+				said <- first + string(rest)
+			})
+			if got := a.send("bob@two.example"); got.Status != 502 && got.Status != 504 {
+				t.Errorf("%q: %v", answer, got)
+			}
+			got := <-said
+			_, verb, _ := strings.Cut(got, " ")
+			verb, handshake, _ := strings.Cut(verb, "\r\n")
+			if verb != "STARTTLS" || handshake != "" && (answer != "200" || handshake[0] != 0x16) || strings.Contains(got, "alice") || strings.Contains(got, "hello") {
+				t.Errorf("after %q it said %.100q", answer, got)
+			}
+		})
+	}
+}
+
 // Once a message was handed over, the other site's word counts where it can be
 // understood, and else the message is in doubt.
 func TestRelayAnswers(t *testing.T) {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"io"
+	"strings"
 	"testing"
 
 	"simpd/protocol"
@@ -88,5 +90,24 @@ func TestRulesShowOthersAsGiven(t *testing.T) {
 		c.expect("11 100 who=bob@example.com message=deny")
 		c.expect("11 100 who=dave@other.example message=deny")
 		c.expect("11 200")
+	})
+}
+
+// S17: what is passed on is written anew from what was read, never the octets
+// of the line itself, however it was spelt; the entity is passed on as it is.
+func TestS17LinesArePassedOnWrittenAnew(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		alice.write("1 sEnD X-Internal=1 from=eve@example.com TO=\"\\\"Bob\\\"@EXAMPLE.com\" Node=n9 session=n1.1.1 id=\"n-1\" time=1999-01-01T00:00:00Z {15}\r\nFrom: eve\r\n\r\nhi")
+		line := bob.expect("m1 MESSAGE from=alice@example.com to=bob@example.com id=n-1 time=<any> {15}")
+		for _, word := range []string{"internal", "eve", "n9", "session", "1999"} {
+			if strings.Contains(strings.ToLower(line), word) {
+				t.Errorf("%s came through: %s", word, line)
+			}
+		}
+		entity := make([]byte, 15)
+		if _, err := io.ReadFull(bob.in, entity); err != nil || string(entity) != "From: eve\r\n\r\nhi" {
+			t.Errorf("the entity is %q, %v", entity, err)
+		}
 	})
 }
