@@ -26,9 +26,10 @@ type pair struct{ by, of protocol.Address }
 // hub's mutex.
 type watch struct {
 	pair
-	u     *User
-	place int  // in watchers[of]
-	local bool // by is of this site
+	u       *User
+	session protocol.Session // u's, or nil where an outsider's crowd is told
+	place   int              // in watchers[of]
+	local   bool             // by is of this site
 
 	allowed bool           // the rules let by see it, when last looked at
 	state   protocol.State // as it was last shown
@@ -51,6 +52,9 @@ func (h *hub) enter(w *watch) {
 	}
 	w.u.watched[w.pair] = w
 	w.local = h.r.Local(w.by)
+	if !w.u.outsider {
+		w.session = w.u.session
+	}
 	w.place = len(h.watchers[w.of])
 	h.watchers[w.of] = append(h.watchers[w.of], w)
 	h.count++
@@ -159,11 +163,11 @@ func (h *hub) reviewAll(concerns func(*watch) bool) {
 // show tells the watcher. The hub's mutex is held.
 func (w *watch) show(n *protocol.Notice, seen uint64) {
 	w.state, w.seen, w.told = n.State, seen, n.Index
-	if w.u.outsider {
+	if w.session == nil {
 		w.u.r.hub.gather(w, n)
 		return
 	}
-	w.u.session.Notify(n)
+	w.session.Notify(n)
 }
 
 // presenceOf is what may be seen of a user by those who may see everything.

@@ -17,21 +17,23 @@ import (
 // where much waits a change of presence gives way to a newer one of the same
 // address.
 type outbox struct {
-	wire   wire
+	// What writing a notification needs stands first, and first in a session:
+	// of a thousand that are told one after the other little is in a cache.
+	mu      sync.Mutex
+	writing bool          // somebody writes
+	closing bool          // nothing more is put in
+	joined  bool          // it is in the gather's list; the gather's
+	wire    wire          // changed by thaw
+	queue   []frame       // what waits
+	idle    chan struct{} // closed when nobody writes; nil while nobody waits for that
+
+	taken  int                           // frames at the queue's head that are being written
+	size   int                           // of what waits, messages aside
+	merge  map[protocol.Address][]*shown // notices in whose place newer ones may come
+	stuck  time.Time                     // since when no octet of what waits was taken
+	sent   uint64                        // wire.sent() then
 	gather *gather
 	owner  outboxOwner
-
-	mu      sync.Mutex
-	queue   []frame
-	taken   int                           // frames at the queue's head that are being written
-	size    int                           // of what waits, messages aside
-	writing bool                          // somebody writes
-	closing bool                          // nothing more is put in
-	joined  bool                          // it is in the gather's list; the gather's
-	idle    chan struct{}                 // closed when nobody writes; nil while nobody waits for that
-	merge   map[protocol.Address][]*shown // notices in whose place newer ones may come
-	stuck   time.Time                     // since when no octet of what waits was taken
-	sent    uint64                        // wire.sent() then
 }
 
 // outboxOwner is told what becomes of the writing.

@@ -15,10 +15,10 @@ import (
 // two never work on the conversation at a time: what stands here without a
 // lock is theirs.
 type session struct {
+	out    outbox // first: see there
 	server *Server
 	conn   conn
 	wire   wire // for reading; the outbox writes
-	out    outbox
 	in     inbox
 	jobs   jobs
 	ledger ledger
