@@ -56,8 +56,13 @@ func (f *rampFlags) rows() []row {
 	return all
 }
 
-// logins brings all users to the first node, step by step, and lets them idle.
+// logins brings all users to the first node, step by step, and lets them idle;
+// as the nodes do before, lest what they no longer need of their start be
+// taken off what sessions cost.
 func (f *rampFlags) logins(ctx context.Context, r *round) error {
+	if err := r.loop.RunFor(ctx, r.settle); err != nil {
+		return err
+	}
 	empty, err := r.subject.memory()
 	if err != nil {
 		return err
