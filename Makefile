@@ -22,9 +22,10 @@ demo-sites: build ## see users of two sites meet, and each step checked
 	go run ./cmd/simpd/demo -bin bin -sites
 
 .PHONY: faults
-faults: build ## break nodes, network and disks beneath clients: minutes; wants root, iproute2, iptables, strace
+faults: build ## break nodes, network and disks beneath clients: minutes; wants root, iproute2, iptables, strace, mkfs.ext4
 	go build -o bin/lab ./cmd/simpd/lab
 	bin/lab -bin bin -faults all -rounds 5 -length 60s
+	bin/lab -bin bin -faults pauses -rounds 1 -length 60s
 	bin/lab -bin bin -faults process -insecure -rounds 1 -length 30s
 	bin/lab -bin bin -measure deaths -rounds 10
 	bin/lab -bin bin -measure crowds
