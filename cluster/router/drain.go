@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -113,6 +114,8 @@ func (w *wave) look() {
 			w.next = append(w.next, u)
 		}
 	}
+	// A user's sessions go at different times: each is twice there for a moment.
+	rand.Shuffle(len(w.next), func(i, j int) { w.next[i], w.next[j] = w.next[j], w.next[i] })
 }
 
 // share is how many are to be asked in a tick so that all are in time, but at

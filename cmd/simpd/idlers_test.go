@@ -47,6 +47,9 @@ func idlers(args []string) error {
 			moved.Add(1)
 		case client.Lost:
 			lost.Add(1)
+			fmt.Fprintln(os.Stderr, e.Text)
+		case client.Retrying:
+			fmt.Fprintln(os.Stderr, e.Text)
 		}
 	}
 	if err := openIdlers(args[0], args[1], n, event); err != nil {
