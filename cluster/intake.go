@@ -28,10 +28,11 @@ const (
 // intake is the leader's side of proposals: it merges the batches of all
 // nodes, in the order they came, into entries of the log.
 type intake struct {
-	apply  func(cmd []byte, timeout time.Duration) raft.ApplyFuture
-	leader func() string // who leads, for those who ask the wrong node
-	fatal  func(error)
-	counts *Measures
+	apply     func(cmd []byte, timeout time.Duration) raft.ApplyFuture
+	committed func(term, index uint64) // told of each entry that is
+	leader    func() string            // who leads, for those who ask the wrong node
+	fatal     func(error)
+	counts    *Measures
 
 	mu      sync.Mutex
 	term    uint64 // in which this node leads; 0: it doesn't
@@ -111,11 +112,11 @@ func (in *intake) pump() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for in.open < maxOpen && len(in.queue) > 0 {
-		offers := in.gather()
+		offers, term := in.gather(), in.term
 		begun := time.Now()
 		f := in.apply(encode(offers), enqueueTimeout)
 		in.open++
-		in.wg.Go(func() { in.commit(offers, f, begun) })
+		in.wg.Go(func() { in.commit(offers, f, term, begun) })
 	}
 }
 
@@ -145,8 +146,11 @@ func (in *intake) gather() []*offer {
 }
 
 // commit waits for an entry and tells those who wait for it.
-func (in *intake) commit(offers []*offer, f raft.ApplyFuture, begun time.Time) {
+func (in *intake) commit(offers []*offer, f raft.ApplyFuture, term uint64, begun time.Time) {
 	err := outcome(f)
+	if err == nil {
+		in.committed(term, f.Index())
+	}
 	in.counts.Commit.Since(begun)
 	in.counts.Entries.Add(1)
 	for _, o := range offers {

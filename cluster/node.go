@@ -33,6 +33,8 @@ type Node struct {
 	proposer *proposer
 	intake   *intake
 
+	announcer *announcer
+
 	measures   Measures
 	epoch      atomic.Uint64
 	reign      atomic.Pointer[reign]           // while this node leads
@@ -93,7 +95,8 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.gate = newGate(n.link.RaftTransport(logger), func() string { return n.disk.marker.get().Founding })
-	if n.raft, err = newRaft(&n.cfg, n.fsm, n.disk, n.gate, n.notified); err != nil {
+	n.announcer.gate = n.gate
+	if n.raft, err = newRaft(&n.cfg, n.fsm, n.disk, n.announcer, n.notified); err != nil {
 		return err
 	}
 	if n.disk.marker.get().Admitted {
@@ -105,11 +108,13 @@ func (n *Node) open() (err error) {
 // makeParts makes the parts that need no disk.
 func (n *Node) makeParts() {
 	n.proposer = newProposer(origin{n.cfg.NodeID, n.boot})
+	n.announcer = &announcer{last: func() uint64 { return n.raft.LastIndex() }}
 	n.intake = &intake{
-		apply:  func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
-		leader: n.Leader,
-		fatal:  n.cfg.Fatal,
-		counts: &n.measures,
+		apply:     func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
+		committed: n.announcer.commit,
+		leader:    n.Leader,
+		fatal:     n.cfg.Fatal,
+		counts:    &n.measures,
 	}
 	n.proposer.leads, n.proposer.lost = n.leads, n.lost
 	n.proposer.offer = n.intake.offer

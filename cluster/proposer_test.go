@@ -30,7 +30,7 @@ type fakeLog struct {
 
 func newFakeLog(seed uint64, rough bool) *fakeLog {
 	l := &fakeLog{random: rand.New(rand.NewPCG(seed, 0)), applied: make(map[string]int), rough: rough}
-	l.intake = &intake{counts: new(Measures), apply: l.apply, leader: func() string { return "n9" }, fatal: func(error) {}}
+	l.intake = &intake{counts: new(Measures), apply: l.apply, committed: func(uint64, uint64) {}, leader: func() string { return "n9" }, fatal: func(error) {}}
 	l.elect()
 	return l
 }

@@ -26,7 +26,7 @@ func raftConfig(c *Config, notify chan<- bool) *raft.Config {
 	rc.NotifyCh = notify
 	rc.HeartbeatTimeout, rc.ElectionTimeout = pace.heartbeat, pace.heartbeat
 	rc.LeaderLeaseTimeout = pace.lease
-	rc.CommitTimeout = 10 * time.Millisecond
+	rc.CommitTimeout = 50 * time.Millisecond // for what the announcer does not tell: a call that is lost
 	rc.MaxAppendEntries = maxChanges
 	rc.BatchApplyCh = true
 	rc.SnapshotInterval = time.Minute

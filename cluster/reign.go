@@ -84,7 +84,7 @@ func (n *Node) endReign(r *reign) {
 
 // govern does a leader's duties until its reign ends.
 func (n *Node) govern(ctx context.Context, r *reign) {
-	if !n.fence(ctx) {
+	if !n.fence(ctx, r.term) {
 		return
 	}
 	close(r.ready)
@@ -100,10 +100,12 @@ func (n *Node) govern(ctx context.Context, r *reign) {
 // fence puts an empty entry into the log. Once it is applied here, so is all
 // that was committed before; once it is applied anywhere, nothing meant for
 // an earlier term comes any more.
-func (n *Node) fence(ctx context.Context) bool {
+func (n *Node) fence(ctx context.Context, term uint64) bool {
 	empty := store.EncodeEntry(&storev1.Entry{MinSchema: minSchema})
 	for ctx.Err() == nil {
-		if outcome(n.raft.Apply(empty, enqueueTimeout)) == nil {
+		f := n.raft.Apply(empty, enqueueTimeout)
+		if outcome(f) == nil {
+			n.announcer.commit(term, f.Index())
 			return true
 		}
 		pause(ctx, retryAfter)

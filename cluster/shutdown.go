@@ -71,6 +71,7 @@ func (n *Node) close() error {
 	}
 	if n.link != nil {
 		errs = append(errs, n.link.Close())
+		n.announcer.end()
 	}
 	if n.disk != nil {
 		errs = append(errs, n.disk.Close())
