@@ -315,11 +315,11 @@ func (d *delivery) expire() {
 	d.end(d.worst)
 }
 
-// explain says an outcome to a person.
+// explain says an outcome to a person, where the status alone does not.
 func explain(s protocol.Status, to protocol.Address) string {
 	switch s {
 	case protocol.StatusOK:
-		return "delivered"
+		return ""
 	case protocol.StatusIndeterminate:
 		return "handed over, but no answer came"
 	case protocol.StatusUnknownAddress:
@@ -331,7 +331,7 @@ func explain(s protocol.Status, to protocol.Address) string {
 	case protocol.StatusRefused:
 		return "the client of " + to.String() + " refused the message"
 	case protocol.StatusWrongState:
-		return "the id was used for other octets"
+		return "the id was used for another message"
 	case protocol.StatusUnavailable:
 		return "the node of " + to.String() + " can't be reached now; nothing was handed over"
 	}
