@@ -187,8 +187,7 @@ func (c *crowd) chatOn() {
 // disperse ends the chat and reports what somebody has noticed.
 func (c *crowd) disperse() {
 	c.t.Helper()
-	c.stop()
-	join(c.t, "the last messages are sent", &c.work)
+	c.fallSilent()
 	c.mu.Lock()
 	wrong := c.wrong
 	c.mu.Unlock()
@@ -199,10 +198,23 @@ func (c *crowd) disperse() {
 		}
 		c.t.Error(w)
 	}
+	c.goHome()
+	c.t.Logf("%d messages, %d moves", c.sent.Load(), c.moved.Load())
+}
+
+func (c *crowd) fallSilent() {
+	c.t.Helper()
+	c.stop()
+	join(c.t, "the last messages are sent", &c.work)
+}
+
+// goHome ends the chat, whatever somebody has noticed.
+func (c *crowd) goHome() {
+	c.t.Helper()
+	c.fallSilent()
 	for _, p := range append(c.others, c.chatters...) {
 		if err := p.Close(context.Background()); err != nil {
 			c.t.Errorf("%s: %v", p.User(), err)
 		}
 	}
-	c.t.Logf("%d messages, %d moves", c.sent.Load(), c.moved.Load())
 }
