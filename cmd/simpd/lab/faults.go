@@ -239,12 +239,13 @@ func stop(n *site.Node) ([]int, string, func() error, error) {
 // starve leaves a process a fifth of the time, in small pieces.
 func starve(l *lab) ([]int, string, func() error, error) {
 	n, over, ended := l.someNode(), make(chan struct{}), make(chan struct{})
+	process := n.Program
 	go func() {
 		defer close(ended)
 		for !closed(over) {
-			_ = n.Signal(syscall.SIGSTOP)
+			_ = process.Signal(syscall.SIGSTOP)
 			l.pauseFor(40 * time.Millisecond)
-			_ = n.Signal(syscall.SIGCONT)
+			_ = process.Signal(syscall.SIGCONT)
 			l.pauseFor(10 * time.Millisecond)
 		}
 	}()
@@ -302,10 +303,11 @@ func transfer(l *lab) ([]int, string, func() error, error) {
 // terminate stops a node in good order and starts it again.
 func terminate(l *lab) ([]int, string, func() error, error) {
 	n := l.someNode()
-	_ = n.Signal(syscall.SIGTERM)
+	process := n.Program // another fault may have ended it, and started a new one
+	_ = process.Signal(syscall.SIGTERM)
 	return []int{n.Number}, "", func() error {
-		_ = n.Signal(syscall.SIGCONT) // another fault may have stopped it
-		_, err := n.Ended(40 * time.Second)
+		_ = process.Signal(syscall.SIGCONT) // or stopped it
+		_, err := process.Ended(40 * time.Second)
 		if err != nil {
 			return err
 		}
