@@ -301,7 +301,7 @@ func TestDomainCheck(t *testing.T) {
 	g.zone.Break("_simps._tcp.broken.example")
 	for domain, want := range map[string]string{
 		"two.example": "proof: it takes this site for one.example, by EXTERNAL", "blocked.example": "policy: ", "empty.example": "address: ",
-		"wrong.example": "TLS: ", "dead.example": "connection: ", "private.example": "address: ", "none.example": "DNS: ", "broken.example": "DNS: ",
+		"wrong.example": "TLS: its certificate is not accepted: ", "dead.example": "connection: ", "private.example": "address: ", "none.example": "DNS: ", "broken.example": "DNS: ",
 	} {
 		resp, err := operations{one.node}.CheckDomain(t.Context(), "one.example", domain)
 		if err != nil {

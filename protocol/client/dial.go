@@ -143,7 +143,7 @@ func (o *opening) greeting() error {
 	l, _, err := o.next(0)
 	switch {
 	case err != nil:
-		return fmt.Errorf("waiting for the greeting: %w", err)
+		return greetingError(err)
 	case l.Tag == "*" && l.Verb == "BYE":
 		return byeError(l)
 	case l.Tag != "*" || l.Verb != "HELLO":
@@ -172,7 +172,7 @@ func (o *opening) upgrade(ctx context.Context, c *tls.Config) error {
 func (o *opening) startTLS(ctx context.Context, c *tls.Config) error {
 	conn := tls.Client(o.Conn, c)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS: %w", err)
+		return handshakeError(err)
 	}
 	state := conn.ConnectionState()
 	o.Conn, o.tls, o.mem, o.rest = conn, &state, nil, nil

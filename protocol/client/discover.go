@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// errNoService says that a domain wants no messages by SIMP.
+var errNoService = errors.New("there is no SIMP service")
+
 // target is a place where the home server may be.
 type target struct {
 	host     string
@@ -75,7 +78,7 @@ func lookup(ctx context.Context, r Resolver, service, domain string, s Security)
 	var found []target
 	for _, record := range records {
 		if record.Target == "." {
-			return nil, fmt.Errorf("%s says that it has no SIMP service", domain)
+			return nil, fmt.Errorf("%w: %s says so by an SRV record", errNoService, domain)
 		}
 		port := strconv.Itoa(int(record.Port))
 		found = append(found, target{host: strings.TrimSuffix(record.Target, "."), port: port, security: s, found: true})

@@ -22,6 +22,8 @@ const (
 	maxAddresses = 8                      // of a target
 )
 
+var errPrivate = errors.New("it has no public address, and no route of the operator's leads there")
+
 // reach connects to other's home server for own, up to HELLO. The certificate
 // is checked for other, whatever name led there.
 func (r *Relay) reach(ctx context.Context, w way) (*opening, error) {
@@ -91,7 +93,7 @@ func (r *Relay) addresses(ctx context.Context, t target, private bool) ([]string
 	}
 	all := alternate(six, four)
 	if len(all) == 0 {
-		return nil, errors.New("it has no public address, and no route of the operator's leads there")
+		return nil, errPrivate
 	}
 	return all[:min(len(all), maxAddresses)], nil
 }
@@ -150,12 +152,15 @@ func (r *Relay) race(ctx context.Context, addresses []string) (net.Conn, error) 
 				r.wg.Go(func() { hangUpAll(results, begun-ended) })
 				return d.conn, nil
 			}
-			if failed = d.err; begun < len(addresses) {
+			if failed = d.err; ctx.Err() != nil {
+				failed = inTime(ctx, "it did not answer")
+			}
+			if begun < len(addresses) {
 				begin()
 			}
 		case <-ctx.Done():
 			r.wg.Go(func() { hangUpAll(results, begun-ended) })
-			return nil, ctx.Err()
+			return nil, inTime(ctx, "it did not answer")
 		}
 	}
 	return nil, failed
@@ -177,7 +182,7 @@ func (o *opening) within(ctx context.Context, do func() error) error {
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	err := do()
 	if !stop() {
-		err = ctx.Err()
+		err = inTime(ctx, "it took the connection, and then did not say what is due")
 	}
 	if err != nil {
 		_ = o.Close()

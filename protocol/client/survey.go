@@ -66,7 +66,7 @@ func (s *survey) find(ctx context.Context) bool {
 	route := s.relay.Federation().Routes[s.way.other]
 	switch {
 	case err != nil:
-		return s.bad("DNS", forPeople(err), fmt.Sprintf("ask %s to publish _simps._tcp.%s or _simp._tcp.%s, or see whether this node's resolver works (--dns)", s.way.other, s.way.other, s.way.other))
+		return s.bad("DNS", forPeople(err), s.namesAdvice(err))
 	case route != "" && route != protocol.ByDNS:
 		s.good("route", "--route leads to %s; DNS is not asked", route)
 	default:
@@ -96,8 +96,7 @@ func (s *survey) published(targets []target) string {
 func (s *survey) try(ctx context.Context, t target, private bool) bool {
 	addresses, err := s.relay.addresses(ctx, t, private)
 	if err != nil {
-		return s.bad("address", fmt.Sprintf("%s: %s", t.host, forPeople(err)),
-			fmt.Sprintf("if it is meant to be on your own network: --route %s=dns, or --route %s=HOST:PORT", s.way.other, s.way.other))
+		return s.bad("address", fmt.Sprintf("%s: %s", t.host, forPeople(err)), s.namesAdvice(err))
 	}
 	s.good("address", "%s is at %s", t.host, strings.Join(addresses, ", "))
 	began := time.Now()
@@ -122,9 +121,24 @@ func (s *survey) talk(ctx context.Context, o *opening) bool {
 	prove, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	if err := o.within(prove, func() error { return s.relay.prove(o, s.way) }); err != nil {
-		return s.bad("proof", fmt.Sprintf("it does not take this site for %s: %s", s.way.own, forPeople(err)), s.proofAdvice(o))
+		return s.bad("proof", fmt.Sprintf("it does not take this site for %s: %s", s.way.own, forPeople(err)), s.proofAdvice(o, err))
 	}
 	return s.good("proof", "it takes this site for %s, by %s", s.way.own, s.proofUsed(o))
+}
+
+// namesAdvice is what to do where DNS leads nowhere.
+func (s *survey) namesAdvice(err error) string {
+	other := s.way.other
+	var dns *net.DNSError
+	switch found := errors.As(err, &dns); {
+	case errors.Is(err, errNoService):
+		return fmt.Sprintf("as long as %s publishes that, nobody there can be reached", other)
+	case found && dns.IsNotFound:
+		return fmt.Sprintf("see whether the name is spelt rightly; %s has to publish _simps._tcp.%s or _simp._tcp.%s, and addresses for the hosts that they name", other, other, other)
+	case errors.Is(err, errPrivate):
+		return fmt.Sprintf("if it is meant to be on your own network: --route %s=dns, or --route %s=HOST:PORT", other, other)
+	}
+	return fmt.Sprintf("see whether this node's resolver works (--dns), and the name servers of %s", other)
 }
 
 // proofUsed is how the proof went well.
@@ -135,7 +149,11 @@ func (s *survey) proofUsed(o *opening) string {
 	return mechDialback
 }
 
-func (s *survey) proofAdvice(o *opening) string {
+func (s *survey) proofAdvice(o *opening, err error) string {
+	var refused *protocol.Error
+	if errors.As(err, &refused) && refused.Status == protocol.StatusForbidden {
+		return fmt.Sprintf("ask %s whether it deals with %s, and wants a certificate that this node does not show", s.way.other, s.way.own)
+	}
 	if s.relay.Certificate(s.way.own) == nil {
 		return fmt.Sprintf("give this node a certificate for %s (--tls-cert), and publish SRV records for %s so that dialback finds it", s.way.own, s.way.own)
 	}
@@ -146,7 +164,12 @@ func (s *survey) proofAdvice(o *opening) string {
 func (s *survey) untalked(err error) bool {
 	var unverified *tls.CertificateVerificationError
 	var network net.Error
+	var refused *protocol.Error
 	switch {
+	case errors.As(err, &refused) && refused.Status == protocol.StatusVersion:
+		return s.bad("greeting", "it speaks another version than "+protocol.Version+": "+refused.Text, "one of the two sites wants a newer program")
+	case errors.As(err, &refused):
+		return s.bad("greeting", forPeople(err), "it takes no callers now, or not from here: try again later, or ask its operator")
 	case errors.As(err, &unverified):
 		return s.bad("TLS", forPeople(err), fmt.Sprintf("its certificate has to be valid for %s itself, whatever host DNS names, and issued by an authority of --federation-ca or the system's", s.way.other))
 	case errors.Is(err, ErrNoTLS):
