@@ -35,8 +35,10 @@ func TestSurveySaysWhatIsWrong(t *testing.T) {
 		"private":    {func(a *abroad) { a.zone.ip["host.example.net"] = "10.1.2.3" }, "address", "no public address", "--route two.example=dns"},
 		"black hole": {func(a *abroad) { a.put(home, nil) }, "connection", "host.example.net:7468: it did not answer", "firewall"},
 		"silent":     {func(a *abroad) { a.put(home, func(p *peer) { _, _ = io.Copy(io.Discard, p.r) }) }, "greeting", "says nothing in time", "see whether SIMP runs"},
-		"hangs up":   {func(a *abroad) { a.put(home, func(*peer) {}) }, "greeting", "it closed the connection when TLS was to begin", "see whether SIMP runs"},
-		"in clear":   {func(a *abroad) { a.put(home, func(p *peer) { p.say("* HELLO version=SIMP/1.0") }) }, "greeting", "it does not speak TLS there", "STARTTLS (_simp)"},
+		"hangs up":   {func(a *abroad) { a.put(home, func(p *peer) { _, _ = p.r.ReadByte() }) }, "greeting", "it closed the connection when TLS was to begin", "see whether SIMP runs"},
+		"in clear": {func(a *abroad) {
+			a.put(home, func(p *peer) { p.say("* HELLO version=SIMP/1.0"); _, _ = io.Copy(io.Discard, p.r) })
+		}, "greeting", "it does not speak TLS there", "STARTTLS (_simp)"},
 		"another's": {func(a *abroad) { a.put(home, func(p *peer) { _ = p.handshake(a.issue(false, "three.example")) }) },
 			"TLS", "its certificate is not accepted: certificate is valid for three.example, not two.example", "valid for two.example itself"},
 		"version":    {func(a *abroad) { greets(a, "505 :I speak SIMP/2.0") }, "greeting", "it speaks another version than SIMP/1.0: I speak SIMP/2.0", "newer program"},
