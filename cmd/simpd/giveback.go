@@ -59,7 +59,7 @@ const (
 	quietPart   = 64
 	worthOctets = 1 << 20 // that are held and not in use, and a part of the live ones
 	worthPart   = 4
-	restPart    = 100 // one in so many moments may be spent on it
+	restPart    = 20 // one in so many moments may be spent on it
 )
 
 // due tells whether a burst is over that has left enough behind to be worth a
