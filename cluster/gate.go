@@ -28,7 +28,7 @@ type gate struct {
 	isClosed  bool
 }
 
-var errNotAdmitted = errors.New("this node has no data, and is not admitted to the site yet")
+var errNotAdmitted = errors.New("this node is not sure yet that it may take part in the site")
 
 func newGate(t raft.Transport, founding func() string) *gate {
 	g := &gate{Transport: t, founding: founding, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
