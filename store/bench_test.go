@@ -45,7 +45,7 @@ func eachSize(b *testing.B, run func(b *testing.B, s *site, n int)) {
 
 func BenchmarkRoutes(b *testing.B) {
 	eachSize(b, func(b *testing.B, s *site, n int) {
-		var buf [2]store.Binding
+		var buf [2]store.Session
 		users := users(n)
 		for i := 0; b.Loop(); i++ {
 			if len(s.Routes(buf[:0], users[i%len(users)])) != 1 {

@@ -1,153 +1,240 @@
 package store
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
+	"strings"
 )
 
-// index finds listeners by their addresses: a hash table that looks at one
-// line of the processor's cache for most look-ups, and then at the listener.
-// It takes some 14 octets for each of them. It is divided into parts that grow
-// each by itself, so that no change waits until a million have found their new
-// places.
+// index finds listeners by their addresses: a hash table with open addressing,
+// whose places say of most listeners all that a message asks. So a look-up
+// waits for one line of memory, however many listen. A place takes 24 octets,
+// and a fifth to a half of them are free. The index is divided into parts that
+// grow each by itself, so that no change waits until a million have found their
+// new places.
 type index struct {
-	seed  maphash.Seed
-	parts [indexParts]part
+	hash    func(address string) uint64
+	parts   [indexParts]part
+	origins origins
 }
 
 const indexParts = 1 << 10
 
-// part is one part of an index; the number of its buckets is a power of two.
+// part is one part of an index.
 type part struct {
-	buckets []bucket
-	used    int
+	places []place
+	used   int
 }
 
-// bucket is what one line of the cache holds: places for seven listeners, with
-// seven bits of the hash of each, and how many there are who would belong here
-// and found it full. They are in one of the next buckets.
-type bucket struct {
-	tags [bucketSize + 1]uint8 // 0: the place is free; the last counts who passed
-	at   [bucketSize]packed
+// place is of one listener. One that finds its place taken has the next that
+// is free, and none is free between the two.
+type place struct {
+	hash uint64 // of the address, never 0; 0: the place is free
+	at   packed
+	sole sole
 }
 
-const (
-	bucketSize = 7
-	uncounted  = 0xFF // so many passed that they are counted no more
-)
+func newIndex() *index {
+	seed := maphash.MakeSeed()
+	return &index{hash: func(address string) uint64 { return maphash.String(seed, address) }}
+}
 
-func newIndex() *index { return &index{seed: maphash.MakeSeed()} }
+// of returns the part that an address belongs to, and its hash.
+func (x *index) of(address string) (*part, uint64) {
+	h := max(x.hash(address), 1)
+	return &x.parts[h%indexParts], h
+}
 
-// place is where an address belongs: a part, a bucket of it, and a tag.
-func (x *index) place(address string) (p *part, home uint64, tag uint8) {
-	h := maphash.String(x.seed, address)
-	return &x.parts[h%indexParts], h / indexParts, uint8(h>>56) | 0x80
+// home is where a listener of that hash would be if it were alone.
+func (p *part) home(hash uint64) int {
+	n, _ := bits.Mul64(hash, uint64(len(p.places))) // as hash is to 2^64
+	return int(n)
+}
+
+func (p *part) next(i int) int {
+	if i++; i < len(p.places) {
+		return i
+	}
+	return 0
 }
 
 // get returns a listener; deaf if there is none.
 func (x *index) get(address string) packed {
-	p, home, tag := x.place(address)
-	if at := p.find(home, tag, address); at != nil {
-		return *at
+	p, h := x.of(address)
+	if i := p.find(h, address); i >= 0 {
+		return p.places[i].at
 	}
 	return packed{}
 }
 
-// bucket returns the one of that number, as far as there are so many.
-func (p *part) bucket(n uint64) *bucket { return &p.buckets[n&uint64(len(p.buckets)-1)] }
-
-// find returns where an address stands, or nil.
-func (p *part) find(home uint64, tag uint8, address string) *packed {
-	for range p.buckets {
-		b := p.bucket(home)
-		for m := b.match(tag); m != 0; m &= m - 1 {
-			at := &b.at[bits.TrailingZeros64(m)/8]
-			if at.address() == address {
-				return at
-			}
+// sole returns a listener's session if there is but one, and the epoch in which
+// it was bound last. What the address is found by is its hash alone: of 2^64
+// addresses that nobody has, one is taken for somebody's.
+func (x *index) sole(address string) (s Session, epoch uint64, ok bool) {
+	p, h := x.of(address)
+	for i := p.home(h); p.used > 0 && p.places[i].hash != 0; i = p.next(i) {
+		if at := &p.places[i]; at.hash == h && at.sole != several {
+			o := &x.origins.all[at.sole.origin()]
+			return Session{o.node, o.began, at.sole.number()}, o.bound, true
 		}
-		if b.tags[bucketSize] == 0 {
-			return nil
-		}
-		home++
 	}
-	return nil
+	return Session{}, 0, false
 }
 
-// match returns the places with that tag: the highest bit of the octet of each
-// is set. It may err on places above one that is right.
-func (b *bucket) match(tag uint8) uint64 {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	const places = highs >> 8 // without the octet that counts
-	x := binary.LittleEndian.Uint64(b.tags[:]) ^ ones*uint64(tag)
-	return (x - ones) &^ x & places
+// find returns where an address stands, or -1.
+func (p *part) find(hash uint64, address string) int {
+	for i := p.home(hash); p.used > 0 && p.places[i].hash != 0; i = p.next(i) {
+		if at := &p.places[i]; at.hash == hash && at.at.address() == address {
+			return i
+		}
+	}
+	return -1
 }
 
 // set keeps a listener, in place of the one of the same address.
 func (x *index) set(l packed) {
-	p, home, tag := x.place(l.address())
-	if at := p.find(home, tag, l.address()); at != nil {
-		*at = l
+	p, h := x.of(l.address())
+	now := place{hash: h, at: l, sole: x.origins.sole(l)}
+	if i := p.meet(&now); i >= 0 {
+		p.places[i] = now
 		return
 	}
-	if 8*p.used >= 6*bucketSize*len(p.buckets) {
-		x.grow(p)
+	if 5*(p.used+1) > 4*len(p.places) {
+		p.grow()
 	}
-	p.insert(home, tag, l)
+	p.insert(now)
+}
+
+// meet returns where now's address stands, or -1. From now on namesakes, who
+// have the same hash, have to be told apart by their addresses.
+func (p *part) meet(now *place) (before int) {
+	before = -1
+	for i := p.home(now.hash); p.used > 0 && p.places[i].hash != 0; i = p.next(i) {
+		switch at := &p.places[i]; {
+		case at.hash != now.hash:
+		case at.at.address() == now.at.address():
+			before = i
+		default:
+			at.sole, now.sole = several, several
+		}
+	}
+	return before
 }
 
 // insert keeps a listener that is not there. There is room.
-func (p *part) insert(home uint64, tag uint8, l packed) {
+func (p *part) insert(l place) {
 	p.used++
-	for {
-		b := p.bucket(home)
-		for i := range b.at {
-			if b.tags[i] == 0 {
-				b.tags[i], b.at[i] = tag, l
-				return
-			}
-		}
-		if passed := &b.tags[bucketSize]; *passed < uncounted {
-			*passed++
-		}
-		home++
+	i := p.home(l.hash)
+	for p.places[i].hash != 0 {
+		i = p.next(i)
 	}
+	p.places[i] = l
 }
 
-// grow doubles a part.
-func (x *index) grow(p *part) {
-	old := p.buckets
-	*p = part{buckets: make([]bucket, max(1, 2*len(old)))}
+// grow gives a part half as many places more.
+func (p *part) grow() {
+	old := p.places
+	*p = part{places: make([]place, max(2, len(old)*3/2))}
 	for i := range old {
-		for j, l := range old[i].at {
-			if old[i].tags[j] != 0 {
-				_, home, tag := x.place(l.address())
-				p.insert(home, tag, l)
-			}
+		if old[i].hash != 0 {
+			p.insert(old[i])
 		}
 	}
 }
 
-// delete forgets the listener of l's address, who is there.
+// delete forgets the listener of l's address.
 func (x *index) delete(l packed) {
-	p, home, tag := x.place(l.address())
-	at := p.find(home, tag, l.address())
-	if at == nil {
+	p, h := x.of(l.address())
+	i := p.find(h, l.address())
+	if i < 0 {
 		return
 	}
 	p.used--
-	for {
-		b := p.bucket(home)
-		for i := range b.at {
-			if &b.at[i] == at {
-				b.tags[i], b.at[i] = 0, packed{}
-				return
-			}
+	for j := p.next(i); p.places[j].hash != 0; j = p.next(j) {
+		// Who stands behind the gap moves into it, but not before their home.
+		if from := p.home(p.places[j].hash); p.distance(from, j) >= p.distance(i, j) {
+			p.places[i] = p.places[j]
+			i = j
 		}
-		if passed := &b.tags[bucketSize]; *passed < uncounted {
-			*passed--
-		}
-		home++
 	}
+	p.places[i] = place{}
+}
+
+// distance is how many places to comes after from.
+func (p *part) distance(from, to int) int {
+	if to >= from {
+		return to - from
+	}
+	return to - from + len(p.places)
+}
+
+// sole is a listener's only session: its number, and in the lowest bits that of
+// its origin.
+type sole uint64
+
+const (
+	several    = sole(0) // or numbers too great for it: the listener has to be read
+	originBits = 16
+)
+
+func (s sole) origin() int    { return int(s & (1<<originBits - 1)) }
+func (s sole) number() uint64 { return uint64(s >> originBits) }
+
+// origins number what sessions have in common with others of their node. There
+// are few: a node has one more with each epoch, and one for those sessions
+// that it has taken along into it. None is forgotten.
+type origins struct {
+	all     []origin // the first is none: its number is several's
+	numbers map[origin]int
+	last    int // what was asked for last is mostly asked for again
+}
+
+// origin is where a session began, and in which epoch it was bound last.
+type origin struct {
+	node         string
+	began, bound uint64
+}
+
+// sole returns l's session if there is but one.
+func (o *origins) sole(l packed) sole {
+	var head Listener
+	c, n := l.open(&head)
+	if n != 1 {
+		return several
+	}
+	b := c.binding()
+	number := o.of(origin{b.Session.Node, b.Session.Epoch, b.Epoch})
+	if number >= 1<<originBits || b.Session.Number >= 1<<(64-originBits) {
+		return several
+	}
+	return sole(b.Session.Number<<originBits) | sole(number)
+}
+
+func (o *origins) of(from origin) int {
+	if o.all == nil {
+		o.all, o.numbers = make([]origin, 1), map[origin]int{}
+	}
+	if o.last > 0 && o.all[o.last] == from {
+		return o.last
+	}
+	number, ok := o.numbers[from]
+	if !ok {
+		number = o.add(from)
+	}
+	if number < len(o.all) {
+		o.last = number
+	}
+	return number
+}
+
+// add gives a new origin the number that it returns. Where there are too many it
+// returns one that is nobody's.
+func (o *origins) add(from origin) int {
+	number := len(o.all)
+	if number < 1<<originBits {
+		from.node = strings.Clone(from.node) // it was a part of a listener
+		o.all = append(o.all, from)
+		o.numbers[from] = number
+	}
+	return number
 }

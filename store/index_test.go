@@ -5,6 +5,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"testing"
+
+	"simpd/protocol"
 )
 
 // TestIndexAgainstMap does the same to an index and to a map, at random.
@@ -18,46 +20,131 @@ func TestIndexAgainstMap(t *testing.T) {
 	for range 400_000 {
 		name := names[random.IntN(len(names))]
 		if random.IntN(3) == 0 {
-			x.delete(named(name))
+			x.delete(listening(name))
 			delete(want, name)
 			continue
 		}
-		want[name] = named(name)
+		want[name] = listening(name)
 		x.set(want[name])
 	}
 	checkIndex(t, x, want, names)
 	for _, name := range names {
-		x.delete(named(name))
+		x.delete(listening(name))
 	}
 	checkIndex(t, x, nil, names)
 }
 
-// TestIndexCrowd fills one part of an index as none is filled by chance, and
-// has the first of those who found their bucket full leave it again.
+// TestIndexCrowd gives all listeners the same few homes, so that they stand in
+// one row that goes around the end of their part, and has some leave it.
 func TestIndexCrowd(t *testing.T) {
 	x, want := newIndex(), map[string]packed{}
-	var names []string
-	for i := 0; len(names) < 600; i++ {
-		name := fmt.Sprintf("user%d@example.com", i)
-		if p, _, _ := x.place(name); p == &x.parts[7] {
-			names = append(names, name)
-			want[name] = named(name)
-			x.set(want[name])
+	spread := x.hash
+	x.hash = func(address string) uint64 { return spread(address)&(1<<50-1<<10) | 0x3FE<<54 | 7 }
+	names := make([]string, 600)
+	for i := range names {
+		names[i] = fmt.Sprintf("user%d@example.com", i)
+		want[names[i]] = listening(names[i])
+		x.set(want[names[i]])
+	}
+	checkIndex(t, x, want, names)
+	for i := 0; i < len(names); i += 3 {
+		x.delete(want[names[i]])
+		delete(want, names[i])
+		if i%60 == 0 {
+			checkIndex(t, x, want, names)
 		}
 	}
 	checkIndex(t, x, want, names)
-	for _, name := range names[:300] {
-		x.delete(want[name])
-		delete(want, name)
-	}
-	checkIndex(t, x, want, names)
-	for _, b := range x.parts[7].buckets {
-		for i, tag := range b.tags[:bucketSize] {
-			if (tag == 0) != b.at[i].deaf() {
-				t.Error("a place is neither free nor taken")
-			}
+	free := 0
+	for _, at := range x.parts[7].places {
+		if at.hash == 0 {
+			free++
+		} else if at.at.deaf() {
+			t.Error("a place is neither free nor taken")
 		}
 	}
+	if used := len(x.parts[7].places) - free; used != len(want) {
+		t.Errorf("%d places are taken, by %d listeners", used, len(want))
+	}
+}
+
+// TestIndexNamesakes gives two listeners the same hash: each is found as
+// themselves, and so long as both are there neither by the hash alone.
+func TestIndexNamesakes(t *testing.T) {
+	x := newIndex()
+	x.hash = func(string) uint64 { return 0 }
+	one := listening("one@example.com", Session{"n1", 1, 7})
+	two := listening("two@example.com", Session{"n2", 2, 8})
+	x.set(one)
+	if s, epoch, ok := x.sole("one@example.com"); !ok || s != (Session{"n1", 1, 7}) || epoch != 1 {
+		t.Errorf("the only one is found as %v of epoch %d: %v", s, epoch, ok)
+	}
+	x.set(two)
+	for range 2 { // the second time each is set in their own place
+		if s, _, ok := x.sole("one@example.com"); ok {
+			t.Errorf("%v is found by a hash that two have", s)
+		}
+		if x.get("one@example.com") != one || x.get("two@example.com") != two || !x.get("three@example.com").deaf() {
+			t.Error("one is taken for the other")
+		}
+		x.set(one)
+		x.set(two)
+	}
+	x.delete(one)
+	x.set(two)
+	if s, _, ok := x.sole("two@example.com"); !ok || s != (Session{"n2", 2, 8}) {
+		t.Errorf("who is left is found as %v: %v", s, ok)
+	}
+	if !x.get("one@example.com").deaf() {
+		t.Error("who left is found")
+	}
+}
+
+// TestIndexSole finds a session without its listener only while there is one.
+func TestIndexSole(t *testing.T) {
+	x := newIndex()
+	first, second := Session{"n1", 1, 7}, Session{"n2", 2, 8}
+	for _, l := range []struct {
+		sessions []Session
+		sole     bool
+	}{{[]Session{first}, true}, {[]Session{first, second}, false}, {[]Session{second}, true}} {
+		x.set(listening("one@example.com", l.sessions...))
+		s, epoch, ok := x.sole("one@example.com")
+		if ok != l.sole || ok && (s != l.sessions[0] || epoch != s.Epoch) {
+			t.Errorf("of %v it finds %v of epoch %d: %v", l.sessions, s, epoch, ok)
+		}
+	}
+	if _, _, ok := x.sole("two@example.com"); ok {
+		t.Error("who does not listen is found")
+	}
+}
+
+// TestIndexNoRoom has a place say nothing of what it has no room for.
+func TestIndexNoRoom(t *testing.T) {
+	x := newIndex()
+	x.set(listening("one@example.com", Session{"n1", 1, 1 << 48}))
+	if s, _, ok := x.sole("one@example.com"); ok {
+		t.Errorf("a session of a great number is found as %v", s)
+	}
+	x.origins.all = append(x.origins.all, make([]origin, 1<<originBits)...)
+	x.set(listening("one@example.com", Session{"n1", 2, 1}))
+	if s, _, ok := x.sole("one@example.com"); ok {
+		t.Errorf("a session of one origin too many is found as %v", s)
+	}
+	x.set(listening("one@example.com", Session{"n1", 1, 1}))
+	if s, _, ok := x.sole("one@example.com"); !ok || s != (Session{"n1", 1, 1}) {
+		t.Errorf("a session of an earlier origin is found as %v: %v", s, ok)
+	}
+}
+
+// listening is a listener with these sessions, each bound in the epoch in which
+// it began.
+func listening(address string, sessions ...Session) packed {
+	l := Listener{Address: protocol.CanonicalAddress(address)}
+	for _, s := range sessions {
+		l.Bindings = append(l.Bindings, Binding{Session: s, Epoch: s.Epoch})
+	}
+	return keepPacked(pack(nil, &l))
 }
 
 // checkIndex finds each name that is wanted, and no other.

@@ -32,6 +32,15 @@ func (l *listeners) get(address string) packed {
 	return l.fast.get(address)
 }
 
+// sole returns a listener's only session, if that is known without reading the
+// listener, and the epoch in which it was bound last.
+func (l *listeners) sole(address string) (s Session, epoch uint64, ok bool) {
+	if l.fast == nil {
+		return Session{}, 0, false
+	}
+	return l.fast.sole(address)
+}
+
 // named is what is found where the listener of that address is.
 func named(address string) packed { return keepPacked(appendString(nil, address)) }
 

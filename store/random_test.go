@@ -135,8 +135,11 @@ func (w *world) compare(user string) {
 		w.Fatalf("%s has\n%v, want\n%v", user, bindings, want)
 	}
 	var routes []string
-	for _, b := range w.first.Routes(nil, a) {
-		routes = append(routes, b.Session.String())
+	for _, s := range w.first.Routes(nil, a) {
+		routes = append(routes, s.String())
+	}
+	if view := w.first.View().Routes(nil, a); !slices.Equal(view, w.first.Routes(nil, a)) {
+		w.Fatalf("%s has the routes %v in the table's view, and %v in the table", user, view, routes)
 	}
 	if want := w.model.routes(user); !slices.Equal(routes, want) {
 		w.Fatalf("%s has the routes %v, want %v", user, routes, want)

@@ -145,7 +145,7 @@ func presence(p protocol.Presence) string {
 func (s *story) looks() map[string]func(w words) {
 	return map[string]func(w words){
 		"who":      func(w words) { s.who(address(w.arg(0))) },
-		"routes":   func(w words) { s.bindings(s.Routes(nil, address(w.arg(0)))) },
+		"routes":   func(w words) { s.routes(address(w.arg(0))) },
 		"nodes":    func(words) { s.nodes() },
 		"events":   func(w words) { s.eventsAfter(w.number("after")) },
 		"allowed":  s.allowed,
@@ -167,6 +167,12 @@ func (s *story) who(a protocol.Address) {
 func (s *story) bindings(bindings []store.Binding) {
 	for _, b := range bindings {
 		s.say("  %s epoch=%d %s since=%s index=%d bound=%d note=%q", b.Session, b.Epoch, b.State, b.Since.Format("04:05"), b.Index, b.Bound, b.Note)
+	}
+}
+
+func (s *story) routes(a protocol.Address) {
+	for _, session := range s.Routes(nil, a) {
+		s.say("  %s", session)
 	}
 }
 

@@ -156,8 +156,8 @@ func (t *Table) Presence(a protocol.Address) protocol.Presence {
 	return t.now.Presence(a)
 }
 
-// Routes appends to dst a's bindings that lead somewhere.
-func (t *Table) Routes(dst []Binding, a protocol.Address) []Binding {
+// Routes appends to dst a's sessions that lead somewhere.
+func (t *Table) Routes(dst []Session, a protocol.Address) []Session {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.now.Routes(dst, a)

@@ -306,7 +306,7 @@ func TestLookupsDoNotAllocate(t *testing.T) {
 	s.apply(put("two@x.org"))
 	s.say("listen two@x.org n1.1.901 note=one", "listen two@x.org n1.1.902 state=busy")
 	a, b := address(user(1)), address("two@x.org")
-	var buf [4]store.Binding
+	var buf [4]store.Session
 	n := testing.AllocsPerRun(100, func() {
 		if len(s.Routes(buf[:0], a)) != 1 || len(s.Routes(buf[:0], b)) != 2 || s.Presence(b).Note != "one" {
 			t.Error("not found")

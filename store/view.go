@@ -99,9 +99,14 @@ func (v View) Presence(a protocol.Address) protocol.Presence {
 	return at
 }
 
-// Routes appends to dst a's bindings that lead somewhere: those of the
-// present, living epoch of their node, in the order of Bound.
-func (v View) Routes(dst []Binding, a protocol.Address) []Binding {
+// Routes appends to dst a's sessions that lead somewhere: those whose bindings
+// are of the present, living epoch of their node, in the order of Bound. The
+// table itself may take one of 2^64 addresses for another: who holds the session
+// knows whose it is.
+func (v View) Routes(dst []Session, a protocol.Address) []Session {
+	if s, epoch, ok := v.listeners.sole(a.String()); ok {
+		return v.appendLiving(dst, s, epoch)
+	}
 	p := v.listeners.get(a.String())
 	if p.deaf() {
 		return dst
@@ -110,9 +115,14 @@ func (v View) Routes(dst []Binding, a protocol.Address) []Binding {
 	c, n := p.open(&l)
 	for range n {
 		b := c.binding()
-		if node, _ := v.nodes.Get(b.Session.Node); node.living(b.Epoch) {
-			dst = append(dst, b)
-		}
+		dst = v.appendLiving(dst, b.Session, b.Epoch)
+	}
+	return dst
+}
+
+func (v *View) appendLiving(dst []Session, s Session, epoch uint64) []Session {
+	if node, _ := v.nodes.Get(s.Node); node.living(epoch) {
+		return append(dst, s)
 	}
 	return dst
 }

@@ -77,7 +77,7 @@ func (d *delivery) begin() {
 		d.relay()
 		return
 	}
-	var buf [2]store.Binding
+	var buf [2]store.Session
 	at := r.sight(buf[:0], &d.m)
 	if len(at.routes) == 0 || !at.allowed {
 		d.looking = true
@@ -89,14 +89,14 @@ func (d *delivery) begin() {
 
 // sight is what the table says of a message's way.
 type sight struct {
-	routes  []store.Binding
+	routes  []store.Session
 	allowed bool // the recipient's rules let the sender send
 	known   bool // there is such a user
 }
 
 // sight looks at the table. It looks at everything, whatever comes of it, so
 // that a refusal costs what the answer costs that it imitates (section 8).
-func (r *Router) sight(dst []store.Binding, m *protocol.Message) (s sight) {
+func (r *Router) sight(dst []store.Session, m *protocol.Message) (s sight) {
 	r.looks.Add(1)
 	s.routes = r.Table.Routes(dst, m.To)
 	s.allowed = r.mayMessage(m.To, m.From)
@@ -120,7 +120,7 @@ func (d *delivery) relay() {
 
 // hand gives the message to each of the sessions. Their answers may come
 // before it returns.
-func (d *delivery) hand(routes []store.Binding) {
+func (d *delivery) hand(routes []store.Session) {
 	r := d.s.r
 	d.s.handed(d)
 	d.mu.Lock()
@@ -128,12 +128,9 @@ func (d *delivery) hand(routes []store.Binding) {
 	if d.tried == nil {
 		d.tried = d.one[:0]
 	}
-	for i := range routes {
-		d.tried = append(d.tried, routes[i].Session)
-	}
+	d.tried = append(d.tried, routes...)
 	d.mu.Unlock()
-	for i := range routes {
-		s := routes[i].Session
+	for _, s := range routes {
 		if s.Node == r.Node {
 			r.deliver(s, &d.m, d.answer) // sight has just looked at the rules
 			continue
@@ -246,14 +243,14 @@ func (d *delivery) end(o protocol.Outcome) {
 // look-up began, or err says why that is not known.
 func (d *delivery) resolve(err error) {
 	r := d.s.r
-	var buf [2]store.Binding
+	var buf [2]store.Session
 	at := r.sight(buf[:0], &d.m)
 	d.mu.Lock()
 	if d.ended {
 		d.mu.Unlock()
 		return
 	}
-	routes := slices.DeleteFunc(at.routes, func(b store.Binding) bool { return slices.Contains(d.tried, b.Session) })
+	routes := slices.DeleteFunc(at.routes, func(s store.Session) bool { return slices.Contains(d.tried, s) })
 	switch {
 	case err != nil:
 		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: cutOff})

@@ -102,14 +102,15 @@ func heap() int64 {
 }
 
 // lookUp tells the processor time of what a SEND asks of the table, for users
-// all over it.
+// all over it. The addresses asked for are as many and take as much memory
+// whatever the size of the table, so that reading them costs the same.
 func (t *tableRound) lookUp() error {
-	users := make([]protocol.Address, min(t.n, 1<<14))
+	users := make([]protocol.Address, 1<<14)
 	for i := range users {
-		users[i] = parsed(i * (t.n / len(users)))
+		users[i] = parsed(i * max(1, t.n/len(users)) % t.n)
 	}
-	var buf [4]store.Binding
-	const rounds = 1 << 19
+	var buf [4]store.Session
+	const rounds = 1 << 22
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began, err := host.ThreadCPU()
