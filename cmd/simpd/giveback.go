@@ -59,16 +59,20 @@ const (
 	quietPart   = 64
 	worthOctets = 1 << 20 // that are held and not in use, and a part of the live ones
 	worthPart   = 4
+	muchOctets  = 16 << 20 // the same where there was no burst
 	restPart    = 20 // one in so many moments may be spent on it
 )
 
 // due tells whether a burst is over that has left enough behind to be worth a
-// collection. Work that goes on and on is its own collector's affair.
+// collection, or whether much has come together without one. Work that goes on
+// and on is its own collector's affair.
 func (r *returner) due(h heap, now time.Time) bool {
 	quiet := h.allocated-r.before.allocated < max(quietOctets, h.live/quietPart)
 	r.before = h
 	r.burst = r.burst || !quiet
-	return r.burst && quiet && !now.Before(r.next) && h.held > h.live+max(worthOctets, h.live/worthPart)
+	worth := h.held > h.live+max(worthOctets, h.live/worthPart)
+	much := h.held > h.live+max(muchOctets, h.live)
+	return quiet && !now.Before(r.next) && (r.burst && worth || much)
 }
 
 // returned notes that memory was returned, which took so long.

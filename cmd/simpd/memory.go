@@ -12,8 +12,7 @@ import (
 // limitMemory has the garbage collector work harder, rather than the kernel
 // end the process, where the memory that a control group leaves it is nearly
 // used up. Without such a limit, or where GOMEMLIMIT says another, nothing is
-// changed. GOGC stays as it is: idle sessions are most of what a node holds, and
-// less frequent collections would be paid for by every one of them.
+// changed.
 func limitMemory(groupLimit string) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return

@@ -48,6 +48,7 @@ func serve(read func() (*config, error)) error {
 		return err
 	}
 	limitMemory(groupLimit)
+	defer easeCollector().stop()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
