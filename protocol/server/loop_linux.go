@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -188,15 +189,12 @@ func (l *loop) turn(epoll uintptr) (ended bool) {
 
 // take fills the round with what happened, and returns how much the kernel told.
 func (l *loop) take(epoll int) int {
-	n, err := unix.EpollWait(epoll, l.events, 0)
-	if err != nil {
-		n = 0 // a signal came first; the runtime's poller still has the news
-	}
+	n := epollNow(epoll, l.events)
 	clear(l.round)
 	l.round = l.round[:0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.events[:max(n, 0)] {
+	for _, e := range l.events[:n] {
 		if e.Fd < 0 {
 			continue
 		}
@@ -210,6 +208,18 @@ func (l *loop) take(epoll int) int {
 	clear(l.posted)
 	l.posted = l.posted[:0]
 	return n
+}
+
+// epollNow takes what has happened, without waiting, and returns how much it
+// is. The runtime is not told of the call, as in readFD: where little happens it
+// would have its monitor woken each time, on the processor that has work to do.
+func epollNow(epoll int, events []unix.EpollEvent) int {
+	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll),
+		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	if e != 0 {
+		return 0 // a signal came first; the runtime's poller still has the news
+	}
+	return int(n)
 }
 
 // tell tells some sockets what happened, and writes what came of it.
