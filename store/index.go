@@ -8,8 +8,8 @@ import (
 
 // index finds listeners by their addresses: a hash table with open addressing,
 // whose places say of most listeners all that a message asks. So a look-up
-// waits for one line of memory, however many listen. A place takes 24 octets,
-// and a fifth to a half of them are free. The index is divided into parts that
+// waits for one piece of memory, mostly one line of it, however many listen. A
+// place takes 24 octets, and a fifth to a half of them are free. The index is divided into parts that
 // grow each by itself, so that no change waits until a million have found their
 // new places.
 type index struct {
@@ -68,8 +68,8 @@ func (x *index) get(address string) packed {
 }
 
 // sole returns a listener's session if there is but one, and the epoch in which
-// it was bound last. What the address is found by is its hash alone: of 2^64
-// addresses that nobody has, one is taken for somebody's.
+// it was bound last. What the address is found by is its hash alone: for each
+// who listens, of 2^64 addresses that nobody has one is taken for theirs.
 func (x *index) sole(address string) (s Session, epoch uint64, ok bool) {
 	p, h := x.of(address)
 	for i := p.home(h); p.used > 0 && p.places[i].hash != 0; i = p.next(i) {
@@ -181,8 +181,9 @@ func (s sole) origin() int    { return int(s & (1<<originBits - 1)) }
 func (s sole) number() uint64 { return uint64(s >> originBits) }
 
 // origins number what sessions have in common with others of their node. There
-// are few: a node has one more with each epoch, and one for those sessions
-// that it has taken along into it. None is forgotten.
+// are few: a node has one more with each epoch, and one for each earlier epoch
+// of which it has taken sessions along into it. None is forgotten; those for
+// whom there is no number are found by reading them.
 type origins struct {
 	all     []origin // the first is none: its number is several's
 	numbers map[origin]int

@@ -9,37 +9,53 @@ import (
 	"simpd/protocol"
 )
 
-// TestIndexAgainstMap does the same to an index and to a map, at random.
+// TestIndexAgainstMap does the same to an index and to a map, at random: with
+// hashes that hardly ever are the same, and with few.
 func TestIndexAgainstMap(t *testing.T) {
+	for name, mask := range map[string]uint64{"many hashes": 1<<64 - 1, "few hashes": 0xFFF << 52} {
+		t.Run(name, func(t *testing.T) { compareIndex(t, mask) })
+	}
+}
+
+func compareIndex(t *testing.T, mask uint64) {
 	random := rand.New(rand.NewPCG(1, 2))
 	x, want := newIndex(), map[string]packed{}
-	names := make([]string, 40_000)
+	spread := x.hash
+	x.hash = func(address string) uint64 { return spread(address) & mask }
+	names := make([]string, 20_000)
+	all := make([]packed, len(names))
 	for i := range names {
 		names[i] = fmt.Sprintf("user%d@example.com", i)
+		all[i] = listening(names[i], Session{"n1", 1, uint64(i)})
 	}
-	for range 400_000 {
-		name := names[random.IntN(len(names))]
+	for range 200_000 {
+		i := random.IntN(len(names))
 		if random.IntN(3) == 0 {
-			x.delete(listening(name))
-			delete(want, name)
+			x.delete(all[i])
+			delete(want, names[i])
 			continue
 		}
-		want[name] = listening(name)
-		x.set(want[name])
+		want[names[i]] = all[i]
+		x.set(all[i])
 	}
 	checkIndex(t, x, want, names)
-	for _, name := range names {
-		x.delete(listening(name))
+	for i, name := range names {
+		if s, _, ok := x.sole(name); ok && !want[name].deaf() && s.Number != uint64(i) {
+			t.Fatalf("%s is found as %v", name, s)
+		}
+	}
+	for i := range all {
+		x.delete(all[i])
 	}
 	checkIndex(t, x, nil, names)
 }
 
-// TestIndexCrowd gives all listeners the same few homes, so that they stand in
+// TestIndexCrowd gives all listeners the same four homes, so that they stand in
 // one row that goes around the end of their part, and has some leave it.
 func TestIndexCrowd(t *testing.T) {
 	x, want := newIndex(), map[string]packed{}
 	spread := x.hash
-	x.hash = func(address string) uint64 { return spread(address)&(1<<50-1<<10) | 0x3FE<<54 | 7 }
+	x.hash = func(address string) uint64 { return spread(address)&^0x3FF&^(0xFF<<56) | 0xFF<<56 | 7 }
 	names := make([]string, 600)
 	for i := range names {
 		names[i] = fmt.Sprintf("user%d@example.com", i)
@@ -55,16 +71,17 @@ func TestIndexCrowd(t *testing.T) {
 		}
 	}
 	checkIndex(t, x, want, names)
-	free := 0
+	taken := 0
 	for _, at := range x.parts[7].places {
-		if at.hash == 0 {
-			free++
-		} else if at.at.deaf() {
+		if at.hash != 0 {
+			taken++
+		}
+		if (at.hash == 0) != at.at.deaf() {
 			t.Error("a place is neither free nor taken")
 		}
 	}
-	if used := len(x.parts[7].places) - free; used != len(want) {
-		t.Errorf("%d places are taken, by %d listeners", used, len(want))
+	if taken != len(want) {
+		t.Errorf("%d places are taken, by %d listeners", taken, len(want))
 	}
 }
 

@@ -101,8 +101,8 @@ func (v View) Presence(a protocol.Address) protocol.Presence {
 
 // Routes appends to dst a's sessions that lead somewhere: those whose bindings
 // are of the present, living epoch of their node, in the order of Bound. The
-// table itself may take one of 2^64 addresses for another: who holds the session
-// knows whose it is.
+// table itself may take an address of which nobody listens for a listener's, once
+// in 2^64 for each of them: who holds the session knows whose it is.
 func (v View) Routes(dst []Session, a protocol.Address) []Session {
 	if s, epoch, ok := v.listeners.sole(a.String()); ok {
 		return v.appendLiving(dst, s, epoch)

@@ -260,6 +260,22 @@ func TestRulesAreCheckedAgainWhereTheSessionIs(t *testing.T) {
 	})
 }
 
+// A session is handed nothing that is another user's, wherever the message was
+// led to it: the table knows who listens by a hash.
+func TestASessionIsHandedItsUsersMessagesOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob := s.listen("bob", "n2")
+		var got protocol.Outcome
+		s.nodes["n2"].Router.Deliver(bob.id, &protocol.Message{From: addr("alice@example.com"), To: addr("carol@example.com")},
+			func(o protocol.Outcome) { got = o })
+		want(t, "at bob's node", got, protocol.StatusNotListening)
+		if ids := bob.received(); len(ids) > 0 {
+			t.Errorf("bob got %q", ids)
+		}
+	})
+}
+
 func TestOtherDomainsWithoutRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1")

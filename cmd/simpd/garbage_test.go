@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 )
 
@@ -11,7 +12,7 @@ func TestGarbagePercent(t *testing.T) {
 		inUse uint64
 		want  int
 	}{
-		{0, 6400}, {1 << 20, 6400}, {32 << 20, 200}, {64 << 20, 100}, {4 << 30, 100},
+		{0, 1600}, {4 << 20, 1600}, {32 << 20, 200}, {64 << 20, 100}, {4 << 30, 100},
 	} {
 		if got := garbagePercent(c.inUse); got != c.want {
 			t.Errorf("with %d octets in use: %d %%, want %d", c.inUse, got, c.want)
@@ -24,6 +25,7 @@ func TestCollectorIsEased(t *testing.T) {
 	t.Setenv("GOGC", "")
 	defer debug.SetGCPercent(debug.SetGCPercent(usualPercent))
 	c := easeCollector()
+	checkGarbage(t)
 	if now := debug.SetGCPercent(50); now < usualPercent {
 		t.Errorf("at the start it is %d %%", now)
 	}
@@ -31,21 +33,47 @@ func TestCollectorIsEased(t *testing.T) {
 		runtime.GC() // the cleanup runs some time after it
 	}
 	c.stop()
-	runtime.GC()
-	for range 100 { // one may have begun
-		runtime.Gosched()
+	if now := debug.SetGCPercent(50); now != usualPercent {
+		t.Errorf("it is %d %% after stop", now)
 	}
-	debug.SetGCPercent(50)
-	runtime.GC()
+	for range 2 {
+		awaitCleanup()
+	}
 	if now := debug.SetGCPercent(usualPercent); now != 50 {
 		t.Errorf("it is set to %d %% after stop", now)
+	}
+}
+
+// checkGarbage looks at what the runtime makes of the percentage.
+func checkGarbage(t *testing.T) {
+	t.Helper()
+	s := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}}
+	metrics.Read(s)
+	used := inUse()
+	if goal := s[0].Value.Uint64(); goal > max(2*used, used+allowedGarbage+leastInUse) {
+		t.Errorf("with %d octets in use the heap may grow to %d", used, goal)
+	}
+}
+
+// awaitCleanup returns once what a collection found has been cleaned up.
+func awaitCleanup() {
+	done := make(chan struct{})
+	runtime.AddCleanup(new(cycle), func(done chan struct{}) { close(done) }, done)
+	for {
+		runtime.GC()
+		select {
+		case <-done:
+			return
+		default:
+			runtime.Gosched()
+		}
 	}
 }
 
 func TestCollectorLeavesGOGCAlone(t *testing.T) {
 	t.Setenv("GOGC", "70")
 	defer debug.SetGCPercent(debug.SetGCPercent(70))
-	defer easeCollector().stop()
+	easeCollector().stop()
 	if now := debug.SetGCPercent(70); now != 70 {
 		t.Errorf("it is set to %d %%", now)
 	}

@@ -59,8 +59,8 @@ const (
 	quietPart   = 64
 	worthOctets = 1 << 20 // that are held and not in use, and a part of the live ones
 	worthPart   = 4
-	muchOctets  = 16 << 20 // the same where there was no burst
-	restPart    = 20 // one in so many moments may be spent on it
+	muchOctets  = 16 << 20 // likewise where there was no burst, and as much as the live ones
+	restPart    = 20       // one in so many moments may be spent on it
 )
 
 // due tells whether a burst is over that has left enough behind to be worth a

@@ -22,6 +22,10 @@ func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 		{heap{allocated: 340 * mib, live: 50 * mib, held: 90 * mib}, false},
 		{heap{allocated: 340 * mib, live: 50 * mib, held: 55 * mib}, false}, // a little garbage
 		{heap{allocated: 340 * mib, live: 50 * mib, held: 66 * mib}, true},
+		{heap{allocated: 340 * mib, live: 50 * mib, held: 99 * mib}, false}, // what came together without a burst
+		{heap{allocated: 340 * mib, live: 50 * mib, held: 101 * mib}, true},
+		{heap{allocated: 340 * mib, live: 5 * mib, held: 20 * mib}, false},
+		{heap{allocated: 340 * mib, live: 5 * mib, held: 22 * mib}, true},
 	} {
 		now = now.Add(time.Second)
 		got := r.due(step.now, now)

@@ -217,7 +217,7 @@ func epollNow(epoll int, events []unix.EpollEvent) int {
 	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll),
 		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	if e != 0 {
-		return 0 // a signal came first; the runtime's poller still has the news
+		return 0 // it can't fail on these files; the runtime's poller would still have the news
 	}
 	return int(n)
 }
