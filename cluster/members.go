@@ -178,10 +178,11 @@ func (n *Node) RemoveNode(ctx context.Context, id string) error {
 
 // remove takes a node out of Raft's configuration, and then out of the table.
 func (n *Node) remove(ctx context.Context, id string) error {
+	if err := n.reigns(ctx); err != nil {
+		return err
+	}
 	node, inTable := n.table.Node(id)
 	switch {
-	case n.reign.Load() == nil:
-		return n.notLeader()
 	case id == n.cfg.NodeID:
 		return fmt.Errorf("%w: %s is the node that leads", ErrRefused, id)
 	case !inTable && !n.isServer(id):

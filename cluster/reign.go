@@ -29,11 +29,31 @@ func (n *Node) rule(ctx context.Context) {
 	var r *reign
 	for {
 		r = n.change(ctx, r)
+		n.leaders.ring()
 		select {
 		case <-n.led:
 		case <-ctx.Done():
 			n.endReign(r)
 			return
+		}
+	}
+}
+
+// reigns returns nil if this node leads. Whom Raft has just made leader is asked
+// by others at once, and begins its reign a moment later: that is waited for.
+func (n *Node) reigns(ctx context.Context) error {
+	for {
+		changed := n.leaders.wait()
+		switch {
+		case n.reign.Load() != nil:
+			return nil
+		case n.Leader() != n.cfg.NodeID:
+			return n.notLeader()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return n.notLeader()
 		}
 	}
 }

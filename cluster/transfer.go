@@ -81,8 +81,8 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 
 // handOver makes another voter the leader in place of this node.
 func (n *Node) handOver(ctx context.Context, to string) error {
-	if n.reign.Load() == nil {
-		return n.notLeader()
+	if err := n.reigns(ctx); err != nil {
+		return err
 	}
 	s, err := n.successor(ctx, to)
 	if err != nil {
