@@ -231,10 +231,11 @@ func TestEndOfStreamIsEOF(t *testing.T) {
 func TestTimersFireInOrder(t *testing.T) {
 	l := newLoop(t)
 	var order []int
-	l.After(3*time.Millisecond, func() { order = append(order, 3) })
-	l.After(time.Millisecond, func() {
+	begun := time.Now()
+	l.At(begun.Add(3*time.Millisecond), func() { order = append(order, 3) })
+	l.At(begun.Add(time.Millisecond), func() {
 		order = append(order, 1)
-		l.After(0, func() { order = append(order, 2) })
+		l.At(begun.Add(2*time.Millisecond), func() { order = append(order, 2) }) // due before 3, however late it is by now
 	})
 	until(t, l, "timers", func() bool { return len(order) == 3 })
 	if order[0] != 1 || order[1] != 2 || order[2] != 3 {
