@@ -102,14 +102,14 @@ func (p *person) pesters(to protocol.Address, sides int) (stop func()) {
 // nothing. With SIMPD_MEASURE the numbers are printed.
 func TestBlackHoleCostsNobody(t *testing.T) {
 	g := newGlobe(t)
-	one, two := g.site("one.example", nil), g.site("two.example", nil)
+	one := g.site("one.example", func(c *config) { c.federation.routes["black.example"] = protocol.ByDNS })
+	two := g.site("two.example", nil)
 	hole, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer hole.Close() // nobody accepts: the kernel does, and says nothing
 	g.name("black.example", "simp", hole.Addr())
-	one.partners.rules.Load().Routes["black.example"] = protocol.ByDNS
 	alice, carol, bob, victim := one.login("alice"), one.login("carol"), two.login("bob"), one.login("victim")
 	carol.listen()
 	bob.listen()

@@ -110,7 +110,10 @@ func TestS1S5SendersAreWhoTheyProvedToBe(t *testing.T) {
 // is the domain's, says so; not where a certificate is demanded.
 func TestS3S6Dialback(t *testing.T) {
 	g := newGlobe(t)
-	one := g.site("one.example", func(c *config) { c.federation.external = map[string][]string{"": {"strict.example"}} })
+	one := g.site("one.example", func(c *config) {
+		c.federation.external = map[string][]string{"": {"strict.example"}}
+		c.federation.routes["victim.example"] = protocol.ByDNS
+	})
 	two := g.site("two.example", nil)
 	k := func(domain string) (*caller, []byte, string) {
 		k := one.call(nil)
@@ -135,7 +138,6 @@ func TestS3S6Dialback(t *testing.T) {
 
 	// DNS leads to a host that vouches, but has no certificate of the domain's.
 	g.name("victim.example", "simp", two.sockets["simp-listen"].Addr())
-	one.partners.rules.Load().Routes["victim.example"] = protocol.ByDNS
 	c, nonce, _ = k("victim.example")
 	c.answers("MORE data="+b64(string(two.partners.Proof("victim.example", "one.example", nonce))), "401")
 
