@@ -9,9 +9,9 @@ import (
 // index finds listeners by their addresses: a hash table with open addressing,
 // whose places say of most listeners all that a message asks. So a look-up
 // waits for one piece of memory, mostly one line of it, however many listen. A
-// place takes 24 octets, and a fifth to a half of them are free. The index is divided into parts that
-// grow each by itself, so that no change waits until a million have found their
-// new places.
+// place takes 24 octets, and a fifth to a half of them are free. The index is
+// divided into parts that grow each by itself, so that no change waits until a
+// million have found their new places.
 type index struct {
 	hash    func(address string) uint64
 	parts   [indexParts]part
