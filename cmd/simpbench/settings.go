@@ -69,7 +69,7 @@ func (s *settings) check() error {
 // shorten makes the numbers small, where --short says so.
 func (s *settings) shorten() {
 	if s.short {
-		s.runs, s.duration, s.warmup, s.settle = 1, time.Second, 300*time.Millisecond, time.Second
+		s.runs, s.duration, s.warmup, s.settle = 1, time.Second, 300*time.Millisecond, 3*time.Second
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 type garbageRoom struct{ stopped atomic.Bool }
 
 const (
-	allowedGarbage = 64 << 20 // octets
+	allowedGarbage = 32 << 20 // octets
 	usualPercent   = 100      // the runtime's own, of what is in use
 	leastInUse     = 4 << 20  // octets: what the runtime reckons with at least
 )

@@ -12,7 +12,7 @@ func TestGarbagePercent(t *testing.T) {
 		inUse uint64
 		want  int
 	}{
-		{0, 1600}, {4 << 20, 1600}, {32 << 20, 200}, {64 << 20, 100}, {4 << 30, 100},
+		{0, 800}, {4 << 20, 800}, {16 << 20, 200}, {32 << 20, 100}, {4 << 30, 100},
 	} {
 		if got := garbagePercent(c.inUse); got != c.want {
 			t.Errorf("with %d octets in use: %d %%, want %d", c.inUse, got, c.want)
