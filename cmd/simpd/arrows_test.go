@@ -17,14 +17,14 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/meter"},
-	"protocol/client":         {"protocol"},
+	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
-	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1"},
-	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki"},
+	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/api/backup":      {"proto/simp/store/v1"},
-	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki"},
-	"cluster":                 {"protocol", "protocol/meter", "store", "proto/*", "cluster/link", "cluster/link/pki"},
+	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster":                 {"protocol", "protocol/meter", "store", "proto/*", "cluster/link", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual"},
 	"cmd/simpbench":           {"protocol", "store", "proto/*", "cmd/simpbench/*"},
