@@ -14,4 +14,7 @@ type Credentials struct {
 	ServerKey  []byte
 	Index      uint64 // of the change that set them; counted as Client.Credential
 	Disabled   bool   // the account may not log in
+	// Unchecked says that nobody has seen yet that the verifier is not the
+	// empty password's: it may be older than CheckPassword.
+	Unchecked bool
 }

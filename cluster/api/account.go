@@ -55,7 +55,7 @@ func (s *accountService) put(ctx context.Context, ima string, c *simpv1.Credenti
 	if err := s.possible(user, mode); err != nil {
 		return nil, nil, err
 	}
-	v, err := s.hasher.verifier(ctx, c)
+	v, err := s.hasher.verifier(ctx, "credential", c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -31,6 +31,40 @@ func verifierOf(t *testing.T, p string, salt []byte) *simpv1.Credential {
 	}}}
 }
 
+// emptyVerifierOf is what somebody else's program made of the empty password.
+func emptyVerifierOf(t *testing.T) *simpv1.Credential {
+	t.Helper()
+	c, err := protocol.EmptyCredentials([]byte("0123456789abcdef"), protocol.ScramIterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &simpv1.Credential{Kind: &simpv1.Credential_Verifier{Verifier: &simpv1.ScramVerifier{
+		Salt: c.Salt, Iterations: uint32(c.Iterations), StoredKey: c.StoredKey, ServerKey: c.ServerKey,
+	}}}
+}
+
+// An import names the account whose verifier is the empty password's, and
+// takes none of its request.
+func TestImportRefusesTheEmptyPasswordsVerifier(t *testing.T) {
+	s := newSite(t)
+	stream, err := s.accounts.Import(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := &simpv1.ImportedAccount{Ima: "a@example.com", Credential: verifierOf(t, "x", []byte("0123456789abcdef"))}
+	bad := &simpv1.ImportedAccount{Ima: "b@example.com", Credential: emptyVerifierOf(t)}
+	for _, list := range [][]*simpv1.ImportedAccount{{good}, {{Ima: "c@example.com", Credential: password("x")}, bad}} {
+		if err := stream.Send(&simpv1.ImportAccountsRequest{Account: list}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = stream.CloseAndRecv()
+	wantCode(t, err, codes.InvalidArgument, "account[2].credential.verifier")
+	if _, there := s.table.Account(address("c@example.com")); there {
+		t.Error("part of the request was taken")
+	}
+}
+
 // wantCode checks an error's code, and the field that its details name.
 func wantCode(t *testing.T, err error, code codes.Code, field string) {
 	t.Helper()
@@ -125,6 +159,9 @@ func TestAccountErrorsNameTheField(t *testing.T) {
 		{"a@example.com", nil, "credential"},
 		{"a@example.com", password(""), "credential.password"},
 		{"a@example.com", password(string(make([]byte, 1025))), "credential.password"},
+		{"a@example.com", password("\u00ad\ufeff"), "credential.password"},
+		{"a@example.com", password("a\tb"), "credential.password"},
+		{"a@example.com", emptyVerifierOf(t), "credential.verifier"},
 		{"a@example.com", weak, "credential.verifier.iterations"},
 		{"a@example.com", salt, "credential.verifier.salt"},
 		{"a@example.com", key, "credential.verifier.stored_key"},

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"runtime"
+	"sync"
 
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
@@ -21,22 +23,32 @@ const (
 
 // hasher makes verifiers of passwords, few at a time: the processors are for
 // messages first.
-type hasher struct{ slots chan struct{} }
-
-func newHasher() hasher {
-	return hasher{make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+type hasher struct {
+	slots chan struct{}
+	empty *emptyVerifier
 }
 
-// verifier is what a checked credential says, hashed here if it is a password.
-func (h hasher) verifier(ctx context.Context, c *simpv1.Credential) (*storev1.Verifier, error) {
-	if v := c.GetVerifier(); v != nil {
-		return &storev1.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}, nil
-	}
+func newHasher() hasher {
+	return hasher{make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), new(emptyVerifier)}
+}
+
+// verifier returns what a checked credential says, hashed here if it is a
+// password. A verifier of the empty password is a violation of field: whoever
+// has one lets anybody in.
+func (h hasher) verifier(ctx context.Context, field string, c *simpv1.Credential) (*storev1.Verifier, error) {
 	select {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if v := c.GetVerifier(); v != nil {
+		if h.empty.matches(v) {
+			f := &fields{}
+			f.add(field+".verifier", "verifies the empty password")
+			return nil, f.err()
+		}
+		return &storev1.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}, nil
 	}
 	salt := make([]byte, protocol.ScramSaltOctets)
 	rand.Read(salt)
@@ -47,12 +59,37 @@ func (h hasher) verifier(ctx context.Context, c *simpv1.Credential) (*storev1.Ve
 	return &storev1.Verifier{Salt: salt, Iterations: protocol.ScramIterations, StoredKey: made.StoredKey, ServerKey: made.ServerKey}, nil
 }
 
+// emptyVerifier holds the verifier of the empty password for the salt and the
+// iterations that were asked for last: an import often has the same for all.
+type emptyVerifier struct {
+	mu   sync.Mutex
+	last protocol.Credentials
+}
+
+// matches reports whether v verifies the empty password. It may take as long
+// as hashing does.
+func (e *emptyVerifier) matches(v *simpv1.ScramVerifier) bool {
+	e.mu.Lock()
+	last := e.last
+	e.mu.Unlock()
+	if !bytes.Equal(last.Salt, v.Salt) || last.Iterations != int(v.Iterations) {
+		var err error
+		if last, err = protocol.EmptyCredentials(v.Salt, int(v.Iterations)); err != nil {
+			return true // it can't be told, and so it must not pass
+		}
+		e.mu.Lock()
+		e.last = last
+		e.mu.Unlock()
+	}
+	return bytes.Equal(last.StoredKey, v.StoredKey)
+}
+
 // credential checks a credential.
 func (f *fields) credential(field string, c *simpv1.Credential) {
 	switch kind := c.GetKind().(type) {
 	case *simpv1.Credential_Password:
-		if n := len(kind.Password); n < 1 || n > protocol.MaxPassword {
-			f.add(field+".password", "has %d octets; 1 to %d are wanted", n, protocol.MaxPassword)
+		if err := protocol.CheckPassword(kind.Password); err != nil {
+			f.add(field+".password", "%s", sentence(err))
 		}
 	case *simpv1.Credential_Verifier:
 		f.verifier(field+".verifier", kind.Verifier)

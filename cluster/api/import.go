@@ -101,11 +101,12 @@ func (r *importRun) check(req *simpv1.ImportAccountsRequest) ([]protocol.Address
 
 func (r *importRun) hashAll(ctx context.Context, list []*simpv1.ImportedAccount) ([]*storev1.Verifier, error) {
 	verifiers := make([]*storev1.Verifier, len(list))
+	first := r.seen - len(list)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(cap(r.hasher.slots))
 	for i, a := range list {
 		group.Go(func() (err error) {
-			verifiers[i], err = r.hasher.verifier(ctx, a.Credential)
+			verifiers[i], err = r.hasher.verifier(ctx, fmt.Sprintf("account[%d].credential", first+i), a.Credential)
 			return err
 		})
 	}

@@ -17,9 +17,19 @@ import (
 func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool) {
 	nobody := r.nobody(user)
 	if a, known := r.Table.Account(user); known {
-		return a.Credentials(), true
+		c := a.Credentials()
+		c.Unchecked = r.mayBeOpen(a)
+		return c, true
 	}
 	return nobody, false
+}
+
+// mayBeOpen reports whether the account's password may be older than the
+// check of all ways in: it was there before this process, or came with a
+// backup, which begins a history of its own.
+func (r *Router) mayBeOpen(a *store.Account) bool {
+	began := r.started.Load()
+	return began == nil || a.Credential <= began.Index || r.Table.History() != began.History
 }
 
 // nobody is what is shown of a user who is unknown. One hash makes all of it: of

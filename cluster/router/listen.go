@@ -207,6 +207,7 @@ func (e *epochs) wait(ctx context.Context, after uint64) (uint64, error) {
 // Up says that this node has a new epoch: what it holds is bound again, in
 // the background.
 func (r *Router) Up(epoch uint64) {
+	r.started.CompareAndSwap(nil, &store.Position{History: r.Table.History(), Index: epoch})
 	r.running.Go(func() {
 		var listening []*User
 		for _, u := range r.users.all() {

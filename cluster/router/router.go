@@ -98,6 +98,7 @@ type Router struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	settled settled
+	started atomic.Pointer[store.Position] // of the table, when this process became part of the site
 }
 
 // New makes a router that does nothing yet.

@@ -124,7 +124,7 @@ func (a *app) readPasswordFile(flag, path string) (string, error) {
 		defer f.Close()
 		r = f
 	}
-	line, err := bufio.NewReader(io.LimitReader(r, 2*protocol.MaxPassword)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(r, int64(protocol.MaxTypedPassword+len("\r\n")+1))).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("%s: %w", flag, err)
 	}
@@ -148,11 +148,16 @@ func (a *app) ask(prompt string) (string, error) {
 // parseAddress reads an address that the user has typed.
 func parseAddress(s string) (protocol.Address, error) {
 	a, err := protocol.ParseAddress(s)
+	return a, plainly(err)
+}
+
+// plainly leaves the wire's status out of an error.
+func plainly(err error) error {
 	var bad *protocol.Error
 	if errors.As(err, &bad) {
-		return a, errors.New(bad.Text)
+		return errors.New(bad.Text)
 	}
-	return a, err
+	return err
 }
 
 // parseAddresses reads a list of addresses with commas between them.

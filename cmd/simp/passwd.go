@@ -48,8 +48,8 @@ func (a *app) newPassword(file string) (password string, err error) {
 	} else {
 		password, err = a.askTwice()
 	}
-	if err == nil && len(password) > protocol.MaxPassword {
-		err = fmt.Errorf("the password has more than %d octets", protocol.MaxPassword)
+	if err == nil {
+		err = plainly(protocol.CheckPassword(password))
 	}
 	return password, err
 }

@@ -132,8 +132,9 @@ func parseRow(n int, line string, seen map[string]int) (row importRow, problem s
 		return row, err.Error()
 	case seen[user] > 0:
 		return row, fmt.Sprintf("%s is in line %d already", user, seen[user])
-	case row.password == "" || len(row.password) > protocol.MaxPassword:
-		return row, fmt.Sprintf("a password has 1 to %d octets", protocol.MaxPassword)
+	}
+	if err := protocol.CheckPassword(row.password); err != nil {
+		return row, plainly(err).Error()
 	}
 	seen[user] = n
 	return row, ""

@@ -44,7 +44,10 @@ func TestTheWholeFileIsCheckedBeforeAnythingIsImported(t *testing.T) {
 		"a@example.com,x\nno comma\n":                          "standard input:2: a line is IMA,PASSWORD",
 		"a@example.com,x\nnobody,y\n":                          "standard input:2: nobody is no address",
 		"a@example.com,x\n\nA@example.com,y\n":                 "standard input:3: a@example.com is in line 1 already",
-		"a@example.com,\n":                                     "standard input:1: a password has 1 to 1024 octets",
+		"a@example.com,\n":                                     "standard input:1: the password is empty",
+		"a@example.com,x\nb@example.com,\u00ad\ufeff\n":        "standard input:2: the password is empty",
+		"a@example.com,x\n\nb@example.com,a\x07b\n":            "standard input:3: the password has a control character",
+		"a@example.com,x\nb@example.com,a\xffb\n":              "standard input:2: the password is not valid UTF-8",
 		many.String() + "\n\nz@elsewhere.example,x\n":          "standard input:453: z@elsewhere.example is not of this site",
 		many.String() + "a b@example.com,x\nc@example.com,y\n": "standard input:451: ",
 	} {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"simpd/protocol"
 )
 
 // terminal is what there is to know of files that may be terminals.
@@ -64,7 +66,8 @@ func (a *app) ask(prompt string) (string, error) {
 
 // readLine reads a password: one line, or all there is without its end.
 func readLine(r io.Reader) (string, error) {
-	line, err := bufio.NewReaderSize(io.LimitReader(r, 4096), 4096).ReadString('\n')
+	most := protocol.MaxTypedPassword + len("\r\n")
+	line, err := bufio.NewReaderSize(io.LimitReader(r, int64(most+1)), most+1).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}

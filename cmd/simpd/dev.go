@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"simpd/protocol"
 )
 
 // devOptions are the flags of simpd dev.
@@ -89,6 +91,9 @@ func (o *devOptions) check() error {
 	}
 	if o.password == "" {
 		o.password = "dev-" + strings.ToLower(rand.Text()[:8])
+	}
+	if err := protocol.CheckPassword(o.password); err != nil {
+		return fmt.Errorf("--password: %w", err)
 	}
 	return nil
 }

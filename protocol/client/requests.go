@@ -75,8 +75,12 @@ func (c *Client) Unlisten(ctx context.Context) (uint64, error) {
 
 // SetPassword gives the user a new password, with which the client goes on.
 // The user's other connections are closed. Where the connection ends before
-// the answer, either password may be the one that counts (ErrLost).
+// the answer, either password may be the one that counts (ErrLost). What
+// protocol.CheckPassword refuses is not sent.
 func (c *Client) SetPassword(ctx context.Context, new string) error {
+	if err := protocol.CheckPassword(new); err != nil {
+		return err
+	}
 	cur, err := c.connected(ctx)
 	if err != nil {
 		return err

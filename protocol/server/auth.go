@@ -49,7 +49,8 @@ func (s *session) more(ctx context.Context, r *request) {
 }
 
 // provesAtOnce tells whether r is a step of SCRAM's, which waits for nobody:
-// the client has done what takes long. It is asked while no job is being done.
+// the client has done what takes long. Only a verifier that has yet to be
+// checked is hashed here too. It is asked while no job is being done.
 func (s *session) provesAtOnce(r *request) bool {
 	switch r.line.Verb {
 	case "AUTH":
@@ -58,8 +59,8 @@ func (s *session) provesAtOnce(r *request) bool {
 		return mech == mechScram || mech == mechPlus
 	case "MORE":
 		if s.login != nil {
-			_, scram := s.login.mechanism.(*scramLogin)
-			return scram
+			m, scram := s.login.mechanism.(*scramLogin)
+			return scram && !s.server.verifiers.needsCheck(m.credentials)
 		}
 	}
 	return false

@@ -170,6 +170,7 @@ type scramLogin struct {
 	s            *session
 	conversation *scram.ServerConversation
 	refused      error // why the account is not looked at
+	begun        bool  // the client's first message has come
 	account
 }
 
@@ -197,16 +198,51 @@ func (m *scramLogin) stored(name string) (scram.StoredCredentials, error) {
 }
 
 func (m *scramLogin) next(data []byte) (answer []byte, done bool, err error) {
+	if !m.begun {
+		m.begun = true
+		if !hasNonce(string(data)) {
+			return nil, false, errNoScram
+		}
+	}
 	out, err := m.conversation.Step(string(data))
 	switch {
 	case m.refused != nil:
 		return nil, false, m.refused
 	case err != nil && (out == "" || out == scram.ErrInvalidEncoding || out == scram.ErrInvalidUsernameEncoding):
-		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "this is no message of SCRAM's")
+		return nil, false, errNoScram
 	case err == nil && !m.conversation.Done():
 		return []byte(out), false, nil
-	case err != nil || !m.conversation.Valid() || !m.known:
+	case err != nil || !m.conversation.Valid() || !m.known || m.isOpen():
 		return nil, false, m.s.wrongCredentials(m.user)
 	}
 	return []byte(out), true, nil
 }
+
+// isOpen reports whether the account has an empty password. The client has
+// then proved nothing.
+func (m *scramLogin) isOpen() bool {
+	open := m.s.server.isOpen(m.credentials)
+	if open {
+		m.s.server.config.Logger.Warn("an account has an empty password and is closed until it gets another", "user", m.user)
+	}
+	return open
+}
+
+var errNoScram = &protocol.Error{Status: protocol.StatusBadRequest, Text: "this is no message of SCRAM's"}
+
+// maxNonce is how many octets of nonce a client may send; RFC 5802 has no
+// limit, and common clients send 24 to 48.
+const maxNonce = 256
+
+// hasNonce reports whether the client's first message has a nonce as RFC 5802
+// writes it (section 7): printable ASCII without commas, at least one.
+func hasNonce(first string) bool {
+	fields := strings.Split(first, ",")
+	if len(fields) < 4 {
+		return false
+	}
+	nonce, ok := strings.CutPrefix(fields[3], "r=")
+	return ok && nonce != "" && len(nonce) <= maxNonce && !strings.ContainsFunc(nonce, isNotPrintable)
+}
+
+func isNotPrintable(r rune) bool { return r < 0x21 || r > 0x7e }

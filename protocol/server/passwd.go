@@ -20,6 +20,10 @@ func (s *session) passwd(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
+	if err := protocol.CheckPassword(after); err != nil { // costs less than the hash
+		s.refuse(r, err)
+		return
+	}
 	c, err := s.server.hashing.make(after, s.server.config.Iterations)
 	if err != nil {
 		s.refuse(r, err)
@@ -67,6 +71,12 @@ func (h hashing) fits(c protocol.Credentials, password string) bool {
 	h <- struct{}{}
 	defer func() { <-h }()
 	return c.Fits(password)
+}
+
+func (h hashing) fitsEmpty(c protocol.Credentials) bool {
+	h <- struct{}{}
+	defer func() { <-h }()
+	return c.FitsEmpty()
 }
 
 func (h hashing) make(password string, iterations int) (protocol.Credentials, error) {

@@ -25,6 +25,7 @@ type Server struct {
 	loops     loops
 	hash      *hasher
 	hashing   hashing
+	verifiers verifiers
 	ids       *ids
 	routes    counts // routing connections, by domain
 	dialbacks counts // being looked into, by domain
