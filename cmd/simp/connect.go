@@ -20,7 +20,7 @@ import (
 // connect logs the user in. change, if not nil, sets what the program wants to
 // be told.
 func (a *app) connect(ctx context.Context, change func(*client.Config)) (*client.Client, error) {
-	config, err := a.config()
+	config, err := a.config(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +47,11 @@ func hangUp(c *client.Client) {
 	_ = c.Close(ctx)
 }
 
-func (a *app) config() (client.Config, error) {
+func (a *app) config(ctx context.Context) (client.Config, error) {
 	config := client.Config{Server: a.server, Agent: "simp"}
+	if host, port, err := net.SplitHostPort(a.server); a.server != "" && (err != nil || host == "" || port == "") {
+		return config, usagef("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
+	}
 	if a.user == "" {
 		return config, usagef("--user is missing: your address, such as alice@example.com")
 	}
@@ -69,7 +72,7 @@ func (a *app) config() (client.Config, error) {
 	case a.tls:
 		config.Security = client.TLS
 	}
-	config.Password, err = a.password()
+	config.Password, err = a.password(ctx)
 	return config, err
 }
 
@@ -103,14 +106,14 @@ func (a *app) trusted() (*tls.Config, error) {
 }
 
 // password takes the password from where the user has put it, or asks.
-func (a *app) password() (string, error) {
+func (a *app) password(ctx context.Context) (string, error) {
 	if a.passwordFile != "" {
 		return a.readPasswordFile("--password-file", a.passwordFile)
 	}
 	if password := a.env("SIMP_PASSWORD"); password != "" {
 		return password, nil
 	}
-	return a.ask(fmt.Sprintf("Password for %s: ", a.user))
+	return a.ask(ctx, fmt.Sprintf("Password for %s: ", a.user))
 }
 
 // readPasswordFile returns the first line of a file; - is standard input.
@@ -134,8 +137,8 @@ func (a *app) readPasswordFile(flag, path string) (string, error) {
 	return line, nil
 }
 
-func (a *app) ask(prompt string) (string, error) {
-	password, err := a.term.ask(prompt)
+func (a *app) ask(ctx context.Context, prompt string) (string, error) {
+	password, err := a.term.ask(ctx, prompt)
 	if errors.Is(err, errNoTerminal) {
 		return "", usagef("there is no terminal to ask for the password; give it by --password-file or SIMP_PASSWORD")
 	}
@@ -155,7 +158,7 @@ func parseAddress(s string) (protocol.Address, error) {
 func plainly(err error) error {
 	var bad *protocol.Error
 	if errors.As(err, &bad) {
-		return errors.New(bad.Text)
+		return usagef("%s", bad.Text)
 	}
 	return err
 }

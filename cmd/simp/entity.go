@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"mime/multipart"
 	"mime/quotedprintable"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/htmlindex"
 
 	"simpd/protocol/client"
 )
@@ -30,32 +34,85 @@ type content struct {
 	isText bool
 }
 
-// readEntity reads an entity as far as it is plain text. Everything else is
-// named by its kind.
+// malformed is the kind of an entity that can't be read (RFC 2045).
+const malformed = "malformed"
+
+// readEntity reads an entity as far as it is plain text: of one with several
+// parts the first that is. Everything else is named by its kind.
 func readEntity(entity []byte) content {
-	header, body := splitEntity(entity)
-	kind, params, err := mime.ParseMediaType(field(header, "Content-Type", "text/plain; charset=utf-8"))
+	header, body, ok := splitEntity(entity)
+	if !ok {
+		return content{kind: malformed}
+	}
+	const deepest = 4 // multiparts within one another
+	return readPart(func(name, otherwise string) string { return field(header, name, otherwise) }, body, deepest)
+}
+
+// readPart reads an entity whose header fields get returns.
+func readPart(get func(name, otherwise string) string, body []byte, depth int) content {
+	kind, params, err := mime.ParseMediaType(get("Content-Type", "text/plain; charset=utf-8"))
 	if err != nil {
-		return content{kind: "application/octet-stream"}
+		return content{kind: malformed}
 	}
 	c := content{kind: kind}
-	if kind != "text/plain" {
-		return c
-	}
-	body, ok := decodeTransfer(body, field(header, "Content-Transfer-Encoding", "8bit"))
-	if ok {
-		c.text, c.isText = decodeCharset(body, params["charset"])
+	switch {
+	case strings.HasPrefix(kind, "multipart/") && depth > 0:
+		c.text, c.isText = findText(body, params["boundary"], depth-1)
+	case kind == "text/plain":
+		if decoded, ok := decodeTransfer(body, get("Content-Transfer-Encoding", "8bit")); ok {
+			c.text, c.isText = decodeCharset(decoded, params["charset"])
+		}
 	}
 	return c
 }
 
-// splitEntity parts the header from the body at the first empty line.
-func splitEntity(entity []byte) (header, body []byte) {
-	if body, ok := bytes.CutPrefix(entity, []byte("\r\n")); ok {
-		return nil, body
+// findText returns the first plain text of a multipart body (RFC 2046, section
+// 5.1).
+func findText(body []byte, boundary string, depth int) (text string, ok bool) {
+	if boundary == "" {
+		return "", false
 	}
-	header, body, _ = bytes.Cut(entity, []byte("\r\n\r\n"))
-	return header, body
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		p, err := parts.NextRawPart()
+		if err != nil {
+			return "", false
+		}
+		part, err := io.ReadAll(p)
+		if err != nil {
+			return "", false
+		}
+		c := readPart(func(name, otherwise string) string { return cmp.Or(p.Header.Get(name), otherwise) }, part, depth)
+		if c.isText {
+			return c.text, true
+		}
+	}
+}
+
+// splitEntity separates the header from the body at the first empty line. It
+// reports false if there is none, or if the header is not made of fields.
+func splitEntity(entity []byte) (header, body []byte, ok bool) {
+	if body, ok := bytes.CutPrefix(entity, []byte("\r\n")); ok {
+		return nil, body, true
+	}
+	header, body, ok = bytes.Cut(entity, []byte("\r\n\r\n"))
+	return header, body, ok && isHeader(header)
+}
+
+// isHeader reports whether each line is a header field or continues one (RFC
+// 5322, section 2.2).
+func isHeader(header []byte) bool {
+	for i, line := range bytes.Split(header, []byte("\r\n")) {
+		if i > 0 && bytes.HasPrefix(line, []byte(" ")) || i > 0 && bytes.HasPrefix(line, []byte("\t")) {
+			continue
+		}
+		name, _, found := bytes.Cut(line, []byte(":"))
+		isOdd := func(r rune) bool { return r <= ' ' || r > '~' }
+		if !found || len(name) == 0 || bytes.ContainsFunc(name, isOdd) {
+			return false
+		}
+	}
+	return true
 }
 
 // field returns the value of the first header field of that name.
@@ -91,14 +148,13 @@ func decodeCharset(body []byte, charset string) (string, bool) {
 	switch strings.ToLower(charset) {
 	case "", "utf-8", "us-ascii", "ascii":
 		return string(body), utf8.Valid(body)
-	case "iso-8859-1", "latin1":
-		runes := make([]rune, len(body))
-		for i, c := range body {
-			runes[i] = rune(c)
-		}
-		return string(runes), true
 	}
-	return "", false
+	encoding, err := htmlindex.Get(charset)
+	if err != nil {
+		return "", false
+	}
+	text, err := encoding.NewDecoder().Bytes(body)
+	return string(text), err == nil
 }
 
 // show says what a message is, for people.

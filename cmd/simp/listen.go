@@ -136,7 +136,7 @@ type messageJSON struct {
 func (a *app) printMessage(m *protocol.Message) error {
 	c := readEntity(m.Entity)
 	if !a.json() {
-		return a.printf("%s %s: %s", m.Time.In(a.zone).Format(time.TimeOnly), a.strong(escapeLine(m.From.String())), c.show(len(m.Entity)))
+		return a.printf("%s %s: %s", a.clock(m.Time), a.strong(escapeLine(m.From.String())), c.show(len(m.Entity)))
 	}
 	j := messageJSON{
 		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),
@@ -146,6 +146,18 @@ func (a *app) printMessage(m *protocol.Message) error {
 		j.Text = &c.text
 	}
 	return a.printJSON(j)
+}
+
+// clock formats the time of a message: with the date for the first message of
+// another day than the one before. Messages are shown one at a time.
+func (a *app) clock(t time.Time) string {
+	t = t.In(a.zone)
+	day, layout := t.Format(time.DateOnly), time.TimeOnly
+	if a.day != "" && day != a.day {
+		layout = time.DateTime
+	}
+	a.day = day
+	return t.Format(layout)
 }
 
 func (e *ears) event(event client.Event) {

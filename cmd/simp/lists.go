@@ -20,9 +20,14 @@ func (a *app) doing(do func(ctx context.Context, c *client.Client, args []string
 }
 
 func (a *app) contactCommand() *cobra.Command {
-	contact := group("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.",
+	add := &cobra.Command{
+		Use: "add IMA [NAME]", Short: "Add a contact, or name it anew", Args: wants(1, -1, "an address, and a name if you like"),
+		Long: "Add puts an address on your contact list, or gives it a new name. Flags come before the address.",
+		RunE: a.doing(a.addContact),
+	}
+	add.Flags().SetInterspersed(false) // a name may look like a flag
+	contact := group("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.", add,
 		&cobra.Command{Use: "list", Short: "Show your contacts", Args: wants(0, 0, "no arguments"), RunE: a.doing(a.listContacts)},
-		&cobra.Command{Use: "add IMA [NAME]", Short: "Add a contact, or name it anew", Args: wants(1, -1, "an address, and a name if you like"), RunE: a.doing(a.addContact)},
 		&cobra.Command{Use: "remove IMA", Short: "Take a contact off the list", Args: wants(1, 1, "an address"), RunE: a.doing(a.removeContact)},
 	)
 	return orList(contact, a.doing(a.listContacts))
@@ -154,7 +159,7 @@ func parsePattern(s string) (protocol.Pattern, error) {
 	p, err := protocol.ParsePattern(s)
 	var bad *protocol.Error
 	if errors.As(err, &bad) {
-		return p, errors.New(bad.Text)
+		return p, usagef("%s", bad.Text)
 	}
 	return p, err
 }

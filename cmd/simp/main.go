@@ -6,15 +6,16 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"simpd/cmd/internal/cli"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := cli.Context()
 	code := run(ctx, &app{
 		in: os.Stdin, out: os.Stdout, errOut: os.Stderr, env: os.Getenv, term: osTerminal{}, zone: time.Local,
+		day: time.Now().Format(time.DateOnly),
 	}, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -22,6 +23,7 @@ func main() {
 
 // run does what args say and returns the exit code.
 func run(ctx context.Context, a *app, args []string) int {
+	a.in = cli.Reader(ctx, a.in)
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.in)
@@ -38,6 +40,7 @@ type app struct {
 	env         func(string) string
 	term        terminal
 	zone        *time.Location
+	day         string // of the message shown last, or of the start; "" if unknown
 
 	server       string
 	dns          string

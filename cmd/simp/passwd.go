@@ -25,7 +25,7 @@ are closed.`,
 
 func (a *app) passwd(ctx context.Context, file string) error {
 	return a.with(ctx, func(c *client.Client) error {
-		password, err := a.newPassword(file)
+		password, err := a.newPassword(ctx, file)
 		if err != nil {
 			return err
 		}
@@ -42,11 +42,11 @@ func (a *app) passwd(ctx context.Context, file string) error {
 }
 
 // newPassword reads the new password, or asks for it twice.
-func (a *app) newPassword(file string) (password string, err error) {
+func (a *app) newPassword(ctx context.Context, file string) (password string, err error) {
 	if file != "" {
 		password, err = a.readPasswordFile("--new-password-file", file)
 	} else {
-		password, err = a.askTwice()
+		password, err = a.askTwice(ctx)
 	}
 	if err == nil {
 		err = plainly(protocol.CheckPassword(password))
@@ -54,12 +54,12 @@ func (a *app) newPassword(file string) (password string, err error) {
 	return password, err
 }
 
-func (a *app) askTwice() (string, error) {
-	first, err := a.ask(fmt.Sprintf("New password for %s: ", a.user))
+func (a *app) askTwice(ctx context.Context) (string, error) {
+	first, err := a.ask(ctx, fmt.Sprintf("New password for %s: ", a.user))
 	if err != nil {
 		return "", err
 	}
-	second, err := a.ask("The same again: ")
+	second, err := a.ask(ctx, "The same again: ")
 	if err == nil && first != second {
 		err = errors.New("the two passwords differ; nothing was changed")
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/manual"
 )
 
@@ -32,13 +33,14 @@ func (a *app) root() *cobra.Command {
 	root := group("simp", "Send instant messages, and see who listens", rootLong)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%s; see %s --help", err, c.CommandPath())
+		return usagef("%s; see %s --help", cli.FlagError(err), c.CommandPath())
 	})
 	a.addFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
 		a.contactCommand(), a.aclCommand(), a.passwdCommand(), manual.Command())
+	cli.AddVersion(root, func() string { return a.output })
 	return root
 }
 
@@ -61,8 +63,8 @@ func (a *app) settle(f *pflag.FlagSet) error {
 		if value == "" || f.Changed(name) {
 			continue
 		}
-		if err := f.Lookup(name).Value.Set(value); err != nil {
-			return usagef("%s=%s: %s", variable, value, err)
+		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
+			return usagef("%s", cli.VariableError(variable, value, flag))
 		}
 	}
 	switch {

@@ -29,8 +29,9 @@ const sendLong = `Send sends a text to whoever listens at the addresses, and say
     simp send bob@example.com,carol@example.com Lunch?
     echo "Lunch?" | simp send bob@example.com -
 
-Without a text, or with -, it is read from standard input. Nothing is stored
-for later: who does not listen does not get it.
+Without a text, or with -, it is read from standard input. Flags come before the
+address: everything after it is the text, also words such as -h or --output.
+Nothing is stored for later: who does not listen does not get it.
 
 It exits with 0 if the message was delivered (their program has said so), with
 3 if nobody listens there, with 4 if it is in doubt (it may or may not have been
@@ -52,10 +53,11 @@ func (a *app) sendCommand() *cobra.Command {
 		Args: wants(1, -1, "an address, and a text or -"),
 		RunE: func(c *cobra.Command, args []string) error { return a.send(c.Context(), s, args) },
 	}
+	c.Flags().SetInterspersed(false) // a text may look like a flag
 	c.Flags().StringVar(&s.id, "id", "", "the message's `ID`; the same one again is not shown again")
 	c.Flags().DurationVar(&s.timeout, "timeout", protocol.DefaultTimeout, "how long to wait for an answer, 1s to 60s")
 	c.Flags().IntVar(&s.repeats, "repeats", 0, "how often to send a message that is in doubt again")
-	c.Flags().BoolVar(&s.mime, "mime", false, "the text is a whole MIME entity, header and all")
+	c.Flags().BoolVar(&s.mime, "mime", false, "the text is a whole MIME entity with its header, sent octet for octet")
 	return c
 }
 
@@ -70,7 +72,7 @@ func (a *app) send(ctx context.Context, s sending, args []string) error {
 			return err
 		}
 		if err := a.printReport(report); err != nil {
-			return err
+			a.notef("simp: writing the outcome: %v", err) // the exit code still tells it
 		}
 		return exitOf(report)
 	})
@@ -91,31 +93,38 @@ func (a *app) compose(s sending, args []string) (m client.Outgoing, err error) {
 		return m, err
 	}
 	if len(m.To) > protocol.MaxRecipients {
-		return m, fmt.Errorf("%d recipients are too many; a message has at most %d", len(m.To), protocol.MaxRecipients)
+		return m, usagef("%d recipients are too many; a message has at most %d", len(m.To), protocol.MaxRecipients)
 	}
-	text, err := a.text(args[1:])
-	if err != nil {
+	text, read, err := a.readText(args[1:])
+	switch {
+	case err != nil:
 		return m, err
-	}
-	if s.mime {
+	case text == "" && read:
+		return m, usagef("standard input holds no text; nothing was sent")
+	case text == "":
+		return m, usagef("the text is empty; nothing was sent")
+	case s.mime:
 		m.Entity = []byte(text)
 		return m, nil
+	case read: // the last line's end belongs to the file, not to the text
+		text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	}
 	m.Entity, err = textEntity(text)
 	return m, err
 }
 
-// text is what the arguments say, or what is read without them.
-func (a *app) text(words []string) (string, error) {
+// readText returns the text of the arguments; without any it reads standard
+// input, and read is true.
+func (a *app) readText(words []string) (text string, read bool, err error) {
 	const most = 64 << 20 // far above what any server takes
 	if len(words) > 1 || len(words) == 1 && words[0] != "-" {
-		return strings.Join(words, " "), nil
+		return strings.Join(words, " "), false, nil
 	}
 	b, err := io.ReadAll(io.LimitReader(a.in, most))
 	if err != nil {
-		return "", fmt.Errorf("reading the text: %w", err)
+		return "", true, fmt.Errorf("reading the text: %w", err)
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+	return string(b), true, nil
 }
 
 // exitOf returns the worst of the recipients' exit codes, as an error.

@@ -34,7 +34,7 @@ func newConsole(env map[string]string, answers ...string) *console {
 
 func (c *console) isTerminal(any) bool { return c.terminal }
 
-func (c *console) ask(string) (string, error) {
+func (c *console) ask(context.Context, string) (string, error) {
 	if len(c.answers) == 0 {
 		return "", errNoTerminal
 	}
@@ -125,11 +125,25 @@ func TestSendTakesTheTextFromAnywhere(t *testing.T) {
 		{"", []string{"hello", "there"}, "\r\nhello there"},
 		{"one\ntwo\n", []string{"-"}, "\r\none\r\ntwo"},
 		{"one\r\ntwo\r\n", nil, "\r\none\r\ntwo"},
-		{"", nil, "\r\n"},
-		{"Content-Type: image/png\r\n\r\nx", []string{"--mime"}, "Content-Type: image/png\r\n\r\nx"},
+		{"\n", nil, "\r\n"},
+		{"", []string{"-h"}, "\r\n-h"},
+		{"", []string{"--help"}, "\r\n--help"},
+		{"", []string{"what", "is", "-h", "--output=json"}, "\r\nwhat is -h --output=json"},
+		{"", []string{"--"}, "\r\n--"},
+		{"", []string{"--output=json"}, "\r\n--output=json"},
 	} {
-		if code, _, errOut := simp(t, s, c.in, append([]string{"send", "bob@example.com"}, c.args...)...); code != 0 || s.last() != c.entity {
+		if code, out, errOut := simp(t, s, c.in, append([]string{"send", "bob@example.com"}, c.args...)...); code != 0 || s.last() != c.entity || !strings.HasPrefix(out, "delivered") {
 			t.Errorf("%q: exit code %d, %s, sent %q; want %q", c.args, code, errOut, s.last(), c.entity)
+		}
+	}
+	for _, entity := range []string{"Content-Type: image/png\r\n\r\nx\r\n", "\r\nx\n", "X: y\n\nlf\n\n", "\r\n \r"} {
+		if code, _, errOut := simp(t, s, entity, "send", "--mime", "bob@example.com", "-"); code != 0 || s.last() != entity {
+			t.Errorf("--mime: exit code %d, %s, sent %q; want %q", code, errOut, s.last(), entity)
+		}
+	}
+	for _, args := range [][]string{{}, {"-"}, {""}} {
+		if code, out, errOut := simp(t, s, "", append([]string{"send", "bob@example.com"}, args...)...); code != 2 || out != "" || !strings.Contains(errOut, "nothing was sent") {
+			t.Errorf("an empty text, %q: exit code %d, %q, %q", args, code, out, errOut)
 		}
 	}
 	if code, _, errOut := simp(t, s, "\xff", "send", "bob@example.com"); code != 1 || !strings.Contains(errOut, "UTF-8") {
@@ -272,6 +286,7 @@ func TestListsAndQueries(t *testing.T) {
 		{[]string{"contact"}, "CONTACT", 0, "bob@example.com    Bob B.\ncarol@example.com\n", ""},
 		{[]string{"contact", "list", "--output", "json"}, "CONTACT", 0, `{"ima":"bob@example.com","name":"Bob B."}` + "\n" + `{"ima":"carol@example.com","name":""}` + "\n", ""},
 		{[]string{"contact", "add", "bob@example.com", "Bob", "B."}, `CONTACT ima=bob@example.com name="Bob B."`, 0, "", ""},
+		{[]string{"contact", "add", "bob@example.com", "-h", "--yes"}, `CONTACT ima=bob@example.com name="-h --yes"`, 0, "", ""},
 		{[]string{"contact", "remove", "bob@example.com"}, "CONTACT ima=bob@example.com remove=yes", 0, "", ""},
 		{[]string{"contact", "dance"}, "", 2, "", "simp: simp contact knows no \"dance\"; it knows add, list, remove\n"},
 		{[]string{"acl"}, "ACL", 0, "@example.net  message deny  presence -\n", ""},
@@ -279,7 +294,7 @@ func TestListsAndQueries(t *testing.T) {
 		{[]string{"acl", "set", "*", "--presence", "deny", "--message", "allow"}, "ACL who=* message=allow presence=deny", 0, "", ""},
 		{[]string{"acl", "remove", "*"}, "ACL who=*", 0, "", ""},
 		{[]string{"acl", "set", "*"}, "", 2, "", "simp: say --message, --presence or both\n"},
-		{[]string{"acl", "set", "x", "--message", "deny"}, "", 1, "", "simp: x is no pattern: an address, @domain or * is wanted\n"},
+		{[]string{"acl", "set", "x", "--message", "deny"}, "", 2, "", "simp: x is no pattern: an address, @domain or * is wanted\n"},
 		{[]string{"acl", "set", "*", "--message", "no"}, "", 2, "", "simp: --message and --presence are allow or deny\n"},
 	} {
 		code, out, said := simp(t, s, "", c.args...)
@@ -336,11 +351,12 @@ func TestRefusals(t *testing.T) {
 		{[]string{"snd"}, nil, 2, `did you mean "send"?`},
 		{[]string{"send"}, nil, 2, "simp send wants an address"},
 		{[]string{"send", "--dance", "bob@example.com"}, nil, 2, "unknown flag: --dance; see simp send --help"},
-		{[]string{"send", "bob", "hi"}, nil, 1, "bob is no address"},
-		{[]string{"send", "bob@example.com,", "hi"}, nil, 1, `"" is no address`},
-		{[]string{"send", "\x1b]0;x\a@example.com", "hi"}, nil, 1, "is no address"},
+		{[]string{"send", "bob", "hi"}, nil, 2, "bob is no address"},
+		{[]string{"send", "bob@example.com,", "hi"}, nil, 2, `"" is no address`},
+		{[]string{"send", "\x1b]0;x\a@example.com", "hi"}, nil, 2, "is no address"},
 		{[]string{"send", "--timeout", "0s", "bob@example.com", "hi"}, nil, 2, "--timeout"},
 		{[]string{"send", "--timeout", "61s", "bob@example.com", "hi"}, nil, 2, "--timeout"},
+		{[]string{"send", "--timeout", "5", "bob@example.com", "hi"}, nil, 2, `invalid --timeout "5": must be a duration with its unit`},
 		{[]string{"send", "--id", "a b", "bob@example.com", "hi"}, nil, 2, "--id"},
 		{[]string{"listen", "--state", "asleep"}, nil, 2, "--state is available, busy or away"},
 		{[]string{"listen", "--note", "a\nb"}, nil, 2, "--note has at most 256 octets"},
@@ -349,9 +365,9 @@ func TestRefusals(t *testing.T) {
 		{[]string{"query", "bob@example.com", "--output", "xml"}, nil, 2, "--output is text or json"},
 		{[]string{"query", "bob@example.com", "--plaintext", "--tls-ca", "x"}, nil, 2, "leave out"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": ""}, 2, "--plaintext wants --server"},
-		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PLAINTEXT": "perhaps"}, 2, "SIMP_PLAINTEXT=perhaps"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PLAINTEXT": "perhaps"}, 2, `invalid SIMP_PLAINTEXT="perhaps": must be true or false`},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_USER": ""}, 2, "--user is missing"},
-		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_USER": "alice"}, 1, "alice is no address"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_USER": "alice"}, 2, "alice is no address"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PASSWORD": ""}, 2, "no terminal to ask for the password"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PASSWORD": "wrong"}, 1, "wrong address or password (401); are --user and the password right?"},
 		{[]string{"query", "bob@example.com", "--password-file", empty}, nil, 1, "holds no password"},
@@ -359,7 +375,7 @@ func TestRefusals(t *testing.T) {
 		{[]string{"query", "bob@example.com", "--plaintext=false"}, nil, 1, "nothing was sent in clear"},
 		{[]string{"query", "bob@example.com", "--plaintext=false", "--tls-ca", empty}, nil, 1, "holds no certificate"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "127.0.0.1:1"}, 1, "is it running, and is --server right?"},
-		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "localhost"}, 1, "is no host:port"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "localhost"}, 2, `invalid --server "localhost": must be HOST:PORT`},
 	} {
 		con := newConsole(s.env())
 		for name, value := range c.env {

@@ -1,18 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 
-	"golang.org/x/term"
+	"simpd/cmd/internal/cli"
 )
 
 // terminal is what there is to know of, and to ask at, the user's terminal.
 type terminal interface {
 	isTerminal(f any) bool
-	// ask asks for something that is not to be seen; errNoTerminal if there is nobody to ask.
-	ask(prompt string) (string, error)
+	// ask asks for something that is not shown. It ends with ctx, and returns
+	// errNoTerminal if there is nobody to ask.
+	ask(ctx context.Context, prompt string) (string, error)
 }
 
 var errNoTerminal = errors.New("there is no terminal")
@@ -21,19 +23,16 @@ var errNoTerminal = errors.New("there is no terminal")
 // its own name, as standard input may be the message.
 type osTerminal struct{}
 
-func (osTerminal) isTerminal(f any) bool {
-	file, ok := f.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
+func (osTerminal) isTerminal(f any) bool { return cli.IsTerminal(f) }
 
-func (osTerminal) ask(prompt string) (string, error) {
+func (osTerminal) ask(ctx context.Context, prompt string) (string, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return "", errNoTerminal
 	}
 	defer tty.Close()
 	fmt.Fprint(tty, prompt)
-	b, err := term.ReadPassword(int(tty.Fd()))
+	password, err := cli.ReadPassword(ctx, tty)
 	fmt.Fprintln(tty)
-	return string(b), err
+	return password, err
 }

@@ -24,7 +24,7 @@ func (a *app) accountAdd() *cobra.Command {
 		Long: "Add makes an account. The password is asked for twice, or read from standard input; " +
 			"what goes to the site is a verifier, never the password.",
 		RunE: func(c *cobra.Command, args []string) error {
-			s, credential, err := a.newCredential(fromStdin, args[0])
+			s, credential, err := a.newCredential(c.Context(), fromStdin, args[0])
 			if err != nil {
 				return err
 			}
@@ -45,7 +45,7 @@ func (a *app) accountPasswd() *cobra.Command {
 		Use: "passwd IMA", Short: "Give an account a new password", Args: wants(1, 1, "one address"),
 		Long: "Passwd gives an account a new password, and closes the user's connections.",
 		RunE: func(c *cobra.Command, args []string) error {
-			s, credential, err := a.newCredential(fromStdin, args[0])
+			s, credential, err := a.newCredential(c.Context(), fromStdin, args[0])
 			if err != nil {
 				return err
 			}
@@ -66,7 +66,7 @@ func passwordFlag(c *cobra.Command, fromStdin *bool) {
 
 // newCredential checks the address and the way to the site before it asks for
 // a password, and makes the verifier of it.
-func (a *app) newCredential(fromStdin bool, user string) (*site, *simpv1.Credential, error) {
+func (a *app) newCredential(ctx context.Context, fromStdin bool, user string) (*site, *simpv1.Credential, error) {
 	if _, err := parseUser(user); err != nil {
 		return nil, nil, err
 	}
@@ -74,7 +74,7 @@ func (a *app) newCredential(fromStdin bool, user string) (*site, *simpv1.Credent
 	if err != nil {
 		return nil, nil, err
 	}
-	password, err := a.newPassword(fromStdin, user)
+	password, err := a.newPassword(ctx, fromStdin, user)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -135,12 +135,18 @@ func (a *app) onAccount(use, short, long, done string, do func(context.Context, 
 }
 
 func (a *app) accountDelete() *cobra.Command {
-	return a.onAccount("delete IMA", "Remove an account, with its rules and contacts",
+	var yes bool
+	c := a.onAccount("delete IMA", "Remove an account, with its rules and contacts",
 		"Delete removes an account with its rules and contacts, and closes the user's connections.", " is deleted",
 		func(ctx context.Context, s *site, ima string) error {
+			if err := a.confirm(ctx, yes, fmt.Sprintf("%s will be deleted, with its rules and contacts", ima)); err != nil {
+				return err
+			}
 			resp, err := call(ctx, s.accounts.Delete, &simpv1.DeleteAccountRequest{Ima: ima})
 			return a.result(resp, err)
 		})
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
 }
 
 func (a *app) accountDisable() *cobra.Command {

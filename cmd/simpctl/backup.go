@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"simpd/cluster/api/backup"
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
@@ -20,18 +22,22 @@ const restorePiece = 256 << 10
 
 func (a *app) backupCommand() *cobra.Command {
 	inspect := &cobra.Command{
-		Use: "inspect FILE", Short: "Check a backup, and say what it holds", Args: wants(1, 1, "a file"),
+		Use: "inspect FILE|-", Short: "Check a backup, and say what it holds", Args: wants(1, 1, "a file"),
 		Long: "Inspect reads a backup to its end, checks that it is whole, and says what it holds. It needs no node.",
-		RunE: func(_ *cobra.Command, args []string) error { return a.inspect(args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c.Context(), args[0]) },
 	}
 	c := &cobra.Command{
-		Use: "backup FILE", Short: "Keep accounts, rules and contacts in a file", Args: wants(1, 1, "a file to write, or: inspect FILE"),
-		Long: "Backup writes the accounts, rules and contacts of the site to a file, as they are at one moment, while the " +
-			"site works. A file that is there is not overwritten. It holds no passwords, but what verifies them: keep it safe.",
+		Use: "backup FILE|-", Short: "Keep accounts, rules and contacts in a file", Args: wants(1, 1, "a file to write, - for standard output, or: inspect FILE"),
+		Long: "Backup writes the accounts, rules and contacts of the site to a file, or to standard output if FILE is -, as they " +
+			"are at one moment, while the site works. A file that is there is not overwritten. It holds no passwords, but what " +
+			"verifies them: keep it safe.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {
 				return err
+			}
+			if args[0] == "-" {
+				return a.backupToOutput(c.Context(), s)
 			}
 			return a.backup(c.Context(), s, args[0])
 		},
@@ -51,20 +57,83 @@ func (a *app) backup(ctx context.Context, s *site, name string) error {
 	}
 	defer os.Remove(part.Name())
 	defer part.Close()
-	if err := a.fetch(ctx, s, part); err != nil {
-		return err
-	}
-	contents, err := inspectFile(part)
+	contents, err := a.fetchChecked(ctx, s, part)
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(part.Sync(), part.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(part.Name(), name); err != nil {
+	if err := publish(part.Name(), name); err != nil {
 		return err
 	}
-	return a.printContents(name+" is written: ", contents)
+	return a.done(a.printContents(name+" is written: ", contents))
+}
+
+// publish gives a complete file its name, unless a file has that name already.
+// Where the file system has no hard links the name is reserved first.
+func publish(part, name string) error {
+	err := os.Link(part, name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	reserved, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(reserved.Close(), os.Rename(part, name)); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+// backupToOutput writes the backup to standard output, once it is complete and
+// checked.
+func (a *app) backupToOutput(ctx context.Context, s *site) error {
+	if a.term.isTerminal(a.out) {
+		return usagef("a backup is not text: send standard output to a file or a program")
+	}
+	whole, err := os.CreateTemp("", "simpctl-backup-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(whole.Name())
+	defer whole.Close()
+	if _, err := a.fetchChecked(ctx, s, whole); err != nil {
+		return err
+	}
+	if _, err := whole.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = io.Copy(a.out, whole)
+	return err
+}
+
+// fetchChecked writes the backup to f, and reads it to its end.
+func (a *app) fetchChecked(ctx context.Context, s *site, f *os.File) (backup.Contents, error) {
+	if err := a.fetch(ctx, s, f); err != nil {
+		return backup.Contents{}, err
+	}
+	return inspectFile(f)
+}
+
+// openBackup opens a backup, or copies standard input to a file if name is "-":
+// a backup is read twice. close removes the copy.
+func (a *app) openBackup(ctx context.Context, name string) (f *os.File, title string, close func(), err error) {
+	if name != "-" {
+		f, err = os.Open(name)
+		return f, name, func() { _ = f.Close() }, err
+	}
+	f, err = os.CreateTemp("", "simpctl-restore-*") // mode 0600
+	if err != nil {
+		return nil, "", nil, err
+	}
+	close = func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }
+	if _, err = io.Copy(f, cli.Reader(ctx, a.in)); err != nil {
+		close()
+		return nil, "", nil, fmt.Errorf("reading standard input: %w", err)
+	}
+	return f, "standard input", close, nil
 }
 
 // fetch writes the pieces as they come.
@@ -96,17 +165,17 @@ func (a *app) fetch(ctx context.Context, s *site, w io.Writer) error {
 	}
 }
 
-func (a *app) inspect(name string) error {
-	f, err := os.Open(name)
+func (a *app) inspect(ctx context.Context, name string) error {
+	f, title, close, err := a.openBackup(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer close()
 	contents, err := inspectFile(f)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", title, err)
 	}
-	return a.printContents(name+" is sound: ", contents)
+	return a.printContents(title+" is sound: ", contents)
 }
 
 func inspectFile(f *os.File) (backup.Contents, error) {
@@ -139,33 +208,33 @@ type contentsJSON struct {
 func (a *app) restoreCommand() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
-		Use: "restore FILE", Short: "Replace accounts, rules and contacts by a backup's", Args: wants(1, 1, "a backup"),
+		Use: "restore FILE|-", Short: "Replace accounts, rules and contacts by a backup's", Args: wants(1, 1, "a backup"),
 		Long: "Restore replaces all accounts, rules and contacts of the site by a backup's, and begins a new history: all " +
 			"users have to connect anew, and programs that watch begin anew. The file is checked before anything is changed.",
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := os.Open(args[0])
+			f, title, close, err := a.openBackup(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			defer f.Close()
-			return a.restore(c.Context(), f, yes)
+			defer close()
+			return a.restore(c.Context(), f, title, yes)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }
 
-func (a *app) restore(ctx context.Context, f *os.File, yes bool) error {
+func (a *app) restore(ctx context.Context, f *os.File, title string, yes bool) error {
 	contents, err := inspectFile(f)
 	if err != nil {
-		return fmt.Errorf("%s: %w; nothing was changed", f.Name(), err)
+		return fmt.Errorf("%s: %w; nothing was changed", title, err)
 	}
 	s, err := a.connect()
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("all accounts of the site will be replaced by the %d of %s, and all connections end", contents.Accounts, f.Name())
-	if err := a.confirm(yes, what); err != nil {
+	what := fmt.Sprintf("all accounts of the site will be replaced by the %d of %s, and all connections end", contents.Accounts, title)
+	if err := a.confirm(ctx, yes, what); err != nil {
 		return err
 	}
 	resp, err := a.upload(ctx, s, f)

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
 )
@@ -40,7 +41,7 @@ func (a *app) accountImport() *cobra.Command {
 		Use: "import FILE|-", Short: "Make many accounts, or give them new passwords", Long: importLong,
 		Args: wants(1, 1, "a file, or - for standard input"),
 		RunE: func(c *cobra.Command, args []string) error {
-			name, rows, err := a.readImport(args[0])
+			name, rows, err := a.readImport(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -61,10 +62,10 @@ type importRow struct {
 }
 
 // readImport returns the rows, and the file's name for people.
-func (a *app) readImport(file string) (name string, rows []importRow, err error) {
+func (a *app) readImport(ctx context.Context, file string) (name string, rows []importRow, err error) {
 	if file == "-" {
 		name = "standard input"
-		rows, err = parseImport(name, a.in)
+		rows, err = parseImport(name, cli.Reader(ctx, a.in))
 		return name, rows, err
 	}
 	f, err := os.Open(file)

@@ -7,16 +7,17 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"simpd/cmd/internal/cli"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, &app{
+	ctx, stop := cli.Context()
+	code := run(ctx, &app{
 		in: os.Stdin, out: os.Stdout, errOut: os.Stderr, env: os.Getenv, term: osTerminal{},
-	}, os.Args[1:]))
+	}, os.Args[1:])
+	stop()
+	os.Exit(code)
 }
 
 // run does what args say and returns the exit code: 0, 2 for a command that

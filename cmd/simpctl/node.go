@@ -91,7 +91,7 @@ func (a *app) nodeRemove() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.confirm(yes, fmt.Sprintf("%s will be removed from the site", args[0])); err != nil {
+			if err := a.confirm(c.Context(), yes, fmt.Sprintf("%s will be removed from the site", args[0])); err != nil {
 				return err
 			}
 			resp, err := call(c.Context(), s.cluster.RemoveNode, &simpv1.RemoveNodeRequest{Node: args[0]})

@@ -39,7 +39,7 @@ func (a *app) result(m proto.Message, err error) error {
 	if err != nil || !a.json() {
 		return err
 	}
-	return a.printJSON(m)
+	return a.done(a.printJSON(m))
 }
 
 // printStruct prints what is not a message of simp.v1.
@@ -52,10 +52,19 @@ func (a *app) printStruct(v any) error {
 // say prints a sentence for people; programs get the message instead.
 func (a *app) say(m proto.Message, format string, args ...any) error {
 	if a.json() {
-		return a.printJSON(m)
+		return a.done(a.printJSON(m))
 	}
 	_, err := fmt.Fprintln(a.out, printable(fmt.Sprintf(format, args...)))
-	return err
+	return a.done(err)
+}
+
+// done takes the error of writing out what a command has done. The exit code
+// tells what was done, whatever became of the words.
+func (a *app) done(err error) error {
+	if err != nil {
+		fmt.Fprintf(a.errOut, "simpctl: the command was carried out, but its result could not be written: %s\n", printable(err.Error()))
+	}
+	return nil
 }
 
 // colour is an SGR number, or 0 for none.

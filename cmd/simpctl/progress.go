@@ -27,7 +27,7 @@ const (
 // newBar begins a bar on standard error.
 func (a *app) newBar(what string, all uint64) *bar {
 	b := &bar{what: what, all: all}
-	if a.term.isTerminal(a.errOut) && !a.json() {
+	if a.term.isTerminal(a.errOut) && !a.json() && a.env("TERM") != "dumb" {
 		b.app = a
 	}
 	return b

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,6 +31,9 @@ func (a *app) report(err error) int {
 func (a *app) explain(err error) string {
 	var called interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &called) {
+		if errors.Is(err, context.Canceled) {
+			return "interrupted"
+		}
 		return err.Error()
 	}
 	text, _, wrapped := strings.Cut(err.Error(), "rpc error:")

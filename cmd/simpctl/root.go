@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/manual"
 )
 
@@ -39,15 +39,15 @@ other failure; one line on standard error says why.`
 func (a *app) root() *cobra.Command {
 	root := group("simpctl", "Ask and steer a SIMP site", rootLong)
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.Version = version()
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%s; see %s --help", err, c.CommandPath())
+		return usagef("%s; see %s --help", cli.FlagError(err), c.CommandPath())
 	})
 	a.addFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.upgradeCommand(), a.accountCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(), a.domainCommand(),
 		a.backupCommand(), a.restoreCommand(), a.tlsCommand(), a.tokenCommand(), manual.Command())
+	cli.AddVersion(root, func() string { return a.output })
 	return root
 }
 
@@ -69,22 +69,14 @@ func (a *app) settle(f *pflag.FlagSet) error {
 		if value == "" || f.Changed(name) {
 			continue
 		}
-		if err := f.Lookup(name).Value.Set(value); err != nil {
-			return usagef("%s=%s: %s", variable, value, err)
+		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
+			return usagef("%s", cli.VariableError(variable, value, flag))
 		}
 	}
 	if a.output != "text" && a.output != "json" {
 		return usagef("--output is text or json, not %q", a.output)
 	}
 	return nil
-}
-
-// version is that of the module that the program was built from.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 // group is a command that only has commands below it.

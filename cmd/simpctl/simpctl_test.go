@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,7 +115,7 @@ func TestAccounts(t *testing.T) {
 	if got := s.ok("", "account", "list"); !strings.Contains(got, "alice@example.com  enabled") {
 		t.Errorf("the list is %q", got)
 	}
-	if got := s.ok("", "account", "delete", "alice@example.com"); got != "alice@example.com is deleted\n" {
+	if got := s.ok("", "account", "delete", "alice@example.com", "--yes"); got != "alice@example.com is deleted\n" {
 		t.Errorf("got %q", got)
 	}
 	if got := s.ok("", "account", "list", "--output", "json"); !strings.Contains(got, `"account": []`) {
@@ -143,7 +145,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		args string
 		want string
 	}{
-		{2, "", "simpctl: say what to do: account, backup, completion, doctor, domain, leader, man, node, restore, session, status, tls, token, upgrade"},
+		{2, "", "simpctl: say what to do: account, backup, completion, doctor, domain, leader, man, node, restore, session, status, tls, token, upgrade, version"},
 		{2, "stauts", `simpctl: simpctl knows no "stauts"; did you mean "status"?`},
 		{2, "account fly", `simpctl: simpctl account knows no "fly"; it knows add, delete, disable, enable, import, list, passwd`},
 		{2, "account add", "simpctl: simpctl account add wants one address, such as alice@example.com"},
@@ -153,10 +155,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{2, "status --addr nowhere", "simpctl: --addr nowhere is not HOST:PORT"},
 		{2, "status --addr 192.0.2.1:7469", "simpctl: --insecure is for a node on this machine, and 192.0.2.1:7469 is not; use --tls-ca, --tls-cert and --tls-key"},
 		{2, "account disable alice", "simpctl: alice is no address"},
-		{1, "account delete nobody@example.com", "simpctl: there is no account nobody@example.com"},
+		{1, "account delete --yes nobody@example.com", "simpctl: there is no account nobody@example.com"},
 		{1, "account disable a@elsewhere.example", "simpctl: ima: a@elsewhere.example is not of this site, which serves example.com"},
 		{1, "node remove n9 --yes", "simpctl: the site has no node n9; it has n1, n2 and n3"},
-		{1, "node remove n9", "simpctl: the site has no node n9; it has n1, n2 and n3"},
 		{1, "session kick n1.2.99", "simpctl: no session n1.2.99 listens"},
 		{1, "backup inspect /nowhere/at-all", "simpctl: open /nowhere/at-all: no such file or directory"},
 	} {
@@ -250,7 +251,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	s.ok("two", "account", "passwd", "alice@example.com", "--password-stdin")
 	s.ok("x", "account", "add", "bob@example.com", "--password-stdin")
-	if got := s.ok("", "restore", file); !strings.HasPrefix(got, "restored: 1 account, 0 rules, 0 contacts; the history is now ") {
+	if got := s.ok("", "restore", file, "--yes"); !strings.HasPrefix(got, "restored: 1 account, 0 rules, 0 contacts; the history is now ") {
 		t.Errorf("got %q", got)
 	}
 	if !s.fits("alice@example.com", "one") || s.fits("bob@example.com", "x") || s.table.History() == "8f3a" {
@@ -259,6 +260,97 @@ func TestBackupAndRestore(t *testing.T) {
 	damage(t, file)
 	if r := s.do("", "restore", file, "--yes"); r.code != 1 || !strings.Contains(r.err, "damaged") {
 		t.Errorf("of a damaged file: %+v", r)
+	}
+}
+
+func TestBackupThroughAPipe(t *testing.T) {
+	s := newSite(t)
+	s.ok("one", "account", "add", "alice@example.com", "--password-stdin")
+	whole := s.ok("", "backup", "-")
+	if got := s.do(whole, "backup", "inspect", "-"); got.code != 0 || !strings.HasPrefix(got.out, "standard input is sound: 1 account ") {
+		t.Errorf("got %+v", got)
+	}
+	if got := s.do(whole, "restore", "-", "--yes"); got.code != 0 || !strings.HasPrefix(got.out, "restored: 1 account") {
+		t.Errorf("got %+v", got)
+	}
+	if got := simpctlAt(t, &console{terminal: true}, "", "--insecure", "--addr", s.addr, "backup", "-"); got.code != 2 || got.out != "" {
+		t.Errorf("to a terminal: %+v", got)
+	}
+	if _, err := os.Lstat("-"); err == nil {
+		t.Error("a file named - was written")
+	}
+}
+
+// What can't be undone is done only if a person or --yes says so.
+func TestDestructionNeedsAYes(t *testing.T) {
+	s, file := newSite(t), filepath.Join(t.TempDir(), "site.simp")
+	s.ok("one", "account", "add", "alice@example.com", "--password-stdin")
+	s.ok("", "backup", file)
+	for _, args := range [][]string{{"restore", file}, {"node", "remove", "n3"}, {"account", "delete", "alice@example.com"}} {
+		for _, in := range []string{"", "n\n", "no\n", "y\n"} {
+			if r := s.do(in, args...); r.code != 2 || !strings.Contains(r.err, "--yes") || r.out != "" {
+				t.Errorf("%q with %q on standard input: %+v", args, in, r)
+			}
+		}
+		all := append([]string{"--insecure", "--addr", s.addr}, args...)
+		for _, answer := range []string{"", "n\n", "nein\n"} {
+			if r := simpctlAt(t, &console{terminal: true}, answer, all...); r.code != 1 || !strings.Contains(r.err, "nothing was changed") {
+				t.Errorf("%q answered %q: %+v", args, answer, r)
+			}
+		}
+	}
+	if !s.fits("alice@example.com", "one") || slices.Contains(s.asked, "remove n3") {
+		t.Error("something was changed")
+	}
+	if r := simpctlAt(t, &console{terminal: true}, "y\n", "--insecure", "--addr", s.addr, "account", "delete", "alice@example.com"); r.code != 0 {
+		t.Errorf("after a yes: %+v", r)
+	}
+}
+
+// An output that takes nothing does not change what the exit code tells.
+func TestAClosedOutputChangesNoOutcome(t *testing.T) {
+	s := newSite(t)
+	full := writerFunc(func([]byte) (int, error) { return 0, errors.New("no space left on device") })
+	for _, output := range []string{"text", "json"} {
+		var said strings.Builder
+		a := &app{in: strings.NewReader("x"), out: full, errOut: &said, env: func(string) string { return "" }, term: &console{}}
+		code := run(t.Context(), a, []string{"--insecure", "--addr", s.addr, "--output", output, "account", "add", output + "@example.com", "--password-stdin"})
+		if code != 0 || !strings.Contains(said.String(), "no space left on device") {
+			t.Errorf("%s: exit %d, %q", output, code, said.String())
+		}
+	}
+	a := &app{in: strings.NewReader(""), out: full, errOut: io.Discard, env: func(string) string { return "" }, term: &console{}}
+	if code := run(t.Context(), a, []string{"--insecure", "--addr", s.addr, "account", "list"}); code != 1 {
+		t.Errorf("a list that can't be written: exit %d", code)
+	}
+}
+
+func TestTokensThatNoNodeWouldRead(t *testing.T) {
+	for args, want := range map[string]string{
+		"desk --role presence:read":                       "",
+		"desk --role message:send --as @example.com":      "",
+		"desk --role message:send --as alice@example.com": "",
+		"desk --role presence:write":                      `unknown role "presence:write": must be one of presence:read,`,
+		"desk --role message:send --as *":                 `invalid --as "*"`,
+		"desk --role message:send --as alice":             `invalid --as "alice": must be an address or @domain`,
+		"a#b --role presence:read":                        `invalid name "a#b"`,
+		"desk --role message:send --as @example..com":     `invalid --as "@example..com"`,
+	} {
+		r := simpctl(t, "", append([]string{"token", "make"}, strings.Fields(args)...)...)
+		if want == "" && r.code != 0 || want != "" && (r.code != 2 || !strings.Contains(r.err, want)) {
+			t.Errorf("%s: %+v, want %q", args, r, want)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		if r := simpctl(t, "", args...); r.code != 0 || !strings.HasPrefix(r.out, "simpctl ") || !strings.Contains(r.out, "protocol SIMP/1.") {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+	if r := simpctl(t, "", "version", "--output", "json"); r.code != 0 || !strings.Contains(r.out, `"protocol":"SIMP/1.`) {
+		t.Errorf("in JSON: %+v", r)
 	}
 }
 

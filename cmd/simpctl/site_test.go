@@ -184,7 +184,7 @@ type console struct {
 
 func (c *console) isTerminal(any) bool { return c.terminal }
 
-func (c *console) readPassword(any) (string, error) {
+func (c *console) readPassword(context.Context, any) (string, error) {
 	if len(c.answers) == 0 {
 		return "", io.EOF
 	}

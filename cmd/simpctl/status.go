@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -85,6 +86,10 @@ func (a *app) look(ctx context.Context) error {
 		return nil
 	}
 	fmt.Fprintf(&drawn, "\n%s\n", a.paint(dim, time.Now().Format("15:04:05")+"  every "+watchEvery.String()+", until Ctrl-C"))
+	if a.env("TERM") == "dumb" {
+		_, err = io.WriteString(a.out, drawn.String())
+		return err
+	}
 	_, err = fmt.Fprintf(a.out, "\x1b[H%s\x1b[J", strings.ReplaceAll(drawn.String(), "\n", "\x1b[K\n"))
 	return err
 }

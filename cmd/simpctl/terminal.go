@@ -2,49 +2,47 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
-	"golang.org/x/term"
-
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 )
 
 // terminal is what there is to know of files that may be terminals.
 type terminal interface {
 	isTerminal(f any) bool
-	readPassword(f any) (string, error)
+	// readPassword reads a line from the terminal f without showing it. It ends
+	// with ctx.
+	readPassword(ctx context.Context, f any) (string, error)
 }
 
 // osTerminal asks the operating system.
 type osTerminal struct{}
 
-func (osTerminal) isTerminal(f any) bool {
-	file, ok := f.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
+func (osTerminal) isTerminal(f any) bool { return cli.IsTerminal(f) }
 
-func (osTerminal) readPassword(f any) (string, error) {
-	b, err := term.ReadPassword(int(f.(*os.File).Fd()))
-	return string(b), err
+func (osTerminal) readPassword(ctx context.Context, f any) (string, error) {
+	return cli.ReadPassword(ctx, f.(*os.File))
 }
 
 // newPassword asks for a password twice, or reads it from standard input.
-func (a *app) newPassword(fromStdin bool, user string) (string, error) {
+func (a *app) newPassword(ctx context.Context, fromStdin bool, user string) (string, error) {
 	if fromStdin {
-		return readLine(a.in)
+		return readLine(cli.Reader(ctx, a.in))
 	}
 	if !a.term.isTerminal(a.in) {
 		return "", usagef("there is no terminal to ask for the password; give it by --password-stdin")
 	}
-	first, err := a.ask(fmt.Sprintf("Password for %s: ", user))
+	first, err := a.ask(ctx, fmt.Sprintf("Password for %s: ", user))
 	if err != nil {
 		return "", err
 	}
-	second, err := a.ask("The same again: ")
+	second, err := a.ask(ctx, "The same again: ")
 	switch {
 	case err != nil:
 		return "", err
@@ -54,9 +52,9 @@ func (a *app) newPassword(fromStdin bool, user string) (string, error) {
 	return first, nil
 }
 
-func (a *app) ask(prompt string) (string, error) {
+func (a *app) ask(ctx context.Context, prompt string) (string, error) {
 	fmt.Fprint(a.errOut, prompt)
-	password, err := a.term.readPassword(a.in)
+	password, err := a.term.readPassword(ctx, a.in)
 	fmt.Fprintln(a.errOut)
 	if err == nil && password == "" {
 		err = errors.New("the password is empty; nothing was changed")
@@ -79,13 +77,22 @@ func readLine(r io.Reader) (string, error) {
 }
 
 // confirm asks a person whether to do what can't be undone. Without a terminal
-// nobody could answer: a script means what it says.
-func (a *app) confirm(yes bool, what string) error {
-	if yes || !a.term.isTerminal(a.in) {
+// there is nobody to ask, and nothing is done unless --yes was given.
+func (a *app) confirm(ctx context.Context, yes bool, what string) error {
+	if yes {
 		return nil
 	}
-	fmt.Fprintf(a.errOut, "%s. Go on? [y/N] ", what)
-	answer, _ := bufio.NewReader(a.in).ReadString('\n')
+	if !a.term.isTerminal(a.in) {
+		return usagef("%s, and there is no terminal to ask at: give --yes to do it", what)
+	}
+	fmt.Fprintf(a.errOut, "%s. Go on? [y/N] ", printable(what))
+	answer, err := bufio.NewReader(cli.Reader(ctx, a.in)).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(a.errOut)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
 		return errors.New("nothing was changed")
 	}

@@ -5,9 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"simpd/cluster/link/pki"
+	"simpd/protocol"
 )
 
 func (a *app) tokenCommand() *cobra.Command {
@@ -23,12 +28,30 @@ func (a *app) tokenCommand() *cobra.Command {
 	return group("token", "Make bearer tokens", "", make)
 }
 
+// checkToken refuses what the nodes would not read.
+func checkToken(name string, roles, as []string) error {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r == '#' || unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		return usagef("invalid name %q: must be printable, without spaces and #", name)
+	}
+	for _, r := range roles {
+		if !slices.Contains(pki.AllRoles(), r) {
+			return usagef("unknown role %q: must be one of %s", r, strings.Join(pki.AllRoles(), ", "))
+		}
+	}
+	for _, s := range as {
+		if p, err := protocol.ParsePattern(s); err != nil || p == (protocol.Pattern{}) || s == "*" {
+			return usagef("invalid --as %q: must be an address or @domain", s)
+		}
+	}
+	return nil
+}
+
 func (a *app) makeToken(name string, roles, as []string) error {
 	if len(roles) == 0 {
 		return usagef("say what the token is for: --role presence:read, message:send, account:admin or cluster:admin")
 	}
-	if strings.ContainsAny(name, " \t#") {
-		return usagef("a name has no spaces and no #")
+	if err := checkToken(name, roles, as); err != nil {
+		return err
 	}
 	token := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(token))

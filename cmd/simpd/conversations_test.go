@@ -120,7 +120,7 @@ func (h *hall) renewUsers(t *testing.T) {
 	var file strings.Builder
 	for _, u := range transcript.Users() {
 		eventually(t, "there is no "+u, func() bool {
-			code, said := runTo(t, "", "simpctl", h.nodes[0].operator(h.keys, "account", "delete", u+"@example.com")...)
+			code, said := runTo(t, "", "simpctl", h.nodes[0].operator(h.keys, "account", "delete", u+"@example.com", "--yes")...)
 			return code == 0 || strings.Contains(said, "no account")
 		})
 		fmt.Fprintf(&file, "%s@example.com,%s\n", u, transcript.Password)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/manual"
 )
 
@@ -75,7 +76,8 @@ func newCommand() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = false
 	root.SetFlagErrorFunc(explainFlag)
-	root.AddCommand(serveCommand(), devCommand(), checkConfigCommand(), wipeCommand(), compactCommand(), recoverCommand(), versionCommand(), manual.Command())
+	root.AddCommand(serveCommand(), devCommand(), checkConfigCommand(), wipeCommand(), compactCommand(), recoverCommand(), manual.Command())
+	cli.AddVersion(root, nil)
 	return root
 }
 

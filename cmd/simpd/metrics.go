@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol/meter"
 	"simpd/protocol/server"
 )
@@ -12,7 +13,7 @@ import (
 // anyway, read when somebody asks.
 func newMetrics(n *node) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	v := readVersions()
+	v := cli.ReadVersions()
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

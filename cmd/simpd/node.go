@@ -14,6 +14,7 @@ import (
 	"simpd/cluster/link"
 	"simpd/cluster/link/pki"
 	"simpd/cluster/router"
+	"simpd/cmd/internal/cli"
 	"simpd/protocol/server"
 	"simpd/store"
 )
@@ -159,7 +160,7 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 	l, err := n.linkConfig()
 	return cluster.Config{
 		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: l, Table: n.table, Receiver: n.router,
-		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: readVersions().Version,
+		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
 		Failed: n.router.FailedElsewhere, Drain: n.drainAsked, Load: n.load, Logger: n.logger,
 	}, err
 }

@@ -15,6 +15,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -41,7 +42,7 @@ func newTracer(ctx context.Context, node string) (*tracer, error) {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
 	about, err := resource.New(ctx, resource.WithFromEnv(), resource.WithAttributes(
-		attribute.String("service.name", "simpd"), attribute.String("service.instance.id", node), attribute.String("service.version", readVersions().Version)))
+		attribute.String("service.name", "simpd"), attribute.String("service.instance.id", node), attribute.String("service.version", cli.ReadVersions().Version)))
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
