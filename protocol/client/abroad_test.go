@@ -46,7 +46,7 @@ type abroad struct {
 
 const (
 	relaySecret = "the secret of one.example's site"
-	home        = "192.0.2.2:7468" // where two.example is
+	home        = "9.0.2.2:7468" // where two.example is
 )
 
 // goAbroad runs a test in virtual time, with two.example at its home.
@@ -57,7 +57,7 @@ func goAbroad(t *testing.T, set func(*abroad, *client.RelayConfig), f func(*abro
 		a.cert = a.issue(false, "two.example")
 		a.zone = zone{
 			srv: map[string][]*net.SRV{"simps tcp two.example": {{Target: "host.example.net.", Port: 7468}}},
-			ip:  map[string]string{"host.example.net": "192.0.2.2"},
+			ip:  map[string]string{"host.example.net": "9.0.2.2"},
 		}
 		c := client.RelayConfig{
 			Federation: func() *protocol.Federation { return &a.rules },

@@ -59,17 +59,19 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 }
 
 func newClient(config Config) (*Client, error) {
+	dialsNames := config.Dial != nil
 	config = config.withDefaults()
 	if config.User.IsZero() || config.Password == "" {
 		return nil, errors.New("a user and a password are wanted")
 	}
 	c := &Client{
-		dialer:   dialer{Config: config, secret: new(secret)},
+		dialer:   dialer{Config: config, secret: new(secret), dialsNames: dialsNames},
 		arranged: make(chan struct{}, 1),
 		moves:    make(chan moving, 1),
 		changed:  make(chan struct{}),
 		shown:    make(map[protocol.Address]shown),
 	}
+	c.running = &c.wg
 	c.secret.set(config.User, config.Password)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.messages = newQueue(c.handle)

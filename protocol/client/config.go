@@ -103,7 +103,9 @@ func (k EventKind) String() string {
 
 const (
 	defaultMaxMessage = 1 << 20
-	connectTimeout    = 10 * time.Second // for TCP, TLS and HELLO of one address
+	connectTimeout    = 10 * time.Second // for DNS, or for TCP to one target
+	handshakeTimeout  = 15 * time.Second // for TLS, within loginTimeout
+	loginTimeout      = 30 * time.Second // for TLS, HELLO and AUTH
 	answerTimeout     = 15 * time.Second // the server answers within 10 s
 	leaveTimeout      = 5 * time.Second  // QUIT, and the answers before it
 	aliveTimeout      = 30 * time.Second // without an answer to PING

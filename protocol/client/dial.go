@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"simpd/protocol"
@@ -15,7 +16,9 @@ import (
 // dialer opens connections as Config says.
 type dialer struct {
 	Config
-	secret *secret
+	secret     *secret
+	dialsNames bool            // Dial is given names, and looks them up itself
+	running    *sync.WaitGroup // of goroutines that dial
 }
 
 var errUnsafe = errors.New("it is not safe")
@@ -47,24 +50,11 @@ func (d *dialer) dial(ctx context.Context) (*opening, error) {
 	return d.dialAny(ctx, targets)
 }
 
-// dialAny returns the first connection that comes about.
+// dialAny returns the first connection that comes about, logged in.
 func (d *dialer) dialAny(ctx context.Context, targets []target) (*opening, error) {
-	var failed error
-	for _, t := range targets {
-		addresses, err := d.addresses(ctx, t)
-		if err != nil {
-			failed = err
-			continue
-		}
-		for _, address := range addresses {
-			o, err := d.open(ctx, t, address)
-			if err == nil || isFinal(err) {
-				return o, err
-			}
-			failed = err
-		}
-	}
-	return nil, failed
+	c := &connector{resolver: d.Resolver, dial: d.Dial, byName: d.dialsNames, patience: connectTimeout, running: d.running}
+	c.private = d.AllowPrivate || len(targets) > 0 && !targets[0].found
+	return c.connectAny(ctx, targets, func(conn net.Conn, t target) (*opening, error) { return d.open(ctx, t, conn) }, isFinal)
 }
 
 func (d *dialer) targets(ctx context.Context) ([]target, error) {
@@ -81,50 +71,33 @@ func (d *dialer) targets(ctx context.Context) ([]target, error) {
 	return targets, err
 }
 
-// open connects to one address and logs in there.
-func (d *dialer) open(ctx context.Context, t target, address string) (*opening, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*connectTimeout)
+// open logs in over a connection.
+func (d *dialer) open(ctx context.Context, t target, conn net.Conn) (*opening, error) {
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	o, err := d.connect(ctx, t, address)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", t, err)
-	}
-	conn := o.Conn // under TLS, if that is still to begin
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	err = d.converse(ctx, o)
-	if !stop() {
-		err = ctx.Err()
-	}
-	if err != nil {
-		_ = o.Close()
+	o := &opening{wire: wire{Conn: conn}, target: t}
+	if err := o.within(ctx, func() error { return d.converse(ctx, o) }); err != nil {
 		return nil, fmt.Errorf("logging in at %s: %w", t, err)
 	}
 	return o, nil
 }
 
-func (d *dialer) connect(ctx context.Context, t target, address string) (*opening, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	conn, err := d.Dial(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	o := &opening{wire: wire{Conn: conn}, target: t}
+// begin begins TLS where it comes first.
+func (d *dialer) begin(ctx context.Context, o *opening) error {
 	switch {
-	case t.security == TLS:
-		err = o.startTLS(ctx, d.tlsConfig())
-	case t.security == Plaintext && !o.isLoopback():
-		err = fmt.Errorf("%w to speak in clear to another machine", errUnsafe)
+	case o.security == TLS:
+		return o.startTLS(ctx, d.tlsConfig())
+	case o.security == Plaintext && !o.isLoopback():
+		return fmt.Errorf("%w to speak in clear to another machine", errUnsafe)
 	}
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return o, nil
+	return nil
 }
 
 // converse says all that comes before the first request of the user's.
 func (d *dialer) converse(ctx context.Context, o *opening) error {
+	if err := d.begin(ctx, o); err != nil {
+		return err
+	}
 	if err := o.greeting(); err != nil {
 		return err
 	}
@@ -170,6 +143,8 @@ func (o *opening) upgrade(ctx context.Context, c *tls.Config) error {
 }
 
 func (o *opening) startTLS(ctx context.Context, c *tls.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
 	conn := tls.Client(o.Conn, c)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return handshakeError(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -84,34 +83,6 @@ func lookup(ctx context.Context, r Resolver, service, domain string, s Security)
 		found = append(found, target{host: strings.TrimSuffix(record.Target, "."), port: port, security: s, found: true})
 	}
 	return found, nil
-}
-
-// addresses returns the host:port addresses behind a target. Those that DNS
-// names must not lead into the user's own network.
-func (d *dialer) addresses(ctx context.Context, t target) ([]string, error) {
-	if !t.found || d.AllowPrivate {
-		return []string{t.String()}, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	ips, err := d.Resolver.LookupNetIP(ctx, "ip", t.host)
-	if err != nil {
-		return nil, fmt.Errorf("looking up %s: %w", t.host, err)
-	}
-	var public []string
-	for _, ip := range ips {
-		if isPublic(ip.Unmap()) {
-			public = append(public, net.JoinHostPort(ip.Unmap().String(), t.port))
-		}
-	}
-	if public == nil {
-		return nil, fmt.Errorf("%s has no public address: name the server if this is meant", t.host)
-	}
-	return public, nil
-}
-
-func isPublic(ip netip.Addr) bool {
-	return ip.IsGlobalUnicast() && !ip.IsPrivate()
 }
 
 // dialTCP is the default of Config.Dial. A peer that vanished is found within

@@ -21,10 +21,10 @@ import (
 // Every way in which no connection comes about has its status, and nothing of
 // a message is ever said in clear.
 func TestRelayCantConnect(t *testing.T) {
-	const inClear = "192.0.2.3:7467"
+	const inClear = "9.0.2.3:7467"
 	begin := func(a *abroad, play func(p *peer)) {
 		a.zone.srv = map[string][]*net.SRV{"simp tcp two.example": {{Target: "host.example.net.", Port: 7467}}}
-		a.zone.ip["host.example.net"] = "192.0.2.3"
+		a.zone.ip["host.example.net"] = "9.0.2.3"
 		a.put(inClear, play)
 	}
 	shows := func(cert func(*abroad) tls.Certificate) func(*abroad) {
@@ -112,7 +112,7 @@ func TestS6NothingIsSaidInClear(t *testing.T) {
 		goAbroad(t, nil, func(a *abroad) {
 			a.zone.srv = map[string][]*net.SRV{"simp tcp two.example": {{Target: "host.example.net.", Port: 7467}}}
 			said := make(chan string, 1)
-			a.put("192.0.2.2:7467", func(p *peer) {
+			a.put("9.0.2.2:7467", func(p *peer) {
 				p.say("* HELLO version=SIMP/1.0")
 				first, _ := p.r.ReadString('\n')
 				if answer != "" {
@@ -230,13 +230,13 @@ func TestRelayTriesTargets(t *testing.T) {
 		a.zone.srv["simps tcp two.example"] = []*net.SRV{
 			{Target: "c.example.net.", Port: 3, Priority: 30}, {Target: "a.example.net.", Port: 1, Priority: 10}, {Target: "b.example.net.", Port: 2, Priority: 20},
 		}
-		a.zone.ip = map[string]string{"a.example.net": "192.0.2.10", "b.example.net": "2001:db8::11 192.0.2.11", "c.example.net": "192.0.2.12"}
-		a.put("192.0.2.10:1", func(p *peer) { p.handshake(a.cert); p.say("* BYE status=503 :draining") })
-		a.put("192.0.2.12:3", a.serve(always("200")))
+		a.zone.ip = map[string]string{"a.example.net": "9.0.2.10", "b.example.net": "2600:db8::11 9.0.2.11", "c.example.net": "9.0.2.12"}
+		a.put("9.0.2.10:1", func(p *peer) { p.handshake(a.cert); p.say("* BYE status=503 :draining") })
+		a.put("9.0.2.12:3", a.serve(always("200")))
 		if got := a.send("bob@two.example"); got.Status != 200 {
 			t.Errorf("%v", got)
 		}
-		if got, want := fmt.Sprint(a.dialed), "[192.0.2.10:1 [2001:db8::11]:2 192.0.2.11:2 192.0.2.12:3]"; got != want {
+		if got, want := fmt.Sprint(a.dialed), "[9.0.2.10:1 [2600:db8::11]:2 9.0.2.11:2 9.0.2.12:3]"; got != want {
 			t.Errorf("dialed %s, want %s", got, want)
 		}
 	})
@@ -245,8 +245,8 @@ func TestRelayTriesTargets(t *testing.T) {
 // IPv4 is tried while IPv6 is silent.
 func TestRelayHappyEyeballs(t *testing.T) {
 	goAbroad(t, nil, func(a *abroad) {
-		a.zone.ip["host.example.net"] = "2001:db8::2 192.0.2.2"
-		a.put("[2001:db8::2]:7468", nil)
+		a.zone.ip["host.example.net"] = "2600:db8::2 9.0.2.2"
+		a.put("[2600:db8::2]:7468", nil)
 		a.put(home, a.serve(always("200")))
 		began := time.Now()
 		if got := a.send("bob@two.example"); got.Status != 200 || time.Since(began) > time.Second {
@@ -277,8 +277,8 @@ func TestRelayStaticRoute(t *testing.T) {
 func TestRelayOneSiteIsBlack(t *testing.T) {
 	goAbroad(t, nil, func(a *abroad) {
 		a.zone.srv["simps tcp black.example"] = []*net.SRV{{Target: "hole.example.net.", Port: 1}}
-		a.zone.ip["hole.example.net"] = "192.0.2.66"
-		a.put("192.0.2.66:1", nil)
+		a.zone.ip["hole.example.net"] = "9.0.2.66"
+		a.put("9.0.2.66:1", nil)
 		a.put(home, a.serve(always("200")))
 		var waiting []<-chan protocol.Outcome
 		for i := range 1024 {

@@ -196,8 +196,8 @@ func TestRelayMoves(t *testing.T) {
 func TestRelayIsLiedTo(t *testing.T) {
 	watching(t, func(a *abroad, s *presenceSite) {
 		alice := address(t, "alice@one.example")
-		a.zone.ip["three.example"] = "192.0.2.3"
-		a.put("192.0.2.3:7467", nil)
+		a.zone.ip["three.example"] = "9.0.2.3"
+		a.put("9.0.2.3:7467", nil)
 		var bob, dave watcher
 		a.relay.Watch(alice, address(t, "bob@two.example"), bob.tell)
 		bob.hears(t, "bob@two.example available")

@@ -94,13 +94,17 @@ func (s *survey) published(targets []target) string {
 }
 
 func (s *survey) try(ctx context.Context, t target, private bool) bool {
-	addresses, err := s.relay.addresses(ctx, t, private)
+	c := s.relay.connector(private).candidate(t)
+	addresses, err := c.addresses(ctx)
+	if errors.Is(err, errPrivate) {
+		return s.bad("address", fmt.Sprintf("%s is at %s: %s", t.host, strings.Join(c.refused, ", "), err), s.namesAdvice(err))
+	}
 	if err != nil {
 		return s.bad("address", fmt.Sprintf("%s: %s", t.host, forPeople(err)), s.namesAdvice(err))
 	}
 	s.good("address", "%s is at %s", t.host, strings.Join(addresses, ", "))
 	began := time.Now()
-	conn, err := s.relay.race(ctx, addresses)
+	conn, err := c.connect(ctx)
 	if err != nil {
 		return s.bad("connection", fmt.Sprintf("%s: %s", t, forPeople(err)), "see whether a firewall, here or there, lets this node through to that port")
 	}
