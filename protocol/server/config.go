@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/rate"
 )
 
 // Config is what a Server is made of. Of the limits a zero one is the default.
@@ -40,8 +41,19 @@ type Config struct {
 	// hosts (path.Match); the page's own host always may.
 	Origins []string
 
+	// Limits are how often each user may ask something.
+	Limits Limits
+
 	Metrics *Metrics     // nil: counted nowhere
 	Logger  *slog.Logger // nil: slog.Default()
+}
+
+// Limits configures how often a user may ask something of this node, on all
+// connections of theirs together. What exceeds a limit is answered 429. The
+// zero Limits limit nothing.
+type Limits struct {
+	Commands rate.Limit // requests other than SEND, PING and QUIT
+	Messages rate.Limit // messages, counted once for each recipient
 }
 
 func (c Config) withDefaults() (Config, error) {
