@@ -62,26 +62,19 @@ func checkUTF8Local(s string) string {
 	return checkRunes(s)
 }
 
-// checkRunes refuses what can't be seen, or means nothing to all.
+// checkRunes refuses invalid UTF-8 and control characters. RFC 6531 allows all
+// other characters beyond ASCII, whichever version of Unicode has them; what a
+// site's own users may be called is narrower (Address.Fold).
 func checkRunes(s string) string {
 	if !utf8.ValidString(s) {
 		return "it is not valid UTF-8"
 	}
 	for _, r := range s {
-		if r >= utf8.RuneSelf && !isVisible(r) {
-			return "its local part has a character that can't be seen or is not assigned"
+		if unicode.IsControl(r) {
+			return "its local part has a control character"
 		}
 	}
 	return ""
-}
-
-// isVisible tells whether r, which is not ASCII, may be in a local part:
-// no control, no space, nothing of no width, nothing unassigned or private.
-func isVisible(r rune) bool {
-	if unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
-		return false
-	}
-	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S)
 }
 
 // isAtext is RFC 5322's atext.

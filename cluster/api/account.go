@@ -17,17 +17,18 @@ import (
 type accountService struct {
 	simpv1.UnimplementedAccountServiceServer
 	Config
-	pages  *pages
-	hasher hasher
+	pages      *pages
+	hasher     hasher
+	lookalikes *lookalikes
 }
 
 func newAccountService(c Config, p *pages) *accountService {
-	return &accountService{Config: c, pages: p, hasher: newHasher()}
+	return &accountService{Config: c, pages: p, hasher: newHasher(), lookalikes: newLookalikes(c.Table)}
 }
 
 // Create makes an account.
 func (s *accountService) Create(ctx context.Context, r *simpv1.CreateAccountRequest) (*simpv1.CreateAccountResponse, error) {
-	at, a, err := s.put(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_CREATE)
+	at, a, err := s.put(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_CREATE, r.AllowLookalike)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +37,7 @@ func (s *accountService) Create(ctx context.Context, r *simpv1.CreateAccountRequ
 
 // SetPassword gives an account a new password.
 func (s *accountService) SetPassword(ctx context.Context, r *simpv1.SetPasswordRequest) (*simpv1.SetPasswordResponse, error) {
-	at, _, err := s.put(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_REPLACE)
+	at, _, err := s.put(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_REPLACE, true)
 	if err != nil {
 		return nil, err
 	}
@@ -44,15 +45,21 @@ func (s *accountService) SetPassword(ctx context.Context, r *simpv1.SetPasswordR
 }
 
 // put sets an account's credential, and returns the account as it is then.
-func (s *accountService) put(ctx context.Context, ima string, c *simpv1.Credential, mode storev1.PutAccount_Mode) (*simpv1.Position, *simpv1.Account, error) {
+func (s *accountService) put(ctx context.Context, ima string, c *simpv1.Credential, mode storev1.PutAccount_Mode, allowLookalike bool) (*simpv1.Position, *simpv1.Account, error) {
 	f := &fields{domains: s.Domains}
-	user := f.newUser("ima", ima, s.there)
+	user := f.user("ima", ima)
 	f.credential("credential", c)
 	whom(ctx, named(user, ima))
 	if err := f.err(); err != nil {
 		return nil, nil, err
 	}
 	if err := s.possible(user, mode); err != nil {
+		return nil, nil, err
+	}
+	if !allowLookalike {
+		s.refuseLookalike(f, user)
+	}
+	if err := f.err(); err != nil {
 		return nil, nil, err
 	}
 	v, err := s.hasher.verifier(ctx, "credential", c)
@@ -68,6 +75,14 @@ func (s *accountService) put(ctx context.Context, ima string, c *simpv1.Credenti
 		return nil, nil, missing(user)
 	}
 	return at, account(a), nil
+}
+
+// refuseLookalike adds a violation if user can be mistaken for an existing
+// account.
+func (s *accountService) refuseLookalike(f *fields, user protocol.Address) {
+	if like := s.lookalikes.find(user); !like.IsZero() {
+		f.add("ima", "%s looks like the existing account %s; allow_lookalike creates it all the same", user, like)
+	}
 }
 
 // there tells whether the user has an account.

@@ -59,19 +59,6 @@ func (f *fields) user(field, value string) protocol.Address {
 	return folded
 }
 
-// newUser reads the address of a user who may be about to be made; there
-// tells who is there already, whose address is as good as it ever was.
-func (f *fields) newUser(field, value string, there func(protocol.Address) bool) protocol.Address {
-	a := f.user(field, value)
-	if a.IsZero() || there(a) {
-		return a
-	}
-	if err := protocol.CheckNewUser(a); err != nil {
-		f.add(field, "%s", sentence(err))
-	}
-	return a
-}
-
 // address reads any address; one of this site's in canonical form.
 func (f *fields) address(field, value string) protocol.Address {
 	if value == "" {

@@ -19,6 +19,7 @@ import (
 const (
 	maxImport     = 1000 // accounts in one request of the stream
 	importChanges = 256  // accounts proposed at once
+	maxLookalikes = 1000 // accounts that were left out and are named
 )
 
 // Import makes accounts as they come, and answers when all are there.
@@ -42,6 +43,7 @@ func (s *accountService) Import(stream grpc.ClientStreamingServer[simpv1.ImportA
 	s.settled(ctx, run.index)
 	return stream.SendAndClose(&simpv1.ImportAccountsResponse{
 		Created: run.created, Replaced: run.replaced, Unchanged: run.unchanged,
+		Lookalike: run.lookalike, Lookalikes: run.lookalikeCount,
 		Position: &simpv1.Position{History: s.Table.History(), Index: run.index},
 	})
 }
@@ -52,6 +54,9 @@ type importRun struct {
 	created, replaced, unchanged uint64
 	index                        uint64
 	seen                         int // accounts of the requests before
+
+	lookalike      []*simpv1.Lookalike // at most maxLookalikes
+	lookalikeCount uint64
 }
 
 // add checks a request as a whole, hashes what is to be hashed, and proposes it.
@@ -65,8 +70,9 @@ func (r *importRun) add(ctx context.Context, req *simpv1.ImportAccountsRequest) 
 		return err
 	}
 	var changes []*storev1.Change
+	pending := map[string]protocol.Address{} // whom changes create, by skeleton
 	for i, user := range users {
-		if !r.count(user, verifiers[i]) {
+		if !req.AllowLookalike && r.leavesOut(r.seen-len(users)+i, user, pending) || !r.count(user, verifiers[i]) {
 			continue
 		}
 		changes = append(changes, putAccount(user, verifiers[i], storev1.PutAccount_MODE_UPSERT))
@@ -75,9 +81,31 @@ func (r *importRun) add(ctx context.Context, req *simpv1.ImportAccountsRequest) 
 				return err
 			}
 			changes = nil
+			clear(pending)
 		}
 	}
 	return r.commit(ctx, changes)
+}
+
+// leavesOut reports whether account number n is new and can be mistaken for
+// one that exists or is pending; if so, it is noted for the response.
+func (r *importRun) leavesOut(n int, user protocol.Address, pending map[string]protocol.Address) bool {
+	if r.there(user) {
+		return false
+	}
+	skeleton := skeletonOf(user)
+	like, ok := pending[skeleton]
+	if !ok {
+		like = r.lookalikes.find(user)
+	}
+	if like.IsZero() || like == user {
+		pending[skeleton] = user
+		return false
+	}
+	if r.lookalikeCount++; len(r.lookalike) < maxLookalikes {
+		r.lookalike = append(r.lookalike, &simpv1.Lookalike{Account: uint64(n), Ima: user.String(), Like: like.String()})
+	}
+	return true
 }
 
 func (r *importRun) check(req *simpv1.ImportAccountsRequest) ([]protocol.Address, error) {
@@ -90,7 +118,7 @@ func (r *importRun) check(req *simpv1.ImportAccountsRequest) ([]protocol.Address
 	users := make([]protocol.Address, len(list))
 	for i, a := range list {
 		field := fmt.Sprintf("account[%d]", r.seen+i)
-		users[i] = f.newUser(field+".ima", a.Ima, r.there)
+		users[i] = f.user(field+".ima", a.Ima)
 		if !req.Check {
 			f.credential(field+".credential", a.Credential)
 		}

@@ -18,17 +18,18 @@ func (a *app) accountCommand() *cobra.Command {
 }
 
 func (a *app) accountAdd() *cobra.Command {
-	var fromStdin bool
+	var fromStdin, lookalike bool
 	c := &cobra.Command{
 		Use: "add IMA", Short: "Make an account", Args: wants(1, 1, "one address, such as alice@example.com"),
 		Long: "Add makes an account. The password is asked for twice, or read from standard input; " +
-			"what goes to the site is a verifier, never the password.",
+			"what goes to the site is a verifier, never the password. A name that looks like that of an existing account " +
+			"of the domain (Unicode Technical Standard 39) is refused, unless --allow-lookalike is given.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, credential, err := a.newCredential(c.Context(), fromStdin, args[0])
 			if err != nil {
 				return err
 			}
-			resp, err := call(c.Context(), s.accounts.Create, &simpv1.CreateAccountRequest{Ima: args[0], Credential: credential})
+			resp, err := call(c.Context(), s.accounts.Create, &simpv1.CreateAccountRequest{Ima: args[0], Credential: credential, AllowLookalike: lookalike})
 			if err != nil {
 				return err
 			}
@@ -36,7 +37,12 @@ func (a *app) accountAdd() *cobra.Command {
 		},
 	}
 	passwordFlag(c, &fromStdin)
+	lookalikeFlag(c, &lookalike)
 	return c
+}
+
+func lookalikeFlag(c *cobra.Command, allow *bool) {
+	c.Flags().BoolVar(allow, "allow-lookalike", false, "create accounts even if their names look like those of existing ones")
 }
 
 func (a *app) accountPasswd() *cobra.Command {

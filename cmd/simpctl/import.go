@@ -31,13 +31,17 @@ address. Empty lines are passed over.
 The whole file is checked first, and nothing is imported if anything in it is
 wrong. An address that has an account gets the new password, and its
 connections are closed unless the password is the one it has: so the command
-is safe to run again. Passwords are hashed here, and do not leave this machine.`
+is safe to run again. Passwords are hashed here, and do not leave this machine.
+
+A new address that looks like an existing account of its domain is left out and
+reported, unless --allow-lookalike is given; the exit status is 1 then.`
 
 // importBatch is how many accounts are sent at once.
 const importBatch = 200
 
 func (a *app) accountImport() *cobra.Command {
-	return &cobra.Command{
+	var lookalike bool
+	c := &cobra.Command{
 		Use: "import FILE|-", Short: "Make many accounts, or give them new passwords", Long: importLong,
 		Args: wants(1, 1, "a file, or - for standard input"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -49,10 +53,12 @@ func (a *app) accountImport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			i := &importer{app: a, site: s, rows: rows, file: name}
+			i := &importer{app: a, site: s, rows: rows, file: name, lookalike: lookalike}
 			return i.run(c.Context())
 		},
 	}
+	lookalikeFlag(c, &lookalike)
+	return c
 }
 
 // importRow is one line of the file.
@@ -77,16 +83,20 @@ func (a *app) readImport(ctx context.Context, file string) (name string, rows []
 	return file, rows, err
 }
 
+// maxImportLine is how many octets a line may have.
+const maxImportLine = 64 << 10
+
 // maxProblems of a file are told at once.
 const maxProblems = 10
 
 // parseImport reads all lines, or says what is wrong with them.
 func parseImport(name string, r io.Reader) (rows []importRow, err error) {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 64<<10)
+	lines.Buffer(nil, maxImportLine)
 	var problems []string
 	seen := map[string]int{}
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		line := strings.TrimSuffix(lines.Text(), "\r")
 		if n == 1 {
 			line = strings.TrimPrefix(line, "\uFEFF")
@@ -100,8 +110,13 @@ func parseImport(name string, r io.Reader) (rows []importRow, err error) {
 		}
 		rows = append(rows, row)
 	}
-	if err := lines.Err(); err != nil {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("%s:%d: the line has more than %d octets; nothing was imported", name, n, maxImportLine)
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
+	case len(rows) == 0:
+		return nil, fmt.Errorf("%s holds no accounts; nothing was imported", name)
 	}
 	return rows, refuse(problems)
 }
@@ -165,6 +180,8 @@ type importer struct {
 	site *site
 	rows []importRow
 	file string
+
+	lookalike bool // import also names that look like existing ones
 }
 
 func (i *importer) run(ctx context.Context) error {
@@ -181,8 +198,25 @@ func (i *importer) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w; what was imported so far stays, and it is safe to run this again", err)
 	}
-	return i.app.say(resp, "%s: %d created, %d with a new password, %d unchanged",
-		plural(uint64(len(i.rows)), "account"), resp.Created, resp.Replaced, resp.Unchanged)
+	if err := i.app.say(resp, "%s: %d created, %d with a new password, %d unchanged",
+		plural(uint64(len(i.rows)), "account"), resp.Created, resp.Replaced, resp.Unchanged); err != nil {
+		return err
+	}
+	return i.leftOut(resp)
+}
+
+// leftOut is an error that names the accounts that were not imported, as they
+// look like others.
+func (i *importer) leftOut(resp *simpv1.ImportAccountsResponse) error {
+	if resp.Lookalikes == 0 {
+		return nil
+	}
+	var lines []string
+	for _, l := range resp.Lookalike[:min(len(resp.Lookalike), maxProblems)] {
+		lines = append(lines, fmt.Sprintf("%s: %s looks like the existing account %s", i.place(fmt.Sprintf("account[%d]", l.Account)), l.Ima, l.Like))
+	}
+	lines = append(lines, fmt.Sprintf("%s left out; import with --allow-lookalike if all of these are right", plural(resp.Lookalikes, "account")))
+	return errors.New(strings.Join(lines, "\n"))
 }
 
 // stream sends the rows in batches, as prepare makes them.
@@ -201,7 +235,7 @@ func (i *importer) stream(ctx context.Context, check bool, prepare func(context.
 			return nil, err
 		}
 		// Sending into a stream that has failed is io.EOF: its error comes below.
-		if err := stream.Send(&simpv1.ImportAccountsRequest{Account: list, Check: check}); err != nil && !errors.Is(err, io.EOF) {
+		if err := stream.Send(&simpv1.ImportAccountsRequest{Account: list, Check: check, AllowLookalike: i.lookalike}); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
 		if stream.Context().Err() != nil {

@@ -41,15 +41,20 @@ func TestTheWholeFileIsCheckedBeforeAnythingIsImported(t *testing.T) {
 		fmt.Fprintf(&many, "u%d@example.com,x\n", i)
 	}
 	for in, want := range map[string]string{
-		"a@example.com,x\nno comma\n":                          "standard input:2: a line is IMA,PASSWORD",
-		"a@example.com,x\nnobody,y\n":                          "standard input:2: nobody is no address",
-		"a@example.com,x\n\nA@example.com,y\n":                 "standard input:3: a@example.com is in line 1 already",
-		"a@example.com,\n":                                     "standard input:1: the password is empty",
-		"a@example.com,x\nb@example.com,\u00ad\ufeff\n":        "standard input:2: the password is empty",
-		"a@example.com,x\n\nb@example.com,a\x07b\n":            "standard input:3: the password has a control character",
-		"a@example.com,x\nb@example.com,a\xffb\n":              "standard input:2: the password is not valid UTF-8",
-		many.String() + "\n\nz@elsewhere.example,x\n":          "standard input:453: z@elsewhere.example is not of this site",
-		many.String() + "a b@example.com,x\nc@example.com,y\n": "standard input:451: ",
+		"a@example.com,x\nno comma\n":                                            "standard input:2: a line is IMA,PASSWORD",
+		"a@example.com,x\nnobody,y\n":                                            "standard input:2: nobody is no address",
+		"a@example.com,x\n\nA@example.com,y\n":                                   "standard input:3: a@example.com is in line 1 already",
+		"a@example.com,\n":                                                       "standard input:1: the password is empty",
+		"a@example.com,x\nb@example.com,\u00ad\ufeff\n":                          "standard input:2: the password is empty",
+		"a@example.com,x\n\nb@example.com,a\x07b\n":                              "standard input:3: the password has a control character",
+		"a@example.com,x\nb@example.com,a\xffb\n":                                "standard input:2: the password is not valid UTF-8",
+		"a@example.com,x\n\nb@example.com," + strings.Repeat("p", 70_000) + "\n": "standard input:3: the line has more than 65536 octets",
+		"a@example.com,x\rb@example.com,y\r":                                     "standard input:1: the password has a control character",
+		"a@example.com,x\x00\n":                                                  "standard input:1: the password has a control character",
+		"":                                                                       "standard input holds no accounts",
+		"\n\r\n\n":                                                               "standard input holds no accounts",
+		many.String() + "\n\nz@elsewhere.example,x\n":                            "standard input:453: z@elsewhere.example is not of this site",
+		many.String() + "a b@example.com,x\nc@example.com,y\n":                   "standard input:451: ",
 	} {
 		r := s.do(in, "account", "import", "-")
 		if r.code == 0 || !strings.Contains(r.err, want) || !strings.Contains(r.err, "nothing was imported") {
@@ -58,6 +63,32 @@ func TestTheWholeFileIsCheckedBeforeAnythingIsImported(t *testing.T) {
 	}
 	if got := s.ok("", "account", "list"); strings.Contains(got, "example.com") {
 		t.Errorf("something was imported:\n%s", got)
+	}
+}
+
+// A name that looks like another is left out; the others are imported.
+func TestALookalikeDoesNotStopAnImport(t *testing.T) {
+	s := newSite(t)
+	s.ok("x", "account", "add", "paypal@example.com", "--password-stdin")
+	const fake = "\u0440\u0430\u0443\u0440\u0430l" // Cyrillic, but for the l
+	in := "a@example.com,x\n\n" + fake + "@example.com,y\nmodem@example.com,x\nmodern@example.com,x\nb@example.com,z\n"
+	r := s.do(in, "account", "import", "-")
+	if r.code != 1 || !strings.Contains(r.out, "5 accounts: 3 created, 0 with a new password, 0 unchanged") {
+		t.Errorf("got %+v", r)
+	}
+	for _, want := range []string{
+		"standard input:3: " + fake + "@example.com looks like the existing account paypal@example.com",
+		"standard input:5: modern@example.com looks like the existing account modem@example.com", "2 accounts left out; import with --allow-lookalike",
+	} {
+		if !strings.Contains(r.err, want) {
+			t.Errorf("%q is not in %q", want, r.err)
+		}
+	}
+	if r := s.do("x", "account", "add", fake+"@example.com", "--password-stdin"); r.code != 1 || !strings.Contains(r.err, "looks like the existing account paypal@example.com") {
+		t.Errorf("added by hand: %+v", r)
+	}
+	if r := s.do(in, "account", "import", "--allow-lookalike", "-"); r.code != 0 || !strings.Contains(r.out, "2 created") {
+		t.Errorf("with --allow-lookalike: %+v", r)
 	}
 }
 

@@ -280,9 +280,13 @@ type CreateAccountRequest struct {
 	// The new user's address, in a domain of this site.
 	Ima string `protobuf:"bytes,1,opt,name=ima,proto3" json:"ima,omitempty"`
 	// The user's credential.
-	Credential    *Credential `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Credential *Credential `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
+	// Create the account even if its name can be mistaken for that of an existing
+	// account of the domain: both have the same skeleton (Unicode Technical
+	// Standard 39). Otherwise it is refused with INVALID_ARGUMENT.
+	AllowLookalike bool `protobuf:"varint,3,opt,name=allow_lookalike,json=allowLookalike,proto3" json:"allow_lookalike,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateAccountRequest) Reset() {
@@ -327,6 +331,13 @@ func (x *CreateAccountRequest) GetCredential() *Credential {
 		return x.Credential
 	}
 	return nil
+}
+
+func (x *CreateAccountRequest) GetAllowLookalike() bool {
+	if x != nil {
+		return x.AllowLookalike
+	}
+	return false
 }
 
 type CreateAccountResponse struct {
@@ -391,9 +402,13 @@ type ImportAccountsRequest struct {
 	Account []*ImportedAccount `protobuf:"bytes,1,rep,name=account,proto3" json:"account,omitempty"`
 	// Only check the addresses: nothing is imported, and credentials may be
 	// absent. So a long import is known to be good before it begins.
-	Check         bool `protobuf:"varint,2,opt,name=check,proto3" json:"check,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Check bool `protobuf:"varint,2,opt,name=check,proto3" json:"check,omitempty"`
+	// Import also accounts whose name can be mistaken for that of an existing
+	// account of the domain. Otherwise those are left out, and named in the
+	// response.
+	AllowLookalike bool `protobuf:"varint,3,opt,name=allow_lookalike,json=allowLookalike,proto3" json:"allow_lookalike,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ImportAccountsRequest) Reset() {
@@ -436,6 +451,13 @@ func (x *ImportAccountsRequest) GetAccount() []*ImportedAccount {
 func (x *ImportAccountsRequest) GetCheck() bool {
 	if x != nil {
 		return x.Check
+	}
+	return false
+}
+
+func (x *ImportAccountsRequest) GetAllowLookalike() bool {
+	if x != nil {
+		return x.AllowLookalike
 	}
 	return false
 }
@@ -504,7 +526,12 @@ type ImportAccountsResponse struct {
 	// Accounts that had the very same verifier.
 	Unchanged uint64 `protobuf:"varint,3,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Where the site's history has them all.
-	Position      *Position `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	Position *Position `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	// Accounts that were left out because they look like others; at most 1000 are
+	// named.
+	Lookalike []*Lookalike `protobuf:"bytes,5,rep,name=lookalike,proto3" json:"lookalike,omitempty"`
+	// How many accounts were left out for that reason.
+	Lookalikes    uint64 `protobuf:"varint,6,opt,name=lookalikes,proto3" json:"lookalikes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +594,84 @@ func (x *ImportAccountsResponse) GetPosition() *Position {
 	return nil
 }
 
+func (x *ImportAccountsResponse) GetLookalike() []*Lookalike {
+	if x != nil {
+		return x.Lookalike
+	}
+	return nil
+}
+
+func (x *ImportAccountsResponse) GetLookalikes() uint64 {
+	if x != nil {
+		return x.Lookalikes
+	}
+	return 0
+}
+
+// Lookalike is an account that was not imported.
+type Lookalike struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its place in the stream, counted from 0 over all requests.
+	Account uint64 `protobuf:"varint,1,opt,name=account,proto3" json:"account,omitempty"`
+	// The address that was to be imported.
+	Ima string `protobuf:"bytes,2,opt,name=ima,proto3" json:"ima,omitempty"`
+	// The existing account that it can be mistaken for.
+	Like          string `protobuf:"bytes,3,opt,name=like,proto3" json:"like,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookalike) Reset() {
+	*x = Lookalike{}
+	mi := &file_simp_v1_account_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookalike) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookalike) ProtoMessage() {}
+
+func (x *Lookalike) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookalike.ProtoReflect.Descriptor instead.
+func (*Lookalike) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Lookalike) GetAccount() uint64 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
+}
+
+func (x *Lookalike) GetIma() string {
+	if x != nil {
+		return x.Ima
+	}
+	return ""
+}
+
+func (x *Lookalike) GetLike() string {
+	if x != nil {
+		return x.Like
+	}
+	return ""
+}
+
 type DeleteAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose account.
@@ -577,7 +682,7 @@ type DeleteAccountRequest struct {
 
 func (x *DeleteAccountRequest) Reset() {
 	*x = DeleteAccountRequest{}
-	mi := &file_simp_v1_account_proto_msgTypes[8]
+	mi := &file_simp_v1_account_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +694,7 @@ func (x *DeleteAccountRequest) String() string {
 func (*DeleteAccountRequest) ProtoMessage() {}
 
 func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[8]
+	mi := &file_simp_v1_account_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +707,7 @@ func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccountRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{8}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteAccountRequest) GetIma() string {
@@ -622,7 +727,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_simp_v1_account_proto_msgTypes[9]
+	mi := &file_simp_v1_account_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +739,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[9]
+	mi := &file_simp_v1_account_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +752,7 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{9}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteAccountResponse) GetPosition() *Position {
@@ -667,7 +772,7 @@ type DisableAccountRequest struct {
 
 func (x *DisableAccountRequest) Reset() {
 	*x = DisableAccountRequest{}
-	mi := &file_simp_v1_account_proto_msgTypes[10]
+	mi := &file_simp_v1_account_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +784,7 @@ func (x *DisableAccountRequest) String() string {
 func (*DisableAccountRequest) ProtoMessage() {}
 
 func (x *DisableAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[10]
+	mi := &file_simp_v1_account_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +797,7 @@ func (x *DisableAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableAccountRequest.ProtoReflect.Descriptor instead.
 func (*DisableAccountRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{10}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DisableAccountRequest) GetIma() string {
@@ -712,7 +817,7 @@ type DisableAccountResponse struct {
 
 func (x *DisableAccountResponse) Reset() {
 	*x = DisableAccountResponse{}
-	mi := &file_simp_v1_account_proto_msgTypes[11]
+	mi := &file_simp_v1_account_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +829,7 @@ func (x *DisableAccountResponse) String() string {
 func (*DisableAccountResponse) ProtoMessage() {}
 
 func (x *DisableAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[11]
+	mi := &file_simp_v1_account_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +842,7 @@ func (x *DisableAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableAccountResponse.ProtoReflect.Descriptor instead.
 func (*DisableAccountResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{11}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DisableAccountResponse) GetPosition() *Position {
@@ -757,7 +862,7 @@ type EnableAccountRequest struct {
 
 func (x *EnableAccountRequest) Reset() {
 	*x = EnableAccountRequest{}
-	mi := &file_simp_v1_account_proto_msgTypes[12]
+	mi := &file_simp_v1_account_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +874,7 @@ func (x *EnableAccountRequest) String() string {
 func (*EnableAccountRequest) ProtoMessage() {}
 
 func (x *EnableAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[12]
+	mi := &file_simp_v1_account_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +887,7 @@ func (x *EnableAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableAccountRequest.ProtoReflect.Descriptor instead.
 func (*EnableAccountRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{12}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EnableAccountRequest) GetIma() string {
@@ -802,7 +907,7 @@ type EnableAccountResponse struct {
 
 func (x *EnableAccountResponse) Reset() {
 	*x = EnableAccountResponse{}
-	mi := &file_simp_v1_account_proto_msgTypes[13]
+	mi := &file_simp_v1_account_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +919,7 @@ func (x *EnableAccountResponse) String() string {
 func (*EnableAccountResponse) ProtoMessage() {}
 
 func (x *EnableAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[13]
+	mi := &file_simp_v1_account_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +932,7 @@ func (x *EnableAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableAccountResponse.ProtoReflect.Descriptor instead.
 func (*EnableAccountResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{13}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EnableAccountResponse) GetPosition() *Position {
@@ -849,7 +954,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_simp_v1_account_proto_msgTypes[14]
+	mi := &file_simp_v1_account_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +966,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[14]
+	mi := &file_simp_v1_account_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +979,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{14}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetPasswordRequest) GetIma() string {
@@ -901,7 +1006,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_simp_v1_account_proto_msgTypes[15]
+	mi := &file_simp_v1_account_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1018,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[15]
+	mi := &file_simp_v1_account_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1031,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{15}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetPasswordResponse) GetPosition() *Position {
@@ -946,7 +1051,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_simp_v1_account_proto_msgTypes[16]
+	mi := &file_simp_v1_account_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1063,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[16]
+	mi := &file_simp_v1_account_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1076,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{16}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetAccountRequest) GetIma() string {
@@ -993,7 +1098,7 @@ type GetAccountResponse struct {
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_simp_v1_account_proto_msgTypes[17]
+	mi := &file_simp_v1_account_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1110,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[17]
+	mi := &file_simp_v1_account_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1123,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{17}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetAccountResponse) GetAccount() *Account {
@@ -1052,7 +1157,7 @@ type ListAccountsRequest struct {
 
 func (x *ListAccountsRequest) Reset() {
 	*x = ListAccountsRequest{}
-	mi := &file_simp_v1_account_proto_msgTypes[18]
+	mi := &file_simp_v1_account_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1169,7 @@ func (x *ListAccountsRequest) String() string {
 func (*ListAccountsRequest) ProtoMessage() {}
 
 func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[18]
+	mi := &file_simp_v1_account_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1182,7 @@ func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{18}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListAccountsRequest) GetDomain() string {
@@ -1115,7 +1220,7 @@ type ListAccountsResponse struct {
 
 func (x *ListAccountsResponse) Reset() {
 	*x = ListAccountsResponse{}
-	mi := &file_simp_v1_account_proto_msgTypes[19]
+	mi := &file_simp_v1_account_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1232,7 @@ func (x *ListAccountsResponse) String() string {
 func (*ListAccountsResponse) ProtoMessage() {}
 
 func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_account_proto_msgTypes[19]
+	mi := &file_simp_v1_account_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1245,7 @@ func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_account_proto_rawDescGZIP(), []int{19}
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListAccountsResponse) GetAccount() []*Account {
@@ -1193,28 +1298,38 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"Credential\x12\x1c\n" +
 	"\bpassword\x18\x01 \x01(\tH\x00R\bpassword\x124\n" +
 	"\bverifier\x18\x02 \x01(\v2\x16.simp.v1.ScramVerifierH\x00R\bverifierB\x06\n" +
-	"\x04kind\"]\n" +
+	"\x04kind\"\x86\x01\n" +
 	"\x14CreateAccountRequest\x12\x10\n" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\x123\n" +
 	"\n" +
 	"credential\x18\x02 \x01(\v2\x13.simp.v1.CredentialR\n" +
-	"credential\"r\n" +
+	"credential\x12'\n" +
+	"\x0fallow_lookalike\x18\x03 \x01(\bR\x0eallowLookalike\"r\n" +
 	"\x15CreateAccountResponse\x12*\n" +
 	"\aaccount\x18\x01 \x01(\v2\x10.simp.v1.AccountR\aaccount\x12-\n" +
-	"\bposition\x18\x02 \x01(\v2\x11.simp.v1.PositionR\bposition\"a\n" +
+	"\bposition\x18\x02 \x01(\v2\x11.simp.v1.PositionR\bposition\"\x8a\x01\n" +
 	"\x15ImportAccountsRequest\x122\n" +
 	"\aaccount\x18\x01 \x03(\v2\x18.simp.v1.ImportedAccountR\aaccount\x12\x14\n" +
-	"\x05check\x18\x02 \x01(\bR\x05check\"X\n" +
+	"\x05check\x18\x02 \x01(\bR\x05check\x12'\n" +
+	"\x0fallow_lookalike\x18\x03 \x01(\bR\x0eallowLookalike\"X\n" +
 	"\x0fImportedAccount\x12\x10\n" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\x123\n" +
 	"\n" +
 	"credential\x18\x02 \x01(\v2\x13.simp.v1.CredentialR\n" +
-	"credential\"\x9b\x01\n" +
+	"credential\"\xed\x01\n" +
 	"\x16ImportAccountsResponse\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x04R\acreated\x12\x1a\n" +
 	"\breplaced\x18\x02 \x01(\x04R\breplaced\x12\x1c\n" +
 	"\tunchanged\x18\x03 \x01(\x04R\tunchanged\x12-\n" +
-	"\bposition\x18\x04 \x01(\v2\x11.simp.v1.PositionR\bposition\"(\n" +
+	"\bposition\x18\x04 \x01(\v2\x11.simp.v1.PositionR\bposition\x120\n" +
+	"\tlookalike\x18\x05 \x03(\v2\x12.simp.v1.LookalikeR\tlookalike\x12\x1e\n" +
+	"\n" +
+	"lookalikes\x18\x06 \x01(\x04R\n" +
+	"lookalikes\"K\n" +
+	"\tLookalike\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\x04R\aaccount\x12\x10\n" +
+	"\x03ima\x18\x02 \x01(\tR\x03ima\x12\x12\n" +
+	"\x04like\x18\x03 \x01(\tR\x04like\"(\n" +
 	"\x14DeleteAccountRequest\x12\x10\n" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\"F\n" +
 	"\x15DeleteAccountResponse\x12-\n" +
@@ -1270,7 +1385,7 @@ func file_simp_v1_account_proto_rawDescGZIP() []byte {
 	return file_simp_v1_account_proto_rawDescData
 }
 
-var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_simp_v1_account_proto_goTypes = []any{
 	(*Account)(nil),                // 0: simp.v1.Account
 	(*ScramVerifier)(nil),          // 1: simp.v1.ScramVerifier
@@ -1280,60 +1395,62 @@ var file_simp_v1_account_proto_goTypes = []any{
 	(*ImportAccountsRequest)(nil),  // 5: simp.v1.ImportAccountsRequest
 	(*ImportedAccount)(nil),        // 6: simp.v1.ImportedAccount
 	(*ImportAccountsResponse)(nil), // 7: simp.v1.ImportAccountsResponse
-	(*DeleteAccountRequest)(nil),   // 8: simp.v1.DeleteAccountRequest
-	(*DeleteAccountResponse)(nil),  // 9: simp.v1.DeleteAccountResponse
-	(*DisableAccountRequest)(nil),  // 10: simp.v1.DisableAccountRequest
-	(*DisableAccountResponse)(nil), // 11: simp.v1.DisableAccountResponse
-	(*EnableAccountRequest)(nil),   // 12: simp.v1.EnableAccountRequest
-	(*EnableAccountResponse)(nil),  // 13: simp.v1.EnableAccountResponse
-	(*SetPasswordRequest)(nil),     // 14: simp.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil),    // 15: simp.v1.SetPasswordResponse
-	(*GetAccountRequest)(nil),      // 16: simp.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),     // 17: simp.v1.GetAccountResponse
-	(*ListAccountsRequest)(nil),    // 18: simp.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),   // 19: simp.v1.ListAccountsResponse
-	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
-	(*Position)(nil),               // 21: simp.v1.Position
+	(*Lookalike)(nil),              // 8: simp.v1.Lookalike
+	(*DeleteAccountRequest)(nil),   // 9: simp.v1.DeleteAccountRequest
+	(*DeleteAccountResponse)(nil),  // 10: simp.v1.DeleteAccountResponse
+	(*DisableAccountRequest)(nil),  // 11: simp.v1.DisableAccountRequest
+	(*DisableAccountResponse)(nil), // 12: simp.v1.DisableAccountResponse
+	(*EnableAccountRequest)(nil),   // 13: simp.v1.EnableAccountRequest
+	(*EnableAccountResponse)(nil),  // 14: simp.v1.EnableAccountResponse
+	(*SetPasswordRequest)(nil),     // 15: simp.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil),    // 16: simp.v1.SetPasswordResponse
+	(*GetAccountRequest)(nil),      // 17: simp.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),     // 18: simp.v1.GetAccountResponse
+	(*ListAccountsRequest)(nil),    // 19: simp.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),   // 20: simp.v1.ListAccountsResponse
+	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
+	(*Position)(nil),               // 22: simp.v1.Position
 }
 var file_simp_v1_account_proto_depIdxs = []int32{
-	20, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
+	21, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
 	1,  // 1: simp.v1.Credential.verifier:type_name -> simp.v1.ScramVerifier
 	2,  // 2: simp.v1.CreateAccountRequest.credential:type_name -> simp.v1.Credential
 	0,  // 3: simp.v1.CreateAccountResponse.account:type_name -> simp.v1.Account
-	21, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
+	22, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
 	6,  // 5: simp.v1.ImportAccountsRequest.account:type_name -> simp.v1.ImportedAccount
 	2,  // 6: simp.v1.ImportedAccount.credential:type_name -> simp.v1.Credential
-	21, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
-	21, // 8: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
-	21, // 9: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
-	21, // 10: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
-	2,  // 11: simp.v1.SetPasswordRequest.credential:type_name -> simp.v1.Credential
-	21, // 12: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
-	0,  // 13: simp.v1.GetAccountResponse.account:type_name -> simp.v1.Account
-	21, // 14: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
-	0,  // 15: simp.v1.ListAccountsResponse.account:type_name -> simp.v1.Account
-	21, // 16: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
-	3,  // 17: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
-	5,  // 18: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
-	8,  // 19: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
-	10, // 20: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
-	12, // 21: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
-	14, // 22: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
-	16, // 23: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
-	18, // 24: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
-	4,  // 25: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
-	7,  // 26: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
-	9,  // 27: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
-	11, // 28: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
-	13, // 29: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
-	15, // 30: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
-	17, // 31: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
-	19, // 32: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	22, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
+	8,  // 8: simp.v1.ImportAccountsResponse.lookalike:type_name -> simp.v1.Lookalike
+	22, // 9: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
+	22, // 10: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
+	22, // 11: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
+	2,  // 12: simp.v1.SetPasswordRequest.credential:type_name -> simp.v1.Credential
+	22, // 13: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
+	0,  // 14: simp.v1.GetAccountResponse.account:type_name -> simp.v1.Account
+	22, // 15: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
+	0,  // 16: simp.v1.ListAccountsResponse.account:type_name -> simp.v1.Account
+	22, // 17: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
+	3,  // 18: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
+	5,  // 19: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
+	9,  // 20: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
+	11, // 21: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
+	13, // 22: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
+	15, // 23: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
+	17, // 24: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
+	19, // 25: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
+	4,  // 26: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
+	7,  // 27: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
+	10, // 28: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
+	12, // 29: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
+	14, // 30: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
+	16, // 31: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
+	18, // 32: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
+	20, // 33: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
+	26, // [26:34] is the sub-list for method output_type
+	18, // [18:26] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_account_proto_init() }
@@ -1352,7 +1469,7 @@ func file_simp_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_account_proto_rawDesc), len(file_simp_v1_account_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
