@@ -87,7 +87,7 @@ func (o *opening) scram(mech string, c *scram.ClientConversation) error {
 	if err != nil {
 		return err
 	}
-	if _, err := step(c, l); err != nil || !c.Valid() {
+	if _, err := step(c, l); err != nil || !c.Valid() || l.Status != protocol.StatusOK {
 		return protocolError("it did not prove that it knows the password")
 	}
 	return nil
@@ -126,7 +126,7 @@ func (d *dialer) plain(o *opening, password string) error {
 		return fmt.Errorf("%w to send the password in clear", errUnsafe)
 	}
 	data := "\x00" + d.User.String() + "\x00" + protocol.PreparePassword(password)
-	_, err := o.exchange("auth", "AUTH", func(b []byte) []byte {
+	_, err := o.conclude("auth", "AUTH", func(b []byte) []byte {
 		return appendData(protocol.AppendParam(b, "mech", mechPlain), data)
 	})
 	return err

@@ -27,9 +27,10 @@ var errUnsafe = errors.New("it is not safe")
 type opening struct {
 	wire
 	target
-	tls   *tls.ConnectionState // nil without TLS
-	hello hello
-	tag   int
+	tls     *tls.ConnectionState // nil without TLS
+	hello   hello
+	tag     int
+	strange int // lines before AUTH that nobody asked for
 }
 
 // hello is what a server says of itself.
@@ -112,19 +113,6 @@ func (d *dialer) converse(ctx context.Context, o *opening) error {
 	return d.login(o)
 }
 
-func (o *opening) greeting() error {
-	l, _, err := o.next(0)
-	switch {
-	case err != nil:
-		return greetingError(err)
-	case l.Tag == "*" && l.Verb == "BYE":
-		return byeError(l)
-	case l.Tag != "*" || l.Verb != "HELLO":
-		return protocolError("no greeting")
-	}
-	return nil
-}
-
 // upgrade begins TLS in a connection that began in clear. What came in clear
 // behind the answer was put there by somebody else.
 func (o *opening) upgrade(ctx context.Context, c *tls.Config) error {
@@ -150,8 +138,23 @@ func (o *opening) startTLS(ctx context.Context, c *tls.Config) error {
 		return handshakeError(err)
 	}
 	state := conn.ConnectionState()
+	if n := chainOctets(&state); n > maxChain {
+		return protocolError("its certificates have %d octets; at most %d are taken", n, maxChain)
+	}
 	o.Conn, o.tls, o.mem, o.rest = conn, &state, nil, nil
 	return nil
+}
+
+// maxChain bounds what the other side's certificates have in octets, as they are
+// kept with the connection.
+const maxChain = 64 << 10
+
+// chainOctets returns how large the other side's certificates are.
+func chainOctets(s *tls.ConnectionState) (n int) {
+	for _, c := range s.PeerCertificates {
+		n += len(c.Raw)
+	}
+	return n
 }
 
 // tlsConfig has the certificate checked for the domain of the user's address,
@@ -205,24 +208,37 @@ func (o *opening) sayHello(agent string) error {
 		return protocolError("it speaks %s", protocol.Quote(v))
 	}
 	o.hello = hello{
-		history: textParam(l, "history"),
-		auth:    strings.Split(textParam(l, "auth"), ","),
+		history: strings.Clone(cut(textParam(l, "history"), protocol.MaxNote)),
+		auth:    strings.Split(strings.Clone(cut(textParam(l, "auth"), protocol.MaxNote)), ","),
 		idle:    time.Duration(max(intParam(l, "idle"), 10)) * time.Second,
 		size:    intParam(l, "size"),
 	}
 	return nil
 }
 
-// ask sends a request and returns its final response. An error is a
-// *protocol.Error if the server refused.
+// ask sends a request and returns its final response, which is a 2xx. An error
+// is a *protocol.Error if the server refused.
 func (o *opening) ask(verb string, params func([]byte) []byte) (*protocol.Line, error) {
 	o.tag++
-	return o.exchange(fmt.Sprint("o", o.tag), verb, params)
+	l, err := o.exchange(fmt.Sprint("o", o.tag), verb, params)
+	if err == nil && l.Status == protocol.StatusChallenge {
+		return nil, protocolError("it answers %s with a challenge", verb)
+	}
+	return l, err
 }
 
-// exchange sends a request under a tag and returns the response, which may be
-// a challenge. Before AUTH the server has nothing to say unasked but BYE, and
-// PING.
+// conclude sends a request under a tag, and returns its final response, which
+// is a 200: anything else proves nothing.
+func (o *opening) conclude(tag, verb string, params func([]byte) []byte) (*protocol.Line, error) {
+	l, err := o.exchange(tag, verb, params)
+	if err == nil && l.Status != protocol.StatusOK {
+		return nil, protocolError("it answers %s with %d", verb, int(l.Status))
+	}
+	return l, err
+}
+
+// exchange sends a request under a tag and returns the response: a 2xx, or a
+// challenge, which only AUTH and MORE expect.
 func (o *opening) exchange(tag, verb string, params func([]byte) []byte) (*protocol.Line, error) {
 	b := protocol.AppendRequest(nil, tag, verb)
 	if params != nil {
@@ -231,21 +247,37 @@ func (o *opening) exchange(tag, verb string, params func([]byte) []byte) (*proto
 	if _, err := o.Conn.Write(protocol.AppendEnd(b)); err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
-	for {
+	l, err := o.await(tag)
+	var refused *protocol.Error
+	if err != nil && !errors.As(err, &refused) {
+		return nil, fmt.Errorf("%s: %w", verb, err)
+	}
+	return l, err
+}
+
+// await returns the response to tag. Before AUTH the server has nothing to say
+// unasked but BYE, and PING; a few other lines are ignored.
+func (o *opening) await(tag string) (*protocol.Line, error) {
+	for ; o.strange <= maxStrangeBefore; o.strange++ {
 		l, _, err := o.next(0)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", verb, err)
+			return nil, err
 		case l.IsRequest() && l.Verb == "BYE":
 			return nil, byeError(l)
-		case l.IsRequest() || l.Tag != tag:
+		case l.IsRequest() || l.Tag != tag || l.Status.Interim() && l.Status != protocol.StatusChallenge:
 			continue
 		case l.Status.OK() || l.Status == protocol.StatusChallenge:
 			return l, nil
 		}
 		return nil, refusal(l)
 	}
+	return nil, protocolError("it says too much that nobody asked for")
 }
+
+// maxStrangeBefore is how many lines that nobody asked for are ignored before
+// the end of AUTH.
+const maxStrangeBefore = 32
 
 // byeError makes the error of a BYE.
 func byeError(l *protocol.Line) error {

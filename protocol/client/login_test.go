@@ -182,8 +182,8 @@ func TestStartTLSCantBeTakenAway(t *testing.T) {
 func TestSilentServerIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		err := attempt(t, s, s.config(), func(p *peer) { p.gone() })
-		if !errors.Is(err, context.DeadlineExceeded) {
+		err := attempt(t, s, s.config(), func(p *peer) { p.want("PING"); p.gone() })
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not say") {
 			t.Errorf("%v", err)
 		}
 	})

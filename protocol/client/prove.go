@@ -49,7 +49,7 @@ func (r *Relay) prove(o *opening, w way) error {
 }
 
 func (o *opening) external(w way) error {
-	_, err := o.exchange("ext", "AUTH", func(b []byte) []byte {
+	_, err := o.conclude("ext", "AUTH", func(b []byte) []byte {
 		return appendData(protocol.AppendParam(b, "mech", mechExternal), w.own)
 	})
 	return err
@@ -68,12 +68,9 @@ func (r *Relay) dialback(o *opening, w way) error {
 	if err != nil || l.Status != protocol.StatusChallenge || len(nonce) < minNonce {
 		return protocolError("its challenge has no nonce of %d octets", minNonce)
 	}
-	l, err = o.exchange("back", "MORE", func(b []byte) []byte {
+	_, err = o.conclude("back", "MORE", func(b []byte) []byte {
 		return appendData(b, string(r.Proof(w.own, w.other, nonce)))
 	})
-	if err == nil && l.Status == protocol.StatusChallenge {
-		return protocolError("it goes on asking")
-	}
 	return err
 }
 
@@ -105,7 +102,7 @@ func (r *Relay) Verify(ctx context.Context, caller, called string, nonce, data [
 }
 
 func (o *opening) verify(caller, called string, nonce, data []byte) error {
-	_, err := o.ask("VERIFY", func(b []byte) []byte {
+	_, err := o.conclude("verify", "VERIFY", func(b []byte) []byte {
 		b = protocol.AppendParam(b, "domain", called)
 		b = protocol.AppendParam(b, "caller", caller)
 		b = protocol.AppendParam(b, "nonce", base64.StdEncoding.EncodeToString(nonce))

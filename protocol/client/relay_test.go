@@ -419,7 +419,7 @@ func TestRelayVerifies(t *testing.T) {
 	nonce, data := []byte("0123456789abcdef"), []byte("proof")
 	b := base64.StdEncoding.EncodeToString
 	request := "VERIFY domain=one.example caller=two.example nonce=" + b(nonce) + " data=" + b(data)
-	for answer, want := range map[string]protocol.Status{"200": 0, "403 :no": 401, "503 :later": 502, "201": 0} {
+	for answer, want := range map[string]protocol.Status{"200": 0, "403 :no": 401, "503 :later": 502, "201": 502, "101 data=": 502, "299": 502} {
 		t.Run(answer, func(t *testing.T) {
 			goAbroad(t, nil, func(a *abroad) {
 				a.put(home, func(p *peer) {

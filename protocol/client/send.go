@@ -123,18 +123,15 @@ func (m Outgoing) append(b []byte) []byte {
 // reportOf puts together what was answered: a 100 line for each recipient, or
 // one answer for all. Who is missing shares the final status, or is in doubt.
 func reportOf(m Outgoing, partial []response, final response) Report {
-	report := Report{ID: m.ID, Status: final.Status}
+	report := Report{ID: m.ID}
 	told := make(map[protocol.Address]protocol.Outcome, len(partial))
 	for i := range partial {
 		l := &partial[i].Line
 		if to, err := protocol.ParseAddress(textParam(l, "to")); err == nil {
-			told[to.FoldCase()] = protocol.Outcome{Status: protocol.Status(intParam(l, "status")), Text: l.Text}
+			told[to.FoldCase()] = understood(protocol.Outcome{Status: protocol.Status(intParam(l, "status")), Text: l.Text})
 		}
 	}
-	rest := protocol.Outcome{Status: final.Status, Text: final.Text}
-	if final.Status == protocol.StatusMixed {
-		rest = protocol.Outcome{Status: protocol.StatusIndeterminate}
-	}
+	rest := understood(protocol.Outcome{Status: final.Status, Text: final.Text})
 	seen := make(map[protocol.Address]bool, len(m.To))
 	for _, to := range m.To {
 		if seen[to] {
@@ -147,7 +144,18 @@ func reportOf(m Outgoing, partial []response, final response) Report {
 		}
 		report.Each = append(report.Each, Result{to, outcome})
 	}
+	report.Status = report.common()
 	return report
+}
+
+// understood returns an outcome as it may be reported: a status that says
+// neither that the message was delivered nor that it was not leaves it in doubt.
+func understood(o protocol.Outcome) protocol.Outcome {
+	switch {
+	case o.Status == protocol.StatusOK, o.Status == protocol.StatusIndeterminate, o.Status/100 == 4, o.Status/100 == 5:
+		return o
+	}
+	return protocol.Outcome{Status: protocol.StatusIndeterminate, Text: o.Text}
 }
 
 // doubtful returns the recipients in doubt.

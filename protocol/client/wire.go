@@ -23,13 +23,27 @@ type wire struct {
 	idle    time.Duration // of silence, after which silent is called; 0: never
 	silent  func()
 	waiting bool // silent was called, and nothing came since
-	wrong   int  // lines that were skipped
+
+	length  int       // of the line, with its CRLF
+	skipped int       // lines that were empty or wrong, since
+	since   time.Time // when they are counted anew after skippedTime
 }
 
 const (
-	wireBuffer = 2 * protocol.MaxLine
-	maxWrong   = 1000 // lines that are whole but wrong, of one connection
+	wireBuffer  = 2 * protocol.MaxLine
+	maxSkipped  = 1000 // lines in skippedTime that are empty, or whole but wrong
+	skippedTime = time.Minute
+	manyParams  = 64 // of a line; room for more is not kept for the next
+
+	paramCost    = 32  // octets that a protocol.Param takes
+	responseCost = 128 // octets that a response takes beside its line and params
 )
+
+// lineCost returns what keeping a line takes, in octets: the text that its
+// strings are parts of, its params and what points to them.
+func (w *wire) lineCost() int {
+	return w.length + len(w.line.Params)*paramCost + responseCost
+}
 
 // next reads one line that is not empty, and the literal that follows it. The
 // line is valid until the next call. A malformed line that leaves the stream
@@ -41,15 +55,18 @@ func (w *wire) next(limit int) (*protocol.Line, []byte, error) {
 			return nil, nil, err
 		}
 		if s == "" {
+			if err := w.skip("they are empty"); err != nil {
+				return nil, nil, err
+			}
 			continue
 		}
-		malformed := protocol.ParseLine(s, &w.line)
+		malformed := w.parse(s)
 		if errors.Is(malformed, protocol.ErrBadLiteral) {
 			return nil, nil, protocolError("%v", malformed)
 		}
 		if malformed != nil {
-			if w.wrong++; w.wrong > maxWrong {
-				return nil, nil, protocolError("too many lines are wrong: %v", malformed)
+			if err := w.skip(malformed.Error()); err != nil {
+				return nil, nil, err
 			}
 		}
 		body, err := w.readLiteral(w.line.Literal, limit)
@@ -57,6 +74,26 @@ func (w *wire) next(limit int) (*protocol.Line, []byte, error) {
 			return &w.line, body, err
 		}
 	}
+}
+
+// parse reads a line. Room for very many params is not kept.
+func (w *wire) parse(s string) error {
+	if cap(w.line.Params) > manyParams {
+		w.line.Params = nil
+	}
+	w.length = len(s) + len("\r\n")
+	return protocol.ParseLine(s, &w.line)
+}
+
+// skip counts a line that means nothing; too many in a short time are an error.
+func (w *wire) skip(why string) error {
+	if now := time.Now(); now.Sub(w.since) > skippedTime {
+		w.since, w.skipped = now, 0
+	}
+	if w.skipped++; w.skipped > maxSkipped {
+		return protocolError("too many lines mean nothing: %s", why)
+	}
+	return nil
 }
 
 // readLine returns the next line without its CRLF.
