@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -43,7 +42,9 @@ type Config struct {
 	Version         string // of simpd, for others to see
 	Replica         bool   // never wants to vote
 	// Failed is told of failed logins at other nodes. Nil: nobody cares.
-	Failed func(source netip.Addr, user protocol.Address, times int)
+	Failed func(a protocol.Attempt, times int)
+	// Succeeded is told of logins at other nodes from new sources. It may be nil.
+	Succeeded func(a protocol.Attempt)
 	// Drain is asked to send the clients of this node away, within that time
 	// (0: as it is configured), or to stop doing so. It returns once the table
 	// says so. Nil: refused.

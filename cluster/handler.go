@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"simpd/cluster/link"
@@ -72,9 +71,15 @@ func (in inbound) Kick(user protocol.Address, s *store.Session) int {
 	return in.n.cfg.Receiver.Kick(user, s)
 }
 
-func (in inbound) Failed(source netip.Addr, user protocol.Address, times int) {
+func (in inbound) Failed(a protocol.Attempt, times int) {
 	if in.n.cfg.Failed != nil {
-		in.n.cfg.Failed(source, user, times)
+		in.n.cfg.Failed(a, times)
+	}
+}
+
+func (in inbound) Succeeded(a protocol.Attempt) {
+	if in.n.cfg.Succeeded != nil {
+		in.n.cfg.Succeeded(a)
 	}
 }
 

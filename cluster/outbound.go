@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -24,7 +23,10 @@ func (n *Node) Deliver(node string, s store.Session, m *protocol.Message, done f
 }
 
 // Failed tells all other nodes of a failed login. It never blocks.
-func (n *Node) Failed(source netip.Addr, user protocol.Address) { n.link.Failed(source, user) }
+func (n *Node) Failed(a protocol.Attempt) { n.link.Failed(a) }
+
+// Succeeded tells all other nodes of a login. It does not block.
+func (n *Node) Succeeded(a protocol.Attempt) { n.link.Succeeded(a) }
 
 // Watchers asks all other nodes that are up who watches user; partial if one
 // did not answer within two seconds.

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"io"
-	"net/netip"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -28,7 +27,8 @@ type peers interface {
 	SetKeys(keys [][]byte) error
 
 	Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
-	Failed(source netip.Addr, user protocol.Address)
+	Failed(a protocol.Attempt)
+	Succeeded(a protocol.Attempt)
 	Propose(ctx context.Context, node string, b []*storev1.Batch) error
 	ReadIndex(ctx context.Context, node string) (uint64, error)
 	Applied(ctx context.Context, node string, index uint64) error
@@ -83,7 +83,8 @@ func (*alone) Where(string) string                         { return "" }
 func (*alone) Contact(string) link.Contact                 { return link.Contact{} }
 func (*alone) Update(func(*link.Member)) error             { return nil }
 func (*alone) SetKeys([][]byte) error                      { return nil }
-func (*alone) Failed(netip.Addr, protocol.Address)         {}
+func (*alone) Failed(protocol.Attempt)                     {}
+func (*alone) Succeeded(protocol.Attempt)                  {}
 func (*alone) Fatal() <-chan error                         { return nil }
 func (*alone) Leave() error                                { return nil }
 func (*alone) Close() error                                { return nil }

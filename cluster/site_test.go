@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -34,7 +33,8 @@ func (r *receiver) Kick(protocol.Address, *store.Session) int { return 0 }
 
 func (r *receiver) Settle(context.Context, uint64) error { return nil }
 
-func (r *receiver) Failed(netip.Addr, protocol.Address, int) {}
+func (r *receiver) Failed(protocol.Attempt, int) {}
+func (r *receiver) Succeeded(protocol.Attempt)   {}
 
 func (r *receiver) Up(epoch uint64) {
 	r.mu.Lock()

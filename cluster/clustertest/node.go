@@ -59,7 +59,7 @@ func (n *Node) start() error {
 	})
 	c := cluster.Config{
 		NodeID: ID(n.Number), Site: Domain, Link: l, Table: n.Table, Receiver: n.Router, Logger: logger,
-		BootstrapExpect: n.site.config.Nodes, Timing: n.site.config.Timing, Failed: n.Router.FailedElsewhere,
+		BootstrapExpect: n.site.config.Nodes, Timing: n.site.config.Timing, Failed: n.Router.FailedElsewhere, Succeeded: n.Router.SucceededElsewhere,
 		Fatal: n.fatal,
 	}
 	if n.site.config.Disk {

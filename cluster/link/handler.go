@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"net/netip"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	storev1 "simpd/proto/simp/store/v1"
@@ -38,8 +37,10 @@ type Handler interface {
 	Copy(ctx context.Context, log uint64, write func(newest uint64, octets []byte) error) error
 	// Command does an act of administration that another node asks for.
 	Command(ctx context.Context, from string, c *clusterv1.CommandRequest) error
-	// Failed counts failed logins that another node saw. It does not block.
-	Failed(source netip.Addr, user protocol.Address, times int)
+	// Failed counts failed logins that another node saw, and Succeeded notes
+	// one from a new source. They do not block.
+	Failed(a protocol.Attempt, times int)
+	Succeeded(a protocol.Attempt)
 	Membership
 }
 

@@ -91,7 +91,7 @@ func (in *inbound) take(f *clusterv1.Frame) error {
 		in.hand(m)
 	}
 	if in.link.belongs(in.from) {
-		failed(in.link.config.Handler, f.Failure)
+		tellLogins(in.link.config.Handler, f)
 	}
 	if f.Ping {
 		in.ping(&clusterv1.Pong{ClockUs: in.link.clock.now()})

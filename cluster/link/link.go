@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,9 +194,18 @@ func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done f
 
 // Failed tells all other nodes of a failed login, at once but for what it takes
 // to tell several together. What a broken stream held is lost. It never blocks.
-func (l *Link) Failed(source netip.Addr, user protocol.Address) {
+func (l *Link) Failed(a protocol.Attempt) {
 	for _, p := range l.peers.all() {
-		if p.failures.add(source, user) {
+		if p.failures.add(a) {
+			poke(p.failed)
+		}
+	}
+}
+
+// Succeeded tells all other nodes of a login from a new source, as Failed does.
+func (l *Link) Succeeded(a protocol.Attempt) {
+	for _, p := range l.peers.all() {
+		if p.failures.addKnown(a) {
 			poke(p.failed)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +29,7 @@ type handler struct {
 	got     []string // ids of messages
 	events  []string
 	failed  []string
+	known   []string
 	command string
 }
 
@@ -88,10 +88,16 @@ func (h *handler) Command(_ context.Context, from string, c *clusterv1.CommandRe
 	return fmt.Errorf("remove: %w", &NotLeaderError{Leader: "n9"})
 }
 
-func (h *handler) Failed(source netip.Addr, user protocol.Address, times int) {
+func (h *handler) Failed(a protocol.Attempt, times int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failed = append(h.failed, fmt.Sprint(source, " ", user, " ", times))
+	h.failed = append(h.failed, fmt.Sprint(a.Source, " ", a.Principal, " ", times))
+}
+
+func (h *handler) Succeeded(a protocol.Attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known = append(h.known, fmt.Sprint(a.Source, " ", a.Principal))
 }
 
 func (h *handler) MemberUp(m Member) { h.event("up " + m.ID) }

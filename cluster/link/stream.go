@@ -156,7 +156,8 @@ func (s *stream) write(ctx context.Context) error {
 
 func (s *stream) ping() error {
 	s.peer.out.overdue(time.Now())
-	return s.grpc.Send(&clusterv1.Frame{Ping: true, Failure: s.peer.failures.take()})
+	failed, known := s.peer.failures.take()
+	return s.grpc.Send(&clusterv1.Frame{Ping: true, Failure: failed, Known: known})
 }
 
 // drain sends frame after frame until nothing waits.

@@ -229,7 +229,7 @@ func TestFailedLoginsAreTold(t *testing.T) {
 		source := netip.MustParseAddr("192.0.2.1")
 		began := time.Now()
 		for range 3 {
-			s.links["n1"].Failed(source, m.From)
+			s.links["n1"].Failed(protocol.Attempt{Principal: protocol.Principal{User: m.From}, Source: source})
 		}
 		s.eventually(func() bool {
 			return s.handlers["n2"].failures() == "192.0.2.1 alice@example.com 3" &&

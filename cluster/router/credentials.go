@@ -1,9 +1,9 @@
 package router
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"net/netip"
 	"time"
 
 	"simpd/protocol"
@@ -44,21 +44,38 @@ func (r *Router) nobody(user protocol.Address) protocol.Credentials {
 	}
 }
 
-// Admit asks the budgets of failed logins.
-func (r *Router) Admit(source netip.Addr, user protocol.Address) time.Duration {
-	return r.logins.admit(source, user)
+// Admit asks the limits of failed logins. It returns 0, or how long the source
+// has to wait before it may try again.
+func (r *Router) Admit(a protocol.Attempt) time.Duration { return r.logins.admit(a) }
+
+// IsPaced reports whether the attempt has to wait for its turn.
+func (r *Router) IsPaced(a protocol.Attempt) bool { return r.logins.isPaced(a) }
+
+// AwaitTurn waits until the attempt may be looked at, which is at once unless
+// it is paced. It returns 0, or how long to wait before another try.
+func (r *Router) AwaitTurn(ctx context.Context, a protocol.Attempt) time.Duration {
+	return r.logins.awaitTurn(ctx, a)
 }
 
 // Failed counts a failed login, here and on all other nodes.
-func (r *Router) Failed(source netip.Addr, user protocol.Address) {
-	r.logins.failed(source, user, 1)
-	r.Peers.Failed(source, user)
+func (r *Router) Failed(a protocol.Attempt) {
+	r.logins.failed(a)
+	r.Peers.Failed(a)
+}
+
+// Succeeded remembers from where somebody has logged in, here and, where it
+// is new, on all other nodes.
+func (r *Router) Succeeded(a protocol.Attempt) {
+	if r.logins.succeeded(a) {
+		r.Peers.Succeeded(a)
+	}
 }
 
 // FailedElsewhere counts failed logins that another node saw.
-func (r *Router) FailedElsewhere(source netip.Addr, user protocol.Address, times int) {
-	r.logins.failed(source, user, times)
-}
+func (r *Router) FailedElsewhere(a protocol.Attempt, times int) { r.logins.failedElsewhere(a, times) }
+
+// SucceededElsewhere remembers a login that another node saw.
+func (r *Router) SucceededElsewhere(a protocol.Attempt) { r.logins.succeeded(a) }
 
 // Kick closes this node's connections of a user, or the one that holds s, and
 // says how many there were.

@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -191,51 +190,6 @@ func TestCutOffSaysBye(t *testing.T) {
 		time.Sleep(2 * contactTick)
 		if why := s.nodes["n1"].Refuse(); why != "" {
 			t.Errorf("it is back, and refuses: %s", why)
-		}
-	})
-}
-
-func TestFailureBudgets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var f failures
-		bob, attacker, owner := addr("bob@example.com"), netip.MustParseAddr("192.0.2.66"), netip.MustParseAddr("192.0.2.1")
-		for i := range accountFailures {
-			if f.admit(attacker, bob) != 0 {
-				t.Fatalf("refused after %d failures", i)
-			}
-			f.failed(attacker, bob, 1)
-		}
-		if f.admit(attacker, bob) == 0 {
-			t.Error("the account's budget is over, and the attacker is admitted")
-		}
-		if f.admit(owner, bob) != 0 {
-			t.Error("the owner is locked out by another's failures")
-		}
-		for i := accountFailures; i < sourceFailures; i++ {
-			if f.admit(attacker, addr("carol@example.com")) != 0 {
-				t.Fatalf("the source is refused after %d failures", i)
-			}
-			f.failed(attacker, addr(fmt.Sprintf("u%d@example.com", i)), 1)
-		}
-		if f.admit(attacker, addr("carol@example.com")) == 0 {
-			t.Error("the source's budget is over, and it is admitted")
-		}
-		time.Sleep(failureWindow)
-		if f.admit(attacker, bob) != 0 {
-			t.Error("refused after the minute is over")
-		}
-	})
-}
-
-func TestFailuresCountOnAllNodes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, "n1", "n2")
-		source, bob := netip.MustParseAddr("192.0.2.66"), addr("bob@example.com")
-		for range accountFailures {
-			s.nodes["n1"].Router.Failed(source, bob)
-		}
-		if s.nodes["n2"].Admit(source, bob) == 0 {
-			t.Error("another node admits what this one counted")
 		}
 	})
 }

@@ -10,7 +10,6 @@ package router
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,8 +45,10 @@ type Peers interface {
 	// Watchers asks all other nodes who watches user; partial if one did not
 	// answer in time.
 	Watchers(ctx context.Context, user protocol.Address) (by []protocol.Address, partial bool)
-	// Failed tells all other nodes of a failed login. It does not block.
-	Failed(source netip.Addr, user protocol.Address)
+	// Failed tells all other nodes of a failed login, and Succeeded of one
+	// from where the account was not logged in to before. They do not block.
+	Failed(a protocol.Attempt)
+	Succeeded(a protocol.Attempt)
 }
 
 // Relay reaches other sites.
@@ -85,7 +86,7 @@ type Router struct {
 	contact contact
 	release releaser
 	epochs  epochs
-	logins  failures
+	logins  loginLimiter
 	moves   moves
 	// Measures may be read at any time.
 	Measures Measures
@@ -113,6 +114,7 @@ func New(c Config) *Router {
 	r.epochs.init()
 	r.release.init()
 	r.settled.init()
+	r.logins.init()
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }

@@ -219,10 +219,18 @@ func (n *node) Watchers(_ context.Context, user protocol.Address) (by []protocol
 	return by, partial
 }
 
-func (n *node) Failed(source netip.Addr, user protocol.Address) {
+func (n *node) Failed(a protocol.Attempt) {
 	for _, o := range n.site.nodes {
 		if o != n {
-			o.FailedElsewhere(source, user, 1)
+			o.FailedElsewhere(a, 1)
+		}
+	}
+}
+
+func (n *node) Succeeded(a protocol.Attempt) {
+	for _, o := range n.site.nodes {
+		if o != n {
+			o.SucceededElsewhere(a)
 		}
 	}
 }

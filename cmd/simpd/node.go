@@ -161,7 +161,7 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 	return cluster.Config{
 		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: l, Table: n.table, Receiver: n.router,
 		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
-		Failed: n.router.FailedElsewhere, Drain: n.drainAsked, Load: n.load, Logger: n.logger,
+		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Logger: n.logger,
 	}, err
 }
 

@@ -3,6 +3,8 @@ package server
 import (
 	"net/netip"
 	"sync"
+
+	"simpd/protocol/netaddr"
 )
 
 // admission counts connections, before anything is spent on them: in all, by
@@ -62,13 +64,11 @@ func (a *admission) prefix(source netip.Addr) netip.Prefix {
 			return netip.Prefix{}
 		}
 	}
-	bits := 64
-	if source.Is4() {
-		bits = 32
-	}
-	p, _ := source.WithZone("").Prefix(bits) // an address that is none is exempt
-	return p
+	return netaddr.Source(source) // an address that is none is exempt
 }
+
+// isExempt reports whether no limit by source holds for the connection.
+func (c *admitted) isExempt() bool { return !c.source.IsValid() }
 
 func (a *admission) count(t *tally, open, unproved int) {
 	a.all.open += open

@@ -50,7 +50,8 @@ func (s *session) more(ctx context.Context, r *request) {
 
 // provesAtOnce tells whether r is a step of SCRAM's, which waits for nobody:
 // the client has done what takes long. Only a verifier that has yet to be
-// checked is hashed here too. It is asked while no job is being done.
+// checked is hashed here too, and where many have failed there are turns to
+// wait for. It is asked while no job is being done.
 func (s *session) provesAtOnce(r *request) bool {
 	switch r.line.Verb {
 	case "AUTH":
@@ -60,7 +61,10 @@ func (s *session) provesAtOnce(r *request) bool {
 	case "MORE":
 		if s.login != nil {
 			m, scram := s.login.mechanism.(*scramLogin)
-			return scram && !s.server.verifiers.needsCheck(m.credentials)
+			if scram {
+				m.atOnce = !s.server.verifiers.needsCheck(m.credentials) && !s.server.config.Backend.IsPaced(s.attemptOf(m.user))
+			}
+			return scram && m.atOnce
 		}
 	}
 	return false
@@ -110,10 +114,7 @@ func authData(r *request) (data []byte, given bool, err error) {
 
 // step takes what the client answered to the last challenge, or began with.
 func (s *session) step(ctx context.Context, data []byte) {
-	if m, ok := s.login.mechanism.(*dialback); ok {
-		m.ctx = ctx // it asks another site
-	}
-	answer, done, err := s.login.next(data)
+	answer, done, err := s.login.next(ctx, data)
 	switch {
 	case err != nil:
 		s.endLogin(err)
@@ -148,6 +149,7 @@ func (s *session) enter(ctx context.Context, data []byte) {
 	}
 	s.user = user
 	s.server.metrics.Logins.Add(1)
+	s.server.config.Backend.Succeeded(s.attempt(protocol.Principal{User: who.User, Domain: who.Domain}))
 	s.admitted.prove()
 	b := protocol.AppendResponse(nil, s.login.tag, protocol.StatusOK)
 	if who.Domain != "" {
@@ -202,9 +204,33 @@ func (s *session) cancelLogin() {
 	}
 }
 
-// admit asks the budgets of failed logins.
-func (s *session) admit(user protocol.Address) error {
-	wait := s.server.config.Backend.Admit(s.remote.Addr(), user)
+// attempt is a try of this connection's to be who.
+func (s *session) attempt(who protocol.Principal) protocol.Attempt {
+	return protocol.Attempt{Principal: who, Source: s.remote.Addr(), Exempt: s.admitted.isExempt()}
+}
+
+func (s *session) attemptOf(user protocol.Address) protocol.Attempt {
+	return s.attempt(protocol.Principal{User: user})
+}
+
+// admit asks the limits of failed logins. It does not wait.
+func (s *session) admit(a protocol.Attempt) error {
+	return tooManyFailed(s.server.config.Backend.Admit(a))
+}
+
+// awaitTurn waits until the attempt may be looked at, turnTime at most.
+func (s *session) awaitTurn(ctx context.Context, a protocol.Attempt) error {
+	if s.server.config.Backend.IsPaced(a) {
+		ctx, cancel := context.WithTimeout(ctx, turnTime)
+		defer cancel()
+		if err := tooManyFailed(s.server.config.Backend.AwaitTurn(ctx, a)); err != nil {
+			return err
+		}
+	}
+	return s.admit(a)
+}
+
+func tooManyFailed(wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
@@ -216,6 +242,6 @@ func (s *session) admit(user protocol.Address) error {
 
 // wrongCredentials is what every failed proof is told, whatever failed.
 func (s *session) wrongCredentials(user protocol.Address) error {
-	s.server.config.Backend.Failed(s.remote.Addr(), user)
+	s.server.config.Backend.Failed(s.attemptOf(user))
 	return protocol.Errorf(protocol.StatusUnauthorized, "the address or the password is wrong")
 }

@@ -2,14 +2,13 @@ package server
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"simpd/protocol"
 )
 
 // Backend is the site behind the connections. Its methods may be called from
-// any goroutine; none may wait for another node.
+// any goroutine; none may wait for another node, and only AwaitTurn waits.
 //
 // Errors that are a *protocol.Error are answered as they stand; a context's
 // end is answered 503, and any other error 500.
@@ -22,11 +21,18 @@ type Backend interface {
 	// and on all nodes, and false.
 	Credentials(user protocol.Address) (protocol.Credentials, bool)
 
-	// Admit asks the budgets of failed logins, for a source and for an
-	// account, over the whole site. It returns 0, or how long to wait.
-	Admit(source netip.Addr, user protocol.Address) (retry time.Duration)
-	// Failed counts a failed login.
-	Failed(source netip.Addr, user protocol.Address)
+	// Admit asks the limits of failed logins over the whole site. It returns
+	// 0, or how long the source has to wait before it may try again.
+	Admit(a protocol.Attempt) (retry time.Duration)
+	// IsPaced reports whether the attempt has to wait for its turn, as too
+	// many others have failed.
+	IsPaced(a protocol.Attempt) bool
+	// AwaitTurn waits until the attempt may be looked at, which is at once
+	// unless it is paced. It returns 0, or how long to wait before another try.
+	AwaitTurn(ctx context.Context, a protocol.Attempt) (retry time.Duration)
+	// Failed counts a failed login, and Succeeded notes one that was right.
+	Failed(a protocol.Attempt)
+	Succeeded(a protocol.Attempt)
 
 	// Login makes an authenticated connection known to the site. It fails
 	// when s.Client().Credential is not the account's newest any more.

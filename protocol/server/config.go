@@ -94,6 +94,7 @@ const (
 	stuckTime     = 10 * time.Second // that a client may take nothing
 	lingerTime    = time.Second      // that input is dropped after BYE
 	openTime      = 25 * time.Second // for a line, and each slowest octets of a literal
+	turnTime      = 8 * time.Second  // that a login waits for its turn
 )
 
 // slowest is how many octets of a literal have to come in openTime.

@@ -18,26 +18,32 @@ const (
 // dialback proves a domain by asking its home server (SIMP.md, section 9).
 type dialback struct {
 	s      *session
-	ctx    context.Context // of the step that is made
 	domain string
 	nonce  []byte
 }
 
 func (m *dialback) proof() protocol.Client { return protocol.Client{Domain: m.domain} }
 
-func (m *dialback) next(data []byte) (answer []byte, done bool, err error) {
+func (m *dialback) next(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
 	if m.nonce == nil {
 		return m.begin(data)
+	}
+	if err := m.s.awaitDomainTurn(ctx, m.domain); err != nil {
+		return nil, false, err
 	}
 	p := m.s.server.config.Partners
 	if !m.s.server.dialbacks.take(m.domain, maxDialbacks) {
 		return nil, false, &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks for " + m.domain + " are being looked into", Retry: 5}
 	}
 	defer m.s.server.dialbacks.give(m.domain)
-	if err := p.Verify(m.ctx, m.domain, m.s.called(), m.nonce, data); err != nil {
-		return nil, false, m.s.unproved("dialback does not prove %s: %s", m.domain, m.s.server.toError(err).Text)
+	err = p.Verify(ctx, m.domain, m.s.called(), m.nonce, data)
+	if err == nil {
+		return nil, true, nil
 	}
-	return nil, true, nil
+	if e := m.s.server.toError(err); e.Status == protocol.StatusUnauthorized {
+		return nil, false, m.s.unproved(m.domain, "dialback does not prove %s: %s", m.domain, e.Text)
+	}
+	return nil, false, err // this site could not find out: it is no failure
 }
 
 func (m *dialback) begin(data []byte) (nonce []byte, done bool, err error) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/x509"
 
 	"simpd/protocol"
@@ -15,12 +16,15 @@ type external struct {
 
 func (m *external) proof() protocol.Client { return protocol.Client{Domain: m.domain} }
 
-func (m *external) next(data []byte) (answer []byte, done bool, err error) {
+func (m *external) next(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
 	if m.domain, err = m.s.admitDomain(data); err != nil {
 		return nil, false, err
 	}
+	if err := m.s.awaitDomainTurn(ctx, m.domain); err != nil {
+		return nil, false, err
+	}
 	if err := checkCertificate(m.s.tls().PeerCertificates, m.s.server.config.Partners.Roots(), m.domain); err != nil {
-		return nil, false, m.s.unproved("the certificate does not prove %s: %v", m.domain, err)
+		return nil, false, m.s.unproved(m.domain, "the certificate does not prove %s: %v", m.domain, err)
 	}
 	return nil, true, nil
 }

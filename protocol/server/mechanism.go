@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"time"
 
@@ -20,8 +21,9 @@ type login struct {
 
 // mechanism is a way to prove who one is (RFC 4422). In each the client begins.
 type mechanism interface {
-	// next takes what the client says. done: it has proved who it is.
-	next(data []byte) (answer []byte, done bool, err error)
+	// next takes what the client says. done: it has proved who it is. It may
+	// wait until ctx ends.
+	next(ctx context.Context, data []byte) (answer []byte, done bool, err error)
 	// proof is who was proved: a user, by a credential, or a domain; after
 	// done.
 	proof() protocol.Client
@@ -133,7 +135,7 @@ func (s *session) find(name, authorization string) (account, error) {
 			return account{}, protocol.Errorf(protocol.StatusForbidden, "the authorization identity is another's")
 		}
 	}
-	if err := s.admit(user); err != nil {
+	if err := s.admit(s.attemptOf(user)); err != nil {
 		return account{}, err
 	}
 	c, known := s.server.config.Backend.Credentials(user)
@@ -148,7 +150,7 @@ type plain struct {
 
 func (p *plain) proof() protocol.Client { return p.client() }
 
-func (p *plain) next(data []byte) (answer []byte, done bool, err error) {
+func (p *plain) next(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
 	parts := bytes.Split(data, []byte{0})
 	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 {
 		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "PLAIN is [authzid] NUL address NUL password")
@@ -157,9 +159,8 @@ func (p *plain) next(data []byte) (answer []byte, done bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	right := p.s.server.hashing.fits(p.credentials, string(parts[2]))
-	if !right || !p.known {
-		return nil, false, p.s.wrongCredentials(p.user)
+	if err := p.s.checkPassword(ctx, p.account, string(parts[2])); err != nil {
+		return nil, false, err
 	}
 	return nil, true, nil
 }
@@ -171,6 +172,7 @@ type scramLogin struct {
 	conversation *scram.ServerConversation
 	refused      error // why the account is not looked at
 	begun        bool  // the client's first message has come
+	atOnce       bool  // its proof must not wait
 	account
 }
 
@@ -197,13 +199,16 @@ func (m *scramLogin) stored(name string) (scram.StoredCredentials, error) {
 	}, m.refused
 }
 
-func (m *scramLogin) next(data []byte) (answer []byte, done bool, err error) {
-	if !m.begun {
-		m.begun = true
-		if !hasNonce(string(data)) {
-			return nil, false, errNoScram
+func (m *scramLogin) next(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
+	switch {
+	case !m.begun && !hasNonce(string(data)):
+		return nil, false, errNoScram
+	case m.begun:
+		if err := m.admitProof(ctx); err != nil {
+			return nil, false, err
 		}
 	}
+	m.begun = true
 	out, err := m.conversation.Step(string(data))
 	switch {
 	case m.refused != nil:
@@ -216,6 +221,15 @@ func (m *scramLogin) next(data []byte) (answer []byte, done bool, err error) {
 		return nil, false, m.s.wrongCredentials(m.user)
 	}
 	return []byte(out), true, nil
+}
+
+// admitProof asks the limits of failed logins once more: others may have
+// failed since the challenge.
+func (m *scramLogin) admitProof(ctx context.Context) error {
+	if m.atOnce {
+		return m.s.admit(m.s.attemptOf(m.user))
+	}
+	return m.s.awaitTurn(ctx, m.s.attemptOf(m.user))
 }
 
 // isOpen reports whether the account has an empty password. The client has

@@ -60,12 +60,22 @@ func (s *session) admitDomain(data []byte) (string, error) {
 	if err := s.server.config.Partners.Federation().Admits(s.called(), domain); err != nil {
 		return "", err
 	}
-	return domain, s.admit(protocol.Address{})
+	return domain, s.admit(s.attempt(protocol.Principal{Domain: domain}))
 }
 
+// awaitDomainTurn waits until a proof of domain may be looked at.
+func (s *session) awaitDomainTurn(ctx context.Context, domain string) error {
+	ctx, cancel := context.WithTimeout(ctx, domainTurnTime)
+	defer cancel()
+	return s.awaitTurn(ctx, s.attempt(protocol.Principal{Domain: domain}))
+}
+
+// domainTurnTime leaves time to ask the domain's home server.
+const domainTurnTime = turnTime / 2
+
 // unproved is what a failed proof of a domain is told.
-func (s *session) unproved(format string, args ...any) error {
-	s.server.config.Backend.Failed(s.remote.Addr(), protocol.Address{})
+func (s *session) unproved(domain, format string, args ...any) error {
+	s.server.config.Backend.Failed(s.attempt(protocol.Principal{Domain: domain}))
 	return protocol.Errorf(protocol.StatusUnauthorized, format, args...)
 }
 

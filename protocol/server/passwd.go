@@ -16,7 +16,7 @@ func (s *session) passwd(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	if err := s.checkPassword(before); err != nil {
+	if err := s.checkOldPassword(ctx, before); err != nil {
 		s.refuse(r, err)
 		return
 	}
@@ -51,13 +51,30 @@ func (s *session) decodePasswd(r *request) (before, after string, err error) {
 	return string(parts[0]), string(parts[1]), nil
 }
 
-func (s *session) checkPassword(password string) error {
-	if err := s.admit(s.client.User); err != nil {
+// checkOldPassword looks whether password is the user's.
+func (s *session) checkOldPassword(ctx context.Context, password string) error {
+	if err := s.admit(s.attemptOf(s.client.User)); err != nil {
 		return err
 	}
 	c, known := s.server.config.Backend.Credentials(s.client.User)
-	if fits := s.server.hashing.fits(c, password); !fits || !known {
-		return s.wrongCredentials(s.client.User)
+	return s.checkPassword(ctx, account{s.client.User, c, known}, password)
+}
+
+// checkPassword looks whether password is the account's, in its turn. The
+// limits of failed logins are asked once more when there is a processor for
+// the hash: others may have failed meanwhile.
+func (s *session) checkPassword(ctx context.Context, a account, password string) error {
+	if err := s.awaitTurn(ctx, s.attemptOf(a.user)); err != nil {
+		return err
+	}
+	h := s.server.hashing
+	h <- struct{}{}
+	defer func() { <-h }()
+	if err := s.admit(s.attemptOf(a.user)); err != nil {
+		return err
+	}
+	if fits := a.credentials.Fits(password); !fits || !a.known {
+		return s.wrongCredentials(a.user)
 	}
 	return nil
 }
@@ -66,12 +83,6 @@ func (s *session) checkPassword(password string) error {
 type hashing chan struct{}
 
 func newHashing() hashing { return make(hashing, runtime.GOMAXPROCS(0)) }
-
-func (h hashing) fits(c protocol.Credentials, password string) bool {
-	h <- struct{}{}
-	defer func() { <-h }()
-	return c.Fits(password)
-}
 
 func (h hashing) fitsEmpty(c protocol.Credentials) bool {
 	h <- struct{}{}

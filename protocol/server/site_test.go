@@ -16,18 +16,20 @@ import (
 // site is a whole site of one node in memory: accounts, who listens, rules,
 // contacts, and who watches whom, changing one after the other.
 type site struct {
-	mu       sync.Mutex
-	index    uint64
-	accounts map[protocol.Address]protocol.Credentials
-	users    map[*siteUser]bool
-	listens  map[protocol.Address][]*siteUser
-	rules    map[protocol.Address]map[protocol.Pattern]protocol.Rule
-	contacts map[protocol.Address]map[protocol.Address]string
-	failed   map[netip.Addr]int
-	refuse   string        // the greeting's
-	slow     chan struct{} // what Listen waits for, if it is not nil
-	most     int           // sessions of a user
-	mute     bool          // nothing is said of messages
+	mu                  sync.Mutex
+	index               uint64
+	accounts            map[protocol.Address]protocol.Credentials
+	users               map[*siteUser]bool
+	listens             map[protocol.Address][]*siteUser
+	rules               map[protocol.Address]map[protocol.Pattern]protocol.Rule
+	contacts            map[protocol.Address]map[protocol.Address]string
+	failed              map[netip.Addr]int
+	turns               chan struct{}      // what AwaitTurn waits for, if it is not nil
+	attempts, succeeded []protocol.Attempt // failed logins, and others
+	refuse              string             // the greeting's
+	slow                chan struct{}      // what Listen waits for, if it is not nil
+	most                int                // sessions of a user
+	mute                bool               // nothing is said of messages
 }
 
 func newSite(t testing.TB, names ...string) *site {
@@ -81,19 +83,40 @@ func (s *site) Credentials(a protocol.Address) (protocol.Credentials, bool) {
 	}, false
 }
 
-func (s *site) Admit(source netip.Addr, _ protocol.Address) time.Duration {
+func (s *site) Admit(a protocol.Attempt) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed[source] >= 30 {
+	if s.failed[a.Source] >= 30 {
 		return 2500 * time.Millisecond
 	}
 	return 0
 }
 
-func (s *site) Failed(source netip.Addr, _ protocol.Address) {
+func (s *site) IsPaced(protocol.Attempt) bool { return s.turns != nil }
+
+func (s *site) AwaitTurn(ctx context.Context, _ protocol.Attempt) time.Duration {
+	if s.turns == nil {
+		return 0
+	}
+	select {
+	case <-s.turns:
+		return 0
+	case <-ctx.Done():
+		return 6 * time.Second
+	}
+}
+
+func (s *site) Failed(a protocol.Attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed[source]++
+	s.failed[a.Source]++
+	s.attempts = append(s.attempts, a)
+}
+
+func (s *site) Succeeded(a protocol.Attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.succeeded = append(s.succeeded, a)
 }
 
 func (s *site) Login(_ context.Context, session protocol.Session) (User, error) {

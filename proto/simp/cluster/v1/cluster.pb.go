@@ -78,7 +78,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // Frame is what a sender had to say at one moment: messages in order, at most
@@ -89,7 +89,9 @@ type Frame struct {
 	Ping    bool                   `protobuf:"varint,2,opt,name=ping,proto3" json:"ping,omitempty"`  // a pong is wanted
 	Message []*Message             `protobuf:"bytes,3,rep,name=message,proto3" json:"message,omitempty"`
 	// Failed logins at the sender since the frame before.
-	Failure       []*Failure `protobuf:"bytes,4,rep,name=failure,proto3" json:"failure,omitempty"`
+	Failure []*Failure `protobuf:"bytes,4,rep,name=failure,proto3" json:"failure,omitempty"`
+	// Logins at the sender from where the user was not known to log in from.
+	Known         []*KnownSource `protobuf:"bytes,5,rep,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -148,6 +150,13 @@ func (x *Frame) GetMessage() []*Message {
 func (x *Frame) GetFailure() []*Failure {
 	if x != nil {
 		return x.Failure
+	}
+	return nil
+}
+
+func (x *Frame) GetKnown() []*KnownSource {
+	if x != nil {
+		return x.Known
 	}
 	return nil
 }
@@ -343,10 +352,12 @@ func (x *Message) GetTrace() string {
 }
 
 type Failure struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Source        []byte                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"` // 4 or 16 octets
-	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	Times         uint32                 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 4 octets, or 16: the /64 that the address is of; empty: not to be counted.
+	Source []byte `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// An address, "@" and another site's domain, or empty: not to be counted.
+	User          string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Times         uint32 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +413,59 @@ func (x *Failure) GetTimes() uint32 {
 	return 0
 }
 
+// KnownSource is where a user, or another site, has logged in from.
+type KnownSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        []byte                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"` // as in Failure
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`     // as in Failure
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KnownSource) Reset() {
+	*x = KnownSource{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KnownSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KnownSource) ProtoMessage() {}
+
+func (x *KnownSource) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KnownSource.ProtoReflect.Descriptor instead.
+func (*KnownSource) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *KnownSource) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *KnownSource) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
 // Answer is what a recipient had to say at one moment.
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -413,7 +477,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +489,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +502,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Answer) GetOutcome() []*Outcome {
@@ -466,7 +530,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +542,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +555,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Outcome) GetNumber() uint64 {
@@ -527,7 +591,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +603,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +616,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Pong) GetClockUs() int64 {
@@ -575,7 +639,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +651,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +664,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -633,7 +697,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +709,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +722,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProposeRequest) GetBatch() []*v1.Batch {
@@ -677,7 +741,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +753,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +766,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ProposeResponse) GetRefusal() *Refusal {
@@ -720,7 +784,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +796,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +809,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 type ReadIndexResponse struct {
@@ -758,7 +822,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +834,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +847,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadIndexResponse) GetRefusal() *Refusal {
@@ -809,7 +873,7 @@ type AppliedRequest struct {
 
 func (x *AppliedRequest) Reset() {
 	*x = AppliedRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +885,7 @@ func (x *AppliedRequest) String() string {
 func (*AppliedRequest) ProtoMessage() {}
 
 func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +898,7 @@ func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedRequest.ProtoReflect.Descriptor instead.
 func (*AppliedRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppliedRequest) GetIndex() uint64 {
@@ -853,7 +917,7 @@ type AppliedResponse struct {
 
 func (x *AppliedResponse) Reset() {
 	*x = AppliedResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +929,7 @@ func (x *AppliedResponse) String() string {
 func (*AppliedResponse) ProtoMessage() {}
 
 func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +942,7 @@ func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedResponse.ProtoReflect.Descriptor instead.
 func (*AppliedResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppliedResponse) GetRefusal() *Refusal {
@@ -897,7 +961,7 @@ type WatchersRequest struct {
 
 func (x *WatchersRequest) Reset() {
 	*x = WatchersRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +973,7 @@ func (x *WatchersRequest) String() string {
 func (*WatchersRequest) ProtoMessage() {}
 
 func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +986,7 @@ func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersRequest.ProtoReflect.Descriptor instead.
 func (*WatchersRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchersRequest) GetUser() string {
@@ -941,7 +1005,7 @@ type WatchersResponse struct {
 
 func (x *WatchersResponse) Reset() {
 	*x = WatchersResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1017,7 @@ func (x *WatchersResponse) String() string {
 func (*WatchersResponse) ProtoMessage() {}
 
 func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1030,7 @@ func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersResponse.ProtoReflect.Descriptor instead.
 func (*WatchersResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchersResponse) GetBy() []string {
@@ -986,7 +1050,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1062,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1075,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KickRequest) GetUser() string {
@@ -1037,7 +1101,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1113,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1126,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KickResponse) GetClosed() uint32 {
@@ -1080,7 +1144,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1156,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1169,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 type StatusResponse struct {
@@ -1136,7 +1200,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1212,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1225,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -1309,7 +1373,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1385,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1398,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TableDigest) GetLog() uint64 {
@@ -1360,7 +1424,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1436,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1449,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CopyRequest) GetLog() uint64 {
@@ -1406,7 +1470,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1482,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1495,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CopyResponse) GetLog() uint64 {
@@ -1456,7 +1520,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1532,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1545,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 type ProbeResponse struct {
@@ -1500,7 +1564,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1576,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1589,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -1600,7 +1664,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1676,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1689,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -1723,7 +1787,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1799,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1812,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -1781,7 +1845,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +1857,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +1870,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Member) GetSite() string {
@@ -1916,7 +1980,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +1992,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2005,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -1960,7 +2024,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2036,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2049,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -2005,7 +2069,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2081,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2094,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -2059,7 +2123,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2135,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2148,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2112,7 +2176,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2188,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2201,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 4}
 }
 
 func (x *CommandRequest_Admit) GetFounding() string {
@@ -2151,12 +2215,13 @@ var File_simp_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\xb1\x01\n" +
+	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\xe5\x01\n" +
 	"\x05Frame\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.simp.cluster.v1.HelloR\x05hello\x12\x12\n" +
 	"\x04ping\x18\x02 \x01(\bR\x04ping\x122\n" +
 	"\amessage\x18\x03 \x03(\v2\x18.simp.cluster.v1.MessageR\amessage\x122\n" +
-	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\"w\n" +
+	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\x122\n" +
+	"\x05known\x18\x05 \x03(\v2\x1c.simp.cluster.v1.KnownSourceR\x05known\"w\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\x04R\x04boot\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\x04R\x06stream\x12!\n" +
@@ -2181,7 +2246,10 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aFailure\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
-	"\x05times\x18\x03 \x01(\rR\x05times\"g\n" +
+	"\x05times\x18\x03 \x01(\rR\x05times\"9\n" +
+	"\vKnownSource\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\fR\x06source\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\"g\n" +
 	"\x06Answer\x122\n" +
 	"\aoutcome\x18\x01 \x03(\v2\x18.simp.cluster.v1.OutcomeR\aoutcome\x12)\n" +
 	"\x04pong\x18\x02 \x01(\v2\x15.simp.cluster.v1.PongR\x04pong\"M\n" +
@@ -2336,90 +2404,92 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
 	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
 	(*Hello)(nil),                             // 2: simp.cluster.v1.Hello
 	(*Message)(nil),                           // 3: simp.cluster.v1.Message
 	(*Failure)(nil),                           // 4: simp.cluster.v1.Failure
-	(*Answer)(nil),                            // 5: simp.cluster.v1.Answer
-	(*Outcome)(nil),                           // 6: simp.cluster.v1.Outcome
-	(*Pong)(nil),                              // 7: simp.cluster.v1.Pong
-	(*Refusal)(nil),                           // 8: simp.cluster.v1.Refusal
-	(*ProposeRequest)(nil),                    // 9: simp.cluster.v1.ProposeRequest
-	(*ProposeResponse)(nil),                   // 10: simp.cluster.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),                  // 11: simp.cluster.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),                 // 12: simp.cluster.v1.ReadIndexResponse
-	(*AppliedRequest)(nil),                    // 13: simp.cluster.v1.AppliedRequest
-	(*AppliedResponse)(nil),                   // 14: simp.cluster.v1.AppliedResponse
-	(*WatchersRequest)(nil),                   // 15: simp.cluster.v1.WatchersRequest
-	(*WatchersResponse)(nil),                  // 16: simp.cluster.v1.WatchersResponse
-	(*KickRequest)(nil),                       // 17: simp.cluster.v1.KickRequest
-	(*KickResponse)(nil),                      // 18: simp.cluster.v1.KickResponse
-	(*StatusRequest)(nil),                     // 19: simp.cluster.v1.StatusRequest
-	(*StatusResponse)(nil),                    // 20: simp.cluster.v1.StatusResponse
-	(*TableDigest)(nil),                       // 21: simp.cluster.v1.TableDigest
-	(*CopyRequest)(nil),                       // 22: simp.cluster.v1.CopyRequest
-	(*CopyResponse)(nil),                      // 23: simp.cluster.v1.CopyResponse
-	(*ProbeRequest)(nil),                      // 24: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 25: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 26: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 27: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 28: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 29: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 30: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 31: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 32: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 33: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 34: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 35: simp.store.v1.Batch
+	(*KnownSource)(nil),                       // 5: simp.cluster.v1.KnownSource
+	(*Answer)(nil),                            // 6: simp.cluster.v1.Answer
+	(*Outcome)(nil),                           // 7: simp.cluster.v1.Outcome
+	(*Pong)(nil),                              // 8: simp.cluster.v1.Pong
+	(*Refusal)(nil),                           // 9: simp.cluster.v1.Refusal
+	(*ProposeRequest)(nil),                    // 10: simp.cluster.v1.ProposeRequest
+	(*ProposeResponse)(nil),                   // 11: simp.cluster.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),                  // 12: simp.cluster.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),                 // 13: simp.cluster.v1.ReadIndexResponse
+	(*AppliedRequest)(nil),                    // 14: simp.cluster.v1.AppliedRequest
+	(*AppliedResponse)(nil),                   // 15: simp.cluster.v1.AppliedResponse
+	(*WatchersRequest)(nil),                   // 16: simp.cluster.v1.WatchersRequest
+	(*WatchersResponse)(nil),                  // 17: simp.cluster.v1.WatchersResponse
+	(*KickRequest)(nil),                       // 18: simp.cluster.v1.KickRequest
+	(*KickResponse)(nil),                      // 19: simp.cluster.v1.KickResponse
+	(*StatusRequest)(nil),                     // 20: simp.cluster.v1.StatusRequest
+	(*StatusResponse)(nil),                    // 21: simp.cluster.v1.StatusResponse
+	(*TableDigest)(nil),                       // 22: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 23: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 24: simp.cluster.v1.CopyResponse
+	(*ProbeRequest)(nil),                      // 25: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 26: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 27: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 28: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 29: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 30: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 31: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 32: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 33: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 34: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 35: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 36: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
 	3,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
-	34, // 3: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
-	6,  // 4: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
-	7,  // 5: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
-	0,  // 6: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	35, // 7: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
-	8,  // 8: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	8,  // 9: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	8,  // 10: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	34, // 11: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	21, // 12: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
-	29, // 13: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	30, // 14: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	31, // 15: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	32, // 16: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	33, // 17: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	8,  // 18: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	1,  // 19: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	9,  // 20: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	11, // 21: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	13, // 22: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	15, // 23: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	17, // 24: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	19, // 25: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	24, // 26: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	26, // 27: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	22, // 28: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	5,  // 29: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	10, // 30: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	12, // 31: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	14, // 32: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	16, // 33: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	18, // 34: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	20, // 35: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	25, // 36: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	27, // 37: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	23, // 38: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	29, // [29:39] is the sub-list for method output_type
-	19, // [19:29] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	5,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
+	35, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	7,  // 5: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
+	8,  // 6: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
+	0,  // 7: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
+	36, // 8: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	9,  // 9: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	9,  // 10: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	9,  // 11: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	35, // 12: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	22, // 13: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	30, // 14: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	31, // 15: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	32, // 16: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	33, // 17: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	34, // 18: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	9,  // 19: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	1,  // 20: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	10, // 21: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	12, // 22: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	14, // 23: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	16, // 24: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	18, // 25: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	20, // 26: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	25, // 27: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	27, // 28: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	23, // 29: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	6,  // 30: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	11, // 31: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	13, // 32: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	15, // 33: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	17, // 34: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	19, // 35: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	21, // 36: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	26, // 37: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	28, // 38: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	24, // 39: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	30, // [30:40] is the sub-list for method output_type
+	20, // [20:30] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -2427,8 +2497,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[24].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[25].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[25].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -2441,7 +2511,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
