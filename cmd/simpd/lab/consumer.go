@@ -67,7 +67,7 @@ func (c *consumer) follow(ctx context.Context, node int) error {
 
 // take notes what was told, and the position from which to go on.
 func (c *consumer) take(r *simpv1.WatchResponse, node int, synced bool) bool {
-	t := told{Index: r.GetPosition().GetIndex(), History: r.GetPosition().GetHistory(), Node: node, At: c.clock.now()}
+	t := told{Index: r.GetPosition().GetIndex(), History: r.GetPosition().GetHistory(), Node: node, At: c.clock.Now()}
 	switch e := r.Event.(type) {
 	case *simpv1.WatchResponse_Presence:
 		t.Kind = "change"

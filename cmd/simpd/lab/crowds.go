@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"simpd/cmd/simpd/site"
+	"simpd/cmd/simpd/wire"
 	"simpd/protocol"
 )
 
@@ -95,7 +96,7 @@ func (l *lab) crowd(n *site.Node, stuck bool) (others time.Duration, outcomes ma
 	var open []*conn
 	defer func() {
 		for _, c := range open {
-			c.close()
+			c.Close()
 		}
 	}()
 	hold := make(chan struct{})
@@ -123,14 +124,14 @@ func (l *lab) reader(n *site.Node, i int, stuck bool, hold chan struct{}) (c *co
 		case stuck:
 			once.Do(func() { <-hold })
 		default:
-			c.say(m.Tag, "200")
+			c.Say(m.Tag, "200")
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.ask("LISTEN", nil); err != nil {
-		c.close()
+	if _, err := c.Ask("LISTEN", nil); err != nil {
+		c.Close()
 		return nil, err
 	}
 	return c, nil
@@ -149,13 +150,13 @@ func (l *lab) flood(n *site.Node) (stop func() map[int]int) {
 			if err != nil {
 				return
 			}
-			defer c.close()
+			defer c.Close()
 			entity, window := []byte("\r\n"+strings.Repeat("x", 8<<10)), make(chan struct{}, 256)
 			for k := 0; !closed(over); k++ {
 				l.pauseFor(floodPause)
 				window <- struct{}{}
 				line := fmt.Sprintf("SEND to=%s timeout=1", l.address(fmt.Sprintf("stuck%d", (k*flooders+i)%stuckReaders)))
-				said := c.request(line, entity, func(lines []protocol.Line, _ time.Duration) {
+				said := c.Request(line, entity, func(lines []protocol.Line, _ time.Duration) {
 					mu.Lock()
 					defer mu.Unlock()
 					<-window
@@ -183,24 +184,24 @@ func (l *lab) delays(n *site.Node, lasts time.Duration) time.Duration {
 	var catcher *conn
 	catcher, err := l.dial(n.Number, "catcher", func(m *protocol.Line, _ []byte, _ time.Duration) {
 		if m.Verb == "MESSAGE" {
-			catcher.say(m.Tag, "200")
+			catcher.Say(m.Tag, "200")
 		}
 	})
 	if err != nil {
 		return 0
 	}
-	defer catcher.close()
+	defer catcher.Close()
 	pitcher, err := l.dial(n.Number, "pitcher", nil)
 	if err != nil {
 		return 0
 	}
-	defer pitcher.close()
-	_, _ = catcher.ask("LISTEN", nil)
+	defer pitcher.Close()
+	_, _ = catcher.Ask("LISTEN", nil)
 	var all []time.Duration
-	for end := l.clock.now() + lasts; l.clock.now() < end; {
-		a, err := pitcher.ask("SEND to="+l.address("catcher"), []byte("\r\nhello"))
+	for end := l.clock.Now() + lasts; l.clock.Now() < end; {
+		a, err := pitcher.Ask("SEND to="+l.address("catcher"), []byte("\r\nhello"))
 		if err == nil {
-			all = append(all, a.back-a.call)
+			all = append(all, a.Back-a.Call)
 		}
 		l.pauseFor(2 * time.Millisecond)
 	}
@@ -222,7 +223,7 @@ func (l *lab) silent(n *site.Node, w io.Writer) error {
 	}()
 	for i := range silentClients {
 		from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%100))}
-		c, err := (&net.Dialer{LocalAddr: from, Timeout: dialPatience}).Dial("tcp", n.SIMP)
+		c, err := (&net.Dialer{LocalAddr: from, Timeout: wire.DialTimeout}).Dial("tcp", n.SIMP)
 		if err != nil {
 			return fmt.Errorf("silent connection %d: %w", i, err)
 		}

@@ -103,7 +103,7 @@ func (d *deaths) one(n *site.Node, how demise) error {
 	var open []*conn
 	defer func() {
 		for _, c := range open {
-			c.close()
+			c.Close()
 		}
 	}()
 	enter := func(node int, user string, heard func(*protocol.Line, []byte, time.Duration)) (*conn, error) {
@@ -116,7 +116,7 @@ func (d *deaths) one(n *site.Node, how demise) error {
 	for i := range flock {
 		c, err := enter(n.Number, fmt.Sprintf("sheep%d", i), nil)
 		if err == nil {
-			_, err = c.ask("LISTEN", nil)
+			_, err = c.Ask("LISTEN", nil)
 		}
 		if err != nil {
 			return err
@@ -144,12 +144,12 @@ func (d *deaths) strikeOne(n *site.Node, how demise, y, z int, watch *flockWatch
 	if err != nil {
 		return err
 	}
-	at := d.clock.now()
+	at := d.clock.Now()
 	revive, err := d.strikeDown(n, how)
 	if err != nil {
 		return err
 	}
-	a, err := late.ask("LISTEN", nil)
+	a, err := late.Ask("LISTEN", nil)
 	watched := watch.wait()
 	silence := stop()
 	if err := revive(); err != nil {
@@ -157,7 +157,7 @@ func (d *deaths) strikeOne(n *site.Node, how demise, y, z int, watch *flockWatch
 	}
 	switch how {
 	case killed:
-		d.deaf, d.listened, d.silence = append(d.deaf, watched-at), append(d.listened, a.back-a.call), append(d.silence, silence)
+		d.deaf, d.listened, d.silence = append(d.deaf, watched-at), append(d.listened, a.Back-a.Call), append(d.silence, silence)
 	case paused:
 		d.paused = append(d.paused, watched-at)
 	case cutAway:
@@ -191,13 +191,13 @@ func (d *deaths) talk(y, z int, enter enterFunc) (stop func() time.Duration, err
 	var catcher *conn
 	catcher, err = enter(z, "catcher", func(l *protocol.Line, _ []byte, _ time.Duration) {
 		if l.Verb == "MESSAGE" {
-			catcher.say(l.Tag, "200")
+			catcher.Say(l.Tag, "200")
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	if _, err = catcher.ask("LISTEN", nil); err != nil {
+	if _, err = catcher.Ask("LISTEN", nil); err != nil {
 		return nil, err
 	}
 	pitcher, err := enter(y, "pitcher", nil)
@@ -206,16 +206,16 @@ func (d *deaths) talk(y, z int, enter enterFunc) (stop func() time.Duration, err
 	}
 	// The first message tells y where the catcher listens: after it they are
 	// two who know one another.
-	if _, err := pitcher.ask("SEND to="+d.address("catcher"), []byte("\r\nhello")); err != nil {
+	if _, err := pitcher.Ask("SEND to="+d.address("catcher"), []byte("\r\nhello")); err != nil {
 		return nil, err
 	}
 	var over atomic.Bool
 	var longest time.Duration
 	var talking sync.WaitGroup
 	talking.Go(func() {
-		for last := d.clock.now(); !over.Load(); {
-			if a, err := pitcher.ask("SEND to="+d.address("catcher"), []byte("\r\nhello")); err == nil {
-				longest, last = max(longest, a.back-last), a.back
+		for last := d.clock.Now(); !over.Load(); {
+			if a, err := pitcher.Ask("SEND to="+d.address("catcher"), []byte("\r\nhello")); err == nil {
+				longest, last = max(longest, a.Back-last), a.Back
 			}
 			d.pauseFor(5 * time.Millisecond)
 		}
@@ -250,16 +250,16 @@ func (w *flockWatch) begin(l *lab, node int, enter enterFunc) error {
 	for i := range flock {
 		all.WriteString(" ima=" + l.address(fmt.Sprintf("sheep%d", i)))
 	}
-	if _, err := c.ask("QUERY fresh=yes ima="+l.address("late"), nil); err != nil {
+	if _, err := c.Ask("QUERY fresh=yes ima="+l.address("late"), nil); err != nil {
 		return err // or the node may not know the newest of them yet
 	}
-	a, err := c.ask("WATCH"+all.String(), nil)
+	a, err := c.Ask("WATCH"+all.String(), nil)
 	if err != nil {
 		return err
 	}
-	for i := range a.lines[:flock] {
-		if s, _ := a.lines[i].Get("state"); s != "available" {
-			return fmt.Errorf("a watcher at %d is told %v of a user who listens", node, a.lines[i])
+	for i := range a.Lines[:flock] {
+		if s, _ := a.Lines[i].Get("state"); s != "available" {
+			return fmt.Errorf("a watcher at %d is told %v of a user who listens", node, a.Lines[i])
 		}
 	}
 	return nil

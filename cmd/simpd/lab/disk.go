@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"simpd/cmd/simpd/isolate"
 	"simpd/cmd/simpd/site"
 )
 
@@ -37,7 +38,7 @@ func diskFaults() []injector {
 func (l *lab) makeDisks() error {
 	// What is unmounted here is to be so for all nodes: each sees mounts in a
 	// namespace of its own (ip netns exec), as this laboratory does.
-	if err := run("mount", "--make-rshared", "/"); err != nil {
+	if err := isolate.Run("mount", "--make-rshared", "/"); err != nil {
 		return err
 	}
 	l.shelf = filepath.Join(l.dir, "disks")
@@ -45,7 +46,7 @@ func (l *lab) makeDisks() error {
 		return err
 	}
 	size := (diskSize + 8) * len(l.site.Nodes)
-	if err := run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm,mode=0700", size), "simplab", l.shelf); err != nil {
+	if err := isolate.Run("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm,mode=0700", size), "simplab", l.shelf); err != nil {
 		return err
 	}
 	for _, n := range l.site.Nodes {
@@ -60,7 +61,7 @@ func (l *lab) makeDisk(n *site.Node) error {
 	if err := os.Mkdir(n.Dir, 0o700); err != nil {
 		return err
 	}
-	if err := run("mkfs.ext4", "-q", "-F", l.image(n), fmt.Sprintf("%dm", diskSize)); err != nil {
+	if err := isolate.Run("mkfs.ext4", "-q", "-F", l.image(n), fmt.Sprintf("%dm", diskSize)); err != nil {
 		return err
 	}
 	if err := l.mountDisk(n); err != nil {
@@ -76,19 +77,19 @@ func (l *lab) makeDisk(n *site.Node) error {
 func (l *lab) image(n *site.Node) string { return filepath.Join(l.shelf, n.ID) }
 
 func (l *lab) mountDisk(n *site.Node) error {
-	return run("mount", "-t", "ext4", "-o", "loop,errors=remount-ro", l.image(n), n.Dir)
+	return isolate.Run("mount", "-t", "ext4", "-o", "loop,errors=remount-ro", l.image(n), n.Dir)
 }
 
 // removeDisks keeps what is on the disks beside them if keep is set.
 func (l *lab) removeDisks(keep bool) {
 	for _, d := range l.disks {
 		if keep {
-			quietly("cp", "-a", d, d+".kept")
+			isolate.Quietly("cp", "-a", d, d+".kept")
 		}
-		quietly("umount", "-l", d)
+		isolate.Quietly("umount", "-l", d)
 	}
 	if l.shelf != "" {
-		quietly("umount", "-l", l.shelf)
+		isolate.Quietly("umount", "-l", l.shelf)
 	}
 	l.disks, l.shelf = nil, ""
 }

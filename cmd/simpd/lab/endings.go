@@ -1,6 +1,7 @@
 package main
 
 import (
+	"simpd/cmd/simpd/wire"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func (c *checker) nodes() int {
 // answers: a node that runs answers every request within 10 s.
 func (c *checker) answers() {
 	for _, s := range c.Slow {
-		if late := s.Back - s.Call - answerTime - c.slack; late > 0 && !c.still(s.Node, s.Call, s.Back) {
+		if late := s.Back - s.Call - wire.AnswerTime - c.slack; late > 0 && !c.still(s.Node, s.Call, s.Back) {
 			c.fail("overdue", "by %v: %+v", late, s)
 		}
 	}

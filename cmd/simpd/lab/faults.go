@@ -50,7 +50,7 @@ func loopbackFaults() []injector {
 // now and then two are made at once.
 func (l *lab) conduct(length time.Duration) error {
 	l.pauseFor(1500 * time.Millisecond)
-	for end := l.clock.now() + length; l.clock.now() < end; {
+	for end := l.clock.Now() + length; l.clock.Now() < end; {
 		if err := l.strike(1 + l.r.IntN(5)/4); err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (l *lab) strike(n int) error {
 	clear(l.struck)
 	l.history.locked(func() {
 		for i := first; i < len(l.history.Faults); i++ {
-			l.history.Faults[i].End = l.clock.now()
+			l.history.Faults[i].End = l.clock.Now()
 		}
 	})
 	return err
@@ -101,7 +101,7 @@ func (l *lab) strike(n int) error {
 
 // inject makes a fault and returns what ends it, once its time has passed.
 func (l *lab) inject(i injector) (func() error, error) {
-	at := l.clock.now()
+	at := l.clock.Now()
 	nodes, note, stop, err := i.begin(l)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (l *lab) inject(i injector) (func() error, error) {
 		l.history.Faults = append(l.history.Faults, fault{Kind: i.kind, Nodes: nodes, Runs: i.runs, Begun: at, Note: note})
 	})
 	return func() error {
-		l.pauseFor(lasts - (l.clock.now() - at))
+		l.pauseFor(lasts - (l.clock.Now() - at))
 		return stop()
 	}, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"simpd/cmd/simpd/wire"
 	"sync"
 	"time"
 )
@@ -100,23 +101,10 @@ type told struct {
 	At       time.Duration
 }
 
-// ending is the end of a connection that was logged in.
-type ending struct {
-	Conn, Node int
-	At         time.Duration
-	Own        bool   // the laboratory closed it
-	Moved      bool   // the server had said MOVE
-	Bye        string // what the server said last
-	Why        string // reading ended
-}
-
-// slow is a request other than SEND that was answered too late, or not before
-// the connection ended.
-type slow struct {
-	Request    string
-	Node       int
-	Call, Back time.Duration
-}
+type (
+	ending = wire.Ending
+	slow   = wire.Slow
+)
 
 // fault is one that was injected.
 type fault struct {

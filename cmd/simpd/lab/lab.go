@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"simpd/cmd/simpd/isolate"
 	"simpd/cmd/simpd/site"
 )
 
@@ -23,9 +24,9 @@ type plan struct {
 	pause    time.Duration // of each sender between two messages
 	net      *network      // nil: loopback
 	insecure bool
-	shared   bool // the machine is: who is a little late, and who does little, may not be to blame
-	memory   int  // what each node may use at most, in MiB; 0: what there is
-	clocks   bool // the nodes' monotonic clocks are apart
+	shared   bool           // the machine is: who is a little late, and who does little, may not be to blame
+	groups   isolate.Groups // of MiB 0: each node may use what there is
+	clocks   bool           // the nodes' monotonic clocks are apart
 	faults   []injector
 	nodes    int
 }
@@ -68,10 +69,10 @@ const (
 // within is the command that runs a program where node i is.
 func (p *plan) within(i int) (line []string) {
 	if p.net != nil {
-		line = p.net.within(i)
+		line = p.net.Within(i)
 	}
-	if p.memory > 0 {
-		line = append(line, inGroup(i)...)
+	if p.groups.MiB > 0 {
+		line = append(line, p.groups.Within(i)...)
 	}
 	if p.clocks {
 		line = append(line, "unshare", "-T", "-f", "--kill-child", "--monotonic", fmt.Sprint(i*100_000))
@@ -81,7 +82,7 @@ func (p *plan) within(i int) (line []string) {
 
 // newLab prepares a run; nothing is started yet.
 func newLab(p plan) *lab {
-	l := &lab{plan: p, clock: clock{time.Now()}, history: &history{}, struck: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
+	l := &lab{plan: p, clock: clock{Begun: time.Now()}, history: &history{}, struck: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
 	for i := range manyUsers {
 		l.users = append(l.users, fmt.Sprintf("user%d", i))
 	}
@@ -100,18 +101,20 @@ func (l *lab) start() (err error) {
 		Insecure: l.insecure, Within: l.within,
 	}
 	if l.net != nil {
-		c.Host = l.net.host
-		if err := l.net.open(l.nodes); err != nil {
+		c.Host = l.net.Host
+		if err := l.net.Open(l.nodes); err != nil {
 			return err
 		}
 	}
 	if l.site, err = site.New(c); err != nil {
 		return err
 	}
-	if l.memory > 0 {
-		if err := l.limitMemory(); err != nil {
+	if l.groups.MiB > 0 {
+		env, err := l.groups.Make()
+		if err != nil {
 			return err
 		}
+		l.site.Env = append(l.site.Env, env...)
 	}
 	return l.begin()
 }
@@ -153,12 +156,10 @@ func (l *lab) close() {
 	if l.site != nil {
 		l.site.End()
 	}
-	if l.memory > 0 {
-		l.removeGroups()
-	}
+	l.groups.Remove()
 	if l.net != nil {
 		l.removeDisks(l.kept)
-		l.net.close()
+		l.net.Close()
 	}
 }
 
@@ -206,9 +207,9 @@ func (l *lab) run() (*report, error) {
 // too busy the nodes do so too, and whoever is late then is not to blame.
 func (l *lab) watchSelf(ctx context.Context) {
 	const tick, much = 20 * time.Millisecond, 200 * time.Millisecond
-	for before := l.clock.now(); ctx.Err() == nil; {
+	for before := l.clock.Now(); ctx.Err() == nil; {
 		rest(ctx, tick)
-		now := l.clock.now()
+		now := l.clock.Now()
 		if now-before > much {
 			l.history.locked(func() {
 				l.history.Stalls = append(l.history.Stalls, fault{Kind: "the machine stood still", Begun: before, End: now})

@@ -114,7 +114,7 @@ func (e *ear) message(l *protocol.Line, at time.Duration) {
 		e.history.Receipts = append(e.history.Receipts, r)
 	})
 	if e.answer != "" {
-		e.conn.say(l.Tag, e.answer)
+		e.conn.Say(l.Tag, e.answer)
 	}
 	if e.slow > 0 {
 		time.Sleep(e.slow) // a slow reader is what this is
@@ -125,27 +125,27 @@ func (e *ear) message(l *protocol.Line, at time.Duration) {
 // more use.
 func (e *ear) listen(ctx context.Context) bool {
 	s := e.begin()
-	a, err := e.conn.ask(e.request(s), nil)
+	a, err := e.conn.Ask(e.request(s), nil)
 	e.history.locked(func() {
 		if err != nil {
-			s.Failed = a.back
+			s.Failed = a.Back
 			return
 		}
-		s.Bound, s.Index = a.back, number(a.final(), "index")
+		s.Bound, s.Index = a.Back, number(a.Final(), "index")
 	})
 	if err != nil {
 		e.refuse("LISTEN " + kind(err))
 		return false
 	}
 	e.stay(ctx, s)
-	if ctx.Err() != nil || e.conn.over() || closed(e.conn.moved) || e.r.IntN(4) == 0 {
+	if ctx.Err() != nil || e.conn.IsOver() || closed(e.conn.Moved) || e.r.IntN(4) == 0 {
 		return false // it closes without a word
 	}
 	return e.unlisten(s)
 }
 
 func (e *ear) begin() *session {
-	s := &session{User: e.user, Node: e.conn.node, Conn: e.conn.number, Call: e.clock.now()}
+	s := &session{User: e.user, Node: e.conn.Node, Conn: e.conn.Number, Call: e.clock.Now()}
 	s.Exclusive = e.alone || e.r.IntN(4) == 0
 	s.Number = int(e.sessions.Add(1))
 	s.Token = "t" + strconv.Itoa(s.Number)
@@ -183,9 +183,9 @@ func (e *ear) stay(ctx context.Context, s *session) {
 			return
 		case <-e.displaced:
 			return
-		case <-e.conn.gone:
+		case <-e.conn.Gone:
 			return
-		case <-e.conn.moved:
+		case <-e.conn.Moved:
 			return
 		case <-ctx.Done():
 			return
@@ -199,39 +199,39 @@ func (e *ear) stay(ctx context.Context, s *session) {
 
 func (e *ear) state(s *session, i int) {
 	st := stated{Token: fmt.Sprintf("%s.%d", s.Token, i)}
-	a, err := e.conn.ask(fmt.Sprintf("STATE state=%s note=%s", e.someState(), st.Token), nil)
-	st.Call = a.call
+	a, err := e.conn.Ask(fmt.Sprintf("STATE state=%s note=%s", e.someState(), st.Token), nil)
+	st.Call = a.Call
 	if err != nil {
 		e.refuse("STATE " + kind(err))
 	} else {
-		st.Back, st.Index = a.back, number(a.final(), "index")
+		st.Back, st.Index = a.Back, number(a.Final(), "index")
 	}
 	e.history.locked(func() { s.States = append(s.States, st) })
 }
 
 func (e *ear) unlisten(s *session) bool {
-	e.history.locked(func() { s.Leave = e.clock.now() })
-	a, err := e.conn.ask("UNLISTEN", nil)
+	e.history.locked(func() { s.Leave = e.clock.Now() })
+	a, err := e.conn.Ask("UNLISTEN", nil)
 	if err != nil {
 		e.refuse("UNLISTEN " + kind(err))
 		return errors.As(err, new(*protocol.Error)) && status(err) == 409 // it was displaced meanwhile
 	}
-	e.history.locked(func() { s.Left, s.LeftIndex = a.back, number(a.final(), "index") })
+	e.history.locked(func() { s.Left, s.LeftIndex = a.Back, number(a.Final(), "index") })
 	return true
 }
 
 // leave closes the connection.
 func (e *ear) leave() {
-	at := e.clock.now()
+	at := e.clock.Now()
 	e.history.locked(func() {
 		if s := e.session; s != nil && s.Leave == 0 {
 			s.Leave = at
 		}
 	})
-	e.conn.close()
+	e.conn.Close()
 	e.history.locked(func() {
 		if s := e.session; s != nil {
-			s.Gone = e.clock.now()
+			s.Gone = e.clock.Now()
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"simpd/cmd/simpd/isolate"
 	"strings"
 	"syscall"
 	"time"
@@ -61,9 +62,11 @@ func (o *options) enter() (code int, err error) {
 	if lacks := missing(); len(lacks) > 0 {
 		return 1, fmt.Errorf("for %s faults this machine lacks: %s", o.faults, strings.Join(lacks, ", "))
 	}
-	if o.net, code, err = enterNetwork(); o.net == nil {
+	inner, code, err := isolate.Enter()
+	if inner == nil {
 		return code, err
 	}
+	o.net = &network{inner}
 	if o.measure != "" {
 		return 0, o.runMeasure()
 	}
@@ -155,7 +158,7 @@ func (o *options) run() error {
 
 // runMeasure measures what was asked for at one site.
 func (o *options) runMeasure() (err error) {
-	p := plan{seed: o.seed, nodes: 3, net: o.net, insecure: o.insecure, memory: o.memory}
+	p := plan{seed: o.seed, nodes: 3, net: o.net, insecure: o.insecure, groups: isolate.Groups{Nodes: 3, MiB: o.memory}}
 	if p.bin, err = filepath.Abs(o.bin); err != nil {
 		return err
 	}

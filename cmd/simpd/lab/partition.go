@@ -118,7 +118,7 @@ func allButGossipApart(l *lab) ([]int, string, func() error, error) {
 // stand half open.
 func clientsCutOff(l *lab) ([]int, string, func() error, error) {
 	n := l.someNode().Number
-	if err := l.net.rule(n, []string{"-A", "INPUT", "-s", hubAddress, "-j", "DROP"}); err != nil {
+	if err := l.net.rule(n, []string{"-A", "INPUT", "-s", l.net.Hub(), "-j", "DROP"}); err != nil {
 		return nil, "", nil, err
 	}
 	return []int{n}, "", func() error { return l.net.heal(n) }, nil

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"simpd/cmd/simpd/isolate"
 	"simpd/cmd/simpd/site"
 )
 
@@ -60,7 +61,7 @@ func unplug(dir string) error {
 func (l *lab) plugIn(n *site.Node) error {
 	var err error
 	for range 50 {
-		if err = run("umount", n.Dir); err == nil {
+		if err = isolate.Run("umount", n.Dir); err == nil {
 			return l.mountDisk(n)
 		}
 		l.pauseFor(100 * time.Millisecond) // something that looked at it may not have ended

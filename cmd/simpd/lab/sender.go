@@ -43,18 +43,18 @@ func (s *sender) run(ctx context.Context) {
 		}
 		s.talk(ctx, c)
 		s.drain(c)
-		c.close()
+		c.Close()
 	}
 }
 
 // talk sends on one connection.
 func (s *sender) talk(ctx context.Context, c *conn) {
-	for n := 1; ctx.Err() == nil && !c.over(); n++ {
+	for n := 1; ctx.Err() == nil && !c.IsOver(); n++ {
 		select {
 		case s.window <- struct{}{}:
-		case <-c.gone:
+		case <-c.Gone:
 			return
-		case <-c.moved:
+		case <-c.Moved:
 			return
 		case <-ctx.Done():
 			return
@@ -71,7 +71,7 @@ func (s *sender) drain(c *conn) {
 		select {
 		case s.window <- struct{}{}:
 		case <-limit:
-			c.hangUp()
+			c.HangUp()
 			s.window <- struct{}{}
 		}
 	}
@@ -82,12 +82,12 @@ func (s *sender) drain(c *conn) {
 
 // message makes a new message, or repeats one that is in doubt.
 func (s *sender) message(c *conn, n int) *sent {
-	m := &sent{Conn: c.number, Node: c.node, Number: n}
+	m := &sent{Conn: c.Number, Node: c.Node, Number: n}
 	select {
 	case old := <-s.doubts:
 		m.ID, m.To, m.Again = old.ID, old.To, true
 	default:
-		m.ID, m.To = fmt.Sprintf("%d.%d", c.number, n), s.someone(s.r)
+		m.ID, m.To = fmt.Sprintf("%d.%d", c.Number, n), s.someone(s.r)
 	}
 	m.Timeout = time.Duration(1+s.r.IntN(4)) * time.Second
 	return m
@@ -98,9 +98,9 @@ func (s *sender) send(c *conn, m *sent) { s.sendThen(c, m, func() {}) }
 // sendThen calls then once the outcome is noted. What the connection's end
 // kept from being said at all was not sent.
 func (s *sender) sendThen(c *conn, m *sent, then func()) {
-	m.At = s.clock.now()
+	m.At = s.clock.Now()
 	line := fmt.Sprintf("SEND to=%s id=%s timeout=%d", s.address(m.To), m.ID, m.Timeout/time.Second)
-	said := c.request(line, entity(m.ID), func(lines []protocol.Line, at time.Duration) {
+	said := c.Request(line, entity(m.ID), func(lines []protocol.Line, at time.Duration) {
 		s.done(m, lines, at)
 		then()
 	})

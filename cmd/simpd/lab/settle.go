@@ -15,7 +15,7 @@ func (l *lab) settle() error {
 			continue
 		}
 		e, err := l.listenFinally(u)
-		for limit := l.clock.now() + settled; err != nil && l.clock.now() < limit; {
+		for limit := l.clock.Now() + settled; err != nil && l.clock.Now() < limit; {
 			l.pauseFor(100 * time.Millisecond) // the site may be electing just now
 			e, err = l.listenFinally(u)
 		}
@@ -44,12 +44,12 @@ func (l *lab) listenFinally(user string) (*ear, error) {
 	}
 	e.conn = c
 	s := e.begin()
-	a, err := c.ask(e.request(s), nil)
+	a, err := c.Ask(e.request(s), nil)
 	if err != nil {
-		c.close()
+		c.Close()
 		return nil, err
 	}
-	l.history.locked(func() { s.Bound, s.Index = a.back, number(a.final(), "index") })
+	l.history.locked(func() { s.Bound, s.Index = a.Back, number(a.Final(), "index") })
 	return e, nil
 }
 
@@ -77,13 +77,13 @@ func (l *lab) disagreement(listening map[string]*ear) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		defer c.close()
+		defer c.Close()
 		for _, u := range l.users {
-			a, err := c.ask("QUERY fresh=yes ima="+l.address(u), nil)
+			a, err := c.Ask("QUERY fresh=yes ima="+l.address(u), nil)
 			if err != nil {
 				return "", err
 			}
-			n := noticeOf("", &a.lines[0], 0)
+			n := noticeOf("", &a.Lines[0], 0)
 			want := ""
 			if e := listening[u]; e != nil {
 				want = e.session.Token
@@ -144,11 +144,11 @@ func (l *lab) reachAll(listening map[string]*ear) error {
 				want = 200
 			}
 			if m := r.reach(u); m.Status != want {
-				c.close()
+				c.Close()
 				return fmt.Errorf("in the end a message from %s to %s ends with %d, not %d: %s", n.ID, u, m.Status, want, m.Text)
 			}
 		}
-		c.close()
+		c.Close()
 	}
 	return nil
 }
@@ -163,14 +163,14 @@ type reacher struct {
 // reach sends to a user until that is not refused as the node is not in touch
 // with the majority, which may be so while it elects.
 func (r *reacher) reach(user string) *sent {
-	for limit := r.clock.now() + settled; ; {
+	for limit := r.clock.Now() + settled; ; {
 		r.number++
-		m := &sent{ID: fmt.Sprintf("%d.%d", r.conn.number, r.number), To: user, Conn: r.conn.number, Node: r.node, Number: r.number, Timeout: 4 * time.Second}
+		m := &sent{ID: fmt.Sprintf("%d.%d", r.conn.Number, r.number), To: user, Conn: r.conn.Number, Node: r.node, Number: r.number, Timeout: 4 * time.Second}
 		r.window <- struct{}{}
 		answered := make(chan struct{})
 		r.sendThen(r.conn, m, func() { close(answered) })
 		<-answered
-		if m.Status != 503 || r.clock.now() > limit {
+		if m.Status != 503 || r.clock.Now() > limit {
 			return m
 		}
 		r.pauseFor(100 * time.Millisecond)

@@ -32,22 +32,22 @@ func (w *watcher) watch(ctx context.Context) bool {
 		w.refuse("login " + kind(err))
 		return false
 	}
-	defer c.close()
-	v.Conn = c.number
+	defer c.Close()
+	v.Conn = c.Number
 	answered := make(chan bool, 1)
 	var all strings.Builder
 	for _, u := range w.users {
 		all.WriteString(" ima=" + w.address(u))
 	}
-	said := c.request("WATCH"+all.String(), nil, func(lines []protocol.Line, at time.Duration) { answered <- w.begin(v, lines, at) })
+	said := c.Request("WATCH"+all.String(), nil, func(lines []protocol.Line, at time.Duration) { answered <- w.begin(v, lines, at) })
 	if !said || !<-answered {
 		return false
 	}
 	select {
 	case <-ctx.Done():
-	case <-c.moved:
+	case <-c.Moved:
 		w.history.locked(func() { v.Ended = true })
-	case <-c.gone:
+	case <-c.Gone:
 		w.history.locked(func() { v.Ended = true })
 	}
 	return true
@@ -100,22 +100,22 @@ func (a *asker) run(ctx context.Context) {
 			rest(ctx, 100*time.Millisecond)
 			continue
 		}
-		for ctx.Err() == nil && !c.over() && !closed(c.moved) {
+		for ctx.Err() == nil && !c.IsOver() && !closed(c.Moved) {
 			a.query(c)
 			rest(ctx, time.Duration(a.r.Int64N(int64(2*a.pause))))
 		}
-		c.close()
+		c.Close()
 	}
 }
 
 func (a *asker) query(c *conn) {
 	user := a.someone(a.r)
-	got, err := c.ask("QUERY fresh=yes ima="+a.address(user), nil)
-	if err != nil || len(got.lines) != 2 {
+	got, err := c.Ask("QUERY fresh=yes ima="+a.address(user), nil)
+	if err != nil || len(got.Lines) != 2 {
 		a.refuse("QUERY " + kind(err))
 		return
 	}
-	n := noticeOf("", &got.lines[0], 0)
-	q := asking{User: user, State: n.State, Note: n.Note, Node: a.node, Index: number(got.final(), "index"), Call: got.call, Back: got.back}
+	n := noticeOf("", &got.Lines[0], 0)
+	q := asking{User: user, State: n.State, Note: n.Note, Node: a.node, Index: number(got.Final(), "index"), Call: got.Call, Back: got.Back}
 	a.history.locked(func() { a.history.Asked = append(a.history.Asked, q) })
 }
