@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ func readFile(name string, table []option, s settings) (wrong problems, unreadab
 	if err != nil {
 		return nil, &problem{source{}, fmt.Sprintf("the configuration file can't be read: %v", err)}
 	}
+	content = bytes.TrimPrefix(content, []byte("\uFEFF")) // some editors write a byte order mark
 	r := fileReader{name: name, lines: linesOf(string(content)), table: table, settings: s}
 	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
 	if err != nil {

@@ -67,7 +67,7 @@ func listenOptions() []option {
 		{name: "ws-listen", arg: "HOST:PORT", standard: "off", help: "SIMP over WebSocket, path /simp",
 			set: toListen(func(c *config) *string { return &c.ws })},
 		{name: "ws-origin", arg: "ORIGIN", form: list, help: "an origin whose pages may use the WebSocket; may be repeated",
-			set: toTexts(func(c *config) *[]string { return &c.origins })},
+			set: setOrigins},
 		{name: "grpc-listen", arg: "HOST:PORT", standard: "127.0.0.1:7469", help: "services for programs",
 			set: toListen(func(c *config) *string { return &c.grpc })},
 		{name: "cluster-listen", arg: "HOST:PORT", standard: "127.0.0.1:7470", help: "node to node: Raft and routing",

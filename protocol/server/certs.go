@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Certificates are the site's certificates, as their files were when they
@@ -72,28 +73,43 @@ func (c *Certificates) reload(certs, keys []string) error {
 	return nil
 }
 
-// For returns the certificate that proves domain; nil: there is none.
+// For returns the certificate that proves domain, rather a valid one than one
+// that has expired or is not valid yet; nil: there is none.
 func (c *Certificates) For(domain string) *tls.Certificate {
-	all := *c.loaded.Load()
-	for i := range all {
-		if leaf := all[i].Leaf; leaf != nil && leaf.VerifyHostname(domain) == nil {
-			return &all[i]
-		}
-	}
-	return nil
+	return c.best(func(cert *tls.Certificate) bool {
+		return cert.Leaf != nil && cert.Leaf.VerifyHostname(domain) == nil
+	})
 }
 
+// choose returns the certificate for a client: one that fits the name asked for
+// and the client's algorithms, or else any.
 func (c *Certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	all := *c.loaded.Load()
-	for i := range all {
-		if hello.SupportsCertificate(&all[i]) == nil {
-			return &all[i], nil
-		}
+	cert := c.best(func(cert *tls.Certificate) bool { return hello.SupportsCertificate(cert) == nil })
+	if cert == nil {
+		cert = c.best(func(*tls.Certificate) bool { return true })
 	}
-	if len(all) == 0 {
+	if cert == nil {
 		return nil, errors.New("there is no certificate")
 	}
-	return &all[0], nil
+	return cert, nil
+}
+
+// best returns the first certificate that fits and is valid now, else the first
+// that fits; nil if none does.
+func (c *Certificates) best(fits func(*tls.Certificate) bool) (first *tls.Certificate) {
+	all, now := *c.loaded.Load(), time.Now()
+	for i := range all {
+		if !fits(&all[i]) {
+			continue
+		}
+		if leaf := all[i].Leaf; leaf == nil || !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
+			return &all[i]
+		}
+		if first == nil {
+			first = &all[i]
+		}
+	}
+	return first
 }
 
 // TLSConfig is how TLS is spoken with clients: with forward secrecy and AEAD

@@ -26,13 +26,18 @@ import (
 // certificate makes one that is valid for names, signed by itself.
 func certificate(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
+	return certificateUntil(t, time.Now().Add(time.Hour), names...)
+}
+
+func certificateUntil(t testing.TB, end time.Time, names ...string) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	of := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: end,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
 	if err != nil {
@@ -278,6 +283,27 @@ func TestCertificatesBySNIAndReload(t *testing.T) {
 	}
 	if serial("example.org") != after {
 		t.Error("a certificate that can't be loaded replaced one that could")
+	}
+}
+
+// A valid certificate is shown rather than an expired one for the same name.
+func TestAnExpiredCertificateIsTheLastChoice(t *testing.T) {
+	old := certificateUntil(t, time.Now().Add(-time.Minute), "example.com")
+	good, other := certificate(t, "example.com"), certificate(t, "example.org")
+	oldOther := certificateUntil(t, time.Now().Add(-time.Minute), "example.net")
+	c := NewCertificates(old, oldOther, good, other)
+	for name, want := range map[string]*x509.Certificate{
+		"example.com": good.Leaf, "example.org": other.Leaf, "example.net": oldOther.Leaf, "nobody.example": good.Leaf,
+	} {
+		got, err := c.choose(&tls.ClientHelloInfo{
+			ServerName: name, SupportedVersions: []uint16{tls.VersionTLS13}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256},
+		})
+		if err != nil || got.Leaf != want {
+			t.Errorf("%s: %v, %v", name, got.Leaf.DNSNames, err)
+		}
+	}
+	if c.For("example.com").Leaf != good.Leaf || c.For("example.net").Leaf != oldOther.Leaf || c.For("nobody.example") != nil {
+		t.Error("another site is shown a worse certificate than there is")
 	}
 }
 
