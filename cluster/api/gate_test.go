@@ -28,8 +28,11 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"simpd/cluster/api"
 	"simpd/cluster/link/pki"
+
 	simpv1 "simpd/proto/simp/v1"
 )
 
@@ -349,6 +352,42 @@ func TestReflectionNamesTheServices(t *testing.T) {
 	}
 	if names := r.String(); !strings.Contains(names, "simp.v1.PresenceService") || !strings.Contains(names, "simp.v1.ClusterService") {
 		t.Errorf("got %s", names)
+	}
+}
+
+// Reflection tells the comments of the .proto files too, of every file.
+func TestReflectionHasComments(t *testing.T) {
+	s := newSite(t)
+	stream, err := reflectionv1.NewServerReflectionClient(s.conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, symbol := range []string{"simp.v1.PresenceService", "simp.v1.MessageService", "simp.v1.AccountService", "simp.v1.ClusterService", "simp.v1.Position"} {
+		err := stream.Send(&reflectionv1.ServerReflectionRequest{
+			MessageRequest: &reflectionv1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: symbol},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		comments := 0
+		for _, octets := range r.GetFileDescriptorResponse().GetFileDescriptorProto() {
+			file := &descriptorpb.FileDescriptorProto{}
+			if err := proto.Unmarshal(octets, file); err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range file.GetSourceCodeInfo().GetLocation() {
+				if l.GetLeadingComments() != "" {
+					comments++
+				}
+			}
+		}
+		if comments < 5 {
+			t.Errorf("%s: %d comments", symbol, comments)
+		}
 	}
 }
 

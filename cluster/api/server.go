@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/reflection"
 
 	simpv1 "simpd/proto/simp/v1"
 )
@@ -46,7 +45,7 @@ func New(c Config) *Server {
 	simpv1.RegisterAccountServiceServer(s.grpc, newAccountService(c, s.pages))
 	simpv1.RegisterClusterServiceServer(s.grpc, &clusterService{Config: c, pages: s.pages})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
-	reflection.Register(s.grpc)
+	registerReflection(s.grpc)
 	s.SetServing(false)
 	return s
 }

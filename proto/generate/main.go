@@ -5,7 +5,8 @@
 //
 // It refuses files that break the rules of lint.go, and changes that break
 // what has landed: landed.binpb holds the descriptors of all that was ever
-// generated, and is written along with the code.
+// generated, and is written along with the code. simp/v1/descriptors.binpb holds
+// those of the services for programs with their comments, for reflection.
 package main
 
 import (
@@ -45,6 +46,10 @@ func main() {
 // landedFile is where what has landed is kept, below the root.
 const landedFile = "landed.binpb"
 
+// documentedFile is where the descriptors for programs are kept with their
+// comments, below the root.
+const documentedFile = "simp/v1/descriptors.binpb"
+
 type generator struct {
 	root            string
 	check, breaking bool
@@ -61,6 +66,9 @@ func (g generator) run() error {
 	}
 	written := map[string][]byte{}
 	if written[landedFile], err = g.inspect(files); err != nil {
+		return err
+	}
+	if written[documentedFile], err = documented(files); err != nil {
 		return err
 	}
 	for _, plugin := range []string{"protoc-gen-go", "protoc-gen-go-grpc"} {
@@ -151,6 +159,18 @@ func generate(plugin string, names []string, files linker.Files, written map[str
 		written[f.GetName()] = []byte(f.GetContent())
 	}
 	return nil
+}
+
+// documented returns the descriptors of simp/v1 with the comments of their
+// .proto files, which the generated code leaves out.
+func documented(files linker.Files) ([]byte, error) {
+	set := &descriptorpb.FileDescriptorSet{}
+	for _, f := range files {
+		if strings.HasPrefix(f.Path(), "simp/v1/") {
+			set.File = append(set.File, protoutil.ProtoFromFileDescriptor(f))
+		}
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(set)
 }
 
 // addWithImports adds f's descriptor after those of all that it imports.
