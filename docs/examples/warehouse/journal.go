@@ -80,7 +80,17 @@ func (j *journal) position() *simpv1.Position {
 	return &simpv1.Position{History: j.last.History, Index: j.last.Index}
 }
 
-// add writes a line.
+// begin is called before each Watch. A state that was written down in part, and
+// that Watch will tell anew from its beginning, is void: a reset says so to
+// whoever reads the file.
+func (j *journal) begin() error {
+	if j.position() != nil || j.last.Event == "" || j.last.Event == "reset" {
+		return nil
+	}
+	return j.write(line{Event: "reset", Reason: "the state before is incomplete, and follows anew"})
+}
+
+// add writes down what Watch tells.
 func (j *journal) add(r *simpv1.WatchResponse) error {
 	next := line{History: r.GetPosition().GetHistory(), Index: r.GetPosition().GetIndex()}
 	switch e := r.Event.(type) {
@@ -94,6 +104,10 @@ func (j *journal) add(r *simpv1.WatchResponse) error {
 	case *simpv1.WatchResponse_Progress:
 		next.Event = "progress"
 	}
+	return j.write(next)
+}
+
+func (j *journal) write(next line) error {
 	text, err := json.Marshal(next)
 	if err == nil {
 		_, err = j.Write(append(text, '\n'))

@@ -6,7 +6,8 @@
 // Each line bears the position that it stands for, so the file itself says
 // where to go on: after a crash of this program, at another node if one has
 // been killed, or tomorrow. Where the site does not keep its history back to
-// there, it says reset, and the present state follows.
+// there, it says reset, and the present state follows. A state is complete once
+// synced follows it; one that another reset follows instead is void.
 package main
 
 import (
@@ -75,6 +76,9 @@ func watch(ctx context.Context, node string, j *journal) error {
 		return err
 	}
 	defer conn.Close()
+	if err := j.begin(); err != nil {
+		return err
+	}
 	stream, err := simpv1.NewPresenceServiceClient(conn).Watch(ctx, &simpv1.WatchRequest{After: j.position()})
 	if err != nil {
 		return err

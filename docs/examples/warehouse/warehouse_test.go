@@ -16,6 +16,7 @@ import (
 
 	"simpd/cluster/api"
 	storev1 "simpd/proto/simp/store/v1"
+	simpv1 "simpd/proto/simp/v1"
 	"simpd/store"
 )
 
@@ -86,6 +87,42 @@ func TestNoChangeIsMissedOrTwiceThoughNodesAndTheProgramAreKilled(t *testing.T) 
 		tear(t, name)
 	}
 	compare(t, table, begun, name)
+}
+
+// A state that the program wrote down in part before it died is marked as void.
+func TestAnIncompleteStateIsVoid(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "presence.jsonl")
+	presence := func(ima string) *simpv1.WatchResponse {
+		return &simpv1.WatchResponse{Event: &simpv1.WatchResponse_Presence{Presence: &simpv1.Presence{Ima: ima, State: simpv1.State_STATE_BUSY}}}
+	}
+	synced := &simpv1.WatchResponse{
+		Position: &simpv1.Position{History: "h1", Index: 7}, Event: &simpv1.WatchResponse_Synced{Synced: &simpv1.Synced{}},
+	}
+	for _, told := range [][]*simpv1.WatchResponse{
+		{presence("a@example.com")}, {}, {presence("a@example.com"), presence("b@example.com"), synced}, {},
+	} {
+		j, err := openJournal(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.begin(); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range told {
+			if err := j.add(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		j.Close()
+	}
+	var got []string
+	for _, l := range lines(t, name) {
+		got = append(got, l.Event+" "+l.IMA)
+	}
+	want := "[presence a@example.com reset  presence a@example.com presence b@example.com synced ]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
 }
 
 func change(t *testing.T, table *store.Table, c *storev1.Change) store.Result {
