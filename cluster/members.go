@@ -188,6 +188,9 @@ func (n *Node) remove(ctx context.Context, id string) error {
 	case !inTable && !n.isServer(id):
 		return fmt.Errorf("%w: there is no node %s", ErrRefused, id)
 	}
+	if err := n.checkRemoval(ctx, id); err != nil {
+		return err
+	}
 	if err := n.raft.RemoveServer(raft.ServerID(id), 0, configFor).Error(); err != nil {
 		return unavailable("taking %s out of Raft's configuration: %w", id, err)
 	}
