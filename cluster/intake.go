@@ -121,7 +121,7 @@ func (in *intake) pump() {
 }
 
 func encode(offers []*offer) []byte {
-	e := &storev1.Entry{MinSchema: 1}
+	e := &storev1.Entry{MinSchema: minSchema}
 	for _, o := range offers {
 		e.Batch = append(e.Batch, o.batch)
 	}

@@ -63,6 +63,9 @@ type Node struct {
 	MinSchema uint32 // the log's schemas that it can read
 	MaxSchema uint32
 	Dirty     bool // ended epochs of it have left bindings that Reap has to end
+	// Certificates are those that it has proved its identity with, the oldest
+	// first. Not to be changed.
+	Certificates []Fingerprint
 
 	reaped string // Reap goes on above this address
 }

@@ -11,7 +11,7 @@ import (
 // and OldestSchema the oldest.
 const (
 	OldestSchema = 1
-	NewestSchema = 1
+	NewestSchema = 2
 )
 
 // ErrSchema is wrapped by the errors that say that an entry or a snapshot was
@@ -116,6 +116,12 @@ func (t *Table) dispatch(c *storev1.Change) Result {
 		return t.commit(entry{kind: EventDigest})
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
+	case *storev1.Change_AddCertificate:
+		return t.addCertificate(k.AddCertificate)
+	case *storev1.Change_ExcludeNode:
+		return t.excludeNode(k.ExcludeNode)
+	case *storev1.Change_AdmitNode:
+		return t.admitNode(k.AdmitNode)
 	}
 	// readable knows the same kinds: the generated code makes no others.
 	panic(fmt.Sprintf("store: a change of the type %T", c.Kind))

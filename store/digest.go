@@ -24,6 +24,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.end()
 	v.listeners.ascend("", func(p packed) bool { d.string(p.fields()); return true })
 	d.end()
+	d.removedNodes(v)
 	return d.sum()
 }
 

@@ -7,18 +7,21 @@ type EventKind uint8
 
 // The kinds. They are written to snapshots: a number never changes.
 const (
-	_                EventKind = iota
-	EventPresence              // the bindings of Address, on Node
-	EventAccount               // Address: created, credential changed, disabled, enabled, deleted; its bindings may have ended
-	EventRules                 // Address's
-	EventContacts              // Address's
-	EventNodeUp                // Node has a new epoch, Index
-	EventNodeDown              // Node's epoch has ended
-	EventDraining              // Node begins or ends to drain
-	EventNodeRemoved           // Node is gone
-	EventSchema                // the site's schema is another
-	EventHistory               // everything may be another: a new history, or accounts restored; read it all anew
-	EventDigest                // each node is to hash its table
+	_                 EventKind = iota
+	EventPresence               // the bindings of Address, on Node
+	EventAccount                // Address: created, credential changed, disabled, enabled, deleted; its bindings may have ended
+	EventRules                  // Address's
+	EventContacts               // Address's
+	EventNodeUp                 // Node has a new epoch, Index
+	EventNodeDown               // Node's epoch has ended
+	EventDraining               // Node begins or ends to drain
+	EventNodeRemoved            // Node is gone
+	EventSchema                 // the site's schema is another
+	EventHistory                // everything may be another: a new history, or accounts restored; read it all anew
+	EventDigest                 // each node is to hash its table
+	EventCertificate            // Node has proved its identity with a certificate that was not known
+	EventNodeExcluded           // Node is kept out of the site
+	EventNodeAdmitted           // Node may join again
 )
 
 // Event is what one index changed. There is exactly one for each.

@@ -19,15 +19,13 @@ import (
 	"simpd/store"
 )
 
-// What schema 1 wrote, every later version reads, to the same table. The files
-// are written by -update, once for a schema.
-const (
-	goldenEntries  = "testdata/golden/schema1.entries" // one entry a line, in hex
-	goldenSnapshot = "testdata/golden/schema1.snapshot"
-	goldenDigest   = "testdata/golden/schema1.digest"
-)
+// What a schema wrote, every later version reads, to the same table. The files
+// are written by -update for the newest schema, and then never again.
+func goldenFile(schema int, of string) string {
+	return fmt.Sprintf("testdata/golden/schema%d.%s", schema, of)
+}
 
-// goldenStory has every kind of change.
+// goldenStory has every kind of change of schema 1, goldenStory2 of schema 2.
 const goldenStory = `history h1
 restore zoe@example.com piece=first
 restore yan@example.com piece=last
@@ -66,15 +64,32 @@ digest number=1
 listen zoe@example.com n1.126.9
 down n.2 epoch=103`
 
+const goldenStory2 = goldenStory + `
+schema to=2
+certificate n1 of=1
+certificate n1 of=2
+exclude n1 of=3
+exclude n4 of=4
+admit n4
+down n1 epoch=126
+reap n1 limit=1024
+remove n1`
+
 func TestGolden(t *testing.T) {
 	if *update {
-		writeGolden(t)
+		writeGolden(t, store.NewestSchema, goldenStory2)
 	}
-	want, err := os.ReadFile(goldenDigest)
+	for schema := store.OldestSchema; schema <= store.NewestSchema; schema++ {
+		t.Run(fmt.Sprint("schema ", schema), func(t *testing.T) { checkGolden(t, schema) })
+	}
+}
+
+func checkGolden(t *testing.T, schema int) {
+	want, err := os.ReadFile(goldenFile(schema, "digest"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines, err := os.ReadFile(goldenEntries)
+	lines, err := os.ReadFile(goldenFile(schema, "entries")) // one entry a line, in hex
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +107,7 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	snapshot, err := os.ReadFile(goldenSnapshot)
-	if err != nil {
-		t.Fatal(err)
-	}
+	snapshot := goldenSnapshot(t, schema)
 	read := store.New(store.Config{})
 	if err := read.Restore(bytes.NewReader(snapshot)); err != nil {
 		t.Fatal(err)
@@ -108,35 +120,47 @@ func TestGolden(t *testing.T) {
 	compareEvents(t, replayed, read, 100)
 }
 
+// goldenSnapshot reads a snapshot; those after schema 1's are in hex.
+func goldenSnapshot(tb testing.TB, schema int) []byte {
+	snapshot, err := os.ReadFile(goldenFile(schema, "snapshot"))
+	if err == nil && schema > 1 {
+		snapshot, err = hex.AppendDecode(nil, snapshot)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return snapshot
+}
+
 func digestLine(t *store.Table) string {
 	p := t.Position()
 	return fmt.Sprintf("%s %d %x\n", p.History, p.Index, t.View().Digest())
 }
 
-func writeGolden(t *testing.T) {
-	if err := os.MkdirAll(filepath.Dir(goldenEntries), 0o755); err != nil {
+func writeGolden(t *testing.T, schema int, story string) {
+	if err := os.MkdirAll(filepath.Dir(goldenFile(schema, "entries")), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	table := store.New(store.Config{})
 	var entries strings.Builder
-	for i, e := range goldenChanges() {
+	for i, e := range goldenChanges(story) {
 		fmt.Fprintf(&entries, "%x\n", store.EncodeEntry(e))
 		if r, err := table.Apply(e); err != nil || r[0].Results[0].Refusal != store.None {
 			t.Fatalf("entry %d: %v %v", i+1, r, err)
 		}
 	}
 	for name, octets := range map[string][]byte{
-		goldenEntries: []byte(entries.String()), goldenSnapshot: octets(table), goldenDigest: []byte(digestLine(table)),
+		"entries": []byte(entries.String()), "snapshot": hex.AppendEncode(nil, octets(table)), "digest": []byte(digestLine(table)),
 	} {
-		if err := os.WriteFile(name, octets, 0o644); err != nil {
+		if err := os.WriteFile(goldenFile(schema, name), octets, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func goldenChanges() (entries []*storev1.Entry) {
+func goldenChanges(story string) (entries []*storev1.Entry) {
 	clock := int64(1_800_000_000_000)
-	for line := range strings.Lines(goldenStory) {
+	for line := range strings.Lines(story) {
 		clock += 1000
 		line = strings.TrimSpace(line)
 		entries = append(entries, &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{
@@ -149,7 +173,7 @@ func goldenChanges() (entries []*storev1.Entry) {
 // TestGoldenHasEveryKind: a kind of change that is added belongs to the story.
 func TestGoldenHasEveryKind(t *testing.T) {
 	var kinds []string
-	for _, e := range goldenChanges() {
+	for _, e := range goldenChanges(goldenStory2) {
 		kinds = append(kinds, fmt.Sprintf("%T", e.Batch[0].Change[0].Kind))
 	}
 	slices.Sort(kinds)
@@ -160,11 +184,8 @@ func TestGoldenHasEveryKind(t *testing.T) {
 }
 
 func goldenSeeds(tb testing.TB) (entry, snapshot []byte) {
-	snapshot, err := os.ReadFile(goldenSnapshot)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return store.EncodeEntry(goldenChanges()[7]), snapshot
+	snapshot = goldenSnapshot(tb, store.NewestSchema)
+	return store.EncodeEntry(goldenChanges(goldenStory)[7]), snapshot
 }
 
 // TestDamage: whatever octet is changed, and wherever the end is cut off, it

@@ -22,6 +22,7 @@ func (t *Table) nodeUp(c *storev1.NodeUp) Result {
 	t.now.nodes.Set(c.GetNode(), &Node{
 		ID: c.GetNode(), Epoch: t.next(), Boot: c.GetBoot(), Version: c.GetVersion(),
 		MinSchema: c.GetMinSchema(), MaxSchema: c.GetMaxSchema(), Dirty: t.tallyOf(c.GetNode()).left > 0,
+		Certificates: certificatesOf(old),
 	})
 	r := t.commit(entry{kind: EventNodeUp, node: c.GetNode()})
 	r.Epoch = t.now.index

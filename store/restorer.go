@@ -26,6 +26,7 @@ const (
 	partNone = iota // before the header
 	partHeader
 	partNodes
+	partRemoved
 	partAccounts
 	partRules
 	partContacts
@@ -39,6 +40,8 @@ func (b *restorer) add(r *storev1.Record) error {
 		return b.header(k.Header)
 	case *storev1.Record_Node:
 		return b.node(k.Node)
+	case *storev1.Record_RemovedNode:
+		return b.removedNode(k.RemovedNode)
 	case *storev1.Record_Account:
 		return b.account(k.Account)
 	case *storev1.Record_Rules:
@@ -92,10 +95,15 @@ func (b *restorer) node(n *storev1.Node) error {
 	if !validName(n.GetNode()) {
 		return corrupt("the node %q", n.GetNode())
 	}
+	certificates, ok := fingerprintsOf(n.GetCertificate())
+	if !ok {
+		return corrupt("the certificates of %q", n.GetNode())
+	}
 	b.tally[n.GetNode()] = &tally{}
 	b.view.nodes.Load(n.GetNode(), &Node{
 		ID: n.GetNode(), Epoch: n.GetEpoch(), Down: n.GetDown(), Draining: n.GetDraining(), Boot: n.GetBoot(), Version: n.GetVersion(),
 		MinSchema: n.GetMinSchema(), MaxSchema: n.GetMaxSchema(), Dirty: n.GetDirty(), reaped: n.GetReaped(),
+		Certificates: certificates,
 	})
 	return nil
 }

@@ -82,7 +82,7 @@ func address(s string) protocol.Address { return protocol.CanonicalAddress(s) }
 
 func up(node string, boot uint64) *storev1.Change {
 	return &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
-		Node: node, Boot: boot, Version: "0.1.0", MinSchema: 1, MaxSchema: 1,
+		Node: node, Boot: boot, Version: "0.1.0", MinSchema: 1, MaxSchema: store.NewestSchema,
 	}}}
 }
 

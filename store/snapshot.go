@@ -41,6 +41,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	rw.octets([]byte(snapshotMagic))
 	rw.record(&storev1.Record{Kind: &storev1.Record_Header{Header: s.header()}})
 	s.view.nodes.Scan(func(_ string, n *Node) bool { return rw.record(nodeRecord(n)) })
+	s.view.removed.Scan(func(_ string, r *RemovedNode) bool { return rw.record(removedRecord(r)) })
 	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.record(accountRecord(a)) })
 	s.view.rules.ascend("", func(owner string, r []Rule) bool { return rw.record(rulesRecord(owner, r)) })
 	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.record(contactsRecord(owner, c)) })
@@ -110,6 +111,7 @@ func nodeRecord(n *Node) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Node{Node: &storev1.Node{
 		Node: n.ID, Epoch: n.Epoch, Down: n.Down, Draining: n.Draining, Boot: n.Boot, Version: n.Version,
 		MinSchema: n.MinSchema, MaxSchema: n.MaxSchema, Dirty: n.Dirty, Reaped: n.reaped,
+		Certificate: fingerprintOctets(n.Certificates),
 	}}}
 }
 

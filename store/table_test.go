@@ -215,7 +215,7 @@ func TestNewerEntries(t *testing.T) {
 	for name, e := range map[string]*storev1.Entry{
 		"schema": {MinSchema: store.NewestSchema + 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{put("a@x.org")}}}},
 		"kind":   {MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{put("a@x.org")}}, {Change: []*storev1.Change{put("b@x.org"), unknown}}}},
-		"set":    {MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{put("a@x.org"), parseWords("schema to=2").change()}}}},
+		"set":    {MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{put("a@x.org"), parseWords(fmt.Sprint("schema to=", store.NewestSchema+1)).change()}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := store.New(store.Config{})

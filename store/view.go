@@ -21,6 +21,7 @@ type View struct {
 	rules     directory[[]Rule]
 	contacts  directory[[]Contact]
 	nodes     *btree.Map[string, *Node]
+	removed   *btree.Map[string, *RemovedNode]
 }
 
 func newView() View {
@@ -31,6 +32,7 @@ func newView() View {
 		rules:     newDirectory[[]Rule](),
 		contacts:  newDirectory[[]Contact](),
 		nodes:     new(btree.Map[string, *Node]),
+		removed:   new(btree.Map[string, *RemovedNode]),
 	}
 }
 
@@ -43,6 +45,7 @@ func (v *View) copy() View {
 	c.rules = v.rules.copy()
 	c.contacts = v.contacts.copy()
 	c.nodes = v.nodes.Copy()
+	c.removed = v.removed.Copy()
 	return c
 }
 

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"crypto/sha256"
 	"strconv"
 	"strings"
 
@@ -145,6 +146,12 @@ func (w words) siteChange() *storev1.Change {
 		return &storev1.Change{Kind: &storev1.Change_SetDraining{SetDraining: &storev1.SetDraining{Node: w.arg(0), Epoch: w.number("epoch"), Draining: w.arg(1) != "off"}}}
 	case "remove":
 		return &storev1.Change{Kind: &storev1.Change_RemoveNode{RemoveNode: &storev1.RemoveNode{Node: w.arg(0)}}}
+	case "certificate":
+		return &storev1.Change{Kind: &storev1.Change_AddCertificate{AddCertificate: &storev1.AddCertificate{Node: w.arg(0), Fingerprint: fingerprint(w.keys["of"])}}}
+	case "exclude":
+		return &storev1.Change{Kind: &storev1.Change_ExcludeNode{ExcludeNode: &storev1.ExcludeNode{Node: w.arg(0), Fingerprint: [][]byte{fingerprint(w.keys["of"])}}}}
+	case "admit":
+		return &storev1.Change{Kind: &storev1.Change_AdmitNode{AdmitNode: &storev1.AdmitNode{Node: w.arg(0)}}}
 	case "reap":
 		return reap(w.arg(0), uint32(w.number("limit")))
 	case "schema":
@@ -157,6 +164,12 @@ func (w words) siteChange() *storev1.Change {
 		return &storev1.Change{Kind: &storev1.Change_Digest{Digest: &storev1.Digest{Number: w.number("number")}}}
 	}
 	return nil
+}
+
+// fingerprint is what stands for that certificate in stories.
+func fingerprint(of string) []byte {
+	sum := sha256.Sum256([]byte(of))
+	return sum[:]
 }
 
 func state(s string) storev1.State {

@@ -942,6 +942,87 @@ func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
 	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
+type AdmitNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node's id.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitNodeRequest) Reset() {
+	*x = AdmitNodeRequest{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitNodeRequest) ProtoMessage() {}
+
+func (x *AdmitNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitNodeRequest.ProtoReflect.Descriptor instead.
+func (*AdmitNodeRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AdmitNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type AdmitNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitNodeResponse) Reset() {
+	*x = AdmitNodeResponse{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitNodeResponse) ProtoMessage() {}
+
+func (x *AdmitNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitNodeResponse.ProtoReflect.Descriptor instead.
+func (*AdmitNodeResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
 type ListSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only sessions of this user. Empty: all.
@@ -962,7 +1043,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1055,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1068,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListSessionsRequest) GetIma() string {
@@ -1031,7 +1112,7 @@ type UserSession struct {
 
 func (x *UserSession) Reset() {
 	*x = UserSession{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1124,7 @@ func (x *UserSession) String() string {
 func (*UserSession) ProtoMessage() {}
 
 func (x *UserSession) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1137,7 @@ func (x *UserSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSession.ProtoReflect.Descriptor instead.
 func (*UserSession) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UserSession) GetIma() string {
@@ -1087,7 +1168,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1180,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1193,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListSessionsResponse) GetSession() []*UserSession {
@@ -1151,7 +1232,7 @@ type KickSessionRequest struct {
 
 func (x *KickSessionRequest) Reset() {
 	*x = KickSessionRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1244,7 @@ func (x *KickSessionRequest) String() string {
 func (*KickSessionRequest) ProtoMessage() {}
 
 func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1257,7 @@ func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionRequest.ProtoReflect.Descriptor instead.
 func (*KickSessionRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KickSessionRequest) GetTarget() isKickSessionRequest_Target {
@@ -1232,7 +1313,7 @@ type KickSessionResponse struct {
 
 func (x *KickSessionResponse) Reset() {
 	*x = KickSessionResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1325,7 @@ func (x *KickSessionResponse) String() string {
 func (*KickSessionResponse) ProtoMessage() {}
 
 func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1338,7 @@ func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionResponse.ProtoReflect.Descriptor instead.
 func (*KickSessionResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KickSessionResponse) GetClosed() uint32 {
@@ -1275,7 +1356,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1368,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1381,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 type BackupResponse struct {
@@ -1317,7 +1398,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1410,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1423,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BackupResponse) GetOffset() uint64 {
@@ -1380,7 +1461,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1473,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1486,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RestoreRequest) GetOffset() uint64 {
@@ -1445,7 +1526,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1538,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1551,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RestoreResponse) GetPosition() *Position {
@@ -1513,7 +1594,7 @@ type CheckDomainRequest struct {
 
 func (x *CheckDomainRequest) Reset() {
 	*x = CheckDomainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1606,7 @@ func (x *CheckDomainRequest) String() string {
 func (*CheckDomainRequest) ProtoMessage() {}
 
 func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1619,7 @@ func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainRequest.ProtoReflect.Descriptor instead.
 func (*CheckDomainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CheckDomainRequest) GetDomain() string {
@@ -1567,7 +1648,7 @@ type CheckDomainResponse struct {
 
 func (x *CheckDomainResponse) Reset() {
 	*x = CheckDomainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1660,7 @@ func (x *CheckDomainResponse) String() string {
 func (*CheckDomainResponse) ProtoMessage() {}
 
 func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1673,7 @@ func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainResponse.ProtoReflect.Descriptor instead.
 func (*CheckDomainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckDomainResponse) GetCheck() []*DomainCheck {
@@ -1627,7 +1708,7 @@ type DomainCheck struct {
 
 func (x *DomainCheck) Reset() {
 	*x = DomainCheck{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1720,7 @@ func (x *DomainCheck) String() string {
 func (*DomainCheck) ProtoMessage() {}
 
 func (x *DomainCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1733,7 @@ func (x *DomainCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DomainCheck.ProtoReflect.Descriptor instead.
 func (*DomainCheck) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DomainCheck) GetStep() string {
@@ -1743,7 +1824,10 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\"'\n" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\"\x14\n" +
-	"\x12RemoveNodeResponse\"w\n" +
+	"\x12RemoveNodeResponse\"&\n" +
+	"\x10AdmitNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\x13\n" +
+	"\x11AdmitNodeResponse\"w\n" +
 	"\x13ListSessionsRequest\x12\x10\n" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1b\n" +
@@ -1804,14 +1888,15 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x02\x12\x16\n" +
-	"\x12HEALTH_NO_MAJORITY\x10\x032\xc7\x05\n" +
+	"\x12HEALTH_NO_MAJORITY\x10\x032\x8b\x06\n" +
 	"\x0eClusterService\x129\n" +
 	"\x06Status\x12\x16.simp.v1.StatusRequest\x1a\x17.simp.v1.StatusResponse\x128\n" +
 	"\x05Drain\x12\x15.simp.v1.DrainRequest\x1a\x16.simp.v1.DrainResponse0\x01\x12<\n" +
 	"\aUndrain\x12\x17.simp.v1.UndrainRequest\x1a\x18.simp.v1.UndrainResponse\x12]\n" +
 	"\x12TransferLeadership\x12\".simp.v1.TransferLeadershipRequest\x1a#.simp.v1.TransferLeadershipResponse\x12E\n" +
 	"\n" +
-	"RemoveNode\x12\x1a.simp.v1.RemoveNodeRequest\x1a\x1b.simp.v1.RemoveNodeResponse\x12K\n" +
+	"RemoveNode\x12\x1a.simp.v1.RemoveNodeRequest\x1a\x1b.simp.v1.RemoveNodeResponse\x12B\n" +
+	"\tAdmitNode\x12\x19.simp.v1.AdmitNodeRequest\x1a\x1a.simp.v1.AdmitNodeResponse\x12K\n" +
 	"\fListSessions\x12\x1c.simp.v1.ListSessionsRequest\x1a\x1d.simp.v1.ListSessionsResponse\x12H\n" +
 	"\vKickSession\x12\x1b.simp.v1.KickSessionRequest\x1a\x1c.simp.v1.KickSessionResponse\x12;\n" +
 	"\x06Backup\x12\x16.simp.v1.BackupRequest\x1a\x17.simp.v1.BackupResponse0\x01\x12>\n" +
@@ -1831,7 +1916,7 @@ func file_simp_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_simp_v1_cluster_proto_goTypes = []any{
 	(NodeState)(0),                     // 0: simp.v1.NodeState
 	(NodeRole)(0),                      // 1: simp.v1.NodeRole
@@ -1847,59 +1932,63 @@ var file_simp_v1_cluster_proto_goTypes = []any{
 	(*TransferLeadershipResponse)(nil), // 11: simp.v1.TransferLeadershipResponse
 	(*RemoveNodeRequest)(nil),          // 12: simp.v1.RemoveNodeRequest
 	(*RemoveNodeResponse)(nil),         // 13: simp.v1.RemoveNodeResponse
-	(*ListSessionsRequest)(nil),        // 14: simp.v1.ListSessionsRequest
-	(*UserSession)(nil),                // 15: simp.v1.UserSession
-	(*ListSessionsResponse)(nil),       // 16: simp.v1.ListSessionsResponse
-	(*KickSessionRequest)(nil),         // 17: simp.v1.KickSessionRequest
-	(*KickSessionResponse)(nil),        // 18: simp.v1.KickSessionResponse
-	(*BackupRequest)(nil),              // 19: simp.v1.BackupRequest
-	(*BackupResponse)(nil),             // 20: simp.v1.BackupResponse
-	(*RestoreRequest)(nil),             // 21: simp.v1.RestoreRequest
-	(*RestoreResponse)(nil),            // 22: simp.v1.RestoreResponse
-	(*CheckDomainRequest)(nil),         // 23: simp.v1.CheckDomainRequest
-	(*CheckDomainResponse)(nil),        // 24: simp.v1.CheckDomainResponse
-	(*DomainCheck)(nil),                // 25: simp.v1.DomainCheck
-	(*Position)(nil),                   // 26: simp.v1.Position
-	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 28: google.protobuf.Duration
-	(*Session)(nil),                    // 29: simp.v1.Session
+	(*AdmitNodeRequest)(nil),           // 14: simp.v1.AdmitNodeRequest
+	(*AdmitNodeResponse)(nil),          // 15: simp.v1.AdmitNodeResponse
+	(*ListSessionsRequest)(nil),        // 16: simp.v1.ListSessionsRequest
+	(*UserSession)(nil),                // 17: simp.v1.UserSession
+	(*ListSessionsResponse)(nil),       // 18: simp.v1.ListSessionsResponse
+	(*KickSessionRequest)(nil),         // 19: simp.v1.KickSessionRequest
+	(*KickSessionResponse)(nil),        // 20: simp.v1.KickSessionResponse
+	(*BackupRequest)(nil),              // 21: simp.v1.BackupRequest
+	(*BackupResponse)(nil),             // 22: simp.v1.BackupResponse
+	(*RestoreRequest)(nil),             // 23: simp.v1.RestoreRequest
+	(*RestoreResponse)(nil),            // 24: simp.v1.RestoreResponse
+	(*CheckDomainRequest)(nil),         // 25: simp.v1.CheckDomainRequest
+	(*CheckDomainResponse)(nil),        // 26: simp.v1.CheckDomainResponse
+	(*DomainCheck)(nil),                // 27: simp.v1.DomainCheck
+	(*Position)(nil),                   // 28: simp.v1.Position
+	(*timestamppb.Timestamp)(nil),      // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 30: google.protobuf.Duration
+	(*Session)(nil),                    // 31: simp.v1.Session
 }
 var file_simp_v1_cluster_proto_depIdxs = []int32{
-	26, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
+	28, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
 	2,  // 1: simp.v1.StatusResponse.health:type_name -> simp.v1.Health
 	5,  // 2: simp.v1.StatusResponse.node:type_name -> simp.v1.NodeStatus
 	0,  // 3: simp.v1.NodeStatus.state:type_name -> simp.v1.NodeState
 	1,  // 4: simp.v1.NodeStatus.role:type_name -> simp.v1.NodeRole
-	27, // 5: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	28, // 6: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
-	28, // 7: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	29, // 8: simp.v1.UserSession.session:type_name -> simp.v1.Session
-	15, // 9: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
-	26, // 10: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
-	26, // 11: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
-	25, // 12: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
+	29, // 5: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	30, // 6: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
+	30, // 7: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	31, // 8: simp.v1.UserSession.session:type_name -> simp.v1.Session
+	17, // 9: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
+	28, // 10: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
+	28, // 11: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
+	27, // 12: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
 	3,  // 13: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
 	6,  // 14: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
 	8,  // 15: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
 	10, // 16: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
 	12, // 17: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
-	14, // 18: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
-	17, // 19: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
-	19, // 20: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
-	21, // 21: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
-	23, // 22: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
-	4,  // 23: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
-	7,  // 24: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
-	9,  // 25: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
-	11, // 26: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
-	13, // 27: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
-	16, // 28: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
-	18, // 29: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
-	20, // 30: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
-	22, // 31: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
-	24, // 32: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
-	23, // [23:33] is the sub-list for method output_type
-	13, // [13:23] is the sub-list for method input_type
+	14, // 18: simp.v1.ClusterService.AdmitNode:input_type -> simp.v1.AdmitNodeRequest
+	16, // 19: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
+	19, // 20: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
+	21, // 21: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
+	23, // 22: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
+	25, // 23: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
+	4,  // 24: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
+	7,  // 25: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
+	9,  // 26: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
+	11, // 27: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
+	13, // 28: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
+	15, // 29: simp.v1.ClusterService.AdmitNode:output_type -> simp.v1.AdmitNodeResponse
+	18, // 30: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
+	20, // 31: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
+	22, // 32: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
+	24, // 33: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
+	26, // 34: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
+	24, // [24:35] is the sub-list for method output_type
+	13, // [13:24] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
 	13, // [13:13] is the sub-list for extension extendee
 	0,  // [0:13] is the sub-list for field type_name
@@ -1911,7 +2000,7 @@ func file_simp_v1_cluster_proto_init() {
 		return
 	}
 	file_simp_v1_presence_proto_init()
-	file_simp_v1_cluster_proto_msgTypes[14].OneofWrappers = []any{
+	file_simp_v1_cluster_proto_msgTypes[16].OneofWrappers = []any{
 		(*KickSessionRequest_Ima)(nil),
 		(*KickSessionRequest_Session)(nil),
 	}
@@ -1921,7 +2010,7 @@ func file_simp_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_cluster_proto_rawDesc), len(file_simp_v1_cluster_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

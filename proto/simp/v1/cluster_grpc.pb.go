@@ -24,6 +24,7 @@ const (
 	ClusterService_Undrain_FullMethodName            = "/simp.v1.ClusterService/Undrain"
 	ClusterService_TransferLeadership_FullMethodName = "/simp.v1.ClusterService/TransferLeadership"
 	ClusterService_RemoveNode_FullMethodName         = "/simp.v1.ClusterService/RemoveNode"
+	ClusterService_AdmitNode_FullMethodName          = "/simp.v1.ClusterService/AdmitNode"
 	ClusterService_ListSessions_FullMethodName       = "/simp.v1.ClusterService/ListSessions"
 	ClusterService_KickSession_FullMethodName        = "/simp.v1.ClusterService/KickSession"
 	ClusterService_Backup_FullMethodName             = "/simp.v1.ClusterService/Backup"
@@ -47,9 +48,14 @@ type ClusterServiceClient interface {
 	Undrain(ctx context.Context, in *UndrainRequest, opts ...grpc.CallOption) (*UndrainResponse, error)
 	// TransferLeadership makes another voter the leader.
 	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
-	// RemoveNode takes a node out of the site for good; its data is then void.
+	// RemoveNode takes a node out of the site for good; its data is then void,
+	// and neither its id nor its certificates are accepted any more.
 	// FAILED_PRECONDITION where too few would be left.
 	RemoveNode(ctx context.Context, in *RemoveNodeRequest, opts ...grpc.CallOption) (*RemoveNodeResponse, error)
+	// AdmitNode lets a node that was removed join again under its id: with an
+	// empty data directory and a new certificate. The old certificates stay
+	// refused. NOT_FOUND where no node of that id was removed.
+	AdmitNode(ctx context.Context, in *AdmitNodeRequest, opts ...grpc.CallOption) (*AdmitNodeResponse, error)
 	// ListSessions tells the listening sessions, page by page, in the order of
 	// the users' addresses; all pages show one position.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
@@ -136,6 +142,16 @@ func (c *clusterServiceClient) RemoveNode(ctx context.Context, in *RemoveNodeReq
 	return out, nil
 }
 
+func (c *clusterServiceClient) AdmitNode(ctx context.Context, in *AdmitNodeRequest, opts ...grpc.CallOption) (*AdmitNodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdmitNodeResponse)
+	err := c.cc.Invoke(ctx, ClusterService_AdmitNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *clusterServiceClient) ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListSessionsResponse)
@@ -214,9 +230,14 @@ type ClusterServiceServer interface {
 	Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error)
 	// TransferLeadership makes another voter the leader.
 	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
-	// RemoveNode takes a node out of the site for good; its data is then void.
+	// RemoveNode takes a node out of the site for good; its data is then void,
+	// and neither its id nor its certificates are accepted any more.
 	// FAILED_PRECONDITION where too few would be left.
 	RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error)
+	// AdmitNode lets a node that was removed join again under its id: with an
+	// empty data directory and a new certificate. The old certificates stay
+	// refused. NOT_FOUND where no node of that id was removed.
+	AdmitNode(context.Context, *AdmitNodeRequest) (*AdmitNodeResponse, error)
 	// ListSessions tells the listening sessions, page by page, in the order of
 	// the users' addresses; all pages show one position.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
@@ -258,6 +279,9 @@ func (UnimplementedClusterServiceServer) TransferLeadership(context.Context, *Tr
 }
 func (UnimplementedClusterServiceServer) RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveNode not implemented")
+}
+func (UnimplementedClusterServiceServer) AdmitNode(context.Context, *AdmitNodeRequest) (*AdmitNodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdmitNode not implemented")
 }
 func (UnimplementedClusterServiceServer) ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSessions not implemented")
@@ -378,6 +402,24 @@ func _ClusterService_RemoveNode_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterService_AdmitNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdmitNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).AdmitNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_AdmitNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).AdmitNode(ctx, req.(*AdmitNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ClusterService_ListSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListSessionsRequest)
 	if err := dec(in); err != nil {
@@ -472,6 +514,10 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveNode",
 			Handler:    _ClusterService_RemoveNode_Handler,
+		},
+		{
+			MethodName: "AdmitNode",
+			Handler:    _ClusterService_AdmitNode_Handler,
 		},
 		{
 			MethodName: "ListSessions",

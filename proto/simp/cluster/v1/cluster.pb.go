@@ -78,7 +78,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // Frame is what a sender had to say at one moment: messages in order, at most
@@ -583,8 +583,11 @@ func (x *Outcome) GetText() string {
 // come back, that clock shows this or more. So a sender knows the clock from
 // below, and can say deadlines in it that are never too late.
 type Pong struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClockUs       int64                  `protobuf:"varint,1,opt,name=clock_us,json=clockUs,proto3" json:"clock_us,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ClockUs int64                  `protobuf:"varint,1,opt,name=clock_us,json=clockUs,proto3" json:"clock_us,omitempty"`
+	// The Raft configuration that the recipient knows; absent: it has none, or
+	// its version does not tell.
+	Configuration *Configuration `protobuf:"bytes,2,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -626,6 +629,67 @@ func (x *Pong) GetClockUs() int64 {
 	return 0
 }
 
+func (x *Pong) GetConfiguration() *Configuration {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+// Configuration lists the nodes of the site as one node knows them. A node
+// that is behind learns from the others whom it may still trust.
+type Configuration struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`  // Raft's index of the entry that holds it
+	Server        []string               `protobuf:"bytes,2,rep,name=server,proto3" json:"server,omitempty"` // ids
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Configuration) Reset() {
+	*x = Configuration{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Configuration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Configuration) ProtoMessage() {}
+
+func (x *Configuration) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
+func (*Configuration) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Configuration) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Configuration) GetServer() []string {
+	if x != nil {
+		return x.Server
+	}
+	return nil
+}
+
 // Refusal is an answer that is not the one asked for. It comes from the node
 // that was asked, so what it says is certain.
 type Refusal struct {
@@ -639,7 +703,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +715,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +728,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -697,7 +761,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +773,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +786,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ProposeRequest) GetBatch() []*v1.Batch {
@@ -741,7 +805,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +817,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +830,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ProposeResponse) GetRefusal() *Refusal {
@@ -784,7 +848,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +860,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +873,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 type ReadIndexResponse struct {
@@ -822,7 +886,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +898,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +911,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadIndexResponse) GetRefusal() *Refusal {
@@ -873,7 +937,7 @@ type AppliedRequest struct {
 
 func (x *AppliedRequest) Reset() {
 	*x = AppliedRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +949,7 @@ func (x *AppliedRequest) String() string {
 func (*AppliedRequest) ProtoMessage() {}
 
 func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +962,7 @@ func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedRequest.ProtoReflect.Descriptor instead.
 func (*AppliedRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppliedRequest) GetIndex() uint64 {
@@ -917,7 +981,7 @@ type AppliedResponse struct {
 
 func (x *AppliedResponse) Reset() {
 	*x = AppliedResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +993,7 @@ func (x *AppliedResponse) String() string {
 func (*AppliedResponse) ProtoMessage() {}
 
 func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1006,7 @@ func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedResponse.ProtoReflect.Descriptor instead.
 func (*AppliedResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AppliedResponse) GetRefusal() *Refusal {
@@ -961,7 +1025,7 @@ type WatchersRequest struct {
 
 func (x *WatchersRequest) Reset() {
 	*x = WatchersRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1037,7 @@ func (x *WatchersRequest) String() string {
 func (*WatchersRequest) ProtoMessage() {}
 
 func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1050,7 @@ func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersRequest.ProtoReflect.Descriptor instead.
 func (*WatchersRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchersRequest) GetUser() string {
@@ -1005,7 +1069,7 @@ type WatchersResponse struct {
 
 func (x *WatchersResponse) Reset() {
 	*x = WatchersResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1081,7 @@ func (x *WatchersResponse) String() string {
 func (*WatchersResponse) ProtoMessage() {}
 
 func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1094,7 @@ func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersResponse.ProtoReflect.Descriptor instead.
 func (*WatchersResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchersResponse) GetBy() []string {
@@ -1050,7 +1114,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1126,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1139,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KickRequest) GetUser() string {
@@ -1101,7 +1165,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1177,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1190,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KickResponse) GetClosed() uint32 {
@@ -1144,7 +1208,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +1220,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1169,7 +1233,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 type StatusResponse struct {
@@ -1200,7 +1264,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1276,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1289,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -1373,7 +1437,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1449,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1462,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TableDigest) GetLog() uint64 {
@@ -1424,7 +1488,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1500,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1513,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CopyRequest) GetLog() uint64 {
@@ -1470,7 +1534,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1546,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1559,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CopyResponse) GetLog() uint64 {
@@ -1520,7 +1584,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1596,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1609,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 type ProbeResponse struct {
@@ -1553,18 +1617,22 @@ type ProbeResponse struct {
 	Node            string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	HasState        bool                   `protobuf:"varint,2,opt,name=has_state,json=hasState,proto3" json:"has_state,omitempty"` // its log, its snapshots or its marker say that it was part of a site
 	BootstrapExpect uint32                 `protobuf:"varint,3,opt,name=bootstrap_expect,json=bootstrapExpect,proto3" json:"bootstrap_expect,omitempty"`
-	Server          []string               `protobuf:"bytes,4,rep,name=server,proto3" json:"server,omitempty"` // ids in its Raft configuration
-	LastLog         uint64                 `protobuf:"varint,5,opt,name=last_log,json=lastLog,proto3" json:"last_log,omitempty"`
-	History         string                 `protobuf:"bytes,6,opt,name=history,proto3" json:"history,omitempty"`
-	Founding        *string                `protobuf:"bytes,7,opt,name=founding,proto3,oneof" json:"founding,omitempty"` // of its data; absent: its version knows of none
-	Leader          string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"`           // as it knows; empty: none
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	Server          []string               `protobuf:"bytes,4,rep,name=server,proto3" json:"server,omitempty"`                   // ids in its Raft configuration
+	LastLog         uint64                 `protobuf:"varint,5,opt,name=last_log,json=lastLog,proto3" json:"last_log,omitempty"` // for nodes of the site only
+	History         string                 `protobuf:"bytes,6,opt,name=history,proto3" json:"history,omitempty"`                 // for nodes of the site only
+	// Of its data; absent: its version knows of none, or it has data and the
+	// caller is no node of its site. Empty for such a caller if it has no data.
+	Founding *string `protobuf:"bytes,7,opt,name=founding,proto3,oneof" json:"founding,omitempty"`
+	Leader   string  `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // as it knows; empty: none
+	// SHA-256 of founding, for callers that may not know it; only with data.
+	FoundingSum   []byte `protobuf:"bytes,9,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1644,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1657,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -1648,6 +1716,13 @@ func (x *ProbeResponse) GetLeader() string {
 	return ""
 }
 
+func (x *ProbeResponse) GetFoundingSum() []byte {
+	if x != nil {
+		return x.FoundingSum
+	}
+	return nil
+}
+
 type CommandRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -1657,6 +1732,7 @@ type CommandRequest struct {
 	//	*CommandRequest_Drain_
 	//	*CommandRequest_Form_
 	//	*CommandRequest_Admit_
+	//	*CommandRequest_AdmitNode_
 	Kind          isCommandRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1664,7 +1740,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +1752,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +1765,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -1744,6 +1820,15 @@ func (x *CommandRequest) GetAdmit() *CommandRequest_Admit {
 	return nil
 }
 
+func (x *CommandRequest) GetAdmitNode() *CommandRequest_AdmitNode {
+	if x != nil {
+		if x, ok := x.Kind.(*CommandRequest_AdmitNode_); ok {
+			return x.AdmitNode
+		}
+	}
+	return nil
+}
+
 type isCommandRequest_Kind interface {
 	isCommandRequest_Kind()
 }
@@ -1768,6 +1853,10 @@ type CommandRequest_Admit_ struct {
 	Admit *CommandRequest_Admit `protobuf:"bytes,5,opt,name=admit,proto3,oneof"`
 }
 
+type CommandRequest_AdmitNode_ struct {
+	AdmitNode *CommandRequest_AdmitNode `protobuf:"bytes,6,opt,name=admit_node,json=admitNode,proto3,oneof"`
+}
+
 func (*CommandRequest_TransferLeadership_) isCommandRequest_Kind() {}
 
 func (*CommandRequest_RemoveNode_) isCommandRequest_Kind() {}
@@ -1778,6 +1867,8 @@ func (*CommandRequest_Form_) isCommandRequest_Kind() {}
 
 func (*CommandRequest_Admit_) isCommandRequest_Kind() {}
 
+func (*CommandRequest_AdmitNode_) isCommandRequest_Kind() {}
+
 type CommandResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Refusal       *Refusal               `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
@@ -1787,7 +1878,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1890,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1903,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -1845,7 +1936,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +1948,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +1961,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Member) GetSite() string {
@@ -1980,7 +2071,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2083,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2096,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -2024,7 +2115,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2127,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2140,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -2069,7 +2160,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2172,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2185,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -2111,6 +2202,51 @@ func (x *CommandRequest_Drain) GetWithinMs() uint64 {
 	return 0
 }
 
+// AdmitNode lets a node that was removed join again.
+type CommandRequest_AdmitNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommandRequest_AdmitNode) Reset() {
+	*x = CommandRequest_AdmitNode{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommandRequest_AdmitNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommandRequest_AdmitNode) ProtoMessage() {}
+
+func (x *CommandRequest_AdmitNode) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommandRequest_AdmitNode.ProtoReflect.Descriptor instead.
+func (*CommandRequest_AdmitNode) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 3}
+}
+
+func (x *CommandRequest_AdmitNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 // Form asks a node without a site to be one of the first voters of a new
 // one. A node agrees to one such list and to no other.
 type CommandRequest_Form struct {
@@ -2123,7 +2259,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2271,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2284,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 4}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2176,7 +2312,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2324,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2337,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 5}
 }
 
 func (x *CommandRequest_Admit) GetFounding() string {
@@ -2256,9 +2392,13 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"!\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"g\n" +
 	"\x04Pong\x12\x19\n" +
-	"\bclock_us\x18\x01 \x01(\x03R\aclockUs\"\xe7\x01\n" +
+	"\bclock_us\x18\x01 \x01(\x03R\aclockUs\x12D\n" +
+	"\rconfiguration\x18\x02 \x01(\v2\x1e.simp.cluster.v1.ConfigurationR\rconfiguration\"=\n" +
+	"\rConfiguration\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06server\x18\x02 \x03(\tR\x06server\"\xe7\x01\n" +
 	"\aRefusal\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.simp.cluster.v1.Refusal.ReasonR\x06reason\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\tR\x06leader\x12\x12\n" +
@@ -2325,7 +2465,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fCopyResponse\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x16\n" +
 	"\x06octets\x18\x02 \x01(\fR\x06octets\"\x0e\n" +
-	"\fProbeRequest\"\xfe\x01\n" +
+	"\fProbeRequest\"\xa1\x02\n" +
 	"\rProbeResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
 	"\thas_state\x18\x02 \x01(\bR\bhasState\x12)\n" +
@@ -2334,15 +2474,18 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\blast_log\x18\x05 \x01(\x04R\alastLog\x12\x18\n" +
 	"\ahistory\x18\x06 \x01(\tR\ahistory\x12\x1f\n" +
 	"\bfounding\x18\a \x01(\tH\x00R\bfounding\x88\x01\x01\x12\x16\n" +
-	"\x06leader\x18\b \x01(\tR\x06leaderB\v\n" +
-	"\t_founding\"\xeb\x04\n" +
+	"\x06leader\x18\b \x01(\tR\x06leader\x12!\n" +
+	"\ffounding_sum\x18\t \x01(\fR\vfoundingSumB\v\n" +
+	"\t_founding\"\xd8\x05\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
 	"\vremove_node\x18\x02 \x01(\v2*.simp.cluster.v1.CommandRequest.RemoveNodeH\x00R\n" +
 	"removeNode\x12=\n" +
 	"\x05drain\x18\x03 \x01(\v2%.simp.cluster.v1.CommandRequest.DrainH\x00R\x05drain\x12:\n" +
 	"\x04form\x18\x04 \x01(\v2$.simp.cluster.v1.CommandRequest.FormH\x00R\x04form\x12=\n" +
-	"\x05admit\x18\x05 \x01(\v2%.simp.cluster.v1.CommandRequest.AdmitH\x00R\x05admit\x1a$\n" +
+	"\x05admit\x18\x05 \x01(\v2%.simp.cluster.v1.CommandRequest.AdmitH\x00R\x05admit\x12J\n" +
+	"\n" +
+	"admit_node\x18\x06 \x01(\v2).simp.cluster.v1.CommandRequest.AdmitNodeH\x00R\tadmitNode\x1a$\n" +
 	"\x12TransferLeadership\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x1a \n" +
 	"\n" +
@@ -2350,7 +2493,9 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x1a8\n" +
 	"\x05Drain\x12\x12\n" +
 	"\x04undo\x18\x01 \x01(\bR\x04undo\x12\x1b\n" +
-	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a:\n" +
+	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a\x1f\n" +
+	"\tAdmitNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x1a:\n" +
 	"\x04Form\x12\x16\n" +
 	"\x06server\x18\x01 \x03(\tR\x06server\x12\x1a\n" +
 	"\bfounding\x18\x02 \x01(\tR\bfounding\x1a#\n" +
@@ -2404,7 +2549,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
 	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
@@ -2415,81 +2560,85 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*Answer)(nil),                            // 6: simp.cluster.v1.Answer
 	(*Outcome)(nil),                           // 7: simp.cluster.v1.Outcome
 	(*Pong)(nil),                              // 8: simp.cluster.v1.Pong
-	(*Refusal)(nil),                           // 9: simp.cluster.v1.Refusal
-	(*ProposeRequest)(nil),                    // 10: simp.cluster.v1.ProposeRequest
-	(*ProposeResponse)(nil),                   // 11: simp.cluster.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),                  // 12: simp.cluster.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),                 // 13: simp.cluster.v1.ReadIndexResponse
-	(*AppliedRequest)(nil),                    // 14: simp.cluster.v1.AppliedRequest
-	(*AppliedResponse)(nil),                   // 15: simp.cluster.v1.AppliedResponse
-	(*WatchersRequest)(nil),                   // 16: simp.cluster.v1.WatchersRequest
-	(*WatchersResponse)(nil),                  // 17: simp.cluster.v1.WatchersResponse
-	(*KickRequest)(nil),                       // 18: simp.cluster.v1.KickRequest
-	(*KickResponse)(nil),                      // 19: simp.cluster.v1.KickResponse
-	(*StatusRequest)(nil),                     // 20: simp.cluster.v1.StatusRequest
-	(*StatusResponse)(nil),                    // 21: simp.cluster.v1.StatusResponse
-	(*TableDigest)(nil),                       // 22: simp.cluster.v1.TableDigest
-	(*CopyRequest)(nil),                       // 23: simp.cluster.v1.CopyRequest
-	(*CopyResponse)(nil),                      // 24: simp.cluster.v1.CopyResponse
-	(*ProbeRequest)(nil),                      // 25: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 26: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 27: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 28: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 29: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 30: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 31: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 32: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 33: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 34: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 35: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 36: simp.store.v1.Batch
+	(*Configuration)(nil),                     // 9: simp.cluster.v1.Configuration
+	(*Refusal)(nil),                           // 10: simp.cluster.v1.Refusal
+	(*ProposeRequest)(nil),                    // 11: simp.cluster.v1.ProposeRequest
+	(*ProposeResponse)(nil),                   // 12: simp.cluster.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),                  // 13: simp.cluster.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),                 // 14: simp.cluster.v1.ReadIndexResponse
+	(*AppliedRequest)(nil),                    // 15: simp.cluster.v1.AppliedRequest
+	(*AppliedResponse)(nil),                   // 16: simp.cluster.v1.AppliedResponse
+	(*WatchersRequest)(nil),                   // 17: simp.cluster.v1.WatchersRequest
+	(*WatchersResponse)(nil),                  // 18: simp.cluster.v1.WatchersResponse
+	(*KickRequest)(nil),                       // 19: simp.cluster.v1.KickRequest
+	(*KickResponse)(nil),                      // 20: simp.cluster.v1.KickResponse
+	(*StatusRequest)(nil),                     // 21: simp.cluster.v1.StatusRequest
+	(*StatusResponse)(nil),                    // 22: simp.cluster.v1.StatusResponse
+	(*TableDigest)(nil),                       // 23: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 24: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 25: simp.cluster.v1.CopyResponse
+	(*ProbeRequest)(nil),                      // 26: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 27: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 28: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 29: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 30: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 31: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 32: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 33: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_AdmitNode)(nil),          // 34: simp.cluster.v1.CommandRequest.AdmitNode
+	(*CommandRequest_Form)(nil),               // 35: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 36: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 37: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 38: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
 	3,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
 	5,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
-	35, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	37, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	7,  // 5: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	8,  // 6: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
-	0,  // 7: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	36, // 8: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
-	9,  // 9: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	9,  // 10: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	9,  // 11: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	35, // 12: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	22, // 13: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
-	30, // 14: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	31, // 15: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	32, // 16: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	33, // 17: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	34, // 18: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	9,  // 19: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	1,  // 20: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	10, // 21: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	12, // 22: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	14, // 23: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	16, // 24: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	18, // 25: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	20, // 26: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	25, // 27: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	27, // 28: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	23, // 29: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	6,  // 30: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	11, // 31: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	13, // 32: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	15, // 33: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	17, // 34: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	19, // 35: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	21, // 36: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	26, // 37: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	28, // 38: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	24, // 39: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	30, // [30:40] is the sub-list for method output_type
-	20, // [20:30] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	9,  // 7: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
+	0,  // 8: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
+	38, // 9: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	10, // 10: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	10, // 11: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	10, // 12: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	37, // 13: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	23, // 14: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	31, // 15: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	32, // 16: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	33, // 17: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	35, // 18: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	36, // 19: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	34, // 20: simp.cluster.v1.CommandRequest.admit_node:type_name -> simp.cluster.v1.CommandRequest.AdmitNode
+	10, // 21: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	1,  // 22: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	11, // 23: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	13, // 24: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	15, // 25: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	17, // 26: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	19, // 27: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	21, // 28: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	26, // 29: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	28, // 30: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	24, // 31: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	6,  // 32: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	12, // 33: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	14, // 34: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	16, // 35: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	18, // 36: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	20, // 37: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	22, // 38: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	27, // 39: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	29, // 40: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	25, // 41: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	32, // [32:42] is the sub-list for method output_type
+	22, // [22:32] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -2497,13 +2646,14 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[25].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[27].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
 		(*CommandRequest_Form_)(nil),
 		(*CommandRequest_Admit_)(nil),
+		(*CommandRequest_AdmitNode_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2511,7 +2661,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

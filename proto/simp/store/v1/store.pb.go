@@ -174,7 +174,7 @@ func (x PutAccount_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PutAccount_Mode.Descriptor instead.
 func (PutAccount_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{13, 0}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // Entry is one command of the Raft log: what one leader gathered from the
@@ -348,6 +348,9 @@ type Change struct {
 	//	*Change_NewHistory
 	//	*Change_Digest
 	//	*Change_RestoreAccounts
+	//	*Change_AddCertificate
+	//	*Change_ExcludeNode
+	//	*Change_AdmitNode
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -543,6 +546,33 @@ func (x *Change) GetRestoreAccounts() *RestoreAccounts {
 	return nil
 }
 
+func (x *Change) GetAddCertificate() *AddCertificate {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_AddCertificate); ok {
+			return x.AddCertificate
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetExcludeNode() *ExcludeNode {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_ExcludeNode); ok {
+			return x.ExcludeNode
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetAdmitNode() *AdmitNode {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_AdmitNode); ok {
+			return x.AdmitNode
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -615,6 +645,19 @@ type Change_RestoreAccounts struct {
 	RestoreAccounts *RestoreAccounts `protobuf:"bytes,17,opt,name=restore_accounts,json=restoreAccounts,proto3,oneof"`
 }
 
+type Change_AddCertificate struct {
+	// From schema 2 on:
+	AddCertificate *AddCertificate `protobuf:"bytes,18,opt,name=add_certificate,json=addCertificate,proto3,oneof"`
+}
+
+type Change_ExcludeNode struct {
+	ExcludeNode *ExcludeNode `protobuf:"bytes,19,opt,name=exclude_node,json=excludeNode,proto3,oneof"`
+}
+
+type Change_AdmitNode struct {
+	AdmitNode *AdmitNode `protobuf:"bytes,20,opt,name=admit_node,json=admitNode,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -648,6 +691,12 @@ func (*Change_NewHistory) isChange_Kind() {}
 func (*Change_Digest) isChange_Kind() {}
 
 func (*Change_RestoreAccounts) isChange_Kind() {}
+
+func (*Change_AddCertificate) isChange_Kind() {}
+
+func (*Change_ExcludeNode) isChange_Kind() {}
+
+func (*Change_AdmitNode) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -1215,6 +1264,159 @@ func (x *RemoveNode) GetNode() string {
 	return ""
 }
 
+// AddCertificate records that a node of the site has proved its identity with
+// a certificate, so that its removal can revoke it. The newest 32 are kept.
+type AddCertificate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Fingerprint   []byte                 `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // SHA-256 of the certificate, DER
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddCertificate) Reset() {
+	*x = AddCertificate{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddCertificate) ProtoMessage() {}
+
+func (x *AddCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddCertificate.ProtoReflect.Descriptor instead.
+func (*AddCertificate) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AddCertificate) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *AddCertificate) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+// ExcludeNode keeps a node that was removed out of the site: its id until
+// AdmitNode, and the certificates that it was known by for good.
+type ExcludeNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Fingerprint   [][]byte               `protobuf:"bytes,2,rep,name=fingerprint,proto3" json:"fingerprint,omitempty"` // besides those that AddCertificate recorded
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExcludeNode) Reset() {
+	*x = ExcludeNode{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExcludeNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExcludeNode) ProtoMessage() {}
+
+func (x *ExcludeNode) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExcludeNode.ProtoReflect.Descriptor instead.
+func (*ExcludeNode) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ExcludeNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ExcludeNode) GetFingerprint() [][]byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+// AdmitNode lets a node of an excluded id join again, with another certificate.
+type AdmitNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitNode) Reset() {
+	*x = AdmitNode{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitNode) ProtoMessage() {}
+
+func (x *AdmitNode) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
+func (*AdmitNode) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AdmitNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 // Reap ends the bindings that an ended epoch of a node left behind, for at
 // most so many users (1024, if it is 0 or more), in the order of their
 // addresses. Each user is one change with its own index.
@@ -1228,7 +1430,7 @@ type Reap struct {
 
 func (x *Reap) Reset() {
 	*x = Reap{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[11]
+	mi := &file_simp_store_v1_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1442,7 @@ func (x *Reap) String() string {
 func (*Reap) ProtoMessage() {}
 
 func (x *Reap) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[11]
+	mi := &file_simp_store_v1_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1455,7 @@ func (x *Reap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reap.ProtoReflect.Descriptor instead.
 func (*Reap) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{11}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Reap) GetNode() string {
@@ -1282,7 +1484,7 @@ type Verifier struct {
 
 func (x *Verifier) Reset() {
 	*x = Verifier{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[12]
+	mi := &file_simp_store_v1_store_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1496,7 @@ func (x *Verifier) String() string {
 func (*Verifier) ProtoMessage() {}
 
 func (x *Verifier) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[12]
+	mi := &file_simp_store_v1_store_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1509,7 @@ func (x *Verifier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verifier.ProtoReflect.Descriptor instead.
 func (*Verifier) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{12}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Verifier) GetSalt() []byte {
@@ -1355,7 +1557,7 @@ type PutAccount struct {
 
 func (x *PutAccount) Reset() {
 	*x = PutAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[13]
+	mi := &file_simp_store_v1_store_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1569,7 @@ func (x *PutAccount) String() string {
 func (*PutAccount) ProtoMessage() {}
 
 func (x *PutAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[13]
+	mi := &file_simp_store_v1_store_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1582,7 @@ func (x *PutAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutAccount.ProtoReflect.Descriptor instead.
 func (*PutAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{13}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PutAccount) GetAddress() string {
@@ -1428,7 +1630,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[14]
+	mi := &file_simp_store_v1_store_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1642,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[14]
+	mi := &file_simp_store_v1_store_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1655,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{14}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -1474,7 +1676,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[15]
+	mi := &file_simp_store_v1_store_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1688,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[15]
+	mi := &file_simp_store_v1_store_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1701,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{15}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -1532,7 +1734,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[16]
+	mi := &file_simp_store_v1_store_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1746,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[16]
+	mi := &file_simp_store_v1_store_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1759,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{16}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -1607,7 +1809,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[17]
+	mi := &file_simp_store_v1_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1821,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[17]
+	mi := &file_simp_store_v1_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1834,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{17}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -1672,7 +1874,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[18]
+	mi := &file_simp_store_v1_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1886,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[18]
+	mi := &file_simp_store_v1_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1899,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{18}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -1721,7 +1923,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[19]
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1935,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[19]
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +1948,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{19}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -1787,7 +1989,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +2001,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2014,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{20}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -1836,7 +2038,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +2050,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +2063,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{21}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -1888,7 +2090,8 @@ func (x *RestoreAccounts) GetLast() bool {
 // Record is one length-delimited record of a snapshot.
 //
 // A snapshot is the eight octets "SIMPSNAP" and then records, each after its
-// length as a varint: one header, the nodes, accounts, rules, contacts and
+// length as a varint: one header, the nodes, the removed nodes (from schema 2
+// on), accounts, rules, contacts and
 // listeners in the order of their names, the events in the order of their
 // indexes, and one trailer.
 type Record struct {
@@ -1903,6 +2106,7 @@ type Record struct {
 	//	*Record_Node
 	//	*Record_Event
 	//	*Record_Trailer
+	//	*Record_RemovedNode
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1910,7 +2114,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2126,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2139,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -2017,6 +2221,15 @@ func (x *Record) GetTrailer() *Trailer {
 	return nil
 }
 
+func (x *Record) GetRemovedNode() *RemovedNode {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_RemovedNode); ok {
+			return x.RemovedNode
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -2053,6 +2266,10 @@ type Record_Trailer struct {
 	Trailer *Trailer `protobuf:"bytes,8,opt,name=trailer,proto3,oneof"`
 }
 
+type Record_RemovedNode struct {
+	RemovedNode *RemovedNode `protobuf:"bytes,9,opt,name=removed_node,json=removedNode,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Kind() {}
 
 func (*Record_Account) isRecord_Kind() {}
@@ -2069,6 +2286,8 @@ func (*Record_Event) isRecord_Kind() {}
 
 func (*Record_Trailer) isRecord_Kind() {}
 
+func (*Record_RemovedNode) isRecord_Kind() {}
+
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
@@ -2084,7 +2303,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2315,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2328,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -2175,7 +2394,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2406,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2419,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Account) GetAddress() string {
@@ -2262,7 +2481,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2493,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2506,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -2366,7 +2585,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2597,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2610,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Listener) GetAddress() string {
@@ -2432,7 +2651,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2444,7 +2663,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2457,7 +2676,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Rules) GetOwner() string {
@@ -2484,7 +2703,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2715,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2728,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -2536,15 +2755,16 @@ type Node struct {
 	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	MinSchema     uint32                 `protobuf:"varint,7,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
 	MaxSchema     uint32                 `protobuf:"varint,8,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
-	Dirty         bool                   `protobuf:"varint,9,opt,name=dirty,proto3" json:"dirty,omitempty"`   // ended epochs of it have bindings left to reap
-	Reaped        string                 `protobuf:"bytes,10,opt,name=reaped,proto3" json:"reaped,omitempty"` // Reap goes on at this address
+	Dirty         bool                   `protobuf:"varint,9,opt,name=dirty,proto3" json:"dirty,omitempty"`             // ended epochs of it have bindings left to reap
+	Reaped        string                 `protobuf:"bytes,10,opt,name=reaped,proto3" json:"reaped,omitempty"`           // Reap goes on at this address
+	Certificate   [][]byte               `protobuf:"bytes,11,rep,name=certificate,proto3" json:"certificate,omitempty"` // fingerprints, the oldest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +2776,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +2789,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Node) GetNode() string {
@@ -2642,6 +2862,74 @@ func (x *Node) GetReaped() string {
 	return ""
 }
 
+func (x *Node) GetCertificate() [][]byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+// RemovedNode is an id that was excluded from the site at least once.
+type RemovedNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Excluded      bool                   `protobuf:"varint,2,opt,name=excluded,proto3" json:"excluded,omitempty"`      // no node of that id may join
+	Certificate   [][]byte               `protobuf:"bytes,3,rep,name=certificate,proto3" json:"certificate,omitempty"` // fingerprints that are refused for good, in ascending order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovedNode) Reset() {
+	*x = RemovedNode{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovedNode) ProtoMessage() {}
+
+func (x *RemovedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
+func (*RemovedNode) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RemovedNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *RemovedNode) GetExcluded() bool {
+	if x != nil {
+		return x.Excluded
+	}
+	return false
+}
+
+func (x *RemovedNode) GetCertificate() [][]byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
@@ -2656,7 +2944,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +2956,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +2969,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -2736,7 +3024,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2748,7 +3036,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2761,7 +3049,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -2793,7 +3081,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\xeb\a\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xb1\t\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -2817,7 +3105,11 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\vnew_history\x18\x0f \x01(\v2\x19.simp.store.v1.NewHistoryH\x00R\n" +
 	"newHistory\x12/\n" +
 	"\x06digest\x18\x10 \x01(\v2\x15.simp.store.v1.DigestH\x00R\x06digest\x12K\n" +
-	"\x10restore_accounts\x18\x11 \x01(\v2\x1e.simp.store.v1.RestoreAccountsH\x00R\x0frestoreAccountsB\x06\n" +
+	"\x10restore_accounts\x18\x11 \x01(\v2\x1e.simp.store.v1.RestoreAccountsH\x00R\x0frestoreAccounts\x12H\n" +
+	"\x0fadd_certificate\x18\x12 \x01(\v2\x1d.simp.store.v1.AddCertificateH\x00R\x0eaddCertificate\x12?\n" +
+	"\fexclude_node\x18\x13 \x01(\v2\x1a.simp.store.v1.ExcludeNodeH\x00R\vexcludeNode\x129\n" +
+	"\n" +
+	"admit_node\x18\x14 \x01(\v2\x18.simp.store.v1.AdmitNodeH\x00R\tadmitNodeB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -2866,6 +3158,14 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\bdraining\x18\x03 \x01(\bR\bdraining\" \n" +
 	"\n" +
 	"RemoveNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"F\n" +
+	"\x0eAddCertificate\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\"C\n" +
+	"\vExcludeNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
+	"\vfingerprint\x18\x02 \x03(\fR\vfingerprint\"\x1f\n" +
+	"\tAdmitNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\"0\n" +
 	"\x04Reap\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -2921,7 +3221,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
 	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\x9e\x03\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\xdf\x03\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -2930,7 +3230,8 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\bcontacts\x18\x05 \x01(\v2\x17.simp.store.v1.ContactsH\x00R\bcontacts\x12)\n" +
 	"\x04node\x18\x06 \x01(\v2\x13.simp.store.v1.NodeH\x00R\x04node\x12,\n" +
 	"\x05event\x18\a \x01(\v2\x14.simp.store.v1.EventH\x00R\x05event\x122\n" +
-	"\atrailer\x18\b \x01(\v2\x16.simp.store.v1.TrailerH\x00R\atrailerB\x06\n" +
+	"\atrailer\x18\b \x01(\v2\x16.simp.store.v1.TrailerH\x00R\atrailer\x12?\n" +
+	"\fremoved_node\x18\t \x01(\v2\x1a.simp.store.v1.RemovedNodeH\x00R\vremovedNodeB\x06\n" +
 	"\x04kind\"\xc3\x01\n" +
 	"\x06Header\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x16\n" +
@@ -2970,7 +3271,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x04rule\x18\x02 \x03(\v2\x16.simp.store.v1.SetRuleR\x04rule\"U\n" +
 	"\bContacts\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x123\n" +
-	"\acontact\x18\x02 \x03(\v2\x19.simp.store.v1.SetContactR\acontact\"\xfa\x01\n" +
+	"\acontact\x18\x02 \x03(\v2\x19.simp.store.v1.SetContactR\acontact\"\x9c\x02\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -2984,7 +3285,12 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"max_schema\x18\b \x01(\rR\tmaxSchema\x12\x14\n" +
 	"\x05dirty\x18\t \x01(\bR\x05dirty\x12\x16\n" +
 	"\x06reaped\x18\n" +
-	" \x01(\tR\x06reaped\"\xa8\x01\n" +
+	" \x01(\tR\x06reaped\x12 \n" +
+	"\vcertificate\x18\v \x03(\fR\vcertificate\"_\n" +
+	"\vRemovedNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
+	"\bexcluded\x18\x02 \x01(\bR\bexcluded\x12 \n" +
+	"\vcertificate\x18\x03 \x03(\fR\vcertificate\"\xa8\x01\n" +
 	"\x05Event\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12-\n" +
@@ -3021,7 +3327,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),              // 0: simp.store.v1.State
 	(Permission)(0),         // 1: simp.store.v1.Permission
@@ -3037,27 +3343,31 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*NodeDown)(nil),        // 11: simp.store.v1.NodeDown
 	(*SetDraining)(nil),     // 12: simp.store.v1.SetDraining
 	(*RemoveNode)(nil),      // 13: simp.store.v1.RemoveNode
-	(*Reap)(nil),            // 14: simp.store.v1.Reap
-	(*Verifier)(nil),        // 15: simp.store.v1.Verifier
-	(*PutAccount)(nil),      // 16: simp.store.v1.PutAccount
-	(*DeleteAccount)(nil),   // 17: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),     // 18: simp.store.v1.SetDisabled
-	(*SetRule)(nil),         // 19: simp.store.v1.SetRule
-	(*SetContact)(nil),      // 20: simp.store.v1.SetContact
-	(*SetSchema)(nil),       // 21: simp.store.v1.SetSchema
-	(*NewHistory)(nil),      // 22: simp.store.v1.NewHistory
-	(*Digest)(nil),          // 23: simp.store.v1.Digest
-	(*RestoreAccounts)(nil), // 24: simp.store.v1.RestoreAccounts
-	(*Record)(nil),          // 25: simp.store.v1.Record
-	(*Header)(nil),          // 26: simp.store.v1.Header
-	(*Account)(nil),         // 27: simp.store.v1.Account
-	(*Binding)(nil),         // 28: simp.store.v1.Binding
-	(*Listener)(nil),        // 29: simp.store.v1.Listener
-	(*Rules)(nil),           // 30: simp.store.v1.Rules
-	(*Contacts)(nil),        // 31: simp.store.v1.Contacts
-	(*Node)(nil),            // 32: simp.store.v1.Node
-	(*Event)(nil),           // 33: simp.store.v1.Event
-	(*Trailer)(nil),         // 34: simp.store.v1.Trailer
+	(*AddCertificate)(nil),  // 14: simp.store.v1.AddCertificate
+	(*ExcludeNode)(nil),     // 15: simp.store.v1.ExcludeNode
+	(*AdmitNode)(nil),       // 16: simp.store.v1.AdmitNode
+	(*Reap)(nil),            // 17: simp.store.v1.Reap
+	(*Verifier)(nil),        // 18: simp.store.v1.Verifier
+	(*PutAccount)(nil),      // 19: simp.store.v1.PutAccount
+	(*DeleteAccount)(nil),   // 20: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),     // 21: simp.store.v1.SetDisabled
+	(*SetRule)(nil),         // 22: simp.store.v1.SetRule
+	(*SetContact)(nil),      // 23: simp.store.v1.SetContact
+	(*SetSchema)(nil),       // 24: simp.store.v1.SetSchema
+	(*NewHistory)(nil),      // 25: simp.store.v1.NewHistory
+	(*Digest)(nil),          // 26: simp.store.v1.Digest
+	(*RestoreAccounts)(nil), // 27: simp.store.v1.RestoreAccounts
+	(*Record)(nil),          // 28: simp.store.v1.Record
+	(*Header)(nil),          // 29: simp.store.v1.Header
+	(*Account)(nil),         // 30: simp.store.v1.Account
+	(*Binding)(nil),         // 31: simp.store.v1.Binding
+	(*Listener)(nil),        // 32: simp.store.v1.Listener
+	(*Rules)(nil),           // 33: simp.store.v1.Rules
+	(*Contacts)(nil),        // 34: simp.store.v1.Contacts
+	(*Node)(nil),            // 35: simp.store.v1.Node
+	(*RemovedNode)(nil),     // 36: simp.store.v1.RemovedNode
+	(*Event)(nil),           // 37: simp.store.v1.Event
+	(*Trailer)(nil),         // 38: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -3069,47 +3379,51 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	11, // 6: simp.store.v1.Change.node_down:type_name -> simp.store.v1.NodeDown
 	12, // 7: simp.store.v1.Change.set_draining:type_name -> simp.store.v1.SetDraining
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
-	14, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
-	16, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	17, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	18, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	19, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	20, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	21, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	22, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	23, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	24, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
-	6,  // 19: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 20: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 21: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 22: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 23: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	15, // 24: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 25: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 26: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	1,  // 27: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 28: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	25, // 29: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	26, // 30: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	27, // 31: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	29, // 32: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	30, // 33: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	31, // 34: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	32, // 35: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	33, // 36: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	34, // 37: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	15, // 38: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	6,  // 39: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 40: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	28, // 41: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	19, // 42: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	20, // 43: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	29, // 44: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
+	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
+	20, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	21, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	22, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	23, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	24, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	25, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	26, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	27, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
+	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
+	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
+	6,  // 22: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 23: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 24: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 25: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 26: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 27: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 28: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 29: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	1,  // 30: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 31: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	28, // 32: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	29, // 33: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	30, // 34: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	32, // 35: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	33, // 36: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	34, // 37: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	35, // 38: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	37, // 39: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	38, // 40: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	36, // 41: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	18, // 42: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	6,  // 43: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 44: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	31, // 45: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	22, // 46: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	23, // 47: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	32, // 48: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -3135,9 +3449,12 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_NewHistory)(nil),
 		(*Change_Digest)(nil),
 		(*Change_RestoreAccounts)(nil),
+		(*Change_AddCertificate)(nil),
+		(*Change_ExcludeNode)(nil),
+		(*Change_AdmitNode)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[22].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[25].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -3146,6 +3463,7 @@ func file_simp_store_v1_store_proto_init() {
 		(*Record_Node)(nil),
 		(*Record_Event)(nil),
 		(*Record_Trailer)(nil),
+		(*Record_RemovedNode)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3153,7 +3471,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
