@@ -133,10 +133,16 @@ func (n *Node) fence(ctx context.Context, term uint64) bool {
 	return false
 }
 
-// nameSite gives a new site its history and its secret.
+// nameSite gives a new site its history and its secret, and has its log begin
+// with the newest schema that the nodes which form it can read: there is no
+// older version that one of them might go back to.
 func (n *Node) nameSite(ctx context.Context) {
 	for ctx.Err() == nil && n.table.History() == "" {
-		_, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: newHistory()}})
+		changes := []*storev1.Change{{Kind: &storev1.Change_NewHistory{NewHistory: newHistory()}}}
+		if schema := n.schemaOfMembers(); schema > n.table.Schema() {
+			changes = append(changes, &storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: schema}}})
+		}
+		_, err := n.propose(ctx, changes...)
 		if err != nil {
 			n.cfg.Logger.Warn("naming the new site", "error", err)
 			pause(ctx, retryAfter)

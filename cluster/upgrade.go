@@ -58,6 +58,20 @@ func readByAll(newest uint32, servers []raft.Server, node func(id string) (store
 	return newest
 }
 
+// schemaOfMembers returns the newest schema that all nodes of Raft's
+// configuration can read, as they announce it by gossip; 0 if one is not known.
+func (n *Node) schemaOfMembers() uint32 {
+	announced := map[string]uint32{n.cfg.NodeID: n.table.Newest()}
+	for _, m := range n.link.Members() {
+		announced[m.ID] = m.MaxSchema
+	}
+	newest := n.table.Newest()
+	for _, s := range n.servers() {
+		newest = min(newest, announced[string(s.ID)])
+	}
+	return newest
+}
+
 // ascent waits until the same newer schema has been read by all for long enough.
 type ascent struct {
 	to    uint32
