@@ -231,7 +231,7 @@ func (n *node) servePrograms() error {
 func (n *node) serveClients() (err error) {
 	c := server.Config{
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
-		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...), Origins: n.conf.origins,
+		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...), Origins: n.conf.origins, ForwardedFrom: n.conf.forwarders,
 		MaxHeld: heldLimit(presentLimit()), Metrics: &n.counts, Logger: n.logger,
 	}
 	if n.partners != nil {

@@ -23,8 +23,9 @@ type config struct {
 
 	origins         []string // of the WebSocket
 	proxies, exempt []netip.Prefix
-	advertise       string // host
-	advertiseClient string // host:port
+	forwarders      []netip.Prefix // HTTP proxies in front of the WebSocket
+	advertise       string         // host
+	advertiseClient string         // host:port
 
 	bootstrapExpect int
 	join            []string
@@ -82,8 +83,10 @@ func listenOptions() []option {
 			set: setAdvertise},
 		{name: "advertise-client", arg: "HOST:PORT", help: "what MOVE tells clients, where it differs",
 			set: setAdvertiseClient},
-		{name: "proxy-protocol", arg: "CIDR", form: list, help: "accept the PROXY protocol on SIMP listeners from these balancers; may be repeated",
+		{name: "proxy-protocol", arg: "CIDR", form: list, help: "expect the PROXY protocol on SIMP and WebSocket listeners from these balancers; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.proxies })},
+		{name: "ws-forwarded-from", arg: "CIDR", form: list, help: "take a WebSocket client's address from the X-Forwarded-For of these HTTP proxies; may be repeated",
+			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.forwarders })},
 		{name: "exempt", arg: "CIDR", form: list, help: "no limit by source on connections from here, as where many come from one address; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.exempt })},
 	}

@@ -97,7 +97,7 @@ func TestS10SilentConnectionsLeaveNothing(t *testing.T) {
 	}
 }
 
-// The handshake has to be done in 5 s.
+// The handshake has to be done in 15 s.
 func TestS10HandshakeDeadline(t *testing.T) {
 	cert := certificate(t, "example.com")
 	play(t, func(c *Config) { c.Certificates = NewCertificates(cert) }, func(s *stage) {

@@ -37,6 +37,9 @@ type Config struct {
 	Exempt []netip.Prefix
 	// Balancers are who speaks the PROXY protocol (v1 or v2), and has to.
 	Balancers []netip.Prefix
+	// ForwardedFrom are HTTP proxies that are believed whose WebSocket they
+	// pass on, by X-Forwarded-For.
+	ForwardedFrom []netip.Prefix
 	// Origins are the web pages that may open a WebSocket, as patterns of
 	// hosts (path.Match); the page's own host always may.
 	Origins []string
@@ -89,7 +92,7 @@ func setDefault[T comparable](v *T, d T) {
 // Times that the contract fixes.
 const (
 	proveTime     = 30 * time.Second // until a client is authenticated
-	handshakeTime = 5 * time.Second
+	handshakeTime = 15 * time.Second // of those, for the TLS handshake
 	pingTime      = 30 * time.Second // until a PING is answered
 	stuckTime     = 10 * time.Second // that a client may take nothing
 	lingerTime    = time.Second      // that input is dropped after BYE

@@ -44,7 +44,7 @@ func (s *Server) serve(l net.Listener, t protocol.Transport) error {
 // take makes a session of a connection, or turns it away.
 func (s *Server) take(c net.Conn, t protocol.Transport) {
 	if s.isBalancer(addrPort(c.RemoteAddr()).Addr()) {
-		s.takeProxied(c, t)
+		s.takeProxied(c, false, func(c net.Conn, remote netip.AddrPort) { s.takeFrom(c, t, remote) })
 		return
 	}
 	s.takeFrom(c, t, addrPort(c.RemoteAddr()))

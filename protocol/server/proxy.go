@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
-
-	"simpd/protocol"
 )
 
 // The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): a
@@ -26,45 +24,47 @@ const (
 	proxyV2Fixed = 16
 )
 
-// isBalancer tells whether the PROXY protocol is spoken from there.
-func (s *Server) isBalancer(a netip.Addr) bool {
-	for _, p := range s.config.Balancers {
-		if p.Contains(a.Unmap()) {
-			return true
-		}
-	}
-	return false
-}
+// proxyTime is how long a balancer may take for the header.
+const proxyTime = 5 * time.Second
 
-// takeProxied finds out who c's client is, and takes it then. Until then it
-// counts as the balancer's, for which limits by source do not hold.
-func (s *Server) takeProxied(c net.Conn, t protocol.Transport) {
+// isBalancer tells whether the PROXY protocol is spoken from there.
+func (s *Server) isBalancer(a netip.Addr) bool { return containsAddr(s.config.Balancers, a) }
+
+// takeProxied finds out who c's client is, and has it taken then, in a
+// goroutine of its own. Until then it counts as the balancer's, for which
+// limits by source do not hold. Where the header is optional, a connection
+// without one is the balancer's own.
+func (s *Server) takeProxied(c net.Conn, optional bool, take func(net.Conn, netip.AddrPort)) {
 	a, refusal := s.admission.admit(netip.AddrPort{})
 	if refusal != "" {
 		s.metrics.Turned.Add(1)
 		_ = c.Close() // whose client it is is not known
 		return
 	}
-	if !s.aside(func() { s.identify(c, t, a) }) {
+	if !s.aside(func() { s.identify(c, optional, take, a) }) {
 		a.leave()
 		_ = c.Close() // nothing was said yet
 	}
 }
 
-func (s *Server) identify(c net.Conn, t protocol.Transport, a *admitted) {
+func (s *Server) identify(c net.Conn, optional bool, take func(net.Conn, netip.AddrPort), a *admitted) {
 	remote, err := readProxy(c)
 	a.leave()
+	var other *noProxyError
+	if optional && errors.As(err, &other) {
+		c, remote, err = &begunConn{c, other.head}, addrPort(c.RemoteAddr()), c.SetReadDeadline(time.Time{})
+	}
 	if err != nil {
 		s.config.Logger.Warn("a balancer's connection is refused", "balancer", c.RemoteAddr(), "error", err)
 		_ = c.Close()
 		return
 	}
-	s.takeFrom(c, t, remote)
+	take(c, remote)
 }
 
 // readProxy reads the header of the PROXY protocol and not an octet more.
 func readProxy(c net.Conn) (netip.AddrPort, error) {
-	if err := c.SetReadDeadline(time.Now().Add(handshakeTime)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(proxyTime)); err != nil {
 		return netip.AddrPort{}, err
 	}
 	head, err := readProxyHead(c)
@@ -93,7 +93,27 @@ func readProxyHead(c net.Conn) ([]byte, error) {
 	if string(head) == proxyV2[:len(head)] {
 		return readProxyV2(c, head)
 	}
-	return nil, errors.New("it does not begin with a PROXY header")
+	return nil, &noProxyError{head}
+}
+
+// noProxyError says that a connection begins with something else.
+type noProxyError struct{ head []byte }
+
+func (*noProxyError) Error() string { return "it does not begin with a PROXY header" }
+
+// begunConn is a connection of which some octets were read already.
+type begunConn struct {
+	net.Conn
+	head []byte
+}
+
+func (c *begunConn) Read(b []byte) (int, error) {
+	if len(c.head) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.head)
+	c.head = c.head[n:]
+	return n, nil
 }
 
 func readProxyV1(c net.Conn, head []byte) ([]byte, error) {

@@ -65,7 +65,7 @@ func (s *session) upgrade() {
 
 // handshake puts TLS over the connection.
 func (s *session) handshake() (wire, error) {
-	if err := s.conn.SetReadDeadline(time.Now().Add(handshakeTime)); err != nil {
+	if err := s.conn.SetReadDeadline(sooner(time.Now().Add(handshakeTime), s.vigil.began.Add(proveTime))); err != nil {
 		return nil, err
 	}
 	w, state, err := newTLS(s.conn, s.server.tls)

@@ -2,18 +2,12 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
-
-	"simpd/protocol"
 )
 
 // web is the wire of a WebSocket, and its conn. Each write is a message of
@@ -26,12 +20,37 @@ type web struct {
 	small   [512]byte
 	taken   atomic.Uint64
 	ending  sync.WaitGroup
+	began   time.Time
+	heard   atomic.Int64 // when octets came last, in ns since began
+	pinger  *time.Timer
 }
+
+// silenceTime is after how much silence a WebSocket is pinged: proxies on the
+// way end connections that carry nothing for a minute.
+const silenceTime = 30 * time.Second
 
 func newWeb(c *websocket.Conn) *web {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.SetReadLimit(-1) // lines and literals have their own
-	return &web{socket: c, context: ctx, cancel: cancel}
+	w := &web{socket: c, context: ctx, cancel: cancel, began: time.Now()}
+	w.pinger = time.AfterFunc(silenceTime, w.pingIfSilent)
+	return w
+}
+
+// pingIfSilent sends a WebSocket ping if nothing has come for silenceTime. It
+// does not wait for the pong: whether the client lives is for SIMP's PING to
+// find out. The timer calls it, never twice at a time.
+func (w *web) pingIfSilent() {
+	silent := time.Since(w.began) - time.Duration(w.heard.Load())
+	if silent >= silenceTime {
+		ctx, cancel := context.WithTimeout(w.context, silenceTime/2)
+		_ = w.socket.Ping(ctx) // an error is the reader's to find
+		cancel()
+		silent = 0
+	}
+	if w.context.Err() == nil {
+		w.pinger.Reset(silenceTime - silent)
+	}
 }
 
 func (w *web) read() (octets []byte, whole bool, err error) {
@@ -41,6 +60,7 @@ func (w *web) read() (octets []byte, whole bool, err error) {
 		}
 	}
 	n, err := w.message.Read(w.small[:])
+	w.heard.Store(int64(time.Since(w.began)))
 	if err == io.EOF {
 		w.message = nil
 		return w.small[:n], true, nil
@@ -82,104 +102,6 @@ func (w *web) SetReadDeadline(at time.Time) error {
 // Close ends it at once.
 func (w *web) Close() error {
 	w.cancel()
+	w.pinger.Stop()
 	return w.socket.CloseNow()
-}
-
-// ServeWebSocket takes WebSockets from l, at the path /simp, until Shutdown.
-// With certificates they are under TLS. It closes l.
-func (s *Server) ServeWebSocket(l net.Listener) error {
-	if !s.addListener(l) {
-		return ErrClosed
-	}
-	defer s.removeListener(l)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /simp", s.serveWeb)
-	h := &http.Server{
-		Handler: mux, ReadHeaderTimeout: handshakeTime, IdleTimeout: handshakeTime, MaxHeaderBytes: 16 << 10,
-		ConnContext: withAdmitted, ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
-	}
-	defer h.Close()
-	return s.serveHTTP(h, &webListener{l, s})
-}
-
-func (s *Server) serveHTTP(h *http.Server, l net.Listener) error {
-	if s.tls == nil {
-		return h.Serve(l)
-	}
-	h.TLSConfig = s.tls.Clone()
-	h.TLSConfig.NextProtos = []string{"http/1.1"}
-	h.TLSConfig.ClientAuth = tls.NoClientCert // a browser would ask its user
-	return h.ServeTLS(l, "", "")
-}
-
-// serveWeb holds the conversation over one WebSocket.
-func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request) {
-	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols: []string{"simp"}, OriginPatterns: s.config.Origins,
-		CompressionMode: websocket.CompressionDisabled,
-	})
-	if err != nil {
-		return // Accept has said why
-	}
-	if c.Subprotocol() != "simp" {
-		_ = c.Close(websocket.StatusPolicyViolation, "the subprotocol simp is wanted")
-		return
-	}
-	a := r.Context().Value(admittedKey{}).(*admitted)
-	wire := newWeb(c)
-	defer wire.ending.Wait()
-	x := s.newSession(wire, wire, a.remote, a)
-	x.transport = protocol.WebSocket
-	if r.TLS != nil {
-		x.tls = func() tls.ConnectionState { return *r.TLS }
-	}
-	if s.register(x) {
-		x.converse()
-	}
-}
-
-// webListener counts connections as they come, before TLS and HTTP.
-type webListener struct {
-	net.Listener
-	server *Server
-}
-
-func (l *webListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.server.accept(l.Listener)
-		if err != nil {
-			return nil, err
-		}
-		l.server.metrics.Accepted.Add(1)
-		a, refusal := l.server.admission.admit(addrPort(c.RemoteAddr()))
-		if refusal == "" && watchPeer(c) == nil {
-			return &webConn{c, a}, nil
-		}
-		if refusal != "" {
-			l.server.metrics.Turned.Add(1)
-		} else {
-			a.leave()
-		}
-		_ = c.Close() // it is gone; or there is no telling it why before HTTP
-	}
-}
-
-// webConn is a connection of HTTP's until it becomes a WebSocket's.
-type webConn struct {
-	net.Conn
-	*admitted
-}
-
-func (c *webConn) Close() error {
-	c.leave()
-	return c.Conn.Close()
-}
-
-type admittedKey struct{}
-
-func withAdmitted(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	return context.WithValue(ctx, admittedKey{}, c.(*webConn).admitted)
 }
