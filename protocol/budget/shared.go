@@ -20,6 +20,9 @@ type holder struct {
 // NewShared returns a piece of n octets that nobody holds.
 func NewShared(n int) *Shared { return &Shared{size: n} }
 
+// Init makes s, which is zero, a piece of n octets that nobody holds.
+func (s *Shared) Init(n int) { s.size = n }
+
 // Reserve counts the piece for o if o's share allows it, and reports whether it
 // does. An owner that holds it already may hold it again without counting
 // more. Each successful call must be undone with Release.

@@ -140,7 +140,8 @@ func (s *session) enter(ctx context.Context, data []byte) {
 		s.endLogin(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: strangersRetry})
 		return
 	}
-	s.client, s.routed = who, who.Domain
+	s.routed = who.Domain
+	s.usage.move(func() { s.client = who })
 	user, err := s.server.config.Backend.Login(ctx, s)
 	if err != nil {
 		s.forgetRoute()

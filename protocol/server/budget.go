@@ -1,54 +1,73 @@
 package server
 
-import "sync/atomic"
+import (
+	"cmp"
+	"slices"
 
-// budget counts the octets that are held for all clients together: requests
-// that are not answered, messages that are not, and what waits to be written.
-// Above the limit nothing more is taken on; above twice the limit, which only
-// answers can reach, whoever holds most is cut off.
-type budget struct {
-	limit int64
-	held  atomic.Int64
-	cut   atomic.Bool // somebody is being cut off
-}
+	"simpd/protocol/budget"
+)
 
 // Held returns how many octets are held for all clients together: what is not
-// answered, and what waits to be written.
-func (s *Server) Held() int64 { return s.budget.held.Load() }
+// answered, what waits to be written, and what else is kept for them.
+func (s *Server) Held() int64 { return s.parties.pool.Held() }
 
-func (b *budget) hold(octets int) { b.held.Add(int64(octets)) }
-
-func (b *budget) spent() bool { return b.held.Load() >= b.limit }
-
-// shed cuts off the session that holds most, if far too much is held. No
-// two callers do so at a time.
+// shed cuts off who holds most if more is held than may be: what can't be
+// refused, such as answers, led to that. No two callers do so at a time.
 func (s *Server) shed() {
-	b := &s.budget
-	if b.held.Load() < 2*b.limit || b.cut.Swap(true) {
+	if s.shedding.Swap(true) {
 		return
 	}
 	s.aside(func() {
-		defer b.cut.Store(false)
+		defer s.shedding.Store(false)
 		s.cutBiggest()
 	})
 }
 
+// holder is an owner and its sessions, the one that holds most first.
+type holder struct {
+	octets   int64
+	sessions []holding
+}
+
+type holding struct {
+	session *session
+	octets  int
+}
+
+// cutBiggest cuts sessions off, those of the owner first that holds most, until
+// what they give back is enough.
 func (s *Server) cutBiggest() {
-	var biggest *session
-	most := 0
-	for _, x := range s.all() {
-		if n := x.holds(); n > most {
-			biggest, most = x, n
+	holders, freed := s.holders()
+	over := s.Held() - s.parties.pool.Limit() // now: what is given back meanwhile is in freed or not in over
+	for _, h := range holders {
+		for _, x := range h.sessions {
+			if freed > over {
+				return
+			}
+			freed += int64(x.octets)
+			s.metrics.Shed.Add(1)
+			x.session.cut()
 		}
-	}
-	if s.budget.held.Load() < 2*s.budget.limit {
-		return // whoever held most has given it back meanwhile, and biggest is somebody else
-	}
-	if biggest != nil && !biggest.closing.Load() { // one that is closing gives all back
-		s.metrics.Shed.Add(1)
-		biggest.cut()
 	}
 }
 
-// holds is how many octets are held for s.
-func (s *session) holds() int { return s.out.held() + s.in.held() + s.ledger.held() }
+// holders returns who holds something, most first, and how much is held by
+// sessions that are ending, which give it back.
+func (s *Server) holders() (all []holder, ending int64) {
+	byOwner := make(map[*budget.Owner][]holding)
+	for _, x := range s.all() {
+		o, octets := x.usage.owner()
+		switch {
+		case x.closing.Load():
+			ending += int64(octets)
+		case octets > 0:
+			byOwner[o] = append(byOwner[o], holding{x, octets})
+		}
+	}
+	for o, sessions := range byOwner {
+		slices.SortFunc(sessions, func(a, b holding) int { return cmp.Compare(b.octets, a.octets) })
+		all = append(all, holder{o.Held(), sessions})
+	}
+	slices.SortFunc(all, func(a, b holder) int { return cmp.Compare(b.octets, a.octets) })
+	return all, ending
+}

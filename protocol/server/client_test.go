@@ -69,7 +69,7 @@ func (s *stage) close() {
 	if err := <-s.served; err != ErrClosed {
 		s.Errorf("Serve returned %v", err)
 	}
-	if held := s.server.budget.held.Load(); held != 0 {
+	if held := s.server.Held(); held != 0 {
 		s.Errorf("%d octets are still counted", held)
 	}
 	s.site.mu.Lock()

@@ -22,6 +22,7 @@ type frame struct {
 type shown struct {
 	*protocol.Notice
 	line []byte
+	own  bool // it is one outbox's
 }
 
 // notices keeps the line of the notice that was shown last, as it is shown to
@@ -31,18 +32,28 @@ type notices struct{ last atomic.Pointer[shown] }
 func (c *notices) show(n *protocol.Notice) *shown {
 	last := c.last.Load()
 	if last == nil || last.Notice != n {
-		last = &shown{n, appendNotice(make([]byte, 0, 160), n)}
+		last = &shown{n, appendNotice(make([]byte, 0, 160), n), false}
 		c.last.Store(last)
 	}
 	return last
 }
 
-// size is what f counts for in the outbox's budget. Messages have their own.
+const (
+	frameCost = 96  // of a frame and its place in a queue, of which half may be free
+	shownCost = 192 // of what one outbox keeps to find a notice by its address
+)
+
+// size is what f takes, in octets. Messages count for themselves.
 func (f *frame) size() int {
-	if f.shown != nil {
-		return len(f.shown.line)
+	switch {
+	case f.delivery != nil:
+		return 0
+	case f.shown == nil:
+		return frameCost + cap(f.octets)
+	case f.shown.own:
+		return frameCost + cap(f.shown.line) + shownCost
 	}
-	return len(f.octets)
+	return frameCost + cap(f.shown.line)
 }
 
 // appendTo encodes f.

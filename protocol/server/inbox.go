@@ -13,8 +13,8 @@ import (
 //
 // It never calls the outbox, nor any done, while it is locked.
 type inbox struct {
-	hash   *hasher
-	budget *budget
+	hash  *hasher
+	usage *usage
 
 	mu       sync.Mutex
 	open     bool // the session listens
@@ -75,22 +75,30 @@ func (in *inbox) drop() (all []settled) {
 		if d.state != begun {
 			d.state = gone
 			all = d.settle(all, protocol.StatusNotListening)
-			in.grow(-len(d.m.Entity))
+			in.uncount(d)
 		}
 		return d.state == gone
 	})
 	return all
 }
 
-func (in *inbox) grow(octets int) {
-	in.octets += octets
-	in.budget.hold(octets)
+// messageCost is what a message takes besides its entity until it is answered.
+const messageCost = 768
+
+// count counts m, unless that is too much (rule 9). in.mu is held.
+func (in *inbox) count(m *protocol.Message) bool {
+	if in.pending.len() >= protocol.MaxUnanswered || in.octets+len(m.Entity) > protocol.MaxUnansweredOctets ||
+		!in.usage.reserveEntity(m.Entity, messageCost) {
+		return false
+	}
+	in.octets += len(m.Entity)
+	return true
 }
 
-func (in *inbox) held() int {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.octets
+// uncount undoes count. in.mu is held.
+func (in *inbox) uncount(d *delivery) {
+	in.octets -= len(d.m.Entity)
+	in.usage.releaseEntity(d.m.Entity, messageCost)
 }
 
 // end settles everything, as no answer will be read any more.
@@ -101,8 +109,8 @@ func (in *inbox) end() []settled {
 	all := in.drop()
 	for _, d := range in.pending.all() {
 		all = d.settle(all, protocol.StatusIndeterminate)
+		in.uncount(d)
 	}
-	in.grow(-in.octets)
 	in.pending, in.accepted = pending{}, memory{}
 	return all
 }
@@ -122,7 +130,7 @@ func (in *inbox) take(m *protocol.Message, done func(protocol.Outcome)) (*delive
 			return nil, status
 		}
 	}
-	if in.full(len(m.Entity)) {
+	if !in.count(m) {
 		return nil, protocol.StatusNotReading
 	}
 	return in.add(&delivery{
@@ -145,11 +153,6 @@ func (in *inbox) repeat(key, sum uint64, now time.Time, w waiter) (served bool, 
 	}
 	d.waiters = append(d.waiters, w)
 	return true, 0
-}
-
-// full tells whether a message of so many octets is too much (rule 9).
-func (in *inbox) full(octets int) bool {
-	return in.pending.len() >= protocol.MaxUnanswered || in.octets+octets > protocol.MaxUnansweredOctets || in.budget.spent()
 }
 
 // repeated: an id that is known stands for the same octets, and else is wrong.
@@ -176,7 +179,6 @@ func (in *inbox) add(d *delivery, done func(protocol.Outcome)) *delivery {
 	d.one[0] = waiter{done, d.m.Deadline}
 	d.waiters = d.one[:]
 	in.pending.add(d)
-	in.grow(len(d.m.Entity))
 	return d
 }
 
@@ -194,7 +196,7 @@ func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text st
 		return all
 	}
 	in.pending.remove(i)
-	in.grow(-len(d.m.Entity))
+	in.uncount(d)
 	if s.OK() {
 		in.accepted.put(d.key, d.sum, now)
 		return d.settle(all, protocol.StatusOK)
@@ -212,7 +214,7 @@ func (in *inbox) expire(now time.Time) (all []settled, next time.Time, dropped b
 		before := d.state
 		all = append(all, d.expire(now)...)
 		if d.state == gone {
-			in.grow(-len(d.m.Entity))
+			in.uncount(d)
 			dropped = dropped || before != begun
 			return true
 		}

@@ -17,6 +17,7 @@ type request struct {
 	line     protocol.Line
 	literal  []byte // nil if there was none, or it was dropped
 	tooLarge bool   // it was dropped for its size
+	unpaid   bool   // it was dropped as its owner holds too much
 	wrong    error  // the line is whole but wrong; a *protocol.Error
 	octets   int    // of line and literal
 	received time.Time
@@ -48,6 +49,25 @@ type input struct {
 	left int      // octets of it that are to come
 	came int      // octets in all
 	keep bool     // it is wanted
+
+	counted int // octets that are counted for rest and open
+}
+
+// count counts what is kept of an incomplete line or literal. A literal that is
+// more than the owner's share is dropped, and its request refused.
+func (in *input) count(u *usage) {
+	held := cap(in.rest)
+	if in.open != nil {
+		held += cap(in.open.literal)
+	}
+	if more := held - in.counted; more <= 0 || in.open == nil {
+		u.charge(more)
+	} else if !u.reserve(more) {
+		held -= cap(in.open.literal)
+		in.keep, in.open.literal, in.open.unpaid = false, nil, true
+		u.charge(held - in.counted)
+	}
+	in.counted = held
 }
 
 // Errors that end the connection, besides those of package protocol.

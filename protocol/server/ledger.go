@@ -10,7 +10,7 @@ import (
 // ledger counts what a client has asked and the server has not answered, and
 // holds the SENDs among it.
 type ledger struct {
-	budget *budget
+	session *session
 
 	mu       sync.Mutex
 	requests int
@@ -21,27 +21,32 @@ type ledger struct {
 	idle     chan struct{} // closed when nothing is unanswered; nil while nobody waits for that
 }
 
-// take counts a request, unless that would be too many.
-func (l *ledger) take(octets int) bool {
+// requestCost is what a request takes besides its octets until it is answered:
+// what it is parsed into, its place among the jobs or the SENDs, and what the
+// site keeps of it.
+const requestCost = 1 << 10
+
+// The bounds of what is unanswered before AUTH (SIMP.md, section 2).
+const (
+	maxEarlyRequests = 8
+	maxEarlyOctets   = 64 << 10
+)
+
+// take counts a request, unless that would be too many, or more than its
+// owner's share. waiting is how many octets wait to be written besides.
+func (l *ledger) take(octets, waiting int) bool {
+	requests, most := maxEarlyRequests, maxEarlyOctets
+	if l.session.proved.Load() {
+		requests, most = protocol.MaxRequests, protocol.MaxRequestOctets
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.requests >= protocol.MaxRequests || l.octets+octets > protocol.MaxRequestOctets || l.budget.spent() {
+	if l.requests >= requests || l.octets+octets > most || waiting > most || !l.session.usage.reserve(octets+requestCost) {
 		return false
 	}
 	l.requests++
-	l.grow(octets)
-	return true
-}
-
-func (l *ledger) grow(octets int) {
 	l.octets += octets
-	l.budget.hold(octets)
-}
-
-func (l *ledger) held() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.octets
+	return true
 }
 
 // settle uncounts a request that is answered.
@@ -52,7 +57,8 @@ func (l *ledger) settle(octets int) {
 		return
 	}
 	l.requests--
-	l.grow(-octets)
+	l.octets -= octets
+	l.session.usage.release(octets + requestCost)
 	if l.requests == 0 {
 		l.wake()
 	}
@@ -72,7 +78,8 @@ func (l *ledger) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	l.grow(-l.octets)
+	l.session.usage.release(l.octets + l.requests*requestCost)
+	l.octets = 0
 }
 
 func (l *ledger) wake() {

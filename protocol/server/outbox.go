@@ -22,6 +22,7 @@ type outbox struct {
 	mu      sync.Mutex
 	writing bool          // somebody writes
 	closing bool          // nothing more is put in
+	staffed bool          // a goroutine writes
 	joined  bool          // it is in the gather's list; the gather's
 	wire    wire          // changed by thaw
 	queue   []frame       // what waits
@@ -38,9 +39,10 @@ type outbox struct {
 
 // outboxOwner is told what becomes of the writing.
 type outboxOwner interface {
-	behind()         // the client does not take all at once
-	hold(octets int) // so many more wait, or fewer
-	cut()            // nothing can be written any more
+	behind()                // the client does not take all at once
+	hold(octets int)        // so many more wait, or fewer
+	bears(waiting int) bool // so many octets may wait
+	cut()                   // nothing can be written any more
 }
 
 // maxRounds is how many writes are made in a row by somebody who has other
@@ -76,15 +78,42 @@ func (o *outbox) putIn(f frame) bool {
 		o.closing = f.last
 		o.append(f)
 	}
-	return o.size <= maxWaiting
+	return o.owner.bears(o.size)
 }
 
+// Where so many frames wait, ready lines share one, up to so many octets: a
+// frame costs more than a short line has octets.
+const (
+	packFrom  = 8
+	maxPacked = 4 << 10
+)
+
+// append puts f behind what waits.
 func (o *outbox) append(f frame) {
+	if o.pack(f) {
+		return
+	}
 	o.grow(f.size())
 	if o.queue == nil {
 		o.queue = queues.Get().(*queue)[:0]
 	}
 	o.queue = append(o.queue, f)
+}
+
+func (o *outbox) pack(f frame) bool {
+	n := len(o.queue)
+	if n < o.taken+packFrom || f.octets == nil {
+		return false
+	}
+	last := &o.queue[n-1]
+	if last.octets == nil || last.last || len(last.octets)+len(f.octets) > maxPacked {
+		return false
+	}
+	before := last.size()
+	last.octets = append(last.octets, f.octets...)
+	last.last = f.last
+	o.grow(last.size() - before)
+	return true
 }
 
 func (o *outbox) grow(octets int) {
@@ -100,12 +129,14 @@ func (o *outbox) putShown(n *shown) {
 	all := o.merge[n.Address]
 	for _, old := range all {
 		if slices.Equal(old.By, n.By) {
-			o.grow(len(n.line) - len(old.line))
-			*old = *n
+			before := frame{shown: old}
+			*old = shown{n.Notice, n.line, true}
+			after := frame{shown: old}
+			o.grow(after.size() - before.size())
 			return
 		}
 	}
-	n = &shown{n.Notice, n.line} // its own: another will be put in its place
+	n = &shown{n.Notice, n.line, true} // its own: another will be put in its place
 	if o.merge == nil {
 		o.merge = make(map[protocol.Address][]*shown)
 	}
@@ -154,8 +185,16 @@ func (o *outbox) flushNow() {
 // leaveToWriter is for the one who writes, and has no more time to.
 func (o *outbox) leaveToWriter() {
 	o.owner.behind()
+	o.mu.Lock()
+	o.staffed = true
+	o.owner.hold(writerCost)
+	o.mu.Unlock()
 	go o.writer() // close waits for it
 }
+
+// writerCost is what a goroutine takes that writes to a client which does not
+// take all at once: its stack, its batch, and what TLS has encrypted.
+const writerCost = 24 << 10
 
 // begin makes the caller the one who writes, if there is something to write
 // and nobody does.
@@ -269,6 +308,10 @@ func (o *outbox) clear() {
 	o.queue, o.taken = nil, 0
 	o.merge, o.stuck = nil, time.Time{}
 	o.grow(-o.size)
+	if o.staffed {
+		o.staffed = false
+		o.owner.hold(-writerCost)
+	}
 	o.writing = false
 	if o.idle != nil {
 		close(o.idle)
@@ -342,13 +385,6 @@ func (o *outbox) held() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.size
-}
-
-// full tells whether answers wait that are as many octets as requests may be.
-func (o *outbox) full() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.size > protocol.MaxRequestOctets
 }
 
 // freeze waits until nothing waits to be written, and lets nothing be written

@@ -52,9 +52,10 @@ func (w *narrow) closeWrite() error           { w.closed = true; return nil }
 
 type silentOwner struct{ held atomic.Int64 }
 
-func (o *silentOwner) behind()    {}
-func (o *silentOwner) cut()       {}
-func (o *silentOwner) hold(n int) { o.held.Add(int64(n)) }
+func (o *silentOwner) behind()        {}
+func (o *silentOwner) cut()           {}
+func (o *silentOwner) hold(n int)     { o.held.Add(int64(n)) }
+func (o *silentOwner) bears(int) bool { return true }
 
 func newTestOutbox(w wire) (*outbox, *silentOwner) {
 	owner := &silentOwner{}
@@ -145,7 +146,8 @@ func (w *counting) closeWrite() error           { return nil }
 
 // A message of which nothing was written goes back: it is not begun.
 func TestUnwrittenMessageIsNotBegun(t *testing.T) {
-	hash, in := newHasher(), &inbox{budget: &budget{limit: 1 << 30}}
+	s := &Server{parties: newParties(1<<30, Limits{})}
+	hash, in := newHasher(), &inbox{usage: &usage{session: &session{server: s}}}
 	in.hash = hash
 	in.start()
 	w := &blocked{}

@@ -23,7 +23,7 @@ func (s *session) request(r *request, rest []byte) {
 		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, s.server.toError(r.wrong))))
 	case r.line.Verb == "PING", r.line.Verb == "QUIT":
 		s.atOnce(r)
-	case s.out.full() || !s.ledger.take(r.octets):
+	case r.unpaid, !s.ledger.take(r.octets, s.out.held()):
 		s.reply(r.line.Tag, protocol.AppendEnd(s.refusalOf(r, tooMany)))
 	case r.line.Verb == "STARTTLS":
 		s.starttls(r, rest)

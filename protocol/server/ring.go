@@ -17,6 +17,7 @@ func (s *session) ring(now time.Time) {
 		s.server.metrics.Overtime.Add(1)
 		s.Bye(why.Status, why.Text)
 	default:
+		s.usage.forget()
 		s.ringSilent(now)
 		s.ringMessages(now)
 	}
@@ -85,12 +86,28 @@ func (s *session) ringStuck(now time.Time) bool {
 // behind has the clock looked at while the client does not take all at once.
 func (s *session) behind() { s.wakeAt(time.Now().Add(time.Second)) }
 
-// hold counts what waits to be written, for all clients together.
+// hold counts what waits to be written.
 func (s *session) hold(octets int) {
-	s.server.budget.hold(octets)
-	if octets > 0 {
+	if s.usage.charge(octets) {
 		s.server.shed()
 	}
+}
+
+// What may wait to be written, in octets.
+const (
+	maxEarlyWaiting = 2 * maxEarlyOctets // before AUTH
+	// freeWaiting may wait also where the connection's owner is above its share.
+	freeWaiting = 64 << 10
+)
+
+// bears reports whether so many octets may wait to be written. Who asks on and
+// on and reads nothing is cut off: as much as it may ask, and sooner if it is
+// not authenticated, or its owner is above its share.
+func (s *session) bears(waiting int) bool {
+	if !s.proved.Load() {
+		return waiting <= maxEarlyWaiting
+	}
+	return waiting <= freeWaiting || waiting <= maxWaiting && !s.usage.isOverdrawn()
 }
 
 func (s *session) wakeAt(at time.Time) {

@@ -79,6 +79,9 @@ func (s *session) heard(octets []byte, whole bool, err error) (end ending, over 
 	}
 	s.input.now = time.Now()
 	s.take(octets, whole)
+	if s.input.counted > 0 || s.input.partial() {
+		s.input.count(&s.usage)
+	}
 	if s.quit != "" {
 		return finished, true
 	}
@@ -145,6 +148,9 @@ func (s *session) leave(end ending) {
 	_ = s.conn.Close() // nothing is lost with it any more
 	s.out.close()
 	s.server.wheel.stop(&s.alarm)
+	s.input = input{counted: s.input.counted}
+	s.input.count(&s.usage)
+	s.usage.forget()
 	s.server.forget(s)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"simpd/protocol"
@@ -19,7 +20,9 @@ type Server struct {
 	metrics   *Metrics
 	admission *admission
 	gather    gather
-	budget    budget
+	parties   *parties
+	entities  entities
+	shedding  atomic.Bool // somebody is being cut off for holding too much
 	notices   notices
 	wheel     *wheel
 	loops     loops
@@ -49,9 +52,9 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		config: c, metrics: c.Metrics, admission: newAdmission(c),
 		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), ids: newIDs(),
+		parties:  newParties(c.MaxHeld, c.Limits),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
-	s.budget.limit = c.MaxHeld
 	if c.Certificates != nil {
 		s.tls = c.Certificates.TLSConfig()
 		if c.Partners != nil {
@@ -168,7 +171,8 @@ func (s *Server) newSession(c conn, w wire, remote netip.AddrPort, a *admitted) 
 	x := &session{server: s, conn: c, wire: w, remote: remote, admitted: a}
 	x.alarm.init(x)
 	x.vigil.began = time.Now()
-	x.in.hash, x.in.budget, x.ledger.budget = s.hash, &s.budget, &s.budget
+	x.usage.session = x
+	x.in.hash, x.in.usage, x.ledger.session = s.hash, &x.usage, x
 	x.input.size, x.input.proved = s.config.Size, &x.proved
 	x.out.wire, x.out.gather = w, &s.gather
 	x.out.owner = x

@@ -22,6 +22,7 @@ type session struct {
 	in     inbox
 	jobs   jobs
 	ledger ledger
+	usage  usage
 	vigil  vigil
 	alarm  alarm
 	input  input

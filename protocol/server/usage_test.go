@@ -1,0 +1,126 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"simpd/protocol"
+)
+
+// heapUsed returns how many octets are on the heap that something refers to.
+func heapUsed() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// checkUsage compares what is counted while build's result is held with what
+// it takes: at least three quarters of it, and at most four times.
+func checkUsage(t *testing.T, s *Server, build func() any) {
+	t.Helper()
+	before, counted := heapUsed(), s.Held()
+	kept := build()
+	took := heapUsed() - before
+	counted = s.Held() - counted
+	runtime.KeepAlive(kept)
+	t.Logf("takes %d, counted %d", took, counted)
+	if counted < took*3/4 || counted > took*4 {
+		t.Errorf("%d octets are counted for what takes %d", counted, took)
+	}
+}
+
+// newUsageServer is a server that no client connects to, and a session that
+// speaks for a user.
+func newUsageSession(t *testing.T) (*Server, *session, *stuckWire) {
+	t.Helper()
+	s, err := New(Config{Backend: newSite(t), Domains: []string{"example.com"}, Insecure: true, Logger: silent()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &stuckWire{ended: make(chan struct{})}
+	t.Cleanup(func() { close(w.ended) })
+	x := s.newSession(w, w, netip.AddrPort{}, &admitted{})
+	x.greeted = true
+	x.client.User = address(t, "alice@example.com")
+	x.user = &unanswered{}
+	x.proved.Store(true)
+	return s, x, w
+}
+
+// stuckWire is a wire and a conn of which nobody reads.
+type stuckWire struct {
+	sink
+	ended chan struct{}
+}
+
+func (w *stuckWire) write(b []byte) (int, bool, error) { return 0, false, nil }
+func (w *stuckWire) wait() error {
+	<-w.ended
+	return net.ErrClosed
+}
+
+// unanswered is a user at a site that does nothing with a message.
+type unanswered struct {
+	User
+	kept []*protocol.SendRequest
+}
+
+func (u *unanswered) Send(r *protocol.SendRequest) { u.kept = append(u.kept, r) }
+
+func TestUsageOfAnswersThatAreNotRead(t *testing.T) {
+	s, x, w := newUsageSession(t)
+	checkUsage(t, s, func() any {
+		for i := range 2000 {
+			s.benchHeard(x, fmt.Appendf(nil, "%d PING\r\n", i))
+		}
+		return w
+	})
+}
+
+func TestUsageOfRequests(t *testing.T) {
+	for _, octets := range []int{0, 100, 5000, 65536} {
+		s, x, _ := newUsageSession(t)
+		checkUsage(t, s, func() any {
+			for i := range 100 {
+				s.benchHeard(x, fmt.Appendf(nil, "%d SEND to=bob@example.com {%d}\r\n%s", i, octets, strings.Repeat("x", octets)))
+			}
+			return x
+		})
+	}
+}
+
+func TestUsageOfMessages(t *testing.T) {
+	for _, octets := range []int{0, 100, 4000} {
+		s, x, _ := newUsageSession(t)
+		x.in.start()
+		checkUsage(t, s, func() any {
+			for i := range 500 {
+				x.Deliver(&protocol.Message{
+					From: x.client.User, To: x.client.User, ID: fmt.Sprint(i), Time: time.Now(),
+					Entity: []byte(strings.Repeat("x", octets)), Deadline: time.Now().Add(time.Minute),
+				}, func(protocol.Outcome) {})
+			}
+			return x
+		})
+	}
+}
+
+func TestUsageOfNotices(t *testing.T) {
+	s, x, _ := newUsageSession(t)
+	checkUsage(t, s, func() any {
+		for i := range 500 {
+			x.Notify(&protocol.Notice{Presence: protocol.Presence{
+				Address: address(t, fmt.Sprintf("u%d@example.com", i)), State: protocol.Away, Note: "away for lunch",
+				Since: time.Now(), Index: uint64(i) + 1,
+			}})
+		}
+		return x
+	})
+}
