@@ -30,6 +30,11 @@ faults: build ## break nodes, network and disks beneath clients: minutes; wants 
 	bin/lab -bin bin -measure deaths -rounds 10
 	bin/lab -bin bin -measure crowds
 
+.PHONY: attack
+attack: build ## attack a site in all ways at once for ten minutes while users work; wants root, iproute2, control groups
+	go build -o bin/attack ./cmd/simpd/attack
+	bin/attack -bin bin -length 10m
+
 .PHONY: test
 test: lint race fuzz-short ## all that has to pass before a change lands
 

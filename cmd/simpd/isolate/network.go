@@ -16,8 +16,18 @@ import (
 // an address that can be cut off from others'.
 type Network struct {
 	name  string // of the namespaces, before a dash
+	entry Entry
 	nodes int
 }
+
+// Entry is the command that runs a program in a namespace.
+type Entry func(space string) []string
+
+// ByIP gives the program a view of /sys and of mounts of its own, too.
+func ByIP(space string) []string { return []string{"ip", "netns", "exec", space} }
+
+// ByNsenter changes nothing else, so that control groups stay in sight.
+func ByNsenter(space string) []string { return []string{"nsenter", "--net=/run/netns/" + space} }
 
 const (
 	inside     = "SIMPD_LAB_NETWORK" // set in the laboratory that runs inside
@@ -30,9 +40,9 @@ const (
 // Enter runs this program again in a namespace of its own, with a bridge in
 // it, and returns when that has ended, with its exit code and no network. The
 // one that runs inside gets the network.
-func Enter() (n *Network, code int, err error) {
+func Enter(entry Entry) (n *Network, code int, err error) {
 	if name := os.Getenv(inside); name != "" {
-		return &Network{name: name}, 0, nil
+		return &Network{name: name, entry: entry}, 0, nil
 	}
 	name := fmt.Sprintf("simplab%d", os.Getpid())
 	defer Quietly("ip", "netns", "del", name)
@@ -44,7 +54,8 @@ func Enter() (n *Network, code int, err error) {
 			return nil, 1, err
 		}
 	}
-	cmd := exec.Command("ip", append([]string{"netns", "exec", name}, os.Args...)...)
+	line := append(entry(name), os.Args...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"="+name)
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM) // the one inside ends by them, and then this one
@@ -79,7 +90,7 @@ func (n *Network) Hub() string { return hubAddress }
 func (n *Network) space(i int) string { return fmt.Sprintf("%s-%d", n.name, i) }
 
 // Within returns the command that runs a program where node i is.
-func (n *Network) Within(i int) []string { return []string{"ip", "netns", "exec", n.space(i)} }
+func (n *Network) Within(i int) []string { return n.entry(n.space(i)) }
 
 // Open gives so many nodes a namespace each.
 func (n *Network) Open(nodes int) error {

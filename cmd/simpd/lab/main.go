@@ -62,7 +62,7 @@ func (o *options) enter() (code int, err error) {
 	if lacks := missing(); len(lacks) > 0 {
 		return 1, fmt.Errorf("for %s faults this machine lacks: %s", o.faults, strings.Join(lacks, ", "))
 	}
-	inner, code, err := isolate.Enter()
+	inner, code, err := isolate.Enter(isolate.ByIP)
 	if inner == nil {
 		return code, err
 	}
