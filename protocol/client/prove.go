@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -96,6 +97,10 @@ func (r *Relay) Verify(ctx context.Context, caller, called string, nonce, data [
 	var refused *protocol.Error
 	if errors.As(err, &refused) && refused.Status == protocol.StatusForbidden {
 		return protocol.Errorf(protocol.StatusUnauthorized, "the home server of %s did not say so", caller)
+	}
+	var unverified *tls.CertificateVerificationError
+	if errors.As(err, &unverified) { // whoever is there is not the domain's home server
+		return protocol.Errorf(protocol.StatusUnauthorized, "the home server of %s has no certificate of that domain's", caller)
 	}
 	why := outcomeOf(fmt.Errorf("asking the home server of %s: %w", caller, err))
 	return &protocol.Error{Status: why.Status, Text: why.Text}

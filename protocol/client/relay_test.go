@@ -439,3 +439,16 @@ func TestRelayVerifies(t *testing.T) {
 		})
 	}
 }
+
+// A host that has no certificate of the domain's is not its home server: that
+// is a proof that fails, unlike one that can't be asked for.
+func TestRelayVerifiesByCertificate(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.put(home, func(p *peer) { _ = p.handshake(a.issue(false, "three.example")) })
+		err := a.relay.Verify(context.Background(), "two.example", "one.example", []byte("0123456789abcdef"), []byte("proof"))
+		var refused *protocol.Error
+		if !errors.As(err, &refused) || refused.Status != protocol.StatusUnauthorized {
+			t.Errorf("%v, want 401", err)
+		}
+	})
+}

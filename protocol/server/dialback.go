@@ -31,12 +31,12 @@ func (m *dialback) next(ctx context.Context, data []byte) (answer []byte, done b
 	if err := m.s.awaitDomainTurn(ctx, m.domain); err != nil {
 		return nil, false, err
 	}
-	p := m.s.server.config.Partners
-	if !m.s.server.dialbacks.take(m.domain, maxDialbacks) {
-		return nil, false, &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks for " + m.domain + " are being looked into", Retry: 5}
+	slot := m.s.verifySlot(m.domain)
+	if !m.s.server.verifying.acquire(slot) {
+		return nil, false, &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks are being looked into", Retry: 5}
 	}
-	defer m.s.server.dialbacks.give(m.domain)
-	err = p.Verify(ctx, m.domain, m.s.called(), m.nonce, data)
+	err = m.s.server.config.Partners.Verify(ctx, m.domain, m.s.called(), m.nonce, data)
+	m.s.server.verifying.release(slot, err == nil)
 	if err == nil {
 		return nil, true, nil
 	}

@@ -14,7 +14,7 @@ type external struct {
 	domain string
 }
 
-func (m *external) proof() protocol.Client { return protocol.Client{Domain: m.domain} }
+func (m *external) proof() protocol.Client { return protocol.Client{Domain: m.domain, Certified: true} }
 
 func (m *external) next(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
 	if m.domain, err = m.s.admitDomain(data); err != nil {

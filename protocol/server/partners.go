@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/x509"
+	"slices"
 
 	"simpd/protocol"
 )
@@ -22,11 +23,8 @@ type Partners interface {
 	Proof(caller, called string, nonce []byte) []byte
 }
 
-// Limits for each other domain.
-const (
-	maxRoutes    = 64 // connections to this node
-	maxDialbacks = 4  // that are being looked into at a time
-)
+// maxRoutes is how many connections each other domain may have to this node.
+const maxRoutes = 64
 
 // called is the domain of the site's that a client has connected to: the one
 // it named for TLS, or the first.
@@ -80,7 +78,8 @@ func (s *session) unproved(domain, format string, args ...any) error {
 }
 
 // Recheck ends the routing connections that the federation, which has
-// changed, does not admit.
+// changed, does not admit any more at a domain of the site's that they have
+// called or addressed: they may watch there.
 func (s *Server) Recheck() {
 	if s.config.Partners == nil {
 		return
@@ -90,8 +89,11 @@ func (s *Server) Recheck() {
 		if !x.proved.Load() || x.client.Domain == "" {
 			continue
 		}
-		if err := f.Admits(x.called(), x.client.Domain); err != nil {
-			x.Bye(protocol.StatusForbidden, s.toError(err).Text)
+		for _, own := range append(x.addressed(), x.called()) {
+			if err := admitsClient(f, own, &x.client); err != nil {
+				x.Bye(protocol.StatusForbidden, s.toError(err).Text)
+				break
+			}
 		}
 	}
 }
@@ -120,9 +122,41 @@ func (s *session) checkHere(all []protocol.Address) error {
 		if !s.server.own(a) {
 			return protocol.Errorf(protocol.StatusForbidden, "%s is not of this site, which passes nothing on", a)
 		}
-		if err := f.Admits(a.Domain(), s.client.Domain); err != nil {
+		if err := admitsClient(f, a.Domain(), &s.client); err != nil {
 			return err
 		}
+		s.noteAddressed(a.Domain())
+	}
+	return nil
+}
+
+// noteAddressed keeps that a routing connection has addressed own, one of the
+// site's domains.
+func (s *session) noteAddressed(own string) {
+	if all := s.addressed(); !slices.Contains(all, own) {
+		all = append(slices.Clip(all), own)
+		s.ownAddressed.Store(&all)
+	}
+}
+
+// addressed returns the site's domains that a routing connection has
+// addressed. Any goroutine may call it.
+func (s *session) addressed() []string {
+	if all := s.ownAddressed.Load(); all != nil {
+		return slices.Clip(*all)
+	}
+	return nil
+}
+
+// admitsClient returns nil if own, a domain of this site's, deals with what a
+// routing connection speaks for, and takes how that was proved. The
+// connection may have been proved to another one of the site's domains.
+func admitsClient(f *protocol.Federation, own string, c *protocol.Client) error {
+	if err := f.Admits(own, c.Domain); err != nil {
+		return err
+	}
+	if f.WantsCertificate(own, c.Domain) && !c.Certified {
+		return protocol.Errorf(protocol.StatusForbidden, "%s has to prove itself to %s by its certificate: AUTH mech=EXTERNAL", c.Domain, own)
 	}
 	return nil
 }

@@ -30,8 +30,8 @@ type Server struct {
 	hashing   hashing
 	verifiers verifiers
 	ids       *ids
-	routes    counts // routing connections, by domain
-	dialbacks counts // being looked into, by domain
+	routes    counts      // routing connections, by domain
+	verifying verifySlots // dialbacks being looked into
 
 	mu        sync.Mutex
 	sessions  map[*session]struct{}

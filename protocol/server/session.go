@@ -43,8 +43,11 @@ type session struct {
 	errors   int
 	quit     string // the tag of QUIT
 	client   protocol.Client
-	routed   string // the domain that this is counted for as a routing connection
-	user     User
+	// ownAddressed are the site's domains that a routing connection has
+	// addressed; nil: none.
+	ownAddressed atomic.Pointer[[]string]
+	routed       string // the domain that this is counted for as a routing connection
+	user         User
 }
 
 // longAgo, as a deadline, ends a read that waits.

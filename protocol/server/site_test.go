@@ -119,6 +119,13 @@ func (s *site) Succeeded(a protocol.Attempt) {
 	s.succeeded = append(s.succeeded, a)
 }
 
+// attempted returns the logins that failed, and those that were right.
+func (s *site) attempted() (failed, succeeded []protocol.Attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.attempts), slices.Clone(s.succeeded)
+}
+
 func (s *site) Login(_ context.Context, session protocol.Session) (User, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"net/netip"
+	"sync"
+
+	"golang.org/x/net/publicsuffix"
+
+	"simpd/protocol/netaddr"
+)
+
+// How many dialbacks are looked into at a time. Each waits for another site's
+// DNS and server, which may take its time, so each party has a share.
+const (
+	maxVerifying      = 64
+	reservedVerifying = 16 // of them, for domains that have been proved here before
+	maxPerSite        = 4  // of one registrable domain: wildcards in DNS are free
+	maxPerSource      = 4
+	maxPerNetwork     = 8
+	maxProved         = 4096 // registrable domains remembered as proved
+)
+
+// verifySlots shares the dialbacks that are looked into between those who ask
+// for them. Any goroutine may use it.
+type verifySlots struct {
+	mu     sync.Mutex
+	used   int
+	held   map[any]int // by registrable domain, by source and by network
+	proved map[string]struct{}
+}
+
+// verifySlot is what one dialback is counted by.
+type verifySlot struct {
+	site            string
+	source, network netip.Prefix // invalid: a source that many share
+}
+
+// registrableDomain returns what somebody has registered for domain to exist,
+// such as example.co.uk for a.b.example.co.uk; domain itself if it is a public
+// suffix (publicsuffix.org) or has no dot.
+func registrableDomain(domain string) string {
+	if site, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
+		return site
+	}
+	return domain
+}
+
+func (s *session) verifySlot(domain string) verifySlot {
+	slot := verifySlot{site: registrableDomain(domain)}
+	if !s.admitted.isExempt() {
+		slot.source, slot.network = netaddr.Source(s.remote.Addr()), netaddr.Network(s.remote.Addr())
+	}
+	return slot
+}
+
+// networkKey keeps a network apart from a source of the same prefix.
+type networkKey netip.Prefix
+
+// acquire takes a slot, unless there is none, or the share of one of those
+// that it counts for is used up.
+func (v *verifySlots) acquire(s verifySlot) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	most := maxVerifying
+	if _, proved := v.proved[s.site]; !proved {
+		most -= reservedVerifying
+	}
+	if v.used >= most || v.held[s.site] >= maxPerSite ||
+		s.source.IsValid() && (v.held[s.source] >= maxPerSource || v.held[networkKey(s.network)] >= maxPerNetwork) {
+		return false
+	}
+	v.countLocked(s, 1)
+	return true
+}
+
+// release gives a slot back. If the domain was proved its site is known from
+// now on.
+func (v *verifySlots) release(s verifySlot, proved bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.countLocked(s, -1)
+	if !proved {
+		return
+	}
+	if v.proved == nil {
+		v.proved = make(map[string]struct{})
+	}
+	for site := range v.proved {
+		if len(v.proved) < maxProved {
+			break
+		}
+		delete(v.proved, site) // any: it still has the unreserved slots
+	}
+	v.proved[s.site] = struct{}{}
+}
+
+func (v *verifySlots) countLocked(s verifySlot, n int) {
+	if v.held == nil {
+		v.held = make(map[any]int)
+	}
+	v.used += n
+	for _, key := range [...]any{s.site, s.source, networkKey(s.network)} {
+		if v.held[key] += n; v.held[key] == 0 {
+			delete(v.held, key)
+		}
+	}
+}
