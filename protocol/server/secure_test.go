@@ -76,7 +76,7 @@ func TestS25Budget(t *testing.T) {
 }
 
 func TestS25TheBiggestIsCutOff(t *testing.T) {
-	play(t, func(c *Config) { c.MaxHeld = 10 << 10 }, func(s *stage) {
+	play(t, func(c *Config) { c.MaxHeld = 60 << 10 }, func(s *stage) {
 		bob := s.login("bob")
 		greedy := s.connect(64)
 		greedy.expect("* HELLO <rest>")

@@ -108,6 +108,9 @@ func (s *session) take(octets []byte, whole bool) {
 
 // handle does what one line asks; false: nothing more is to be read.
 func (s *session) handle(r *request, rest []byte) bool {
+	if s.input.counted > 0 {
+		s.input.count(&s.usage) // of r nothing: it counts for itself now
+	}
 	if r.line.Status != 0 {
 		s.responded(r)
 		r.free()
