@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,9 +38,16 @@ func (n *Node) Epoch() uint64 { return n.epoch.Load() }
 // Position is how far this node's table has come.
 func (n *Node) Position() store.Position { return n.table.Position() }
 
-// Contact is how long this node has been out of touch with the majority; 0
-// while it is in touch.
+// Contact returns for how long this node has been unable to speak for the
+// site: out of touch with the majority, or just woken from a stall and not
+// confirmed since. 0 while it can.
 func (n *Node) Contact() time.Duration {
+	return max(n.stalledFor(), n.quorumContact())
+}
+
+// quorumContact returns how long this node has been out of touch with the
+// majority; 0 while it is in touch.
+func (n *Node) quorumContact() time.Duration {
 	if n.digests.wrong.Load() {
 		return forGood
 	}
@@ -59,11 +67,24 @@ func (n *Node) Contact() time.Duration {
 	return 0
 }
 
+// CaughtUp returns nil if the table has, since this process started, once held
+// all that the site had acknowledged, and this node is part of the site;
+// otherwise why the table must not be asked.
+func (n *Node) CaughtUp() error {
+	switch {
+	case n.table.History() != "" && !n.isServer(n.cfg.NodeID):
+		return errors.New("this node is not part of the site any more")
+	case !n.caughtUp.Load():
+		return errors.New("this node has started and is still catching up with the site")
+	}
+	return nil
+}
+
 // forGood is longer than any contact is waited for.
 const forGood = time.Hour
 
 // lost tells whether what waits for the majority is to be given up.
-func (n *Node) lost() bool { return n.Contact() >= n.pace.lost }
+func (n *Node) lost() bool { return n.quorumContact() >= n.pace.lost }
 
 // Applied returns nil once the named nodes (nil: all that are up, this one
 // among them) have applied index and told their sessions, or are down;

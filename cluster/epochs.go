@@ -54,6 +54,7 @@ func (n *Node) isUp(epoch uint64) {
 	if n.epoch.Swap(epoch) == epoch {
 		return
 	}
+	n.caughtUp.Store(true) // the table holds this node's own NodeUp, and so all before it
 	n.cfg.Logger.Info("this node is up", "epoch", epoch)
 	n.measures.Epochs.Add(1)
 	n.cfg.Receiver.Up(epoch)

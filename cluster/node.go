@@ -37,6 +37,8 @@ type Node struct {
 
 	measures   Measures
 	epoch      atomic.Uint64
+	caughtUp   atomic.Bool // the node was up at least once since it started
+	stalls     stallDetector
 	reign      atomic.Pointer[reign]           // while this node leads
 	piloted    atomic.Pointer[autopilot.State] // likewise: how it sees the others
 	confirms   confirms
@@ -130,7 +132,7 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.know, n.remember, n.heed, n.compareDigests,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.know, n.remember, n.heed, n.compareDigests, n.watchStalls,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

@@ -169,13 +169,16 @@ func named(user protocol.Address, given string) string {
 }
 
 // Get tells of one account.
-func (s *accountService) Get(_ context.Context, r *simpv1.GetAccountRequest) (*simpv1.GetAccountResponse, error) {
+func (s *accountService) Get(ctx context.Context, r *simpv1.GetAccountRequest) (*simpv1.GetAccountResponse, error) {
 	f := &fields{domains: s.Domains}
 	user := f.user("ima", r.Ima)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	v := s.Table.View()
+	v, err := s.view(ctx, false)
+	if err != nil {
+		return nil, err
+	}
 	a, ok := v.Account(user)
 	if !ok {
 		return nil, missing(user)
@@ -191,9 +194,12 @@ func (s *accountService) List(ctx context.Context, r *simpv1.ListAccountsRequest
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	v, last := s.Table.View(), protocol.Address{}
+	v, err := s.view(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	last := protocol.Address{}
 	if r.PageToken != "" {
-		var err error
 		if v, last, err = s.pages.resume(ctx, f, r.PageToken, r); err != nil {
 			return nil, err
 		}

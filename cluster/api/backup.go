@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"simpd/cluster/api/backup"
 	storev1 "simpd/proto/simp/store/v1"
@@ -17,10 +18,20 @@ import (
 // chunkSize is how much of a backup one response holds.
 const chunkSize = 256 << 10
 
+// errEmptyBackup protects from a backup that would empty the site when it is
+// restored.
+var errEmptyBackup = detailed(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reason("EMPTY_BACKUP"))
+
 // Backup sends the site's accounts, rules and contacts as one view of the
 // table has them: the site works on meanwhile.
-func (s *clusterService) Backup(_ *simpv1.BackupRequest, stream grpc.ServerStreamingServer[simpv1.BackupResponse]) error {
-	v := s.Table.View()
+func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStreamingServer[simpv1.BackupResponse]) error {
+	v, err := s.view(stream.Context(), false)
+	if err != nil {
+		return err
+	}
+	if accounts, _ := v.Len(); accounts == 0 && !r.AllowEmpty {
+		return errEmptyBackup
+	}
 	whom(stream.Context(), fmt.Sprintf("%s/%d", v.History(), v.Index()))
 	chunks := bufio.NewWriterSize(&chunkWriter{stream: stream}, chunkSize)
 	w, err := backup.NewWriter(chunks, &storev1.Header{Schema: v.Schema(), History: v.History(), Index: v.Index()})

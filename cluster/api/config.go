@@ -53,6 +53,10 @@ type Directory interface {
 	// Contact returns for how long this node has been out of touch with the
 	// majority; 0: it is in touch.
 	Contact() time.Duration
+	// CaughtUp returns nil if the table has once been level with the site
+	// since this node started, and the node is part of the site; otherwise why
+	// the table must not be asked.
+	CaughtUp() error
 }
 
 // Messenger sends messages. *router.Router is one.

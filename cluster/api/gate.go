@@ -14,18 +14,19 @@ import (
 // gate stands before every call: it finds out who calls, asks the table of
 // methods, and writes down what was changed.
 type gate struct {
-	site     string
-	insecure bool
-	tokens   *Tokens
-	methods  map[string]method
-	errors   errorMap
-	logger   *slog.Logger
+	site      string
+	insecure  bool
+	tokens    *Tokens
+	methods   map[string]method
+	errors    errorMap
+	logger    *slog.Logger
+	directory Directory
 }
 
 func newGate(c Config) *gate {
 	return &gate{
 		site: c.Site, insecure: c.TLS == nil, tokens: c.Tokens,
-		methods: methods(), errors: errorMap{c.Uncertain, c.Logger}, logger: c.Logger,
+		methods: methods(), errors: errorMap{c.Uncertain, c.Logger}, logger: c.Logger, directory: c.Directory,
 	}
 }
 
@@ -45,7 +46,22 @@ func (g *gate) admit(ctx context.Context, path string) (context.Context, *caller
 	case !c.may(m.wants):
 		return ctx, c, status.Error(codes.PermissionDenied, g.wanted(c, m))
 	}
+	if err := g.checkTable(m); err != nil {
+		return ctx, c, err
+	}
 	return context.WithValue(ctx, callerKey{}, c), c, nil
+}
+
+// checkTable refuses a call that needs the table while the table is empty or
+// half loaded, or not the site's any more.
+func (g *gate) checkTable(m method) error {
+	if m.anyTime {
+		return nil
+	}
+	if err := g.directory.CaughtUp(); err != nil {
+		return unavailable("NOT_READY", err.Error()+"; try another node")
+	}
+	return nil
 }
 
 func (g *gate) wanted(c *caller, m method) string {

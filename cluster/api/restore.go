@@ -34,13 +34,17 @@ func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.Restor
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	if err := receive(stream, file); err != nil {
+	allowEmpty, err := receive(stream, file)
+	if err != nil {
 		return err
 	}
 	contents, err := s.sound(file)
 	whom(stream.Context(), fmt.Sprintf("%s/%d, %d accounts", contents.History, contents.Index, contents.Accounts))
 	if err != nil {
 		return err
+	}
+	if contents.Accounts == 0 && !allowEmpty {
+		return errEmptyBackup
 	}
 	// From here on it is better to come to the end than to be left half done.
 	at, err := s.restore(context.WithoutCancel(stream.Context()), file, contents)
@@ -52,23 +56,25 @@ func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.Restor
 	})
 }
 
-// receive writes the pieces of the file.
-func receive(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.RestoreResponse], w io.Writer) error {
+// receive writes the pieces of the file, and returns whether it may hold no
+// accounts.
+func receive(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.RestoreResponse], w io.Writer) (allowEmpty bool, err error) {
 	var offset uint64
 	for {
 		r, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return allowEmpty, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		if err := checkPiece(r, offset); err != nil {
-			return err
+			return false, err
 		}
 		if _, err := w.Write(r.Data); err != nil {
-			return err
+			return false, err
 		}
+		allowEmpty = allowEmpty || r.AllowEmpty
 		offset += uint64(len(r.Data))
 	}
 }

@@ -58,6 +58,9 @@ func parseRole(name string) (role, error) {
 type method struct {
 	wants role
 	audit bool // it changes something: each call leaves a record
+	// anyTime is set for what a node answers also while it has not caught up
+	// with the site since its start, or is no part of it.
+	anyTime bool
 }
 
 // methods is the one table of who may call what. What is not in it is
@@ -71,31 +74,31 @@ func methods() map[string]method {
 		// A message changes nothing in the site, and its traffic is not logged.
 		"/simp.v1.MessageService/Send": {wants: messageSend},
 
-		"/simp.v1.AccountService/Create":      {accountAdmin, true},
-		"/simp.v1.AccountService/Import":      {accountAdmin, true},
-		"/simp.v1.AccountService/Delete":      {accountAdmin, true},
-		"/simp.v1.AccountService/Disable":     {accountAdmin, true},
-		"/simp.v1.AccountService/Enable":      {accountAdmin, true},
-		"/simp.v1.AccountService/SetPassword": {accountAdmin, true},
+		"/simp.v1.AccountService/Create":      {wants: accountAdmin, audit: true},
+		"/simp.v1.AccountService/Import":      {wants: accountAdmin, audit: true},
+		"/simp.v1.AccountService/Delete":      {wants: accountAdmin, audit: true},
+		"/simp.v1.AccountService/Disable":     {wants: accountAdmin, audit: true},
+		"/simp.v1.AccountService/Enable":      {wants: accountAdmin, audit: true},
+		"/simp.v1.AccountService/SetPassword": {wants: accountAdmin, audit: true},
 		"/simp.v1.AccountService/Get":         {wants: accountAdmin},
 		"/simp.v1.AccountService/List":        {wants: accountAdmin},
 
-		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin},
-		"/simp.v1.ClusterService/Drain":              {clusterAdmin, true},
-		"/simp.v1.ClusterService/Undrain":            {clusterAdmin, true},
-		"/simp.v1.ClusterService/TransferLeadership": {clusterAdmin, true},
-		"/simp.v1.ClusterService/RemoveNode":         {clusterAdmin, true},
+		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, anyTime: true},
+		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true},
+		"/simp.v1.ClusterService/Undrain":            {wants: clusterAdmin, audit: true},
+		"/simp.v1.ClusterService/TransferLeadership": {wants: clusterAdmin, audit: true},
+		"/simp.v1.ClusterService/RemoveNode":         {wants: clusterAdmin, audit: true},
 		"/simp.v1.ClusterService/ListSessions":       {wants: clusterAdmin},
-		"/simp.v1.ClusterService/KickSession":        {clusterAdmin, true},
-		"/simp.v1.ClusterService/Backup":             {clusterAdmin, true},
-		"/simp.v1.ClusterService/Restore":            {clusterAdmin, true},
+		"/simp.v1.ClusterService/KickSession":        {wants: clusterAdmin, audit: true},
+		"/simp.v1.ClusterService/Backup":             {wants: clusterAdmin, audit: true},
+		"/simp.v1.ClusterService/Restore":            {wants: clusterAdmin, audit: true},
 		"/simp.v1.ClusterService/CheckDomain":        {wants: clusterAdmin},
 
-		"/grpc.health.v1.Health/Check": {wants: anyone},
-		"/grpc.health.v1.Health/List":  {wants: anyone},
-		"/grpc.health.v1.Health/Watch": {wants: anyone},
+		"/grpc.health.v1.Health/Check": {wants: anyone, anyTime: true},
+		"/grpc.health.v1.Health/List":  {wants: anyone, anyTime: true},
+		"/grpc.health.v1.Health/Watch": {wants: anyone, anyTime: true},
 
-		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      {wants: known},
-		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {wants: known},
+		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      {wants: known, anyTime: true},
+		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {wants: known, anyTime: true},
 	}
 }

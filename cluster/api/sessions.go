@@ -17,14 +17,17 @@ func (s *clusterService) ListSessions(ctx context.Context, r *simpv1.ListSession
 		if err := f.err(); err != nil {
 			return nil, err
 		}
-		return s.sessionsOf(user, r.Node), nil
+		return s.sessionsOf(ctx, user, r.Node)
 	}
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	v, last := s.Table.View(), protocol.Address{}
+	v, err := s.view(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	last := protocol.Address{}
 	if r.PageToken != "" {
-		var err error
 		if v, last, err = s.pages.resume(ctx, f, r.PageToken, r); err != nil {
 			return nil, err
 		}
@@ -33,13 +36,16 @@ func (s *clusterService) ListSessions(ctx context.Context, r *simpv1.ListSession
 }
 
 // sessionsOf tells one user's sessions: there are few.
-func (s *clusterService) sessionsOf(user protocol.Address, node string) *simpv1.ListSessionsResponse {
-	v := s.Table.View()
+func (s *clusterService) sessionsOf(ctx context.Context, user protocol.Address, node string) (*simpv1.ListSessionsResponse, error) {
+	v, err := s.view(ctx, false)
+	if err != nil {
+		return nil, err
+	}
 	resp := &simpv1.ListSessionsResponse{Position: position(v)}
 	if l := v.Listener(user); l != nil {
 		resp.Session = appendSessions(nil, l, node)
 	}
-	return resp
+	return resp, nil
 }
 
 func (s *clusterService) sessionPage(v store.View, last protocol.Address, size int, r *simpv1.ListSessionsRequest) *simpv1.ListSessionsResponse {

@@ -164,6 +164,7 @@ type directory struct {
 	confirm error         // of Confirm
 	contact time.Duration // out of touch for
 	since   time.Time     // or since then, if not zero
+	behind  error         // of CaughtUp
 	applied func(ctx context.Context, index uint64) error
 }
 
@@ -200,6 +201,12 @@ func (d *directory) Contact() time.Duration {
 		return time.Since(d.since)
 	}
 	return d.contact
+}
+
+func (d *directory) CaughtUp() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.behind
 }
 
 // cut makes the node one that has been out of touch for so long.

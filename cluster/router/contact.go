@@ -32,6 +32,20 @@ func (c *contact) stale() bool {
 	return c.lost
 }
 
+// noticeStaleness does at once what the ticker would do later when the contact
+// is lost: whoever is shown unknown from then on is told when it is fresh again.
+func (r *Router) noticeStaleness() {
+	if r.Directory.Contact() >= staleAfter {
+		r.goStale()
+	}
+}
+
+// isStale reports whether presence can't be known now, asking anew: the
+// ticker may not have run yet since the contact was lost.
+func (r *Router) isStale() bool {
+	return r.contact.stale() || r.Directory.Contact() >= staleAfter
+}
+
 func (c *contact) cutOff() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,15 +106,20 @@ func (r *Router) setCut(cut bool) {
 	}
 }
 
-// goStale tells those who watch that what they know may be old. No change is
-// told after it until goFresh.
+// goStale tells those who watch that what they know may be old, once. No change
+// is told after it until goFresh. Any goroutine may call it.
 func (r *Router) goStale() {
 	r.hub.mu.Lock()
 	r.contact.mu.Lock()
-	r.contact.lost = true
-	r.contact.fresh = make(chan struct{})
+	was := r.contact.lost
+	if !was {
+		r.contact.lost, r.contact.fresh = true, make(chan struct{})
+	}
 	r.contact.mu.Unlock()
 	r.hub.mu.Unlock()
+	if was {
+		return
+	}
 	for _, u := range r.hub.connections() {
 		u.session.Stale()
 	}

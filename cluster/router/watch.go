@@ -13,6 +13,7 @@ import (
 func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
 	pairs := u.pairs(q)
 	release := u.r.awaitForeign(ctx, pairs)
+	u.r.noticeStaleness()
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -142,7 +143,7 @@ func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.N
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	view := u.r.Table.View()
-	unknown := u.r.contact.stale() && !q.Fresh
+	unknown := u.r.isStale() && !q.Fresh
 	lines := make([]protocol.Notice, len(pairs))
 	for i, p := range pairs {
 		now, asked := answers[p]

@@ -21,6 +21,7 @@ import (
 const restorePiece = 256 << 10
 
 func (a *app) backupCommand() *cobra.Command {
+	var empty bool
 	inspect := &cobra.Command{
 		Use: "inspect FILE|-", Short: "Check a backup, and say what it holds", Args: wants(1, 1, "a file"),
 		Long: "Inspect reads a backup to its end, checks that it is whole, and says what it holds. It needs no node.",
@@ -37,17 +38,18 @@ func (a *app) backupCommand() *cobra.Command {
 				return err
 			}
 			if args[0] == "-" {
-				return a.backupToOutput(c.Context(), s)
+				return a.backupToOutput(c.Context(), s, empty)
 			}
-			return a.backup(c.Context(), s, args[0])
+			return a.backup(c.Context(), s, args[0], empty)
 		},
 	}
+	c.Flags().BoolVar(&empty, "allow-empty", false, "make the backup even if the site has no accounts")
 	c.AddCommand(inspect)
 	return c
 }
 
 // backup writes beside the file first: it is there whole, or not at all.
-func (a *app) backup(ctx context.Context, s *site, name string) error {
+func (a *app) backup(ctx context.Context, s *site, name string, allowEmpty bool) error {
 	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("%s is there already; name another file", name)
 	}
@@ -57,7 +59,7 @@ func (a *app) backup(ctx context.Context, s *site, name string) error {
 	}
 	defer os.Remove(part.Name())
 	defer part.Close()
-	contents, err := a.fetchChecked(ctx, s, part)
+	contents, err := a.fetchChecked(ctx, s, part, allowEmpty)
 	if err != nil {
 		return err
 	}
@@ -89,7 +91,7 @@ func publish(part, name string) error {
 
 // backupToOutput writes the backup to standard output, once it is complete and
 // checked.
-func (a *app) backupToOutput(ctx context.Context, s *site) error {
+func (a *app) backupToOutput(ctx context.Context, s *site, allowEmpty bool) error {
 	if a.term.isTerminal(a.out) {
 		return usagef("a backup is not text: send standard output to a file or a program")
 	}
@@ -99,7 +101,7 @@ func (a *app) backupToOutput(ctx context.Context, s *site) error {
 	}
 	defer os.Remove(whole.Name())
 	defer whole.Close()
-	if _, err := a.fetchChecked(ctx, s, whole); err != nil {
+	if _, err := a.fetchChecked(ctx, s, whole, allowEmpty); err != nil {
 		return err
 	}
 	if _, err := whole.Seek(0, io.SeekStart); err != nil {
@@ -110,8 +112,8 @@ func (a *app) backupToOutput(ctx context.Context, s *site) error {
 }
 
 // fetchChecked writes the backup to f, and reads it to its end.
-func (a *app) fetchChecked(ctx context.Context, s *site, f *os.File) (backup.Contents, error) {
-	if err := a.fetch(ctx, s, f); err != nil {
+func (a *app) fetchChecked(ctx context.Context, s *site, f *os.File, allowEmpty bool) (backup.Contents, error) {
+	if err := a.fetch(ctx, s, f, allowEmpty); err != nil {
 		return backup.Contents{}, err
 	}
 	return inspectFile(f)
@@ -137,10 +139,10 @@ func (a *app) openBackup(ctx context.Context, name string) (f *os.File, title st
 }
 
 // fetch writes the pieces as they come.
-func (a *app) fetch(ctx context.Context, s *site, w io.Writer) error {
+func (a *app) fetch(ctx context.Context, s *site, w io.Writer, allowEmpty bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := s.cluster.Backup(ctx, &simpv1.BackupRequest{})
+	stream, err := s.cluster.Backup(ctx, &simpv1.BackupRequest{AllowEmpty: allowEmpty})
 	if err != nil {
 		return err
 	}
@@ -206,7 +208,7 @@ type contentsJSON struct {
 }
 
 func (a *app) restoreCommand() *cobra.Command {
-	var yes bool
+	var yes, empty bool
 	c := &cobra.Command{
 		Use: "restore FILE|-", Short: "Replace accounts, rules and contacts by a backup's", Args: wants(1, 1, "a backup"),
 		Long: "Restore replaces all accounts, rules and contacts of the site by a backup's, and begins a new history: all " +
@@ -217,17 +219,21 @@ func (a *app) restoreCommand() *cobra.Command {
 				return err
 			}
 			defer close()
-			return a.restore(c.Context(), f, title, yes)
+			return a.restore(c.Context(), f, title, yes, empty)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&empty, "allow-empty", false, "restore the backup even if it holds no accounts")
 	return c
 }
 
-func (a *app) restore(ctx context.Context, f *os.File, title string, yes bool) error {
+func (a *app) restore(ctx context.Context, f *os.File, title string, yes, allowEmpty bool) error {
 	contents, err := inspectFile(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing was changed", title, err)
+	}
+	if contents.Accounts == 0 && !allowEmpty {
+		return fmt.Errorf("%s holds no accounts, and would empty the site; nothing was changed (--allow-empty restores it)", title)
 	}
 	s, err := a.connect()
 	if err != nil {
@@ -237,7 +243,7 @@ func (a *app) restore(ctx context.Context, f *os.File, title string, yes bool) e
 	if err := a.confirm(ctx, yes, what); err != nil {
 		return err
 	}
-	resp, err := a.upload(ctx, s, f)
+	resp, err := a.upload(ctx, s, f, allowEmpty)
 	if err != nil {
 		return err
 	}
@@ -246,7 +252,7 @@ func (a *app) restore(ctx context.Context, f *os.File, title string, yes bool) e
 }
 
 // upload sends the file in pieces.
-func (a *app) upload(ctx context.Context, s *site, f *os.File) (*simpv1.RestoreResponse, error) {
+func (a *app) upload(ctx context.Context, s *site, f *os.File, allowEmpty bool) (*simpv1.RestoreResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	info, err := f.Stat()
@@ -262,7 +268,7 @@ func (a *app) upload(ctx context.Context, s *site, f *os.File) (*simpv1.RestoreR
 	}
 	bar := a.newBar("octets", uint64(info.Size()))
 	defer bar.end()
-	if err := sendPieces(stream, f, bar); err != nil {
+	if err := sendPieces(stream, f, bar, allowEmpty); err != nil {
 		return nil, err
 	}
 	return stream.CloseAndRecv()
@@ -270,11 +276,11 @@ func (a *app) upload(ctx context.Context, s *site, f *os.File) (*simpv1.RestoreR
 
 // sendPieces sends a file to its end, or until the stream fails: why, its
 // answer says.
-func sendPieces(stream grpc.ClientStreamingClient[simpv1.RestoreRequest, simpv1.RestoreResponse], f io.Reader, bar *bar) error {
+func sendPieces(stream grpc.ClientStreamingClient[simpv1.RestoreRequest, simpv1.RestoreResponse], f io.Reader, bar *bar, allowEmpty bool) error {
 	buf := make([]byte, restorePiece)
 	for offset := uint64(0); ; {
 		n, err := io.ReadFull(f, buf)
-		if n > 0 && stream.Send(&simpv1.RestoreRequest{Offset: offset, Data: buf[:n], Crc32C: backup.Sum(buf[:n])}) != nil {
+		if n > 0 && stream.Send(&simpv1.RestoreRequest{Offset: offset, Data: buf[:n], Crc32C: backup.Sum(buf[:n]), AllowEmpty: allowEmpty}) != nil {
 			return nil
 		}
 		offset += uint64(n)

@@ -263,6 +263,18 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
+func TestAnEmptyBackupHasToBeAllowed(t *testing.T) {
+	s, file := newSite(t), filepath.Join(t.TempDir(), "site.simp")
+	if r := s.do("", "backup", file); r.code != 1 || !strings.Contains(r.err, "no accounts") {
+		t.Errorf("got %+v", r)
+	}
+	s.ok("", "backup", "--allow-empty", file)
+	if r := s.do("", "restore", "--yes", file); r.code != 1 || !strings.Contains(r.err, "holds no accounts, and would empty the site; nothing was changed") {
+		t.Errorf("got %+v", r)
+	}
+	s.ok("", "restore", "--yes", "--allow-empty", file)
+}
+
 func TestBackupThroughAPipe(t *testing.T) {
 	s := newSite(t)
 	s.ok("one", "account", "add", "alice@example.com", "--password-stdin")

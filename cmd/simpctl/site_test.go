@@ -111,6 +111,8 @@ func (s *testSite) Applied(ctx context.Context, index uint64, _ []string) error 
 
 func (s *testSite) Contact() time.Duration { return 0 }
 
+func (s *testSite) CaughtUp() error { return nil }
+
 func (s *testSite) Send(r *protocol.SendRequest) {
 	for i := range r.To {
 		r.Done(i, protocol.Outcome{Status: protocol.StatusOK})

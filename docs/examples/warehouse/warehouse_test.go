@@ -25,6 +25,7 @@ type replica struct{ *store.Table }
 
 func (r replica) Confirm(context.Context) error { return nil }
 func (r replica) Contact() time.Duration        { return 0 }
+func (r replica) CaughtUp() error               { return nil }
 
 func (r replica) Applied(ctx context.Context, index uint64, _ []string) error {
 	return r.Wait(ctx, index)

@@ -1349,7 +1349,10 @@ func (x *KickSessionResponse) GetClosed() uint32 {
 }
 
 type BackupRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Make the backup even if the site has no accounts. Otherwise that is
+	// FAILED_PRECONDITION, as restoring it would empty a site.
+	AllowEmpty    bool `protobuf:"varint,1,opt,name=allow_empty,json=allowEmpty,proto3" json:"allow_empty,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1382,6 +1385,13 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
 	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BackupRequest) GetAllowEmpty() bool {
+	if x != nil {
+		return x.AllowEmpty
+	}
+	return false
 }
 
 type BackupResponse struct {
@@ -1454,7 +1464,10 @@ type RestoreRequest struct {
 	// A piece of the file, at most 512 KiB.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// CRC-32C of `data`.
-	Crc32C        uint32 `protobuf:"varint,3,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	Crc32C uint32 `protobuf:"varint,3,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	// In any piece: restore the backup even if it holds no accounts. Otherwise
+	// that is FAILED_PRECONDITION.
+	AllowEmpty    bool `protobuf:"varint,4,opt,name=allow_empty,json=allowEmpty,proto3" json:"allow_empty,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1508,6 +1521,13 @@ func (x *RestoreRequest) GetCrc32C() uint32 {
 		return x.Crc32C
 	}
 	return 0
+}
+
+func (x *RestoreRequest) GetAllowEmpty() bool {
+	if x != nil {
+		return x.AllowEmpty
+	}
+	return false
 }
 
 type RestoreResponse struct {
@@ -1846,16 +1866,20 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\tH\x00R\asessionB\b\n" +
 	"\x06target\"-\n" +
 	"\x13KickSessionResponse\x12\x16\n" +
-	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rBackupRequest\"T\n" +
+	"\x06closed\x18\x01 \x01(\rR\x06closed\"0\n" +
+	"\rBackupRequest\x12\x1f\n" +
+	"\vallow_empty\x18\x01 \x01(\bR\n" +
+	"allowEmpty\"T\n" +
 	"\x0eBackupResponse\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
-	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\"T\n" +
+	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\"u\n" +
 	"\x0eRestoreRequest\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
-	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\"\x8e\x01\n" +
+	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\x12\x1f\n" +
+	"\vallow_empty\x18\x04 \x01(\bR\n" +
+	"allowEmpty\"\x8e\x01\n" +
 	"\x0fRestoreResponse\x12-\n" +
 	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\x12\x1a\n" +
 	"\baccounts\x18\x02 \x01(\x04R\baccounts\x12\x14\n" +
