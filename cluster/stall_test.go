@@ -19,7 +19,7 @@ func TestStallDetector(t *testing.T) {
 		t.Errorf("a second stall before the first is confirmed: %v", since)
 	}
 	d.confirmed(at(0)) // another one
-	if d.observe(at(5*stallAllowed)).IsZero() {
+	if d.observe(at(5 * stallAllowed)).IsZero() {
 		t.Error("a stall was confirmed by the word about another")
 	}
 	d.confirmed(at(stallAllowed))
