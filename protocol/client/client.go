@@ -22,6 +22,7 @@ type Client struct {
 	seen     seen          // of messages' worker
 	arranged chan struct{} // holds one: the right to change, or to restore, what is wanted
 	moves    chan moving
+	leaving  *conn // of keep's goroutine: the one that was left last
 
 	mu        sync.Mutex
 	cur       *conn         // nil: no connection now

@@ -103,7 +103,7 @@ func (k EventKind) String() string {
 
 const (
 	defaultMaxMessage = 1 << 20
-	connectTimeout    = 10 * time.Second // for DNS, or for TCP to one target
+	connectTimeout    = 7 * time.Second  // for finding a domain's server, and then for TCP to one target
 	handshakeTimeout  = 15 * time.Second // for TLS, within loginTimeout
 	loginTimeout      = 30 * time.Second // for TLS, HELLO and AUTH
 	answerTimeout     = 15 * time.Second // the server answers within 10 s

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,32 +29,40 @@ type conn struct {
 	last    uint64        // tag
 	inHand  int           // messages that the owner has and has not answered
 	octets  int           // of those
+	partial int           // octets that 100 lines take which came to calls
 	settled chan struct{} // if somebody waits: closed when inHand is 0
 	left    bool          // what is asked from now on belongs to another connection
 
-	held []heldPresence // of the owner: until it adopts the connection
+	held heldPresences // of the owner: until it adopts the connection
 }
 
 // owner is told what a connection brings, in order, by the connection's
 // reader. It must not block.
 type owner interface {
 	message(c *conn, tag string, m *protocol.Message)
-	presence(c *conn, p []protocol.Presence, index uint64)
+	answer(c *conn, p []protocol.Presence, index uint64) // to WATCH
+	change(c *conn, p protocol.Presence)                 // PRESENCE
 	notice(c *conn, e Event)
 	move(c *conn, to string, within int)
 }
 
 // Bounds on what a server may have this side keep.
 const (
-	maxRequests     = 1000  // unanswered by the server, which takes 1024
-	maxPartial      = 50000 // 100 lines of one answer
+	maxRequests     = 1000     // unanswered by the server, which takes 1024
+	maxWatchers     = 50_000   // 100 lines of WATCHERS; of others there are as many as were asked for
+	maxPartial      = 16 << 20 // octets of the 100 lines of all calls of a connection
+	maxReplies      = 1 << 20  // octets of answers that the server does not read
 	maxInHand       = 2 * protocol.MaxUnanswered
 	maxInHandOctets = 16 * protocol.MaxUnansweredOctets
 )
 
 // call is a request that waits for its final response.
 type call struct {
+	verb    string
+	due     int // 100 lines that may come
 	partial []response
+	named   map[string]bool                   // by the 100 lines that came
+	octets  int                               // that those take
 	final   chan response                     // gets the final response, or is closed
 	apply   func(*conn, []response, response) // called by the reader with a 2xx, before what comes next is read
 }
@@ -70,7 +79,7 @@ func newConn(o *opening, owner owner, limit int) *conn {
 		ended:   make(chan struct{}),
 		calls:   make(map[string]*call),
 	}
-	c.out.conn, c.out.failed = o.Conn, c.end
+	c.out.conn, c.out.failed, c.out.mostReplies = o.Conn, c.end, maxReplies
 	c.idle = o.hello.idle + aliveTimeout
 	c.silent = func() { _, _ = c.out.put([]byte("ping PING\r\n")) }
 	return c
@@ -133,25 +142,50 @@ func (c *conn) why() error {
 	return c.err
 }
 
-// answered takes a response. One to nothing asked is ignored.
+// answered takes a response. One to nothing asked is ignored, and so is an
+// interim one that is no result.
 func (c *conn) answered(l *protocol.Line) {
 	c.mu.Lock()
 	call := c.calls[l.Tag]
-	if call == nil {
+	if call == nil || l.Status.Interim() && l.Status != protocol.StatusPartial {
 		c.mu.Unlock()
 		return
 	}
 	r := response{*l}
 	r.Params = slices.Clone(l.Params)
-	if !l.Status.Interim() {
-		delete(c.calls, l.Tag)
-	} else if len(call.partial) < maxPartial {
-		call.partial = append(call.partial, r)
+	if l.Status.Interim() {
+		err := c.addPartialLocked(call, r)
+		c.mu.Unlock()
+		if err != nil {
+			c.end(err)
+		}
+		return
 	}
+	delete(c.calls, l.Tag)
+	c.partial -= call.octets
 	c.mu.Unlock()
-	if !l.Status.Interim() {
-		c.finish(call, r)
+	c.finish(call, r)
+}
+
+// addPartialLocked keeps a 100 line. There are no more than were asked for, none
+// twice, and not more than a connection may hold. c.mu is held.
+func (c *conn) addPartialLocked(call *call, r response) error {
+	name := cmp.Or(textParam(&r.Line, "to"), textParam(&r.Line, "ima"), textParam(&r.Line, "who"))
+	cost := c.lineCost()
+	switch {
+	case len(call.partial) >= call.due, call.named[name]:
+		return protocolError("it answers %s with more than was asked for", call.verb)
+	case c.partial+cost > maxPartial:
+		return protocolError("its answers have more than %d octets", maxPartial)
 	}
+	if call.named == nil {
+		call.named = make(map[string]bool)
+	}
+	call.named[name] = true
+	call.partial = append(call.partial, r)
+	call.octets += cost
+	c.partial += cost
+	return nil
 }
 
 func (c *conn) finish(call *call, r response) {
@@ -166,6 +200,7 @@ func (c *conn) finish(call *call, r response) {
 type request struct {
 	verb   string
 	params func([]byte) []byte
+	due    int                                               // 100 lines that may come
 	body   []byte                                            // a literal, if not nil
 	apply  func(c *conn, partial []response, final response) // if not nil: see call
 
@@ -180,7 +215,7 @@ func (c *conn) do(ctx context.Context, r request) ([]response, response, error) 
 	if err := c.admit(ctx); err != nil {
 		return nil, response{}, notSent(err)
 	}
-	call := &call{final: make(chan response, 1), apply: r.apply}
+	call := &call{verb: r.verb, due: r.due, final: make(chan response, 1), apply: r.apply}
 	end, err := c.send(call, r)
 	if err != nil {
 		<-c.slots
@@ -272,7 +307,7 @@ func (c *conn) reply(tag string, s protocol.Status, text string) {
 	if text != "" {
 		b = protocol.AppendText(b, text)
 	}
-	if _, err := c.out.put(protocol.AppendEnd(b)); errors.Is(err, errNoRoom) {
+	if err := c.out.reply(protocol.AppendEnd(b)); errors.Is(err, errNoRoom) {
 		c.end(err)
 	}
 }

@@ -147,7 +147,7 @@ func (o *opening) startTLS(ctx context.Context, c *tls.Config) error {
 
 // maxChain bounds what the other side's certificates have in octets, as they are
 // kept with the connection.
-const maxChain = 64 << 10
+const maxChain = 32 << 10
 
 // chainOctets returns how large the other side's certificates are.
 func chainOctets(s *tls.ConnectionState) (n int) {
@@ -285,7 +285,7 @@ func byeError(l *protocol.Line) error {
 	if status == 0 {
 		status = protocol.StatusServerError
 	}
-	return &protocol.Error{Status: status, Text: "the server closed the connection: " + l.Text, Retry: intParam(l, "retry")}
+	return &protocol.Error{Status: status, Text: "the server closed the connection: " + short(l.Text), Retry: intParam(l, "retry")}
 }
 
 // isLoopback tells whether the connection stays on this machine, as one does

@@ -17,7 +17,11 @@ type errand struct {
 	apply  func(a answer)                            // if not nil: called before done, with the partner locked
 	done   func(a answer)                            // called exactly once, never with a lock held
 
-	partial []response
+	share   share               // what is held for it, of whom it is made for
+	asked   []protocol.Address  // whom a 100 line is due for
+	heard   []protocol.Presence // what was said of them; a zero address: nothing
+	kept    int                 // octets that the account holds for heard
+	partial int                 // 100 lines that came
 	number  uint64
 	end     int64     // of its octets, in the route's outbox
 	handed  time.Time // when it was handed over
@@ -27,9 +31,9 @@ type errand struct {
 // answer is what became of an errand: the other site's response, or none; or
 // why nothing was handed over.
 type answer struct {
-	partial []response
-	final   *protocol.Line   // nil: handed over, and no answer came
-	failed  protocol.Outcome // its status is not 0: nothing was handed over
+	heard  []protocol.Presence
+	final  *protocol.Line   // nil: handed over, and no answer came
+	failed protocol.Outcome // its status is not 0: nothing was handed over
 }
 
 // late is how long after its time an errand is still answered for; rule 4 of
@@ -49,7 +53,7 @@ func (e *errand) encode(tag string, now time.Time) []byte {
 // sendErrand is a SEND. The time left travels with it, in whole seconds.
 func sendErrand(m *protocol.Message, done func(protocol.Outcome)) *errand {
 	return &errand{
-		verb: "SEND", body: nonNil(m.Entity), until: m.Deadline,
+		verb: "SEND", body: nonNil(m.Entity), until: m.Deadline, share: share{user: m.From},
 		params: func(b []byte, left time.Duration) []byte {
 			b = protocol.AppendParam(b, "from", m.From.String())
 			b = protocol.AppendParam(b, "to", m.To.String())
@@ -105,7 +109,7 @@ func wellFormed(m *protocol.Message, l *protocol.Line) bool {
 // queryErrand asks for one presence.
 func queryErrand(by, of protocol.Address, until time.Time, done func(protocol.Presence)) *errand {
 	return &errand{
-		verb: "QUERY", until: until,
+		verb: "QUERY", until: until, share: share{user: by}, asked: []protocol.Address{of},
 		params: func(b []byte, _ time.Duration) []byte {
 			b = protocol.AppendParam(b, "ima", of.String())
 			return protocol.AppendParam(b, "by", by.String())
@@ -114,17 +118,66 @@ func queryErrand(by, of protocol.Address, until time.Time, done func(protocol.Pr
 	}
 }
 
-// presence reads line i of an answer, which is about of.
+// cost returns what an errand holds in octets: what is to be said, once as it
+// waits and once as it is written, and what is known of it.
+func (e *errand) cost() int { return errandCost + 2*len(e.body) }
+
+const errandCost = 1 << 10
+
+// take takes a 100 line. It returns false for one that was not asked for: no
+// more lines are due than addresses were named, and none twice.
+func (e *errand) take(l *protocol.Line) bool {
+	e.partial++
+	if e.partial > max(1, len(e.asked)) {
+		return false
+	}
+	if len(e.asked) == 0 {
+		return true // and means nothing
+	}
+	p, ok := presenceOf(l)
+	if !ok {
+		return true
+	}
+	i := e.place(p.Address)
+	if i < 0 {
+		return true // of somebody else, so that nothing is known of whom was asked for
+	}
+	if e.heard == nil {
+		e.heard = make([]protocol.Presence, len(e.asked))
+	}
+	if !e.heard[i].Address.IsZero() {
+		return false
+	}
+	p.Address = e.asked[i]
+	e.heard[i] = sensible(p)
+	return true
+}
+
+// place returns which of those asked for an address is: by its name, or, where
+// the other site calls it otherwise, by its turn; -1: none.
+func (e *errand) place(a protocol.Address) int {
+	turn, folded := e.partial-1, a.FoldCase()
+	if e.asked[turn].FoldCase() == folded {
+		return turn
+	}
+	for i, of := range e.asked {
+		if of.FoldCase() == folded {
+			return i
+		}
+	}
+	if e.asked[turn].Domain() == a.Domain() {
+		return turn
+	}
+	return -1
+}
+
+// presence returns what an answer says of the address that was named as number
+// i, which is of.
 func (a *answer) presence(i int, of protocol.Address) protocol.Presence {
-	if a.final == nil || a.final.Status != protocol.StatusOK || i >= len(a.partial) {
+	if a.final == nil || a.final.Status != protocol.StatusOK || i >= len(a.heard) || a.heard[i].Address.IsZero() {
 		return unknown(of)
 	}
-	p, ok := presenceOf(&a.partial[i].Line)
-	if !ok || p.Address.FoldCase() != of.FoldCase() && p.Address.Domain() != of.Domain() {
-		return unknown(of)
-	}
-	p.Address = of
-	return sensible(p)
+	return a.heard[i]
 }
 
 // sensible takes out of another site's word what has no meaning.

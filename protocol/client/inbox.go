@@ -22,7 +22,7 @@ func (c *Client) message(conn *conn, tag string, m *protocol.Message) {
 
 // handle has a message handled and answers it.
 func (c *Client) handle(in incoming) {
-	defer in.conn.settle(len(in.Entity))
+	defer in.conn.settle(messageCost(in.Entity))
 	if status, text := c.judge(in.Message); status != 0 {
 		in.conn.reply(in.tag, status, text)
 	}

@@ -24,17 +24,25 @@ func clampWithin(seconds int) time.Duration {
 // keep replaces each connection that ends or that the server wants moved,
 // until the client gives up.
 func (c *Client) keep(cur *conn) {
+	began, hops := time.Now(), 0
 	for cur != nil {
-		began := time.Now()
+		next := cur
 		select {
 		case <-cur.ended:
-			cur = c.reconnect(cur, time.Since(began))
+			next = c.reconnect(cur, time.Since(began))
 		case m := <-c.moves:
-			if m.from == cur {
-				cur = c.follow(m)
+			if m.from != cur {
+				continue
 			}
+			if hops++; time.Since(began) >= steady {
+				hops = 0
+			}
+			next = c.follow(m, hops)
 		case <-c.ctx.Done():
 			return
+		}
+		if next != cur {
+			cur, began = next, time.Now()
 		}
 	}
 }
@@ -47,25 +55,38 @@ func (c *Client) reconnect(old *conn, lasted time.Duration) *conn {
 	}
 	why := old.why()
 	c.lose()
-	if !isFinal(why) {
-		c.tellEvent(Event{Kind: Lost, Text: forPeople(why), Err: why})
-	}
 	var b backoff
 	if lasted < steady {
 		b.failures = 1
 	}
-	for !isFinal(why) && c.pause(b.next(why)) {
+	pause, final := b.next(why, 0), isFinal(why)
+	if isKick(why) {
+		pause, final = kickPause+rand.N(kickPause/2), false
+	}
+	if !final {
+		c.tellEvent(Event{Kind: Lost, Text: forPeople(why), Err: why})
+	}
+	for !final && c.pause(pause) {
+		began := time.Now()
 		conn, err := c.attempt(c.ctx, c.wayBack(old.target))
 		if err == nil {
 			c.tellEvent(Event{Kind: Connected, Text: "connected again"})
 			return conn
 		}
-		why = err
+		why, final = err, isFinal(err)
+		pause = b.next(why, time.Since(began))
 		c.tellEvent(Event{Kind: Retrying, Text: forPeople(err), Err: err})
 	}
 	c.giveUp(why)
 	c.cancel()
 	return nil
+}
+
+// isKick reports whether a connection that was logged in ended because an
+// operator closed it. Whoever is to stay out is disabled, which is a 401.
+func isKick(why error) bool {
+	var bye *protocol.Error
+	return errors.As(why, &bye) && bye.Status == protocol.StatusForbidden
 }
 
 // wayBack returns how to dial after a loss: by the usual name, and if that
@@ -106,46 +127,65 @@ func (c *Client) pause(d time.Duration) bool {
 const (
 	steady       = 30 * time.Second // a connection that lasted so long was a good one
 	firstPause   = 500 * time.Millisecond
-	longestPause = time.Minute
-	movingPause  = time.Second // the longest before a MOVE is followed
+	longestPause = 15 * time.Second // with the attempt before it
+	longestRetry = 5 * time.Minute  // that a server may ask for
+	kickPause    = 10 * time.Second // after an operator closed the connection
+	movingPause  = time.Second      // the longest before a MOVE is followed
 )
 
 // backoff makes pauses between attempts: random, so that the clients of a
 // server that failed do not come back at once, up to a bound that doubles.
 type backoff struct{ failures int }
 
-// next returns the pause after a failure. A server may want a longer one.
-func (b *backoff) next(why error) time.Duration {
+// next returns the pause after a failure, which took some time. A server may
+// want a longer one.
+func (b *backoff) next(why error, took time.Duration) time.Duration {
 	bound := longestPause
-	if b.failures < 7 {
+	if b.failures < 5 {
 		bound = min(bound, firstPause<<b.failures)
 	}
 	b.failures++
-	pause := rand.N(bound)
+	pause := min(rand.N(bound), max(longestPause-took, firstPause))
 	var refused *protocol.Error
 	if errors.As(why, &refused) {
-		pause = max(pause, time.Duration(refused.Retry)*time.Second)
+		pause = max(pause, min(time.Duration(refused.Retry)*time.Second, longestRetry))
 	}
 	return pause
 }
 
 // follow makes a connection elsewhere and leaves the old one after: the user is
-// never deaf. If none comes about in time, the old one is kept to its end.
-func (c *Client) follow(m moving) *conn {
+// never deaf. If none comes about in time, the old one is kept to its end. hops
+// is how many connections in a row were to be left soon after they were made:
+// a server that sends its clients in circles is followed more and more slowly.
+func (c *Client) follow(m moving, hops int) *conn {
 	ctx, cancel := context.WithTimeout(c.ctx, m.within)
 	defer cancel()
+	pause := rand.N(min(movingPause, m.within/4))
+	if b := (backoff{failures: hops}); hops > 1 {
+		pause += b.next(nil, 0)
+	}
 	var b backoff
-	for pause := rand.N(min(movingPause, m.within/4)); wait(ctx, m.from, pause); {
+	for wait(ctx, m.from, pause) {
 		conn, err := c.attempt(ctx, c.wayOf(m, b.failures))
 		if err == nil {
 			c.tellEvent(Event{Kind: Moved, Text: "moved to " + conn.String()})
-			c.wg.Go(func() { c.leaveOld(m) })
+			c.leaveInTime(m)
 			return conn
 		}
 		c.tellEvent(Event{Kind: Retrying, Text: forPeople(err), Err: err})
-		pause = b.next(err)
+		pause = b.next(err, 0)
 	}
 	return m.from
+}
+
+// leaveInTime leaves the connection that a MOVE was said on. Only one is being
+// left at a time: the one before it ends.
+func (c *Client) leaveInTime(m moving) {
+	if c.leaving != nil {
+		c.leaving.end(ErrClosed)
+	}
+	c.leaving = m.from
+	c.wg.Go(func() { c.leaveOld(m) })
 }
 
 // wayOf returns how to dial: where MOVE says, and every other time by the
@@ -159,6 +199,7 @@ func (c *Client) wayOf(m moving, attempts int) func(context.Context) (*opening, 
 		if err != nil {
 			return nil, err
 		}
+		t.found = m.from.found // by DNS: then nothing that the server says leads inside
 		return c.dialAny(ctx, []target{t})
 	}
 }
@@ -267,10 +308,8 @@ func (c *Client) adopt(conn *conn) error {
 	}
 	c.cur, c.candidate = conn, nil
 	c.forgetOtherHistory(conn.hello.history)
-	for _, h := range conn.held {
-		c.show(h.list, h.index)
-	}
-	conn.held = nil
+	c.showHeld(conn.held)
+	conn.held = heldPresences{}
 	c.announce()
 	return nil
 }

@@ -9,15 +9,21 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"simpd/protocol/budget"
 )
 
-// names is a Resolver that remembers for a while what DNS said. The answers'
-// own times to live are not known here; one minute suits those of servers.
+// names remembers for a while what DNS said. The answers' own times to live are
+// not known here; one minute suits those of servers. Registrable domains have
+// shares in its memory. It may be used by any goroutine.
 type names struct {
 	resolver Resolver
+	pool     *budget.Pool
+	owners   *budget.Owners[string]
 
 	mu    sync.Mutex
 	known map[string]lookedUp
+	swept time.Time // when what was old was forgotten
 }
 
 // lookedUp is one remembered answer.
@@ -26,71 +32,146 @@ type lookedUp struct {
 	ips     []netip.Addr
 	err     error
 	until   time.Time
+	owner   string // the registrable domain for which it was asked
+	cost    int    // octets
 }
 
 const (
 	nameTime   = time.Minute     // that an answer is remembered
 	noNameTime = 5 * time.Second // that it is, where there was none
-	maxNames   = 8192
+	maxNames   = 8 << 20         // octets of all answers
+	maxRecords = 64              // of an answer that are kept, and addresses
+
+	answerCost = 512 // octets that an answer takes beside its records
+	recordCost = 96  // that a record takes beside its target
+	ipCost     = 24  // that an address takes
 )
 
-func newNames(r Resolver) *names { return &names{resolver: r, known: make(map[string]lookedUp)} }
+func newNames(r Resolver) *names {
+	pool := budget.NewPool(maxNames)
+	return &names{resolver: r, pool: pool, owners: budget.NewOwners[string](pool), known: make(map[string]lookedUp)}
+}
+
+// asker is a Resolver that asks for one domain, whose share bounds what is
+// remembered of the answers.
+type asker struct {
+	*names
+	owner string
+}
+
+// forDomain returns a Resolver that asks in order to reach a domain.
+func (n *names) forDomain(domain string) asker { return asker{n, registrable(domain)} }
 
 // LookupSRV returns records in the order to try them, the weights drawn anew
 // each time (RFC 2782).
-func (n *names) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
-	a := n.ask("_"+service+"._"+proto+"."+name, func() (a lookedUp) {
-		_, a.records, a.err = n.resolver.LookupSRV(ctx, service, proto, name)
-		return a
+func (a asker) LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	found := a.ask("_"+service+"._"+proto+"."+name, func() (found lookedUp) {
+		_, found.records, found.err = a.resolver.LookupSRV(ctx, service, proto, name)
+		found.records = found.records[:min(len(found.records), maxRecords)]
+		return found
 	})
-	return "", drawn(a.records), a.err
+	return "", drawn(found.records), found.err
 }
 
 // LookupNetIP returns the addresses of a host.
-func (n *names) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	a := n.ask(network+" "+host, func() (a lookedUp) {
-		a.ips, a.err = n.resolver.LookupNetIP(ctx, network, host)
-		return a
+func (a asker) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	found := a.ask(network+" "+host, func() (found lookedUp) {
+		found.ips, found.err = a.resolver.LookupNetIP(ctx, network, host)
+		found.ips = found.ips[:min(len(found.ips), maxRecords)]
+		return found
 	})
-	return a.ips, a.err
+	return found.ips, found.err
 }
 
-func (n *names) ask(key string, look func() lookedUp) lookedUp {
+func (a asker) ask(key string, look func() lookedUp) lookedUp {
 	now := time.Now()
-	n.mu.Lock()
-	a, ok := n.known[key]
-	n.mu.Unlock()
-	if ok && now.Before(a.until) {
-		return a
+	a.mu.Lock()
+	found, ok := a.known[key]
+	a.mu.Unlock()
+	if ok && now.Before(found.until) {
+		return found
 	}
-	a = look()
-	a.until = now.Add(nameTime)
-	if a.err != nil {
-		a.until = now.Add(noNameTime)
+	found = look()
+	found.until, found.owner = now.Add(nameTime), a.owner
+	if found.err != nil {
+		found.until = now.Add(noNameTime)
 	}
-	if errors.Is(a.err, context.Canceled) {
-		return a // it says nothing of the name
+	if !errors.Is(found.err, context.Canceled) { // which says nothing of the name
+		found.cost = found.octets(key)
+		a.keep(key, found, now)
 	}
+	return found
+}
+
+// octets returns what an answer takes.
+func (l *lookedUp) octets(key string) int {
+	n := answerCost + len(key) + len(l.ips)*ipCost
+	for _, r := range l.records {
+		n += recordCost + len(r.Target)
+	}
+	return n
+}
+
+// keep remembers an answer, if its owner's share allows it once what is old is
+// forgotten. Where the memory is full of small shares, the biggest makes room.
+func (n *names) keep(key string, found lookedUp, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.makeRoom(now)
-	n.known[key] = a
-	return a
-}
-
-// makeRoom forgets what is old, and everything where that is not enough. n.mu
-// is held.
-func (n *names) makeRoom(now time.Time) {
-	if len(n.known) < maxNames {
-		return
-	}
-	for key, a := range n.known {
-		if now.After(a.until) {
-			delete(n.known, key)
+	n.forgetLocked(key)
+	owner := n.owners.Acquire(found.owner)
+	if !owner.Reserve(found.cost) {
+		n.forgetOldLocked(now)
+		if owner.Held() == 0 && n.pool.Held()+int64(found.cost) > n.pool.Limit() {
+			n.forgetBiggestLocked()
+		}
+		if !owner.Reserve(found.cost) {
+			n.owners.Drop(found.owner)
+			return
 		}
 	}
-	if len(n.known) >= maxNames {
-		clear(n.known)
+	n.known[key] = found
+}
+
+// forgetLocked forgets one answer. n.mu is held.
+func (n *names) forgetLocked(key string) {
+	found, ok := n.known[key]
+	if !ok {
+		return
+	}
+	delete(n.known, key)
+	n.owners.Acquire(found.owner).Release(found.cost)
+	n.owners.Drop(found.owner) // what was acquired now
+	n.owners.Drop(found.owner) // and with the answer
+}
+
+// forgetOldLocked forgets the answers that are not used any more, once a second
+// at most. n.mu is held.
+func (n *names) forgetOldLocked(now time.Time) {
+	if now.Sub(n.swept) < time.Second {
+		return
+	}
+	n.swept = now
+	for key, found := range n.known {
+		if now.After(found.until) {
+			n.forgetLocked(key)
+		}
+	}
+}
+
+// forgetBiggestLocked forgets the answers of the owner that holds most. n.mu is
+// held.
+func (n *names) forgetBiggestLocked() {
+	held := make(map[string]int)
+	biggest := ""
+	for _, found := range n.known {
+		if held[found.owner] += found.cost; held[found.owner] > held[biggest] {
+			biggest = found.owner
+		}
+	}
+	for key, found := range n.known {
+		if found.owner == biggest {
+			n.forgetLocked(key)
+		}
 	}
 }
 
@@ -99,7 +180,7 @@ func (n *names) forgetDomain(domain string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, key := range []string{"_simps._tcp." + domain, "_simp._tcp." + domain, "ip " + domain} {
-		delete(n.known, key)
+		n.forgetLocked(key)
 	}
 }
 

@@ -11,21 +11,23 @@ import (
 // outbox writes to a connection in a goroutine that lives only while there is
 // something to write, so that nobody who reads ever waits for a slow writer.
 type outbox struct {
-	conn   net.Conn
-	failed func(error) // called at most once, as writing fails
+	conn        net.Conn
+	failed      func(error) // called at most once, as writing fails
+	mostReplies int         // octets of replies that may wait; see reply
 
 	mu      sync.Mutex
 	waiting []byte
 	spare   []byte // an empty buffer to fill next
 	added   int64  // octets that were put in
 	taken   int64  // of these, those that were given to the connection, so may be out
+	replies int    // octets of what waits, that are replies
 	busy    bool
 	err     error
 	changed chan struct{} // if somebody waits for a change: closed at the next
 }
 
 const (
-	outboxFull   = 4 << 20 // octets; requests wait for room, answers do not
+	outboxFull   = 4 << 20 // octets; requests wait for room
 	outboxSpare  = 64 << 10
 	writeTimeout = 30 * time.Second
 )
@@ -38,9 +40,10 @@ var errNoRoom = errors.New("the server reads nothing")
 func (o *outbox) put(b []byte) (end int64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err == nil && len(o.waiting) > 4*outboxFull {
-		o.err = errNoRoom
-	}
+	return o.putLocked(b)
+}
+
+func (o *outbox) putLocked(b []byte) (end int64, err error) {
 	if o.err != nil {
 		return 0, o.err
 	}
@@ -51,6 +54,18 @@ func (o *outbox) put(b []byte) (end int64, err error) {
 		go o.write()
 	}
 	return o.added, nil
+}
+
+// reply adds a reply, which the other side decides the number of: where it
+// reads so little that mostReplies wait, nothing can be put any more.
+func (o *outbox) reply(b []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.replies += len(b); o.replies > o.mostReplies && o.err == nil {
+		o.err, o.waiting = errNoRoom, nil
+	}
+	_, err := o.putLocked(b)
+	return err
 }
 
 // mayBeOut tells whether the octets before end may have been sent to the last.
@@ -108,7 +123,7 @@ func (o *outbox) writeAll() (err error) {
 	defer o.mu.Unlock()
 	for err == nil && o.err == nil && len(o.waiting) > 0 {
 		batch := o.waiting
-		o.waiting, o.spare = o.spare, nil
+		o.waiting, o.spare, o.replies = o.spare, nil, 0
 		o.taken += int64(len(batch))
 		o.mu.Unlock()
 		err = o.writeBatch(batch)

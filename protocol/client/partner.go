@@ -1,9 +1,11 @@
 package client
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"simpd/protocol"
@@ -14,15 +16,21 @@ import (
 // failure.
 type partner struct {
 	way
-	relay *Relay
-	tried protocol.Address // for whom it was made; zero once a connection came about; relay.mu guards it
+	relay   *Relay
+	account *account
+	by      protocol.Address // for whom it was made
+	place   share            // of by, in the table; relay.mu guards it
+	evicted bool             // its place is another's; relay.mu guards it
+	tried   bool             // no connection has come about yet, as counts for by; relay.mu guards it
+	idle    atomic.Int64     // since when it has had nothing to do, in Unix nanoseconds; 0: it has
+	waiting shares           // of what waits for the other site, or is not answered
+	watches shares           // of upstreams
 
 	mu    sync.Mutex
 	after []func() // to be called once mu is released
 	gone  bool     // forgotten: nothing may be put in
 
 	queue      []*errand // that wait for a connection, or for room on it
-	held       int       // octets of those
 	soonest    time.Time // when the first of them is too late; zero: none is
 	route      *route    // nil: there is none
 	old        *route    // being left, after a MOVE
@@ -43,16 +51,18 @@ type partner struct {
 
 // Bounds on what one other site may cost.
 const (
-	maxWaiting       = 1024
-	maxWaitingOctets = 8 << 20
-	maxUpstreams     = 10_000
-	keptIdle         = 5 * time.Minute // a connection that is not used, and the memory of failures
-	shortestRetry    = 500 * time.Millisecond
-	longestRetry     = time.Minute
+	maxWaiting    = 4096 // messages and questions that wait or are not answered, or places of 16 KiB
+	maxUpstreams  = 10_000
+	keptIdle      = 5 * time.Minute // a connection that is not used, and the memory of failures
+	shortestRetry = 500 * time.Millisecond
+	longestRest   = time.Minute
 )
 
-func newPartner(r *Relay, w way) *partner {
-	return &partner{relay: r, way: w, upstreams: make(map[pair]*upstream), used: time.Now()}
+func newPartner(r *Relay, w way, a *account, by protocol.Address) *partner {
+	return &partner{
+		relay: r, way: w, account: a, by: by, waiting: newShares(maxWaiting), watches: newShares(maxUpstreams),
+		upstreams: make(map[pair]*upstream), used: time.Now(),
+	}
 }
 
 // unlock releases p.mu and then calls whom p.after names.
@@ -84,8 +94,8 @@ func (p *partner) run(e *errand) bool {
 	case p.resting():
 		p.finish(e, answer{failed: p.why})
 		return true
-	case len(p.queue) >= maxWaiting || p.held+len(e.body) > maxWaitingOctets:
-		p.finish(e, answer{failed: protocol.Outcome{Status: protocol.StatusRemoteTimeout, Text: "too much waits for " + p.other}})
+	case !p.admit(e):
+		p.finish(e, answer{failed: protocol.Outcome{Status: protocol.StatusSlowDown, Text: "too much of what you have sent to other sites is not answered yet"}})
 		return true
 	}
 	p.put(e)
@@ -93,12 +103,24 @@ func (p *partner) run(e *errand) bool {
 	return true
 }
 
+// admit holds what an errand costs for whom it is made, and reports whether
+// their shares allow it: of what is under way with this site, and with all.
+func (p *partner) admit(e *errand) bool {
+	return e.share.add(p.waiting.owners, place+len(e.body)) && e.share.add(p.relay.senders, e.cost())
+}
+
+// release gives back what an errand holds.
+func (p *partner) release(e *errand) {
+	e.share.release()
+	p.account.memory.Release(e.kept)
+	e.kept = 0
+}
+
 // resting tells whether the other site is left alone after a failure.
 func (p *partner) resting() bool { return p.route == nil && time.Now().Before(p.retry) }
 
 func (p *partner) put(e *errand) {
 	p.queue = append(p.queue, e)
-	p.held += len(e.body)
 	p.soonest = earlier(e.until, p.soonest)
 }
 
@@ -108,22 +130,34 @@ func (p *partner) proceed() {
 	now := time.Now()
 	p.expire(now)
 	p.askAgain(now)
-	for p.route != nil && len(p.queue) > 0 && p.route.hasRoom() {
-		e := p.queue[0]
-		if !p.route.hand(e, now) {
-			break
-		}
-		p.queue[0] = nil
-		p.queue = p.queue[1:]
-		p.held -= len(e.body)
-	}
+	p.handOver(now)
+	p.idle.Store(now.UnixNano())
 	if p.busy() {
 		p.used = now
+		p.idle.Store(0)
 	}
 	if p.wanted() && p.route == nil && !p.connecting && !now.Before(p.retry) {
 		p.connect()
 	}
 	p.arm(now)
+}
+
+// handOver gives the connection what waits and it has room for. Each user's
+// errands stay in their order; who has more than a fair share of what the
+// other site takes at a time waits for those who have less. p.mu is held.
+func (p *partner) handOver(now time.Time) {
+	for p.route != nil && p.route.hasRoom() {
+		i := slices.IndexFunc(p.queue, func(e *errand) bool { return p.route.hasShare(e.share.user) })
+		if i < 0 || !p.route.hand(p.queue[i], now) {
+			return
+		}
+		if i > 0 {
+			p.queue = slices.Delete(p.queue, i, i+1)
+			continue
+		}
+		p.queue[0] = nil
+		p.queue = p.queue[1:]
+	}
 }
 
 // wanted tells whether a connection is.
@@ -144,7 +178,7 @@ func (p *partner) expire(now time.Time) {
 			p.soonest = earlier(e.until, p.soonest)
 			return false
 		}
-		p.held -= len(e.body)
+		p.release(e)
 		if e.apply != nil {
 			e.apply(answer{})
 		}
@@ -171,6 +205,9 @@ func (p *partner) connected(o *opening, err error) {
 	case p.gone:
 		_ = o.Close()
 		return
+	case !p.relay.holdConnection(p, o.cost()):
+		_ = o.Close()
+		p.fail(protocol.Outcome{Status: protocol.StatusRemoteTimeout, Text: "the connections to domains of " + p.account.name + " take too much memory"})
 	default:
 		p.relay.Logger.Debug("connected to another site", "domain", p.other, "as", p.own, "at", o.target)
 		if p.old != nil {
@@ -188,7 +225,7 @@ func (p *partner) connected(o *opening, err error) {
 func (p *partner) fail(why protocol.Outcome) {
 	p.failures++
 	p.why = why
-	pause := min(longestRetry, shortestRetry<<min(p.failures-1, 10))
+	pause := min(longestRest, shortestRetry<<min(p.failures-1, 10))
 	p.retry = time.Now().Add(pause/2 + rand.N(pause/2))
 	p.relay.names.forgetDomain(p.other)
 	if p.route != nil {
@@ -203,9 +240,10 @@ func (p *partner) fail(why protocol.Outcome) {
 // failAll answers everything that waits, of which nothing was handed over.
 func (p *partner) failAll(why protocol.Outcome) {
 	for _, e := range p.queue {
+		p.release(e)
 		p.finish(e, answer{failed: why})
 	}
-	p.queue, p.held = nil, 0
+	p.queue = nil
 }
 
 // lost takes it that a connection has ended. p.mu is held.
@@ -214,11 +252,13 @@ func (p *partner) lost(rt *route, why error) {
 	for _, e := range rt.left() {
 		switch {
 		case rt.out.mayBeOut(e.end):
+			p.release(e)
 			p.finish(e, answer{})
 		case !e.watch:
 			again = append(again, e)
-			p.held += len(e.body)
 			p.soonest = earlier(e.until, p.soonest)
+		default:
+			p.release(e)
 		}
 	}
 	if p.old == rt {
@@ -231,12 +271,16 @@ func (p *partner) lost(rt *route, why error) {
 		}
 	}
 	p.queue = slices.Concat(again, p.queue)
+	if p.gone {
+		p.failAll(p.why)
+		return
+	}
 	if p.route != rt {
 		return
 	}
 	p.route = nil
 	p.queue = slices.DeleteFunc(p.queue, func(e *errand) bool { return e.watch })
-	if rt.served && time.Since(rt.began) >= steady {
+	if rt.served && time.Since(rt.began) >= steady && !errors.Is(why, ErrProtocol) {
 		p.failures = 0
 		return
 	}
@@ -247,11 +291,12 @@ func (p *partner) lost(rt *route, why error) {
 // returns what was watched.
 func (p *partner) close(why protocol.Outcome) (watched map[pair]func(protocol.Presence)) {
 	p.mu.Lock()
-	p.gone = true
+	p.gone, p.why = true, why
 	watched = p.wishes()
 	p.failAll(why)
 	routes := []*route{p.route, p.old}
 	for _, u := range p.upstreams {
+		u.share.release()
 		p.blind(u)
 	}
 	clear(p.upstreams)
@@ -277,70 +322,4 @@ func (p *partner) wishes() map[pair]func(protocol.Presence) {
 		}
 	}
 	return all
-}
-
-// arm sets the alarm to when something has to be looked at. p.mu is held.
-func (p *partner) arm(now time.Time) {
-	if p.gone {
-		return
-	}
-	at := earlier(p.used.Add(keptIdle), p.soonest)
-	switch {
-	case p.route != nil:
-		at = earlier(at, p.again)
-	case p.wanted() && !p.connecting:
-		at = earlier(at, p.retry)
-	}
-	for _, rt := range []*route{p.route, p.old} {
-		if rt != nil {
-			at = earlier(at, rt.soonest)
-		}
-	}
-	if !p.due.IsZero() && !at.Before(p.due) {
-		return // it rings before that, and is set anew
-	}
-	p.due = at
-	if p.alarm == nil {
-		p.alarm = time.AfterFunc(at.Sub(now), p.ring)
-		return
-	}
-	p.alarm.Reset(at.Sub(now))
-}
-
-// earlier returns the earlier of two times, of which b may be zero: none.
-func earlier(a, b time.Time) time.Time {
-	if b.IsZero() || a.Before(b) {
-		return a
-	}
-	return b
-}
-
-// ring looks at what is due.
-func (p *partner) ring() {
-	p.mu.Lock()
-	defer p.unlock()
-	if p.gone {
-		return
-	}
-	p.due = time.Time{}
-	now := time.Now()
-	for _, rt := range []*route{p.route, p.old} {
-		if rt != nil {
-			rt.overdue(now)
-		}
-	}
-	if !p.busy() && now.Sub(p.used) >= keptIdle {
-		p.leave()
-		return
-	}
-	p.proceed()
-}
-
-// leave forgets a partner that was not used for long.
-func (p *partner) leave() {
-	p.gone = true
-	if p.route != nil {
-		p.route.quit()
-	}
-	p.relay.drop(p)
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -33,12 +34,15 @@ const postponeTime = 20 * time.Second
 func (r *Relay) begin(p pair, w *wish) {
 	for {
 		to, err := r.partner(way{p.by.Domain(), p.of.Domain()}, p.by)
-		if err != nil {
-			r.postpone(p, w)
-			return
+		if err == nil {
+			err = to.watch(p.by, p.of, w.tell)
 		}
-		if to.watch(p.by, p.of, w.tell) {
+		switch {
+		case err == nil:
 			delete(r.postponed.wishes, p)
+			return
+		case !errors.Is(err, errGone):
+			r.postpone(p, w)
 			return
 		}
 	}

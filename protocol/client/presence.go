@@ -12,41 +12,82 @@ type shown struct {
 	moment uint64 // the index it was known at; 0: no telling
 }
 
-// heldPresence is what a connection told before it was the present one.
-type heldPresence struct {
-	list  []protocol.Presence
-	index uint64
+// heldPresences is what a connection told before it was the present one: the
+// newest of each address that is watched there.
+type heldPresences struct {
+	by    map[protocol.Address]shown
+	order []protocol.Address
 }
 
-// maxHeld bounds it.
-const maxHeld = 20_000
+// hold keeps what is told of an address, unless what is kept is newer.
+func (h *heldPresences) hold(s shown) {
+	before, known := h.by[s.Address]
+	switch {
+	case known && s.moment != 0 && s.moment < before.moment:
+		return
+	case h.by == nil:
+		h.by = make(map[protocol.Address]shown)
+	}
+	if !known {
+		h.order = append(h.order, s.Address)
+	}
+	h.by[s.Address] = s
+}
 
-// presence takes what a connection tells of the watched; index is that of the
-// answer it came in, 0 for a change. What an old connection still says, the
-// new one says as well.
-func (c *Client) presence(conn *conn, list []protocol.Presence, index uint64) {
+// answer takes what a connection answers to WATCH, known at an index. What an
+// old connection still says, the new one says as well.
+func (c *Client) answer(conn *conn, list []protocol.Presence, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case conn == c.cur:
-		c.show(list, index)
-	case conn == c.candidate && len(conn.held) < maxHeld:
-		conn.held = append(conn.held, heldPresence{list, index})
+	for _, p := range list {
+		switch now := (shown{p, c.moment(p, index)}); conn {
+		case c.cur:
+			c.show(now)
+		case c.candidate:
+			conn.held.hold(now)
+		}
+	}
+}
+
+// change takes a change of an address that is watched: of others it is ignored,
+// so that a server can't have this side remember whom it likes.
+func (c *Client) change(conn *conn, p protocol.Presence) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch now := (shown{p, c.moment(p, 0)}); conn {
+	case c.cur:
+		if _, watched := c.shown[p.Address]; watched {
+			c.show(now)
+		}
+	case c.candidate:
+		if _, watched := conn.held.by[p.Address]; watched {
+			conn.held.hold(now)
+		}
 	}
 }
 
 // show tells what is news; c.mu is held.
-func (c *Client) show(list []protocol.Presence, index uint64) {
-	for _, p := range list {
-		moment := c.moment(p, index)
-		last, known := c.shown[p.Address]
-		if known && moment != 0 && moment < last.moment {
-			continue // from a node that is behind the one left
+func (c *Client) show(now shown) {
+	last, known := c.shown[now.Address]
+	if known && now.moment != 0 && now.moment < last.moment {
+		return // from a node that is behind the one left
+	}
+	c.shown[now.Address] = now
+	if !known || !sameToSee(last.Presence, now.Presence) {
+		c.told.push(told{presence: &now.Presence}, merge)
+	}
+}
+
+// showHeld tells what a connection held back, and forgets whom it does not
+// watch. c.mu is held.
+func (c *Client) showHeld(h heldPresences) {
+	for a := range c.shown {
+		if _, watched := h.by[a]; !watched {
+			delete(c.shown, a)
 		}
-		c.shown[p.Address] = shown{p, moment}
-		if !known || !sameToSee(last.Presence, p) {
-			c.told.push(told{presence: &p}, merge)
-		}
+	}
+	for _, a := range h.order {
+		c.show(h.by[a])
 	}
 }
 
@@ -83,20 +124,33 @@ type told struct {
 }
 
 // merge adds t to what waits to be told. A presence takes the place of an
-// older one of the same address, and of events the oldest go if they are many.
+// older one of the same address. Where many events wait, one takes the place of
+// the oldest of its kind, so that the application learns how it ended.
 func merge(waiting []told, t told) []told {
-	const many = 1000
 	if t.presence != nil {
 		waiting = slices.DeleteFunc(waiting, func(w told) bool {
 			return w.presence != nil && w.presence.Address == t.presence.Address
 		})
-	} else if events := slices.IndexFunc(waiting, isEvent); len(waiting) > 4*many && events >= 0 {
-		waiting = slices.Delete(waiting, events, events+1)
+		return append(waiting, t)
+	}
+	events := 0
+	for _, w := range waiting {
+		if w.presence == nil {
+			events++
+		}
+	}
+	if events >= maxEvents {
+		i := slices.IndexFunc(waiting, func(w told) bool { return w.presence == nil && w.event.Kind == t.event.Kind })
+		if i >= 0 {
+			waiting = slices.Delete(waiting, i, i+1)
+		}
 	}
 	return append(waiting, t)
 }
 
-func isEvent(t told) bool { return t.presence == nil }
+// maxEvents is how many events wait for an application that does not take them,
+// before newer ones take the place of older.
+const maxEvents = 64
 
 func (c *Client) tell(t told) {
 	if t.presence != nil {

@@ -76,15 +76,14 @@ func (r *Relay) dialback(o *opening, w way) error {
 }
 
 // Verify asks caller's home server whether data is its proof to called, one
-// of this site's domains, for nonce. It returns nil if so, a *protocol.Error
-// of status 401 if not, and one of 429, 502 or 504 if nobody could be asked.
+// of this site's domains, for nonce. It returns nil if so, a *protocol.Error of
+// status 401 if not, and one of 429, 502 or 504 if nobody could be asked.
 func (r *Relay) Verify(ctx context.Context, caller, called string, nonce, data []byte) error {
-	select {
-	case r.verifying <- struct{}{}:
-		defer func() { <-r.verifying }()
-	default:
+	done, ok := r.verifying.begin(caller)
+	if !ok {
 		return &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks are being looked into", Retry: 5}
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	o, err := r.reach(ctx, way{called, caller})
@@ -92,7 +91,8 @@ func (r *Relay) Verify(ctx context.Context, caller, called string, nonce, data [
 		err = o.within(ctx, func() error { return o.verify(caller, called, nonce, data) })
 	}
 	if err == nil {
-		return o.Close()
+		_ = o.Close()
+		return nil
 	}
 	var refused *protocol.Error
 	if errors.As(err, &refused) && refused.Status == protocol.StatusForbidden {

@@ -34,11 +34,11 @@ func (r *Relay) reach(ctx context.Context, w way) (*opening, error) {
 		}
 		return o, nil
 	}
-	return r.connector(private).connectAny(ctx, targets, open, func(error) bool { return false })
+	return r.connector(w.other, private).connectAny(ctx, targets, open, func(error) bool { return false })
 }
 
-func (r *Relay) connector(private bool) *connector {
-	return &connector{resolver: r.names, dial: r.Dial, private: private, patience: raceTime, running: &r.wg}
+func (r *Relay) connector(other string, private bool) *connector {
+	return &connector{resolver: r.names.forDomain(other), dial: r.Dial, private: private, patience: raceTime, running: &r.wg}
 }
 
 // targets returns the places where other may be, and whether they may be on
@@ -49,7 +49,7 @@ func (r *Relay) targets(ctx context.Context, other string) (targets []target, pr
 		t, err := named(route, ByPort)
 		return []target{t}, true, err
 	}
-	targets, err = discover(ctx, r.names, other)
+	targets, err = discover(ctx, r.names.forDomain(other), other)
 	return targets[:min(len(targets), maxTargets)], route == protocol.ByDNS, err
 }
 
@@ -108,7 +108,7 @@ func outcomeOf(err error) protocol.Outcome {
 		return protocol.Outcome{Status: own.Status, Text: own.Text}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout() {
-		return protocol.Outcome{Status: protocol.StatusRemoteTimeout, Text: "no connection came about in time: " + err.Error()}
+		return protocol.Outcome{Status: protocol.StatusRemoteTimeout, Text: "no connection came about in time: " + short(err.Error())}
 	}
-	return protocol.Outcome{Status: protocol.StatusRemoteFailure, Text: err.Error()}
+	return protocol.Outcome{Status: protocol.StatusRemoteFailure, Text: short(err.Error())}
 }

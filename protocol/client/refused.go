@@ -21,7 +21,7 @@ func (p *partner) refused(rt *route, all []*upstream, final *protocol.Line) {
 	if final != nil && final.Status/100 == 4 && final.Status != protocol.StatusSlowDown {
 		least = hardRetry
 	}
-	pause := min(longestRetry, least<<min(all[0].refusals, 10))
+	pause := min(longestRest, least<<min(all[0].refusals, 10))
 	at := time.Now().Add(pause/2 + rand.N(pause/2))
 	for _, u := range all {
 		u.refusals++

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/budget"
 )
 
 // RelayConfig says for whom a Relay speaks, and what it may do. The functions
@@ -30,6 +31,10 @@ type RelayConfig struct {
 
 	Agent      string
 	MaxDomains int // other domains dealt with at a time; 0: 4096
+	// MaxMemory bounds what users have under way to other sites, and what those
+	// make the relay keep, in octets; 0: 96 MiB. Users, and registrable domains,
+	// have shares in it.
+	MaxMemory int
 	// MaxTried is how many other domains may be tried for one user, or have
 	// been in the last minutes, without that a connection came about; 0: 100.
 	MaxTried int
@@ -42,6 +47,7 @@ type RelayConfig struct {
 const (
 	defaultMaxDomains = 4096
 	defaultMaxTried   = 100
+	defaultMaxMemory  = 96 << 20
 )
 
 func (c RelayConfig) withDefaults() RelayConfig {
@@ -53,6 +59,9 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	}
 	if c.MaxDomains == 0 {
 		c.MaxDomains = defaultMaxDomains
+	}
+	if c.MaxMemory == 0 {
+		c.MaxMemory = defaultMaxMemory
 	}
 	if c.MaxTried == 0 {
 		c.MaxTried = defaultMaxTried
@@ -77,7 +86,11 @@ func (c RelayConfig) withDefaults() RelayConfig {
 type Relay struct {
 	RelayConfig
 	names     *names
-	verifying chan struct{} // one for each VERIFY under way
+	memory    *budget.Pool                     // MaxMemory
+	senders   *budget.Owners[protocol.Address] // of memory: what users have under way
+	places    shares                           // of users, in the table of partners
+	domains   *budget.Pool                     // of accounts, in the table of partners
+	verifying verifying
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -87,6 +100,7 @@ type Relay struct {
 
 	mu       sync.Mutex
 	partners map[way]*partner
+	accounts map[string]*account      // of registrable domains that have a partner
 	tried    map[protocol.Address]int // partners that were made for a user, and never connected
 	closed   bool
 }
@@ -94,15 +108,15 @@ type Relay struct {
 // way is whose users speak to whose.
 type way struct{ own, other string }
 
-// maxVerifying bounds how many strangers' dialbacks are looked into at a time.
-const maxVerifying = 64
-
 // NewRelay makes a relay that has no connection yet.
 func NewRelay(c RelayConfig) *Relay {
 	c = c.withDefaults()
+	memory := budget.NewPool(int64(c.MaxMemory))
 	r := &Relay{
-		RelayConfig: c, names: newNames(c.Resolver), verifying: make(chan struct{}, maxVerifying),
-		partners: make(map[way]*partner), tried: make(map[protocol.Address]int),
+		RelayConfig: c, names: newNames(c.Resolver), verifying: newVerifying(),
+		memory: memory, senders: budget.NewOwners[protocol.Address](memory),
+		places: newShares(c.MaxDomains), domains: budget.NewPool(int64(c.MaxDomains) * place),
+		partners: make(map[way]*partner), accounts: make(map[string]*account), tried: make(map[protocol.Address]int),
 		postponed: postponed{wishes: make(map[pair]*wish)},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -152,62 +166,6 @@ func (r *Relay) part(p *partner, why protocol.Outcome) {
 	for p, tell := range p.close(why) {
 		r.postpone(p, &wish{tell: tell})
 	}
-}
-
-// partner returns what there is for a way, which is made for by if need be.
-// The error is an *protocol.Error.
-func (r *Relay) partner(w way, by protocol.Address) (*partner, error) {
-	if err := r.Federation().Admits(w.own, w.other); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if p := r.partners[w]; p != nil {
-		return p, nil
-	}
-	if r.closed {
-		return nil, protocol.Errorf(protocol.StatusUnavailable, "this node is shutting down")
-	}
-	if r.tried[by] >= r.MaxTried {
-		return nil, protocol.Errorf(protocol.StatusSlowDown, "%d other sites were tried for %s in the last minutes, and none of them could be reached", r.MaxTried, by)
-	}
-	if len(r.partners) >= r.MaxDomains {
-		return nil, protocol.Errorf(protocol.StatusRemoteTimeout, "too many other sites are dealt with at this moment")
-	}
-	p := newPartner(r, w)
-	p.tried = by
-	r.tried[by]++
-	r.partners[w] = p
-	return p, nil
-}
-
-// reached takes it that a connection to a partner came about: whoever it was
-// made for may have others tried.
-func (r *Relay) reached(p *partner) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.untry(p)
-}
-
-// untry uncounts a partner, the first time. r.mu is held.
-func (r *Relay) untry(p *partner) {
-	if p.tried.IsZero() {
-		return
-	}
-	if r.tried[p.tried]--; r.tried[p.tried] == 0 {
-		delete(r.tried, p.tried)
-	}
-	p.tried = protocol.Address{}
-}
-
-// drop forgets a partner that has nothing to do.
-func (r *Relay) drop(p *partner) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.partners[p.way] == p {
-		delete(r.partners, p.way)
-	}
-	r.untry(p)
 }
 
 // Send delivers m to a user of another site, as protocol.Inbox says. Its

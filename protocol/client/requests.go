@@ -106,7 +106,7 @@ func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
 
 // Rules returns the user's rules (SIMP.md, section 8).
 func (c *Client) Rules(ctx context.Context) ([]protocol.Rule, error) {
-	partial, _, err := c.ask(ctx, request{verb: "ACL"})
+	partial, _, err := c.ask(ctx, request{verb: "ACL", due: protocol.MaxRules})
 	var rules []protocol.Rule
 	for i := range partial {
 		l := &partial[i].Line
@@ -139,7 +139,7 @@ func (c *Client) SetRule(ctx context.Context, r protocol.Rule) error {
 
 // Contacts returns the user's contact list.
 func (c *Client) Contacts(ctx context.Context) ([]protocol.Contact, error) {
-	partial, _, err := c.ask(ctx, request{verb: "CONTACT"})
+	partial, _, err := c.ask(ctx, request{verb: "CONTACT", due: protocol.MaxContacts})
 	var contacts []protocol.Contact
 	for i := range partial {
 		a, bad := protocol.ParseAddress(textParam(&partial[i].Line, "ima"))
@@ -174,7 +174,7 @@ func (c *Client) RemoveContact(ctx context.Context, a protocol.Address) error {
 // Watchers returns who watches the user now; partial says that a node of the
 // site did not answer in time.
 func (c *Client) Watchers(ctx context.Context) (by []protocol.Address, partial bool, err error) {
-	lines, final, err := c.ask(ctx, request{verb: "WATCHERS"})
+	lines, final, err := c.ask(ctx, request{verb: "WATCHERS", due: maxWatchers})
 	for i := range lines {
 		if a, bad := protocol.ParseAddress(textParam(&lines[i].Line, "ima")); bad == nil {
 			by = append(by, a)

@@ -17,57 +17,85 @@ type route struct {
 	p        *partner
 	out      outbox
 
-	open    map[string]*errand // handed over and not answered, by tag
-	number  uint64             // of the newest
-	served  bool               // it has answered something
-	heard   time.Time          // when it last did
+	open    map[string]*errand       // handed over and not answered, by tag
+	openOf  map[protocol.Address]int // how many of them are for whom
+	number  uint64                   // of the newest
+	served  bool                     // it has answered something
+	heard   time.Time                // when it last did
 	began   time.Time
 	soonest time.Time // when an answer is first missed; zero: none is
 	leaving bool      // nothing more is handed over
 	over    bool
+	ctx     context.Context // ends with the connection
+	cancel  context.CancelFunc
+	memory  int       // octets that the account holds for the connection
 	since   time.Time // of what strange counts
 	strange int       // lines that nobody asked for
 }
 
 // Bounds on a routing connection.
 const (
-	maxOpen         = 900      // the other site takes 1024 requests
-	maxUnsent       = 1 << 20  // octets that wait to be written
-	maxLiteral      = 64 << 10 // nobody sends any here
-	maxStrange      = 5000     // lines in a minute that nobody asked for
-	strangeTime     = time.Minute
-	routeIdle       = time.Minute     // of silence, before PING
-	silenceTime     = 5 * time.Second // of a site that answers nothing, after an errand's time
-	quitTime        = 5 * time.Second
-	maxRoutePartial = 2000
+	maxOpen        = 900      // the other site takes 1024 requests
+	maxUnsent      = 1 << 20  // octets that wait to be written
+	maxRouteReply  = 64 << 10 // octets of replies that do
+	maxLiteral     = 64 << 10 // nobody sends any here
+	maxStrange     = 5000     // lines in a minute that nobody asked for
+	strangeTime    = time.Minute
+	routeIdle      = time.Minute     // of silence, before PING
+	silenceTime    = 5 * time.Second // of a site that answers nothing, after an errand's time
+	quitTime       = 5 * time.Second
+	routeCost      = 32 << 10 // octets that a connection holds, without certificates
+	certificateFor = 3        // times their octets: as they came, and parsed
+	heardCost      = 512      // octets of a 100 line, as it is kept
 )
 
 // errSilent says that a site takes requests and answers nothing.
 var errSilent = errors.New("the other site answers nothing")
 
-// newRoute begins to read a connection. p.mu is held.
+// newRoute begins to read a connection, for which the account holds memory.
+// p.mu is held.
 func newRoute(p *partner, o *opening) *route {
-	rt := &route{opening: o, p: p, open: make(map[string]*errand), began: time.Now(), since: time.Now()}
-	rt.out.conn, rt.out.failed = o.Conn, rt.end
+	rt := &route{opening: o, p: p, open: make(map[string]*errand), openOf: make(map[protocol.Address]int), began: time.Now(), since: time.Now()}
+	rt.ctx, rt.cancel = context.WithCancel(p.relay.ctx)
+	rt.out.conn, rt.out.failed, rt.out.mostReplies = o.Conn, rt.end, maxRouteReply
+	rt.memory = o.cost()
 	rt.idle = routeIdle
 	rt.silent = func() { _, _ = rt.out.put([]byte("ping PING\r\n")) }
 	p.relay.wg.Go(rt.read)
 	return rt
 }
 
-// read serves the connection to its end.
+// cost returns what a connection holds in octets.
+func (o *opening) cost() int {
+	n := routeCost
+	if o.tls != nil {
+		n += certificateFor * chainOctets(o.tls)
+	}
+	return n
+}
+
+// read serves the connection to its end. What nobody asked for is read no
+// faster than the account allows.
 func (rt *route) read() {
+	defer rt.cancel()
 	for {
-		l, _, err := rt.next(maxLiteral)
+		l, body, err := rt.next(maxLiteral)
 		if err != nil {
 			rt.end(readError(err))
 			_ = rt.out.flushed(context.Background()) // soon, as the connection is closed
 			return
 		}
+		due := false
 		if l.IsRequest() {
 			rt.serve(l)
 		} else {
-			rt.answered(l)
+			due = rt.answered(l)
+		}
+		if due {
+			continue
+		}
+		if wait := rt.p.account.pace.spend(rt.length + len(body)); wait > 0 {
+			sleep(rt.ctx, wait)
 		}
 	}
 }
@@ -86,9 +114,11 @@ func (rt *route) stop(why error) {
 		return
 	}
 	rt.over = true
+	rt.cancel()
 	rt.out.stop(why)
 	_ = rt.Close()
 	rt.p.relay.Logger.Debug("a connection to another site ended", "domain", rt.p.other, "why", why)
+	rt.p.account.memory.Release(rt.memory)
 	rt.p.lost(rt, why)
 }
 
@@ -97,9 +127,17 @@ func (rt *route) hasRoom() bool {
 	return !rt.leaving && len(rt.open) < maxOpen && rt.out.unsent() < maxUnsent
 }
 
+// hasShare reports whether one more errand may be handed over for a user: one
+// alone gets a quarter of what the other site takes at a time.
+func (rt *route) hasShare(user protocol.Address) bool {
+	n := rt.openOf[user]
+	return n == 0 || user.IsZero() || (n+1)*3 <= maxOpen-len(rt.open)
+}
+
 // hand gives an errand to the connection; false: it takes none any more.
 func (rt *route) hand(e *errand, now time.Time) bool {
 	if size := rt.hello.size; e.verb == "SEND" && size > 0 && len(e.body) > size {
+		rt.p.release(e)
 		rt.p.finish(e, answer{failed: protocol.Outcome{Status: protocol.StatusTooLarge, Text: tooLarge(size).Text}})
 		return true
 	}
@@ -109,39 +147,75 @@ func (rt *route) hand(e *errand, now time.Time) bool {
 		return false
 	}
 	rt.number++
-	e.number, e.end, e.handed, e.partial = rt.number, end, now, nil
+	e.number, e.end, e.handed, e.partial, e.heard = rt.number, end, now, 0, nil
 	rt.open[tag] = e
+	rt.openOf[e.share.user]++
 	rt.soonest = earlier(e.missed(), rt.soonest)
 	return true
 }
 
-// answered takes a response.
-func (rt *route) answered(l *protocol.Line) {
+// answered takes a response, and reports whether it was due.
+func (rt *route) answered(l *protocol.Line) bool {
 	p := rt.p
 	p.mu.Lock()
 	defer p.unlock()
 	e := rt.open[l.Tag]
-	if e == nil {
+	switch {
+	case e == nil:
 		rt.count(l.Tag != "ping")
-		return
+		return false
+	case l.Status.Interim():
+		return rt.partial(e, l)
 	}
-	r := response{*l}
-	r.Params = slices.Clone(l.Params)
-	if l.Status.Interim() {
-		if len(e.partial) < maxRoutePartial {
-			e.partial = append(e.partial, r)
-		}
-		return
-	}
-	delete(rt.open, l.Tag)
+	rt.remove(l.Tag, e)
 	rt.served, rt.heard = true, time.Now()
-	rt.conclude(e, answer{partial: e.partial, final: &r.Line})
+	final := *l
+	final.Params = slices.Clone(l.Params)
+	rt.conclude(e, answer{heard: e.heard, final: &final})
 	p.leaveOld()
 	p.proceed()
+	return true
+}
+
+// partial takes one result of several, and reports whether it was due. One that
+// was not, or for which the account has no room, ends the connection. p.mu is
+// held.
+func (rt *route) partial(e *errand, l *protocol.Line) bool {
+	if l.Status != protocol.StatusPartial {
+		rt.count(true)
+		return false
+	}
+	if n := len(e.asked) * heardCost; e.kept == 0 && n > 0 {
+		if !rt.p.account.memory.Reserve(n) {
+			rt.fail(protocolError("what it answers takes too much memory"))
+			return false
+		}
+		e.kept = n
+	}
+	if !e.take(l) {
+		rt.fail(protocolError("it answers %s with more than was asked for", e.verb))
+		return false
+	}
+	return true
+}
+
+// fail ends the connection, as the other site speaks wrongly. p.mu is held.
+func (rt *route) fail(why error) {
+	rt.stop(why)
+	rt.p.proceed()
+}
+
+// remove takes an errand off those that are open.
+func (rt *route) remove(tag string, e *errand) {
+	delete(rt.open, tag)
+	if rt.openOf[e.share.user]--; rt.openOf[e.share.user] <= 0 {
+		delete(rt.openOf, e.share.user)
+	}
 }
 
 // conclude gives an errand its answer. p.mu is held.
 func (rt *route) conclude(e *errand, a answer) {
+	rt.p.release(e)
 	if e.apply != nil {
 		e.apply(a)
 	}
@@ -158,8 +232,7 @@ func (rt *route) count(strange bool) {
 		rt.since, rt.strange = now, 0
 	}
 	if rt.strange++; rt.strange > maxStrange {
-		rt.stop(protocolError("it says too much that nobody asked for"))
-		rt.p.proceed()
+		rt.fail(protocolError("it says too much that nobody asked for"))
 	}
 }
 
@@ -171,6 +244,7 @@ func (rt *route) left() []*errand {
 		all = append(all, e)
 	}
 	clear(rt.open)
+	clear(rt.openOf)
 	slices.SortFunc(all, func(a, b *errand) int { return int(a.number) - int(b.number) })
 	return all
 }
@@ -189,7 +263,7 @@ func (rt *route) overdue(now time.Time) {
 			rt.soonest = earlier(e.missed(), rt.soonest)
 			continue
 		}
-		delete(rt.open, tag)
+		rt.remove(tag, e)
 		rt.conclude(e, answer{})
 		if rt.heard.Before(e.handed) {
 			rt.stop(errSilent)
@@ -246,7 +320,7 @@ func (rt *route) reply(tag string, s protocol.Status, text string) {
 	if text != "" {
 		b = protocol.AppendText(b, text)
 	}
-	if _, err := rt.out.put(protocol.AppendEnd(b)); errors.Is(err, errNoRoom) {
+	if err := rt.out.reply(protocol.AppendEnd(b)); errors.Is(err, errNoRoom) {
 		rt.end(err)
 	}
 }

@@ -91,7 +91,7 @@ func sendOn(ctx context.Context, conn *conn, m Outgoing) (Report, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout+answerTimeout-protocol.RequestTimeout)
 	defer cancel()
-	partial, final, err := conn.do(ctx, request{verb: "SEND", params: m.append, body: m.Entity})
+	partial, final, err := conn.do(ctx, request{verb: "SEND", params: m.append, due: len(m.To), body: m.Entity})
 	var refused *protocol.Error
 	switch {
 	case errors.Is(err, ErrNotSent):

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"simpd/protocol"
@@ -16,16 +17,16 @@ func (c *conn) serve(l *protocol.Line, body []byte) {
 		c.reply(l.Tag, protocol.StatusOK, "")
 	case "PRESENCE":
 		if p, ok := presenceOf(l); ok {
-			c.owner.presence(c, []protocol.Presence{p}, 0)
+			c.owner.change(c, p)
 		}
 	case "UNLISTENED":
-		c.owner.notice(c, Event{Kind: Unlistened, Text: l.Text})
+		c.owner.notice(c, Event{Kind: Unlistened, Text: short(l.Text)})
 	case "STALE":
-		c.owner.notice(c, Event{Kind: Stale, Text: l.Text})
+		c.owner.notice(c, Event{Kind: Stale, Text: short(l.Text)})
 	case "FRESH":
-		c.owner.notice(c, Event{Kind: Fresh, Text: l.Text, Index: uintParam(l, "index")})
+		c.owner.notice(c, Event{Kind: Fresh, Text: short(l.Text), Index: uintParam(l, "index")})
 	case "MOVE":
-		c.owner.move(c, textParam(l, "to"), intParam(l, "within"))
+		c.owner.move(c, strings.Clone(textParam(l, "to")), intParam(l, "within"))
 	case "BYE":
 		c.end(byeError(l))
 	default:
@@ -40,12 +41,16 @@ func (c *conn) serveMessage(l *protocol.Line, body []byte) {
 		c.reply(l.Tag, protocol.StatusBadRequest, err.Text)
 		return
 	}
-	if !c.take(len(body)) {
+	if !c.take(messageCost(body)) {
 		c.reply(l.Tag, protocol.StatusRefused, "this client does not keep up")
 		return
 	}
 	c.owner.message(c, l.Tag, m)
 }
+
+// messageCost returns what a message takes in octets while it is in hand: its
+// content, and its line, of which its addresses are parts.
+func messageCost(entity []byte) int { return len(entity) + protocol.MaxLine }
 
 func messageOf(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Error) {
 	from, badFrom := protocol.ParseAddress(textParam(l, "from"))
@@ -58,13 +63,17 @@ func messageOf(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Erro
 	return &protocol.Message{From: from, To: to, ID: id, Time: at, Entity: body}, nil
 }
 
-// presenceOf reads a PRESENCE, or a 100 line of WATCH or QUERY.
+// presenceOf reads a PRESENCE, or a 100 line of WATCH or QUERY. It keeps nothing
+// of the line's memory. A note that is none is left out.
 func presenceOf(l *protocol.Line) (protocol.Presence, bool) {
-	a, err := protocol.ParseAddress(textParam(l, "ima"))
+	a, err := protocol.ParseAddress(strings.Clone(textParam(l, "ima")))
 	if err != nil {
 		return protocol.Presence{}, false
 	}
-	p := protocol.Presence{Address: a, Note: textParam(l, "note"), Index: uintParam(l, "index")}
+	p := protocol.Presence{Address: a, Index: uintParam(l, "index")}
+	if note := textParam(l, "note"); protocol.ValidNote(note) {
+		p.Note = strings.Clone(note)
+	}
 	p.Since, _ = time.Parse(time.RFC3339Nano, textParam(l, "since"))
 	switch name := textParam(l, "state"); name {
 	case protocol.Deaf.String():

@@ -94,7 +94,7 @@ func (s *survey) published(targets []target) string {
 }
 
 func (s *survey) try(ctx context.Context, t target, private bool) bool {
-	c := s.relay.connector(private).candidate(t)
+	c := s.relay.connector(s.way.other, private).candidate(t)
 	addresses, err := c.addresses(ctx)
 	if errors.Is(err, errPrivate) {
 		return s.bad("address", fmt.Sprintf("%s is at %s: %s", t.host, strings.Join(c.refused, ", "), err), s.namesAdvice(err))

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"time"
 
 	"simpd/protocol"
@@ -21,6 +22,7 @@ type upstream struct {
 	history string                                       // that its index counts in
 	dark    bool                                         // nothing is known, as was told
 
+	share    share     // what is held for it, of by
 	refusals int       // in a row
 	again    time.Time // it was refused, and is asked for then; zero: it was not
 }
@@ -40,21 +42,27 @@ const watchTime = 10 * time.Second
 
 func keyOfPair(by, of protocol.Address) pair { return pair{by, of.FoldCase()} }
 
-// watch begins to watch; false: the partner was forgotten meanwhile.
-func (p *partner) watch(by, of protocol.Address, tell func(protocol.Presence)) bool {
+// errGone says that a partner was forgotten, errNoShare that a user watches
+// more than their share.
+var (
+	errGone    = errors.New("the partner was forgotten")
+	errNoShare = errors.New("too much is watched for this user")
+)
+
+// watch begins to watch. The error is errGone or errNoShare.
+func (p *partner) watch(by, of protocol.Address, tell func(protocol.Presence)) error {
 	p.mu.Lock()
 	defer p.unlock()
 	if p.gone {
-		return false
+		return errGone
 	}
 	key := keyOfPair(by, of)
 	u := p.upstreams[key]
 	if u == nil {
-		if len(p.upstreams) >= maxUpstreams {
-			p.say(telling{by, tell, unknown(of)})
-			return true
+		u = &upstream{pair: pair{by, of}, tell: make(map[protocol.Address]func(protocol.Presence)), now: unknown(of), share: share{user: by}}
+		if !u.share.add(p.watches.owners, place) || !u.share.add(p.relay.senders, upstreamCost) {
+			return errNoShare
 		}
-		u = &upstream{pair: pair{by, of}, tell: make(map[protocol.Address]func(protocol.Presence)), now: unknown(of)}
 		p.upstreams[key] = u
 	}
 	u.tell[of] = tell
@@ -67,8 +75,12 @@ func (p *partner) watch(by, of protocol.Address, tell func(protocol.Presence)) b
 		p.ask(p.route, u.by, []*upstream{u})
 	}
 	p.proceed()
-	return true
+	return nil
 }
+
+// upstreamCost is what an upstream holds in octets, with what waits to be told
+// of it.
+const upstreamCost = 2 << 10
 
 // unwatch ends watch.
 func (p *partner) unwatch(by, of protocol.Address) {
@@ -83,6 +95,7 @@ func (p *partner) unwatch(by, of protocol.Address) {
 		return
 	}
 	delete(p.upstreams, key)
+	u.share.release()
 	if p.route != nil && (u.via == p.route || u.asked == p.route) {
 		p.put(unwatchErrand(u.pair))
 	}
@@ -140,7 +153,7 @@ func (p *partner) ask(rt *route, by protocol.Address, all []*upstream) {
 		of = append(of, u.of)
 	}
 	p.put(&errand{
-		verb: "WATCH", watch: true, until: time.Now().Add(watchTime),
+		verb: "WATCH", watch: true, until: time.Now().Add(watchTime), asked: of,
 		params: func(b []byte, _ time.Duration) []byte {
 			return protocol.AppendParam(appendAddresses(of)(b), "by", by.String())
 		},

@@ -25,7 +25,7 @@ func (c *Client) Watch(ctx context.Context, addresses ...protocol.Address) ([]pr
 
 // WatchContacts watches all of the user's contacts, as they are at that time.
 func (c *Client) WatchContacts(ctx context.Context) ([]protocol.Presence, error) {
-	r := c.presenceRequest("WATCH", nil, "contacts")
+	r := c.presenceRequest("WATCH", nil, contactsFlag)
 	partial, _, err := c.arrange(ctx, r, func(w *want) { w.contacts = true })
 	return presences(partial), err
 }
@@ -56,7 +56,7 @@ func (c *Client) Query(ctx context.Context, fresh bool, addresses ...protocol.Ad
 	}
 	var all []protocol.Presence
 	for _, some := range chunks(addresses) {
-		partial, _, err := c.ask(ctx, request{verb: "QUERY", params: presenceParams(some, flag)})
+		partial, _, err := c.ask(ctx, request{verb: "QUERY", due: len(some), params: presenceParams(some, flag)})
 		if err != nil {
 			return all, err
 		}
@@ -65,11 +65,18 @@ func (c *Client) Query(ctx context.Context, fresh bool, addresses ...protocol.Ad
 	return all, nil
 }
 
+// contactsFlag has all of the user's contacts watched.
+const contactsFlag = "contacts"
+
 // presenceRequest makes a WATCH whose answer is told before the changes that
 // follow it.
 func (c *Client) presenceRequest(verb string, addresses []protocol.Address, flag string) request {
-	return request{verb: verb, params: presenceParams(addresses, flag), apply: func(conn *conn, partial []response, final response) {
-		c.presence(conn, presences(partial), uintParam(&final.Line, "index"))
+	due := len(addresses)
+	if flag == contactsFlag {
+		due += protocol.MaxContacts
+	}
+	return request{verb: verb, due: due, params: presenceParams(addresses, flag), apply: func(conn *conn, partial []response, final response) {
+		c.answer(conn, presences(partial), uintParam(&final.Line, "index"))
 	}}
 }
 
@@ -80,7 +87,7 @@ func (c *Client) watchRequests(w want) []request {
 		all = append(all, c.presenceRequest("WATCH", some, ""))
 	}
 	if w.contacts {
-		all = append(all, c.presenceRequest("WATCH", nil, "contacts"))
+		all = append(all, c.presenceRequest("WATCH", nil, contactsFlag))
 	}
 	return all
 }

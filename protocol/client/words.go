@@ -79,5 +79,11 @@ func spokenBy(first []byte) string {
 // maxShown is how much of what is no greeting is shown, in octets.
 const maxShown = 60
 
+// short returns a text of the other side's to be kept, as long as one of this
+// side's may be.
+func short(s string) string {
+	return strings.ToValidUTF8(strings.Clone(cut(s, protocol.MaxText)), "")
+}
+
 // cut returns at most n octets of s.
 func cut(s string, n int) string { return s[:min(len(s), n)] }
