@@ -72,8 +72,8 @@ func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
 }
 
 func (t *Table) commitAccount(address string, stay Session) Result {
-	after, visible := t.endAll(address, stay)
-	return t.commit(entry{kind: EventAccount, visible: visible, address: address, after: after})
+	before, after, visible := t.endAll(address, stay)
+	return t.commit(entry{kind: EventAccount, visible: visible, address: address, before: before, after: after})
 }
 
 // setRule sets the rule of one pattern, or removes it if it says nothing.
@@ -119,8 +119,8 @@ func (t *Table) setContact(c *storev1.SetContact) Result {
 }
 
 func (t *Table) commitList(kind EventKind, owner string) Result {
-	after := t.now.listeners.get(owner)
-	return t.commit(entry{kind: kind, address: owner, after: after})
+	l := t.now.listeners.get(owner)
+	return t.commit(entry{kind: kind, address: owner, before: l, after: l})
 }
 
 // replaced returns a copy of list, which readers may hold, with v at i: in

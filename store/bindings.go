@@ -78,7 +78,7 @@ func (t *Table) insert(l *Listener, b Binding) {
 // commitBindings keeps l as the next change. node is whose session changed.
 func (t *Table) commitBindings(old packed, l *Listener, node string) Result {
 	after, visible := t.keep(old, l)
-	return t.commit(entry{kind: EventPresence, visible: visible, address: l.Address.String(), node: node, after: after})
+	return t.commit(entry{kind: EventPresence, visible: visible, address: l.Address.String(), node: node, before: old, after: after})
 }
 
 // keep puts l, which was old, back into the table: deaf, if it has no bindings
@@ -105,10 +105,11 @@ func (t *Table) keep(old packed, l *Listener) (after packed, visible bool) {
 
 // endAll ends address's bindings, but for the session stay, as part of a
 // change of the account.
-func (t *Table) endAll(address string, stay Session) (after packed, visible bool) {
+func (t *Table) endAll(address string, stay Session) (before, after packed, visible bool) {
 	old, l := t.open(address)
 	if len(t.leave(l, func(b *Binding) bool { return b.Session != stay })) == 0 {
-		return old, false
+		return old, old, false
 	}
-	return t.keep(old, l)
+	after, visible = t.keep(old, l)
+	return old, after, visible
 }

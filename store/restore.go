@@ -21,7 +21,7 @@ const maxRecord = 4 << 20
 // Nothing is replaced before all of it was read and found to be in order.
 // Errors wrap ErrCorrupt, ErrSchema or what r returned.
 func (t *Table) Restore(r io.Reader) error {
-	b := &restorer{newest: t.newest, view: newView(), ring: ring{keep: t.ring.keep}, tally: map[string]*tally{}}
+	b := &restorer{newest: t.newest, view: newView(), ring: newRing(t.ring.keep, t.ring.most), tally: map[string]*tally{}}
 	if err := ReadSnapshot(r, b.add); err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func TestNewerSnapshots(t *testing.T) {
 	unknown := &storev1.Record{}
 	unknown.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1))
 	format, schema := golden(t), golden(t)
-	format[0].GetHeader().Format++
+	format[0].GetHeader().Format = 3
 	schema[0].GetHeader().Schema = store.NewestSchema + 1
 	for name, records := range map[string][]*storev1.Record{
 		"format": format, "schema": schema, "kind": slices.Insert(golden(t), 1, unknown),

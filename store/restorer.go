@@ -19,6 +19,9 @@ type restorer struct {
 	tally map[string]*tally
 	part  int    // which part of the snapshot it is in
 	last  string // the name of the record before, in this part
+
+	history historyReader
+	buf     []byte
 }
 
 // The parts of a snapshot, in their order.
@@ -75,16 +78,16 @@ func (b *restorer) header(h *storev1.Header) error {
 	if err := b.enter(partHeader, "header"); err != nil {
 		return err
 	}
-	if h.GetFormat() != snapshotFormat || h.GetSchema() < OldestSchema || h.GetSchema() > b.newest {
-		return fmt.Errorf("it has format %d and schema %d, while this program reads format %d and the schemas %d to %d: %w",
-			h.GetFormat(), h.GetSchema(), snapshotFormat, OldestSchema, b.newest, ErrSchema)
+	if h.GetFormat() < formatWhole || h.GetFormat() > formatUndo || h.GetSchema() < OldestSchema || h.GetSchema() > b.newest {
+		return fmt.Errorf("it has format %d and schema %d, while this program reads the formats %d to %d and the schemas %d to %d: %w",
+			h.GetFormat(), h.GetSchema(), formatWhole, formatUndo, OldestSchema, b.newest, ErrSchema)
 	}
 	if h.GetHistoryFloor() > h.GetIndex() || h.GetIndex() > 2*maxIndex {
 		return corrupt("its events begin after its end")
 	}
 	b.view.history, b.view.index, b.view.schema = h.GetHistory(), h.GetIndex(), h.GetSchema()
 	b.view.secret, b.view.restoring = h.GetSecret(), h.GetRestoring()
-	b.ring.reset(h.GetHistoryFloor())
+	b.history.start(h.GetFormat(), h.GetHistoryFloor(), h.GetIndex(), &b.ring)
 	return nil
 }
 
@@ -172,34 +175,15 @@ func (b *restorer) tallyAll(l *Listener) bool {
 	return true
 }
 
-func (b *restorer) event(record *storev1.Event) error {
-	if b.part < partHeader || record.GetIndex() != b.ring.index+1 {
-		return corrupt("event %d comes after %d", record.GetIndex(), b.ring.index)
-	}
-	if len(record.GetAddress()) > maxAddress {
-		return corrupt("the address of event %d", record.GetIndex())
-	}
-	b.part = partEvents
-	e := entry{kind: EventKind(record.GetKind()), visible: record.GetVisible(), address: record.GetAddress(), node: record.GetNode()}
-	if record.GetAfter() != nil {
-		l, ok := listenerOf(record.GetAfter())
-		if !ok || l.Address.String() != e.address {
-			return corrupt("the listener of event %d", record.GetIndex())
-		}
-		e.after = keepPacked(pack(nil, l))
-	}
-	b.ring.add(e)
-	return nil
-}
-
 // finish looks at what only the whole can tell.
 func (b *restorer) finish() error {
 	if b.part == partNone {
 		return corrupt("a snapshot without a header")
 	}
-	if b.ring.index != b.view.index {
-		return corrupt("a snapshot's events end at %d, and it at %d", b.ring.index, b.view.index)
+	if !b.history.isComplete(b.view.index) {
+		return corrupt("a snapshot's events are not complete: event %d is missing", b.history.next)
 	}
+	b.finishHistory()
 	for _, n := range b.view.Nodes() {
 		if n.Dirty != (b.tally[n.ID].left > 0) {
 			return corrupt("a snapshot errs in what %s has left", n.ID)

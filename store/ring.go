@@ -18,26 +18,49 @@ type entry struct {
 	visible bool
 	address string // after's, unless that is deaf
 	node    string
-	after   packed
+	before  packed // the listener that the change found, as the table held it
+	after   packed // and as the change left it
 }
 
 // kept is an entry as the ring keeps it; its place tells its index.
 type kept struct {
-	octets  *byte  // of after, or if that is deaf of address
-	address uint16 // the length of address; 0: octets are after's
+	of      unsafe.Pointer // by form: a *version, or the first octet of a packed listener or of an address
+	address uint16         // the length of the address, if of points to one
 	kind    EventKind
-	visible bool
+	flags   keptFlags
 	node    uint32 // its place among the ring's names
+}
+
+type keptFlags uint8
+
+const (
+	keptVisible keptFlags = 1 << iota
+	keptVersion           // of is a *version
+)
+
+// version returns the version that k refers to; nil if it refers to none.
+func (k *kept) version() *version {
+	if k.flags&keptVersion == 0 {
+		return nil
+	}
+	return (*version)(k.of)
+}
+
+// whole returns the listener that k holds itself; deaf if it holds none.
+func (k *kept) whole() packed {
+	if k.flags&keptVersion != 0 || k.address > 0 {
+		return packed{}
+	}
+	return packed{(*byte)(k.of)}
 }
 
 type chunk [chunkSize]kept
 
-// ring is the newest changes, one entry for each index in (floor, index]. It
-// grows by chunks, and drops whole chunks at its other end. An entry, once
-// written, is never written again: a copy of the chunks' list, made under the
-// table's lock, is read without it.
-type ring struct {
-	keep   uint64 // at least so many are kept
+// span is a part of the ring: one entry for each index in (floor, index]. An
+// entry, once written, is never written again, and what it refers to always
+// says the same: a span that was copied under the table's lock is read without
+// it.
+type span struct {
 	floor  uint64 // the first entry is of the index floor+1
 	index  uint64 // the last is of this one
 	first  uint64 // number of chunks[0]
@@ -45,9 +68,31 @@ type ring struct {
 	names  []string // of nodes; each stays where it is
 }
 
+// ring holds the newest changes. It grows by chunks, and drops whole chunks at
+// its other end: while it has more changes than keep, or more octets than most.
+// Of a long listener it keeps how each change differed from the next (see
+// version). All methods need the table's lock.
+type ring struct {
+	span
+	keep   uint64 // at least this many are kept, as far as most allows
+	most   int    // octets
+	octets int    // of all that the ring alone keeps in memory
+	// newest has the versions that are the table's present listeners, by the
+	// first octet of the listener.
+	newest map[*byte]*version
+
+	older, newer Listener // what makeUndo works with
+	buf          []byte
+}
+
+func newRing(keep uint64, most int) ring {
+	return ring{keep: keep, most: most, newest: map[*byte]*version{}}
+}
+
 // reset empties the ring; the next entry's index is index+1.
 func (r *ring) reset(index uint64) {
-	*r = ring{keep: r.keep, floor: index, index: index, first: index / chunkSize}
+	*r = newRing(r.keep, r.most)
+	r.floor, r.index, r.first = index, index, index/chunkSize
 }
 
 // add appends the entry of the next index.
@@ -55,12 +100,42 @@ func (r *ring) add(e entry) {
 	if n := r.index/chunkSize - r.first; n == uint64(len(r.chunks)) {
 		r.grow()
 	}
-	k := kept{kind: e.kind, visible: e.visible, node: r.number(e.node)}
-	if k.octets = e.after.first; e.after.deaf() && e.address != "" {
-		k.octets, k.address = unsafe.StringData(e.address), uint16(len(e.address))
-	}
-	*r.place(r.index + 1) = k
 	r.index++
+	r.put(r.index, r.makeKept(e))
+}
+
+// put writes the entry of an index. There is room.
+func (r *ring) put(index uint64, k kept) {
+	*r.place(index) = k
+	r.octets += k.octets()
+}
+
+// makeKept returns e as it is kept.
+func (r *ring) makeKept(e entry) kept {
+	k := kept{kind: e.kind, node: r.number(e.node)}
+	if e.visible {
+		k.flags |= keptVisible
+	}
+	if !e.after.deaf() && e.after.isLong() {
+		k.flags |= keptVersion
+		k.of = unsafe.Pointer(r.keepVersion(e.before, e.after))
+		return k
+	}
+	r.leaveWhole(e.before)
+	k.setShort(e.address, e.after, e.before.isLong())
+	return k
+}
+
+// setShort refers to a short listener, or if it is deaf to its address.
+// isShared reports that the address may be a part of something long.
+func (k *kept) setShort(address string, after packed, isShared bool) {
+	if k.of = unsafe.Pointer(after.first); !after.deaf() || address == "" {
+		return
+	}
+	if isShared {
+		address = strings.Clone(address)
+	}
+	k.of, k.address = unsafe.Pointer(unsafe.StringData(address)), uint16(len(address))
 }
 
 // number returns the place of a node's name.
@@ -73,58 +148,84 @@ func (r *ring) number(name string) uint32 {
 	return uint32(i)
 }
 
-// grow adds a chunk, and drops the first while the others suffice. The list is
-// made anew, as readers may hold the old one.
+// grow adds a chunk, and drops what is no longer kept. The list is made anew,
+// as readers may hold the old one.
 func (r *ring) grow() {
-	drop := 0
-	for len(r.chunks) > drop+1 && r.index-(r.first+uint64(drop)+1)*chunkSize >= r.keep {
-		drop++
+	for len(r.chunks) > 1 && r.isExcess() {
+		r.drop()
 	}
-	if drop > 0 {
-		r.first += uint64(drop)
-		r.floor = r.first * chunkSize
-	}
-	chunks := make([]*chunk, 0, len(r.chunks)-drop+1)
-	r.chunks = append(append(chunks, r.chunks[drop:]...), new(chunk))
+	chunks := make([]*chunk, 0, len(r.chunks)+1)
+	r.chunks = append(append(chunks, r.chunks...), new(chunk))
 }
 
-func (r *ring) place(index uint64) *kept {
+// isExcess reports whether the oldest chunk need not or may not be kept.
+func (r *ring) isExcess() bool {
+	return r.index-(r.first+1)*chunkSize >= r.keep || r.octets > r.most
+}
+
+// drop forgets the oldest chunk.
+func (r *ring) drop() {
+	end := (r.first + 1) * chunkSize
+	for i := r.floor + 1; i <= end; i++ {
+		k := r.place(i)
+		r.octets -= k.octets()
+		if v := k.version(); v != nil && v.last == i {
+			r.forget(v)
+		}
+	}
+	r.first++
+	r.floor = end
+	r.chunks = r.chunks[1:]
+}
+
+func (s *span) place(index uint64) *kept {
 	i := index - 1
-	return &r.chunks[i/chunkSize-r.first][i%chunkSize]
+	return &s.chunks[i/chunkSize-s.first][i%chunkSize]
 }
 
-func (r *ring) at(index uint64) entry {
-	k := r.place(index)
-	e := entry{kind: k.kind, visible: k.visible, node: r.names[k.node]}
-	if k.address > 0 {
-		e.address = unsafe.String(k.octets, int(k.address))
-		return e
+// octets is what k keeps in memory, without a version, which others may share.
+func (k *kept) octets() int {
+	size := int(unsafe.Sizeof(*k)) + int(k.address)
+	if p := k.whole(); !p.deaf() {
+		size += p.size()
 	}
-	e.after = packed{k.octets}
-	e.address = e.after.address()
-	return e
+	return size
 }
 
-// after returns the part of the ring with up to max entries after index.
-func (r *ring) after(index uint64, max uint) (part ring, ok bool) {
-	if index < r.floor || index > r.index {
-		return ring{}, false
+// after returns the part of the span with up to max entries after index.
+func (s *span) after(index uint64, max uint) (part span, ok bool) {
+	if index < s.floor || index > s.index {
+		return span{}, false
 	}
-	part = *r
+	part = *s
 	part.floor = index
-	part.index = min(r.index, index+uint64(max))
+	part.index = min(s.index, index+uint64(max))
 	return part, true
 }
 
-// events returns all of the ring.
-func (r *ring) events() []Event {
-	events := make([]Event, 0, r.index-r.floor)
-	for i := r.floor + 1; i <= r.index; i++ {
-		e := r.at(i)
-		events = append(events, Event{
-			Index: i, Kind: e.kind, Address: protocol.CanonicalAddress(e.address), Node: e.node,
-			After: e.after.unpack(), Visible: e.visible,
-		})
+// events returns all of the span. It goes from the newest to the oldest, as a
+// version tells how it differs from the next.
+func (s *span) events() []Event {
+	events := make([]Event, s.index-s.floor)
+	var r versionReader
+	for i := s.index; i > s.floor; i-- {
+		events[i-s.floor-1] = s.event(i, &r)
 	}
 	return events
+}
+
+func (s *span) event(index uint64, r *versionReader) Event {
+	k := s.place(index)
+	e := Event{Index: index, Kind: k.kind, Node: s.names[k.node], Visible: k.flags&keptVisible != 0}
+	switch v := k.version(); {
+	case v != nil:
+		e.After = r.listener(v)
+		e.Address = e.After.Address
+	case k.address > 0:
+		e.Address = protocol.CanonicalAddress(unsafe.String((*byte)(k.of), int(k.address)))
+	case k.of != nil:
+		e.After = k.whole().unpack()
+		e.Address = e.After.Address
+	}
+	return e
 }

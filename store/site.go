@@ -100,6 +100,7 @@ func (v *View) restoreRecord(r *storev1.Record, index uint64, known func(owner s
 // endBindings ends all bindings, and all epochs too if epochs is set.
 func (t *Table) endBindings(epochs bool) {
 	t.now.listeners = newListeners()
+	t.ring.leaveAllWhole()
 	t.tally = map[string]*tally{}
 	for _, n := range t.now.Nodes() {
 		t.setNode(&n, func(n *Node) {

@@ -13,23 +13,28 @@ import (
 	"simpd/protocol"
 )
 
+// The formats of a snapshot. Before schema 2 a site may have nodes that read
+// format 1 only.
 const (
-	snapshotMagic  = "SIMPSNAP"
-	snapshotFormat = 1
+	snapshotMagic = "SIMPSNAP"
+	formatWhole   = 1 // each event has the whole listener, the oldest event first
+	formatUndo    = 2 // an event has how it differs from the next, the newest first
+	schemaOfUndos = 2
+	eventsAtOnce  = 256 // of format 1: read from the ring
 )
 
 // Snapshot is a table at one index with the events that it keeps. It is made
 // at once and written while the table goes on.
 type Snapshot struct {
 	view View
-	ring ring
+	ring span
 }
 
 // Snapshot returns the table as it is now.
 func (t *Table) Snapshot() *Snapshot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return &Snapshot{view: t.viewLocked(), ring: t.ring}
+	return &Snapshot{view: t.viewLocked(), ring: t.ring.span}
 }
 
 // View returns the table that the snapshot is of.
@@ -45,21 +50,27 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.record(accountRecord(a)) })
 	s.view.rules.ascend("", func(owner string, r []Rule) bool { return rw.record(rulesRecord(owner, r)) })
 	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.record(contactsRecord(owner, c)) })
+	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
-		return rw.record(&storev1.Record{Kind: &storev1.Record_Listener{Listener: listenerRecord(p)}})
+		p.unpackInto(&l)
+		return rw.record(&storev1.Record{Kind: &storev1.Record_Listener{Listener: listenerRecord(&l)}})
 	})
-	for i := s.ring.floor + 1; i <= s.ring.index; i++ {
-		if !rw.record(eventRecord(i, s.ring.at(i))) {
-			break
-		}
-	}
+	s.writeEvents(rw)
 	rw.record(&storev1.Record{Kind: &storev1.Record_Trailer{Trailer: &storev1.Trailer{Records: rw.records, Crc32C: rw.crc}}})
 	return rw.end()
 }
 
+// format returns the format that all nodes of the site read.
+func (s *Snapshot) format() uint32 {
+	if s.view.schema < schemaOfUndos {
+		return formatWhole
+	}
+	return formatUndo
+}
+
 func (s *Snapshot) header() *storev1.Header {
 	return &storev1.Header{
-		Format: snapshotFormat, Schema: s.view.schema, History: s.view.history, Index: s.view.index,
+		Format: s.format(), Schema: s.view.schema, History: s.view.history, Index: s.view.index,
 		Secret: s.view.secret, HistoryFloor: s.ring.floor, Restoring: s.view.restoring,
 	}
 }
@@ -145,25 +156,19 @@ func contactsRecord(owner string, contacts []Contact) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Contacts{Contacts: c}}
 }
 
-func listenerRecord(p packed) *storev1.Listener {
-	if p.deaf() {
-		return nil
+func listenerRecord(l *Listener) *storev1.Listener {
+	r := &storev1.Listener{
+		Address: l.Address.String(), SinceMs: l.Since.UnixMilli(), Index: l.Index, Binding: make([]*storev1.Binding, len(l.Bindings)),
 	}
-	var head Listener
-	c, n := p.open(&head)
-	l := &storev1.Listener{
-		Address: head.Address.String(), SinceMs: head.Since.UnixMilli(), Index: head.Index,
-		Binding: make([]*storev1.Binding, n),
-	}
-	for i := range l.Binding {
-		b := c.binding()
-		l.Binding[i] = &storev1.Binding{
+	for i := range l.Bindings {
+		b := &l.Bindings[i]
+		r.Binding[i] = &storev1.Binding{
 			Session: &storev1.Session{Node: b.Session.Node, Epoch: b.Session.Epoch, Number: b.Session.Number},
 			Epoch:   b.Epoch, State: stateRecord(b.State), Note: b.Note, SinceMs: b.Since.UnixMilli(),
 			Index: b.Index, Bound: b.Bound, Agent: b.Agent, Client: b.Client,
 		}
 	}
-	return l
+	return r
 }
 
 func stateRecord(s protocol.State) storev1.State {
@@ -176,10 +181,4 @@ func stateRecord(s protocol.State) storev1.State {
 		return storev1.State_STATE_AWAY
 	}
 	return storev1.State_STATE_UNSPECIFIED
-}
-
-func eventRecord(index uint64, e entry) *storev1.Record {
-	return &storev1.Record{Kind: &storev1.Record_Event{Event: &storev1.Event{
-		Index: index, Kind: uint32(e.kind), Address: e.address, Node: e.node, Visible: e.visible, After: listenerRecord(e.after),
-	}}}
 }

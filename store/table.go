@@ -9,14 +9,23 @@ import (
 	"simpd/protocol"
 )
 
-// DefaultHistory is how many changes a table keeps if Config does not say.
-const DefaultHistory = 131072
+// How many changes a table keeps if Config does not say, and in how many
+// octets of memory. 100,000 changes of the dearest kind, each of which brings a
+// session with the longest note and agent and ends another, fit into that.
+const (
+	DefaultHistory       = 131072
+	DefaultHistoryOctets = 80 << 20
+)
 
 // Config is what a table is made of.
 type Config struct {
 	// History is how many of the newest changes Events can tell of; 0 means
 	// DefaultHistory. A few more may be kept.
 	History int
+	// HistoryOctets is how many octets of memory they may take; 0 means
+	// DefaultHistoryOctets. When they take more, the oldest go, a thousand at
+	// a time, however few are left.
+	HistoryOctets int
 	// Newest is the newest schema of the log that is read; 0 means
 	// NewestSchema. Tests try with it what the next version will do.
 	Newest uint32
@@ -52,10 +61,13 @@ func New(c Config) *Table {
 	if c.History <= 0 {
 		c.History = DefaultHistory
 	}
+	if c.HistoryOctets <= 0 {
+		c.HistoryOctets = DefaultHistoryOctets
+	}
 	if c.Newest == 0 {
 		c.Newest = NewestSchema
 	}
-	return &Table{now: newView(), newest: c.Newest, ring: ring{keep: uint64(c.History)}, tally: map[string]*tally{}}
+	return &Table{now: newView(), newest: c.Newest, ring: newRing(uint64(c.History), c.HistoryOctets), tally: map[string]*tally{}}
 }
 
 // View returns the whole table as it is now. Between two changes all callers

@@ -2093,7 +2093,8 @@ func (x *RestoreAccounts) GetLast() bool {
 // length as a varint: one header, the nodes, the removed nodes (from schema 2
 // on), accounts, rules, contacts and
 // listeners in the order of their names, the events in the order of their
-// indexes, and one trailer.
+// indexes, and one trailer. In format 2, which is written from schema 2 on, the
+// events are in the opposite order, the newest first.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -2931,13 +2932,27 @@ func (x *RemovedNode) GetCertificate() [][]byte {
 }
 
 type Event struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	After         *Listener              `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"` // absent: deaf
-	Kind          uint32                 `protobuf:"varint,4,opt,name=kind,proto3" json:"kind,omitempty"`
-	Node          string                 `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
-	Visible       bool                   `protobuf:"varint,6,opt,name=visible,proto3" json:"visible,omitempty"` // to those who may watch
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Index   uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// What the change left. With none of after, present, same and undo: deaf.
+	After   *Listener `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Kind    uint32    `protobuf:"varint,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Node    string    `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	Visible bool      `protobuf:"varint,6,opt,name=visible,proto3" json:"visible,omitempty"` // to those who may watch
+	// Format 2 only.
+	Present bool `protobuf:"varint,7,opt,name=present,proto3" json:"present,omitempty"` // it is the snapshot's listener of this address
+	Same    bool `protobuf:"varint,8,opt,name=same,proto3" json:"same,omitempty"`       // it is what the next newer event of this address left
+	// It is what the next newer event of this address left, changed by these
+	// steps: since_ms and index of the listener, and then its bindings, each step
+	// with its number first. 0: from, count (that many bindings of the newer
+	// listener, from that place on). 1: from, epoch, state, since_ms, index (the
+	// binding at that place with these). 2: likewise, and note. 3: node, epoch
+	// and number of the session, epoch, state, note, since_ms, index, bound,
+	// agent, client (a binding). Numbers are varints; strings are after their
+	// length as a varint. A place of the newer listener is taken once at most,
+	// in ascending order.
+	Undo          []byte `protobuf:"bytes,9,opt,name=undo,proto3" json:"undo,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3012,6 +3027,27 @@ func (x *Event) GetVisible() bool {
 		return x.Visible
 	}
 	return false
+}
+
+func (x *Event) GetPresent() bool {
+	if x != nil {
+		return x.Present
+	}
+	return false
+}
+
+func (x *Event) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+func (x *Event) GetUndo() []byte {
+	if x != nil {
+		return x.Undo
+	}
+	return nil
 }
 
 type Trailer struct {
@@ -3290,14 +3326,17 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\vRemovedNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
 	"\bexcluded\x18\x02 \x01(\bR\bexcluded\x12 \n" +
-	"\vcertificate\x18\x03 \x03(\fR\vcertificate\"\xa8\x01\n" +
+	"\vcertificate\x18\x03 \x03(\fR\vcertificate\"\xea\x01\n" +
 	"\x05Event\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12-\n" +
 	"\x05after\x18\x03 \x01(\v2\x17.simp.store.v1.ListenerR\x05after\x12\x12\n" +
 	"\x04kind\x18\x04 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04node\x18\x05 \x01(\tR\x04node\x12\x18\n" +
-	"\avisible\x18\x06 \x01(\bR\avisible\";\n" +
+	"\avisible\x18\x06 \x01(\bR\avisible\x12\x18\n" +
+	"\apresent\x18\a \x01(\bR\apresent\x12\x12\n" +
+	"\x04same\x18\b \x01(\bR\x04same\x12\x12\n" +
+	"\x04undo\x18\t \x01(\fR\x04undo\";\n" +
 	"\aTrailer\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x16\n" +
 	"\x06crc32c\x18\x02 \x01(\rR\x06crc32c*S\n" +
