@@ -3,11 +3,12 @@ package main
 // attacks are all ways to harm the site that are tried.
 func attacks() []attack {
 	return []attack{
-		churn(),
-		contactChurn(),
-		pings(),
-		pipelines(),
-		params(),
-		slowReaders(),
+		// Every resource has an owner, a share and a bound.
+		churn(), contactChurn(), slowReaders(), floodedSessions(), pipelines(), pings(), params(), endlessAnswers(),
+		callBodies(), healthWatches(), refusedCalls(), gossip(), clusterSilence(), slowPosts(), slowGets(), ids(), keyUpdates(),
+		// Nothing that costs much runs where others wait.
+		acl(), products(), idn(), junk(), badCommands(), presenceFlood(),
+		// Who it is, and whether they may.
+		guessesSix(), guessesWide(), dialbacks(), removed(),
 	}
 }

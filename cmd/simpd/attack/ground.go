@@ -20,7 +20,11 @@ type ground struct {
 	Nodes            []place
 	Hostile          hostileFiles
 
-	trust *tls.Config
+	trust   *tls.Config
+	clients clients
+	hostile shared
+	dns     shared
+	site    *hostileSite // once hostile has begun
 }
 
 // place is where a node listens, by IPv4.

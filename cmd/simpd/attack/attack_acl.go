@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	ruled         = "mallory7"
+	ruledWatchers = 100
+)
+
+// acl: rules are looked at for each sender and each watcher.
+func acl() attack {
+	return attack{
+		name: "acl", actor: user, least: 20,
+		does:  "a user with as many rules as they get is sent bursts of 1,000 messages, changes state all the time and has 100 watchers",
+		harms: "keep the messages and the changes of others waiting",
+		run: func(ctx context.Context, g *ground, t *tally) error {
+			if err := g.setRules(ctx, t); err != nil {
+				return err
+			}
+			go func() {
+				_ = crew(ctx, t, ruledWatchers, 2*time.Second, func(ctx context.Context, i int) error { return g.watchRuled(ctx, t, i) })
+			}()
+			go func() {
+				_ = crew(ctx, t, 1, time.Second, func(ctx context.Context, _ int) error { return g.flap(ctx, t) })
+			}()
+			return crew(ctx, t, 3, time.Second, func(ctx context.Context, i int) error { return g.sendBursts(ctx, t, i) })
+		},
+	}
+}
+
+// setRules sets as many of 1,000 rules as the site takes in some seconds.
+func (g *ground) setRules(ctx context.Context, t *tally) error {
+	c, err := g.login(ctx, t, attackSource(150), g.Nodes[0].SIMPS, ruled)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	limit := time.Now().Add(fillTime)
+	for i := 0; i < 1000 && time.Now().Before(limit); {
+		status, err := c.ask(fmt.Sprintf("ACL who=ünïcödé%d@bücher%d.example message=deny presence=allow", i, i))
+		if err != nil {
+			return err
+		}
+		if status == "200" {
+			i++
+		} else if !rest(ctx, time.Second) {
+			break
+		}
+	}
+	return nil
+}
+
+func (g *ground) watchRuled(ctx context.Context, t *tally, i int) error {
+	c, err := g.login(ctx, t, attackSource(i), g.node(i).SIMPS, "mallory8")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.open("WATCH ima=" + g.address(ruled)); err != nil {
+		return err
+	}
+	c.listen("200")
+	return nil
+}
+
+func (g *ground) flap(ctx context.Context, t *tally) error {
+	c, err := g.login(ctx, t, attackSource(151), g.Nodes[1].SIMPS, ruled)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.open("LISTEN"); err != nil {
+		return err
+	}
+	go c.listen("200")
+	states := []string{"busy", "away"}
+	n := 0
+	return every(ctx, 100, func() error {
+		n++
+		t.add(1)
+		return c.say(fmt.Sprintf("%d STATE state=%s\r\n", n, states[n%2]))
+	})
+}
+
+// sendBursts sends a thousand messages at once, every second.
+func (g *ground) sendBursts(ctx context.Context, t *tally, i int) error {
+	c, err := g.login(ctx, t, attackSource(152+i), g.node(i).SIMPS, "mallory9")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	go c.listen("200")
+	burst := strings.Repeat("1 SEND to="+g.address(ruled)+" {2}\r\n\r\n", 1000)
+	return every(ctx, 1, func() error {
+		t.add(1000)
+		return c.say(burst)
+	})
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"time"
+)
+
+// gossip: a length is announced before the key is asked for.
+func gossip() attack {
+	head := binary.BigEndian.AppendUint32([]byte{10}, 19<<20) // an encrypted message of memberlist's, and its length
+	chunk := make([]byte, 64<<10)
+	return attack{
+		name: "gossip", actor: stranger, least: 1,
+		does:  "30 connections without the key announce 19 MiB each to gossip, and send them slowly",
+		harms: "fill the memory",
+		run: func(ctx context.Context, g *ground, t *tally) error {
+			return crew(ctx, t, 30, 2*time.Second, func(ctx context.Context, i int) error {
+				c, err := g.dial(ctx, t, attackSource(190), g.node(i).Gossip)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				if err := c.say(string(head)); err != nil {
+					return err
+				}
+				left := 19<<20 - 1
+				return every(ctx, 16, func() error {
+					if left == 0 {
+						return nil
+					}
+					n := min(left, len(chunk))
+					left -= n
+					t.add(1)
+					return c.say(string(chunk[:n]))
+				})
+			})
+		},
+	}
+}
+
+// clusterSilence: who says nothing waits for its handshake.
+func clusterSilence() attack {
+	return attack{
+		name: "cluster-silence", actor: stranger, least: 2,
+		does:  "600 connections to the nodes' own listeners say nothing",
+		harms: "keep the nodes from one another",
+		run: func(ctx context.Context, g *ground, t *tally) error {
+			return crew(ctx, t, 600, time.Second, func(ctx context.Context, i int) error {
+				c, err := g.dial(ctx, t, attackSource(191+i%3), g.node(i).Cluster)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				t.add(1)
+				_, _ = io.Copy(io.Discard, c.Conn) // until it is closed
+				t.tell("closed")
+				return nil
+			})
+		},
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// goodReport is of a run in which nobody was harmed.
+func goodReport() *report {
+	quiet := func(p99 time.Duration) map[string]*served {
+		return map[string]*served{"PING": {times: slices.Repeat([]time.Duration{p99}, 1000), refused: map[string]int{}}}
+	}
+	memory := []int{100 << 10, 100 << 10, 100 << 10}
+	return &report{
+		attacks: []attack{{name: "pings", least: 10, never: []string{"200"}, atMost: map[string]float64{"401": 30}}},
+		before:  phase{served: quiet(time.Millisecond), mean: memory, lasted: time.Minute},
+		during:  phase{served: quiet(time.Millisecond), lasted: time.Minute},
+		after:   phase{mean: slices.Clone(memory)},
+		counts:  map[string]counts{"pings": {Tries: 600, Told: map[string]int64{}}},
+	}
+}
+
+// Each bound is tried on both of its sides.
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(r *report)
+		wrong  string // "": nothing
+	}{
+		{"nothing", func(*report) {}, ""},
+		{"a death", func(r *report) { r.died = []string{"n1 has ended"} }, "a node died: n1"},
+		{"10 of 1,000 refused", func(r *report) { refuse(r, 990, 10) }, ""},
+		{"11 of 1,000 refused", func(r *report) { refuse(r, 989, 11) }, "1.10 % of the honest PING"},
+		{"three times as slow", func(r *report) { slow(r, 3*time.Millisecond) }, ""},
+		{"slower than that", func(r *report) { slow(r, 3*time.Millisecond+time.Microsecond) }, "3.0 times"},
+		{"one in a hundred slower", func(r *report) { slow(r, time.Millisecond); r.during.served["PING"].times[999] = time.Second }, ""},
+		{"memory at its bound", func(r *report) { r.after.mean[1] = 157 << 10 }, ""},
+		{"memory above", func(r *report) { r.after.mean[1] = 157<<10 + 1 }, "node 2 holds 157 MiB afterwards"},
+		{"enough tries", func(r *report) { r.counts["pings"] = counts{Tries: 600} }, ""},
+		{"too few", func(r *report) { r.counts["pings"] = counts{Tries: 599} }, "void: pings made 599 tries"},
+		{"no attackers", func(r *report) { r.counts = nil }, "void: pings made 0 tries"},
+		{"no attack", func(r *report) { r.counts["pings"] = counts{Tries: 600, Err: "no way in"} }, "void: pings could not attack"},
+		{"what must never be told", func(r *report) { tell(r, "200", 1) }, "pings was told 200 1 times"},
+		{"what may be told, at its bound", func(r *report) { tell(r, "401", 30) }, ""},
+		{"and above it", func(r *report) { tell(r, "401", 31) }, "pings was told 401 31 times"},
+		{"100 honest requests", func(r *report) { refuse(r, 100, 0) }, ""},
+		{"too few", func(r *report) { refuse(r, 99, 0) }, "void: too few honest PING"},
+		{"too few before", func(r *report) { r.before.served["PING"].times = r.before.served["PING"].times[:99] }, "void: too few honest PING"},
+		{"none", func(r *report) { r.during.served = nil }, "void: too few honest PING"},
+		{"none ever", func(r *report) { r.before.served, r.during.served = nil, nil }, "void: no honest requests"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := goodReport()
+			c.change(r)
+			err := r.judge()
+			if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("%v; want %q", err, c.wrong)
+			}
+		})
+	}
+}
+
+func refuse(r *report, served, refused int) {
+	s := r.during.served["PING"]
+	s.times, s.refused["429"] = s.times[:served], refused
+}
+
+func slow(r *report, p99 time.Duration) {
+	r.during.served["PING"].times = slices.Repeat([]time.Duration{p99}, 1000)
+}
+
+func tell(r *report, outcome string, n int64) {
+	r.counts["pings"] = counts{Tries: 600, Told: map[string]int64{outcome: n}}
+}
+
+// What was served is told apart by outcome, and once.
+func TestCounter(t *testing.T) {
+	var c counter
+	for i := range 200 {
+		c.count("SEND", "200", time.Duration(200-i)*time.Millisecond)
+	}
+	c.count("SEND", "429", time.Second)
+	got := c.cut()["SEND"]
+	if got.total() != 201 || got.refusals() != 1 || got.quantile(0.99) != 199*time.Millisecond || got.quantile(1) != 200*time.Millisecond {
+		t.Errorf("%v", got)
+	}
+	if again := c.cut(); again != nil {
+		t.Errorf("cut twice: %v", again)
+	}
+}
+
+// However many outcomes an attack is told, they stay countable.
+func TestTally(t *testing.T) {
+	var tl tally
+	for i := range 1000 {
+		tl.tell(fmt.Sprint(i))
+	}
+	c := tl.counts()
+	if len(c.Told) != maxOutcomes+1 || c.Told["others"] != 1000-maxOutcomes {
+		t.Errorf("%d outcomes, others %d", len(c.Told), c.Told["others"])
+	}
+}
