@@ -25,6 +25,7 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "bin", "the folder of the programs")
 	flag.StringVar(&o.keep, "keep", os.TempDir(), "where what a failure leaves behind is kept")
 	flag.DurationVar(&o.length, "length", time.Minute, "how long the attacks last")
+	flag.DurationVar(&o.quiet, "quiet", 0, "how long honest users are measured before the attacks, and after them; 0: a tenth of -length, but 20s at least")
 	flag.StringVar(&o.only, "only", "", "these attacks only, by name, with commas between; or none")
 	flag.IntVar(&o.users, "users", 200, "honest users")
 	flag.IntVar(&o.memory, "memory", 512, "what each node may use at most, in MiB")
@@ -36,7 +37,7 @@ func main() {
 
 type options struct {
 	bin, keep, only, ground string
-	length                  time.Duration
+	length, quiet           time.Duration
 	users, memory           int
 	list                    bool
 }

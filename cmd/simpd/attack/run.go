@@ -20,7 +20,10 @@ func (l *lab) run() (*report, error) {
 	}
 	h := l.startHonest()
 	defer h.stop()
-	quiet := max(leastQuiet, l.length/10)
+	quiet := l.quiet
+	if quiet == 0 {
+		quiet = max(leastQuiet, l.length/10)
+	}
 	l.phase("warming up", h, warmUp)
 	r := &report{attacks: l.attacks, length: l.length}
 	r.before = l.phase("before", h, quiet)
