@@ -27,6 +27,7 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	}
 	a.Verifier, a.Credential = verifierOf(c.GetVerifier()), t.next()
 	t.now.accounts.set(c.GetAddress(), a)
+	t.shapes.replaceAccount(old, a)
 	return t.commitAccount(c.GetAddress(), sessionOf(c.GetKeep()))
 }
 
@@ -47,10 +48,12 @@ func mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 // deleteAccount removes an account with its bindings, rules and contacts.
 // Others' rules and contacts that name it stay.
 func (t *Table) deleteAccount(c *storev1.DeleteAccount) Result {
-	if !t.now.hasAccount(c.GetAddress()) {
+	old, ok := t.now.accounts.get(c.GetAddress())
+	if !ok {
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
 	}
 	t.now.accounts.delete(c.GetAddress())
+	t.shapes.replaceAccount(old, nil)
 	t.now.rules.delete(c.GetAddress())
 	t.now.contacts.delete(c.GetAddress())
 	return t.commitAccount(c.GetAddress(), Session{})

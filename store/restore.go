@@ -31,6 +31,7 @@ func (t *Table) Restore(r io.Reader) error {
 	t.mu.Lock()
 	t.now, t.view, t.ring, t.tally = b.view, nil, b.ring, b.tally
 	t.mu.Unlock()
+	t.shapes.take(&b.shapes)
 	t.publish()
 	return nil
 }

@@ -14,11 +14,12 @@ import (
 type restorer struct {
 	newest uint32 // schema that is read
 
-	view  View
-	ring  ring
-	tally map[string]*tally
-	part  int    // which part of the snapshot it is in
-	last  string // the name of the record before, in this part
+	view   View
+	ring   ring
+	tally  map[string]*tally
+	shapes shapes
+	part   int    // which part of the snapshot it is in
+	last   string // the name of the record before, in this part
 
 	history historyReader
 	buf     []byte
@@ -120,6 +121,7 @@ func (b *restorer) account(record *storev1.Account) error {
 		return corrupt("the account %q", record.GetAddress())
 	}
 	b.view.accounts.load(record.GetAddress(), a)
+	b.shapes.replaceAccount(nil, a)
 	return nil
 }
 

@@ -65,7 +65,13 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		t.endBindings(false)
 		none := newView()
 		t.now.accounts, t.now.rules, t.now.contacts = none.accounts, none.rules, none.contacts
+		t.shapes.take(&shapes{})
 	}
+	piece.accounts.ascend("", func(address string, a *Account) bool {
+		old, _ := t.now.accounts.get(address)
+		t.shapes.replaceAccount(old, a)
+		return true
+	})
 	t.now.accounts.setAll(&piece.accounts)
 	t.now.rules.setAll(&piece.rules)
 	t.now.contacts.setAll(&piece.contacts)

@@ -48,6 +48,7 @@ type Table struct {
 	newest  uint32        // schema that is read
 	index   atomic.Uint64 // now.index
 	waiting waiting
+	shapes  shapes // of now's verifiers
 
 	// What Apply alone uses.
 	at      time.Time         // the clock of who proposed the batch being applied

@@ -2,8 +2,6 @@ package router
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"time"
 
 	"simpd/protocol"
@@ -15,13 +13,13 @@ import (
 // the same on all nodes and at all times. It is made for a known user too: who
 // is unknown does not take longer.
 func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool) {
-	nobody := r.nobody(user)
+	decoy := decoyCredentials(r.Table.Secret(), user, r.Table.VerifierShapes())
 	if a, known := r.Table.Account(user); known {
 		c := a.Credentials()
 		c.Unchecked = r.mayBeOpen(a)
 		return c, true
 	}
-	return nobody, false
+	return decoy, false
 }
 
 // mayBeOpen reports whether the account's password may be older than the
@@ -30,18 +28,6 @@ func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool)
 func (r *Router) mayBeOpen(a *store.Account) bool {
 	began := r.started.Load()
 	return began == nil || a.Credential <= began.Index || r.Table.History() != began.History
-}
-
-// nobody is what is shown of a user who is unknown. One hash makes all of it: of
-// the salt, which is told, no key can be found that its own hash would equal.
-func (r *Router) nobody(user protocol.Address) protocol.Credentials {
-	mac := hmac.New(sha256.New, r.Table.Secret())
-	mac.Write([]byte("salt\x00"))
-	mac.Write([]byte(user.String()))
-	sum := mac.Sum(nil)
-	return protocol.Credentials{
-		Salt: sum[:16:16], Iterations: protocol.DefaultIterations, StoredKey: sum, ServerKey: sum,
-	}
 }
 
 // Admit asks the limits of failed logins. It returns 0, or how long the source
