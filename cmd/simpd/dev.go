@@ -92,8 +92,9 @@ func (o *devOptions) check() error {
 	if o.password == "" {
 		o.password = "dev-" + strings.ToLower(rand.Text()[:8])
 	}
-	if err := protocol.CheckPassword(o.password); err != nil {
-		return fmt.Errorf("--password: %w", err)
+	var bad *protocol.Error
+	if errors.As(protocol.CheckPassword(o.password), &bad) {
+		return fmt.Errorf("--password: %s", bad.Text)
 	}
 	return nil
 }
