@@ -16,7 +16,7 @@ const foreignPatience = 2 * time.Second
 // however many of this node's connections of that watcher want to know. The
 // hub's mutex guards it.
 type foreign struct {
-	watches int // and those who wait for the first answer
+	watches int
 	now     protocol.Presence
 	known   chan struct{} // closed with the first answer
 }
@@ -51,9 +51,7 @@ func (h *hub) foreignChanged(p pair, f *foreign, now protocol.Presence) {
 		return // a late word on what nobody watches any more
 	}
 	f.now = now
-	select {
-	case <-f.known:
-	default:
+	if !f.isKnown() {
 		close(f.known)
 	}
 	for _, w := range h.watchers[p.of] {
@@ -68,30 +66,24 @@ func (r *Router) elsewhere(p pair) bool {
 	return r.Relay != nil && !r.Local(p.of) && !p.of.IsLiteral() && r.Local(p.by)
 }
 
-// awaitForeign holds the pairs of other sites, and waits a moment for their
-// first answers. release lets them go; hub.mu must be held for it.
-func (r *Router) awaitForeign(ctx context.Context, pairs []pair) (release func()) {
-	var held []pair
-	var waiting []*foreign
-	r.hub.mu.Lock()
-	for _, p := range pairs {
-		if r.elsewhere(p) {
-			held = append(held, p)
-			waiting = append(waiting, r.hub.hold(p))
-		}
+// isKnown reports whether the other site has said anything.
+func (f *foreign) isKnown() bool {
+	select {
+	case <-f.known:
+		return true
+	default:
+		return false
 	}
-	r.hub.mu.Unlock()
+}
+
+// awaitForeign waits a moment for first answers of other sites.
+func awaitForeign(ctx context.Context, all []*foreign) {
 	ctx, cancel := context.WithTimeout(ctx, foreignPatience)
 	defer cancel()
-	for _, f := range waiting {
+	for _, f := range all {
 		select {
 		case <-f.known:
 		case <-ctx.Done():
-		}
-	}
-	return func() {
-		for _, p := range held {
-			r.hub.letGo(p)
 		}
 	}
 }

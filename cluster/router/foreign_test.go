@@ -139,3 +139,47 @@ func TestForeignSiteIsSilent(t *testing.T) {
 		alice.Close()
 	})
 }
+
+// While another site is silent all that a WATCH names is watched: what is
+// unwatched meanwhile stays so, and changes are shown with the answer.
+func TestWatchBeginsBeforeTheOtherSiteAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		dave, erin, bob := addr("dave@two.example"), addr("erin@two.example"), addr("bob@example.com")
+		other := &otherSite{silent: true, watches: map[pair]func(protocol.Presence){}}
+		s.nodes["n1"].Relay = other
+		alice, b := s.login("alice", "n1"), s.login("bob", "n1")
+		var lines []string
+		later, err := alice.BeginWatch(protocol.WatchRequest{Addresses: []protocol.Address{dave, erin, bob}}, func(at []protocol.Notice, _ uint64) {
+			for _, n := range at {
+				lines = append(lines, fmt.Sprintf("%s %s", n.Address.Local(), n.State))
+			}
+		})
+		if err != nil || later == nil || lines != nil {
+			t.Fatalf("%v, %v", lines, err)
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); later(t.Context()) }()
+		alice.Unwatch(protocol.WatchRequest{Addresses: []protocol.Address{erin}})
+		b.mustListen(t, protocol.ListenRequest{State: protocol.Available})
+		other.change(dave, protocol.Busy, 7)
+		synctest.Wait()
+		if got := alice.heard(); len(got) > 0 {
+			t.Errorf("told %v before the answer", got)
+		}
+		<-done
+		if want := []string{"dave busy", "erin unknown", "bob available"}; !slices.Equal(lines, want) {
+			t.Errorf("the answer says %v, not %v", lines, want)
+		}
+		other.change(dave, protocol.Away, 8)
+		other.change(erin, protocol.Away, 8)
+		if got, want := alice.heard(), []string{"dave away "}; !slices.Equal(got, want) {
+			t.Errorf("told %v, not %v", got, want)
+		}
+		alice.Close()
+		b.Close()
+		if other.watched() != 0 {
+			t.Error("the other site is still asked")
+		}
+	})
+}

@@ -30,6 +30,7 @@ type watch struct {
 	session protocol.Session // u's, or nil where an outsider's crowd is told
 	place   int              // in watchers[of]
 	local   bool             // by is of this site
+	pending int              // answers to WATCH that will show it: until then nothing is told
 
 	allowed bool           // the rules let by see it, when last looked at
 	state   protocol.State // as it was last shown
@@ -162,6 +163,9 @@ func (h *hub) reviewAll(concerns func(*watch) bool) {
 
 // show tells the watcher. The hub's mutex is held.
 func (w *watch) show(n *protocol.Notice, seen uint64) {
+	if w.pending > 0 {
+		return
+	}
 	w.state, w.seen, w.told = n.State, seen, n.Index
 	if w.session == nil {
 		w.u.r.hub.gather(w, n)

@@ -8,28 +8,76 @@ import (
 	"simpd/store"
 )
 
-// Watch shows the users asked for as they are at one moment, and from then on
-// tells each change of theirs.
+// Watch is BeginWatch, and waits for what is not known at once.
 func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
+	later, err := u.BeginWatch(q, write)
+	if later != nil {
+		later(ctx)
+	}
+	return err
+}
+
+// BeginWatch shows the users asked for as they are at one moment, and from then
+// on tells each change of theirs. Where another site has to be asked first they
+// are watched all the same when it returns, and later waits for that site, but
+// no longer than foreignPatience, and then shows them; no change of theirs is
+// told before.
+func (u *User) BeginWatch(q protocol.WatchRequest, write func([]protocol.Notice, uint64)) (later func(context.Context), err error) {
 	pairs := u.pairs(q)
-	release := u.r.awaitForeign(ctx, pairs)
 	u.r.noticeStaleness()
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	defer release()
 	if err := u.mayWatch(pairs); err != nil {
-		return err
+		return nil, err
 	}
-	view := u.r.Table.View()
-	unknown := u.r.contact.stale()
-	lines := make([]protocol.Notice, len(pairs))
+	watches, unknown := u.enterAll(pairs)
+	if len(unknown) == 0 {
+		u.showAll(pairs, watches, write)
+		return nil, nil
+	}
+	for _, w := range watches {
+		w.pending++
+	}
+	return func(ctx context.Context) {
+		awaitForeign(ctx, unknown)
+		u.r.noticeStaleness()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, w := range watches {
+			w.pending--
+		}
+		u.showAll(pairs, watches, write)
+	}, nil
+}
+
+// enterAll makes u watch pairs, and returns what of other sites' users is not
+// known yet. The hub's mutex is held.
+func (u *User) enterAll(pairs []pair) (watches []*watch, unknown []*foreign) {
+	h := &u.r.hub
+	watches = make([]*watch, len(pairs))
 	for i, p := range pairs {
 		w := u.watched[p]
 		if w == nil {
 			w = &watch{pair: p, u: u}
 			h.enter(w)
 		}
+		watches[i] = w
+		if f := h.foreign[p]; f != nil && !f.isKnown() {
+			unknown = append(unknown, f)
+		}
+	}
+	return watches, unknown
+}
+
+// showAll writes how pairs stand now. Those that are not watched any more are
+// shown, and no more told. The hub's mutex is held.
+func (u *User) showAll(pairs []pair, watches []*watch, write func([]protocol.Notice, uint64)) {
+	view := u.r.Table.View()
+	unknown := u.r.contact.stale()
+	lines := make([]protocol.Notice, len(pairs))
+	for i, p := range pairs {
+		w := watches[i]
 		now := u.r.see(view, p, unknown)
 		lines[i] = u.line(now, p, w)
 		w.allowed = u.r.rights(p.of, store.Presences).allow(p.by)
@@ -37,7 +85,6 @@ func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]
 		w.told = max(w.told, lines[i].Index)
 	}
 	write(lines, view.Index())
-	return nil
 }
 
 // mayWatch refuses pairs above a connection's limit; the hub's mutex is held.

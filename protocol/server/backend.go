@@ -62,16 +62,19 @@ type User interface {
 	// Send delivers r, or tells why not, through r.Done.
 	Send(r *protocol.SendRequest)
 
-	// Watch calls write at most once, with a presence for each pair asked
-	// for, in the order asked, as they are at one moment, index. No notice of
-	// a change that is in them comes after it, and none of a later change
-	// before it. write never blocks, and is not called after Watch returned.
-	// After an error nothing is watched that was not before. What would make
-	// the connection watch more than protocol.MaxWatched is a 413.
-	Watch(ctx context.Context, r protocol.WatchRequest, write func(at []protocol.Notice, index uint64)) error
+	// BeginWatch calls write once, unless there is an error, with a presence for
+	// each pair asked for, in the order asked, as they are at one moment, index.
+	// No notice of a change that is in them comes after it, and none of a later
+	// change before it. write never blocks. Where another site has to be asked
+	// first, all is watched when BeginWatch returns, and later waits for that site
+	// and then calls write; it has to be called, and may be by any goroutine.
+	// After an error nothing is watched that was not before. What would make the
+	// connection watch more than protocol.MaxWatched is a 413.
+	BeginWatch(r protocol.WatchRequest, write func(at []protocol.Notice, index uint64)) (later func(context.Context), err error)
 	// Unwatch ends watching; with no addresses, of all (for r.By, if given).
 	Unwatch(r protocol.WatchRequest)
-	// Query answers as Watch does, without watching. Without r.Fresh it does not wait.
+	// Query answers as BeginWatch does, without watching. Without r.Fresh it waits
+	// for other sites only. Any goroutine may call it, also after Close.
 	Query(ctx context.Context, r protocol.WatchRequest) (at []protocol.Notice, index uint64, err error)
 	// Watchers returns who watches the user now; partial if a node did not answer.
 	Watchers(ctx context.Context) (by []protocol.Address, partial bool, err error)

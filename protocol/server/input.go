@@ -36,6 +36,11 @@ func (r *request) free() {
 	requests.Put(r)
 }
 
+// detach returns what the answer to r needs, for use after r was freed.
+func (r *request) detach() *request {
+	return &request{line: protocol.Line{Tag: r.line.Tag, Verb: r.line.Verb}, octets: r.octets, received: r.received}
+}
+
 // input finds requests in the octets that a client sends, however they are
 // cut up. It keeps an incomplete line, or a literal as far as it has come.
 type input struct {

@@ -15,7 +15,8 @@ type jobs struct {
 	working bool
 	stopped bool
 	closed  bool
-	cancel  context.CancelFunc // of the one being done
+	cancel  context.CancelFunc          // of the one being done
+	apart   map[*job]context.CancelFunc // of what waits without holding up what comes after it
 	done    sync.WaitGroup
 }
 
@@ -48,6 +49,45 @@ func (j *jobs) aside(f func()) {
 	defer j.mu.Unlock()
 	if !j.closed {
 		j.done.Go(f)
+	}
+}
+
+// maxApart is how many requests of a connection wait for other sites at a time
+// without holding up what comes after them.
+const maxApart = 256
+
+// detach has the rest of the present job, which waits for other sites, done by
+// a goroutine of its own, so that the next job can begin. Where very many of a
+// connection wait it does it at once, and holds up that connection.
+func (j *jobs) detach(f func(context.Context), by time.Time) {
+	part := &job{do: f, by: by}
+	ctx, cancel := part.context()
+	j.mu.Lock()
+	if j.stopped {
+		cancel()
+	}
+	full := len(j.apart) >= maxApart
+	if j.apart == nil {
+		j.apart = make(map[*job]context.CancelFunc)
+	}
+	j.apart[part] = cancel
+	if !full {
+		j.done.Go(func() { j.finish(ctx, part) })
+	}
+	j.mu.Unlock()
+	if full {
+		j.finish(ctx, part)
+	}
+}
+
+// finish does what was detached.
+func (j *jobs) finish(ctx context.Context, part *job) {
+	part.do(ctx)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.apart[part]()
+	if delete(j.apart, part); len(j.apart) == 0 {
+		j.apart = nil
 	}
 }
 
@@ -101,6 +141,9 @@ func (j *jobs) stop() {
 	j.stopped = true
 	if j.cancel != nil {
 		j.cancel()
+	}
+	for _, cancel := range j.apart {
+		cancel()
 	}
 }
 

@@ -10,9 +10,15 @@ import (
 // queryWaits tells whether a QUERY has to ask elsewhere: the majority, or
 // another site.
 func (s *session) queryWaits(r *request) bool {
+	_, fresh := r.line.Get("fresh")
+	return fresh || s.asksElsewhere(r)
+}
+
+// asksElsewhere reports whether r names a user of another site.
+func (s *session) asksElsewhere(r *request) bool {
 	for _, p := range r.line.Params {
 		at := strings.LastIndexByte(p.Value, '@')
-		if p.Key == "fresh" || p.Key == "ima" && !s.server.serves(strings.ToLower(p.Value[at+1:])) {
+		if p.Key == "ima" && !s.server.serves(strings.ToLower(p.Value[at+1:])) {
 			return true
 		}
 	}
@@ -29,7 +35,16 @@ func (s *session) query(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	at, index, err := s.user.Query(ctx, w)
+	if !s.asksElsewhere(r) {
+		s.answerQuery(ctx, s.user, w, r)
+		return
+	}
+	user, own := s.user, r.detach()
+	s.jobs.detach(func(ctx context.Context) { s.answerQuery(ctx, user, w, own) }, r.received.Add(requestTime))
+}
+
+func (s *session) answerQuery(ctx context.Context, user User, w protocol.WatchRequest, r *request) {
+	at, index, err := user.Query(ctx, w)
 	if err != nil {
 		s.refuse(r, err)
 		return

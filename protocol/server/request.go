@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"simpd/protocol"
@@ -74,8 +75,38 @@ func (s *session) begin(r *request) {
 		s.run(context.Background(), c, r)
 		return
 	}
+	if r.line.Verb == "SEND" {
+		s.queueSend(c, r)
+		return
+	}
 	s.jobs.add(func(ctx context.Context) { s.run(ctx, c, r) }, r.received.Add(requestTime))
 }
+
+// queueSend has a SEND done behind what is before it. If that takes longer than
+// the message's time, it is answered then: nothing was handed over.
+func (s *session) queueSend(c command, r *request) {
+	most, err := timeout(r)
+	if err != nil {
+		most = protocol.DefaultTimeout // a bad one is refused in its turn
+	}
+	var taken atomic.Bool
+	late := time.AfterFunc(time.Until(r.received.Add(most)), func() {
+		if taken.CompareAndSwap(false, true) {
+			s.refuse(r, errNotBegun)
+		}
+	})
+	added := s.jobs.add(func(ctx context.Context) {
+		late.Stop()
+		if taken.CompareAndSwap(false, true) {
+			s.run(ctx, c, r)
+		}
+	}, r.received.Add(requestTime))
+	if !added {
+		late.Stop()
+	}
+}
+
+var errNotBegun = &protocol.Error{Status: protocol.StatusUnavailable, Text: "what was asked before it took longer than its time: it was not begun"}
 
 // mayBegin: while AUTH is unanswered only MORE may come.
 func (s *session) mayBegin(r *request) *protocol.Error {

@@ -305,7 +305,7 @@ func (a *answers) take(o protocol.Outcome) (protocol.Outcome, bool) {
 	return a.best, true
 }
 
-func (u *siteUser) Watch(_ context.Context, r protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
+func (u *siteUser) BeginWatch(r protocol.WatchRequest, write func([]protocol.Notice, uint64)) (func(context.Context), error) {
 	s := u.site
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -319,8 +319,11 @@ func (u *siteUser) Watch(_ context.Context, r protocol.WatchRequest, write func(
 			u.watched = append(u.watched, a)
 		}
 	}
+	if asksMute(all) {
+		return func(ctx context.Context) { awaitMute(ctx); write(at, s.index) }, nil
+	}
 	write(at, s.index)
-	return nil
+	return nil, nil
 }
 
 func (s *site) notices(who protocol.Address, all []protocol.Address) (at []protocol.Notice) {
@@ -342,7 +345,10 @@ func (u *siteUser) Unwatch(r protocol.WatchRequest) {
 	})
 }
 
-func (u *siteUser) Query(_ context.Context, r protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
+func (u *siteUser) Query(ctx context.Context, r protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
+	if asksMute(r.Addresses) {
+		awaitMute(ctx)
+	}
 	u.site.mu.Lock()
 	defer u.site.mu.Unlock()
 	return u.site.notices(u.address, r.Addresses), u.site.index, nil

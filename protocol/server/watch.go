@@ -7,7 +7,7 @@ import (
 )
 
 // watch shows users' presence, now and at every change (SIMP.md, section 7).
-func (s *session) watch(ctx context.Context, r *request) {
+func (s *session) watch(_ context.Context, r *request) {
 	w, err := s.decodeWatch(r)
 	if err == nil && len(w.Addresses) == 0 && !w.Contacts {
 		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: WATCH ima=IMA, or contacts=yes")
@@ -16,12 +16,15 @@ func (s *session) watch(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	written := false
-	err = s.user.Watch(ctx, w, func(at []protocol.Notice, index uint64) {
+	own, written := r.detach(), false
+	later, err := s.user.BeginWatch(w, func(at []protocol.Notice, index uint64) {
 		written = true
-		s.answerState(r, presenceLines(r, at, index))
+		s.answerState(own, presenceLines(own, at, index))
 	})
-	if !written {
+	switch {
+	case later != nil:
+		s.jobs.detach(later, r.received.Add(requestTime))
+	case !written:
 		if err == nil {
 			err = protocol.Errorf(protocol.StatusServerError, "the site did not say how presence is")
 		}
