@@ -15,7 +15,7 @@ const (
 // acl: rules are looked at for each sender and each watcher.
 func acl() attack {
 	return attack{
-		name: "acl", actor: user, least: 20,
+		name: "acl", actor: user, least: 5,
 		does:  "a user with as many rules as they get is sent bursts of 1,000 messages, changes state all the time and has 100 watchers",
 		harms: "keep the messages and the changes of others waiting",
 		run: func(ctx context.Context, g *ground, t *tally) error {

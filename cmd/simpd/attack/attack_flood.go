@@ -16,7 +16,7 @@ const (
 // floodedSessions: one message is held by each session that does not read it.
 func floodedSessions() attack {
 	return attack{
-		name: "flooded-sessions", actor: user, least: 2,
+		name: "flooded-sessions", actor: user, least: 0.5,
 		does:  "4 accounts of 16 sessions each neither read nor answer what they send one another, 60 KiB at a time",
 		harms: "use up the room for messages, so that others are refused",
 		run: func(ctx context.Context, g *ground, t *tally) error {

@@ -125,7 +125,7 @@ func watchHealth(ctx context.Context, c healthv1.HealthClient, t *tally) error {
 // refusedCalls: each refusal leaves an audit record.
 func refusedCalls() attack {
 	return attack{
-		name: "refused-calls", actor: program, least: 10, never: []string{"OK"},
+		name: "refused-calls", actor: program, least: 1, never: []string{"OK"},
 		does:  "4 connections without credentials make 400 calls a second",
 		harms: "fill the log, or keep others waiting",
 		run: func(ctx context.Context, g *ground, t *tally) error {

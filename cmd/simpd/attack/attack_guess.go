@@ -12,7 +12,7 @@ import (
 // guessesSix: a source of IPv6 has more addresses than can be counted.
 func guessesSix() attack {
 	return attack{
-		name: "guesses-six", actor: stranger, least: 2, never: []string{"200"}, atMost: map[string]float64{"401": 100},
+		name: "guesses-six", actor: stranger, least: 1, never: []string{"200"}, atMost: map[string]float64{"401": 100},
 		does:  "guess honest users' passwords from ever new addresses of one IPv6 /64, 200 times a second",
 		harms: "get more than 100 guesses a minute, or lock the users out",
 		run: func(ctx context.Context, g *ground, t *tally) error {
@@ -28,7 +28,7 @@ func guessesSix() attack {
 // guessesWide: many sources, one account.
 func guessesWide() attack {
 	return attack{
-		name: "guesses-wide", actor: stranger, least: 2, never: []string{"200"}, atMost: map[string]float64{"401": 60},
+		name: "guesses-wide", actor: stranger, least: 0.5, never: []string{"200"}, atMost: map[string]float64{"401": 60},
 		does:  "guess one account's password from 250 sources, 50 times a second",
 		harms: "get more than 60 guesses a minute",
 		run: func(ctx context.Context, g *ground, t *tally) error {

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
@@ -44,6 +46,7 @@ type thief struct {
 	t           *tally
 	certificate tls.Certificate
 	from        net.Addr
+	closed      chan struct{} // Raft's transport has closed this
 }
 
 func (x *thief) dial(to, protocol string) (net.Conn, error) {
@@ -63,21 +66,31 @@ func (x *thief) callAll(ctx context.Context, to string) {
 	defer c.Close()
 	peer := clusterv1.NewPeerClient(c)
 	for name, call := range map[string]func(ctx context.Context) error{
-		"Status": func(ctx context.Context) error { _, err := peer.Status(ctx, &clusterv1.StatusRequest{}); return err },
-		"ReadIndex": func(ctx context.Context) error {
-			_, err := peer.ReadIndex(ctx, &clusterv1.ReadIndexRequest{})
-			return err
-		},
-		"Propose": func(ctx context.Context) error { _, err := peer.Propose(ctx, &clusterv1.ProposeRequest{}); return err },
-		"Command": func(ctx context.Context) error { _, err := peer.Command(ctx, &clusterv1.CommandRequest{}); return err },
-		"Copy":    func(ctx context.Context) error { return copyTable(ctx, peer) },
-		"Probe":   func(ctx context.Context) error { return x.probe(ctx, peer) },
+		"Status":    func(ctx context.Context) error { _, err := peer.Status(ctx, &clusterv1.StatusRequest{}); return err },
+		"ReadIndex": func(ctx context.Context) error { return refusal(peer.ReadIndex(ctx, &clusterv1.ReadIndexRequest{})) },
+		"Propose":   func(ctx context.Context) error { return refusal(peer.Propose(ctx, &clusterv1.ProposeRequest{})) },
+		"Command":   func(ctx context.Context) error { return refusal(peer.Command(ctx, admission())) },
+		"Copy":      func(ctx context.Context) error { return copyTable(ctx, peer) },
+		"Probe":     func(ctx context.Context) error { return x.probe(ctx, peer) },
 	} {
 		limited, cancel := context.WithTimeout(ctx, 3*time.Second)
 		x.t.add(1)
 		x.t.tell(name + " " + status.Code(call(limited)).String())
 		cancel()
 	}
+}
+
+// admission would let the removed node in again.
+func admission() *clusterv1.CommandRequest {
+	return &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_AdmitNode_{AdmitNode: &clusterv1.CommandRequest_AdmitNode{Node: removedID}}}
+}
+
+// refusal is an error also where the answer says no.
+func refusal(answer interface{ GetRefusal() *clusterv1.Refusal }, err error) error {
+	if err == nil && answer.GetRefusal() != nil {
+		return status.Error(codes.PermissionDenied, "refused")
+	}
+	return err
 }
 
 func copyTable(ctx context.Context, peer clusterv1.PeerClient) error {
@@ -104,13 +117,22 @@ func (x *thief) Dial(to raft.ServerAddress, _ time.Duration) (net.Conn, error) {
 
 var errNoListener = errors.New("nobody calls a thief")
 
-func (x *thief) Accept() (net.Conn, error) { return nil, errNoListener }
-func (x *thief) Close() error              { return nil }
-func (x *thief) Addr() net.Addr            { return x.from }
+func (x *thief) Accept() (net.Conn, error) {
+	<-x.closed
+	return nil, errNoListener
+}
+
+func (x *thief) Close() error {
+	close(x.closed)
+	return nil
+}
+
+func (x *thief) Addr() net.Addr { return x.from }
 
 // speakRaft asks for votes at a high term, and would send entries.
 func (x *thief) speakRaft(to string) {
-	transport := raft.NewNetworkTransport(x, 1, 3*time.Second, nil)
+	x.closed = make(chan struct{})
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: x, MaxPool: 1, Timeout: 3 * time.Second, Logger: hclog.NewNullLogger()})
 	defer transport.Close()
 	const term = 1 << 40
 	head := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(removedID), Addr: []byte("10.83.0.14:20004")}

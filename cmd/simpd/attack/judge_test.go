@@ -92,6 +92,19 @@ func TestCounter(t *testing.T) {
 	}
 }
 
+// A process may have any name.
+func TestCPUTime(t *testing.T) {
+	for stat, want := range map[string]time.Duration{
+		"7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0": 2 * time.Second,
+		"7 (a)": 0,
+		"":      0,
+	} {
+		if got := cpuTime([]byte(stat)); got != want {
+			t.Errorf("%q: %v; want %v", stat, got, want)
+		}
+	}
+}
+
 // However many outcomes an attack is told, they stay countable.
 func TestTally(t *testing.T) {
 	var tl tally

@@ -22,7 +22,7 @@ type report struct {
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%-12s %s\n", "", "requests  refused      p50      p99     most")
 	for _, p := range []phase{r.before, r.during, r.after} {
-		fmt.Fprintf(w, "%s (%.0f s): %s\n", p.name, p.lasted.Seconds(), p.memory())
+		fmt.Fprintf(w, "%s (%.0f s): %s\n", p.name, p.lasted.Seconds(), p.costs())
 		for _, kind := range slices.Sorted(maps.Keys(p.served)) {
 			fmt.Fprintf(w, "  %-10s %v\n", kind, p.served[kind])
 		}
@@ -49,8 +49,12 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%.1fms", float64(d)/float64(time.Millisecond))
 }
 
-func (p *phase) memory() string {
-	return "resident, in MiB: mean " + megas(p.mean) + ", most " + megas(p.peak)
+func (p *phase) costs() string {
+	text := "resident, in MiB: mean " + megas(p.mean) + ", most " + megas(p.peak)
+	if len(p.busy) == nodes+2 {
+		text += fmt.Sprintf("; processors: nodes %.2f, honest %.2f, attackers %.2f", p.busy[:nodes], p.busy[nodes], p.busy[nodes+1])
+	}
+	return text
 }
 
 func megas(kib []int) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"simpd/cmd/simpd/site"
@@ -53,11 +54,13 @@ type phase struct {
 	served map[string]*served
 	peak   []int // resident, of each node, in KiB: the highest
 	mean   []int
+	busy   []float64 // processors that each node used, on average, then the honest users, and then the attackers
 }
 
 func (l *lab) phase(name string, h *honest, lasts time.Duration) phase {
 	p := phase{name: name, peak: make([]int, nodes), mean: make([]int, nodes)}
 	h.cut()
+	used := l.used()
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	samples, begun := 0, l.clock.Now()
@@ -72,8 +75,23 @@ func (l *lab) phase(name string, h *honest, lasts time.Duration) phase {
 		p.mean[i] /= max(1, samples)
 	}
 	p.served, p.lasted = h.cut(), l.clock.Now()-begun
-	fmt.Printf("%s: %s\n", name, p.memory())
+	for i, now := range l.used() {
+		p.busy = append(p.busy, max(0, now-used[i]).Seconds()/p.lasted.Seconds())
+	}
+	fmt.Printf("%s: %s\n", name, p.costs())
 	return p
+}
+
+// used is how long each process has had a processor, in the order of busy.
+func (l *lab) used() (all []time.Duration) {
+	for _, n := range l.site.Nodes {
+		all = append(all, procTime(n.Process.Pid))
+	}
+	attacking := time.Duration(0)
+	if l.attackers != nil {
+		attacking = procTime(l.attackers.cmd.Process.Pid)
+	}
+	return append(all, procTime(os.Getpid()), attacking)
 }
 
 // awaitMemory waits until the nodes hold as much as before, or the time for
