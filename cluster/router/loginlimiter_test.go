@@ -159,9 +159,12 @@ func TestSpreadGuesses(t *testing.T) {
 // A full table forgets those with least, never those over their limit.
 func TestAFullTableKeepsTheWorst(t *testing.T) {
 	limited(t, func(t *testing.T, l *loginLimiter) {
-		for l.guess(t.Context(), attempt("192.0.2.66", "bob")) {
+		worst := func(i int) protocol.Attempt { return attempt(fmt.Sprintf("172.16.%d.1", i), fmt.Sprint("bob", i)) }
+		for i := range 100 {
+			for l.guess(t.Context(), worst(i)) {
+			}
 		}
-		for i := range maxBuckets + 1000 {
+		for i := range 2 * maxBuckets {
 			l.failed(attempt(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String(), fmt.Sprint("u", i)))
 		}
 		for name, b := range map[string]*buckets{"sources": &l.sources, "accounts": &l.accounts, "pairs": &l.pairs} {
@@ -169,8 +172,10 @@ func TestAFullTableKeepsTheWorst(t *testing.T) {
 				t.Errorf("%d %s are remembered", len(b.of), name)
 			}
 		}
-		if l.admit(attempt("192.0.2.66", "bob")) == 0 {
-			t.Error("the attacker was forgotten")
+		for i := range 100 {
+			if l.admit(worst(i)) == 0 {
+				t.Errorf("attacker %d was forgotten", i)
+			}
 		}
 		if last := attempt("192.0.2.77", "carol"); !l.guess(t.Context(), last) || l.pairs.of[l.keys(last).pair].last == 0 && l.now() > 0 {
 			t.Error("nothing is counted any more")
