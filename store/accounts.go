@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"slices"
+	"unsafe"
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
@@ -97,7 +98,7 @@ func (t *Table) setRule(c *storev1.SetRule) Result {
 		return refuse(TooManyRules, "%s has %d rules already", c.GetOwner(), len(rules))
 	}
 	put(&t.now.rules, c.GetOwner(), replaced(rules, i, found, rule, rule.Empty()))
-	return t.commitList(EventRules, c.GetOwner())
+	return t.commitList(EventRules, c.GetOwner(), len(rules)*int(unsafe.Sizeof(Rule{})))
 }
 
 // setContact adds or renames a contact, or removes it.
@@ -118,12 +119,13 @@ func (t *Table) setContact(c *storev1.SetContact) Result {
 		return refuse(TooManyContacts, "%s has %d contacts already", c.GetOwner(), len(contacts))
 	}
 	put(&t.now.contacts, c.GetOwner(), replaced(contacts, i, found, contact, c.GetRemove()))
-	return t.commitList(EventContacts, c.GetOwner())
+	return t.commitList(EventContacts, c.GetOwner(), len(contacts)*int(unsafe.Sizeof(Contact{})))
 }
 
-func (t *Table) commitList(kind EventKind, owner string) Result {
+// commitList makes a change of one of owner's lists, which had that many octets.
+func (t *Table) commitList(kind EventKind, owner string, octets int) Result {
 	l := t.now.listeners.get(owner)
-	return t.commit(entry{kind: kind, address: owner, before: l, after: l})
+	return t.commit(entry{kind: kind, address: owner, before: l, after: l, list: octets})
 }
 
 // replaced returns a copy of list, which readers may hold, with v at i: in

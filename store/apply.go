@@ -130,9 +130,13 @@ func (t *Table) dispatch(c *storev1.Change) Result {
 // next is the index that the change in hand gets if it is applied.
 func (t *Table) next() uint64 { return t.now.index + 1 }
 
+// treeOctets is about how much of its trees a change replaces.
+const treeOctets = 1024
+
 // commit gives what was changed the next index, and its event.
 func (t *Table) commit(e entry) Result {
 	t.now.index++
+	t.now.replaced += uint64(treeOctets + e.before.size() + e.list)
 	t.ring.add(e)
 	return Result{Applied: true}
 }

@@ -29,6 +29,7 @@ func (t *Table) Restore(r io.Reader) error {
 		return err
 	}
 	t.mu.Lock()
+	b.view.replaced = t.now.replaced + replacedTable
 	t.now, t.view, t.ring, t.tally = b.view, nil, b.ring, b.tally
 	t.mu.Unlock()
 	t.shapes.take(&b.shapes)
@@ -59,6 +60,10 @@ func ReadSnapshot(r io.Reader, add func(*storev1.Record) error) error {
 		rr.records++
 	}
 }
+
+// replacedTable is what PinnedBy says of a view of a table that a snapshot has
+// replaced, at least: enough for nobody to keep it.
+const replacedTable = 1 << 40
 
 type recordReader struct {
 	r       *bufio.Reader

@@ -20,6 +20,7 @@ type entry struct {
 	node    string
 	before  packed // the listener that the change found, as the table held it
 	after   packed // and as the change left it
+	list    int    // octets of the list that the change replaced
 }
 
 // kept is an entry as the ring keeps it; its place tells its index.

@@ -85,6 +85,14 @@ func (t *Table) View() View {
 	return t.viewLocked()
 }
 
+// PinnedBy returns how many octets stay in memory for v alone, at most: what
+// changes have replaced since v was made.
+func (t *Table) PinnedBy(v View) uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.replaced - v.replaced
+}
+
 func (t *Table) viewLocked() View {
 	if t.view == nil {
 		v := t.now.copy()

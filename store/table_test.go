@@ -339,3 +339,26 @@ func TestRefusalsHaveNames(t *testing.T) {
 		seen[r.String()] = true
 	}
 }
+
+// TestPinnedBy: what a view keeps is counted, lists included.
+func TestPinnedBy(t *testing.T) {
+	s := newSite(t, store.Config{})
+	s.say("up n1 boot=1", "account a@x.org")
+	for i := range 100 {
+		s.say(fmt.Sprintf("rule a@x.org @d%d.org message=deny", i))
+	}
+	v := s.View()
+	if n := s.PinnedBy(v); n != 0 {
+		t.Errorf("a view of the present keeps %d octets", n)
+	}
+	s.say("rule a@x.org @e.org message=deny")
+	if n := s.PinnedBy(v); n < 4000 || n > 10_000 {
+		t.Errorf("a view from before a change of 100 rules keeps %d octets", n)
+	}
+	if err := s.Restore(bytes.NewReader(octets(s.Table))); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.PinnedBy(v); n < 1<<30 {
+		t.Errorf("a view of a replaced table keeps %d octets", n)
+	}
+}

@@ -14,6 +14,7 @@ type View struct {
 	index     uint64
 	schema    uint32
 	secret    []byte
+	replaced  uint64 // octets that changes have replaced
 	restoring uint64 // index of the first piece of a restore that is not at its end
 
 	accounts  directory[*Account]

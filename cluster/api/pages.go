@@ -20,6 +20,10 @@ const (
 	pageLife = time.Minute // since the last page
 	maxPages = 64
 
+	// maxPinned is how many octets may stay in memory for one copy, or for
+	// one consumer that is told the table.
+	maxPinned = 32 << 20
+
 	behindPatience = time.Second // for this node to reach the position of another's token
 )
 
@@ -119,6 +123,7 @@ func (p *pages) keep(v store.View) {
 		k.touch()
 		return
 	}
+	p.dropCostlyLocked()
 	if len(p.kept) >= maxPages {
 		p.dropOldest()
 	}
@@ -136,6 +141,7 @@ func (p *pages) find(at store.Position) (store.View, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.table.View()
+	p.dropCostlyLocked()
 	if k := p.kept[at]; k != nil && at.History == now.History() {
 		k.touch()
 		return k.view, nil
@@ -143,7 +149,7 @@ func (p *pages) find(at store.Position) (store.View, error) {
 	if now.Position() == at {
 		return now, nil
 	}
-	return store.View{}, detailed(codes.Aborted, "the position of the page token is no longer kept here: it is of another node or history, or older than a minute; begin the list again, and keep to one node", reason("PAGE_TOKEN_EXPIRED"))
+	return store.View{}, detailed(codes.Aborted, "the position of the page token is no longer kept here: it is of another node or history, older than a minute, or too much has changed since; begin the list again, and keep to one node", reason("PAGE_TOKEN_EXPIRED"))
 }
 
 func (p *pages) drop(at store.Position, k *keptView) {
@@ -151,6 +157,17 @@ func (p *pages) drop(at store.Position, k *keptView) {
 	defer p.mu.Unlock()
 	if p.kept[at] == k {
 		delete(p.kept, at)
+	}
+}
+
+// dropCostlyLocked lets go of the copies that keep too much in memory. p.mu is
+// held.
+func (p *pages) dropCostlyLocked() {
+	for at, k := range p.kept {
+		if p.table.PinnedBy(k.view) > maxPinned {
+			k.expiry.Stop()
+			delete(p.kept, at)
+		}
 	}
 }
 

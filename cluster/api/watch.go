@@ -18,7 +18,9 @@ const (
 	lookEvery     = 250 * time.Millisecond // at whether the node is cut off
 	behindTimeout = 10 * time.Second       // for a node that is behind `after`
 	slowTimeout   = 30 * time.Second       // for one response to be taken
-	watchBatch    = 256                    // changes read from the table at once
+	dumpTimeout   = 5 * time.Minute        // for everyone who listens to be told
+	watchBatch    = 64                     // changes read from the table at once
+	dumpBatch     = 64                     // users told between two looks at what they take
 )
 
 // Why a Watch begins anew, as its consumer is told.
@@ -238,7 +240,12 @@ func (w *watch) begin(ctx context.Context, reason string) error {
 // tellAll tells everyone who listens, as v has it. A consumer that takes too
 // long is let off: the copy of the table is not kept for it.
 func (w *watch) tellAll(ctx context.Context, v store.View) (err error) {
+	begun, told := time.Now(), 0
 	tell := func(l *store.Listener) bool {
+		if told++; told%dumpBatch == 0 && (time.Since(begun) > dumpTimeout || w.Table.PinnedBy(v) > maxPinned) {
+			w.slow = true
+			return false
+		}
 		if w.wants(l.Address) {
 			err = w.send(ctx, &simpv1.WatchResponse{Event: &simpv1.WatchResponse_Presence{Presence: presence(l.Address, l)}})
 		}

@@ -309,6 +309,32 @@ func TestAConsumerThatReadsTooSlowlyIsReset(t *testing.T) {
 	})
 }
 
+// TestASlowConsumerDoesNotKeepACopyOfTheTable: one who reads slowly while it is
+// told everyone who listens is let off once much has changed since.
+func TestASlowConsumerDoesNotKeepACopyOfTheTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		note := strings.Repeat("x", 250)
+		for i := range 1500 {
+			s.listen(fmt.Sprintf("user%04d@example.com", i), available, note)
+		}
+		alice := s.listen("alice@example.com", available, "")
+		slow := s.watch(t, &simpv1.WatchRequest{})
+		slow.next()
+		for i := range 40_000 {
+			s.setState("alice@example.com", alice, available, fmt.Sprint(i))
+		}
+		told, what := 0, slow.next()
+		for ; !strings.HasPrefix(what, "reset"); what = slow.next() {
+			if told++; what == "synced" {
+				t.Fatal("all was told of a copy that was to be let go")
+			}
+		}
+		for ; what != "synced"; what = slow.next() { // and now of the present one
+		}
+	})
+}
+
 func TestShutdownSendsConsumersToAnotherNode(t *testing.T) {
 	s := newSite(t)
 	w := s.watch(t, &simpv1.WatchRequest{})
