@@ -78,6 +78,10 @@ func PatternsFor(a Address, own bool) [3]Pattern {
 	return [3]Pattern{{compareKey(a, own).s}, {"@" + a.Domain()}, {"*"}}
 }
 
+// RuleKey returns a in the form in which the rules of section 8 compare it (see
+// Pattern.Key); own reports whether a's domain is one of the site's.
+func (a Address) RuleKey(own bool) Address { return compareKey(a, own) }
+
 func compareKey(a Address, own bool) Address {
 	if !own {
 		return a.FoldCase()

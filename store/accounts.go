@@ -80,27 +80,6 @@ func (t *Table) commitAccount(address string, stay Session) Result {
 	return t.commit(entry{kind: EventAccount, visible: visible, address: address, before: before, after: after})
 }
 
-// setRule sets the rule of one pattern, or removes it if it says nothing.
-func (t *Table) setRule(c *storev1.SetRule) Result {
-	if !t.now.hasAccount(c.GetOwner()) {
-		return refuse(NoAccount, "there is no account %s", c.GetOwner())
-	}
-	rule, ok := ruleOf(c)
-	if !ok {
-		return refuse(Malformed, "a rule without a pattern, or with an unknown permission")
-	}
-	rules, _ := t.now.rules.get(c.GetOwner())
-	i, found := slices.BinarySearchFunc(rules, c.GetPattern(), comparePattern)
-	switch {
-	case rule.Empty() && !found, found && rules[i].Same(rule):
-		return Result{}
-	case !found && len(rules) >= protocol.MaxRules:
-		return refuse(TooManyRules, "%s has %d rules already", c.GetOwner(), len(rules))
-	}
-	put(&t.now.rules, c.GetOwner(), replaced(rules, i, found, rule, rule.Empty()))
-	return t.commitList(EventRules, c.GetOwner(), len(rules)*int(unsafe.Sizeof(Rule{})))
-}
-
 // setContact adds or renames a contact, or removes it.
 func (t *Table) setContact(c *storev1.SetContact) Result {
 	if !t.now.hasAccount(c.GetOwner()) {

@@ -18,7 +18,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.end()
 	v.accounts.ascend("", func(_ string, a *Account) bool { d.account(a); return true })
 	d.end()
-	v.rules.ascend("", func(owner string, rules []Rule) bool { d.rules(owner, rules); return true })
+	v.rules.ascend("", func(owner string, l *ACL) bool { d.rules(owner, l.rules); return true })
 	d.end()
 	v.contacts.ascend("", func(owner string, contacts []Contact) bool { d.contacts(owner, contacts); return true })
 	d.end()

@@ -133,7 +133,7 @@ func (b *restorer) rules(record *storev1.Rules) error {
 	if !ok || !b.view.hasAccount(record.GetOwner()) {
 		return corrupt("the rules of %q", record.GetOwner())
 	}
-	b.view.rules.load(record.GetOwner(), rules)
+	b.view.rules.load(record.GetOwner(), newACL(rules))
 	return nil
 }
 

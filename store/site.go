@@ -93,7 +93,9 @@ func (v *View) restoreRecord(r *storev1.Record, index uint64, known func(owner s
 		return ok
 	case *storev1.Record_Rules:
 		rules, ok := rulesOf(k.Rules)
-		v.rules.set(k.Rules.GetOwner(), rules)
+		if ok {
+			v.rules.set(k.Rules.GetOwner(), newACL(rules))
+		}
 		return ok && known(k.Rules.GetOwner())
 	case *storev1.Record_Contacts:
 		contacts, ok := contactsOf(k.Contacts)

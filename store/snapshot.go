@@ -48,7 +48,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.nodes.Scan(func(_ string, n *Node) bool { return rw.record(nodeRecord(n)) })
 	s.view.removed.Scan(func(_ string, r *RemovedNode) bool { return rw.record(removedRecord(r)) })
 	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.record(accountRecord(a)) })
-	s.view.rules.ascend("", func(owner string, r []Rule) bool { return rw.record(rulesRecord(owner, r)) })
+	s.view.rules.ascend("", func(owner string, l *ACL) bool { return rw.record(rulesRecord(owner, l.rules)) })
 	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.record(contactsRecord(owner, c)) })
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {

@@ -191,6 +191,13 @@ func (t *Table) Rules(owner protocol.Address) []Rule {
 	return t.now.Rules(owner)
 }
 
+// ACL returns owner's rules for look-ups; nil if there are none.
+func (t *Table) ACL(owner protocol.Address) *ACL {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.now.ACL(owner)
+}
+
 // Contacts returns owner's contacts.
 func (t *Table) Contacts(owner protocol.Address) []Contact {
 	t.mu.RLock()
@@ -200,7 +207,7 @@ func (t *Table) Contacts(owner protocol.Address) []Contact {
 
 // Allowed asks owner's rules whether who may do thing.
 func (t *Table) Allowed(owner, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
-	return allowed(t.Rules(owner), who, whoIsLocal, thing)
+	return allowed(t.ACL(owner), who, whoIsLocal, thing)
 }
 
 // Node returns the node of that id.

@@ -19,7 +19,7 @@ type View struct {
 
 	accounts  directory[*Account]
 	listeners listeners
-	rules     directory[[]Rule]
+	rules     directory[*ACL]
 	contacts  directory[[]Contact]
 	nodes     *btree.Map[string, *Node]
 	removed   *btree.Map[string, *RemovedNode]
@@ -30,7 +30,7 @@ func newView() View {
 		schema:    1,
 		accounts:  newDirectory[*Account](),
 		listeners: newListeners(),
-		rules:     newDirectory[[]Rule](),
+		rules:     newDirectory[*ACL](),
 		contacts:  newDirectory[[]Contact](),
 		nodes:     new(btree.Map[string, *Node]),
 		removed:   new(btree.Map[string, *RemovedNode]),
@@ -134,8 +134,13 @@ func (v *View) appendLiving(dst []Session, s Session, epoch uint64) []Session {
 // Rules returns owner's rules in the order of their patterns. They must not be
 // changed.
 func (v View) Rules(owner protocol.Address) []Rule {
-	rules, _ := v.rules.get(owner.String())
-	return rules
+	return v.ACL(owner).Rules()
+}
+
+// ACL returns owner's rules for look-ups; nil if there are none.
+func (v View) ACL(owner protocol.Address) *ACL {
+	l, _ := v.rules.get(owner.String())
+	return l
 }
 
 // Contacts returns owner's contacts in the order of their addresses. They must
@@ -145,36 +150,17 @@ func (v View) Contacts(owner protocol.Address) []Contact {
 	return contacts
 }
 
-// Allowed asks owner's rules whether who may do thing: the most specific rule
-// that names the thing decides (SIMP.md, section 8). It returns decided false
-// where none does: then the site's policy decides. whoIsLocal tells whether
-// who is of the site's own domains; others' local parts match without case.
+// Allowed asks owner's rules whether who may do thing; see ACL.Allowed.
 func (v View) Allowed(owner, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
-	return allowed(v.Rules(owner), who, whoIsLocal, thing)
+	return allowed(v.ACL(owner), who, whoIsLocal, thing)
 }
 
-func allowed(rules []Rule, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
-	verdict, rank := protocol.Unset, 0
-	for _, r := range rules {
-		said := r.Message
-		if thing == Presences {
-			said = r.Presence
-		}
-		if n := specificity(r.Who); said != protocol.Unset && n > rank && r.Who.Matches(who, whoIsLocal) {
-			verdict, rank = said, n
-		}
+// allowed folds who only where there is a rule to be asked.
+func allowed(l *ACL, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
+	if l.IsEmpty() {
+		return false, false
 	}
-	return rank > 0, verdict == protocol.Allow
-}
-
-func specificity(p protocol.Pattern) int {
-	if _, ok := p.Address(); ok {
-		return 3
-	}
-	if _, ok := p.Domain(); ok {
-		return 2
-	}
-	return 1
+	return l.Allowed(who.RuleKey(whoIsLocal), whoIsLocal, thing)
 }
 
 func (v *View) hasAccount(address string) bool {

@@ -31,6 +31,7 @@ type watch struct {
 	place   int              // in watchers[of]
 	local   bool             // by is of this site
 	pending int              // answers to WATCH that will show it: until then nothing is told
+	key     protocol.Address // as what rules compare by
 
 	allowed bool           // the rules let by see it, when last looked at
 	state   protocol.State // as it was last shown
@@ -53,6 +54,7 @@ func (h *hub) enter(w *watch) {
 	}
 	w.u.watched[w.pair] = w
 	w.local = h.r.Local(w.by)
+	w.key = w.by.RuleKey(w.local)
 	if !w.u.outsider {
 		w.session = w.u.session
 	}

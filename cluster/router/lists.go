@@ -8,37 +8,46 @@ import (
 	"simpd/store"
 )
 
-// rights answers who may, for one owner and one thing.
+// rights answers who may, for one owner and one thing, as the rules were when
+// it was made.
 type rights struct {
 	r     *Router
 	owner protocol.Address
 	thing store.Thing
-	ruled bool // the owner has rules; else the site's policy holds for all
+	acl   *store.ACL // empty: the site's policy holds for all
 }
 
 func (r *Router) rights(owner protocol.Address, thing store.Thing) *rights {
-	return &rights{r, owner, thing, len(r.Table.Rules(owner)) > 0}
+	return &rights{r, owner, thing, r.Table.ACL(owner)}
 }
 
 // allow tells whether who may. The most specific rule decides; where none
 // does, everybody may send, and users of this site may watch. Users may
 // always watch themselves.
-func (g *rights) allow(who protocol.Address) bool { return g.allowOne(who, g.r.Local(who)) }
-
-// allowWatch is allow for one of the many who watch.
-func (g *rights) allowWatch(w *watch) bool { return g.allowOne(w.by, w.local) }
-
-func (g *rights) allowOne(who protocol.Address, local bool) bool {
-	if !g.ruled {
-		return local || g.thing == store.Messages || who == g.owner
+func (g *rights) allow(who protocol.Address) bool {
+	local := g.r.Local(who)
+	if g.acl.IsEmpty() {
+		return g.allowUnruled(who, local)
 	}
+	return g.allowKey(who, who.RuleKey(local), local)
+}
+
+// allowWatch is allow for one of the many who watch, whose key is known.
+func (g *rights) allowWatch(w *watch) bool { return g.allowKey(w.by, w.key, w.local) }
+
+func (g *rights) allowKey(who, key protocol.Address, local bool) bool {
 	if who == g.owner && g.thing == store.Presences {
 		return true
 	}
-	if decided, allow := g.r.Table.Allowed(g.owner, who, local, g.thing); decided {
+	if decided, allow := g.acl.Allowed(key, local, g.thing); decided {
 		return allow
 	}
-	return local || g.thing == store.Messages
+	return g.allowUnruled(who, local)
+}
+
+// allowUnruled is the site's policy.
+func (g *rights) allowUnruled(who protocol.Address, local bool) bool {
+	return local || g.thing == store.Messages || who == g.owner
 }
 
 // mayMessage tells whether from may send to: as the most specific rule says,
