@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,7 +26,7 @@ import (
 func removed() attack {
 	return attack{
 		name: "removed-node", actor: removedNode, least: 1,
-		never: []string{"RequestVote answered", "TimeoutNow answered", "AppendEntries answered", "Status OK", "ReadIndex OK", "Propose OK", "Command OK", "Copy OK", "Probe tells the cluster's id"},
+		never: []string{"RequestVote answered", "TimeoutNow answered", "AppendEntries answered", "Status OK", "ReadIndex OK", "Propose OK", "Command OK", "Copy OK", "Probe tells the cluster's id", "the term was raised"},
 		does:  "speak Raft and the nodes' calls with the keys of a removed node, at a high term",
 		harms: "be answered, or depose the leader",
 		run: func(ctx context.Context, g *ground, t *tally) error {
@@ -34,7 +38,7 @@ func removed() attack {
 				x := thief{g: g, t: t, certificate: certificate, from: attackSource(200 + i)}
 				x.callAll(ctx, g.node(i).Cluster)
 				x.speakRaft(g.node(i).Cluster)
-				return nil
+				return x.readTerm(ctx, g.node(i).HTTP)
 			})
 		},
 	}
@@ -134,17 +138,16 @@ func (x *thief) speakRaft(to string) {
 	x.closed = make(chan struct{})
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: x, MaxPool: 1, Timeout: 3 * time.Second, Logger: hclog.NewNullLogger()})
 	defer transport.Close()
-	const term = 1 << 40
 	head := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(removedID), Addr: []byte("10.83.0.14:20004")}
 	for name, ask := range map[string]func(at raft.ServerAddress) error{
 		"RequestVote": func(at raft.ServerAddress) error {
-			return transport.RequestVote("n1", at, &raft.RequestVoteRequest{RPCHeader: head, Term: term, LastLogIndex: term, LastLogTerm: term, LeadershipTransfer: true}, &raft.RequestVoteResponse{})
+			return transport.RequestVote("n1", at, &raft.RequestVoteRequest{RPCHeader: head, Term: highTerm, LastLogIndex: highTerm, LastLogTerm: highTerm, LeadershipTransfer: true}, &raft.RequestVoteResponse{})
 		},
 		"TimeoutNow": func(at raft.ServerAddress) error {
 			return transport.TimeoutNow("n1", at, &raft.TimeoutNowRequest{RPCHeader: head}, &raft.TimeoutNowResponse{})
 		},
 		"AppendEntries": func(at raft.ServerAddress) error {
-			return transport.AppendEntries("n1", at, &raft.AppendEntriesRequest{RPCHeader: head, Term: term, PrevLogEntry: 1, PrevLogTerm: 1}, &raft.AppendEntriesResponse{})
+			return transport.AppendEntries("n1", at, &raft.AppendEntriesRequest{RPCHeader: head, Term: highTerm, PrevLogEntry: 1, PrevLogTerm: 1}, &raft.AppendEntriesResponse{})
 		},
 	} {
 		x.t.add(1)
@@ -154,4 +157,37 @@ func (x *thief) speakRaft(to string) {
 			x.t.tell(name + " answered")
 		}
 	}
+}
+
+// highTerm is beyond what a site reaches by itself.
+const highTerm = 1 << 40
+
+// readTerm looks whether a node has taken the thief's term.
+func (x *thief) readTerm(ctx context.Context, at string) error {
+	limited, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	ask, err := http.NewRequestWithContext(limited, http.MethodGet, "http://"+at+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(ask)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(string(text), "\nsimp_raft_term ")
+	value, _, _ := strings.Cut(rest, "\n")
+	switch term, err := strconv.ParseFloat(value, 64); {
+	case err != nil:
+		x.t.tell("no term is told")
+	case term >= highTerm:
+		x.t.tell("the term was raised")
+	default:
+		x.t.tell("the term is its own")
+	}
+	return nil
 }

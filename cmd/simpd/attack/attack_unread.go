@@ -37,11 +37,15 @@ func pipelines() attack {
 	burst := strings.Repeat(fmt.Sprintf("1 AUTH mech=SCRAM-SHA-256 data={%d}\r\n%s", len(big), big), 16)
 	return attack{
 		name: "pipelines", actor: stranger, least: 1,
-		does:  "40 connections of one source send pipelines of 240 KB of AUTH, and do not read",
+		does:  "40 connections, of one IPv4 source and one IPv6 /64, send pipelines of 240 KB of AUTH, and do not read",
 		harms: "use up what all may have unanswered",
 		run: func(ctx context.Context, g *ground, t *tally) error {
 			return crew(ctx, t, 40, time.Second, func(ctx context.Context, i int) error {
-				c, err := g.dialTLS(ctx, t, attackSource(31), g.node(i).SIMPS, g.trust)
+				from, to := attackSource(31), g.node(i).SIMPS
+				if i%2 == 1 {
+					from, to = sixSource(i), g.node(i).Six
+				}
+				c, err := g.dialTLS(ctx, t, from, to, g.trust)
 				if err != nil {
 					return err
 				}

@@ -28,7 +28,7 @@ type ground struct {
 }
 
 // place is where a node listens, by IPv4.
-type place struct{ ID, SIMP, SIMPS, WS, GRPC, Cluster, Gossip, Six string }
+type place struct{ ID, SIMP, SIMPS, WS, GRPC, Cluster, Gossip, HTTP, Six string }
 
 // hostileFiles are of another site, which the site finds by a static route.
 type hostileFiles struct{ Domain, Address, Cert, Key, DNS string }

@@ -22,7 +22,7 @@ const (
 
 // judge returns all that was wrong, as one error; nil if nothing was.
 func (r *report) judge() error {
-	wrong := r.served()
+	wrong := append(r.served(), r.connected())
 	for _, d := range r.died {
 		wrong = append(wrong, fmt.Errorf("a node died: %s", d))
 	}
@@ -57,6 +57,23 @@ func (r *report) served() (wrong []error) {
 		wrong = append(wrong, errors.New("void: no honest requests"))
 	}
 	return wrong
+}
+
+// connected fails if too many honest connections were ended, however soon
+// their users came again.
+func (r *report) connected() error {
+	ended, logins := r.during.served[connections], r.during.served["LOGIN"]
+	if ended == nil {
+		return nil
+	}
+	all := r.users // who were there
+	if logins != nil {
+		all += logins.total()
+	}
+	if share := float64(ended.refusals()) / float64(max(1, all)); share > refusedBound {
+		return fmt.Errorf("%.2f %% of the honest connections were ended", 100*share)
+	}
+	return nil
 }
 
 // swollen returns the nodes, from 0, that hold more than before.

@@ -50,6 +50,8 @@ func TestJudge(t *testing.T) {
 		{"too few", func(r *report) { refuse(r, 99, 0) }, "void: too few honest PING"},
 		{"too few before", func(r *report) { r.before.served["PING"].times = r.before.served["PING"].times[:99] }, "void: too few honest PING"},
 		{"none", func(r *report) { r.during.served = nil }, "void: too few honest PING"},
+		{"10 of 1,000 connections ended", func(r *report) { r.users = 1000; endSome(r, 10) }, ""},
+		{"11 of 1,000", func(r *report) { r.users = 1000; endSome(r, 11) }, "1.10 % of the honest connections"},
 		{"none ever", func(r *report) { r.before.served, r.during.served = nil, nil }, "void: no honest requests"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,6 +68,10 @@ func TestJudge(t *testing.T) {
 func refuse(r *report, served, refused int) {
 	s := r.during.served["PING"]
 	s.times, s.refused["429"] = s.times[:served], refused
+}
+
+func endSome(r *report, n int) {
+	r.during.served[connections] = &served{refused: map[string]int{"ended: BYE 503": n}}
 }
 
 func slow(r *report, p99 time.Duration) {

@@ -109,7 +109,7 @@ func (l *lab) survey() (*ground, error) {
 func (l *lab) place(n *site.Node) place {
 	_, simps, _ := net.SplitHostPort(n.SIMPS)
 	return place{
-		ID: n.ID, SIMP: n.SIMP, SIMPS: n.SIMPS, GRPC: n.GRPC, Cluster: n.Cluster, Gossip: n.Gossip,
+		ID: n.ID, SIMP: n.SIMP, SIMPS: n.SIMPS, GRPC: n.GRPC, Cluster: n.Cluster, Gossip: n.Gossip, HTTP: n.HTTP,
 		WS: net.JoinHostPort(l.network.Host(n.Number), "20007"), Six: net.JoinHostPort(l.network.HostSix(n.Number), simps),
 	}
 }

@@ -12,7 +12,7 @@ import (
 // report is what a run has shown.
 type report struct {
 	attacks               []attack
-	length                time.Duration
+	users                 int
 	before, during, after phase
 	counts                map[string]counts
 	died                  []string

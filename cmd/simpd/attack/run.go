@@ -26,7 +26,7 @@ func (l *lab) run() (*report, error) {
 		quiet = max(leastQuiet, l.length/10)
 	}
 	l.phase("warming up", h, warmUp)
-	r := &report{attacks: l.attacks, length: l.length}
+	r := &report{attacks: l.attacks, users: l.users}
 	r.before = l.phase("before", h, quiet)
 	file, err := l.ground.write(l.dir)
 	if err != nil {
