@@ -17,6 +17,7 @@ import (
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
+	"simpd/protocol/rate"
 	"simpd/store"
 )
 
@@ -74,7 +75,10 @@ type Config struct {
 	Peers     Peers
 	Relay     Relay  // nil: no other site is reached
 	Tracer    Tracer // nil: no message is traced
-	Logger    *slog.Logger
+	// FirstContacts is how many recipients that are new to them each user of
+	// another site may write to; for all users of a domain ten times that.
+	FirstContacts rate.Limit
+	Logger        *slog.Logger
 }
 
 // Router is one node's. Its methods may be called from any goroutine.
@@ -115,6 +119,7 @@ func New(c Config) *Router {
 	r.release.init()
 	r.settled.init()
 	r.logins.init()
+	r.strangers.limit = c.FirstContacts
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }

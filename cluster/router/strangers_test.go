@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/rate"
 )
 
 func TestStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s strangers
+		const newToSender, newToDomain, strangerWindow = 30, 300, time.Minute
+		s := strangers{limit: rate.NewLimit(0.5, newToSender)}
 		to := func(i int) protocol.Address { return addr(fmt.Sprintf("u%d@example.com", i)) }
 		eve := addr("eve@two.example")
 		for i := range newToSender {
@@ -41,8 +43,33 @@ func TestStrangers(t *testing.T) {
 		}
 		time.Sleep(knownTime)
 		s.admit(eve, to(100))
-		if !s.isKnown(pair{eve, to(3)}) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if d := s.domains["two.example"]; !s.isKnownLocked(d, pair{eve, to(3)}) {
 			t.Error("who wrote an hour ago is forgotten")
+		}
+	})
+}
+
+// Who fills the memory of acquaintances forgets their own, not others'.
+func TestADomainForgetsItsOwnStrangersOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := strangers{limit: rate.NewLimit(1e6, 1e6)}
+		eve := addr("eve@two.example")
+		s.admit(eve, addr("bob@example.com"))
+		for i := range 2 * maxKnown {
+			s.admit(addr("m@a.three.example"), addr(fmt.Sprintf("u%d@example.com", i)))
+		}
+		if s.pairs > maxKnown+1 {
+			t.Errorf("%d pairs are remembered", s.pairs)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.isKnownLocked(s.domains["two.example"], pair{eve, addr("bob@example.com")}) {
+			t.Error("another domain's acquaintances were forgotten")
+		}
+		if s.domains["three.example"] == nil {
+			t.Error("a subdomain counts for itself")
 		}
 	})
 }

@@ -116,7 +116,8 @@ func (b *bench) arguments(p *plan, all []*plan) []string {
 	args := []string{"serve", "--insecure", "--node-id", p.id, "--data-dir", p.dir, "--domain", domain,
 		"--simp-listen", p.simp().String(), "--grpc-listen", p.grpc(),
 		"--cluster-listen", loopback(p.port[2]).String(), "--gossip-listen", p.gossip(),
-		"--http-listen", p.http(), "--bootstrap-expect", strconv.Itoa(len(all)), "--drain-timeout", "1s"}
+		"--http-listen", p.http(), "--bootstrap-expect", strconv.Itoa(len(all)), "--drain-timeout", "1s",
+		"--limit=changes=off", "--limit=messages=off", "--limit=watches=off", "--limit=commands=off"}
 	for _, other := range all {
 		if other != p {
 			args = append(args, "--join", other.gossip())

@@ -109,6 +109,7 @@ func (o *devOptions) config(i int) *config {
 		simp: at(i, 0), ws: at(i, devWS), grpc: at(i, devGRPC), cluster: at(i, devCluster), gossip: at(i, devGossip), http: at(i, devHTTP),
 		bootstrapExpect: devExpect(o.nodes), drainTimeout: time.Second,
 	}
+	_ = setLimits(c, nil) // the standard is right
 	if o.dataDir != "" {
 		c.dataDir = filepath.Join(o.dataDir, c.nodeID)
 	}

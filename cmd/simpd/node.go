@@ -122,6 +122,7 @@ func (n *node) joinSite() error {
 	d := &directory{}
 	rc := router.Config{
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Directory: d, Peers: d, Logger: n.logger,
+		FirstContacts: n.conf.limits.firstContacts,
 	}
 	var err error
 	if n.tracer, err = newTracer(n.ctx, n.conf.nodeID); err != nil {
@@ -233,6 +234,9 @@ func (n *node) serveClients() (err error) {
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
 		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...), Origins: n.conf.origins, ForwardedFrom: n.conf.forwarders,
 		MaxHeld: heldLimit(presentLimit()), Metrics: &n.counts, Logger: n.logger,
+		Limits: server.Limits{
+			Changes: n.conf.limits.changes, Messages: n.conf.limits.messages, Watches: n.conf.limits.watches, Commands: n.conf.limits.commands,
+		},
 	}
 	if n.partners != nil {
 		c.Partners = n.partners

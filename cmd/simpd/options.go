@@ -39,6 +39,7 @@ type config struct {
 	drainTimeout time.Duration
 
 	federation federation
+	limits     limits // of each user
 
 	logFormat, logLevel string
 }
@@ -102,6 +103,11 @@ func siteOptions() []option {
 			set: toWord(func(c *config) *string { return &c.timing }, "fast", "relaxed")},
 		{name: "drain-timeout", arg: "DURATION", standard: "30s", reload: true, help: "how long SIGTERM waits for clients to move",
 			set: toDuration(func(c *config) *time.Duration { return &c.drainTimeout }, 0)},
+		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits,
+			help: "how many events a second each user may cause on this node, and how many at once; NAME=off lifts a limit. " +
+				"The names are changes (LISTEN, STATE, UNLISTEN; one of CONTACT and ACL counts as a 64th), messages, " +
+				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH and QUERY) and commands; may be repeated",
+			set: setLimits},
 	}
 }
 

@@ -41,6 +41,7 @@ func newCrowdSite(t *testing.T) *site.Site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Env = append(s.Env, site.Unlimited)
 	return s
 }
 

@@ -42,7 +42,7 @@ func (n *testNode) address(option string) string {
 
 // insecureArgs are those of a node alone, on free ports, without TLS.
 func insecureArgs(dir string) []string {
-	return append(anyPorts(), "--insecure", "--node-id=n1", "--data-dir="+dir, "--domain=example.com", "--bootstrap-expect=1", "--gossip-listen="+site.FreeAddress())
+	return append(append(anyPorts(), unlimited...), "--insecure", "--node-id=n1", "--data-dir="+dir, "--domain=example.com", "--bootstrap-expect=1", "--gossip-listen="+site.FreeAddress())
 }
 
 func anyPorts() []string {
@@ -145,10 +145,13 @@ func remakeKeys(t *testing.T, dir string, nodes ...string) {
 	}
 }
 
+// unlimited are the flags that lift the limits of each user.
+var unlimited = strings.Split("--limit="+strings.ReplaceAll(strings.TrimPrefix(site.Unlimited, "SIMPD_LIMIT="), ",", ",--limit="), ",")
+
 // secureArgs are those of a node of a site with TLS everywhere.
 func secureArgs(dir, keys, id string, expect int) []string {
 	cert, key := filepath.Join(keys, "node-"+id+".crt"), filepath.Join(keys, "node-"+id+".key")
-	return append(anyPorts(), "--node-id="+id, "--data-dir="+filepath.Join(dir, id), "--domain=example.com", "--simps-listen=127.0.0.1:0",
+	return append(append(anyPorts(), unlimited...), "--node-id="+id, "--data-dir="+filepath.Join(dir, id), "--domain=example.com", "--simps-listen=127.0.0.1:0",
 		"--bootstrap-expect="+fmt.Sprint(expect), "--tls-cert="+cert, "--tls-key="+key,
 		"--cluster-ca="+filepath.Join(keys, "ca.crt"), "--cluster-cert="+cert, "--cluster-key="+key, "--gossip-key-file="+filepath.Join(keys, "gossip.key"))
 }

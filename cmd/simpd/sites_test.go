@@ -83,13 +83,17 @@ func (g *globe) config(domain string) *config {
 	if err != nil {
 		g.Fatal(err)
 	}
-	return &config{
+	c := &config{
 		nodeID: "n1", domains: []string{domain}, dataDir: filepath.Join(dir, "data"), timing: "dev",
 		simp: "127.0.0.1:0", simps: "127.0.0.1:0", grpc: "127.0.0.1:0", cluster: "127.0.0.1:0", gossip: site.FreeAddress(), bootstrapExpect: 1,
 		tlsCerts: []string{cert}, tlsKeys: []string{key}, clusterCA: filepath.Join(keys, "ca.crt"),
 		clusterCert: filepath.Join(keys, "node-n1.crt"), clusterKey: filepath.Join(keys, "node-n1.key"), gossipKeys: filepath.Join(keys, "gossip.key"),
 		federation: federation{ca: g.roots, dns: g.zone.Addr, routes: map[string]string{"one.example": protocol.ByDNS, "two.example": protocol.ByDNS}},
 	}
+	if err := setLimits(c, nil); err != nil {
+		g.Fatal(err)
+	}
+	return c
 }
 
 // name has DNS lead from a domain to an address.

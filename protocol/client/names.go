@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"simpd/protocol/budget"
+	"simpd/protocol/netaddr"
 )
 
 // names remembers for a while what DNS said. The answers' own times to live are
@@ -60,7 +61,7 @@ type asker struct {
 }
 
 // forDomain returns a Resolver that asks in order to reach a domain.
-func (n *names) forDomain(domain string) asker { return asker{n, registrable(domain)} }
+func (n *names) forDomain(domain string) asker { return asker{n, netaddr.Registrable(domain)} }
 
 // LookupSRV returns records in the order to try them, the weights drawn anew
 // each time (RFC 2782).

@@ -1,8 +1,6 @@
 package client
 
 import (
-	"golang.org/x/net/publicsuffix"
-
 	"simpd/protocol"
 	"simpd/protocol/budget"
 )
@@ -61,14 +59,4 @@ func (s *share) release() {
 		h.owners.Drop(s.user)
 	}
 	s.held = nil
-}
-
-// registrable returns the domain under which somebody has registered other:
-// whoever holds that makes all names below it. A public suffix stands for
-// itself.
-func registrable(other string) string {
-	if name, err := publicsuffix.EffectiveTLDPlusOne(other); err == nil {
-		return name
-	}
-	return other
 }

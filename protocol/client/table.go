@@ -1,6 +1,9 @@
 package client
 
-import "simpd/protocol"
+import (
+	"simpd/protocol"
+	"simpd/protocol/netaddr"
+)
 
 // partner returns what there is for a way, which is made for by if need be.
 // The error is an *protocol.Error.
@@ -34,7 +37,7 @@ func (r *Relay) partner(w way, by protocol.Address) (*partner, error) {
 // accountLocked returns the account of a domain, for one more partner. r.mu is
 // held.
 func (r *Relay) accountLocked(other string) *account {
-	name := registrable(other)
+	name := netaddr.Registrable(other)
 	a := r.accounts[name]
 	if a == nil {
 		a = &account{name: name, places: r.domains.NewOwner(), memory: r.memory.NewOwner()}

@@ -1,6 +1,9 @@
 package client
 
-import "simpd/protocol/budget"
+import (
+	"simpd/protocol/budget"
+	"simpd/protocol/netaddr"
+)
 
 // maxVerifying bounds how many strangers' dialbacks are looked into at a time.
 const maxVerifying = 64
@@ -15,7 +18,7 @@ func newVerifying() verifying {
 
 // begin takes a place, if the domain's share allows it; done gives it back.
 func (v verifying) begin(caller string) (done func(), ok bool) {
-	domain := registrable(caller)
+	domain := netaddr.Registrable(caller)
 	owner := v.domains.Acquire(domain)
 	if !owner.Reserve(place) {
 		v.domains.Drop(domain)

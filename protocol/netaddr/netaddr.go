@@ -1,5 +1,5 @@
-// Package netaddr says of network addresses what counts as one source, and
-// which ones the public internet leads to.
+// Package netaddr says of network addresses and domains what counts as one
+// party, and which addresses the public internet leads to.
 package netaddr
 
 import "net/netip"

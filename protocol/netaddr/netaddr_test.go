@@ -45,3 +45,15 @@ func TestIsPublic(t *testing.T) {
 		t.Error("an address that is none is public")
 	}
 }
+
+func TestRegistrable(t *testing.T) {
+	for domain, want := range map[string]string{
+		"a.b.example.co.uk": "example.co.uk", "example.com": "example.com", "x.example.com": "example.com",
+		"com": "com", "localhost": "localhost", "a.localhost": "a.localhost", "": "",
+		"a.b.xn--bcher-kva.example": "xn--bcher-kva.example",
+	} {
+		if got := Registrable(domain); got != want {
+			t.Errorf("%q: %q, want %q", domain, got, want)
+		}
+	}
+}

@@ -36,6 +36,14 @@ func clampDuration(ns float64) time.Duration {
 	return time.Duration(math.Min(math.Max(ns, 1), math.MaxInt64/8))
 }
 
+// Divide returns the limit for events of which n count as one event of l.
+func (l Limit) Divide(n int) Limit {
+	if l.IsUnlimited() {
+		return l
+	}
+	return Limit{max(l.interval/time.Duration(n), 1), l.depth}
+}
+
 // Parse reads RATE[:BURST], both positive decimal numbers, or "off". Without
 // BURST it is the rate, but at least 1.
 func Parse(s string) (Limit, error) {

@@ -62,6 +62,20 @@ func TestSpendOwes(t *testing.T) {
 	}
 }
 
+func TestDivide(t *testing.T) {
+	l := NewLimit(2, 3).Divide(10)
+	var b Bucket
+	if b.Take(l, 31, 0) || !b.Take(l, 30, 0) {
+		t.Error("30 tenths are a burst of 3")
+	}
+	if wait := b.Wait(l, 10, 0); wait != 500*time.Millisecond {
+		t.Errorf("the next ten tenths come in %v, not 500ms", wait)
+	}
+	if !Unlimited.Divide(5).IsUnlimited() {
+		t.Error("a part of no limit is a limit")
+	}
+}
+
 func TestUnlimited(t *testing.T) {
 	var b Bucket
 	for range 1000 {

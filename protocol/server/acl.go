@@ -18,6 +18,9 @@ func (s *session) acl(ctx context.Context, r *request) {
 		return
 	}
 	rule, err := s.decodeRule(r, who)
+	if err == nil {
+		_, err = s.awaitChange(ctx, listChange)
+	}
 	if err != nil {
 		s.refuse(r, err)
 		return

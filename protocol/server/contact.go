@@ -56,6 +56,9 @@ func (s *session) changeContact(ctx context.Context, r *request, address string)
 	if err != nil {
 		return err
 	}
+	if _, err := s.awaitChange(ctx, listChange); err != nil {
+		return err
+	}
 	if remove {
 		return s.user.RemoveContact(ctx, a)
 	}

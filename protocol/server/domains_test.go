@@ -202,14 +202,3 @@ func TestVerifySlotsAreShared(t *testing.T) {
 		}
 	}
 }
-
-func TestRegistrableDomain(t *testing.T) {
-	for domain, want := range map[string]string{
-		"example.com": "example.com", "a.b.example.com": "example.com", "a.example.co.uk": "example.co.uk",
-		"co.uk": "co.uk", "localhost": "localhost", "a.b.xn--bcher-kva.example": "xn--bcher-kva.example",
-	} {
-		if got := registrableDomain(domain); got != want {
-			t.Errorf("%s: %s, want %s", domain, got, want)
-		}
-	}
-}

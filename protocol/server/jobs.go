@@ -22,25 +22,41 @@ type jobs struct {
 
 // job is something to be done, as far as it waits by a certain time.
 type job struct {
-	do func(context.Context)
-	by time.Time // zero: whenever
+	do    func(context.Context)
+	by    time.Time // zero: whenever
+	state *request  // a STATE, which one before it may take along; else nil
 }
 
 // add has f done after all that was added before, its waiting ended by a
 // certain time if that is not zero. It returns false, and does nothing, once
 // the jobs are closed.
 func (j *jobs) add(f func(context.Context), by time.Time) bool {
+	return j.addJob(job{do: f, by: by})
+}
+
+func (j *jobs) addJob(next job) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
 		return false
 	}
-	j.queue = append(j.queue, job{f, by})
+	j.queue = append(j.queue, next)
 	if !j.working {
 		j.working = true
 		j.done.Go(j.work)
 	}
 	return true
+}
+
+// takeStates takes out the STATEs that come next, up to the first other job.
+func (j *jobs) takeStates() (states []*request) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for len(j.queue) > 0 && j.queue[0].state != nil {
+		states = append(states, j.queue[0].state)
+		j.queue = j.queue[1:]
+	}
+	return states
 }
 
 // aside has f done at once, by a goroutine of its own.

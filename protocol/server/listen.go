@@ -14,6 +14,12 @@ func (s *session) listen(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
+	if !s.in.listening() { // or it is refused below, without a wait
+		if _, err := s.awaitChange(ctx, presenceChange); err != nil {
+			s.refuse(r, err)
+			return
+		}
+	}
 	if !s.in.start() {
 		s.refuse(r, protocol.Errorf(protocol.StatusWrongState, "this session listens already"))
 		return

@@ -20,6 +20,7 @@ type party struct {
 
 	mu                         sync.Mutex
 	commands, messages, costly rate.Bucket
+	changes, watches           rate.Bucket
 }
 
 // parties holds those that some connection belongs to, and those whose limits
@@ -128,5 +129,6 @@ func (ps *parties) removeLocked(p *party) {
 func (p *party) isUnused(now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.commands.IsFull(now) && p.messages.IsFull(now) && p.costly.IsFull(now)
+	return p.commands.IsFull(now) && p.messages.IsFull(now) && p.costly.IsFull(now) &&
+		p.changes.IsFull(now) && p.watches.IsFull(now)
 }

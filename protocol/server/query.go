@@ -31,6 +31,9 @@ func (s *session) query(ctx context.Context, r *request) {
 	if err == nil && len(w.Addresses) == 0 {
 		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: QUERY ima=IMA")
 	}
+	if err == nil {
+		err = s.takeWatches(&w)
+	}
 	if err != nil {
 		s.refuse(r, err)
 		return

@@ -79,7 +79,11 @@ func (s *session) begin(r *request) {
 		s.queueSend(c, r)
 		return
 	}
-	s.jobs.add(func(ctx context.Context) { s.run(ctx, c, r) }, r.received.Add(requestTime))
+	next := job{do: func(ctx context.Context) { s.run(ctx, c, r) }, by: r.received.Add(requestTime)}
+	if r.line.Verb == "STATE" {
+		next.state = r
+	}
+	s.jobs.addJob(next)
 }
 
 // queueSend has a SEND done behind what is before it. If that takes longer than

@@ -6,28 +6,76 @@ import (
 	"simpd/protocol"
 )
 
-// state changes what watchers are shown (SIMP.md, section 5).
+// stateChange is what a STATE asks for.
+type stateChange struct {
+	state protocol.State
+	note  *string // nil: it stays
+}
+
+// state changes what watchers are shown (SIMP.md, section 5). While it waits
+// for the limit of changes, the STATEs that follow it are merged with it: the
+// newest is what counts.
 func (s *session) state(ctx context.Context, r *request) {
-	state, err := listeningState(r, protocol.Deaf)
+	change, err := s.decodeState(r)
+	waited := false
+	if err == nil {
+		waited, err = s.awaitChange(ctx, presenceChange)
+	}
 	if err != nil {
 		s.refuse(r, err)
 		return
 	}
-	note, err := noteParam(r, "note")
-	if err != nil {
-		s.refuse(r, err)
-		return
+	all := []*request{r}
+	if waited {
+		all = append(all, s.mergeStates(&change)...)
+	}
+	index, err := s.user.SetState(ctx, change.state, change.note)
+	for i, one := range all {
+		if err != nil {
+			s.refuse(one, err)
+		} else {
+			s.answer(one, protocol.AppendInt(response(one, protocol.StatusOK), "index", index))
+		}
+		if i > 0 {
+			one.free() // run frees r
+		}
+	}
+}
+
+// mergeStates takes the STATEs that come next into change, and returns them.
+// Those that are wrong are answered.
+func (s *session) mergeStates(change *stateChange) (merged []*request) {
+	for _, r := range s.jobs.takeStates() {
+		err := checkShape(command{}, r)
+		next := stateChange{}
+		if err == nil {
+			next, err = s.decodeState(r)
+		}
+		if err != nil {
+			s.refuse(r, err)
+			r.free()
+			continue
+		}
+		if next.note == nil {
+			next.note = change.note
+		}
+		*change = next
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+func (s *session) decodeState(r *request) (c stateChange, err error) {
+	if c.state, err = listeningState(r, protocol.Deaf); err != nil {
+		return c, err
+	}
+	if c.note, err = noteParam(r, "note"); err != nil {
+		return c, err
 	}
 	if !s.in.listening() {
-		s.refuse(r, notListening())
-		return
+		return c, notListening()
 	}
-	index, err := s.user.SetState(ctx, state, note)
-	if err != nil {
-		s.refuse(r, err)
-		return
-	}
-	s.answer(r, protocol.AppendInt(response(r, protocol.StatusOK), "index", index))
+	return c, nil
 }
 
 func notListening() error {

@@ -13,6 +13,7 @@ func (s *session) unlisten(ctx context.Context, r *request) {
 		s.refuse(r, notListening())
 		return
 	}
+	s.chargeChange(presenceChange)
 	index, err := s.user.Unlisten(ctx)
 	if err != nil {
 		s.refuse(r, err)

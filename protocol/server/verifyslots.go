@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"sync"
 
-	"golang.org/x/net/publicsuffix"
-
 	"simpd/protocol/netaddr"
 )
 
@@ -35,18 +33,8 @@ type verifySlot struct {
 	source, network netip.Prefix // invalid: a source that many share
 }
 
-// registrableDomain returns what somebody has registered for domain to exist,
-// such as example.co.uk for a.b.example.co.uk; domain itself if it is a public
-// suffix (publicsuffix.org) or has no dot.
-func registrableDomain(domain string) string {
-	if site, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
-		return site
-	}
-	return domain
-}
-
 func (s *session) verifySlot(domain string) verifySlot {
-	slot := verifySlot{site: registrableDomain(domain)}
+	slot := verifySlot{site: netaddr.Registrable(domain)}
 	if !s.admitted.isExempt() {
 		slot.source, slot.network = netaddr.Source(s.remote.Addr()), netaddr.Network(s.remote.Addr())
 	}

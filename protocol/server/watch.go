@@ -12,6 +12,9 @@ func (s *session) watch(_ context.Context, r *request) {
 	if err == nil && len(w.Addresses) == 0 && !w.Contacts {
 		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: WATCH ima=IMA, or contacts=yes")
 	}
+	if err == nil {
+		err = s.takeWatches(&w)
+	}
 	if err != nil {
 		s.refuse(r, err)
 		return

@@ -109,6 +109,7 @@ func (l *lab) start() (err error) {
 	if l.site, err = site.New(c); err != nil {
 		return err
 	}
+	l.site.Env = append(l.site.Env, site.Unlimited)
 	if l.groups.MiB > 0 {
 		env, err := l.groups.Make()
 		if err != nil {

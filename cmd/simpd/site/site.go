@@ -74,6 +74,11 @@ func New(c Config) (*Site, error) {
 	return s, s.MakeKeys()
 }
 
+// Unlimited is the variable that lifts simpd's limits of each user, for clients
+// that do more than any user would. Older versions, which have no limits, ignore
+// it.
+const Unlimited = "SIMPD_LIMIT=changes=off,messages=off,first-contacts=off,watches=off,commands=off"
+
 // AddNode adds a node, which does not run yet, as number i. The keys of one
 // that is added to a site with keys have to be made (MakeKeys).
 func (s *Site) AddNode(i int) *Node {
