@@ -140,6 +140,14 @@ func (n *Node) agree(ctx context.Context, list []string, founding string) error 
 	return nil
 }
 
+// promiseTo is promise for the node that asks, which is to be the first of the list.
+func (n *Node) promiseTo(from string, list []string, founding string) error {
+	if len(list) == 0 || from != list[0] {
+		return fmt.Errorf("%w: node %s is not the first of %v", ErrRefused, from, list)
+	}
+	return n.promise(list, founding)
+}
+
 // promise has this node be a founder with these others, and with no others.
 // The word may be another as long as nothing was begun under the first.
 func (n *Node) promise(list []string, founding string) error {
@@ -162,6 +170,9 @@ func (n *Node) beAdmitted(leader, founding string) error {
 	if n.disk.marker.get().Begun {
 		return fmt.Errorf("%w: node %s has data of a site already", ErrRefused, n.cfg.NodeID)
 	}
+	if !n.link.IsMember(leader) {
+		return fmt.Errorf("%w: other nodes say that %s is not part of their site", ErrRefused, leader)
+	}
 	n.cfg.Logger.Info("the site takes this node in", "leader", leader)
 	return n.admit(func(id *identity) { id.Founding = founding })
 }
@@ -173,6 +184,7 @@ func (n *Node) admit(also func(*identity)) error {
 		also(id)
 	})
 	if err == nil {
+		n.publish()
 		n.gate.open()
 	}
 	return err
@@ -194,15 +206,24 @@ func (n *Node) configurationOf(list []string) (raft.Configuration, error) {
 	return c, nil
 }
 
-// probe is what this node has.
-func (n *Node) probe() *clusterv1.ProbeResponse {
+// probe is what this node has, as it tells another one. The founding's word is
+// for the nodes of the site alone: who bears it speaks Raft. Others are told
+// what they need to see that it is not theirs.
+func (n *Node) probe(from string) *clusterv1.ProbeResponse {
 	id := n.disk.marker.get()
 	p := &clusterv1.ProbeResponse{
-		Node: n.cfg.NodeID, HasState: id.Begun, BootstrapExpect: uint32(n.cfg.BootstrapExpect),
-		LastLog: n.raft.LastIndex(), History: n.table.History(), Founding: &id.Founding, Leader: n.Leader(),
+		Node: n.cfg.NodeID, HasState: id.Begun, BootstrapExpect: uint32(n.cfg.BootstrapExpect), Leader: n.Leader(),
 	}
 	for _, s := range n.servers() {
 		p.Server = append(p.Server, string(s.ID))
+	}
+	switch {
+	case n.isServer(from) && n.link.IsMember(from):
+		p.LastLog, p.History, p.Founding = n.raft.LastIndex(), n.table.History(), &id.Founding
+	case id.Begun:
+		p.FoundingSum = foundingSum(id.Founding)
+	default:
+		p.Founding = new(string)
 	}
 	return p
 }

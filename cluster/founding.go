@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -72,12 +73,26 @@ func (n *Node) belong(ctx context.Context) {
 func (n *Node) stray(others []*clusterv1.ProbeResponse) error {
 	id := n.disk.marker.get()
 	for _, p := range others {
-		if id.Begun && p.Leader != "" && p.Founding != nil && p.GetFounding() != id.Founding {
+		if id.Begun && p.Leader != "" && isOfAnother(p, id.Founding) {
 			return fmt.Errorf("the data directory %s is of another founding of the site %s than that of %s, which has a leader: "+
 				"bring this node's own data back, or have it join as new: simpctl node remove %s, simpd wipe --data-dir %s --yes, and start it", n.disk.dir, id.Site, p.Node, id.Node, n.disk.dir)
 		}
 	}
 	return nil
+}
+
+// isOfAnother reports whether a node said that its data is of another founding.
+func isOfAnother(p *clusterv1.ProbeResponse, founding string) bool {
+	if p.Founding != nil {
+		return p.GetFounding() != founding
+	}
+	return len(p.FoundingSum) > 0 && !bytes.Equal(p.FoundingSum, foundingSum(founding))
+}
+
+// foundingSum lets a node compare a founding's word that it may not know.
+func foundingSum(founding string) []byte {
+	sum := sha256.Sum256([]byte("simp founding " + founding))
+	return sum[:]
 }
 
 // mark puts the founding's word into the header of a call that goes out.

@@ -87,8 +87,8 @@ func (in inbound) Status(context.Context) (*clusterv1.StatusResponse, error) {
 	return in.n.status(), nil
 }
 
-func (in inbound) Probe(context.Context) (*clusterv1.ProbeResponse, error) {
-	return in.n.probe(), nil
+func (in inbound) Probe(_ context.Context, from string) (*clusterv1.ProbeResponse, error) {
+	return in.n.probe(from), nil
 }
 
 var errNoCommand = errors.New("this node does not know that command")
@@ -98,11 +98,11 @@ func (in inbound) Command(ctx context.Context, from string, c *clusterv1.Command
 	n := in.n
 	switch k := c.Kind.(type) {
 	case *clusterv1.CommandRequest_Form_:
-		return n.promise(k.Form.GetServer(), k.Form.GetFounding())
+		return n.promiseTo(from, k.Form.GetServer(), k.Form.GetFounding())
 	case *clusterv1.CommandRequest_Admit_:
 		return n.beAdmitted(from, k.Admit.GetFounding())
 	}
-	if !n.isServer(from) {
+	if !n.isServer(from) || !n.link.IsMember(from) {
 		return fmt.Errorf("%w: node %s is not part of the site", ErrRefused, from)
 	}
 	switch k := c.Kind.(type) {

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -33,21 +35,93 @@ func (n *Node) isServer(id string) bool {
 
 func (n *Node) notLeader() error { return &link.NotLeaderError{Leader: n.Leader()} }
 
-// know tells the link who is in Raft's configuration.
-func (n *Node) know(ctx context.Context) {
+// membersEvery is how often the link is told who is of the site although
+// nothing has said that it changed: Raft may take an entry back.
+const membersEvery = time.Second
+
+// publishMembers tells the link who is of the site, and who is kept out of it,
+// whenever that changes, until ctx ends.
+func (n *Node) publishMembers(ctx context.Context) {
+	tick := time.NewTicker(membersEvery)
+	defer tick.Stop()
 	for {
-		changed := n.configured.wait()
-		servers := make(map[string]string)
-		for _, s := range n.servers() {
-			servers[string(s.ID)] = string(s.Address)
-		}
-		n.link.Know(servers)
+		servers, nodes := n.configured.wait(), n.nodes.wait()
+		n.publish()
 		select {
-		case <-changed:
+		case <-servers:
+		case <-nodes:
+		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+func (n *Node) publish() {
+	n.publishing.Lock()
+	defer n.publishing.Unlock()
+	if n.runs.Load() == nil {
+		return // it is told once Raft has read its log
+	}
+	if c := n.configuration(); !sameConfiguration(c, n.published) {
+		n.published = c
+		n.link.Know(c)
+	}
+	if r := n.table.RemovedNodes(); !slices.EqualFunc(r, n.kept, sameRemoved) {
+		n.kept = r
+		n.link.SetRemoved(removedOf(r))
+	}
+}
+
+// configuration returns Raft's newest configuration. Before there is one,
+// those who form the site with this node are its members.
+func (n *Node) configuration() link.Configuration {
+	f := n.raft.GetConfiguration()
+	c := link.Configuration{Index: f.Index(), Servers: map[string]string{}, Voters: map[string]bool{}}
+	for _, s := range f.Configuration().Servers {
+		c.Servers[string(s.ID)] = string(s.Address)
+		if s.Suffrage == raft.Voter {
+			c.Voters[string(s.ID)] = true
+		}
+	}
+	if len(c.Servers) > 0 {
+		return c
+	}
+	for _, id := range n.disk.marker.get().Form {
+		c.Servers[id], c.Voters[id] = "", true
+	}
+	return c
+}
+
+func sameConfiguration(a, b link.Configuration) bool {
+	return b.Servers != nil && a.Index == b.Index && maps.Equal(a.Servers, b.Servers) && maps.Equal(a.Voters, b.Voters)
+}
+
+func sameRemoved(a, b store.RemovedNode) bool {
+	return a.ID == b.ID && a.Excluded == b.Excluded && len(a.Certificates) == len(b.Certificates)
+}
+
+func removedOf(nodes []store.RemovedNode) link.Removed {
+	r := link.Removed{Nodes: map[string]bool{}, Certificates: map[store.Fingerprint]bool{}}
+	for _, node := range nodes {
+		if node.Excluded {
+			r.Nodes[node.ID] = true
+		}
+		for _, f := range node.Certificates {
+			r.Certificates[f] = true
+		}
+	}
+	return r
+}
+
+// trustFor is how long after the leader's last word this node's log counts as
+// up to date with who is of the site.
+const trustFor = 3 * time.Second
+
+// inTouch reports whether this node leads, or has followed a leader just now.
+func (n *Node) inTouch() bool {
+	r := n.runs.Load()
+	return r != nil && (r.State() == raft.Leader || time.Since(r.LastContact()) < trustFor)
 }
 
 // tender looks after Raft's configuration for a leader.
@@ -68,6 +142,7 @@ func (n *Node) tend(ctx context.Context) {
 		}
 		for _, s := range n.servers() {
 			t.follow(s)
+			t.record(ctx, string(s.ID))
 		}
 		select {
 		case <-tick.C:
@@ -90,6 +165,23 @@ func (t *tender) follow(s raft.Server) {
 	id := string(s.ID)
 	if at := t.link.Where(id); at != "" && at != string(s.Address) {
 		t.say("a node's new address is not taken", id, at, t.add(s.Suffrage, id, at))
+	}
+}
+
+// record has the table know the certificates by which a node has proved who it
+// is: once it is removed they are refused.
+func (t *tender) record(ctx context.Context, id string) {
+	node, ok := t.table.Node(id)
+	if !ok || !t.table.RemovesNodes() {
+		return
+	}
+	for _, f := range t.link.Certificates(id) {
+		if slices.Contains(node.Certificates, f) {
+			continue
+		}
+		_, err := t.propose(ctx, &storev1.Change{Kind: &storev1.Change_AddCertificate{
+			AddCertificate: &storev1.AddCertificate{Node: id, Fingerprint: f[:]}}})
+		t.say("a node's certificate is not recorded", id, "", err)
 	}
 }
 
@@ -176,7 +268,9 @@ func (n *Node) RemoveNode(ctx context.Context, id string) error {
 		RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: id}}})
 }
 
-// remove takes a node out of Raft's configuration, and then out of the table.
+// remove keeps a node out of the site, takes it out of Raft's configuration, and
+// then out of the table. It is kept out first: a removal that stops half way
+// leaves no node that may join by itself.
 func (n *Node) remove(ctx context.Context, id string) error {
 	if err := n.reigns(ctx); err != nil {
 		return err
@@ -185,10 +279,13 @@ func (n *Node) remove(ctx context.Context, id string) error {
 	switch {
 	case id == n.cfg.NodeID:
 		return fmt.Errorf("%w: %s is the node that leads", ErrRefused, id)
-	case !inTable && !n.isServer(id):
+	case !inTable && !n.isServer(id) && !n.isExcluded(id):
 		return fmt.Errorf("%w: there is no node %s", ErrRefused, id)
 	}
 	if err := n.checkRemoval(ctx, id); err != nil {
+		return err
+	}
+	if err := n.exclude(ctx, id); err != nil {
 		return err
 	}
 	if err := n.raft.RemoveServer(raft.ServerID(id), 0, configFor).Error(); err != nil {
@@ -202,6 +299,43 @@ func (n *Node) remove(ctx context.Context, id string) error {
 		n.end(ctx, node)
 	}
 	return n.forget(ctx, id)
+}
+
+// exclude keeps a removed node out of the site, with all certificates that it
+// is known by. A site that older versions are part of can't.
+func (n *Node) exclude(ctx context.Context, id string) error {
+	if !n.table.RemovesNodes() {
+		n.cfg.Logger.Warn("the removed node may ask to join again: the site's schema is too old to keep it out", "node", id, "schema", n.table.Schema())
+		return nil
+	}
+	c := &storev1.ExcludeNode{Node: id}
+	for _, f := range n.link.Certificates(id) {
+		c.Fingerprint = append(c.Fingerprint, f[:])
+	}
+	return n.proposeOne(ctx, &storev1.Change{Kind: &storev1.Change_ExcludeNode{ExcludeNode: c}})
+}
+
+// isExcluded reports whether the table keeps an id out of the site.
+func (n *Node) isExcluded(id string) bool {
+	return slices.ContainsFunc(n.table.RemovedNodes(), func(r store.RemovedNode) bool { return r.ID == id && r.Excluded })
+}
+
+// AdmitNode lets a node that was removed join again, with an empty data
+// directory and another certificate. It may be called on any node.
+func (n *Node) AdmitNode(ctx context.Context, id string) error {
+	return n.proposeOne(ctx, &storev1.Change{Kind: &storev1.Change_AdmitNode{AdmitNode: &storev1.AdmitNode{Node: id}}})
+}
+
+// proposeOne proposes one change, whose refusal is an error.
+func (n *Node) proposeOne(ctx context.Context, c *storev1.Change) error {
+	results, err := n.propose(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case results[0].Refusal != store.None:
+		return fmt.Errorf("%w: %s", ErrRefused, results[0].Detail)
+	}
+	return nil
 }
 
 // forget takes a node out of the table, once what it left is reaped.

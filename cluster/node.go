@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
+	"simpd/cluster/link"
 	"simpd/store"
 )
 
@@ -30,6 +31,12 @@ type Node struct {
 	link     peers
 	gate     *gate
 	raft     *raft.Raft
+	runs     atomic.Pointer[raft.Raft] // raft, for who may ask before it is there
+
+	publishing sync.Mutex // held while the link is told who is of the site
+	published  link.Configuration
+	kept       []store.RemovedNode
+
 	proposer *proposer
 	intake   *intake
 
@@ -101,6 +108,8 @@ func (n *Node) open() (err error) {
 	if n.raft, err = newRaft(&n.cfg, n.fsm, n.disk, n.announcer, n.notified); err != nil {
 		return err
 	}
+	n.runs.Store(n.raft)
+	n.publish()
 	if n.disk.marker.get().Admitted {
 		n.gate.open()
 	}
@@ -132,7 +141,7 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.know, n.remember, n.heed, n.compareDigests, n.watchStalls,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.heed, n.compareDigests, n.watchStalls,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

@@ -5,8 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
+	"simpd/store"
 )
 
 // TestS31ARemovedNodeCommandsNobody: a node that runs on after it was taken
@@ -23,18 +26,57 @@ func TestS31ARemovedNodeCommandsNobody(t *testing.T) {
 		for _, stays := range []*Node{leader, l.third(removed, leader)} {
 			l.eventually("it knows", func() bool { return !stays.isServer(removed.cfg.NodeID) })
 			to := stays.cfg.NodeID
+			l.eventually("its connections end", func() bool { return !removed.link.Contact(to).Connected })
 			err := removed.link.Command(l.within(5*time.Second), to, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
 				RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: to}}})
-			if !errors.Is(err, ErrRefused) {
+			if err == nil || !stays.isServer(to) {
 				t.Errorf("a command to %s: %v", to, err)
 			}
-			user, _ := protocol.ParseAddress("alice@example.com")
-			if _, err := removed.link.Kick(l.within(5*time.Second), to, user, nil); err == nil {
-				t.Errorf("it may end connections at %s", to)
+			if _, err := removed.link.Probe(l.within(5*time.Second), to); err == nil {
+				t.Errorf("it may ask what %s is", to)
 			}
-			if _, err := removed.link.Probe(l.within(5*time.Second), to); err != nil {
-				t.Errorf("it can't find out what %s is: %v", to, err)
-			}
+		}
+		term := leader.raft.CurrentTerm()
+		<-time.After(time.Minute)
+		if l := leader.raft; l.CurrentTerm() != term || leader.Leader() != leader.cfg.NodeID {
+			t.Errorf("it disturbs the site: term %d, was %d", l.CurrentTerm(), term)
+		}
+	})
+}
+
+// TestAnOlderSchemaKeepsANodeOutByTheConfiguration: a site that older versions
+// are part of keeps no record of a node that was removed; it may do nothing
+// but ask to join, and learns nothing with which it could.
+func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.expect = 3
+		l.setup = func(c *Config) { c.Table = store.New(store.Config{Newest: 1}) }
+		l.start("n1", "n2", "n3")
+		l.awaitReady()
+		leader, removed := l.leader(), l.followers()[0]
+		if err := leader.RemoveNode(l.within(20*time.Second), removed.cfg.NodeID); err != nil {
+			t.Fatal(err)
+		}
+		stays := l.third(removed, leader)
+		l.eventually("it knows", func() bool { return !stays.isServer(removed.cfg.NodeID) })
+		l.eventually("it may ask again", func() bool { return removed.link.Contact(stays.cfg.NodeID).Connected })
+		p, err := removed.link.Probe(l.within(5*time.Second), stays.cfg.NodeID)
+		if err != nil || p.Founding != nil || p.History != "" || p.LastLog != 0 || !p.HasState {
+			t.Errorf("it is told %v, %v", p, err)
+		}
+		user, _ := protocol.ParseAddress("alice@example.com")
+		if _, err := removed.link.Kick(l.within(5*time.Second), stays.cfg.NodeID, user, nil); err == nil {
+			t.Error("it may end connections")
+		}
+		if err := removed.link.Command(l.within(5*time.Second), stays.cfg.NodeID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_TransferLeadership_{}}); !errors.Is(err, ErrRefused) {
+			t.Errorf("a command: %v", err)
+		}
+		var answer raft.RequestVoteResponse
+		transport := removed.gate.Transport
+		err = transport.RequestVote(raft.ServerID(stays.cfg.NodeID), raft.ServerAddress(stays.link.Addr()), &raft.RequestVoteRequest{
+			RPCHeader: stays.gate.mark(raft.RPCHeader{ProtocolVersion: 3, ID: []byte(removed.cfg.NodeID)}), Term: 1000, LastLogIndex: 1000, LastLogTerm: 999}, &answer)
+		if err == nil || stays.raft.CurrentTerm() > 100 {
+			t.Errorf("its call of Raft is answered: %+v, %v", answer, err)
 		}
 	})
 }

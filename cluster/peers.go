@@ -19,7 +19,10 @@ type peers interface {
 	Start() error
 	Addr() string
 	RaftTransport(logger hclog.Logger) raft.Transport
-	Know(servers map[string]string)
+	Know(c link.Configuration)
+	SetRemoved(r link.Removed)
+	IsMember(node string) bool
+	Certificates(node string) []store.Fingerprint
 	Members() []link.Member
 	Where(node string) string
 	Contact(node string) link.Contact
@@ -53,6 +56,7 @@ func (n *Node) openLink() (peers, error) {
 	}
 	c.NodeID, c.Site, c.Logger = n.cfg.NodeID, n.cfg.Site, n.cfg.Logger
 	c.Handler = inbound{n}
+	c.InTouch = n.inTouch
 	m := &c.Member
 	m.ID, m.Boot, m.Version = n.cfg.NodeID, n.boot, n.cfg.Version
 	m.MinSchema, m.MaxSchema = minSchema, n.table.Newest()
@@ -77,7 +81,10 @@ func newAlone(id string) *alone {
 func (*alone) Start() error                                { return nil }
 func (a *alone) Addr() string                              { return string(a.transport.LocalAddr()) }
 func (a *alone) RaftTransport(hclog.Logger) raft.Transport { return a.transport }
-func (*alone) Know(map[string]string)                      {}
+func (*alone) Know(link.Configuration)                     {}
+func (*alone) SetRemoved(link.Removed)                     {}
+func (*alone) IsMember(string) bool                        { return false }
+func (*alone) Certificates(string) []store.Fingerprint     { return nil }
 func (*alone) Members() []link.Member                      { return nil }
 func (*alone) Where(string) string                         { return "" }
 func (*alone) Contact(string) link.Contact                 { return link.Contact{} }

@@ -159,7 +159,7 @@ func TestANodeThatLostItsDataIsTurnedAway(t *testing.T) {
 	})
 }
 
-func TestARemovedNodeComesBackWipedOnly(t *testing.T) {
+func TestARemovedNodeComesBackWipedAndAdmittedOnly(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.expect, l.dir = 3, t.TempDir()
 		l.start("n1", "n2", "n3")
@@ -181,6 +181,11 @@ func TestARemovedNodeComesBackWipedOnly(t *testing.T) {
 		l.kill(id)
 		must(t, os.RemoveAll(filepath.Join(l.dir, id)))
 		l.start(id)
+		<-time.After(30 * time.Second)
+		if err := l.nodes[id].Ready(); err == nil || leader.isServer(id) {
+			t.Error("a removed node with an empty folder is taken in by itself")
+		}
+		must(t, leader.AdmitNode(l.within(20*time.Second), id))
 		l.awaitReady()
 		l.eventually("it votes again", func() bool { v, _ := suffrages(leader); return v == 3 })
 	})

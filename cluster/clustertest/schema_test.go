@@ -69,6 +69,7 @@ func TestAnOlderVersionIsNotTakenIn(t *testing.T) {
 		ctx, cancel := s.Within(10 * time.Second)
 		defer cancel()
 		s.must(s.Node(1).RemoveNode(ctx, ID(3)))
+		s.must(s.Node(1).AdmitNode(ctx, ID(3)))
 		s.must(os.RemoveAll(s.folder(3)))
 		n := s.Node(3)
 		n.Newest = store.NewestSchema

@@ -32,6 +32,7 @@ func loopback(b *testing.B) (from *Link) {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { l.Close() })
+		l.Know(Configuration{})
 		if err := l.Start(); err != nil {
 			b.Fatal(err)
 		}

@@ -3,7 +3,9 @@ package link
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -44,10 +46,17 @@ func (s *conns) closeAll() {
 
 // closeOf ends all connections with one node.
 func (s *conns) closeOf(node string) {
+	s.closeWhere(func(c *peerConn) bool { return c.node == node })
+}
+
+// closeWhere ends the connections that ends reports true for, which is called
+// without a lock.
+func (s *conns) closeWhere(ends func(*peerConn) bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.all {
-		if c.node == node {
+	all := slices.Collect(maps.Keys(s.all))
+	s.mu.Unlock()
+	for _, c := range all {
+		if ends(c) {
 			c.socket.Close()
 		}
 	}

@@ -114,7 +114,8 @@ func TestANodeThatIsGivenUpIsNotCalledAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t).up(2)
 		p := s.links["n1"].peers.find("n2")
-		s.links["n1"].Forget("n2")
+		s.links["n1"].SetRemoved(Removed{Nodes: map[string]bool{"n2": true}})
+		s.links["n1"].Know(configuration(1, 1))
 		synctest.Wait()
 		if _, err := p.ready(t.Context()); err == nil {
 			t.Error("it is called")

@@ -24,7 +24,48 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	if err == nil && site != g.link.config.Site {
 		err = fmt.Errorf("node %q is of site %q", n.Name, site)
 	}
+	if err == nil && g.link.members.isExcluded(n.Name) {
+		err = fmt.Errorf("node %q was removed from the site", n.Name)
+	}
+	if err == nil && !g.hasRoom(n.Name) {
+		err = fmt.Errorf("there are %d nodes already", maxPeers)
+	}
 	return err
+}
+
+// hasRoom reports whether a node of that name may be noted: whoever has the key
+// can invent as many as they like.
+func (g *gossip) hasRoom(id string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, known := g.members[id]
+	return known || len(g.members) < maxPeers
+}
+
+// forget drops what gossip has told of a node that was removed.
+func (g *gossip) forget(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.members, id)
+	delete(g.seen, id)
+}
+
+// recall takes in what gossip has told of nodes that may join again.
+func (g *gossip) recall() {
+	g.mu.Lock()
+	list := g.list
+	g.mu.Unlock()
+	if list == nil {
+		return
+	}
+	for _, n := range list.Members() {
+		g.mu.Lock()
+		_, known := g.members[n.Name]
+		g.mu.Unlock()
+		if !known {
+			g.told(n)
+		}
+	}
 }
 
 // NotifyJoin notes a node that is alive.
@@ -35,7 +76,7 @@ func (g *gossip) NotifyUpdate(n *memberlist.Node) { g.told(n) }
 
 func (g *gossip) told(n *memberlist.Node) {
 	m, _, err := decodeMember(n.Name, n.Meta)
-	if err != nil || m.ID == g.link.config.NodeID {
+	if err != nil || m.ID == g.link.config.NodeID || g.link.members.isExcluded(m.ID) {
 		return
 	}
 	g.mu.Lock()
@@ -50,7 +91,7 @@ func (g *gossip) told(n *memberlist.Node) {
 // not answer is still called: it may have been cut off.
 func (g *gossip) NotifyLeave(n *memberlist.Node) {
 	id := n.Name
-	if id == g.link.config.NodeID {
+	if id == g.link.config.NodeID || g.link.members.isExcluded(id) {
 		return
 	}
 	g.mu.Lock()

@@ -85,12 +85,13 @@ func (g *gossip) start() (err error) {
 		return err
 	}
 	g.started = time.Now()
-	if g.list, err = memberlist.Create(c); err != nil {
+	list, err := memberlist.Create(c)
+	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	own := g.list.LocalNode().Address() // not under g.mu: memberlist calls here under its own lock
+	own := list.LocalNode().Address() // not under g.mu: memberlist calls here under its own lock
 	g.mu.Lock()
-	g.own = own
+	g.list, g.own = list, own
 	g.mu.Unlock()
 	g.running.Go(g.rejoin)
 	return nil

@@ -240,6 +240,7 @@ func TestASecondProcessOfTheSameIDGivesWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer second.Close()
+		second.Know(Configuration{})
 		if err := second.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +328,10 @@ func TestGossipAloneTakesNobodyAway(t *testing.T) {
 }
 
 func TestWhoDoesNotSayWhatItIsDoesNotBecomeAMember(t *testing.T) {
-	g := &gossip{link: &Link{config: Config{Site: "example.com"}}}
+	l := &Link{config: Config{Site: "example.com"}}
+	l.peers = newPeers(l)
+	l.members = newMembership(l)
+	g := &gossip{link: l}
 	for name, c := range map[string]struct {
 		site string
 		cut  int

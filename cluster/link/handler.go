@@ -31,7 +31,8 @@ type Handler interface {
 	// and says how many.
 	Kick(user protocol.Address, s *store.Session) int
 	Status(ctx context.Context) (*clusterv1.StatusResponse, error)
-	Probe(ctx context.Context) (*clusterv1.ProbeResponse, error)
+	// Probe says what this node has; of the site itself only to its nodes.
+	Probe(ctx context.Context, from string) (*clusterv1.ProbeResponse, error)
 	// Copy writes this node's table, once it holds entry log of Raft's log, in
 	// pieces of at most 64 KiB; each names the newest entry in the copy.
 	Copy(ctx context.Context, log uint64, write func(newest uint64, octets []byte) error) error

@@ -90,11 +90,11 @@ func (in *inbound) take(f *clusterv1.Frame) error {
 		}
 		in.hand(m)
 	}
-	if in.link.belongs(in.from) {
+	if in.link.members.isMember(in.from) {
 		tellLogins(in.link.config.Handler, f)
 	}
 	if f.Ping {
-		in.ping(&clusterv1.Pong{ClockUs: in.link.clock.now()})
+		in.ping(&clusterv1.Pong{ClockUs: in.link.clock.now(), Configuration: in.link.members.told.Load()})
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (in *inbound) hand(m *clusterv1.Message) {
 	switch {
 	case err != nil:
 		in.say(m.Number, protocol.Outcome{Status: protocol.StatusServerError, Text: err.Error()})
-	case !in.link.belongs(in.from):
+	case !in.link.members.isMember(in.from):
 		in.say(m.Number, protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the sender's node is not part of the site"})
 	case !message.Deadline.After(time.Now()):
 		in.say(m.Number, protocol.Outcome{Status: protocol.StatusUnavailable, Text: "it came too late to the recipient's node"})

@@ -40,10 +40,10 @@ type Config struct {
 	Member  Member
 	Gossip  GossipConfig
 	Handler Handler
-	// Admit is asked about each node that connects or is dialled; an error
-	// turns it away: it was removed. Nil: all nodes of the site.
-	Admit  func(node string) error
-	Logger *slog.Logger // nil: none
+	// InTouch reports whether this node leads, or has heard of the leader just
+	// now: then its log tells who is of the site. Nil: it never has.
+	InTouch func() bool
+	Logger  *slog.Logger // nil: none
 }
 
 // The times that nodes hold each other to.
@@ -70,26 +70,30 @@ type Link struct {
 	gossip   *gossip
 	herald   *herald
 	failed   chan error
-	servers  atomic.Pointer[map[string]string] // as Know was told; nil: not yet
+	members  *membership
 
+	stop    context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
 // Open begins to accept connections on the cluster listener. Raft's are
-// served from now on; all else waits for Start.
+// served once Know has told who is of the site; all else waits for Start.
 func Open(c Config) (*Link, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
 	l := &Link{config: c, logger: c.Logger, clock: clock{time.Now()}, addr: c.Member.ClusterAddr, failed: make(chan error, 1)}
-	l.mux = newMux(&l.config, address(l.addr))
-	l.mux.called = l.called
-	l.server = newServer(l)
+	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.peers = newPeers(l)
+	l.members = newMembership(l)
+	l.mux = newMux(&l.config, address(l.addr))
+	l.mux.called, l.mux.members = l.called, l.members
+	l.server = newServer(l)
 	l.herald = newHerald(c.Handler)
 	l.gossip = newGossip(l)
 	l.mux.start()
+	l.running.Go(func() { l.members.run(l.stop) })
 	return l, nil
 }
 
@@ -125,9 +129,7 @@ func (c *Config) complete() error {
 // Start begins to answer other nodes through Config.Handler, to gossip, and
 // to hold a stream to each node that is known.
 func (l *Link) Start() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	l.cancel = cancel
-	l.running.Go(func() { l.herald.run(ctx) })
+	l.running.Go(func() { l.herald.run(l.stop) })
 	l.running.Go(func() { l.server.Serve(l.mux.calls) })
 	return l.gossip.start()
 }
@@ -152,31 +154,40 @@ func (l *Link) fail(err error) {
 	}
 }
 
-// Know tells which nodes are in Raft's configuration, by id, and their
-// addresses in it: streams are held to all of them, and these addresses are
-// used until gossip knows newer ones. It replaces what was told before. Other
-// nodes may still find out what this one is, and no more.
-func (l *Link) Know(servers map[string]string) {
-	l.servers.Store(&servers)
-	l.peers.configured(servers)
+// Know tells which nodes are in Raft's newest configuration: streams are held
+// to all of them, and their addresses in it are used until newer ones are
+// known. It replaces what was told before. Connections of nodes that are
+// members no more end at once, and nobody else may do more than ask to join.
+func (l *Link) Know(c Configuration) {
+	l.members.know(c)
+	l.peers.configured(c.Servers)
 }
 
-// belongs tells whether a node is of the site, as far as this one knows: one
-// without a configuration can't tell, and has nothing to keep.
-func (l *Link) belongs(node string) bool {
-	servers := l.servers.Load()
-	if servers == nil || len(*servers) == 0 {
-		return true
+// SetRemoved tells which nodes and certificates are kept out of the site. It
+// replaces what was told before; their connections end at once.
+func (l *Link) SetRemoved(r Removed) {
+	l.members.setRemoved(r)
+	for id := range r.Nodes {
+		if l.members.isExcluded(id) {
+			l.gossip.forget(id)
+			l.peers.forget(id)
+		}
 	}
-	_, ok := (*servers)[node]
-	return ok
+	l.gossip.recall()
 }
 
-// Forget ends all connections with a node that was removed. Config.Admit
-// keeps it from coming back.
-func (l *Link) Forget(node string) {
-	l.peers.forget(node)
-	l.mux.open.closeOf(node)
+// IsMember reports whether a node is of the site, as far as this node and those
+// that it reaches know. A node without a configuration takes everyone for a
+// member whom no other node denies.
+func (l *Link) IsMember(node string) bool { return l.members.isMember(node) }
+
+// Certificates returns the certificates that a member has shown since this
+// process began; its own for this node.
+func (l *Link) Certificates(node string) []pki.Fingerprint {
+	if node == l.config.NodeID && l.config.Identity != nil {
+		return []pki.Fingerprint{l.config.Identity.Fingerprint()}
+	}
+	return l.mux.certificates(node)
 }
 
 // Deliver hands a message to a session on another node. It never blocks; done
@@ -229,17 +240,6 @@ func (l *Link) called(node string) {
 	}
 }
 
-// dial connects to a node where it is known to be, else at addr.
-func (l *Link) dial(ctx context.Context, node, addr, protocol string) (net.Conn, error) {
-	if p := l.peers.find(node); p != nil && p.addr() != "" {
-		addr = p.addr()
-	}
-	if addr == "" {
-		return nil, errNoAddress
-	}
-	return l.mux.dial(ctx, node, addr, protocol)
-}
-
 // Close ends all connections and the listener, and waits for the link's
 // goroutines. Messages that wait are answered 503, those on their way 201.
 func (l *Link) Close() error {
@@ -247,9 +247,7 @@ func (l *Link) Close() error {
 	l.peers.close()
 	l.server.Stop()
 	l.mux.close()
-	if l.cancel != nil {
-		l.cancel()
-	}
+	l.cancel()
 	l.running.Wait()
 	return err
 }

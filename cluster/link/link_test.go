@@ -73,7 +73,7 @@ func (h *handler) Status(context.Context) (*clusterv1.StatusResponse, error) {
 	return &clusterv1.StatusResponse{Index: 7}, nil
 }
 
-func (h *handler) Probe(context.Context) (*clusterv1.ProbeResponse, error) {
+func (h *handler) Probe(context.Context, string) (*clusterv1.ProbeResponse, error) {
 	return &clusterv1.ProbeResponse{BootstrapExpect: 3}, nil
 }
 
@@ -211,6 +211,7 @@ func (s *site) open(c Config) *Link {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	l.Know(Configuration{})
 	s.links[c.NodeID], s.handlers[c.NodeID] = l, c.Handler.(*handler)
 	if err := l.Start(); err != nil {
 		s.t.Fatal(err)
@@ -250,6 +251,15 @@ func (s *site) eventually(ok func() bool, format string, args ...any) {
 		<-time.After(10 * time.Millisecond)
 	}
 	s.t.Fatalf("not within a minute: "+format, args...)
+}
+
+// configuration has the nodes 1 to n as voters.
+func configuration(index uint64, nodes ...int) Configuration {
+	c := Configuration{Index: index, Servers: map[string]string{}, Voters: map[string]bool{}}
+	for _, i := range nodes {
+		c.Servers[nodeID(i)], c.Voters[nodeID(i)] = hostOf(i)+":7470", true
+	}
+	return c
 }
 
 func message(id string) *protocol.Message {

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"simpd/cluster/link/pki"
 )
 
 // The protocols that share the cluster listener: ALPN names, one for each use.
@@ -25,8 +29,9 @@ type mux struct {
 	listener   net.Listener
 	dialer     func(ctx context.Context, addr string) (net.Conn, error)
 	introducer introducer
-	admit      func(node string) error
+	members    *membership
 	called     func(node string) // told of each node that connects
+	refusals   *refusals
 	logger     *slog.Logger
 
 	raft, calls *queue
@@ -37,24 +42,41 @@ type mux struct {
 	serving     sync.WaitGroup // what accepts
 	greeting    sync.WaitGroup // handshakes
 
-	mu       sync.Mutex
-	logged   time.Time // when somebody was last logged as turned away
-	unlogged int       // how many have been since
+	mu   sync.Mutex
+	seen map[string][]pki.Fingerprint // of members, the newest last
+}
+
+// peerIdentity is who is at the other end of a connection, and what it speaks.
+type peerIdentity struct {
+	node, protocol string
+	certificate    pki.Fingerprint // zero without TLS
 }
 
 // introducer finds out who is at the other end of a connection and says who
 // is at this one: by TLS, or, on loopback, by word alone.
 type introducer interface {
-	accept(ctx context.Context, c net.Conn) (conn net.Conn, node, protocol string, err error)
-	dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, error)
+	accept(ctx context.Context, c net.Conn) (net.Conn, peerIdentity, error)
+	dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, peerIdentity, error)
 }
 
 // peerConn is a connection to a node that has proved who it is.
 type peerConn struct {
 	net.Conn
-	socket net.Conn // below TLS
-	node   string
-	closed func(*peerConn)
+	peerIdentity
+	socket  net.Conn    // below TLS
+	members *membership // nil: this node has dialled
+	// admitted is set once the other end was found to be a member.
+	admitted atomic.Bool
+	closed  func(*peerConn)
+}
+
+// Read reads what a node sent, once it is certain that it still is a node.
+func (c *peerConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.members != nil && !c.members.mayRead(c.peerIdentity) {
+		return 0, errNoMember
+	}
+	return n, err
 }
 
 // Close does not say goodbye in TLS, which can take seconds if the other end
@@ -66,7 +88,8 @@ func (c *peerConn) Close() error {
 
 func newMux(c *Config, addr net.Addr) *mux {
 	m := &mux{
-		listener: c.Listener, dialer: c.Dial, admit: c.Admit, logger: c.Logger,
+		listener: c.Listener, dialer: c.Dial, logger: c.Logger, seen: map[string][]pki.Fingerprint{},
+		refusals: &refusals{what: "connections to the cluster listener are refused", logger: c.Logger},
 		raft: newQueue(addr), calls: newQueue(addr), slots: make(chan struct{}, maxHandshakes),
 	}
 	m.introducer = byWord{site: c.Site, node: c.NodeID}
@@ -108,38 +131,56 @@ func (m *mux) welcome(c net.Conn) {
 	}
 	m.greeting.Go(func() {
 		defer func() { <-m.slots }()
-		if err := m.introduce(c); err != nil {
+		if node, err := m.introduce(c); err != nil {
 			c.Close()
-			m.turnedAway(c.RemoteAddr(), err)
+			m.refusals.add(c.RemoteAddr(), node, err)
 		}
 	})
 }
 
-// turnedAway logs one stranger a second, and how many were not logged.
-func (m *mux) turnedAway(who net.Addr, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if time.Since(m.logged) < time.Second {
-		m.unlogged++
-		return
-	}
-	m.logger.Warn("a connection to the cluster listener was turned away", "remote", who, "error", err, "others", m.unlogged)
-	m.logged, m.unlogged = time.Now(), 0
-}
-
-// introduce finds out who has connected and hands the connection on.
-func (m *mux) introduce(c net.Conn) error {
+// introduce finds out who has connected and hands the connection on, if that
+// node may have it.
+func (m *mux) introduce(c net.Conn) (node string, err error) {
 	ctx, cancel := context.WithTimeout(m.stop, handshakeTimeout)
 	defer cancel()
-	conn, node, protocol, err := m.introducer.accept(ctx, c)
+	conn, who, err := m.introducer.accept(ctx, c)
 	if err != nil {
-		return err
+		return who.node, err
 	}
-	if err := m.admitted(node); err != nil {
-		return err
+	p := m.hold(conn, c, who) // before it is admitted: what ends its membership ends it
+	p.members = m.members
+	if err := m.members.admit(ctx, who); err != nil {
+		p.Close()
+		return who.node, err
 	}
-	m.called(node)
-	return m.queueOf(protocol).put(ctx, m.hold(conn, c, node))
+	p.admitted.Store(true)
+	m.note(who)
+	m.called(who.node)
+	return who.node, m.queueOf(who.protocol).put(ctx, p)
+}
+
+// note keeps the certificates of members, so that a removal can revoke them.
+func (m *mux) note(p peerIdentity) {
+	if p.certificate == (pki.Fingerprint{}) || !m.members.isMember(p.node) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.seen[p.node]
+	if !slices.Contains(seen, p.certificate) {
+		seen = append(slices.Clone(seen), p.certificate)
+		m.seen[p.node] = seen[max(0, len(seen)-maxSeen):]
+	}
+}
+
+// maxSeen is how many certificates of a node are kept until they are recorded.
+const maxSeen = 16
+
+// certificates returns those of a member that were seen.
+func (m *mux) certificates(node string) []pki.Fingerprint {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen[node]
 }
 
 func (m *mux) queueOf(protocol string) *queue {
@@ -149,22 +190,9 @@ func (m *mux) queueOf(protocol string) *queue {
 	return m.calls
 }
 
-func (m *mux) admitted(node string) error {
-	if m.admit == nil {
-		return nil
-	}
-	if err := m.admit(node); err != nil {
-		return fmt.Errorf("node %s: %w", node, err)
-	}
-	return nil
-}
-
 // dial connects to a node by one protocol; who answers there has proved to be
 // that node.
 func (m *mux) dial(ctx context.Context, node, addr, protocol string) (net.Conn, error) {
-	if err := m.admitted(node); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.stop, cancel)()
@@ -172,16 +200,20 @@ func (m *mux) dial(ctx context.Context, node, addr, protocol string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	conn, err := m.introducer.dial(ctx, c, node, protocol)
+	conn, who, err := m.introducer.dial(ctx, c, node, protocol)
+	if err == nil {
+		err = m.members.mayDial(who)
+	}
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
 	}
-	return m.hold(conn, c, node), nil
+	m.note(who)
+	return m.hold(conn, c, who), nil
 }
 
-func (m *mux) hold(c, socket net.Conn, node string) *peerConn {
-	p := &peerConn{Conn: c, socket: socket, node: node, closed: m.open.remove}
+func (m *mux) hold(c, socket net.Conn, who peerIdentity) *peerConn {
+	p := &peerConn{Conn: c, socket: socket, peerIdentity: who, closed: m.open.remove}
 	m.open.add(p)
 	return p
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 
+	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 )
 
@@ -32,7 +34,9 @@ type peer struct {
 	gossiped *Member // nil: gossip does not know it
 	known    string  // its address in Raft's configuration
 	said     place   // where it is by its own word
+	proved   string  // where it was reached last
 	contact  Contact
+	told     *clusterv1.Configuration // the configuration that it knows; nil: it has not said
 	heard    time.Time
 	calls    *grpc.ClientConn // made when first needed
 	ended    bool             // no call is made any more
@@ -111,6 +115,7 @@ func (p *peer) suspect(err error) {
 	}
 	p.mu.Unlock()
 	if before != how {
+		p.link.members.notify()
 		p.dropCalls()
 		p.link.logger.Warn("a node is not reached", "node", p.id, "suspicion", how, "error", err)
 		p.link.herald.tell(func(m Membership) { m.MemberSuspect(p.id, how) })
@@ -129,6 +134,7 @@ func (p *peer) reached() {
 		p.dropCalls() // rather than wait for its next attempt
 	}
 	p.out.open()
+	p.link.members.notify()
 	if before != NotSuspected {
 		p.link.logger.Info("a node is reached again", "node", p.id)
 		p.link.herald.tell(func(to Membership) { to.MemberUp(m) })
@@ -142,6 +148,17 @@ func (p *peer) lost() {
 	defer p.mu.Unlock()
 	p.contact.Connected = false
 	p.contact.Since = time.Now()
+}
+
+// tell notes which configuration the node knows.
+func (p *peer) tell(c *clusterv1.Configuration) {
+	p.mu.Lock()
+	changed := p.told.GetIndex() != c.GetIndex()
+	p.told = c
+	p.mu.Unlock()
+	if changed {
+		p.link.members.notify()
+	}
 }
 
 func (p *peer) alive() {
@@ -168,6 +185,19 @@ func (p *peer) addr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.member().ClusterAddr
+}
+
+// addrs are the addresses at which the node may be, the likeliest first: one of
+// them may be somebody else's word.
+func (p *peer) addrs() (all []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, addr := range []string{p.member().ClusterAddr, p.proved, p.known} {
+		if addr != "" && !slices.Contains(all, addr) {
+			all = append(all, addr)
+		}
+	}
+	return all
 }
 
 // update changes what is known of the node; a new address is tried at once.

@@ -26,6 +26,10 @@ func newPeers(l *Link) *peers {
 	return ps
 }
 
+// maxPeers bounds what whoever has the gossip key can make a node hold, by
+// inventing nodes.
+const maxPeers = 256
+
 // find returns nil for a node that is not known.
 func (ps *peers) find(id string) *peer {
 	ps.mu.Lock()
@@ -41,6 +45,9 @@ func (ps *peers) make(id string) *peer {
 	if p := ps.byID[id]; p != nil || ps.closed || id == ps.link.config.NodeID {
 		return p
 	}
+	if len(ps.byID) >= maxPeers {
+		return nil
+	}
 	p := newPeer(ps.link, id)
 	ctx, cancel := context.WithCancel(ps.stop)
 	p.cancel = cancel
@@ -51,7 +58,7 @@ func (ps *peers) make(id string) *peer {
 
 // gossiped notes what a node tells of itself; nil: it is not heard of any more.
 func (ps *peers) gossiped(id string, m *Member) {
-	if m != nil && m.ClusterAddr != "" {
+	if m != nil && m.ClusterAddr != "" && !ps.link.members.isExcluded(id) {
 		if p := ps.make(id); p != nil {
 			p.update(func() { p.hear(m) })
 		}

@@ -23,7 +23,7 @@ func (p *peer) hear(m *Member) {
 // placed notes what a node says of itself on a new stream.
 func (l *Link) placed(node string, h *clusterv1.Hello) {
 	p := l.peers.find(node)
-	if p == nil || h.ClusterAddr == "" {
+	if p == nil || h.ClusterAddr == "" || !l.members.isMember(node) {
 		return
 	}
 	p.update(func() { p.said = place{boot: h.Boot, addr: h.ClusterAddr, open: true} })
@@ -43,13 +43,20 @@ func (l *Link) unplaced(node string, h *clusterv1.Hello) {
 	}
 }
 
-// Where is the address of another node's cluster listener as far as it is
-// known; empty if it is not.
+// Where returns the address of another node's cluster listener by the node's
+// own word, or where it was reached last; empty if it was not. What gossip
+// alone tells is not proved.
 func (l *Link) Where(node string) string {
-	if p := l.peers.find(node); p != nil {
-		return p.addr()
+	p := l.peers.find(node)
+	if p == nil {
+		return ""
 	}
-	return ""
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.said.addr != "" {
+		return p.said.addr
+	}
+	return p.proved
 }
 
 // placed notes where a node gossips by its own word, to call it there once

@@ -74,7 +74,7 @@ func (s service) Status(ctx context.Context, _ *clusterv1.StatusRequest) (*clust
 }
 
 func (s service) Probe(ctx context.Context, _ *clusterv1.ProbeRequest) (*clusterv1.ProbeResponse, error) {
-	return s.handler().Probe(ctx)
+	return s.handler().Probe(ctx, caller(ctx))
 }
 
 func (s service) Command(ctx context.Context, r *clusterv1.CommandRequest) (*clusterv1.CommandResponse, error) {
@@ -88,10 +88,11 @@ func (s service) Copy(r *clusterv1.CopyRequest, stream grpc.ServerStreamingServe
 	})
 }
 
-// forNodes are the methods that a node may call; there are no others. Those
-// that are true are also for nodes outside the site, which have a certificate
-// all the same: they are not in it yet, or not any more. What a stream or a
-// command asks for is looked at where it is done.
+// forNodes are the methods that a member may call; there are no others. Those
+// that are true are also for a node that may join: it has a certificate of the
+// site, and its id was not removed. On its stream it learns who is of the site
+// and hands over nothing; its commands, and what it is told when it probes, are
+// looked at where they are handled.
 func forNodes() map[string]bool {
 	return map[string]bool{
 		clusterv1.Peer_Messages_FullMethodName:  true,
@@ -100,7 +101,7 @@ func forNodes() map[string]bool {
 		clusterv1.Peer_Applied_FullMethodName:   false,
 		clusterv1.Peer_Watchers_FullMethodName:  false,
 		clusterv1.Peer_Kick_FullMethodName:      false,
-		clusterv1.Peer_Status_FullMethodName:    true,
+		clusterv1.Peer_Status_FullMethodName:    false,
 		clusterv1.Peer_Probe_FullMethodName:     true,
 		clusterv1.Peer_Command_FullMethodName:   true,
 		clusterv1.Peer_Copy_FullMethodName:      false,
@@ -113,7 +114,7 @@ func newServer(l *Link) *grpc.Server {
 	methods := forNodes()
 	may := func(ctx context.Context, method string) error {
 		node := caller(ctx)
-		if forAll, ok := methods[method]; node == "" || !ok || !forAll && !l.belongs(node) {
+		if forAll, ok := methods[method]; node == "" || !ok || !forAll && !l.members.isMember(node) {
 			return status.Errorf(codes.PermissionDenied, "%s is not for you", method)
 		}
 		return nil

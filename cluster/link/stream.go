@@ -103,6 +103,7 @@ func (s *stream) read() error {
 		s.peer.alive()
 		if a.Pong != nil {
 			s.clock.heard(a.Pong.ClockUs, s.peer.link.clock.now())
+			s.peer.tell(a.Pong.Configuration)
 			if first {
 				first = false
 				s.peer.reached()

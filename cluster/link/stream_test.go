@@ -162,7 +162,7 @@ func TestAStreamThatWasHeldUpAsItOpenedTellsTheTime(t *testing.T) {
 		s.open(s.config(1))
 		s.network.Cut(hostOf(1), hostOf(2))
 		s.open(s.config(2))
-		s.links["n1"].Know(map[string]string{"n2": hostOf(2) + ":7470"})
+		s.links["n1"].Know(configuration(1, 1, 2))
 		<-time.After(1500 * time.Millisecond)
 		s.network.Heal(hostOf(1), hostOf(2))
 		s.connected(2)
@@ -200,6 +200,9 @@ func TestAFarClockIsKnownFromBelow(t *testing.T) {
 
 func TestAnOlderStreamHandsNothingOver(t *testing.T) {
 	l := &Link{config: Config{Handler: &handler{}}, clock: clock{time.Now()}}
+	l.peers = newPeers(l)
+	l.members = newMembership(l)
+	l.members.known = true
 	stream := func(boot, number uint64) *inbound {
 		return &inbound{link: l, from: "n1", hello: &clusterv1.Hello{Boot: boot, Stream: number}, wake: make(chan struct{}, 1)}
 	}

@@ -11,16 +11,23 @@ import (
 // byTLS introduces nodes by their certificates.
 type byTLS struct{ identity *pki.Identity }
 
-func (b byTLS) accept(ctx context.Context, c net.Conn) (net.Conn, string, string, error) {
-	conn := tls.Server(c, b.identity.Server(raftProtocol, callProtocol))
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, "", "", err
-	}
-	name, err := pki.Peer(conn.ConnectionState())
-	return conn, name.ID, conn.ConnectionState().NegotiatedProtocol, err
+func (b byTLS) accept(ctx context.Context, c net.Conn) (net.Conn, peerIdentity, error) {
+	return shake(ctx, tls.Server(c, b.identity.Server(raftProtocol, callProtocol)))
 }
 
-func (b byTLS) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, error) {
-	conn := tls.Client(c, b.identity.Client(node, protocol))
-	return conn, conn.HandshakeContext(ctx)
+func (b byTLS) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, peerIdentity, error) {
+	return shake(ctx, tls.Client(c, b.identity.Client(node, protocol)))
+}
+
+// shake does the handshake and reads who is at the other end.
+func shake(ctx context.Context, conn *tls.Conn) (net.Conn, peerIdentity, error) {
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, peerIdentity{}, err
+	}
+	s := conn.ConnectionState()
+	name, err := pki.Peer(s)
+	if err != nil {
+		return nil, peerIdentity{}, err
+	}
+	return conn, peerIdentity{name.ID, s.NegotiatedProtocol, pki.FingerprintOf(s.PeerCertificates[0])}, nil
 }

@@ -21,42 +21,42 @@ const wordMark = 'S'
 
 // dial says, in one frame of a mark, a length and words that NULs part: which
 // protocol follows, the site, who calls, and who is meant.
-func (b byWord) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, error) {
+func (b byWord) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, peerIdentity, error) {
 	words := strings.Join([]string{protocol, b.site, b.node, node}, "\x00")
 	if len(words) > 255 {
-		return nil, errors.New("names of site and nodes are too long")
+		return nil, peerIdentity{}, errors.New("names of site and nodes are too long")
 	}
 	defer bounded(ctx, c)()
 	_, err := c.Write(append([]byte{wordMark, byte(len(words))}, words...))
-	return c, err
+	return c, peerIdentity{node: node, protocol: protocol}, err
 }
 
-func (b byWord) accept(ctx context.Context, c net.Conn) (net.Conn, string, string, error) {
+func (b byWord) accept(ctx context.Context, c net.Conn) (net.Conn, peerIdentity, error) {
 	defer bounded(ctx, c)()
 	var frame [2 + 255]byte
 	if _, err := io.ReadFull(c, frame[:2]); err != nil {
-		return nil, "", "", err
+		return nil, peerIdentity{}, err
 	}
 	if frame[0] != wordMark {
-		return nil, "", "", errors.New("it speaks TLS or something else; this node runs with --insecure")
+		return nil, peerIdentity{}, errors.New("it speaks TLS or something else; this node runs with --insecure")
 	}
 	words := frame[2 : 2+int(frame[1])]
 	if _, err := io.ReadFull(c, words); err != nil {
-		return nil, "", "", err
+		return nil, peerIdentity{}, err
 	}
 	return b.heard(c, strings.Split(string(words), "\x00"))
 }
 
-func (b byWord) heard(c net.Conn, words []string) (net.Conn, string, string, error) {
+func (b byWord) heard(c net.Conn, words []string) (net.Conn, peerIdentity, error) {
 	switch {
 	case len(words) != 4 || words[0] != raftProtocol && words[0] != callProtocol || words[2] == "":
-		return nil, "", "", errors.New("it names no protocol spoken here")
+		return nil, peerIdentity{}, errors.New("it names no protocol spoken here")
 	case words[1] != b.site:
-		return nil, "", "", fmt.Errorf("it is of site %q, not of %q", words[1], b.site)
+		return nil, peerIdentity{}, fmt.Errorf("it is of site %q, not of %q", words[1], b.site)
 	case words[3] != b.node:
-		return nil, "", "", fmt.Errorf("it wanted node %q; this is %q", words[3], b.node)
+		return nil, peerIdentity{}, fmt.Errorf("it wanted node %q; this is %q", words[3], b.node)
 	}
-	return c, words[2], words[0], nil
+	return c, peerIdentity{node: words[2], protocol: words[0]}, nil
 }
 
 // bounded makes c's reads and writes fail when ctx ends, until the function

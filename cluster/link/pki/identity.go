@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -76,6 +77,15 @@ func (i *Identity) reload(f files) error {
 
 // Name is whom the node's own certificate names.
 func (i *Identity) Name() Name { return i.name }
+
+// Fingerprint is the SHA-256 of a certificate in DER.
+type Fingerprint = [sha256.Size]byte
+
+// FingerprintOf returns the fingerprint of a certificate.
+func FingerprintOf(c *x509.Certificate) Fingerprint { return sha256.Sum256(c.Raw) }
+
+// Fingerprint returns that of the node's own certificate.
+func (i *Identity) Fingerprint() Fingerprint { return FingerprintOf(i.current.Load().cert.Leaf) }
 
 // Expires is when the node's certificate ends.
 func (i *Identity) Expires() time.Time { return i.current.Load().cert.Leaf.NotAfter }

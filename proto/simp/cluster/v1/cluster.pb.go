@@ -1732,7 +1732,6 @@ type CommandRequest struct {
 	//	*CommandRequest_Drain_
 	//	*CommandRequest_Form_
 	//	*CommandRequest_Admit_
-	//	*CommandRequest_AdmitNode_
 	Kind          isCommandRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1820,15 +1819,6 @@ func (x *CommandRequest) GetAdmit() *CommandRequest_Admit {
 	return nil
 }
 
-func (x *CommandRequest) GetAdmitNode() *CommandRequest_AdmitNode {
-	if x != nil {
-		if x, ok := x.Kind.(*CommandRequest_AdmitNode_); ok {
-			return x.AdmitNode
-		}
-	}
-	return nil
-}
-
 type isCommandRequest_Kind interface {
 	isCommandRequest_Kind()
 }
@@ -1853,10 +1843,6 @@ type CommandRequest_Admit_ struct {
 	Admit *CommandRequest_Admit `protobuf:"bytes,5,opt,name=admit,proto3,oneof"`
 }
 
-type CommandRequest_AdmitNode_ struct {
-	AdmitNode *CommandRequest_AdmitNode `protobuf:"bytes,6,opt,name=admit_node,json=admitNode,proto3,oneof"`
-}
-
 func (*CommandRequest_TransferLeadership_) isCommandRequest_Kind() {}
 
 func (*CommandRequest_RemoveNode_) isCommandRequest_Kind() {}
@@ -1866,8 +1852,6 @@ func (*CommandRequest_Drain_) isCommandRequest_Kind() {}
 func (*CommandRequest_Form_) isCommandRequest_Kind() {}
 
 func (*CommandRequest_Admit_) isCommandRequest_Kind() {}
-
-func (*CommandRequest_AdmitNode_) isCommandRequest_Kind() {}
 
 type CommandResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2202,51 +2186,6 @@ func (x *CommandRequest_Drain) GetWithinMs() uint64 {
 	return 0
 }
 
-// AdmitNode lets a node that was removed join again.
-type CommandRequest_AdmitNode struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CommandRequest_AdmitNode) Reset() {
-	*x = CommandRequest_AdmitNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CommandRequest_AdmitNode) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CommandRequest_AdmitNode) ProtoMessage() {}
-
-func (x *CommandRequest_AdmitNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CommandRequest_AdmitNode.ProtoReflect.Descriptor instead.
-func (*CommandRequest_AdmitNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 3}
-}
-
-func (x *CommandRequest_AdmitNode) GetNode() string {
-	if x != nil {
-		return x.Node
-	}
-	return ""
-}
-
 // Form asks a node without a site to be one of the first voters of a new
 // one. A node agrees to one such list and to no other.
 type CommandRequest_Form struct {
@@ -2259,7 +2198,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2210,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2223,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2312,7 +2251,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2263,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2276,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 5}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 4}
 }
 
 func (x *CommandRequest_Admit) GetFounding() string {
@@ -2476,16 +2415,14 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\bfounding\x18\a \x01(\tH\x00R\bfounding\x88\x01\x01\x12\x16\n" +
 	"\x06leader\x18\b \x01(\tR\x06leader\x12!\n" +
 	"\ffounding_sum\x18\t \x01(\fR\vfoundingSumB\v\n" +
-	"\t_founding\"\xd8\x05\n" +
+	"\t_founding\"\xeb\x04\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
 	"\vremove_node\x18\x02 \x01(\v2*.simp.cluster.v1.CommandRequest.RemoveNodeH\x00R\n" +
 	"removeNode\x12=\n" +
 	"\x05drain\x18\x03 \x01(\v2%.simp.cluster.v1.CommandRequest.DrainH\x00R\x05drain\x12:\n" +
 	"\x04form\x18\x04 \x01(\v2$.simp.cluster.v1.CommandRequest.FormH\x00R\x04form\x12=\n" +
-	"\x05admit\x18\x05 \x01(\v2%.simp.cluster.v1.CommandRequest.AdmitH\x00R\x05admit\x12J\n" +
-	"\n" +
-	"admit_node\x18\x06 \x01(\v2).simp.cluster.v1.CommandRequest.AdmitNodeH\x00R\tadmitNode\x1a$\n" +
+	"\x05admit\x18\x05 \x01(\v2%.simp.cluster.v1.CommandRequest.AdmitH\x00R\x05admit\x1a$\n" +
 	"\x12TransferLeadership\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x1a \n" +
 	"\n" +
@@ -2493,9 +2430,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x1a8\n" +
 	"\x05Drain\x12\x12\n" +
 	"\x04undo\x18\x01 \x01(\bR\x04undo\x12\x1b\n" +
-	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a\x1f\n" +
-	"\tAdmitNode\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x1a:\n" +
+	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a:\n" +
 	"\x04Form\x12\x16\n" +
 	"\x06server\x18\x01 \x03(\tR\x06server\x12\x1a\n" +
 	"\bfounding\x18\x02 \x01(\tR\bfounding\x1a#\n" +
@@ -2549,7 +2484,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
 	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
@@ -2585,60 +2520,58 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*CommandRequest_TransferLeadership)(nil), // 31: simp.cluster.v1.CommandRequest.TransferLeadership
 	(*CommandRequest_RemoveNode)(nil),         // 32: simp.cluster.v1.CommandRequest.RemoveNode
 	(*CommandRequest_Drain)(nil),              // 33: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_AdmitNode)(nil),          // 34: simp.cluster.v1.CommandRequest.AdmitNode
-	(*CommandRequest_Form)(nil),               // 35: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 36: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 37: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 38: simp.store.v1.Batch
+	(*CommandRequest_Form)(nil),               // 34: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 35: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 36: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 37: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
 	3,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
 	5,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
-	37, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	36, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	7,  // 5: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	8,  // 6: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
 	9,  // 7: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
 	0,  // 8: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	38, // 9: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	37, // 9: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
 	10, // 10: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	10, // 11: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	10, // 12: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	37, // 13: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	36, // 13: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
 	23, // 14: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
 	31, // 15: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
 	32, // 16: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
 	33, // 17: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	35, // 18: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	36, // 19: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	34, // 20: simp.cluster.v1.CommandRequest.admit_node:type_name -> simp.cluster.v1.CommandRequest.AdmitNode
-	10, // 21: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	1,  // 22: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	11, // 23: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	13, // 24: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	15, // 25: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	17, // 26: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	19, // 27: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	21, // 28: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	26, // 29: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	28, // 30: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	24, // 31: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	6,  // 32: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	12, // 33: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	14, // 34: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	16, // 35: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	18, // 36: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	20, // 37: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	22, // 38: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	27, // 39: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	29, // 40: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	25, // 41: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	34, // 18: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	35, // 19: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	10, // 20: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	1,  // 21: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	11, // 22: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	13, // 23: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	15, // 24: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	17, // 25: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	19, // 26: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	21, // 27: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	26, // 28: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	28, // 29: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	24, // 30: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	6,  // 31: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	12, // 32: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	14, // 33: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	16, // 34: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	18, // 35: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	20, // 36: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	22, // 37: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	27, // 38: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	29, // 39: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	25, // 40: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	31, // [31:41] is the sub-list for method output_type
+	21, // [21:31] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -2653,7 +2586,6 @@ func file_simp_cluster_v1_cluster_proto_init() {
 		(*CommandRequest_Drain_)(nil),
 		(*CommandRequest_Form_)(nil),
 		(*CommandRequest_Admit_)(nil),
-		(*CommandRequest_AdmitNode_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2661,7 +2593,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   36,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
