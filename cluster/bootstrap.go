@@ -68,7 +68,7 @@ func (n *Node) lostData(probes []*clusterv1.ProbeResponse) error {
 	for _, p := range probes {
 		if p.HasState && slices.Contains(p.Server, n.cfg.NodeID) {
 			return fmt.Errorf("the site has a node %s already, and this one does not have its data: "+
-				"bring the data directory back, or simpctl node remove %s, or start this node with another --node-id", n.cfg.NodeID, n.cfg.NodeID)
+				"bring the data directory back, or simpctl node remove %s, simpctl node admit %s and give it a new certificate, or start this node with another --node-id", n.cfg.NodeID, n.cfg.NodeID, n.cfg.NodeID)
 		}
 	}
 	return nil

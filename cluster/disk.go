@@ -183,5 +183,5 @@ func (d *disk) refuse(err error) error {
 // damaged is the one sentence about a directory that has lost something.
 func damaged(dir, node string, what error) error {
 	return fmt.Errorf("the data directory %s is damaged (%w): put a whole copy of it back, or have the node join as new: "+
-		"simpctl node remove %s, simpd wipe --data-dir %s --yes, and start it", dir, what, node, dir)
+		"simpctl node remove %s, simpctl node admit %s, a new certificate, simpd wipe --data-dir %s --yes, and start it", dir, what, node, node, dir)
 }

@@ -54,7 +54,7 @@ func refused(t *testing.T, c Config, parts ...string) {
 	}
 }
 
-const repair = "simpctl node remove n1, simpd wipe --data-dir"
+const repair = "simpctl node remove n1, simpctl node admit n1, a new certificate, simpd wipe --data-dir"
 
 func TestADamagedDirectoryIsRefused(t *testing.T) {
 	flip := func(t *testing.T, path string, at int64) {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 
 	"simpd/cluster/link"
@@ -15,6 +16,8 @@ var (
 	ErrUnknown = link.ErrUnknown
 	// ErrRefused: certainly not done, and asking again won't help.
 	ErrRefused = link.ErrRefused
+	// ErrNotRemoved: no node of that id was removed from the site.
+	ErrNotRemoved = errors.New("no such node was removed")
 	// ErrBusy: more changes wait than this node holds. It is ErrUnavailable too.
 	ErrBusy = fmt.Errorf("%w: too many changes wait for the leader", ErrUnavailable)
 )

@@ -75,7 +75,7 @@ func (n *Node) stray(others []*clusterv1.ProbeResponse) error {
 	for _, p := range others {
 		if id.Begun && p.Leader != "" && isOfAnother(p, id.Founding) {
 			return fmt.Errorf("the data directory %s is of another founding of the site %s than that of %s, which has a leader: "+
-				"bring this node's own data back, or have it join as new: simpctl node remove %s, simpd wipe --data-dir %s --yes, and start it", n.disk.dir, id.Site, p.Node, id.Node, n.disk.dir)
+				"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", n.disk.dir, id.Site, p.Node, n.disk.dir)
 		}
 	}
 	return nil

@@ -321,7 +321,8 @@ func (n *Node) isExcluded(id string) bool {
 }
 
 // AdmitNode lets a node that was removed join again, with an empty data
-// directory and another certificate. It may be called on any node.
+// directory and another certificate. It may be called on any node. An error
+// that wraps ErrNotRemoved says that no node of that id was removed.
 func (n *Node) AdmitNode(ctx context.Context, id string) error {
 	return n.proposeOne(ctx, &storev1.Change{Kind: &storev1.Change_AdmitNode{AdmitNode: &storev1.AdmitNode{Node: id}}})
 }
@@ -332,6 +333,8 @@ func (n *Node) proposeOne(ctx context.Context, c *storev1.Change) error {
 	switch {
 	case err != nil:
 		return err
+	case results[0].Refusal == store.NoNode:
+		return fmt.Errorf("%w: %s", ErrNotRemoved, results[0].Detail)
 	case results[0].Refusal != store.None:
 		return fmt.Errorf("%w: %s", ErrRefused, results[0].Detail)
 	}

@@ -25,13 +25,13 @@ type Node struct {
 	boot    uint64
 	started time.Time
 
-	table    *store.Table
-	disk     *disk
-	fsm      *fsm
-	link     peers
-	gate     *gate
-	raft     *raft.Raft
-	runs     atomic.Pointer[raft.Raft] // raft, for who may ask before it is there
+	table *store.Table
+	disk  *disk
+	fsm   *fsm
+	link  peers
+	gate  *gate
+	raft  *raft.Raft
+	runs  atomic.Pointer[raft.Raft] // raft, for who may ask before it is there
 
 	publishing sync.Mutex // held while the link is told who is of the site
 	published  link.Configuration

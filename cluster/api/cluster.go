@@ -153,6 +153,15 @@ func (s *clusterService) RemoveNode(ctx context.Context, r *simpv1.RemoveNodeReq
 	return &simpv1.RemoveNodeResponse{}, s.Cluster.RemoveNode(ctx, node)
 }
 
+// AdmitNode lets a node that was removed join again.
+func (s *clusterService) AdmitNode(ctx context.Context, r *simpv1.AdmitNodeRequest) (*simpv1.AdmitNodeResponse, error) {
+	node, err := s.node(ctx, r.Node)
+	if err != nil {
+		return nil, err
+	}
+	return &simpv1.AdmitNodeResponse{}, s.Cluster.AdmitNode(ctx, node)
+}
+
 func (s *clusterService) node(ctx context.Context, id string) (string, error) {
 	f := &fields{}
 	f.name("node", id)

@@ -78,6 +78,9 @@ type Cluster interface {
 	TransferLeadership(ctx context.Context, node string) (leader string, err error)
 	// RemoveNode takes the node out of the site for good.
 	RemoveNode(ctx context.Context, node string) error
+	// AdmitNode lets a node that was removed join again, with an empty data
+	// directory and another certificate.
+	AdmitNode(ctx context.Context, node string) error
 	// Drain moves the node's clients and its leadership away, and returns
 	// when that is done; progress is called in between, from one goroutine.
 	// timeout 0: as the node is configured. It goes on if ctx ends.

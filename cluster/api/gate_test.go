@@ -266,6 +266,7 @@ func TestEachChangeLeavesARecord(t *testing.T) {
 	s.accounts.Disable(ctx, &simpv1.DisableAccountRequest{Ima: "nobody@example.com"})
 	importAll(t, s, []*simpv1.ImportedAccount{{Ima: "bob@example.com", Credential: password("canary-password")}})
 	s.cluster.RemoveNode(ctx, &simpv1.RemoveNodeRequest{Node: "n3"})
+	s.cluster.AdmitNode(ctx, &simpv1.AdmitNodeRequest{Node: "n3"})
 	s.cluster.TransferLeadership(ctx, &simpv1.TransferLeadershipRequest{})
 	s.cluster.KickSession(ctx, &simpv1.KickSessionRequest{Target: &simpv1.KickSessionRequest_Ima{Ima: "alice@example.com"}})
 	s.accounts.List(ctx, &simpv1.ListAccountsRequest{})
@@ -275,6 +276,7 @@ func TestEachChangeLeavesARecord(t *testing.T) {
 		"AccountService/Disable nobody@example.com NotFound",
 		"AccountService/Import 1 created, 0 replaced, 0 unchanged OK",
 		"ClusterService/RemoveNode n3 OK",
+		"ClusterService/AdmitNode n3 OK",
 		"ClusterService/TransferLeadership n2 OK",
 		"ClusterService/KickSession alice@example.com OK",
 	}

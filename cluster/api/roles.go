@@ -88,6 +88,7 @@ func methods() map[string]method {
 		"/simp.v1.ClusterService/Undrain":            {wants: clusterAdmin, audit: true},
 		"/simp.v1.ClusterService/TransferLeadership": {wants: clusterAdmin, audit: true},
 		"/simp.v1.ClusterService/RemoveNode":         {wants: clusterAdmin, audit: true},
+		"/simp.v1.ClusterService/AdmitNode":          {wants: clusterAdmin, audit: true},
 		"/simp.v1.ClusterService/ListSessions":       {wants: clusterAdmin},
 		"/simp.v1.ClusterService/KickSession":        {wants: clusterAdmin, audit: true},
 		"/simp.v1.ClusterService/Backup":             {wants: clusterAdmin, audit: true},

@@ -241,6 +241,8 @@ func (n *nodes) TransferLeadership(_ context.Context, node string) (string, erro
 	return "n2", n.note("transfer %s", node)
 }
 
+func (n *nodes) AdmitNode(_ context.Context, node string) error { return n.note("admit %s", node) }
+
 func (n *nodes) RemoveNode(_ context.Context, node string) error { return n.note("remove %s", node) }
 
 func (n *nodes) Drain(_ context.Context, node string, timeout time.Duration, progress func(*simpv1.DrainResponse)) error {

@@ -67,7 +67,7 @@ type peerConn struct {
 	members *membership // nil: this node has dialled
 	// admitted is set once the other end was found to be a member.
 	admitted atomic.Bool
-	closed  func(*peerConn)
+	closed   func(*peerConn)
 }
 
 // Read reads what a node sent, once it is certain that it still is a node.
@@ -90,7 +90,7 @@ func newMux(c *Config, addr net.Addr) *mux {
 	m := &mux{
 		listener: c.Listener, dialer: c.Dial, logger: c.Logger, seen: map[string][]pki.Fingerprint{},
 		refusals: &refusals{what: "connections to the cluster listener are refused", logger: c.Logger},
-		raft: newQueue(addr), calls: newQueue(addr), slots: make(chan struct{}, maxHandshakes),
+		raft:     newQueue(addr), calls: newQueue(addr), slots: make(chan struct{}, maxHandshakes),
 	}
 	m.introducer = byWord{site: c.Site, node: c.NodeID}
 	if c.Identity != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node", "Drain nodes, and take them out of the site", "", a.nodeDrain(), a.nodeRemove())
+	return group("node", "Drain nodes, take them out of the site, and let them in again", "", a.nodeDrain(), a.nodeRemove(), a.nodeAdmit())
 }
 
 func (a *app) nodeDrain() *cobra.Command {
@@ -83,8 +83,8 @@ func (a *app) nodeRemove() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use: "remove ID", Short: "Take a node out of the site for good", Args: wants(1, 1, "a node's id; status shows them"),
-		Long: "Remove takes a node out of the site for good. Its data is void then: before it may join again it is emptied " +
-			"by simpd wipe.",
+		Long: "Remove takes a node out of the site for good. Its connections end at once, its data is void, and neither its id " +
+			"nor its certificates are accepted any more. For it to join again: node admit, a new certificate, and simpd wipe.",
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -103,6 +103,25 @@ func (a *app) nodeRemove() *cobra.Command {
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+func (a *app) nodeAdmit() *cobra.Command {
+	return &cobra.Command{
+		Use: "admit ID", Short: "Let a node that was removed join again", Args: wants(1, 1, "the id of a node that was removed"),
+		Long: "Admit lets a node join again under an id that was removed. It needs an empty data directory (simpd wipe) and a new " +
+			"certificate (simpctl tls init): the certificates that it had stay refused for good.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			resp, err := call(c.Context(), s.cluster.AdmitNode, &simpv1.AdmitNodeRequest{Node: args[0]})
+			if err != nil {
+				return err
+			}
+			return a.say(resp, "%s may join again, with an empty data directory and a new certificate", args[0])
+		},
+	}
 }
 
 func (a *app) leaderCommand() *cobra.Command {

@@ -158,6 +158,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{1, "account delete --yes nobody@example.com", "simpctl: there is no account nobody@example.com"},
 		{1, "account disable a@elsewhere.example", "simpctl: ima: a@elsewhere.example is not of this site, which serves example.com"},
 		{1, "node remove n9 --yes", "simpctl: the site has no node n9; it has n1, n2 and n3"},
+		{1, "node admit n9", "simpctl: no node n9 was removed from the site"},
+		{2, "node admit", "simpctl: simpctl node admit wants the id of a node that was removed"},
 		{1, "session kick n1.2.99", "simpctl: no session n1.2.99 listens"},
 		{1, "backup inspect /nowhere/at-all", "simpctl: open /nowhere/at-all: no such file or directory"},
 	} {
@@ -221,6 +223,7 @@ func TestSessionsNodesAndTheLeader(t *testing.T) {
 		"node drain n1":                     "n1 is drained; it may be stopped\n",
 		"node drain n1 --undo":              "n1 takes clients again\n",
 		"node remove n2 --yes":              "n2 is removed\n",
+		"node admit n2":                     "n2 may join again, with an empty data directory and a new certificate\n",
 		"leader transfer n3":                "n3 leads\n",
 		"leader transfer":                   "n3 leads\n",
 		"session list --node n2":            "IMA  SESSION  NODE  STATE  FOR  CLIENT  AGENT  NOTE\n",
@@ -230,7 +233,7 @@ func TestSessionsNodesAndTheLeader(t *testing.T) {
 			t.Errorf("%s: %q, want %q", args, got, want)
 		}
 	}
-	for _, want := range []string{"kick alice@example.com " + id, "drain n1", "undrain n1", "remove n2", "transfer n3", "transfer "} {
+	for _, want := range []string{"kick alice@example.com " + id, "drain n1", "undrain n1", "remove n2", "admit n2", "transfer n3", "transfer "} {
 		if !slices.Contains(s.asked, want) {
 			t.Errorf("%q was not asked: %q", want, s.asked)
 		}

@@ -141,6 +141,14 @@ func (s *testSite) TransferLeadership(_ context.Context, node string) (string, e
 	return "n3", nil
 }
 
+func (s *testSite) AdmitNode(_ context.Context, node string) error {
+	if node == "n9" {
+		return protocol.Errorf(protocol.StatusUnknownAddress, "no node n9 was removed from the site")
+	}
+	s.note("admit " + node)
+	return nil
+}
+
 func (s *testSite) RemoveNode(_ context.Context, node string) error {
 	if node == "n9" {
 		return protocol.Errorf(protocol.StatusUnknownAddress, "the site has no node n9; it has n1, n2 and n3")

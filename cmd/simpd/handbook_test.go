@@ -23,7 +23,7 @@ const handbook = "../../docs/operators/"
 // has root type, before there is a site, is typed by make deploy-test.
 func TestHandbook(t *testing.T) {
 	for _, page := range []string{
-		"install.md", "site.md", "size.md", "secure.md", "observe.md", "backup.md", "upgrade.md", "lose-a-node.md", "lose-the-majority.md", "keys.md", "trouble.md",
+		"install.md", "site.md", "size.md", "secure.md", "observe.md", "backup.md", "upgrade.md", "lose-a-node.md", "stolen-node.md", "lose-the-majority.md", "keys.md", "trouble.md",
 	} {
 		t.Run(strings.TrimSuffix(page, ".md"), func(t *testing.T) {
 			o := newOffice(t)

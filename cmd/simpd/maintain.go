@@ -28,7 +28,7 @@ func wipeCommand() *cobra.Command {
 			if err := cluster.Wipe(dir); err != nil {
 				return failed(err)
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s is wiped. Before the node joins as new: simpctl node remove ID\n", dir)
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%s is wiped. Before the node joins as new: simpctl node remove ID, node admit ID, and a new certificate\n", dir)
 			return failed(err)
 		},
 	}

@@ -79,6 +79,14 @@ func (o operations) RemoveNode(ctx context.Context, node string) error {
 	return o.plain(ctx, node, o.cluster.RemoveNode(ctx, node))
 }
 
+func (o operations) AdmitNode(ctx context.Context, node string) error {
+	err := o.cluster.AdmitNode(ctx, node)
+	if errors.Is(err, cluster.ErrNotRemoved) {
+		return protocol.Errorf(protocol.StatusUnknownAddress, "no node %s was removed from the site", node)
+	}
+	return o.plain(ctx, "", err)
+}
+
 func (o operations) Undrain(ctx context.Context, node string) error {
 	return o.plain(ctx, node, o.cluster.Drain(ctx, node, 0, true))
 }

@@ -23,6 +23,7 @@ func TestOperatorsMistakes(t *testing.T) {
 		"undrain":            {o.Undrain(ctx, "n9"), protocol.StatusUnknownAddress},
 		"drain":              {o.Drain(ctx, "n9", 0, nil), protocol.StatusUnknownAddress},
 		"transfer":           {transfer, protocol.StatusUnknownAddress},
+		"admit":              {o.AdmitNode(ctx, "n9"), protocol.StatusUnknownAddress},
 		"remove the one":     {o.RemoveNode(ctx, "n1"), protocol.StatusWrongState},
 		"transfer to itself": {alone, 0},
 	} {

@@ -245,6 +245,14 @@ func (l *lab) joinAnew(n *site.Node) error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+	if code, said, err := l.site.Simpctl(other, "node", "admit", n.ID); err != nil || code != 0 {
+		return fmt.Errorf("simpctl node admit %s exits %d: %s: %w", n.ID, code, said, err)
+	}
+	if !l.site.Insecure {
+		if err := l.site.RenewKeys(n); err != nil {
+			return err
+		}
+	}
 	if err := l.site.Succeed("", "simpd", "wipe", "--data-dir", n.Dir, "--yes"); err != nil {
 		return err
 	}

@@ -120,6 +120,16 @@ func (s *Site) MakeKeys() error {
 	return s.Succeed("", "simpctl", args...)
 }
 
+// RenewKeys makes a node's certificate and key anew; what was there is lost.
+func (s *Site) RenewKeys(n *Node) error {
+	for _, end := range []string{".crt", ".key"} {
+		if err := os.Remove(s.Key("node-" + n.ID + end)); err != nil {
+			return err
+		}
+	}
+	return s.MakeKeys()
+}
+
 // Succeed runs a program that has to exit 0.
 func (s *Site) Succeed(stdin, name string, args ...string) error {
 	code, said, err := s.Run(stdin, name, args...)
