@@ -73,7 +73,7 @@ func (x *thief) callAll(ctx context.Context, to string) {
 		"Status":    func(ctx context.Context) error { _, err := peer.Status(ctx, &clusterv1.StatusRequest{}); return err },
 		"ReadIndex": func(ctx context.Context) error { return refusal(peer.ReadIndex(ctx, &clusterv1.ReadIndexRequest{})) },
 		"Propose":   func(ctx context.Context) error { return refusal(peer.Propose(ctx, &clusterv1.ProposeRequest{})) },
-		"Command":   func(ctx context.Context) error { return refusal(peer.Command(ctx, admission())) },
+		"Command":   func(ctx context.Context) error { return refusal(peer.Command(ctx, usurpation())) },
 		"Copy":      func(ctx context.Context) error { return copyTable(ctx, peer) },
 		"Probe":     func(ctx context.Context) error { return x.probe(ctx, peer) },
 	} {
@@ -84,9 +84,9 @@ func (x *thief) callAll(ctx context.Context, to string) {
 	}
 }
 
-// admission would let the removed node in again.
-func admission() *clusterv1.CommandRequest {
-	return &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_AdmitNode_{AdmitNode: &clusterv1.CommandRequest_AdmitNode{Node: removedID}}}
+// usurpation is an act of administration: the leader is to change.
+func usurpation() *clusterv1.CommandRequest {
+	return &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_TransferLeadership_{TransferLeadership: &clusterv1.CommandRequest_TransferLeadership{}}}
 }
 
 // refusal is an error also where the answer says no.
