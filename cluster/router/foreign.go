@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/rate"
 )
 
 // foreignPatience is how long WATCH and QUERY wait for another site's first
@@ -16,30 +17,38 @@ const foreignPatience = 2 * time.Second
 // however many of this node's connections of that watcher want to know. The
 // hub's mutex guards it.
 type foreign struct {
-	watches int
+	watches map[*watch]struct{}
 	now     protocol.Presence
 	known   chan struct{} // closed with the first answer
+	shown   rate.Bucket   // of changes that were shown
+	due     bool          // the newest will be shown, once the bucket allows it
 }
 
-// hold has p watched at the other site, for one who will let go of it. h.mu
-// is held.
-func (h *hub) hold(p pair) *foreign {
+// foreignChanges is how often a change of one user of another site is shown to
+// one watcher: such a site need not limit its users as this one does. Changes
+// that come more often are merged into the newest, which is always shown.
+var foreignChanges = rate.NewLimit(1, 20)
+
+// hold has w's pair watched at the other site, until letGo. h.mu is held.
+func (h *hub) hold(w *watch) {
+	p := w.pair
 	f := h.foreign[p]
 	if f == nil {
-		f = &foreign{now: protocol.Presence{Address: p.of, State: protocol.Unknown}, known: make(chan struct{})}
+		f = &foreign{
+			now: protocol.Presence{Address: p.of, State: protocol.Unknown}, known: make(chan struct{}), watches: make(map[*watch]struct{}),
+		}
 		h.foreign[p] = f
 		h.r.Relay.Watch(p.by, p.of, func(now protocol.Presence) { h.foreignChanged(p, f, now) })
 	}
-	f.watches++
-	return f
+	f.watches[w] = struct{}{}
 }
 
 // letGo ends what hold began. h.mu is held.
-func (h *hub) letGo(p pair) {
-	f := h.foreign[p]
-	if f.watches--; f.watches == 0 {
-		delete(h.foreign, p)
-		h.r.Relay.Unwatch(p.by, p.of)
+func (h *hub) letGo(w *watch) {
+	f := h.foreign[w.pair]
+	if delete(f.watches, w); len(f.watches) == 0 {
+		delete(h.foreign, w.pair)
+		h.r.Relay.Unwatch(w.by, w.of)
 	}
 }
 
@@ -54,10 +63,34 @@ func (h *hub) foreignChanged(p pair, f *foreign, now protocol.Presence) {
 	if !f.isKnown() {
 		close(f.known)
 	}
-	for _, w := range h.watchers[p.of] {
-		if w.by == p.by && (w.state != now.State || w.seen != now.Index) {
-			w.show(notice(now, now.Index), now.Index)
+	if !f.due {
+		h.showForeign(p, f)
+	}
+}
+
+// showForeign shows how f is now, or has it shown as soon as that is not too
+// often. h.mu is held.
+func (h *hub) showForeign(p pair, f *foreign) {
+	now := time.Since(h.began)
+	if wait := f.shown.Wait(foreignChanges, 1, now); wait > 0 {
+		f.due = true
+		time.AfterFunc(wait, func() { h.showDue(p, f) })
+		return
+	}
+	f.shown.Spend(foreignChanges, 1, now)
+	for w := range f.watches {
+		if w.state != f.now.State || w.seen != f.now.Index {
+			w.show(notice(f.now, f.now.Index), f.now.Index)
 		}
+	}
+}
+
+// showDue shows what had to wait.
+func (h *hub) showDue(p pair, f *foreign) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f.due = false; h.foreign[p] == f {
+		h.showForeign(p, f)
 	}
 }
 

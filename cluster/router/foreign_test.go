@@ -118,6 +118,46 @@ func TestForeignPresence(t *testing.T) {
 	})
 }
 
+// Another site whose user changes all the time tells this site's watcher no more
+// often than its own users could; the newest always arrives.
+func TestForeignChangesAreMerged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		dave := addr("dave@two.example")
+		other := &otherSite{states: map[protocol.Address]protocol.State{dave: protocol.Away}, watches: map[pair]func(protocol.Presence){}}
+		s.nodes["n1"].Relay = other
+		alice := s.login("alice", "n1")
+		alice.watchAny(t, dave)
+		index := uint64(0)
+		flap := func(n int) {
+			for range n {
+				index++
+				other.change(dave, []protocol.State{protocol.Available, protocol.Busy}[index%2], index)
+			}
+		}
+		flap(1000)
+		if told := alice.heard(); len(told) < 15 || len(told) > 21 {
+			t.Errorf("1000 changes at once were told in %d notices", len(told))
+		}
+		for range 10 {
+			flap(999)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Second)
+		told := alice.heard()
+		if len(told) < 9 || len(told) > 12 {
+			t.Errorf("in 10 s %d changes were told", len(told))
+		}
+		want := map[uint64]string{0: "dave available ", 1: "dave busy "}[index%2]
+		if told[len(told)-1] != want {
+			t.Errorf("the last word is %q, want %q", told[len(told)-1], want)
+		}
+		flap(1)
+		alice.Close() // what is due is shown to nobody
+		time.Sleep(2 * time.Second)
+	})
+}
+
 func TestForeignSiteIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1")

@@ -2,6 +2,7 @@ package router
 
 import (
 	"sync"
+	"time"
 
 	"simpd/protocol"
 	"simpd/store"
@@ -10,7 +11,8 @@ import (
 // hub tells this node's watchers what the table's changes mean for them.
 // Nothing of it crosses the network: each node tells its own.
 type hub struct {
-	r *Router
+	r     *Router
+	began time.Time // the zero of its buckets
 
 	mu       sync.Mutex
 	watchers map[protocol.Address][]*watch
@@ -41,7 +43,7 @@ type watch struct {
 }
 
 func (h *hub) init(r *Router) {
-	h.r = r
+	h.r, h.began = r, time.Now()
 	h.watchers = map[protocol.Address][]*watch{}
 	h.foreign = map[pair]*foreign{}
 	h.crowds = map[crowd][]protocol.Address{}
@@ -62,7 +64,7 @@ func (h *hub) enter(w *watch) {
 	h.watchers[w.of] = append(h.watchers[w.of], w)
 	h.count++
 	if h.r.elsewhere(w.pair) {
-		h.hold(w.pair)
+		h.hold(w)
 	}
 }
 
@@ -71,7 +73,7 @@ func (h *hub) leave(w *watch) {
 	delete(w.u.watched, w.pair)
 	h.count--
 	if h.r.elsewhere(w.pair) {
-		h.letGo(w.pair)
+		h.letGo(w)
 	}
 	all := h.watchers[w.of]
 	last := all[len(all)-1]

@@ -128,8 +128,9 @@ func (u *User) pairs(q protocol.WatchRequest) []pair {
 	of := q.Addresses
 	if q.Contacts {
 		of = slices.Clone(of)
+		named := setOf(of)
 		for _, c := range u.Contacts() {
-			if !slices.Contains(of, c.Address) {
+			if !named[c.Address] {
 				of = append(of, c.Address)
 			}
 		}
@@ -169,12 +170,29 @@ func (u *User) Unwatch(q protocol.WatchRequest) {
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(q.Addresses) > 0 && (len(q.By) > 0 || !u.outsider) {
+		for _, p := range u.pairs(q) {
+			if w := u.watched[p]; w != nil {
+				h.leave(w)
+			}
+		}
+		return
+	}
+	of, by := setOf(q.Addresses), setOf(q.By)
 	for p, w := range u.watched {
-		if (len(q.Addresses) == 0 || slices.Contains(q.Addresses, p.of)) &&
-			(len(q.By) == 0 || slices.Contains(q.By, p.by)) {
+		if (len(of) == 0 || of[p.of]) && (len(by) == 0 || by[p.by]) {
 			h.leave(w)
 		}
 	}
+}
+
+// setOf returns the addresses as a set.
+func setOf(all []protocol.Address) map[protocol.Address]bool {
+	set := make(map[protocol.Address]bool, len(all))
+	for _, a := range all {
+		set[a] = true
+	}
+	return set
 }
 
 // Query is Watch without watching.
