@@ -213,10 +213,12 @@ func (s *accountService) List(ctx context.Context, r *simpv1.ListAccountsRequest
 			resp.NextPageToken = s.pages.next(v, resp.Account[size-1].Ima, r)
 			return false
 		}
-		resp.Account = append(resp.Account, account(a))
-		return true
+		found := account(a)
+		err = grow(ctx, found)
+		resp.Account = append(resp.Account, found)
+		return err == nil
 	})
-	return resp, nil
+	return resp, err
 }
 
 func account(a *store.Account) *simpv1.Account {

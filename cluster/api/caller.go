@@ -21,6 +21,7 @@ import (
 // caller is who makes a call, and what they may do.
 type caller struct {
 	name  string
+	key   string // of the memory that is held for the caller; "": nobody is known
 	roles role
 	as    []protocol.Pattern // the addresses that may be sent as
 	any   bool               // any address of the site may be sent as
@@ -99,30 +100,53 @@ func (g *gate) identify(ctx context.Context) (*caller, error) {
 	if !ok {
 		return nil, errors.New("the connection has no other end")
 	}
-	if g.insecure {
-		return loopback(p.Addr), nil
-	}
-	if token, ok, err := bearer(ctx); err != nil || ok {
-		if err != nil {
-			return nil, err
+	if !g.insecure {
+		if token, ok, err := bearer(ctx); err != nil || ok {
+			if err != nil {
+				return nil, err
+			}
+			return keyed("token", g.tokens.lookup)(token)
 		}
-		return g.tokens.lookup(token)
 	}
-	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
-		return certified(info.State.VerifiedChains[0][0], g.site)
+	return g.identifyPeer(p)
+}
+
+// identifyPeer finds out who is at the other end of a connection.
+func (g *gate) identifyPeer(p *peer.Peer) (*caller, error) {
+	if g.insecure {
+		return keyed("local", loopback)(p.Addr)
+	}
+	info := p.AuthInfo
+	if c, ok := info.(connInfo); ok {
+		info = c.AuthInfo
+	}
+	if info, ok := info.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
+		certificate := func(leaf *x509.Certificate) (*caller, error) { return certified(leaf, g.site) }
+		return keyed("certificate", certificate)(info.State.VerifiedChains[0][0])
 	}
 	return &caller{name: "nobody"}, nil
 }
 
+// keyed gives a caller who has a role a key: how they are known, and their name.
+func keyed[T any](kind string, identify func(T) (*caller, error)) func(T) (*caller, error) {
+	return func(by T) (*caller, error) {
+		c, err := identify(by)
+		if err == nil && c.roles&allRoles != 0 {
+			c.key = kind + " " + c.name
+		}
+		return c, err
+	}
+}
+
 // loopback lets programs on the same machine do all.
-func loopback(a net.Addr) *caller {
+func loopback(a net.Addr) (*caller, error) {
 	if a.Network() == "bufconn" || a.Network() == "unix" {
-		return &caller{name: "local", roles: allRoles, any: true}
+		return &caller{name: "local", roles: allRoles, any: true}, nil
 	}
 	if at, err := netip.ParseAddrPort(a.String()); err == nil && at.Addr().Unmap().IsLoopback() {
-		return &caller{name: "loopback", roles: allRoles, any: true}
+		return &caller{name: "loopback", roles: allRoles, any: true}, nil
 	}
-	return &caller{name: "nobody"}
+	return &caller{name: "nobody"}, nil
 }
 
 // bearer returns the token of the call, if it bears one.

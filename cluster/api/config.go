@@ -30,6 +30,9 @@ type Config struct {
 	// Tokens are the bearer tokens; they may be nil: there are none.
 	Tokens *Tokens
 
+	// Memory is how many octets requests and answers may take that are under
+	// way, shared out among the callers; 0: 64 MiB.
+	Memory int64
 	// TempDir holds a backup while it is restored; "" is the system's.
 	TempDir string
 	// Uncertain tells of an error of Directory.Propose whether the changes

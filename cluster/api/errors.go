@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -31,7 +30,7 @@ func (r *refused) Error() string { return r.text }
 // This is the one place where it is done.
 type errorMap struct {
 	uncertain func(error) bool
-	logger    *slog.Logger
+	refusals  *refusals
 }
 
 func (m errorMap) status(err error) error {
@@ -60,7 +59,9 @@ func (m errorMap) other(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	m.logger.Warn("a call was not served", "error", err)
+	if m.refusals.note(cause{"not served", limitText(err.Error())}) {
+		m.refusals.logger.Warn("a call was not served", "error", err)
+	}
 	return detailed(codes.Unavailable, err.Error(), reason("UNAVAILABLE"))
 }
 

@@ -2,54 +2,119 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
+	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 )
 
-// gate stands before every call: it finds out who calls, asks the table of
-// methods, and writes down what was changed.
+// gate stands before every call: once its header has come it finds out who
+// calls and asks the table of methods, before gRPC takes anything of the body.
+// It bounds what the call holds and how long it takes, and writes down what was
+// changed.
 type gate struct {
 	site      string
 	insecure  bool
 	tokens    *Tokens
 	methods   map[string]method
 	errors    errorMap
+	refusals  *refusals
+	refused   atomic.Uint64 // calls
 	logger    *slog.Logger
 	directory Directory
 }
 
 func newGate(c Config) *gate {
+	r := newRefusals(c.Logger)
 	return &gate{
-		site: c.Site, insecure: c.TLS == nil, tokens: c.Tokens,
-		methods: methods(), errors: errorMap{c.Uncertain, c.Logger}, logger: c.Logger, directory: c.Directory,
+		site: c.Site, insecure: c.TLS == nil, tokens: c.Tokens, refusals: r,
+		methods: methods(), errors: errorMap{c.Uncertain, r}, logger: c.Logger, directory: c.Directory,
 	}
 }
 
-// admit returns the context that the method is called with. path is as the
-// peer sent it: only what the table holds, letter for letter, is called.
-func (g *gate) admit(ctx context.Context, path string) (context.Context, *caller, error) {
+// refusalKey is under which a context has the error that its call ends with.
+type refusalKey struct{}
+
+// longDeadline is the longest time that gRPC keeps a timer for a call that tap
+// refuses, as it does until the deadline that the caller has set.
+const longDeadline = time.Minute
+
+// tap is called with the header of each call, by the goroutine that reads its
+// connection. gRPC drops the body of a call that it refuses.
+func (g *gate) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	p, _ := peer.FromContext(ctx)
+	c, ok := p.AuthInfo.(connInfo)
+	if !ok {
+		return ctx, status.Error(codes.Internal, "the connection was not admitted")
+	}
+	who, m, err := g.authorize(ctx, info.FullMethodName)
+	if err == nil {
+		ctx, err = c.conn.begin(context.WithValue(ctx, callerKey{}, who), who, info.FullMethodName, m, info.Header)
+	}
+	if err == nil {
+		return ctx, nil
+	}
+	g.refused.Add(1)
+	c.conn.refused()
+	g.logRefusal(c.conn, who, info.FullMethodName, err)
+	if end, ok := ctx.Deadline(); ok && time.Until(end) > longDeadline {
+		return context.WithValue(ctx, refusalKey{}, err), nil // its handler refuses it, which stops the timer
+	}
+	return ctx, err
+}
+
+// logRefusal writes a line, or counts it where the same has just been written.
+func (g *gate) logRefusal(c *conn, who *caller, path string, err error) {
+	from := who.key
+	if from == "" {
+		from = c.source.String()
+	}
+	code := status.Code(err)
+	if !g.refusals.note(cause{code.String(), from}) {
+		return
+	}
+	if g.methods[path].audit {
+		(&record{}).write(g.logger, who.name, path, err)
+		return
+	}
+	g.logger.Info("a call was refused", "who", who.name, "from", from, "method", limitText(path), "code", code.String(), "why", limitText(status.Convert(err).Message()))
+}
+
+// limitText keeps what a stranger has written short.
+func limitText(s string) string {
+	const most = 200
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// authorize returns who calls, and what there is to know of the method, if they
+// may call it. path is as the peer sent it: only what the table holds, letter
+// for letter, is called.
+func (g *gate) authorize(ctx context.Context, path string) (*caller, method, error) {
 	c, err := g.identify(ctx)
 	if err != nil {
-		return ctx, &caller{name: "nobody"}, status.Error(codes.Unauthenticated, err.Error())
+		return &caller{name: "nobody"}, method{}, status.Error(codes.Unauthenticated, err.Error())
 	}
 	m, ok := g.methods[path]
 	switch {
 	case !ok:
-		return ctx, c, status.Errorf(codes.PermissionDenied, "%q is not a method that anybody may call", path)
+		return c, m, status.Errorf(codes.PermissionDenied, "%q is not a method that anybody may call", limitText(path))
 	case !c.may(m.wants) && c.roles == 0:
-		return ctx, c, status.Error(codes.Unauthenticated, g.wanted(c, m))
+		return c, m, status.Error(codes.Unauthenticated, g.wanted(c, m))
 	case !c.may(m.wants):
-		return ctx, c, status.Error(codes.PermissionDenied, g.wanted(c, m))
+		return c, m, status.Error(codes.PermissionDenied, g.wanted(c, m))
 	}
-	if err := g.checkTable(m); err != nil {
-		return ctx, c, err
-	}
-	return context.WithValue(ctx, callerKey{}, c), c, nil
+	return c, m, nil
 }
 
 // checkTable refuses a call that needs the table while the table is empty or
@@ -74,60 +139,46 @@ func (g *gate) wanted(c *caller, m method) string {
 	return "a client certificate or a bearer token is wanted"
 }
 
-func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
-	err = g.pass(ctx, info.FullMethod, func(ctx context.Context) error {
-		resp, err = next(ctx, req)
-		return err
-	})
-	return resp, err
-}
-
-func (g *gate) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return g.pass(s.Context(), info.FullMethod, func(ctx context.Context) error {
-		return next(srv, &knownStream{s, ctx, callerOf(ctx)})
-	})
-}
-
-// pass admits a call, makes it, and records it.
-func (g *gate) pass(ctx context.Context, path string, call func(context.Context) error) error {
-	record := &record{}
-	inner, c, err := g.admit(context.WithValue(ctx, recordKey{}, record), path)
-	if err == nil {
-		err = g.errors.status(g.shielded(inner, path, call))
+// identifyConn has the caller pay for a connection whose other end is known
+// already: by its certificate, or as it is on this machine.
+func (g *gate) identifyConn(c *conn, info credentials.AuthInfo) {
+	who, err := g.identifyPeer(&peer.Peer{Addr: c.raw.RemoteAddr(), AuthInfo: info})
+	if err == nil && who.key != "" {
+		c.identify(who.key)
 	}
-	if g.methods[path].audit {
-		record.write(g.logger, c.name, path, err)
+}
+
+// pass makes the call of ctx that tap has admitted, and records it.
+func (g *gate) pass(ctx context.Context, call func(context.Context, *call) error) error {
+	if err, ok := ctx.Value(refusalKey{}).(error); ok {
+		return err
+	}
+	c := callOf(ctx)
+	if c == nil || !c.start(ctx) {
+		return status.Error(codes.Canceled, "the caller went away")
+	}
+	defer c.finish()
+	record := &record{}
+	err := g.checkTable(c.method)
+	if err == nil {
+		err = g.errors.status(g.shielded(context.WithValue(ctx, recordKey{}, record), c, call))
+	}
+	if cause := context.Cause(ctx); status.Code(err) == codes.Canceled && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause // why the server has ended it
+	}
+	if c.method.audit {
+		record.write(g.logger, c.caller.name, c.path, err)
 	}
 	return err
 }
 
 // shielded makes the call; a fault in one call ends that call only.
-func (g *gate) shielded(ctx context.Context, path string, call func(context.Context) error) (err error) {
+func (g *gate) shielded(ctx context.Context, c *call, call func(context.Context, *call) error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			g.logger.Error("a call failed by a fault in this program", "method", path, "fault", fault, "stack", string(debug.Stack()))
+			g.logger.Error("a call failed by a fault in this program", "method", c.path, "fault", fault, "stack", string(debug.Stack()))
 			err = status.Error(codes.Internal, "a fault in the server; its log says more")
 		}
 	}()
-	return call(ctx)
+	return call(ctx, c)
 }
-
-// knownStream is a stream whose context knows the caller. It ends once the
-// caller may not what it was opened with any more.
-type knownStream struct {
-	grpc.ServerStream
-	ctx    context.Context
-	caller *caller
-}
-
-// SendMsg sends to who may still be sent to.
-func (s *knownStream) SendMsg(m any) error {
-	if s.caller.still != nil {
-		if err := s.caller.still(); err != nil {
-			return status.Error(codes.Unauthenticated, err.Error())
-		}
-	}
-	return s.ServerStream.SendMsg(m)
-}
-
-func (s *knownStream) Context() context.Context { return s.ctx }

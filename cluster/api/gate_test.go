@@ -41,6 +41,7 @@ type secured struct {
 	*testSite
 	dir, addr string
 	tokens    *api.Tokens
+	secure    *api.Server // listens at addr
 }
 
 const deskToken, pagerToken = "desk-token-desk-token-desk-token-", "pager-token-pager-token-pager-tok"
@@ -78,6 +79,7 @@ func (s *secured) listenTLS(t *testing.T) {
 	}
 	s.addr = l.Addr().String()
 	server, served := api.New(s.config), make(chan error, 1)
+	s.secure = server
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Shutdown(context.Background())
@@ -99,8 +101,9 @@ func (s *secured) writeTokens(t *testing.T, lines string) {
 	}
 }
 
-// dial connects with the certificate of that name in dir, "" being none.
-func (s *secured) dial(t *testing.T, dir, name string) *grpc.ClientConn {
+// tlsConfig is for a client with the certificate of that name in dir, "" being
+// none.
+func (s *secured) tlsConfig(t *testing.T, dir, name string) *tls.Config {
 	t.Helper()
 	pem, err := os.ReadFile(filepath.Join(s.dir, "ca.crt"))
 	if err != nil {
@@ -115,6 +118,13 @@ func (s *secured) dial(t *testing.T, dir, name string) *grpc.ClientConn {
 		}
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
+	return c
+}
+
+// dial connects with the certificate of that name in dir, "" being none.
+func (s *secured) dial(t *testing.T, dir, name string) *grpc.ClientConn {
+	t.Helper()
+	c := s.tlsConfig(t, dir, name)
 	conn, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(credentials.NewTLS(c)))
 	if err != nil {
 		t.Fatal(err)

@@ -17,8 +17,9 @@ import (
 
 // How long and how many copies of the table are kept for those who page.
 const (
-	pageLife = time.Minute // since the last page
-	maxPages = 64
+	pageLife    = time.Minute      // since the last page
+	maxPageLife = 10 * time.Minute // in all: a copy holds what has changed since
+	maxPages    = 64
 
 	// maxPinned is how many octets may stay in memory for one copy, or for
 	// one consumer that is told the table.
@@ -38,6 +39,7 @@ type pages struct {
 
 type keptView struct {
 	view   store.View
+	begun  time.Time
 	used   time.Time
 	expiry *time.Timer
 }
@@ -127,14 +129,14 @@ func (p *pages) keep(v store.View) {
 	if len(p.kept) >= maxPages {
 		p.dropOldest()
 	}
-	k := &keptView{view: v, used: time.Now()}
+	k := &keptView{view: v, begun: time.Now(), used: time.Now()}
 	k.expiry = time.AfterFunc(pageLife, func() { p.drop(at, k) })
 	p.kept[at] = k
 }
 
 func (k *keptView) touch() {
 	k.used = time.Now()
-	k.expiry.Reset(pageLife)
+	k.expiry.Reset(min(pageLife, time.Until(k.begun.Add(maxPageLife))))
 }
 
 func (p *pages) find(at store.Position) (store.View, error) {

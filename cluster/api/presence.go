@@ -32,7 +32,11 @@ func (s *presenceService) Get(ctx context.Context, r *simpv1.GetRequest) (*simpv
 	}
 	resp := &simpv1.GetResponse{Position: position(v)}
 	for _, a := range users {
-		resp.Presence = append(resp.Presence, presence(a, v.Listener(a)))
+		p := presence(a, v.Listener(a))
+		if err := grow(ctx, p); err != nil {
+			return nil, err
+		}
+		resp.Presence = append(resp.Presence, p)
 	}
 	return resp, nil
 }
@@ -61,10 +65,12 @@ func (s *presenceService) List(ctx context.Context, r *simpv1.ListRequest) (*sim
 			resp.NextPageToken = s.pages.next(v, resp.Presence[size-1].Ima, r)
 			return false
 		}
-		resp.Presence = append(resp.Presence, presence(l.Address, l))
-		return true
+		p := presence(l.Address, l)
+		err = grow(ctx, p)
+		resp.Presence = append(resp.Presence, p)
+		return err == nil
 	})
-	return resp, nil
+	return resp, err
 }
 
 func (s *presenceService) page(ctx context.Context, f *fields, r *simpv1.ListRequest) (store.View, protocol.Address, error) {

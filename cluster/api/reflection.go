@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
@@ -18,7 +17,7 @@ import (
 
 // registerReflection serves server reflection, with the comments of package
 // simp.v1.
-func registerReflection(s *grpc.Server) {
+func registerReflection(s reflection.GRPCServer) {
 	options := reflection.ServerOptions{Services: s, DescriptorResolver: newDescriptors()}
 	reflectionv1.RegisterServerReflectionServer(s, reflection.NewServerV1(options))
 	reflectionv1alpha.RegisterServerReflectionServer(s, reflection.NewServer(options))

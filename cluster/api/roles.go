@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // role is a set of what a caller may do.
@@ -57,49 +58,76 @@ func parseRole(name string) (role, error) {
 // method is what there is to know of a method before it is called.
 type method struct {
 	wants role
-	audit bool // it changes something: each call leaves a record
+	audit bool          // it changes something: each call leaves a record
+	limit time.Duration // of a call; 0: none
+	idle  time.Duration // between the requests of a stream; 0: bodyTimeout
+	slow  time.Duration // for a response to be taken; 0: slowTimeout
 	// anyTime is set for what a node answers also while it has not caught up
 	// with the site since its start, or is no part of it.
 	anyTime bool
 }
 
+// How long calls may take.
+const (
+	callTimeout   = 2 * time.Minute // for one request and one response
+	healthTimeout = 10 * time.Second
+	reflectFor    = 10 * time.Minute
+	uploadFor     = 6 * time.Hour
+	uploadIdle    = 30 * time.Second
+	backupFor     = time.Hour        // it keeps what has changed since
+	watchSlow     = 10 * time.Minute // a watcher that does not read is told so if it reads again
+)
+
+// query is a method that changes nothing.
+func query(wants role) method { return method{wants: wants, limit: callTimeout} }
+
+// change is a method that changes something.
+func change(wants role) method { return method{wants: wants, audit: true, limit: callTimeout} }
+
+// upload is a method whose requests are a stream, and that changes something.
+func upload(wants role) method {
+	return method{wants: wants, audit: true, limit: uploadFor, idle: uploadIdle}
+}
+
 // methods is the one table of who may call what. What is not in it is
 // refused to everyone.
 func methods() map[string]method {
+	reflection := method{wants: known, limit: reflectFor, idle: reflectFor, anyTime: true}
 	return map[string]method{
-		"/simp.v1.PresenceService/Get":   {wants: presenceRead},
-		"/simp.v1.PresenceService/List":  {wants: presenceRead},
-		"/simp.v1.PresenceService/Watch": {wants: presenceRead},
+		"/simp.v1.PresenceService/Get":   query(presenceRead),
+		"/simp.v1.PresenceService/List":  query(presenceRead),
+		"/simp.v1.PresenceService/Watch": {wants: presenceRead, slow: watchSlow},
 
 		// A message changes nothing in the site, and its traffic is not logged.
-		"/simp.v1.MessageService/Send": {wants: messageSend},
+		"/simp.v1.MessageService/Send": query(messageSend),
 
-		"/simp.v1.AccountService/Create":      {wants: accountAdmin, audit: true},
-		"/simp.v1.AccountService/Import":      {wants: accountAdmin, audit: true},
-		"/simp.v1.AccountService/Delete":      {wants: accountAdmin, audit: true},
-		"/simp.v1.AccountService/Disable":     {wants: accountAdmin, audit: true},
-		"/simp.v1.AccountService/Enable":      {wants: accountAdmin, audit: true},
-		"/simp.v1.AccountService/SetPassword": {wants: accountAdmin, audit: true},
-		"/simp.v1.AccountService/Get":         {wants: accountAdmin},
-		"/simp.v1.AccountService/List":        {wants: accountAdmin},
+		"/simp.v1.AccountService/Create":      change(accountAdmin),
+		"/simp.v1.AccountService/Import":      upload(accountAdmin),
+		"/simp.v1.AccountService/Delete":      change(accountAdmin),
+		"/simp.v1.AccountService/Disable":     change(accountAdmin),
+		"/simp.v1.AccountService/Enable":      change(accountAdmin),
+		"/simp.v1.AccountService/SetPassword": change(accountAdmin),
+		"/simp.v1.AccountService/Get":         query(accountAdmin),
+		"/simp.v1.AccountService/List":        query(accountAdmin),
 
-		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, anyTime: true},
+		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/Undrain":            {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/TransferLeadership": {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/RemoveNode":         {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/AdmitNode":          {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/ListSessions":       {wants: clusterAdmin},
-		"/simp.v1.ClusterService/KickSession":        {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/Backup":             {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/Restore":            {wants: clusterAdmin, audit: true},
-		"/simp.v1.ClusterService/CheckDomain":        {wants: clusterAdmin},
+		"/simp.v1.ClusterService/Undrain":            change(clusterAdmin),
+		"/simp.v1.ClusterService/TransferLeadership": change(clusterAdmin),
+		"/simp.v1.ClusterService/RemoveNode":         change(clusterAdmin),
+		"/simp.v1.ClusterService/AdmitNode":          change(clusterAdmin),
+		"/simp.v1.ClusterService/ListSessions":       query(clusterAdmin),
+		"/simp.v1.ClusterService/KickSession":        change(clusterAdmin),
+		"/simp.v1.ClusterService/Backup":             {wants: clusterAdmin, audit: true, limit: backupFor},
+		"/simp.v1.ClusterService/Restore":            upload(clusterAdmin),
+		"/simp.v1.ClusterService/CheckDomain":        query(clusterAdmin),
 
-		"/grpc.health.v1.Health/Check": {wants: anyone, anyTime: true},
-		"/grpc.health.v1.Health/List":  {wants: anyone, anyTime: true},
-		"/grpc.health.v1.Health/Watch": {wants: anyone, anyTime: true},
+		// Whether a node is well, everybody may ask, but not keep asking for ever.
+		"/grpc.health.v1.Health/Check": {wants: anyone, limit: healthTimeout, anyTime: true},
+		"/grpc.health.v1.Health/List":  {wants: known, limit: callTimeout, anyTime: true},
+		"/grpc.health.v1.Health/Watch": {wants: known, slow: watchSlow, anyTime: true},
 
-		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      {wants: known, anyTime: true},
-		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {wants: known, anyTime: true},
+		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      reflection,
+		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": reflection,
 	}
 }

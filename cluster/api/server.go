@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -18,6 +19,8 @@ import (
 const (
 	maxStreams     = 100      // calls at once on one connection
 	maxReceive     = 1 << 20  // octets of a request
+	window         = 64 << 10 // octets of a stream that wait to be read
+	defaultMemory  = 64 << 20 // octets that all callers may hold
 	maxHeader      = 16 << 10 // octets of a call's header
 	connectTimeout = 5 * time.Second
 	pingMinimum    = 10 * time.Second // a client that pings more often is sent away
@@ -28,48 +31,70 @@ const (
 // Server is the listener for programs. Its methods may be called from any
 // goroutine.
 type Server struct {
-	grpc   *grpc.Server
-	health *health.Server
-	pages  *pages
-	close  context.CancelFunc // ends every Watch
+	grpc        *grpc.Server
+	health      *health.Server
+	pages       *pages
+	gate        *gate
+	connections *connections
+	close       context.CancelFunc // ends every Watch
 }
 
 // New makes a Server that serves nothing yet. Its health is NOT_SERVING.
 func New(c Config) *Server {
-	s := &Server{health: health.NewServer(), pages: newPages(c.Table)}
-	s.grpc = grpc.NewServer(options(c, newGate(c))...)
+	g := newGate(c)
+	if c.Memory == 0 {
+		c.Memory = defaultMemory
+	}
+	s := &Server{health: health.NewServer(), pages: newPages(c.Table), gate: g, connections: newConnections(c.Memory)}
+	s.grpc = grpc.NewServer(options(c, g)...)
 	closing, cancel := context.WithCancel(context.Background())
 	s.close = cancel
-	simpv1.RegisterPresenceServiceServer(s.grpc, &presenceService{Config: c, pages: s.pages, closing: closing})
-	simpv1.RegisterMessageServiceServer(s.grpc, &messageService{Config: c})
-	simpv1.RegisterAccountServiceServer(s.grpc, newAccountService(c, s.pages))
-	simpv1.RegisterClusterServiceServer(s.grpc, &clusterService{Config: c, pages: s.pages})
-	healthv1.RegisterHealthServer(s.grpc, s.health)
-	registerReflection(s.grpc)
+	r := registrar{s.grpc, g}
+	simpv1.RegisterPresenceServiceServer(r, &presenceService{Config: c, pages: s.pages, closing: closing})
+	simpv1.RegisterMessageServiceServer(r, &messageService{Config: c})
+	simpv1.RegisterAccountServiceServer(r, newAccountService(c, s.pages))
+	simpv1.RegisterClusterServiceServer(r, &clusterService{Config: c, pages: s.pages})
+	healthv1.RegisterHealthServer(r, s.health)
+	registerReflection(r)
 	s.SetServing(false)
 	return s
 }
 
 func options(c Config, g *gate) []grpc.ServerOption {
-	o := []grpc.ServerOption{
+	secure := insecure.NewCredentials()
+	if c.TLS != nil {
+		secure = credentials.NewTLS(c.TLS)
+	}
+	return []grpc.ServerOption{
+		grpc.Creds(handshaker{secure, g.identifyConn}),
+		grpc.InTapHandle(g.tap),
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ReadBufferSize(0), // meteredConn has one, and needs to see one frame at a time
+		grpc.SharedWriteBuffer(true),
+		grpc.StaticStreamWindowSize(window),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxReceive),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.ConnectionTimeout(connectTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingMinimum, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
-		grpc.ChainUnaryInterceptor(g.unary),
-		grpc.ChainStreamInterceptor(g.stream),
 		grpc.WaitForHandlers(true),
 	}
-	if c.TLS != nil {
-		o = append(o, grpc.Creds(credentials.NewTLS(c.TLS)))
-	}
-	return o
 }
 
 // Serve answers calls on l until Shutdown, and then returns nil. It owns l.
-func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(listener{l, s.connections}) }
+
+// Connections returns how many connections there are.
+func (s *Server) Connections() int { return s.connections.admission.count() }
+
+// Held returns how many octets the connections and calls of all callers hold,
+// as they are counted, those of anonymous connections included.
+func (s *Server) Held() int64 { return s.connections.held() }
+
+// Refused returns how many calls have been refused: for who called, or for
+// what they held already.
+func (s *Server) Refused() uint64 { return s.gate.refused.Load() }
 
 // SetServing sets what grpc.health.v1 says of each service: whether the node
 // is ready.
@@ -98,4 +123,5 @@ func (s *Server) Shutdown(ctx context.Context) {
 		<-stopped
 	}
 	s.pages.close()
+	s.gate.refusals.close()
 }

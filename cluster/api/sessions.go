@@ -32,7 +32,7 @@ func (s *clusterService) ListSessions(ctx context.Context, r *simpv1.ListSession
 			return nil, err
 		}
 	}
-	return s.sessionPage(v, last, size, r), nil
+	return s.sessionPage(ctx, v, last, size, r)
 }
 
 // sessionsOf tells one user's sessions: there are few.
@@ -48,8 +48,9 @@ func (s *clusterService) sessionsOf(ctx context.Context, user protocol.Address, 
 	return resp, nil
 }
 
-func (s *clusterService) sessionPage(v store.View, last protocol.Address, size int, r *simpv1.ListSessionsRequest) *simpv1.ListSessionsResponse {
+func (s *clusterService) sessionPage(ctx context.Context, v store.View, last protocol.Address, size int, r *simpv1.ListSessionsRequest) (*simpv1.ListSessionsResponse, error) {
 	resp := &simpv1.ListSessionsResponse{Position: position(v)}
+	var err error
 	v.Listeners(last, func(l *store.Listener) bool {
 		if l.Address == last || !onNode(l, r.Node) {
 			return true
@@ -58,10 +59,16 @@ func (s *clusterService) sessionPage(v store.View, last protocol.Address, size i
 			resp.NextPageToken = s.pages.next(v, resp.Session[len(resp.Session)-1].Ima, r)
 			return false
 		}
+		before := len(resp.Session)
 		resp.Session = appendSessions(resp.Session, l, r.Node)
+		for _, found := range resp.Session[before:] {
+			if err = grow(ctx, found); err != nil {
+				return false
+			}
+		}
 		return true
 	})
-	return resp
+	return resp, err
 }
 
 // appendSessions adds l's sessions on the node, "" being any.

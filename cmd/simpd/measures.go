@@ -1,10 +1,12 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"simpd/cluster/api"
 	"simpd/cluster/router"
 	"simpd/protocol"
 	"simpd/protocol/meter"
@@ -13,7 +15,24 @@ import (
 
 // measures lists every metric of the node itself, in the order of the docs.
 func measures() []measure {
-	return append(append(siteMeasures(), clientMeasures()...), raftMeasures()...)
+	return slices.Concat(siteMeasures(), clientMeasures(), programMeasures(), raftMeasures())
+}
+
+// programMeasures are of the services for programs.
+func programMeasures() []measure {
+	of := func(read func(*api.Server) float64) func(*node) float64 {
+		return func(n *node) float64 {
+			if n.programs == nil {
+				return 0
+			}
+			return read(n.programs)
+		}
+	}
+	return []measure{
+		gauge("simp_program_connections", "Connections of programs, those that have not said who they are included.", of(func(s *api.Server) float64 { return float64(s.Connections()) })),
+		gauge("simp_program_octets", "Octets held for programs: connections, requests and answers under way.", of(func(s *api.Server) float64 { return float64(s.Held()) })),
+		counter("simp_program_calls_refused_total", "Calls that were refused: for who made them, or for what their caller held already.", of(func(s *api.Server) float64 { return float64(s.Refused()) })),
+	}
 }
 
 func siteMeasures() []measure {

@@ -59,6 +59,18 @@ func heldLimit(limit int64) int64 {
 	return 0
 }
 
+// How much memory programs may hold with what they ask and are told.
+const (
+	programShare = 8 // one in so many octets of the limit
+	maxProgram   = 64 << 20
+	minProgram   = 16 << 20
+)
+
+// programMemory returns how many octets the calls of all programs may hold.
+func programMemory(limit int64) int64 {
+	return min(max(limit/programShare, minProgram), maxProgram)
+}
+
 // crowded tells whether so much memory is in use that new clients are sent to
 // other nodes, rather than all of them to their end.
 func crowded(limit int64) bool {

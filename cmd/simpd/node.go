@@ -216,7 +216,7 @@ func (n *node) servePrograms() error {
 	c := api.Config{
 		NodeID: n.conf.nodeID, Site: n.site(), Domains: n.conf.domains, Table: n.table,
 		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Tokens: n.tokens,
-		TempDir: n.conf.dataDir, Logger: n.logger,
+		TempDir: n.conf.dataDir, Logger: n.logger, Memory: programMemory(presentLimit()),
 		Uncertain: func(err error) bool { return errors.Is(err, cluster.ErrUnknown) },
 	}
 	if n.identity != nil {

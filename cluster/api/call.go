@@ -1,0 +1,267 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"simpd/protocol/budget"
+)
+
+// retryAfter is when a caller that holds too much may try again.
+const retryAfter = 2 * time.Second
+
+// Why the server ends a call, as its caller is told.
+var (
+	errLateBody = status.Error(codes.DeadlineExceeded, "the request did not arrive in time")
+	errTooLong  = status.Error(codes.DeadlineExceeded, "the call took too long; what it was to change may have been done, or may yet be")
+	errSlow     = status.Error(codes.DeadlineExceeded, "the response was not read in time")
+	errBusy     = exhausted("this caller holds too much of this node's memory: end other calls first, or try again later")
+)
+
+// exhausted refuses what is above a limit, and says when to try again.
+func exhausted(text string) error {
+	return detailed(codes.ResourceExhausted, text, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+}
+
+// call is a call under way, and the memory that it holds on its caller's
+// behalf: from its header on, until its handler has returned and all of the
+// answer was written.
+type call struct {
+	conn   *conn
+	caller *caller
+	path   string
+	method method
+	cancel context.CancelCauseFunc
+	total  *time.Timer
+
+	// Under conn.mu.
+	payer     *budget.Owner
+	drop      func()
+	fixed     int          // octets for the call itself and its header
+	waiting   int          // octets of the body that arrived and were not read
+	waitsCost int          // what they cost
+	body      int          // octets of the message that the handler has
+	out       int          // octets of the answer that were not written
+	stream    statusWriter // of the handler that runs; nil: none does
+	gone      bool         // the stream has ended on the wire
+	settled   bool         // nothing is held any more
+}
+
+type callKey struct{}
+
+// callOf returns the call of ctx, or nil.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// begin admits a call of caller whose header was read last on c, or tells why
+// not. The context that it returns ends with the call's limits.
+func (c *conn) begin(ctx context.Context, who *caller, path string, m method, header metadata.MD) (context.Context, error) {
+	if who.key != "" && !c.identify(who.key) {
+		return ctx, errBusy
+	}
+	r := &call{conn: c, caller: who, path: path, method: m, fixed: callCost + headerCost(header)}
+	ctx, r.cancel = context.WithCancelCause(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.caller == "" && len(c.calls) >= anonymousCallsLimit {
+		return ctx, exhausted("too many calls at once without a client certificate or a token")
+	}
+	if who.key != "" {
+		r.payer, r.drop = c.server.programs.Acquire(who.key), func() { c.server.programs.Drop(who.key) }
+	} else {
+		r.payer, r.drop = c.server.sources.Acquire(c.source), func() { c.server.sources.Drop(c.source) }
+	}
+	if c.ended || !r.payer.Reserve(r.fixed) {
+		r.drop()
+		return ctx, errBusy
+	}
+	c.calls[c.lastHeaders] = r
+	if c.caller == "" {
+		c.idle.Reset(anonymousIdle)
+	}
+	if m.limit > 0 {
+		r.total = time.AfterFunc(m.limit, func() { r.end(errTooLong) })
+	}
+	return context.WithValue(ctx, callKey{}, r), nil
+}
+
+func headerCost(header metadata.MD) (octets int) {
+	for name, values := range header {
+		for _, v := range values {
+			octets += len(name) + len(v) + fieldCost
+		}
+	}
+	return octets
+}
+
+// arrived counts octets of a call's body. A call that its caller's share does
+// not allow them ends.
+func (c *conn) arrived(stream uint32, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.calls[stream]
+	if r == nil {
+		return // gRPC drops them
+	}
+	if !r.payer.Reserve(n + frameCost) {
+		r.endLocked(errBusy)
+		return
+	}
+	r.waiting += n
+	r.waitsCost += n + frameCost
+}
+
+// takenLocked counts n octets of the answer that were written. conn.mu is held.
+func (r *call) takenLocked(n int) {
+	n = min(n, r.out)
+	r.out -= n
+	r.payer.Release(n)
+}
+
+// read counts a message of wire octets that the handler has read, and that
+// takes size octets. The one before is no longer used.
+func (r *call) read(wire, size int) error {
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	if r.settled {
+		return context.Canceled
+	}
+	if r.waiting > 0 {
+		cost := int(int64(r.waitsCost) * int64(min(wire, r.waiting)) / int64(r.waiting))
+		r.waiting -= min(wire, r.waiting)
+		r.waitsCost -= cost
+		r.payer.Release(cost)
+	}
+	r.payer.Release(r.body)
+	r.body = 0
+	if !r.payer.Reserve(size) {
+		return errBusy
+	}
+	r.body = size
+	return nil
+}
+
+// grow counts what is added to the answer that the call of ctx is preparing,
+// and refuses what the caller's share does not allow.
+func grow(ctx context.Context, m proto.Message) error {
+	r := callOf(ctx)
+	if r == nil {
+		return nil
+	}
+	n := messageFactor * proto.Size(m)
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	if r.settled {
+		return context.Canceled
+	}
+	if !r.payer.Reserve(n) {
+		return errBusy
+	}
+	r.body += n
+	return nil
+}
+
+// sent counts a message of the answer, before it is sent. What was asked for
+// is answered, also where that goes above the caller's share: see begin.
+func (r *call) sent(n int) {
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	if !r.gone && !r.settled {
+		r.payer.Charge(n)
+		r.out += n
+	}
+}
+
+// endStreamLocked counts the end of a stream on the wire. c.mu is held.
+func (c *conn) endStreamLocked(id uint32) {
+	r := c.calls[id]
+	if r == nil {
+		return
+	}
+	delete(c.calls, id)
+	r.gone = true
+	r.payer.Release(r.waitsCost + r.out)
+	r.waiting, r.waitsCost, r.out = 0, 0, 0
+	if r.stream == nil {
+		r.settleLocked()
+	}
+}
+
+// statusWriter ends a stream with a status, whatever its handler does. gRPC's
+// streams are such: what they would say of a context that was cancelled tells
+// the caller nothing.
+type statusWriter interface {
+	WriteStatus(*status.Status) error
+}
+
+// noStatus is for a stream that can't be ended with a status.
+type noStatus struct{}
+
+func (noStatus) WriteStatus(*status.Status) error { return nil }
+
+// start reports whether the call of ctx is still there to be handled. If so,
+// finish must be called when its handler has returned.
+func (r *call) start(ctx context.Context) bool {
+	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(statusWriter)
+	if !ok {
+		stream = noStatus{}
+	}
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	if r.settled {
+		return false
+	}
+	r.stream = stream
+	return true
+}
+
+// end ends the call with an error, unless its handler has returned.
+func (r *call) end(err error) {
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	r.endLocked(err)
+}
+
+// endLocked is end with conn.mu held.
+func (r *call) endLocked(err error) {
+	r.cancel(err)
+	if r.stream != nil {
+		_ = r.stream.WriteStatus(status.Convert(err)) // it fails if the stream has ended
+	}
+}
+
+// finish counts the end of the handler.
+func (r *call) finish() {
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	r.stream = nil
+	r.payer.Release(r.body)
+	r.body = 0
+	if r.gone {
+		r.settleLocked()
+	}
+}
+
+// settleLocked gives back what is left. conn.mu is held.
+func (r *call) settleLocked() {
+	if r.settled {
+		return
+	}
+	r.settled = true
+	r.payer.Release(r.fixed)
+	r.drop()
+	if r.total != nil {
+		r.total.Stop()
+	}
+	r.cancel(nil)
+}

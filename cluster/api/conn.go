@@ -1,0 +1,261 @@
+package api
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"simpd/protocol/budget"
+	"simpd/protocol/rate"
+)
+
+// What things cost, in octets, besides what their messages hold.
+const (
+	connCost  = 64 << 10 // buffers, TLS, and three goroutines
+	callCost  = 12 << 10 // a goroutine, a stream, contexts
+	fieldCost = 64       // a field of a call's header, besides its text
+	frameCost = 96       // a DATA frame that waits to be read
+
+	messageCost   = 1 << 10 // a message, besides its octets
+	messageFactor = 2       // what a message takes, in its octets on the wire
+
+	readBuffer   = 16 << 10
+	writeTimeout = 30 * time.Second // for what is written to be taken by the network
+)
+
+// anonymousOctets is how fast an anonymous connection is read, in octets a
+// second, and how much at once: the header of a call fits well into that.
+var anonymousOctets = rate.NewLimit(16<<10, 64<<10)
+
+// connections are the connections of a Server, and who pays for them.
+type connections struct {
+	admission *admission
+	programs  *budget.Owners[string]       // by caller.key
+	sources   *budget.Owners[netip.Prefix] // of anonymous connections
+	pools     [2]*budget.Pool              // of both
+}
+
+// newConnections shares memory octets out to known callers, and a quarter of
+// that to the sources of anonymous connections.
+func newConnections(memory int64) *connections {
+	known, anonymous := budget.NewPool(memory), budget.NewPool(memory/4)
+	return &connections{
+		admission: newAdmission(),
+		programs:  budget.NewOwners[string](known),
+		sources:   budget.NewOwners[netip.Prefix](anonymous),
+		pools:     [2]*budget.Pool{known, anonymous},
+	}
+}
+
+// held returns how many octets all callers hold.
+func (s *connections) held() int64 { return s.pools[0].Held() + s.pools[1].Held() }
+
+// open returns a conn for a connection that was accepted, or nil if it may not
+// stay.
+func (s *connections) open(raw net.Conn) *conn {
+	c := &conn{server: s, raw: raw, source: sourceOf(raw.RemoteAddr()), calls: map[uint32]*call{}, begun: time.Now(), closed: make(chan struct{})}
+	c.payer = s.sources.Acquire(c.source)
+	c.drop = func() { s.sources.Drop(c.source) }
+	if !c.payer.Reserve(connCost) {
+		c.drop()
+		return nil
+	}
+	c.idle = time.AfterFunc(firstCallTimeout, func() { _ = raw.Close(); c.end() })
+	if !s.admission.add(c) {
+		c.end()
+		return nil
+	}
+	return c
+}
+
+// conn is a connection, and the calls on it.
+type conn struct {
+	server *connections
+	raw    net.Conn
+	source netip.Prefix
+	place  place // under admission.mu
+	begun  time.Time
+	closed chan struct{}
+
+	lastHeaders uint32 // the stream that the reader has read headers of last; the reader's alone
+
+	mu       sync.Mutex
+	payer    *budget.Owner // of the connection itself
+	drop     func()        // gives the payer back
+	caller   string        // key of the caller that pays; "": a source does
+	calls    map[uint32]*call
+	refusals int
+	idle     *time.Timer // closes an anonymous connection
+	ended    bool
+}
+
+// end settles what the connection holds, once it is closed.
+func (c *conn) end() {
+	c.server.admission.drop(c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.ended = true
+	close(c.closed)
+	c.idle.Stop()
+	for id := range c.calls {
+		c.endStreamLocked(id)
+	}
+	c.payer.Release(connCost)
+	c.drop()
+}
+
+// identify has the caller pay for the connection, if none does yet and its
+// share allows it.
+func (c *conn) identify(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.caller != "" {
+		return !c.ended
+	}
+	payer := c.server.programs.Acquire(key)
+	if !payer.Reserve(connCost) {
+		c.server.programs.Drop(key)
+		return false
+	}
+	c.payer.Release(connCost)
+	c.drop()
+	c.payer, c.drop, c.caller = payer, func() { c.server.programs.Drop(key) }, key
+	c.idle.Stop()
+	c.server.admission.identify(c)
+	return true
+}
+
+// isAnonymous reports whether nobody who is known pays for the connection.
+func (c *conn) isAnonymous() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.caller == ""
+}
+
+// refused counts a refused call, and closes an anonymous connection that makes
+// too many.
+func (c *conn) refused() {
+	c.mu.Lock()
+	c.refusals++
+	end := c.caller == "" && c.refusals >= maxRefusals
+	c.mu.Unlock()
+	if end {
+		_ = rawConn{c.raw, c}.Close()
+	}
+}
+
+// handshaker is the transport credentials: TLS, or nothing on loopback, and
+// above it the metering of what is read and written.
+type handshaker struct {
+	credentials.TransportCredentials
+	identify func(*conn, credentials.AuthInfo)
+}
+
+// connInfo is the AuthInfo of a connection: TLS's own, if there is one, and the
+// connection.
+type connInfo struct {
+	credentials.AuthInfo
+	conn *conn
+}
+
+func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	r, ok := raw.(rawConn)
+	if !ok {
+		return nil, nil, errors.New("the connection was not admitted")
+	}
+	secured, info, err := h.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.identify(r.c, info)
+	m := &meteredConn{Conn: secured, c: r.c, reader: bufio.NewReaderSize(secured, readBuffer)}
+	m.in.skip = prefaceSize
+	return m, connInfo{info, r.c}, nil
+}
+
+func (h handshaker) Clone() credentials.TransportCredentials {
+	return handshaker{h.TransportCredentials.Clone(), h.identify}
+}
+
+// meteredConn is a connection above TLS. gRPC reads it frame by frame, so that
+// whoever is called with a call's header finds its stream in c.lastHeaders.
+type meteredConn struct {
+	net.Conn
+	c      *conn
+	reader *bufio.Reader
+
+	in     frames // the reader's
+	out    frames // the writer's
+	bucket rate.Bucket
+}
+
+func (m *meteredConn) Read(p []byte) (int, error) {
+	n, err := m.reader.Read(p)
+	if n > 0 {
+		m.in.feed(p[:n], m.c.frameIn)
+		m.slowDown(n)
+	}
+	return n, err
+}
+
+// slowDown waits while an anonymous connection sends faster than it may.
+func (m *meteredConn) slowDown(n int) {
+	if !m.c.isAnonymous() {
+		return
+	}
+	now := time.Since(m.c.begun)
+	wait := m.bucket.Wait(anonymousOctets, n, now)
+	m.bucket.Spend(anonymousOctets, n, now)
+	if wait == 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-m.c.closed:
+	}
+}
+
+func (m *meteredConn) Write(p []byte) (int, error) {
+	if err := m.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	n, err := m.Conn.Write(p)
+	m.out.feed(p[:n], m.c.frameOut)
+	return n, err
+}
+
+// frameIn counts a frame of the caller's.
+func (c *conn) frameIn(f frame) {
+	switch f.kind {
+	case frameHeaders:
+		c.lastHeaders = f.stream
+	case frameData:
+		c.arrived(f.stream, f.length)
+	case frameReset:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.endStreamLocked(f.stream)
+	}
+}
+
+// frameOut counts a frame to the caller.
+func (c *conn) frameOut(f frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.calls[f.stream]; r != nil && f.kind == frameData {
+		r.takenLocked(f.length)
+	}
+	if f.endsStream() {
+		c.endStreamLocked(f.stream)
+	}
+}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"google.golang.org/grpc/codes"
+)
+
+// bodyTimeout is how long the request of a call that has one may take to
+// arrive.
+const bodyTimeout = 10 * time.Second
+
+// registrar registers services with the gate before each of their methods. It
+// stands where an interceptor would, but is called before the body is read.
+type registrar struct {
+	*grpc.Server
+	gate *gate
+}
+
+// RegisterService registers a service whose methods are those of impl.
+func (r registrar) RegisterService(d *grpc.ServiceDesc, impl any) {
+	guarded := *d
+	guarded.Methods, guarded.Streams = slices.Clone(d.Methods), slices.Clone(d.Streams)
+	for i := range guarded.Methods {
+		guarded.Methods[i].Handler = r.gate.unary(guarded.Methods[i].Handler)
+	}
+	for i := range guarded.Streams {
+		guarded.Streams[i].Handler = r.gate.stream(guarded.Streams[i].Handler)
+	}
+	r.Server.RegisterService(&guarded, impl)
+}
+
+// unaryHandler is what a service's description has for a method.
+type unaryHandler = func(srv any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (any, error)
+
+func (g *gate) unary(next unaryHandler) unaryHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
+		err = g.pass(ctx, func(ctx context.Context, c *call) (err error) {
+			resp, err = next(srv, ctx, func(m any) error { return c.receive(m, bodyTimeout, decode) }, nil)
+			if err == nil {
+				c.sent(wireSize(resp))
+			}
+			return err
+		})
+		return resp, err
+	}
+}
+
+func (g *gate) stream(next grpc.StreamHandler) grpc.StreamHandler {
+	return func(srv any, s grpc.ServerStream) error {
+		return g.pass(s.Context(), func(ctx context.Context, c *call) error {
+			return next(srv, &countedStream{s, ctx, c})
+		})
+	}
+}
+
+// wireSize is how many octets a message takes on the wire.
+func wireSize(m any) int {
+	p, ok := m.(proto.Message)
+	if !ok {
+		return 0
+	}
+	return proto.Size(p) + 5 // gRPC's own prefix
+}
+
+// receive reads a message of the call's, which has to arrive within a time.
+func (c *call) receive(m any, within time.Duration, read func(any) error) error {
+	late := time.AfterFunc(within, func() { c.end(errLateBody) })
+	defer late.Stop()
+	if err := read(m); err != nil {
+		return err
+	}
+	wire := wireSize(m)
+	return c.read(wire, messageFactor*wire+messageCost)
+}
+
+// countedStream is a stream whose context knows the caller, and whose messages
+// are counted and bounded in time. It ends once the caller may no longer do
+// what it was opened for.
+type countedStream struct {
+	grpc.ServerStream
+	ctx  context.Context
+	call *call
+}
+
+func (s *countedStream) Context() context.Context { return s.ctx }
+
+// RecvMsg reads the next message, within the idle time of the method.
+func (s *countedStream) RecvMsg(m any) error {
+	within := bodyTimeout
+	if s.call.method.idle > 0 {
+		within = s.call.method.idle
+	}
+	return s.call.receive(m, within, s.ServerStream.RecvMsg)
+}
+
+// SendMsg sends to who may still be sent to, and reads what is sent.
+func (s *countedStream) SendMsg(m any) error {
+	if still := s.call.caller.still; still != nil {
+		if err := still(); err != nil {
+			return status.Error(codes.Unauthenticated, err.Error())
+		}
+	}
+	within := slowTimeout
+	if s.call.method.slow > 0 {
+		within = s.call.method.slow
+	}
+	late := time.AfterFunc(within, func() { s.call.end(errSlow) })
+	defer late.Stop()
+	s.call.sent(wireSize(m))
+	return s.ServerStream.SendMsg(m)
+}
