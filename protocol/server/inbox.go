@@ -69,6 +69,13 @@ func (in *inbox) stop() ([]settled, bool) {
 	return in.drop(), true
 }
 
+// refuseNew takes no more messages; those that were taken stay.
+func (in *inbox) refuseNew() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.open = false
+}
+
 // drop takes out what is not begun. in.mu is held.
 func (in *inbox) drop() (all []settled) {
 	in.pending.removeAll(func(d *delivery) bool {

@@ -136,6 +136,9 @@ func (s *session) reject(err error) {
 // leave ends what the session has with the site, answers what is to be
 // answered, and closes.
 func (s *session) leave(end ending) {
+	if end == finished {
+		s.finishQueue()
+	}
 	settle(s.in.end())
 	if end == finished {
 		s.finish()
@@ -163,6 +166,20 @@ func (s *session) logout(context.Context) {
 		s.user = nil
 		s.forgetRoute()
 	}
+}
+
+// finishQueue waits until what was asked before the end has taken effect: until
+// then the session listens as it was asked to (SIMP.md, section 4). The messages
+// that it was given are written; their answers are not waited for. A client that
+// does not read is cut off meanwhile.
+func (s *session) finishQueue() {
+	done := make(chan struct{})
+	if s.jobs.add(func(context.Context) { close(done) }, time.Time{}) {
+		<-done
+	}
+	s.in.refuseNew()
+	s.out.flushNow()
+	s.out.drained()
 }
 
 // finish answers all that is outstanding, and then QUIT.
