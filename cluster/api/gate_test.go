@@ -220,13 +220,19 @@ func TestTokensAreTakenBackWhileAWatchRuns(t *testing.T) {
 	}
 }
 
-func TestATokenFileThatOthersReadIsRefused(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(file, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := api.LoadTokens(file); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("got %v", err)
+func TestATokenFileThatGroupOrOthersUseIsRefused(t *testing.T) {
+	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: false, 0o620: false, 0o644: false, 0o602: false} {
+		file := filepath.Join(t.TempDir(), "tokens")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := api.LoadTokens(file)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("mode %v: %v", mode, err)
+		}
 	}
 }
 

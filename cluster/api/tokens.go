@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"simpd/protocol/secretfile"
 )
 
 // Tokens are the bearer tokens of programs, read from a file that holds only
@@ -32,8 +34,8 @@ type Tokens struct {
 // minToken is the length below which a token could be guessed.
 const minToken = 32
 
-// LoadTokens reads a file of tokens, which nobody but its owner and group may
-// write, and others may not read.
+// LoadTokens reads a file of tokens, which must be as secretfile.Check wants
+// it.
 func LoadTokens(path string) (*Tokens, error) {
 	t := &Tokens{path: path}
 	return t, t.Reload()
@@ -56,14 +58,14 @@ func (t *Tokens) ReloadFrom(path string) error {
 
 // reload takes what a file holds; t.reloading is held.
 func (t *Tokens) reload(path string) error {
+	if err := secretfile.Check(path); err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("tokens: %w", err)
 	}
 	defer f.Close()
-	if i, err := f.Stat(); err == nil && i.Mode().Perm()&0o027 != 0 {
-		return fmt.Errorf("tokens: %s may be read or written by others; chmod 600 it", path)
-	}
 	callers, err := readTokens(f)
 	if err != nil {
 		return fmt.Errorf("tokens: %s:%w", path, err)

@@ -6,9 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol/secretfile"
 )
 
 // callTimeout is how long one answer may take.
@@ -168,8 +169,8 @@ func isNode(c *x509.Certificate) bool {
 type bearer string
 
 func (a *app) token() (bearer, error) {
-	if i, err := os.Stat(a.tokenFile); err == nil && i.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("--token-file: %s may be read by others; chmod 600 it", a.tokenFile)
+	if err := secretfile.Check(a.tokenFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("--token-file: %w", err)
 	}
 	b, err := readFile("token-file", a.tokenFile)
 	return bearer(strings.TrimSpace(string(b))), err

@@ -21,8 +21,9 @@ var arrows = map[string][]string{
 	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
 	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/secretfile"},
 	"cluster/api/backup":      {"proto/simp/store/v1"},
+	"cluster/link/pki":        {"protocol/secretfile"},
 	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster":                 {"protocol", "protocol/meter", "store", "proto/*", "cluster/link", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
@@ -30,7 +31,7 @@ var arrows = map[string][]string{
 	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual", "cmd/internal/cli"},
 	"cmd/simpbench":           {"protocol", "store", "proto/*", "cmd/simpbench/*"},
 	"cmd/simpbench/load":      {"protocol", "cmd/simpbench/relay"},
-	"cmd/simpctl":             {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli"},
+	"cmd/simpctl":             {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/simpd":               {"*"},
 	"cmd/simpd/demo":          {"cmd/simpd/site", "cmd/simpd/world"},
 	"cmd/simpd/attack":        {"protocol", "proto/*", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/simpd/world"},
@@ -47,7 +48,7 @@ var shut = map[string][]string{
 	"protocol":       {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/hashicorp/*"},
 	"store":          {"net", "os", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/grpc*", "github.com/hashicorp/*"},
 	"cluster/router": {"google.golang.org/grpc*", "github.com/hashicorp/*"},
-	"cluster/api":    {"github.com/hashicorp/*"},
+	"cluster/api":    {"github.com/hashicorp/*", "protocol/secretfile"},
 	"cluster/link":   {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
 }
 

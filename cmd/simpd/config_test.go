@@ -134,11 +134,11 @@ func TestFilesOpenToOthersAreRefused(t *testing.T) {
 	if err := checkPair(cert, key); err != nil {
 		t.Error(err)
 	}
-	if err := os.Chmod(key, 0o644); err != nil {
+	if err := os.Chmod(key, 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if err := checkPair(cert, key); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("a key that all can read: %v", err)
+		t.Errorf("a key that its group can read: %v", err)
 	}
 	folder := t.TempDir()
 	if err := os.Chmod(folder, 0o755); err != nil {
@@ -152,5 +152,22 @@ func TestFilesOpenToOthersAreRefused(t *testing.T) {
 	}
 	if err := checkFolder(folder); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Errorf("a folder with data that all can read: %v", err)
+	}
+}
+
+// TestATokenFileIsChecked holds check-config to what a start would refuse.
+func TestATokenFileIsChecked(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o640: 1} {
+		if err := os.WriteFile(file, []byte("# none yet\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		v := validator{config: &config{tokens: file}, settings: settings{}}
+		if v.programTokens(); len(v.wrong) != want {
+			t.Errorf("mode %v: %v", mode, v.wrong)
+		}
 	}
 }

@@ -6,17 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"simpd/protocol/secretfile"
 )
 
-// checkPair wants a certificate and its key, which nobody else can use. A
-// group may read the key: so systemd and Kubernetes hand it to a service.
+// checkPair checks a certificate and its key, which nobody else may use.
 func checkPair(cert, key string) error {
-	info, err := os.Stat(key)
-	if err != nil {
+	if err := secretfile.Check(key); err != nil {
 		return err
-	}
-	if mode := info.Mode().Perm(); mode&0o037 != 0 {
-		return fmt.Errorf("%s can be used by others (mode %04o): chmod 600 %s", key, mode, key)
 	}
 	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
 		return fmt.Errorf("%s with %s: %w", cert, key, err)

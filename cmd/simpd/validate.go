@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 
+	"simpd/cluster/api"
 	"simpd/cluster/link/pki"
 )
 
@@ -24,6 +25,7 @@ func validate(c *config, s settings) problems {
 	v.listeners()
 	v.clientTLS()
 	v.clusterTLS()
+	v.programTokens()
 	v.forming()
 	return v.wrong
 }
@@ -161,6 +163,16 @@ func (v *validator) clusterTLS() {
 	}
 	if _, err := pki.ReadGossipKeys(v.gossipKeys); err != nil {
 		v.fail("gossip-key-file", "%v", err)
+	}
+}
+
+// programTokens checks the file of programs' tokens, if there is one.
+func (v *validator) programTokens() {
+	if v.tokens == "" || !v.good("token-file") {
+		return
+	}
+	if _, err := api.LoadTokens(v.tokens); err != nil {
+		v.fail("token-file", "%v", err)
 	}
 }
 

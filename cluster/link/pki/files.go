@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"simpd/protocol/secretfile"
 )
 
 func (m *maker) writePair(base string, der []byte, key *ecdsa.PrivateKey) error {
@@ -64,7 +66,7 @@ func readPair(certFile, keyFile string) (*x509.Certificate, *ecdsa.PrivateKey, e
 // octets; empty lines and those that begin with # are passed over. The first
 // encrypts. Nobody else may read the file.
 func ReadGossipKeys(file string) (keys [][]byte, err error) {
-	if err := checkPrivate(file); err != nil {
+	if err := secretfile.Check(file); err != nil {
 		return nil, err
 	}
 	f, err := os.Open(file)

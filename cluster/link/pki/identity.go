@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"simpd/protocol/secretfile"
 )
 
 // Identity is a node's certificate, its key and the authority it trusts, read
@@ -95,7 +97,7 @@ func (f files) read() (*material, Name, error) {
 	if err != nil {
 		return nil, Name{}, err
 	}
-	if err := checkPrivate(f.key); err != nil {
+	if err := secretfile.Check(f.key); err != nil {
 		return nil, Name{}, err
 	}
 	cert, err := tls.LoadX509KeyPair(f.cert, f.key)
@@ -126,19 +128,6 @@ func readRoots(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
 	return roots, nil
-}
-
-// checkPrivate refuses a key that others than the owner, or a group that may
-// only read, can reach.
-func checkPrivate(file string) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if mode := info.Mode().Perm(); mode&0o037 != 0 {
-		return fmt.Errorf("%s can be used by others (mode %04o): chmod 600 %s", file, mode, file)
-	}
-	return nil
 }
 
 // checkOwn refuses at the start what every other node would refuse later.

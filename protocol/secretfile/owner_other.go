@@ -1,0 +1,9 @@
+//go:build !unix
+
+package secretfile
+
+import "io/fs"
+
+const hasModes = false
+
+func isHandedOver(fs.FileInfo) bool { return false }
