@@ -70,7 +70,6 @@ func options(c Config, g *gate) []grpc.ServerOption {
 		grpc.InTapHandle(g.tap),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ReadBufferSize(0), // meteredConn has one, and needs to see one frame at a time
-		grpc.SharedWriteBuffer(true),
 		grpc.StaticStreamWindowSize(window),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxReceive),

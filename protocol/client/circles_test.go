@@ -36,12 +36,8 @@ func TestMoveInCircles(t *testing.T) {
 			p.login()
 			_, _ = io.WriteString(p.conn, "* MOVE to=node2.example.net:7999 within=3600 :round and round\r\n")
 			for {
-				line, err := p.r.ReadString('\n')
-				if err != nil {
+				if _, err := p.r.ReadString('\n'); err != nil { // a QUIT is never answered
 					return
-				}
-				if strings.HasSuffix(line, " QUIT\r\n") {
-					continue // which it never answers
 				}
 			}
 		}

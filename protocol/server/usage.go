@@ -80,13 +80,6 @@ func (u *usage) charge(n int) (exhausted bool) {
 // release counts n octets less.
 func (u *usage) release(n int) { u.charge(-n) }
 
-// octets returns how many octets are held.
-func (u *usage) octets() int {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.held
-}
-
 // owner returns who pays, and how many octets are held; nil if none are.
 func (u *usage) owner() (*budget.Owner, int) {
 	u.mu.Lock()
