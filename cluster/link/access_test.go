@@ -3,6 +3,8 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -126,29 +128,57 @@ func TestTheNodeThatAnswersHasToBeTheOneThatWasDialled(t *testing.T) {
 	}
 }
 
-func TestStrangersWhoSayNothingAreSentAway(t *testing.T) {
+// TestStrangersWhoSayNothingKeepNobodyOut: however many connections strangers
+// hold, from one source or from many, nodes connect at once: those that were
+// members before, and new ones.
+func TestStrangersWhoSayNothingKeepNobodyOut(t *testing.T) {
+	for name, sources := range map[string]int{"one source": 1, "many sources": 200} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t).secure(3).up(2)
+				var open []net.Conn
+				for i := range 400 {
+					c, err := s.network.Dialer(fmt.Sprint("10.9.0.", i%sources))(t.Context(), hostOf(1)+":7470")
+					if err == nil {
+						open = append(open, c)
+					}
+					synctest.Wait()
+				}
+				if n := len(s.links["n1"].slots.strangers.held); n > strangerHandshakes {
+					t.Errorf("%d strangers have slots", n)
+				}
+				s.network.Reset(hostOf(1), hostOf(2))
+				before := time.Now()
+				s.connected(2)
+				s.open(s.config(3))
+				s.connected(3)
+				if took := time.Since(before); took > 2*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				for _, c := range open {
+					if isOpen(c) {
+						c.SetReadDeadline(time.Now().Add(handshakeTimeout))
+						if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+							t.Error("one is never sent away")
+						}
+					}
+					c.Close()
+				}
+			})
+		})
+	}
+}
+
+// TestStrangersAtAMembersAddress: who shares an address with a member, as on
+// one machine, has its slots too, and keeps it out none the more.
+func TestStrangersAtAMembersAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		s.open(s.config(1))
-		var open []net.Conn
-		for range 2 * maxHandshakes {
-			c, err := s.network.Dialer("10.0.0.99")(t.Context(), hostOf(1)+":7470")
-			if err == nil {
-				open = append(open, c)
-			}
+		s := newSite(t).secure(2).up(2)
+		for range 2 * memberHandshakes {
+			s.network.Dialer(hostOf(2))(t.Context(), hostOf(1)+":7470")
 			synctest.Wait()
 		}
-		before := time.Now()
-		for _, c := range open {
-			if _, err := c.Read(make([]byte, 1)); err == nil {
-				t.Error("something was said")
-			}
-			c.Close()
-		}
-		if took := time.Since(before); took > handshakeTimeout {
-			t.Errorf("it took %v", took)
-		}
-		s.open(s.config(2))
+		s.network.Reset(hostOf(1), "")
 		s.connected(2)
 	})
 }

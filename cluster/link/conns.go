@@ -49,6 +49,18 @@ func (s *conns) closeOf(node string) {
 	s.closeWhere(func(c *peerConn) bool { return c.node == node })
 }
 
+// countOf returns how many connections with one node are open.
+func (s *conns) countOf(node string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		if c.node == node {
+			n++
+		}
+	}
+	return n
+}
+
 // closeWhere ends the connections that ends reports true for, which is called
 // without a lock.
 func (s *conns) closeWhere(ends func(*peerConn) bool) {

@@ -87,6 +87,7 @@ func (g *gossip) start() (err error) {
 	g.started = time.Now()
 	list, err := memberlist.Create(c)
 	if err != nil {
+		c.Transport.Shutdown()
 		return fmt.Errorf("gossip: %w", err)
 	}
 	own := list.LocalNode().Address() // not under g.mu: memberlist calls here under its own lock
@@ -110,27 +111,64 @@ func (g *gossip) config() (*memberlist.Config, error) {
 	c.DeadNodeReclaimTime, c.GossipToTheDeadTime, c.TCPTimeout = 5*time.Second, 60*time.Second, 5*time.Second
 	c.EnableCompression = false
 	c.DelegateProtocolMin, c.DelegateProtocolVersion, c.DelegateProtocolMax = 1, 1, 1
-	c.Transport = from.Transport
 	c.BindAddr, c.BindPort = from.BindAddr.Addr().String(), int(from.BindAddr.Port())
 	if from.Advertise.IsValid() {
 		c.AdvertiseAddr, c.AdvertisePort = from.Advertise.Addr().String(), int(from.Advertise.Port())
 	} else {
 		c.AdvertisePort = c.BindPort
 	}
-	for _, p := range from.Allowed {
+	for _, p := range g.allowed() {
 		c.CIDRsAllowed = append(c.CIDRsAllowed, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
 	}
 	c.Delegate, c.Events, c.Conflict, c.Alive = delegate{g}, g, g, g
 	c.LogOutput, c.Logger = nil, memberlistLog(g.link.logger)
-	if len(from.Keys) == 0 {
-		return c, nil
+	if len(from.Keys) > 0 {
+		keys, err := memberlist.NewKeyring(from.Keys, from.Keys[0])
+		if err != nil {
+			return nil, fmt.Errorf("gossip keys: %w", err)
+		}
+		g.keys, c.Keyring = keys, keys
 	}
-	keys, err := memberlist.NewKeyring(from.Keys, from.Keys[0])
-	if err != nil {
-		return nil, fmt.Errorf("gossip keys: %w", err)
+	return c, g.guardTransport(c)
+}
+
+// guardTransport opens the sockets, and has all that they bring pass a guard.
+func (g *gossip) guardTransport(c *memberlist.Config) error {
+	below := g.link.config.Gossip.Transport
+	if below == nil {
+		t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{c.BindAddr}, BindPort: c.BindPort, Logger: c.Logger})
+		if err != nil {
+			return fmt.Errorf("gossip: %w", err)
+		}
+		if c.BindPort == 0 {
+			c.BindPort = t.GetAutoBindPort()
+			c.AdvertisePort = c.BindPort
+		}
+		below = t
 	}
-	g.keys, c.Keyring = keys, keys
-	return c, nil
+	guard := &gossipGuard{
+		Transport: below, label: c.Label, encrypted: len(g.link.config.Gossip.Keys) > 0, allowed: g.allowed(), slots: g.link.gossipSlots,
+		refusals: &refusals{what: "connections of gossip are refused", logger: g.link.logger},
+	}
+	guard.start()
+	c.Transport = guard
+	return nil
+}
+
+// allowed returns the networks that nodes may be in, with this node's own
+// addresses; none: all.
+func (g *gossip) allowed() []netip.Prefix {
+	from := &g.link.config.Gossip
+	if len(from.Allowed) == 0 {
+		return nil
+	}
+	all := slices.Clone(from.Allowed)
+	for _, own := range []netip.AddrPort{from.BindAddr, from.Advertise} {
+		if own.IsValid() && !own.Addr().IsUnspecified() {
+			all = append(all, netip.PrefixFrom(own.Addr(), own.Addr().BitLen()))
+		}
+	}
+	return all
 }
 
 // rejoin calls nodes that are missing, soon at first and then now and then:

@@ -71,6 +71,8 @@ type Link struct {
 	herald   *herald
 	failed   chan error
 	members  *membership
+	// slots are for connections whose owner is not known yet.
+	slots, gossipSlots *slots
 
 	stop    context.Context
 	cancel  context.CancelFunc
@@ -87,8 +89,9 @@ func Open(c Config) (*Link, error) {
 	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.peers = newPeers(l)
 	l.members = newMembership(l)
+	l.slots, l.gossipSlots = newSlots(memberHandshakes, strangerHandshakes), newSlots(gossipMembers, gossipStrangers)
 	l.mux = newMux(&l.config, address(l.addr))
-	l.mux.called, l.mux.members = l.called, l.members
+	l.mux.called, l.mux.members, l.mux.slots, l.mux.found = l.called, l.members, l.slots, l.found
 	l.server = newServer(l)
 	l.herald = newHerald(c.Handler)
 	l.gossip = newGossip(l)
@@ -232,6 +235,12 @@ func (l *Link) Contact(node string) Contact {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.contact
+}
+
+// found notes at which address a member was found.
+func (l *Link) found(node string, at net.Addr) {
+	l.slots.learn(node, at)
+	l.gossipSlots.learn(node, at)
 }
 
 func (l *Link) called(node string) {

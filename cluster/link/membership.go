@@ -131,6 +131,8 @@ func (m *membership) review() {
 			m.link.mux.open.closeOf(id)
 		}
 	}
+	m.link.slots.forget(m.isMember)
+	m.link.gossipSlots.forget(m.isMember)
 	m.link.mux.open.closeWhere(func(c *peerConn) bool {
 		return m.isRefused(c.peerIdentity) || c.protocol == raftProtocol && c.admitted.Load() && !m.isMember(c.node)
 	})

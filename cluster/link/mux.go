@@ -20,8 +20,15 @@ const (
 	callProtocol = "simp-cluster/1"
 )
 
-// maxHandshakes bounds what strangers can make this node do at a time.
-const maxHandshakes = 128
+// How many handshakes are under way at a time: from addresses at which members
+// were found, and from others. They bound what strangers make this node do.
+const (
+	memberHandshakes   = 128
+	strangerHandshakes = 64
+)
+
+// maxOutsiders is how many connections a node that may join has at a time.
+const maxOutsiders = 16
 
 // mux shares the cluster listener between Raft and gRPC. It does the
 // handshake itself: what it hands on comes from a node of this site.
@@ -30,13 +37,14 @@ type mux struct {
 	dialer     func(ctx context.Context, addr string) (net.Conn, error)
 	introducer introducer
 	members    *membership
-	called     func(node string) // told of each node that connects
+	called     func(node string)              // told of each node that connects
+	found      func(node string, at net.Addr) // told where members are
 	refusals   *refusals
 	logger     *slog.Logger
 
 	raft, calls *queue
 	open        conns
-	slots       chan struct{}
+	slots       *slots
 	stop        context.Context
 	cancel      context.CancelFunc
 	serving     sync.WaitGroup // what accepts
@@ -90,7 +98,7 @@ func newMux(c *Config, addr net.Addr) *mux {
 	m := &mux{
 		listener: c.Listener, dialer: c.Dial, logger: c.Logger, seen: map[string][]pki.Fingerprint{},
 		refusals: &refusals{what: "connections to the cluster listener are refused", logger: c.Logger},
-		raft:     newQueue(addr), calls: newQueue(addr), slots: make(chan struct{}, maxHandshakes),
+		raft:     newQueue(addr), calls: newQueue(addr),
 	}
 	m.introducer = byWord{site: c.Site, node: c.NodeID}
 	if c.Identity != nil {
@@ -123,14 +131,12 @@ func (m *mux) serve() {
 }
 
 func (m *mux) welcome(c net.Conn) {
-	select {
-	case m.slots <- struct{}{}:
-	default:
-		c.Close()
-		return
+	s, evicted := m.slots.take(c)
+	if evicted != nil {
+		m.refusals.add(evicted.RemoteAddr(), "", errTooMany)
 	}
 	m.greeting.Go(func() {
-		defer func() { <-m.slots }()
+		defer s.release()
 		if node, err := m.introduce(c); err != nil {
 			c.Close()
 			m.refusals.add(c.RemoteAddr(), node, err)
@@ -149,19 +155,28 @@ func (m *mux) introduce(c net.Conn) (node string, err error) {
 	}
 	p := m.hold(conn, c, who) // before it is admitted: what ends its membership ends it
 	p.members = m.members
-	if err := m.members.admit(ctx, who); err != nil {
+	err = m.members.admit(ctx, who)
+	if err == nil && !m.members.isMember(who.node) && m.open.countOf(who.node) > maxOutsiders {
+		err = errTooMany
+	}
+	if err != nil {
 		p.Close()
 		return who.node, err
 	}
 	p.admitted.Store(true)
-	m.note(who)
+	m.note(who, c.RemoteAddr())
 	m.called(who.node)
 	return who.node, m.queueOf(who.protocol).put(ctx, p)
 }
 
-// note keeps the certificates of members, so that a removal can revoke them.
-func (m *mux) note(p peerIdentity) {
-	if p.certificate == (pki.Fingerprint{}) || !m.members.isMember(p.node) {
+// note keeps where members are, for whom slots are kept, and their certificates,
+// so that a removal can revoke them.
+func (m *mux) note(p peerIdentity, at net.Addr) {
+	if !m.members.isMember(p.node) {
+		return
+	}
+	m.found(p.node, at)
+	if p.certificate == (pki.Fingerprint{}) {
 		return
 	}
 	m.mu.Lock()
@@ -208,7 +223,7 @@ func (m *mux) dial(ctx context.Context, node, addr, protocol string) (net.Conn, 
 		c.Close()
 		return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
 	}
-	m.note(who)
+	m.note(who, c.RemoteAddr())
 	return m.hold(conn, c, who), nil
 }
 

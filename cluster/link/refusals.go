@@ -13,7 +13,7 @@ var (
 	errRevoked  = errors.New("its certificate was revoked when the node was removed: give the node a new one")
 	errRemoved  = errors.New("the node was removed from the site: to let it join again, simpctl node admit its id")
 	errNoMember = errors.New("the node is not part of the site")
-	errTooMany  = errors.New("too many connections wait for their handshake")
+	errTooMany  = errors.New("too many connections wait: the oldest of who has most makes room")
 )
 
 // refusalInterval is how often one cause of refusals is logged.
@@ -39,7 +39,7 @@ type refusal struct {
 var errHandshake = errors.New("the handshake failed")
 
 func causeOf(err error) error {
-	for _, cause := range []error{errRevoked, errRemoved, errNoMember, errTooMany} {
+	for _, cause := range []error{errRevoked, errRemoved, errNoMember, errTooMany, errTooLong, errNotAllowed, errNoGossip} {
 		if errors.Is(err, cause) {
 			return cause
 		}

@@ -168,7 +168,7 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 
 func (n *node) linkConfig() (link.Config, error) {
 	s, c := n.sockets, n.conf
-	gossip := link.GossipConfig{Keys: n.gossipKeys, Join: c.join, Relaxed: c.timing == "relaxed"}
+	gossip := link.GossipConfig{Keys: n.gossipKeys, Join: c.join, Relaxed: c.timing == "relaxed", Allowed: c.gossipAllow}
 	var err error
 	if gossip.BindAddr, err = resolve(c.gossip); err != nil {
 		return link.Config{}, fmt.Errorf("--gossip-listen %s: %w", c.gossip, err)

@@ -23,6 +23,7 @@ type config struct {
 
 	origins         []string // of the WebSocket
 	proxies, exempt []netip.Prefix
+	gossipAllow     []netip.Prefix
 	forwarders      []netip.Prefix // HTTP proxies in front of the WebSocket
 	advertise       string         // host
 	advertiseClient string         // host:port
@@ -97,6 +98,8 @@ func siteOptions() []option {
 	return []option{
 		{name: "bootstrap-expect", arg: "N", form: number, help: "a new site forms once N nodes have found each other (1, 2, 3 or 5)",
 			set: toNumber(func(c *config) *int { return &c.bootstrapExpect }, 1, 2, 3, 5)},
+		{name: "gossip-allow", arg: "CIDR", form: list, help: "take gossip from these networks only; may be repeated; none: from all",
+			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.gossipAllow })},
 		{name: "join", arg: "HOST:PORT", form: list, help: "the gossip address of any other node; may be repeated; a name with several addresses will do",
 			set: toPeers(func(c *config) *[]string { return &c.join })},
 		{name: "timing", arg: "WORD", standard: "fast", help: "election and suspicion: fast, or relaxed for starved machines",
