@@ -22,8 +22,8 @@ type Config struct {
 	// DataDir holds Raft's log, the snapshots and the marker. It is made if
 	// it is not there. Empty: nothing outlives the process.
 	DataDir string
-	// Link says how the node reaches the others. NodeID, Site, Handler and
-	// Admit are filled in, and Logger and Member's ID, Boot, Version, schemas
+	// Link says how the node reaches the others. NodeID, Site, Handler,
+	// InTouch and Logger are filled in, and Member's ID, Boot, Version, schemas
 	// and BootstrapExpect.
 	Link link.Config
 	// Table is the site's table, which only this node writes to.

@@ -144,7 +144,7 @@ func TestStrangersWhoSayNothingKeepNobodyOut(t *testing.T) {
 					}
 					synctest.Wait()
 				}
-				if n := len(s.links["n1"].slots.strangers.held); n > strangerHandshakes {
+				if n := s.links["n1"].slots.strangers.count(); n > strangerHandshakes {
 					t.Errorf("%d strangers have slots", n)
 				}
 				s.network.Reset(hostOf(1), hostOf(2))

@@ -80,7 +80,7 @@ func TestGossipStrangersKeepNobodyOut(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if n := len(s.links["n1"].gossipSlots.strangers.held); n > gossipStrangers {
+		if n := s.links["n1"].gossipSlots.strangers.count(); n > gossipStrangers {
 			t.Errorf("%d connections of strangers are open", n)
 		}
 		before := time.Now()
@@ -90,7 +90,7 @@ func TestGossipStrangersKeepNobodyOut(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		<-time.After(gossipTimeout + time.Second)
-		if n := len(s.links["n1"].gossipSlots.strangers.held); n > 0 {
+		if n := s.links["n1"].gossipSlots.strangers.count(); n > 0 {
 			t.Errorf("%d connections are never given up", n)
 		}
 	})

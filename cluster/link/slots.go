@@ -147,3 +147,10 @@ func sourceOf(a net.Addr) netip.Prefix {
 	}
 	return netaddr.Source(at.Addr())
 }
+
+// count returns how many slots are taken.
+func (p *pool) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held)
+}
