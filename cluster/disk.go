@@ -78,11 +78,11 @@ func claim(dir, site, node string) (*marker, error) {
 	case !found:
 		return m, m.change(func(id *identity) { id.Site, id.Node = site, node })
 	case id.Format != markerFormat:
-		return nil, fmt.Errorf("the data directory %s is of a version of simpd that this one does not know: start it with a newer one", dir)
+		return nil, unusable("the data directory %s is of a version of simpd that this one does not know: start it with a newer one", dir)
 	case id.Site != site:
-		return nil, fmt.Errorf("the data directory %s is of the site %s, not of %s: give this node a directory of its own", dir, id.Site, site)
+		return nil, unusable("the data directory %s is of the site %s, not of %s: give this node a directory of its own", dir, id.Site, site)
 	case id.Node != node:
-		return nil, fmt.Errorf("the data directory %s is that of node %s, not of %s: start it with --node-id %s, or give %s a directory of its own", dir, id.Node, node, id.Node, node)
+		return nil, unusable("the data directory %s is that of node %s, not of %s: start it with --node-id %s, or give %s a directory of its own", dir, id.Node, node, id.Node, node)
 	}
 	return m, nil
 }
@@ -169,7 +169,7 @@ func checkPrivate(path string) error {
 	if info.Mode().Perm()&0o077 == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s is open to other users of this machine (mode %04o): chmod go= %s", path, info.Mode().Perm(), path)
+	return unusable("%s is open to other users of this machine (mode %04o): chmod go= %s", path, info.Mode().Perm(), path)
 }
 
 // refuse says why the directory can't be used.
@@ -182,6 +182,6 @@ func (d *disk) refuse(err error) error {
 
 // damaged is the one sentence about a directory that has lost something.
 func damaged(dir, node string, what error) error {
-	return fmt.Errorf("the data directory %s is damaged (%w): put a whole copy of it back, or have the node join as new: "+
+	return unusable("the data directory %s is damaged (%w): put a whole copy of it back, or have the node join as new: "+
 		"simpctl node remove %s, simpctl node admit %s, a new certificate, simpd wipe --data-dir %s --yes, and start it", dir, what, node, node, dir)
 }

@@ -22,6 +22,16 @@ var (
 	ErrBusy = fmt.Errorf("%w: too many changes wait for the leader", ErrUnavailable)
 )
 
+// DataError is why a data directory can't be used: it is damaged, another
+// node's, or open to others. Trying again does not help.
+type DataError struct{ error }
+
+// Unwrap returns the cause.
+func (e DataError) Unwrap() error { return e.error }
+
+// unusable returns a DataError.
+func unusable(format string, args ...any) error { return DataError{fmt.Errorf(format, args...)} }
+
 // unavailable says why something was certainly not done.
 func unavailable(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, fmt.Errorf(format, args...))

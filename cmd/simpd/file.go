@@ -18,7 +18,7 @@ import (
 func readFile(name string, table []option, s settings) (wrong problems, unreadable *problem) {
 	content, err := os.ReadFile(name)
 	if err != nil {
-		return nil, &problem{source{}, fmt.Sprintf("the configuration file can't be read: %v", err)}
+		return nil, &problem{at: source{}, text: fmt.Sprintf("the configuration file can't be read: %v", err)}
 	}
 	content = bytes.TrimPrefix(content, []byte("\uFEFF")) // some editors write a byte order mark
 	r := fileReader{name: name, lines: linesOf(string(content)), table: table, settings: s}
@@ -47,9 +47,9 @@ type fileReader struct {
 
 func (r *fileReader) syntax(err error) problem {
 	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil {
-		return problem{r.at(e.GetToken(), ""), "this is no YAML: " + e.GetMessage()}
+		return problem{at: r.at(e.GetToken(), ""), text: "this is no YAML: " + e.GetMessage()}
 	}
-	return problem{source{file: r.name}, fmt.Sprintf("this is no YAML: %v", err)}
+	return problem{at: source{file: r.name}, text: fmt.Sprintf("this is no YAML: %v", err)}
 }
 
 // at returns the place of a token.
@@ -62,7 +62,7 @@ func (r *fileReader) at(t *token.Token, name string) source {
 }
 
 func (r *fileReader) fail(t *token.Token, format string, args ...any) {
-	r.wrong = append(r.wrong, problem{r.at(t, ""), fmt.Sprintf(format, args...)})
+	r.wrong = append(r.wrong, problem{at: r.at(t, ""), text: fmt.Sprintf(format, args...)})
 }
 
 func (r *fileReader) documents(file *ast.File) {

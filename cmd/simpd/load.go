@@ -74,7 +74,7 @@ func (o *option) apply(c *config, s settings) *problem {
 	}
 	c.as[o.name] = m.values
 	if err := o.set(c, m.values); err != nil {
-		return &problem{m.at, prefixed(m.at.name, reason(err))}
+		return &problem{at: m.at, text: prefixed(m.at.name, reason(err)), usage: strings.HasPrefix(m.at.name, "--")}
 	}
 	return nil
 }

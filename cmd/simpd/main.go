@@ -16,14 +16,18 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"simpd/cluster"
 	"simpd/cmd/internal/cli"
 	"simpd/cmd/manual"
 )
 
-// The exit codes that scripts rely on.
+// The exit statuses that service managers and scripts rely on. A Go program that
+// crashes exits with 2, so none of these is 2: a crash is worth a new start, the
+// last two are not (sysexits.h).
 const (
 	exitFailure = 1
-	exitUsage   = 2 // wrong usage or configuration
+	exitUsage   = 64 // EX_USAGE: the command line is wrong
+	exitConfig  = 78 // EX_CONFIG: the configuration, or a file that it names, is wrong
 )
 
 func main() {
@@ -44,13 +48,41 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(stderr, "simpd: %s\n", strings.Join(strings.Fields(text), " "))
 	}
+	return exitStatus(err)
+}
+
+// exitStatus returns what the process exits with after an error.
+func exitStatus(err error) int {
+	if wrong, ok := errors.AsType[problems](err); ok {
+		return wrong.exitStatus()
+	}
+	if _, ok := errors.AsType[misconfiguration](err); ok {
+		return exitConfig
+	}
+	if _, ok := errors.AsType[cluster.DataError](err); ok {
+		return exitConfig
+	}
 	if _, ok := errors.AsType[failure](err); ok {
 		return exitFailure
 	}
 	return exitUsage
 }
 
-// failure is an error of exit code 1. All others are wrong usage.
+// misconfiguration is an error of a file that the configuration names.
+type misconfiguration struct{ error }
+
+func (m misconfiguration) Unwrap() error { return m.error }
+
+// misconfigured marks err, if it is one, as a misconfiguration.
+func misconfigured(err error) error {
+	if err == nil {
+		return nil
+	}
+	return misconfiguration{err}
+}
+
+// failure is an error of exit status 1. Those that are neither marked nor
+// problems of the configuration are wrong usage.
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }

@@ -81,22 +81,22 @@ func (n *node) readSecrets() (err error) {
 	c := n.conf
 	if len(c.tlsCerts) > 0 {
 		if n.certificates, err = server.LoadCertificates(c.tlsCerts, c.tlsKeys); err != nil {
-			return err
+			return misconfigured(err)
 		}
 	}
 	if c.tokens != "" {
 		if n.tokens, err = api.LoadTokens(c.tokens); err != nil {
-			return err
+			return misconfigured(err)
 		}
 	}
 	if c.insecure {
 		return nil
 	}
 	if n.identity, err = pki.Load(c.clusterCA, c.clusterCert, c.clusterKey); err != nil {
-		return err
+		return misconfigured(err)
 	}
 	n.gossipKeys, err = pki.ReadGossipKeys(c.gossipKeys)
-	return err
+	return misconfigured(err)
 }
 
 func (n *node) takeAddresses() (err error) {
@@ -132,7 +132,7 @@ func (n *node) joinSite() error {
 		rc.Tracer = n.tracer // not else: a nil *tracer is no nil Tracer
 	}
 	if n.partners, err = n.newPartners(); err != nil {
-		return err
+		return misconfigured(err)
 	}
 	if n.partners != nil {
 		rc.Relay = n.partners

@@ -21,6 +21,9 @@ type source struct {
 type problem struct {
 	at   source
 	text string
+	// usage is set where the value of a flag can't be read at all: then the
+	// command line is wrong, not the configuration.
+	usage bool
 }
 
 // Error says it in one line.
@@ -62,6 +65,16 @@ func visible(line string) string {
 
 // problems are all that is wrong, in the order found; never empty as an error.
 type problems []problem
+
+// exitStatus is that of wrong usage if only flags can't be read.
+func (p problems) exitStatus() int {
+	for _, one := range p {
+		if !one.usage {
+			return exitConfig
+		}
+	}
+	return exitUsage
+}
 
 // Error says the first, and how many more there are: one line.
 func (p problems) Error() string {

@@ -36,12 +36,12 @@ func (v *validator) fail(option, format string, args ...any) {
 	if !ok {
 		at.at.name = option
 	}
-	v.wrong = append(v.wrong, problem{at.at, at.at.name + ": " + fmt.Sprintf(format, args...)})
+	v.wrong = append(v.wrong, problem{at: at.at, text: at.at.name + ": " + fmt.Sprintf(format, args...)})
 }
 
 // missing says that an option has to be set, in a sentence that ends with why or how.
 func (v *validator) missing(option, why string) {
-	v.wrong = append(v.wrong, problem{source{}, fmt.Sprintf("%s is missing: %s", option, why)})
+	v.wrong = append(v.wrong, problem{at: source{}, text: fmt.Sprintf("%s is missing: %s", option, why)})
 }
 
 func (v *validator) identity() {
