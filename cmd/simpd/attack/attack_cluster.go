@@ -7,9 +7,16 @@ import (
 	"time"
 )
 
+// Octets with which memberlist's messages begin.
+const (
+	encryptedMark = 10
+	labelMark     = 244
+)
+
 // gossip: a length is announced before the key is asked for.
 func gossip() attack {
-	head := binary.BigEndian.AppendUint32([]byte{10}, 19<<20) // an encrypted message of memberlist's, and its length
+	head := append([]byte{labelMark, byte(len(siteDomain))}, siteDomain...) // the site's name is no secret
+	head = binary.BigEndian.AppendUint32(append(head, encryptedMark), 19<<20)
 	chunk := make([]byte, 64<<10)
 	return attack{
 		name: "gossip", actor: stranger, least: 1,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -212,6 +213,9 @@ func outcomeOf(err error) string {
 	}
 	if e, ok := errors.AsType[*protocol.Error](err); ok {
 		return fmt.Sprint(int(e.Status))
+	}
+	if _, bye, said := strings.Cut(err.Error(), "(BYE "); said {
+		return "BYE " + strings.TrimSuffix(bye, ")")
 	}
 	if errors.Is(err, wire.ErrGone) {
 		return "connection ended"

@@ -114,10 +114,18 @@ func Login(config Config, agent, address, password string) (*Conn, error) {
 	for _, request := range []string{fmt.Sprintf("HELLO version=SIMP/1.0 agent=%q", agent), "AUTH mech=PLAIN data=" + plain} {
 		if _, err := c.Ask(request, nil); err != nil {
 			c.Close()
-			return nil, fmt.Errorf("%s: %w", request[:5], err)
+			return nil, fmt.Errorf("%s: %w%s", request[:5], err, lastWord(c.bye))
 		}
 	}
 	return c, c.Follow()
+}
+
+// lastWord is what the server said last, in an error.
+func lastWord(bye string) string {
+	if bye == "" {
+		return ""
+	}
+	return " (BYE " + bye + ")"
 }
 
 // Follow has OnEnd and OnSlow told what becomes of the connection from now
