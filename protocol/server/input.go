@@ -55,13 +55,16 @@ type input struct {
 	came int      // octets in all
 	keep bool     // it is wanted
 
-	counted int // octets that are counted for rest and open
+	later      []byte // whole lines, and more, that the next turn takes
+	laterWhole bool   // see wire.read
+
+	counted int // octets that are counted for rest, open and later
 }
 
 // count counts what is kept of an incomplete line or literal. A literal that is
 // more than the owner's share is dropped, and its request refused.
 func (in *input) count(u *usage) {
-	held := cap(in.rest)
+	held := cap(in.rest) + cap(in.later)
 	if in.open != nil {
 		held += cap(in.open.literal)
 	}
@@ -92,7 +95,7 @@ const farTooLarge = 16
 func (in *input) next(data []byte) (left []byte, r *request, err error) {
 	had := len(data)
 	defer func() { in.came += had - len(left) }()
-	for len(data) > 0 {
+	for data = in.skipEmpty(data); len(data) > 0; data = in.skipEmpty(data) {
 		if in.open != nil {
 			data, r = in.readLiteral(data)
 			return data, r, nil
@@ -107,6 +110,29 @@ func (in *input) next(data []byte) (left []byte, r *request, err error) {
 		}
 	}
 	return nil, nil, nil
+}
+
+// skipEmpty skips the empty lines that data begins with.
+func (in *input) skipEmpty(data []byte) []byte {
+	if in.open != nil || len(in.rest) > 0 {
+		return data
+	}
+	for len(data) >= 2 && data[0] == '\r' && data[1] == '\n' {
+		data, in.first = data[2:], true
+	}
+	return data
+}
+
+// keepLater keeps octets for the next turn.
+func (in *input) keepLater(octets []byte, whole bool) {
+	in.later, in.laterWhole = bytes.Clone(octets), whole
+}
+
+// takeLater returns what was kept; nil: nothing was.
+func (in *input) takeLater() (octets []byte, whole bool, err error) {
+	octets, whole = in.later, in.laterWhole
+	in.later, in.laterWhole = nil, false
+	return octets, whole, nil
 }
 
 // partial tells whether a line or a literal has begun and is not complete.

@@ -21,6 +21,7 @@ type Metrics struct {
 	LoginsSlowed Counter         // 429: too many failed before
 	LoginTime    meter.Durations // from AUTH to its final answer
 	Errors       Counter         // lines without a tag
+	Slowed       Counter         // times that a connection was not read for a while: too much came
 	Overtime     Counter         // connections ended for taking too long
 	Stuck        Counter         // connections ended for not reading
 	Shed         Counter         // connections ended for holding most of too much memory

@@ -21,7 +21,7 @@ func (s *session) request(r *request, rest []byte) {
 		s.complain(r.wrong)
 	case r.line.Tag == "*" && r.wrong != nil:
 	case r.wrong != nil:
-		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, s.server.toError(r.wrong))))
+		s.refuseAtOnce(r, r.wrong)
 	case r.line.Verb == "PING", r.line.Verb == "QUIT":
 		s.atOnce(r)
 	case r.unpaid, !s.ledger.take(r.octets, s.out.held()):
@@ -40,7 +40,7 @@ func (s *session) atOnce(r *request) {
 	err := checkShape(command{}, r)
 	switch {
 	case err != nil:
-		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, s.server.toError(err))))
+		s.refuseAtOnce(r, err)
 	case r.line.Verb == "PING":
 		s.ping(r)
 	default:
@@ -48,11 +48,19 @@ func (s *session) atOnce(r *request) {
 	}
 }
 
+// refuseAtOnce answers what does not count as unanswered.
+func (s *session) refuseAtOnce(r *request, err error) {
+	e := s.server.toError(err)
+	s.erred(e.Status)
+	s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag, e)))
+}
+
 var tooMany = &protocol.Error{Status: protocol.StatusSlowDown, Text: "too much is unanswered on this connection", Retry: 1}
 
 // complain answers a line of which no tag can be read.
 func (s *session) complain(err error) {
 	s.server.metrics.Errors.Add(1)
+	s.erred(protocol.StatusBadRequest)
 	if s.errors++; s.errors >= maxErrors {
 		s.Bye(protocol.StatusBadRequest, "too many lines without a tag")
 		return
@@ -70,6 +78,13 @@ func (s *session) begin(r *request) {
 		s.refuse(r, err)
 		r.free()
 		return
+	}
+	if r.line.Verb != "SEND" && s.proved.Load() {
+		if err := s.spendCommand(); err != nil {
+			s.refuse(r, err)
+			r.free()
+			return
+		}
 	}
 	if !s.jobs.busy() && (!c.waits || s.provesAtOnce(r)) {
 		s.run(context.Background(), c, r)

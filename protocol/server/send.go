@@ -42,6 +42,9 @@ func (s *session) decodeSend(r *request) (*sending, error) {
 	if x.Timeout, err = timeout(r); err != nil {
 		return nil, err
 	}
+	if err = s.spendMessages(len(to)); err != nil {
+		return nil, err
+	}
 	x.left, x.outcomes = len(to), x.firstOutcome[:]
 	if len(to) > 1 {
 		x.outcomes = make([]protocol.Outcome, len(to))

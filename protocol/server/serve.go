@@ -57,13 +57,28 @@ const (
 // readAll reads until there is nothing more to read.
 func (s *session) readAll() ending {
 	for {
-		octets, whole, err := s.wire.read()
+		octets, whole, err := s.input.takeLater()
+		if octets == nil {
+			octets, whole, err = s.wire.read()
+		}
 		s.server.gather.begin() // what this leads to is written once
 		end, over := s.heard(octets, whole, err)
 		s.server.gather.end()
 		if over {
 			return end
 		}
+		s.pause()
+	}
+}
+
+// pause waits until reading may go on, or the session is closing.
+func (s *session) pause() {
+	for !s.closing.Load() {
+		left := time.Until(s.pace.until)
+		if left <= 0 && (s.pace.until.IsZero() || s.mayRead()) {
+			return
+		}
+		time.Sleep(min(max(left, 0), 100*time.Millisecond))
 	}
 }
 
@@ -78,23 +93,31 @@ func (s *session) heard(octets []byte, whole bool, err error) (end ending, over 
 		return broken, true
 	}
 	s.input.now = time.Now()
-	s.take(octets, whole)
-	if s.input.counted > 0 || s.input.partial() {
+	requests := s.take(octets, whole)
+	if s.input.counted > 0 || s.input.partial() || s.input.later != nil {
 		s.input.count(&s.usage)
 	}
 	if s.quit != "" {
 		return finished, true
 	}
 	s.wakeAt(s.vigil.heard(&s.input))
+	s.spend(len(octets)-len(s.input.later), requests)
 	return closed, s.closing.Load()
 }
 
-// take does what the octets ask.
-func (s *session) take(octets []byte, whole bool) {
+// take does what the octets ask, or as much of it as one turn allows: the rest
+// is kept for the next. It returns how many requests count against the pace.
+func (s *session) take(octets []byte, whole bool) (requests int) {
+	t := turn{began: s.input.now}
 	octets, r, err := s.input.next(octets)
 	for r != nil {
+		requests += s.paceCost(r)
 		if again := s.handle(r, octets); !again {
-			return
+			return requests
+		}
+		if len(octets) > 0 && (t.isOver() || s.isPressing(requests)) {
+			s.input.keepLater(octets, whole)
+			return requests
 		}
 		octets, r, err = s.input.next(octets)
 	}
@@ -104,6 +127,7 @@ func (s *session) take(octets []byte, whole bool) {
 	if err != nil {
 		s.reject(err)
 	}
+	return requests
 }
 
 // handle does what one line asks; false: nothing more is to be read.
@@ -198,9 +222,21 @@ func (s *session) finish() {
 func (s *session) linger() {
 	s.out.drained()
 	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails where there is nothing to wait for
-	for {
-		if _, _, err := s.wire.read(); err != nil {
+	for dropped := 0; ; {
+		octets, _, err := s.wire.read()
+		if err != nil {
 			return
+		}
+		if dropped += len(octets); dropped > lingerOctets {
+			dropped = 0
+			time.Sleep(lingerPause)
 		}
 	}
 }
+
+// Of what is dropped so many octets are read before a pause, so that who goes
+// on sending costs little.
+const (
+	lingerOctets = 32 << 10
+	lingerPause  = 20 * time.Millisecond
+)

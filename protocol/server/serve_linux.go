@@ -1,6 +1,10 @@
 package server
 
-import "simpd/protocol"
+import (
+	"time"
+
+	"simpd/protocol"
+)
 
 // waits tells whether converse waits: for a handshake, or because it reads.
 func (s *session) waits() bool {
@@ -23,7 +27,14 @@ func (s *session) handOver() bool {
 // ready is told by the loop that there may be something to read. It must not
 // wait. It returns true to be called again.
 func (s *session) ready(sock *socket, buf []byte) (again bool) {
-	octets, more, err := s.wire.(evented).readNow(buf)
+	if s.isPaused(sock) {
+		return false // resume has it called again
+	}
+	octets, _, err := s.input.takeLater()
+	more := true
+	if octets == nil {
+		octets, more, err = s.wire.(evented).readNow(s.window(buf))
+	}
 	if err == error(errAgain) && !s.closing.Load() {
 		return false
 	}
@@ -31,7 +42,44 @@ func (s *session) ready(sock *socket, buf []byte) (again bool) {
 		s.depart(sock, end)
 		return false
 	}
-	return more
+	if !s.pace.until.IsZero() {
+		s.resume(sock)
+		return false
+	}
+	return more || s.input.later != nil
+}
+
+// isPaused reports whether nothing may be read yet. Where the limits are still
+// exceeded when a pause is over it begins another.
+func (s *session) isPaused(sock *socket) bool {
+	if s.pace.until.IsZero() || s.closing.Load() {
+		return false
+	}
+	if time.Now().Before(s.pace.until) {
+		return true
+	}
+	if !s.mayRead() {
+		s.resume(sock)
+		return true
+	}
+	return false
+}
+
+// resume has the loop go on once the pause is over.
+func (s *session) resume(sock *socket) {
+	time.AfterFunc(time.Until(s.pace.until), func() { sock.loop.post(sock) })
+}
+
+// window is as much of buf as is read at a time: little before AUTH, and much
+// only within a literal.
+func (s *session) window(buf []byte) []byte {
+	switch {
+	case !s.proved.Load():
+		return buf[:protocol.MaxLine]
+	case s.input.open == nil:
+		return buf[:bufferSize]
+	}
+	return buf
 }
 
 // depart leaves, once. The loop tells nothing any more.

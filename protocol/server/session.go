@@ -26,6 +26,7 @@ type session struct {
 	vigil  vigil
 	alarm  alarm
 	input  input
+	pace   pace
 
 	admitted  *admitted
 	remote    netip.AddrPort
@@ -172,12 +173,15 @@ func (s *session) answerState(r *request, lines []byte) {
 func (s *session) ok(r *request) { s.answer(r, response(r, protocol.StatusOK)) }
 
 // refuse ends r with an error.
-func (s *session) refuse(r *request, err error) { s.answer(r, s.refusalOf(r, err)) }
+func (s *session) refuse(r *request, err error) {
+	e := s.server.toError(err)
+	s.erred(e.Status)
+	s.answer(r, s.refusalOf(r, e))
+}
 
 // refusalOf begins the line that refuses r. That of a SEND bears its id, as
 // each answer to one does (SIMP.md, section 6).
-func (s *session) refusalOf(r *request, err error) []byte {
-	e := s.server.toError(err)
+func (s *session) refusalOf(r *request, e *protocol.Error) []byte {
 	b := response(r, e.Status)
 	if r.line.Verb == "SEND" && s.proved.Load() {
 		if id, _, err := s.messageID(r); err == nil {
