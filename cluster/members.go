@@ -73,12 +73,12 @@ func (n *Node) publish() {
 	}
 }
 
-// configuration returns Raft's newest configuration. Before there is one,
-// those who form the site with this node are its members.
+// configuration returns Raft's newest configuration, with how far this node's
+// log was applied before it was read: whoever has got further knows better.
+// Before there is one, those who form the site with this node are its members.
 func (n *Node) configuration() link.Configuration {
-	f := n.raft.GetConfiguration()
-	c := link.Configuration{Index: f.Index(), Servers: map[string]string{}, Voters: map[string]bool{}}
-	for _, s := range f.Configuration().Servers {
+	c := link.Configuration{Index: n.fsm.log.now(), Servers: map[string]string{}, Voters: map[string]bool{}}
+	for _, s := range n.servers() {
 		c.Servers[string(s.ID)] = string(s.Address)
 		if s.Suffrage == raft.Voter {
 			c.Voters[string(s.ID)] = true

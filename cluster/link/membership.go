@@ -12,7 +12,7 @@ import (
 
 // Configuration is Raft's configuration as one node knows it.
 type Configuration struct {
-	Index   uint64            // Raft's, of the entry that holds it; 0: it is agreed on, and in no log yet
+	Index   uint64            // Raft's, up to which its log was applied then; 0: it is agreed on, and in no log yet
 	Servers map[string]string // cluster addresses by id; none: the node is of no site yet
 	Voters  map[string]bool   // those of Servers that vote
 }
@@ -27,8 +27,11 @@ const (
 	// reviewInterval is how often the members are judged anew although nothing
 	// was heard, and reviewTimeout after how long without it a connection waits
 	// for it: this process was paused.
-	reviewInterval = 1 * time.Second
+	reviewInterval = 500 * time.Millisecond
 	reviewTimeout  = 3 * time.Second
+	// steadyAfter is for how long this node has to be in touch with the leader
+	// until its log counts as up to date: time enough to hear the others.
+	steadyAfter = 3 * time.Second
 	// opinionTimeout is how long who connects by Raft waits until the other
 	// nodes have told this one who is of the site.
 	opinionTimeout = 500 * time.Millisecond
@@ -56,8 +59,9 @@ type membership struct {
 
 // verdicts holds who is a member, as it was judged at one moment.
 type verdicts struct {
-	at     time.Time
-	member map[string]bool
+	at      time.Time
+	touched time.Time // since when this node is in touch; zero: it is not
+	member  map[string]bool
 }
 
 func newMembership(l *Link) *membership {
@@ -120,7 +124,7 @@ func (m *membership) run(ctx context.Context) {
 // review judges all nodes that there is a reason to, and ends the connections
 // of those that are members no more.
 func (m *membership) review() {
-	next := &verdicts{at: time.Now(), member: map[string]bool{}}
+	next := m.begin()
 	opinions := m.link.peers.opinions()
 	for _, id := range m.subjects(opinions) {
 		next.member[id] = m.judge(id, opinions).member
@@ -136,6 +140,27 @@ func (m *membership) review() {
 	m.link.mux.open.closeWhere(func(c *peerConn) bool {
 		return m.isRefused(c.peerIdentity) || c.protocol == raftProtocol && c.admitted.Load() && !m.isMember(c.node)
 	})
+}
+
+// begin begins a review with whether this node has stayed in touch since the
+// last one.
+func (m *membership) begin() *verdicts {
+	next, last := &verdicts{at: time.Now(), member: map[string]bool{}}, m.verdicts.Load()
+	switch {
+	case !m.touched():
+	case last.touched.IsZero() || next.at.Sub(last.at) >= reviewTimeout:
+		next.touched = next.at
+	default:
+		next.touched = last.touched
+	}
+	return next
+}
+
+// isSteady reports whether this node has been in touch with the leader for so
+// long that its log tells who is of the site.
+func (m *membership) isSteady() bool {
+	v := m.verdicts.Load()
+	return !v.touched.IsZero() && time.Since(v.touched) >= steadyAfter && time.Since(v.at) < reviewTimeout && m.touched()
 }
 
 // subjects are the nodes that are judged at a review.

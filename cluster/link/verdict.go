@@ -94,7 +94,7 @@ func (m *membership) judgeServer(id string, own Configuration, opinions map[stri
 	if no > yes {
 		return verdict{}
 	}
-	if m.touched() {
+	if m.isSteady() {
 		return verdict{member: true}
 	}
 	agree := 0

@@ -2,6 +2,7 @@ package link
 
 import (
 	"testing"
+	"time"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
@@ -54,6 +55,7 @@ func TestJudge(t *testing.T) {
 		{"a replica, a voter agrees", replica, false, "n3", opinions{"n2": says(10, "n1", "n2", "n3", "n4"), "n4": gone}, verdict{member: true}},
 	} {
 		m := &membership{link: &Link{config: Config{NodeID: "n1"}}, touched: func() bool { return tt.touched }, known: true, own: tt.own}
+		m.verdicts.Store(&verdicts{at: time.Now(), touched: time.Now().Add(-steadyAfter)})
 		if got := m.judge(tt.id, tt.of); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}

@@ -640,7 +640,7 @@ func (x *Pong) GetConfiguration() *Configuration {
 // that is behind learns from the others whom it may still trust.
 type Configuration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`  // Raft's index of the entry that holds it
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`  // Raft's index up to which the node's log was applied when it had it
 	Server        []string               `protobuf:"bytes,2,rep,name=server,proto3" json:"server,omitempty"` // ids
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
