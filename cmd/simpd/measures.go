@@ -29,6 +29,7 @@ func programMeasures() []measure {
 		}
 	}
 	return []measure{
+		counter("simp_reading_paused_total", "Times that a client's connection was not read for a while, as it sent too much or too many errors.", func(n *node) float64 { return float64(n.counts.Slowed.Load()) }),
 		gauge("simp_program_connections", "Connections of programs, those that have not said who they are included.", of(func(s *api.Server) float64 { return float64(s.Connections()) })),
 		gauge("simp_program_octets", "Octets held for programs: connections, requests and answers under way.", of(func(s *api.Server) float64 { return float64(s.Held()) })),
 		counter("simp_program_calls_refused_total", "Calls that were refused: for who made them, or for what their caller held already.", of(func(s *api.Server) float64 { return float64(s.Refused()) })),
