@@ -19,7 +19,7 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	if ok && old.Verifier.equal(c.GetVerifier()) {
 		return Result{} // salts are random: it is the same change once more
 	}
-	if r := mayPut(c, old, ok); r.Refusal != None {
+	if r := t.mayPut(c, old, ok); r.Refusal != None {
 		return r
 	}
 	a := &Account{Address: protocol.CanonicalAddress(c.GetAddress()), Created: t.at}
@@ -32,7 +32,29 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	return t.commitAccount(c.GetAddress(), sessionOf(c.GetKeep()))
 }
 
-func mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
+// lockOutSchema is the schema from which on a disabled user can change nothing.
+// Before, nodes of the version before would apply what this one refuses.
+const lockOutSchema = 2
+
+// locksOut reports whether a user may change nothing of their account.
+func (t *Table) locksOut(a *Account) bool { return a.Disabled && t.now.schema >= lockOutSchema }
+
+// checkOwner refuses a change of the lists of a user who does not exist, or who
+// is disabled.
+func (t *Table) checkOwner(owner string) Result {
+	a, ok := t.now.accounts.get(owner)
+	switch {
+	case !ok:
+		return refuse(NoAccount, "there is no account %s", owner)
+	case t.locksOut(a):
+		return refuse(Disabled, "%s is disabled", owner)
+	}
+	return Result{}
+}
+
+// mayPut checks whether an account can be put. A change that names the
+// credential it replaces is the user's own.
+func (t *Table) mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 	switch mode := c.GetMode(); {
 	case mode < storev1.PutAccount_MODE_CREATE || mode > storev1.PutAccount_MODE_UPSERT:
 		return refuse(Malformed, "neither to create nor to replace")
@@ -40,6 +62,8 @@ func mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 		return refuse(Exists, "there is an account %s already", c.GetAddress())
 	case !ok && mode == storev1.PutAccount_MODE_REPLACE:
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
+	case c.GetIfCredential() != 0 && ok && t.locksOut(old):
+		return refuse(Disabled, "%s is disabled", c.GetAddress())
 	case c.GetIfCredential() != 0 && (!ok || old.Credential != c.GetIfCredential()):
 		return refuse(Stale, "the password of %s was changed meanwhile", c.GetAddress())
 	}
@@ -82,8 +106,8 @@ func (t *Table) commitAccount(address string, stay Session) Result {
 
 // setContact adds or renames a contact, or removes it.
 func (t *Table) setContact(c *storev1.SetContact) Result {
-	if !t.now.hasAccount(c.GetOwner()) {
-		return refuse(NoAccount, "there is no account %s", c.GetOwner())
+	if r := t.checkOwner(c.GetOwner()); r.Refusal != None {
+		return r
 	}
 	contact, ok := contactOf(c)
 	if !ok {

@@ -164,8 +164,8 @@ func (l *ACL) with(i int, found bool, rule Rule) *ACL {
 
 // setRule sets the rule of one pattern, or removes it if it says nothing.
 func (t *Table) setRule(c *storev1.SetRule) Result {
-	if !t.now.hasAccount(c.GetOwner()) {
-		return refuse(NoAccount, "there is no account %s", c.GetOwner())
+	if r := t.checkOwner(c.GetOwner()); r.Refusal != None {
+		return r
 	}
 	rule, ok := ruleOf(c)
 	if !ok {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -91,6 +93,33 @@ func TestPasswordChangeEndsTheOthers(t *testing.T) {
 		want(t, "it still listens", watcher.send(t, "bob", "m1"), protocol.StatusOK)
 		if got := watcher.heard(); len(got) != 0 {
 			t.Errorf("watchers saw %v", got)
+		}
+	})
+}
+
+// A user who is disabled at the moment when they change their password is out.
+func TestDisabledWhileThePasswordChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		setDisabled := func(disabled bool) {
+			_, err := s.nodes["n1"].Directory.Propose(t.Context(), &storev1.Change{Kind: &storev1.Change_SetDisabled{
+				SetDisabled: &storev1.SetDisabled{Address: "bob@example.com", Disabled: disabled},
+			}})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		for try := range 50 {
+			bob := s.login("bob", "n1")
+			k := bytes.Repeat([]byte{byte(try + 1)}, 32)
+			go setDisabled(true)
+			_ = bob.SetPassword(t.Context(), protocol.Credentials{Salt: k[:16], Iterations: 10000, StoredKey: k, ServerKey: k}) // either may be first
+			synctest.Wait()
+			if got := bob.heard(); !slices.Contains(got, "bye 401") {
+				t.Fatalf("try %d: the session heard %v", try, got)
+			}
+			bob.Close()
+			setDisabled(false)
 		}
 	})
 }

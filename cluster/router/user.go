@@ -148,8 +148,8 @@ func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
 		u.credential = res.Index
 	}
 	u.mu.Unlock()
+	u.check(true) // what became of the account meanwhile was not looked at
 	if err != nil {
-		u.check(true)
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, passwordPatience)
