@@ -17,7 +17,7 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate"},
 	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
 	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},

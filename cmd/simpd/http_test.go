@@ -30,3 +30,30 @@ func TestS33NothingSecretIsTold(t *testing.T) {
 		}
 	}
 }
+
+// A page of others that comes to an HTTP listener by DNS rebinding carries
+// its own name in Host, and reads nothing.
+func TestHTTPListenersAgainstDNSRebinding(t *testing.T) {
+	n := serveInsecure(t, t.TempDir(), "--pprof-listen=127.0.0.1:0", "--ws-listen=127.0.0.1:0",
+		"--http-host=Metrics.example.net", "--http-host=bücher.example", "--advertise=localhost", "--advertise-client=n1.example.net:7467")
+	for _, at := range []struct {
+		option, path string
+		status       int // for who may ask
+	}{
+		{"http-listen", "/metrics", 200}, {"http-listen", "/readyz", 200}, {"http-listen", "/healthz", 200}, {"http-listen", "/", 404},
+		{"pprof-listen", "/debug/pprof/", 200}, {"pprof-listen", "/", 404},
+		{"ws-listen", "/simp", 426}, {"ws-listen", "/", 404},
+	} {
+		address := n.address(at.option)
+		for _, host := range []string{address, "localhost", "metrics.example.net:7480", "xn--bcher-kva.example", "n1.example.net", "[::1]:80"} {
+			if status, _ := n.getAs(host, at.option, at.path); status != at.status {
+				t.Errorf("%s of %s for Host %s: %d, want %d", at.path, at.option, host, status, at.status)
+			}
+		}
+		for _, host := range []string{"evil.example", "evil.example:7480", "example.net", address + ".evil.example"} {
+			if status, said := n.getAs(host, at.option, at.path); status != 421 || strings.Contains(said, "simp_") {
+				t.Errorf("%s of %s for Host %s: %d %.100q", at.path, at.option, host, status, said)
+			}
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"simpd/cluster/link/pki"
 	"simpd/cluster/router"
 	"simpd/cmd/internal/cli"
+	"simpd/protocol/httphost"
 	"simpd/protocol/server"
 	"simpd/store"
 )
@@ -201,11 +202,12 @@ func (n *node) load() (sessions, connections uint64) {
 }
 
 func (n *node) serveHTTP() error {
-	n.http = newHTTPServer(n.Ready, newMetrics(n))
+	names := httphost.New(n.conf.hostNames()...)
+	n.http = newHTTPServer(names, n.Ready, newMetrics(n))
 	if l := n.sockets["http-listen"]; l != nil {
 		n.serve("http-listen", func() error { return n.http.Serve(l) })
 	}
-	n.profiles = newProfileServer()
+	n.profiles = newProfileServer(names)
 	if l := n.sockets["pprof-listen"]; l != nil {
 		n.serve("pprof-listen", func() error { return n.profiles.Serve(l) })
 	}
@@ -232,7 +234,8 @@ func (n *node) servePrograms() error {
 func (n *node) serveClients() (err error) {
 	c := server.Config{
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
-		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...), Origins: n.conf.origins, ForwardedFrom: n.conf.forwarders,
+		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...),
+		Origins: n.conf.origins, Hosts: n.conf.hostNames(), ForwardedFrom: n.conf.forwarders,
 		MaxHeld: heldLimit(presentLimit()), Metrics: &n.counts, Logger: n.logger,
 		Limits: server.Limits{
 			Changes: n.conf.limits.changes, Messages: n.conf.limits.messages, Watches: n.conf.limits.watches, Commands: n.conf.limits.commands,

@@ -22,6 +22,7 @@ type config struct {
 	simp, simps, ws, grpc, cluster, gossip, http, pprof string
 
 	origins         []string // of the WebSocket
+	httpHosts       []string // names that HTTP requests may use
 	proxies, exempt []netip.Prefix
 	gossipAllow     []netip.Prefix
 	forwarders      []netip.Prefix // HTTP proxies in front of the WebSocket
@@ -79,6 +80,9 @@ func listenOptions() []option {
 			set: toListen(func(c *config) *string { return &c.gossip })},
 		{name: "http-listen", arg: "HOST:PORT", standard: "127.0.0.1:7480", help: "/healthz, /readyz and /metrics",
 			set: toListen(func(c *config) *string { return &c.http })},
+		{name: "http-host", arg: "NAME", form: list, help: "a name by which HTTP and WebSocket requests may call this node, besides IP addresses, localhost " +
+			"and what is advertised; any other Host is answered 421; may be repeated",
+			set: setHTTPHosts},
 		{name: "pprof-listen", arg: "HOST:PORT", standard: "off", help: "profiles of the program, for its developers; loopback only",
 			set: toListen(func(c *config) *string { return &c.pprof })},
 		{name: "advertise", arg: "HOST", help: "the address that other nodes reach this one at, where it differs",

@@ -64,12 +64,19 @@ func serveInsecure(t *testing.T, dir string, more ...string) *testNode {
 // get asks the node's HTTP listener.
 func (n *testNode) get(path string) (status int, body string) {
 	n.t.Helper()
+	return n.getAs(n.address("http-listen"), "http-listen", path)
+}
+
+// getAs asks one of the node's listeners for HTTP under any Host.
+func (n *testNode) getAs(host, option, path string) (status int, body string) {
+	n.t.Helper()
 	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.address("http-listen")+path, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.address(option)+path, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	r.Host = host
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		n.t.Fatal(err)

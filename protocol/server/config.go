@@ -41,8 +41,13 @@ type Config struct {
 	// pass on, by X-Forwarded-For.
 	ForwardedFrom []netip.Prefix
 	// Origins are the web pages that may open a WebSocket, as patterns of
-	// hosts (path.Match); the page's own host always may.
+	// hosts (path.Match); the page's own host may too, if Hosts allows it.
 	Origins []string
+	// Hosts are the names by which WebSocket requests may call the server,
+	// besides IP addresses, localhost, the Domains, hosts of Origins, and under
+	// TLS what the certificates name. Any other Host is answered 421, unless
+	// the request's Origin is one of Origins.
+	Hosts []string
 
 	// Limits are how often each user may ask something.
 	Limits Limits

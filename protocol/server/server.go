@@ -32,6 +32,7 @@ type Server struct {
 	ids       *ids
 	routes    counts      // routing connections, by domain
 	verifying verifySlots // dialbacks being looked into
+	hosts     webHosts
 
 	mu        sync.Mutex
 	sessions  map[*session]struct{}
@@ -52,7 +53,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		config: c, metrics: c.Metrics, admission: newAdmission(c),
 		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), ids: newIDs(),
-		parties:  newParties(c.MaxHeld, c.Limits),
+		parties: newParties(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
 	if c.Certificates != nil {

@@ -123,7 +123,7 @@ func TestWebSocketListenerKeepsNoConnection(t *testing.T) {
 			upgrade + "Origin: https://evil.example\r\n\r\n":                               403,
 			"nonsense\r\n\r\n":                                                             400,
 			"GET /simp" + host + "X-Big: " + strings.Repeat("x", 2*maxHeader) + "\r\n\r\n": 431,
-			"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":                                             404,
+			"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":                                             421,
 		} {
 			began, c := time.Now(), w.raw("192.0.2.1:1")
 			got, r := answer(t, c, request)

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"simpd/protocol"
+	"simpd/protocol/httphost"
 )
 
 // maxHeader is how many octets a request of HTTP may have before its body,
@@ -69,6 +70,8 @@ func (s *Server) webTLS() *tls.Config {
 // serveHTTP upgrades a request, or refuses it and closes the connection.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case !s.hosts.allow(r):
+		refuseHTTP(w, http.StatusMisdirectedRequest, httphost.Refusal)
 	case r.URL.Path != "/simp":
 		refuseHTTP(w, http.StatusNotFound, "there is only /simp here")
 	case r.Method != http.MethodGet:
