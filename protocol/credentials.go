@@ -12,8 +12,10 @@ type Credentials struct {
 	Iterations int
 	StoredKey  []byte
 	ServerKey  []byte
-	Index      uint64 // of the change that set them; counted as Client.Credential
-	Disabled   bool   // the account may not log in
+	// Index is of the change that set them, or that disabled the account, the
+	// newer of both; a connection bears it as Client.Credential.
+	Index    uint64
+	Disabled bool // the account may not log in
 	// Unchecked says that nobody has seen yet that the verifier is not the
 	// empty password's: it may be older than CheckPassword.
 	Unchecked bool

@@ -22,8 +22,11 @@ type Account struct {
 	Verifier   Verifier
 	Disabled   bool
 	Credential uint64 // index of the newest change of the verifier
-	Exclusive  uint64 // index of the newest exclusive LISTEN; 0: never
-	Created    time.Time
+	// LastDisabled is the index of the newest change that disabled the account;
+	// 0: never, or before schema 2.
+	LastDisabled uint64
+	Exclusive    uint64 // index of the newest exclusive LISTEN; 0: never
+	Created      time.Time
 }
 
 // Credentials returns the account as protocol/server wants it.
@@ -31,9 +34,14 @@ func (a *Account) Credentials() protocol.Credentials {
 	return protocol.Credentials{
 		Salt: a.Verifier.Salt, Iterations: int(a.Verifier.Iterations),
 		StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,
-		Index: a.Credential, Disabled: a.Disabled,
+		Index: a.Generation(), Disabled: a.Disabled,
 	}
 }
+
+// Generation returns the index of the newest change that ended what earlier
+// logins allow: the password was set, or the account was disabled. A session is
+// good while its account's generation is the one that it logged in with.
+func (a *Account) Generation() uint64 { return max(a.Credential, a.LastDisabled) }
 
 // Rule is one line of a user's access control list.
 type Rule = protocol.Rule

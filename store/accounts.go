@@ -17,7 +17,7 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	}
 	old, ok := t.now.accounts.get(c.GetAddress())
 	if ok && old.Verifier.equal(c.GetVerifier()) {
-		return Result{} // salts are random: it is the same change once more
+		return Result{Credential: old.Credential} // salts are random: it is the same change once more
 	}
 	if r := t.mayPut(c, old, ok); r.Refusal != None {
 		return r
@@ -29,11 +29,14 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	a.Verifier, a.Credential = verifierOf(c.GetVerifier()), t.next()
 	t.now.accounts.set(c.GetAddress(), a)
 	t.shapes.replaceAccount(old, a)
-	return t.commitAccount(c.GetAddress(), sessionOf(c.GetKeep()))
+	r := t.commitAccount(c.GetAddress(), sessionOf(c.GetKeep()))
+	r.Credential = a.Credential
+	return r
 }
 
-// lockOutSchema is the schema from which on a disabled user can change nothing.
-// Before, nodes of the version before would apply what this one refuses.
+// lockOutSchema is the schema from which on a disabled user can change nothing,
+// and earlier logins stay ended when the account is enabled again. Before, nodes
+// of the version before would apply what this one refuses.
 const lockOutSchema = 2
 
 // locksOut reports whether a user may change nothing of their account.
@@ -64,10 +67,20 @@ func (t *Table) mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
 	case c.GetIfCredential() != 0 && ok && t.locksOut(old):
 		return refuse(Disabled, "%s is disabled", c.GetAddress())
-	case c.GetIfCredential() != 0 && (!ok || old.Credential != c.GetIfCredential()):
-		return refuse(Stale, "the password of %s was changed meanwhile", c.GetAddress())
+	case c.GetIfCredential() != 0 && !ok:
+		return refuse(Stale, "the account %s was removed", c.GetAddress())
+	case c.GetIfCredential() != 0 && old.Generation() != c.GetIfCredential():
+		return refuse(Stale, "%s", old.whyEnded())
 	}
 	return Result{}
+}
+
+// whyEnded says what the change was that a.Generation tells of.
+func (a *Account) whyEnded() string {
+	if a.LastDisabled > a.Credential {
+		return "the account " + a.Address.String() + " was disabled since the login"
+	}
+	return "the password of " + a.Address.String() + " was changed since the login"
 }
 
 // deleteAccount removes an account with its bindings, rules and contacts.
@@ -95,6 +108,9 @@ func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
 	}
 	a := *old
 	a.Disabled = c.GetDisabled()
+	if a.Disabled && t.now.schema >= lockOutSchema {
+		a.LastDisabled = t.next()
+	}
 	t.now.accounts.set(c.GetAddress(), &a)
 	return t.commitAccount(c.GetAddress(), Session{})
 }

@@ -58,8 +58,8 @@ func (t *Table) mayBind(c *storev1.Bind) (*Account, Result) {
 		return nil, refuse(NoAccount, "there is no account %s", c.GetAddress())
 	case account.Disabled:
 		return nil, refuse(Disabled, "%s is disabled", c.GetAddress())
-	case account.Credential > c.GetCredential():
-		return nil, refuse(OldCredential, "the password of %s was changed since", c.GetAddress())
+	case account.Generation() > c.GetCredential():
+		return nil, refuse(OldCredential, "%s", account.whyEnded())
 	case c.GetRebind() > 0 && account.Exclusive > c.GetRebind():
 		return nil, refuse(Displaced, "%s has listened exclusively since", c.GetAddress())
 	}

@@ -69,7 +69,10 @@ func (d *digester) account(a *Account) {
 	d.string(string(a.Verifier.Salt))
 	d.string(string(a.Verifier.StoredKey))
 	d.string(string(a.Verifier.ServerKey))
-	d.numbers(uint64(a.Verifier.Iterations), flag(a.Disabled), a.Credential, a.Exclusive, uint64(a.Created.UnixMilli()))
+	d.numbers(uint64(a.Verifier.Iterations), flag(a.Disabled)|flag(a.LastDisabled > 0)<<1, a.Credential, a.Exclusive, uint64(a.Created.UnixMilli()))
+	if a.LastDisabled > 0 { // never before schema 2: older tables hash as they did
+		d.numbers(a.LastDisabled)
+	}
 }
 
 func (d *digester) rules(owner string, rules []Rule) {

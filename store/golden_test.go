@@ -71,6 +71,9 @@ certificate n1 of=2
 exclude n1 of=3
 exclude n4 of=4
 admit n4
+disable bob@example.com
+enable bob@example.com
+disable zoe@example.com
 down n1 epoch=126
 reap n1 limit=1024
 remove n1`

@@ -205,6 +205,7 @@ func accountOf(a *storev1.Account) (*Account, bool) {
 	return &Account{
 		Address: protocol.CanonicalAddress(a.GetAddress()), Verifier: verifierOf(a.GetVerifier()), Disabled: a.GetDisabled(),
 		Credential: a.GetCredential(), Exclusive: a.GetExclusive(), Created: fromMilli(a.GetCreatedMs()),
+		LastDisabled: a.GetLastDisabled(),
 	}, true
 }
 

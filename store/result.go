@@ -17,6 +17,9 @@ type Result struct {
 	Epoch     uint64    // NodeUp: the node's present epoch
 	Bound     uint64    // Bind: the index of the session's first Bind
 	Left      bool      // Reap: something is left to reap
+	// Credential is PutAccount's: the index of the change that set this
+	// password, also where it was applied before.
+	Credential uint64
 }
 
 // Refusal is why a change was refused. The zero Refusal is none.
@@ -32,7 +35,7 @@ const (
 	NoAccount               // there is no such account
 	Exists                  // PutAccount: the account is there already
 	Disabled                // the account may not be used
-	OldCredential           // the password was changed since the session proved it
+	OldCredential           // the password was changed, or the account disabled, since the login
 	Stale                   // a condition of the change does not hold any more
 	Displaced               // rebind: the user has listened exclusively since
 	NotBound                // the session is not bound in this epoch

@@ -87,7 +87,7 @@ func (v *View) restoreRecord(r *storev1.Record, index uint64, known func(owner s
 	case *storev1.Record_Account:
 		a, ok := accountOf(k.Account)
 		if ok {
-			a.Credential, a.Exclusive = index, 0
+			a.Credential, a.Exclusive, a.LastDisabled = index, 0, 0
 			v.accounts.set(a.Address.String(), a)
 		}
 		return ok

@@ -129,7 +129,7 @@ func nodeRecord(n *Node) *storev1.Record {
 func accountRecord(a *Account) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{
 		Address: a.Address.String(), Disabled: a.Disabled, Credential: a.Credential, Exclusive: a.Exclusive,
-		CreatedMs: a.Created.UnixMilli(),
+		CreatedMs: a.Created.UnixMilli(), LastDisabled: a.LastDisabled,
 		Verifier: &storev1.Verifier{
 			Salt: a.Verifier.Salt, Iterations: a.Verifier.Iterations,
 			StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,

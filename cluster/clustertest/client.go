@@ -61,7 +61,7 @@ func (n *Node) Login(user string) (*Client, error) {
 		return nil, fmt.Errorf("node %d knows no %s", n.Number, user)
 	}
 	c := &Client{node: n, taken: map[string]bool{}, open: map[*held]bool{}, who: protocol.Client{
-		User: Address(user), Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:1"), Credential: account.Credential,
+		User: Address(user), Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:1"), Credential: account.Generation(),
 	}}
 	u, err := n.Router.Login(context.Background(), c)
 	if err != nil {

@@ -101,27 +101,59 @@ func TestPasswordChangeEndsTheOthers(t *testing.T) {
 func TestDisabledWhileThePasswordChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1", "n2")
-		setDisabled := func(disabled bool) {
-			_, err := s.nodes["n1"].Directory.Propose(t.Context(), &storev1.Change{Kind: &storev1.Change_SetDisabled{
-				SetDisabled: &storev1.SetDisabled{Address: "bob@example.com", Disabled: disabled},
-			}})
-			if err != nil {
-				t.Error(err)
-			}
-		}
 		for try := range 50 {
 			bob := s.login("bob", "n1")
 			k := bytes.Repeat([]byte{byte(try + 1)}, 32)
-			go setDisabled(true)
+			go s.propose("n1", setDisabled("bob", true))
 			_ = bob.SetPassword(t.Context(), protocol.Credentials{Salt: k[:16], Iterations: 10000, StoredKey: k, ServerKey: k}) // either may be first
 			synctest.Wait()
 			if got := bob.heard(); !slices.Contains(got, "bye 401") {
 				t.Fatalf("try %d: the session heard %v", try, got)
 			}
 			bob.Close()
-			setDisabled(false)
+			s.must(setDisabled("bob", false))
 		}
 	})
+}
+
+// A session that was there before its user was disabled is out, even if it only
+// looks once the account is enabled again, and whatever became of its PASSWD.
+func TestDisabledAndEnabledWhileThePasswordChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		s.raiseSchema()
+		toggle := []*storev1.Change{setDisabled("bob", true), setDisabled("bob", false)}
+		k := bytes.Repeat([]byte{9}, 32)
+		password := protocol.Credentials{Salt: k[:16], Iterations: 10000, StoredKey: k, ServerKey: k}
+		for name, act := range map[string]func(bob *client){
+			"no PASSWD":     func(*client) { s.must(toggle...) },
+			"PASSWD before": func(bob *client) { _ = bob.SetPassword(t.Context(), password); s.must(toggle...) },
+			"PASSWD after":  func(bob *client) { s.must(toggle...); _ = bob.SetPassword(t.Context(), password) },
+			"PASSWD at the same time": func(bob *client) {
+				s.nodes["n1"].beforeProposal = func() { s.must(toggle...) }
+				defer func() { s.nodes["n1"].beforeProposal = nil }()
+				if err := bob.SetPassword(t.Context(), password); err == nil {
+					t.Error("PASSWD overtaken by disabling: the password was changed")
+				}
+			},
+		} {
+			s.must(putAccount("bob", 1))
+			bob := s.listen("bob", "n1")
+			act(bob)
+			if got := bob.heard(); !slices.Contains(got, "bye 401") {
+				t.Errorf("%s: the session heard %v", name, got)
+			}
+			if _, _, err := bob.Listen(t.Context(), protocol.ListenRequest{State: protocol.Available}); err == nil {
+				t.Errorf("%s: the session listens again", name)
+			}
+			bob.Close()
+		}
+		s.listen("bob", "n1").Close()
+	})
+}
+
+func setDisabled(name string, disabled bool) *storev1.Change {
+	return &storev1.Change{Kind: &storev1.Change_SetDisabled{SetDisabled: &storev1.SetDisabled{Address: name + "@example.com", Disabled: disabled}}}
 }
 
 func TestStateAndUnlisten(t *testing.T) {

@@ -37,6 +37,8 @@ type node struct {
 	mute    bool          // takes what it is handed and does not answer
 	late    chan struct{} // not nil: what it is handed comes to it once this is closed
 	asked   int           // confirmed look-ups
+
+	beforeProposal func() // is called first by each proposal; nil: nothing is
 }
 
 // newSite starts a site with users alice, bob and carol at example.com.
@@ -80,8 +82,13 @@ func (s *site) up(id string) {
 	s.mu.Lock()
 	boot := uint64(len(s.log) + 1)
 	s.mu.Unlock()
-	res := s.must(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: id, Boot: boot, MinSchema: 1, MaxSchema: 1}}})
+	res := s.must(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: id, Boot: boot, MinSchema: 1, MaxSchema: store.NewestSchema}}})
 	s.nodes[id].Up(res[0].Epoch)
+}
+
+// raiseSchema brings the site to the newest schema.
+func (s *site) raiseSchema() {
+	s.must(&storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: store.NewestSchema}}})
 }
 
 // down ends a node's epoch, and reaps it.
@@ -150,6 +157,9 @@ var errCut = errors.New("no majority")
 func (n *node) Propose(_ context.Context, c ...*storev1.Change) ([]store.Result, error) {
 	if n.isCut() {
 		return nil, errCut
+	}
+	if n.beforeProposal != nil {
+		n.beforeProposal()
 	}
 	return n.site.propose(n.id, c...), nil
 }
@@ -263,7 +273,7 @@ func (s *site) login(name, id string) *client {
 	a := addr(name + "@example.com")
 	c := &client{who: protocol.Client{User: a, Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:5000")}}
 	if account, ok := n.Table.Account(a); ok {
-		c.who.Credential = account.Credential
+		c.who.Credential = account.Generation()
 	}
 	u, err := n.Login(s.t.Context(), c)
 	if err != nil {

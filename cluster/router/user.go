@@ -23,7 +23,7 @@ type User struct {
 	client  protocol.Client
 
 	mu         sync.Mutex
-	credential uint64 // the account's credential index that it has proved
+	credential uint64 // the account's generation that it has logged in with
 	changing   bool   // it changes its own password just now
 	closed     bool
 	listening  bool
@@ -48,22 +48,25 @@ func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
 	if u.outsider {
 		return u, nil
 	}
-	if why := u.revoked(); why != "" {
+	if why := u.whyRevoked(false); why != "" {
 		r.users.remove(u)
 		return nil, protocol.Errorf(protocol.StatusUnauthorized, "%s", why)
 	}
 	return u, nil
 }
 
-// revoked says why the connection may no longer speak for its user, or "".
-func (u *User) revoked() string {
+// whyRevoked says why the connection may no longer speak for its user, or "".
+// isChanging reports that another password may be its own change.
+func (u *User) whyRevoked(isChanging bool) string {
 	account, known := u.r.Table.Account(u.client.User)
 	switch {
 	case !known:
 		return "the account was removed"
 	case account.Disabled:
 		return "the account is disabled"
-	case account.Credential != u.credential:
+	case account.LastDisabled > u.credential:
+		return "the account was disabled"
+	case !isChanging && account.Generation() != u.credential:
 		return "the password was changed"
 	}
 	return ""
@@ -77,8 +80,8 @@ func (u *User) check(account bool) {
 	if u.closed || u.outsider {
 		return
 	}
-	if account && !u.changing {
-		if why := u.revoked(); why != "" {
+	if account {
+		if why := u.whyRevoked(u.changing); why != "" {
 			u.session.Bye(protocol.StatusUnauthorized, why)
 			return
 		}
@@ -145,7 +148,7 @@ func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
 	u.mu.Lock()
 	u.changing = false
 	if err == nil {
-		u.credential = res.Index
+		u.credential = res.Credential
 	}
 	u.mu.Unlock()
 	u.check(true) // what became of the account meanwhile was not looked at

@@ -772,7 +772,7 @@ type Bind struct {
 	Client    string `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"` // the client's network address
 	Exclusive bool   `protobuf:"varint,8,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
 	// The account's credential index when this session authenticated; the
-	// change is refused if the account has a newer one.
+	// change is refused if the account has a newer one, or was disabled since.
 	Credential uint64 `protobuf:"varint,9,opt,name=credential,proto3" json:"credential,omitempty"`
 	// Set when a node that came up anew binds a session it still holds: the
 	// index of the session's first Bind. It displaces nobody, and is refused
@@ -1546,7 +1546,8 @@ type PutAccount struct {
 	Address  string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	Verifier *Verifier              `protobuf:"bytes,2,opt,name=verifier,proto3" json:"verifier,omitempty"`
 	Mode     PutAccount_Mode        `protobuf:"varint,3,opt,name=mode,proto3,enum=simp.store.v1.PutAccount_Mode" json:"mode,omitempty"`
-	// If not zero: refused unless it is the account's credential index.
+	// If not zero: refused unless it is the account's credential index, or that
+	// of the newest change that disabled it, the higher of both.
 	IfCredential uint64 `protobuf:"varint,4,opt,name=if_credential,json=ifCredential,proto3" json:"if_credential,omitempty"`
 	// The session that changed its own password: of the account's bindings it
 	// alone stays.
@@ -2389,6 +2390,7 @@ type Account struct {
 	Credential    uint64                 `protobuf:"varint,4,opt,name=credential,proto3" json:"credential,omitempty"`
 	Exclusive     uint64                 `protobuf:"varint,5,opt,name=exclusive,proto3" json:"exclusive,omitempty"` // index of the newest exclusive LISTEN
 	CreatedMs     int64                  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	LastDisabled  uint64                 `protobuf:"varint,7,opt,name=last_disabled,json=lastDisabled,proto3" json:"last_disabled,omitempty"` // index of the newest change that disabled it; from schema 2 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2461,6 +2463,13 @@ func (x *Account) GetExclusive() uint64 {
 func (x *Account) GetCreatedMs() int64 {
 	if x != nil {
 		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Account) GetLastDisabled() uint64 {
+	if x != nil {
+		return x.LastDisabled
 	}
 	return 0
 }
@@ -3276,7 +3285,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06secret\x18\x05 \x01(\fR\x06secret\x12#\n" +
 	"\rhistory_floor\x18\x06 \x01(\x04R\fhistoryFloor\x12\x1c\n" +
-	"\trestoring\x18\a \x01(\x04R\trestoring\"\xd1\x01\n" +
+	"\trestoring\x18\a \x01(\x04R\trestoring\"\xf6\x01\n" +
 	"\aAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
 	"\bverifier\x18\x02 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x12\x1a\n" +
@@ -3286,7 +3295,8 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"credential\x12\x1c\n" +
 	"\texclusive\x18\x05 \x01(\x04R\texclusive\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\"\x86\x02\n" +
+	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12#\n" +
+	"\rlast_disabled\x18\a \x01(\x04R\flastDisabled\"\x86\x02\n" +
 	"\aBinding\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
