@@ -97,7 +97,7 @@ func TestDataOfAnother(t *testing.T) {
 	n.signal(syscall.SIGTERM)
 	n.exit()
 	code, said = runTo(t, "", "simpd", append([]string{"serve", "--log-level=error"}, append(insecureArgs(dir), "--node-id=n2")...)...)
-	if code != 1 || !strings.Contains(said, "is that of node n1, not of n2") || strings.Count(said, "\n") != 1 {
+	if code != 78 || !strings.Contains(said, "is that of node n1, not of n2") || strings.Count(said, "\n") != 1 {
 		t.Errorf("another node: exit code %d: %s", code, said)
 	}
 }

@@ -230,6 +230,7 @@ func TestQUITAnswersAllFirst(t *testing.T) {
 		alice.expect("2 100 <rest>")
 		alice.expect("2 200 <rest>")
 		tag, _ := bob.message()
+		synctest.Wait() // QUIT has taken effect
 		bob.write("1 SEND to=alice@example.com {1}\r\ny")
 		bob.expect("1 480 <rest>") // she hears no more
 		alice.expectNothing(time.Second)
@@ -250,6 +251,33 @@ func TestHalfCloseIsLikeQUIT(t *testing.T) {
 		alice.expect("1 200 <rest>")
 		alice.expectEnd()
 	})
+}
+
+// What is said last arrives, also where its writing was left to the end of
+// another session's reading.
+func TestTheLastLinesWaitForNoOtherSession(t *testing.T) {
+	for what, end := range map[string]func(*client){
+		"QUIT":       func(c *client) { c.write("1 PING\r\n2 QUIT\r\n") },
+		"half-close": func(c *client) { c.write("1 PING\r\n"); _ = c.Conn.(*memConn).CloseWrite() },
+		"BYE":        func(c *client) { c.write("1 PING\r\nbare\nline\r\n") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			play(t, nil, func(s *stage) {
+				c := s.login("alice")
+				s.server.gather.begin() // another session reads
+				defer s.server.gather.end()
+				end(c)
+				c.expect("1 200")
+				switch what {
+				case "QUIT":
+					c.expect("2 200")
+				case "BYE":
+					c.expect("* BYE <rest>")
+				}
+				c.expectEnd()
+			})
+		})
+	}
 }
 
 // After BYE the server ends its sending side at once, and reads for a second

@@ -273,8 +273,15 @@ func (o *outbox) purge() {
 	o.queue = o.queue[:o.taken+len(rest)]
 }
 
-// drained waits until nothing waits to be written, or nothing can be.
+// drained writes what waits, also what was left to a gather's end, and returns
+// when nothing waits any more or nothing can be written.
 func (o *outbox) drained() {
+	o.flushNow()
+	o.awaitWriter()
+}
+
+// awaitWriter returns when nobody writes.
+func (o *outbox) awaitWriter() {
 	o.mu.Lock()
 	if !o.writing {
 		o.mu.Unlock()
@@ -297,7 +304,7 @@ func (o *outbox) close() {
 		o.clear()
 	}
 	o.mu.Unlock()
-	o.drained()
+	o.awaitWriter()
 }
 
 // stuckSince returns since when the client takes nothing of what waits; zero:
@@ -323,7 +330,6 @@ func (o *outbox) held() int {
 // freeze waits until nothing waits to be written, and lets nothing be written
 // before thaw. It returns false if nothing can be written any more.
 func (o *outbox) freeze() bool {
-	o.flushNow()
 	o.drained()
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -202,7 +202,6 @@ func (s *session) finishQueue() {
 		<-done
 	}
 	s.in.refuseNew()
-	s.out.flushNow()
 	s.out.drained()
 }
 
