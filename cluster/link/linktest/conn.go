@@ -123,8 +123,9 @@ func (h *half) ready(b []byte, cut bool) (n int, err error, ready bool) {
 
 func (h *half) write(b []byte, d *deadline) (n int, err error) {
 	for {
+		unheard, healed := h.network.state(way{h.way.to, h.way.from})
 		h.mu.Lock()
-		if err := h.writable(); err != nil {
+		if err := h.writable(unheard); err != nil {
 			h.mu.Unlock()
 			return n, err
 		}
@@ -139,17 +140,19 @@ func (h *half) write(b []byte, d *deadline) (n int, err error) {
 		if n == len(b) {
 			return n, nil
 		}
-		if err := d.wait(change, nil); err != nil {
+		if err := d.wait(change, healed); err != nil {
 			return n, err
 		}
 	}
 }
 
-func (h *half) writable() error {
+// writable returns why nothing can be written, if so. That the reader has
+// closed is unheard of by the writer while the way back is cut.
+func (h *half) writable(unheard bool) error {
 	switch {
 	case h.finished:
 		return net.ErrClosed
-	case h.broken || h.abandoned:
+	case h.broken || h.abandoned && !unheard:
 		return syscall.EPIPE
 	}
 	return nil

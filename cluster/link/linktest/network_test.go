@@ -54,6 +54,22 @@ func TestWhatIsSentWhileCutApartArrivesLaterInOrder(t *testing.T) {
 	})
 }
 
+func TestAWriterDoesNotHearThroughACutThatTheReaderHasClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New()
+		near, far := pair(t, n)
+		n.Cut(there, here)
+		far.Close()
+		if _, err := near.Write([]byte("x")); err != nil {
+			t.Errorf("a write while cut apart: %v", err)
+		}
+		time.AfterFunc(time.Minute, func() { n.Heal(there, here) })
+		if _, err := near.Write(make([]byte, maxBuffered)); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("a write that waits for the end of the cut: %v", err)
+		}
+	})
+}
+
 func TestNobodyConnectsThroughACut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New()
