@@ -39,7 +39,7 @@ type call struct {
 	caller *caller
 	path   string
 	method method
-	cancel context.CancelCauseFunc
+	cancel context.CancelFunc
 	total  *time.Timer
 
 	// Under conn.mu.
@@ -51,6 +51,7 @@ type call struct {
 	body      int          // octets of the message that the handler has
 	out       int          // octets of the answer that were not written
 	stream    statusWriter // of the handler that runs; nil: none does
+	why       error        // why the server has ended the call; nil: it has not
 	gone      bool         // the stream has ended on the wire
 	settled   bool         // nothing is held any more
 }
@@ -70,7 +71,7 @@ func (c *conn) begin(ctx context.Context, who *caller, path string, m method, he
 		return ctx, errBusy
 	}
 	r := &call{conn: c, caller: who, path: path, method: m, fixed: callCost + headerCost(header)}
-	ctx, r.cancel = context.WithCancelCause(ctx)
+	ctx, r.cancel = context.WithCancel(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.caller == "" && len(c.calls) >= anonymousCallsLimit {
@@ -232,12 +233,23 @@ func (r *call) end(err error) {
 	r.endLocked(err)
 }
 
-// endLocked is end with conn.mu held.
+// endLocked is end with conn.mu held. The status is written first: gRPC itself
+// writes another as soon as reading fails in the handler.
 func (r *call) endLocked(err error) {
-	r.cancel(err)
+	if r.why == nil {
+		r.why = err
+	}
 	if r.stream != nil {
 		_ = r.stream.WriteStatus(status.Convert(err)) // it fails if the stream has ended
 	}
+	r.cancel()
+}
+
+// reason returns why the server has ended the call, or nil.
+func (r *call) reason() error {
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	return r.why
 }
 
 // finish counts the end of the handler.
@@ -263,5 +275,5 @@ func (r *call) settleLocked() {
 	if r.total != nil {
 		r.total.Stop()
 	}
-	r.cancel(nil)
+	r.cancel()
 }

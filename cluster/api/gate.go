@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -163,8 +162,8 @@ func (g *gate) pass(ctx context.Context, call func(context.Context, *call) error
 	if err == nil {
 		err = g.errors.status(g.shielded(context.WithValue(ctx, recordKey{}, record), c, call))
 	}
-	if cause := context.Cause(ctx); status.Code(err) == codes.Canceled && cause != nil && !errors.Is(cause, context.Canceled) {
-		err = cause // why the server has ended it
+	if why := c.reason(); why != nil && status.Code(err) == codes.Canceled {
+		err = why
 	}
 	if c.method.audit {
 		record.write(g.logger, c.caller.name, c.path, err)
