@@ -112,7 +112,7 @@ func siteOptions() []option {
 			set: toDuration(func(c *config) *time.Duration { return &c.drainTimeout }, 0)},
 		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits,
 			help: "how many events a second each user may cause on this node, and how many at once; NAME=off lifts a limit. " +
-				"The names are changes (LISTEN, STATE, UNLISTEN; one of CONTACT and ACL counts as a 64th), messages, " +
+				"The names are changes (LISTEN, STATE, UNLISTEN, ACL for presence; a CONTACT or another ACL counts as a 64th), messages, " +
 				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH and QUERY) and commands; may be repeated",
 			set: setLimits},
 	}

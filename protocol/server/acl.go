@@ -19,7 +19,7 @@ func (s *session) acl(ctx context.Context, r *request) {
 	}
 	rule, err := s.decodeRule(r, who)
 	if err == nil {
-		_, err = s.awaitChange(ctx, listChange)
+		_, err = s.awaitChange(ctx, s.ruleCost(&rule))
 	}
 	if err != nil {
 		s.refuse(r, err)
@@ -64,6 +64,20 @@ func (s *session) decodeRule(r *request, who string) (rule protocol.Rule, err er
 	}
 	rule.Presence, err = permission(r, "presence")
 	return rule, err
+}
+
+// ruleCost returns what the change to a rule counts for, in parts. All who watch
+// the user are looked at where the rule says something of presence, or did.
+func (s *session) ruleCost(rule *protocol.Rule) int {
+	if rule.Presence != protocol.Unset {
+		return presenceChange
+	}
+	for _, old := range s.user.Rules() {
+		if old.Who == rule.Who && old.Presence != protocol.Unset {
+			return presenceChange
+		}
+	}
+	return listChange
 }
 
 func permission(r *request, key string) (protocol.Permission, error) {

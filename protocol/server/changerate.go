@@ -8,8 +8,8 @@ import (
 	"simpd/protocol/rate"
 )
 
-// What a change counts for, in 64ths of a token of Limits.Changes: lists are
-// told to nobody, and are long.
+// What a change counts for, in 64ths of a token of Limits.Changes: contacts and
+// rules for messages are told to nobody, and their lists are long.
 const (
 	tokenParts     = 64
 	presenceChange = tokenParts

@@ -103,6 +103,29 @@ func TestChangesOfLists(t *testing.T) {
 	})
 }
 
+// A rule for presence counts as a change that watchers are told, also when it
+// goes: all of them are looked at.
+func TestRulesForPresenceCountAsChanges(t *testing.T) {
+	play(t, limitChanges(1, 2), func(s *stage) {
+		c := s.login("alice")
+		started := time.Now()
+		for i, rule := range []string{" presence=deny", " presence=allow message=deny", "", " presence=deny"} {
+			c.send("%d ACL who=bob@example.com%s", i, rule)
+			c.expect("%d 200", i)
+		}
+		if took := time.Since(started); took != 2*time.Second {
+			t.Errorf("a burst of 2 and the next 2 took %v", took)
+		}
+	})
+	play(t, limitChanges(0.1, 1), func(s *stage) {
+		c := s.login("alice")
+		c.send("1 ACL who=* presence=deny")
+		c.expect("1 200")
+		c.send("2 ACL who=*")
+		c.expect("2 429 retry=11 :too many changes in a short time")
+	})
+}
+
 func TestWatchesAreLimited(t *testing.T) {
 	play(t, func(c *Config) { c.Limits.Watches = rate.NewLimit(1, 3) }, func(s *stage) {
 		c := s.login("alice")

@@ -62,9 +62,10 @@ type Config struct {
 type Limits struct {
 	Commands rate.Limit // requests other than SEND, PING and QUIT
 	Messages rate.Limit // messages, counted once for each recipient
-	// Changes are LISTEN, STATE, UNLISTEN, CONTACT and ACL. A change of a list
-	// counts as a 64th of one that watchers are told. One that comes too early
-	// waits up to 5 s; meanwhile a STATE is merged with those that follow it.
+	// Changes are LISTEN, STATE, UNLISTEN, CONTACT and ACL. A CONTACT, or a rule
+	// that says nothing of presence and did not before, counts as a 64th of
+	// what watchers may be told. A change that comes too early waits up to 5 s;
+	// meanwhile a STATE is merged with those that follow it.
 	Changes rate.Limit
 	// Watches are addresses that WATCH and QUERY ask about. For a remote domain
 	// the limit is ten times as high.
