@@ -59,6 +59,8 @@ type gossip struct {
 	again   chan struct{} // a node may be found where it was not looked for
 	stop    context.Context
 	cancel  context.CancelFunc
+	calls   context.Context // of connections to others, which outlast stop
+	hangUp  context.CancelFunc
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -73,6 +75,7 @@ type gossip struct {
 func newGossip(l *Link) *gossip {
 	g := &gossip{link: l, self: l.config.Member, again: make(chan struct{}, 1), members: map[string]Member{}, seen: map[string]string{}}
 	g.stop, g.cancel = context.WithCancel(context.Background())
+	g.calls, g.hangUp = context.WithCancel(context.Background())
 	return g
 }
 
@@ -135,7 +138,12 @@ func (g *gossip) config() (*memberlist.Config, error) {
 // guardTransport opens the sockets, and has all that they bring pass a guard.
 func (g *gossip) guardTransport(c *memberlist.Config) error {
 	below := g.link.config.Gossip.Transport
-	if below == nil {
+	dial := func(ctx context.Context, addr string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	if below != nil {
+		dial = func(_ context.Context, addr string) (net.Conn, error) { return below.DialTimeout(addr, c.TCPTimeout) }
+	} else {
 		t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{c.BindAddr}, BindPort: c.BindPort, Logger: c.Logger})
 		if err != nil {
 			return fmt.Errorf("gossip: %w", err)
@@ -149,6 +157,7 @@ func (g *gossip) guardTransport(c *memberlist.Config) error {
 	guard := &gossipGuard{
 		Transport: below, label: c.Label, encrypted: len(g.link.config.Gossip.Keys) > 0, allowed: g.allowed(), slots: g.link.gossipSlots,
 		refusals: &refusals{what: "connections of gossip are refused", logger: g.link.logger},
+		dial:     dial, stop: g.calls,
 	}
 	guard.start()
 	c.Transport = guard
@@ -329,6 +338,7 @@ func (g *gossip) close() error {
 	g.mu.Lock()
 	g.cancel() // under the lock: a challenge begins before it or not at all
 	g.mu.Unlock()
+	g.hangUp() // whoever was called may never answer
 	g.running.Wait()
 	if g.list == nil {
 		return nil

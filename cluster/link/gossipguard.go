@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type gossipGuard struct {
 	allowed   []netip.Prefix // none: all
 	slots     *slots
 	refusals  *refusals
+	dial      func(ctx context.Context, addr string) (net.Conn, error)
+	stop      context.Context // its end ends what this node has dialled
 
 	streams chan net.Conn
 	packets chan *memberlist.Packet
@@ -73,11 +76,15 @@ func (g *gossipGuard) PacketCh() <-chan *memberlist.Packet { return g.packets }
 
 // DialTimeout connects to another node, whose answer is bounded too.
 func (g *gossipGuard) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	c, err := g.Transport.DialTimeout(addr, timeout)
+	ctx, cancel := context.WithTimeout(g.stop, timeout)
+	defer cancel()
+	c, err := g.dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	return &exchange{Conn: c, left: maxExchange}, nil
+	x := &exchange{Conn: c, left: maxExchange}
+	x.unstop = context.AfterFunc(g.stop, func() { _ = c.Close() })
+	return x, nil
 }
 
 // Shutdown ends the transport. What arrives until it has ended is closed.
@@ -190,6 +197,8 @@ type exchange struct {
 	head []byte // read already
 	left int
 	slot *slot // nil: this node has dialled
+
+	unstop func() bool // nil: others have dialled
 }
 
 // Read reads the octets that were looked at, and then what follows.
@@ -209,6 +218,9 @@ func (x *exchange) Read(b []byte) (int, error) {
 
 // Close gives the slot back.
 func (x *exchange) Close() error {
+	if x.unstop != nil {
+		x.unstop()
+	}
 	if x.slot != nil {
 		x.slot.release()
 	}

@@ -159,3 +159,31 @@ func TestMemberlistFillsNoLog(t *testing.T) {
 		}
 	})
 }
+
+// TestAMuteNodeHoldsUpNoEnd: a node that is called at an address where nobody
+// answers ends at once all the same.
+func TestAMuteNodeHoldsUpNoEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		mute, err := s.network.Listen(hostOf(2) + ":7471")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mute.Close()
+		c := s.config(1)
+		c.Gossip.Join = []string{hostOf(2) + ":7471"}
+		l := s.open(c)
+		called, err := mute.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer called.Close()
+		begun := time.Now()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begun); d >= time.Second {
+			t.Errorf("the end took %v", d)
+		}
+	})
+}

@@ -181,7 +181,7 @@ func (s *devSite) start(ctx context.Context) error {
 
 func (s *devSite) startOne(ctx context.Context, i int) (*node, error) {
 	c := s.options.config(i)
-	n, err := startNode(c, s.logger.With("node", c.nodeID))
+	n, err := startNode(ctx, c, s.logger.With("node", c.nodeID), func(string) {})
 	if err != nil {
 		return nil, err
 	}

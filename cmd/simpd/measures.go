@@ -38,7 +38,8 @@ func programMeasures() []measure {
 
 func siteMeasures() []measure {
 	return []measure{
-		gauge("simp_ready", "Whether clients should be sent to this node.", func(n *node) float64 { return truth(n.Ready() == nil) }),
+		{name: "simp_ready", help: "Whether clients should be sent to this node.", kind: prometheus.GaugeValue, early: true,
+			read: func(n *node, emit func(string, float64)) { emit("", truth(n.Ready() == nil)) }},
 		gauge("simp_draining", "Whether this node sends its clients elsewhere.", func(n *node) float64 { return truth(n.leave.away.Load()) }),
 		gauge("simp_table_index", "The index that this node's table has reached.", func(n *node) float64 { return float64(n.table.Index()) }),
 		gauge("simp_digest_log", "The entry of the log after which this node's table was hashed last.", func(n *node) float64 { return float64(n.cluster.Stats().DigestLog) }),

@@ -35,6 +35,7 @@ type measure struct {
 	label      string // of several values; else empty
 	read       func(n *node, emit func(label string, value float64))
 	durations  func(n *node) *meter.Durations // of a histogram, which has no read
+	early      bool                           // it can be read before the node has started
 }
 
 // collector reads measures.
@@ -52,8 +53,12 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect sends the values of this moment.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
+	started := c.node.starting.Err() == nil
 	for i := range c.measures {
 		m := &c.measures[i]
+		if !started && !m.early {
+			continue
+		}
 		if m.durations != nil {
 			count, sum, upTo := m.durations(c.node).Read()
 			to <- prometheus.MustNewConstHistogram(m.desc(), count, sum, upTo)

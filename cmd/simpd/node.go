@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"simpd/cluster"
@@ -42,40 +43,76 @@ type node struct {
 	clients  *server.Server
 	counts   server.Metrics
 
-	tracer  *tracer // nil: no message is traced
-	watch   readiness
-	leave   leave
-	ctx     context.Context // of what the node does by itself
-	cancel  context.CancelFunc
-	serving sync.WaitGroup
-	broken  chan error
-	done    chan struct{}
-	stopped sync.Once
+	gossipBind, gossipAdvertise netip.AddrPort // the second is not valid: they are the same
+
+	tracer   *tracer // nil: no message is traced
+	starting starting
+	watch    readiness
+	leave    leave
+	ctx      context.Context // of what the node does by itself
+	cancel   context.CancelFunc
+	serving  sync.WaitGroup
+	broken   chan error
+	done     chan struct{}
+	stopped  sync.Once
 }
 
 // startNode starts a node. It returns once every listener is open, which may
-// be long before the node is ready. An error that is a failure is of this
-// machine or its disk; any other, of the configuration.
-func startNode(conf *config, logger *slog.Logger) (*node, error) {
-	n := &node{conf: conf, logger: logger, broken: make(chan error, 1), done: make(chan struct{})}
+// be long before the node is ready, and waits for what this machine does not
+// have yet (await); waiting is told of each such wait. The
+// end of ctx before it returns ends the start. An error that is a failure is of
+// this machine or its disk; any other, of the configuration.
+func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting func(why string)) (*node, error) {
+	n := &node{conf: conf, logger: logger, broken: make(chan error, 1), done: make(chan struct{}), sockets: sockets{}}
 	n.watch.first = make(chan struct{})
 	n.leave.timeout.Store(int64(conf.drainTimeout))
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, n.cancel)
+	n.starting.waiting = waiting
+	n.starting.begin()
 	for _, step := range []func() error{
-		n.readSecrets,   // first: without them nothing may be opened
+		n.serveHTTP, // first: so that the node can be looked at while it starts and joins
+		n.readSecrets,
 		n.takeAddresses, // before anything is changed on disk
-		n.joinSite,      // the table, the decision, the agreement
-		n.serveHTTP,     // so that the node can be looked at while it joins
+		n.resolveGossip,
+		n.joinSite, // the table, the decision, the agreement
 		n.servePrograms,
 		n.serveClients, // last: they are greeted by a node that knows its site
 	} {
-		if err := step(); err != nil {
+		err := step()
+		if err == nil {
+			err = n.ctx.Err()
+		}
+		if err != nil {
 			n.Kill()
 			return nil, err
 		}
 	}
+	if !stop() {
+		n.Kill()
+		return nil, ctx.Err()
+	}
+	n.starting.end()
 	n.serving.Go(func() { n.watch.follow(n) })
 	return n, nil
+}
+
+// serveHTTP takes its addresses itself, before all others are.
+func (n *node) serveHTTP() error {
+	err := n.await(func(ctx context.Context) error { return n.sockets.open(ctx, n.conf.httpAddresses()) })
+	if err != nil {
+		return failed(err)
+	}
+	names := httphost.New(n.conf.hostNames()...)
+	n.http = newHTTPServer(names, n.Ready, newMetrics(n))
+	if l := n.sockets["http-listen"]; l != nil {
+		n.serve("http-listen", func() error { return n.http.Serve(l) })
+	}
+	n.profiles = newProfileServer(names)
+	if l := n.sockets["pprof-listen"]; l != nil {
+		n.serve("pprof-listen", func() error { return n.profiles.Serve(l) })
+	}
+	return nil
 }
 
 func (n *node) readSecrets() (err error) {
@@ -100,14 +137,37 @@ func (n *node) readSecrets() (err error) {
 	return misconfigured(err)
 }
 
-func (n *node) takeAddresses() (err error) {
+// takeAddresses makes the data folder and takes every address but those of
+// serveHTTP, so that a taken port is found out before anything is changed.
+func (n *node) takeAddresses() error {
 	if n.conf.dataDir != "" {
 		if err := makeFolder(n.conf.dataDir); err != nil {
 			return failed(err)
 		}
 	}
-	n.sockets, err = n.conf.listen()
-	return failed(err)
+	return failed(n.await(func(ctx context.Context) error {
+		if err := n.sockets.open(ctx, n.conf.listenAddresses()); err != nil {
+			return err
+		}
+		return n.conf.tryGossip(ctx)
+	}))
+}
+
+// resolveGossip finds the addresses of gossip, which go by number.
+func (n *node) resolveGossip() error {
+	c := n.conf
+	return failed(n.await(func(ctx context.Context) (err error) {
+		if n.gossipBind, err = resolve(ctx, c.gossip); err != nil {
+			return fmt.Errorf("--gossip-listen %s: %w", c.gossip, err)
+		}
+		if c.advertise == "" {
+			return nil
+		}
+		if n.gossipAdvertise, err = resolve(ctx, joinPort(c.advertise, c.gossip)); err != nil {
+			return fmt.Errorf("--advertise %s: %w", c.advertise, err)
+		}
+		return nil
+	}))
 }
 
 // site is what the certificates name, and without them the first domain.
@@ -169,15 +229,9 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 
 func (n *node) linkConfig() (link.Config, error) {
 	s, c := n.sockets, n.conf
-	gossip := link.GossipConfig{Keys: n.gossipKeys, Join: c.join, Relaxed: c.timing == "relaxed", Allowed: c.gossipAllow}
-	var err error
-	if gossip.BindAddr, err = resolve(c.gossip); err != nil {
-		return link.Config{}, fmt.Errorf("--gossip-listen %s: %w", c.gossip, err)
-	}
-	if c.advertise != "" {
-		if gossip.Advertise, err = resolve(joinPort(c.advertise, c.gossip)); err != nil {
-			return link.Config{}, fmt.Errorf("--advertise %s: %w", c.advertise, err)
-		}
+	gossip := link.GossipConfig{
+		BindAddr: n.gossipBind, Advertise: n.gossipAdvertise, Keys: n.gossipKeys, Join: c.join,
+		Relaxed: c.timing == "relaxed", Allowed: c.gossipAllow,
 	}
 	member := link.Member{
 		ClusterAddr: s.public("cluster-listen", c.advertise),
@@ -199,19 +253,6 @@ func (n *node) linkConfig() (link.Config, error) {
 // load is what this node tells others of its clients.
 func (n *node) load() (sessions, connections uint64) {
 	return uint64(n.router.Listening()), uint64(n.router.Connections())
-}
-
-func (n *node) serveHTTP() error {
-	names := httphost.New(n.conf.hostNames()...)
-	n.http = newHTTPServer(names, n.Ready, newMetrics(n))
-	if l := n.sockets["http-listen"]; l != nil {
-		n.serve("http-listen", func() error { return n.http.Serve(l) })
-	}
-	n.profiles = newProfileServer(names)
-	if l := n.sockets["pprof-listen"]; l != nil {
-		n.serve("pprof-listen", func() error { return n.profiles.Serve(l) })
-	}
-	return nil
 }
 
 func (n *node) servePrograms() error {

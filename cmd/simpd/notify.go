@@ -14,6 +14,19 @@ type supervisor struct{ logger *slog.Logger }
 // by then is told by /readyz: one that waits for the others has started.
 func (s supervisor) ready() { s.tell(daemon.SdNotifyReady) }
 
+// waiting says what a start waits for. It counts as started, so that the boot
+// of the machine and the installation of a package do not wait too.
+func (s supervisor) waiting(why string) {
+	s.tell("STATUS=waiting to start: " + why)
+	s.ready()
+}
+
+// running takes back what waiting said, and says that the listeners are open.
+func (s supervisor) running() {
+	s.tell("STATUS=")
+	s.ready()
+}
+
 func (s supervisor) reloading() { s.tell(daemon.SdNotifyReloading) }
 
 // stopping says that the node drains.

@@ -67,6 +67,9 @@ func (n *node) Ready() error {
 	if n.ctx.Err() != nil || n.leave.away.Load() {
 		return errors.New("draining: clients are moved to other nodes")
 	}
+	if err := n.starting.Err(); err != nil {
+		return err
+	}
 	return n.cluster.Ready()
 }
 

@@ -43,27 +43,50 @@ func serveCommand() *cobra.Command {
 // serve runs a node until a signal ends it. read reads the configuration, now
 // and at each SIGHUP.
 func serve(read func() (*config, error)) error {
-	conf, err := read()
-	if err != nil {
-		return err
-	}
-	limitMemory(groupLimit)
-	defer easeCollector().stop()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	defer easeCollector().stop()
 
-	level := new(slog.LevelVar)
-	level.Set(logLevel(conf.logLevel))
-	logger := newLogger(os.Stderr, conf.logFormat, level)
-	n, err := startNode(conf, logger)
+	s := service{read: read}
+	again, err := startUntil(signals, s.start)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	n.serving.Go(func() { giveBack(n.ctx) })
-	s := service{node: n, conf: conf, read: read, level: level, logger: logger, systemd: supervisor{logger}}
-	s.systemd.ready()
+	s.systemd.running()
+	if again {
+		s.reload()
+	}
+	s.node.serving.Go(func() { giveBack(s.node.ctx) })
 	return s.run(signals)
+}
+
+// startUntil calls start, and ends its context at the first signal that is to
+// end the process. It does not wait for start after a second one. hangup: SIGHUP
+// has come meanwhile.
+func startUntil(signals <-chan os.Signal, start func(context.Context) error) (hangup bool, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- start(ctx) }()
+	for {
+		select {
+		case err := <-ended:
+			return hangup, err
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				hangup = true
+			case ctx.Err() != nil:
+				return hangup, failed(errAtOnce)
+			default:
+				cancel()
+			}
+		}
+	}
 }
 
 var errAtOnce = errors.New("a second signal: ended at once")
@@ -77,6 +100,40 @@ type service struct {
 	logger *slog.Logger
 
 	systemd supervisor
+}
+
+// start reads the configuration and starts the node.
+func (s *service) start(ctx context.Context) (err error) {
+	if s.conf, err = s.configure(ctx); err != nil {
+		return err
+	}
+	limitMemory(groupLimit)
+	s.level = new(slog.LevelVar)
+	s.level.Set(logLevel(s.conf.logLevel))
+	s.logger = newLogger(os.Stderr, s.conf.logFormat, s.level)
+	s.systemd = supervisor{s.logger}
+	s.node, err = startNode(ctx, s.conf, s.logger, s.systemd.waiting)
+	return err
+}
+
+// configure reads the configuration. At the end of ctx it returns at once: a
+// file that is a pipe, or on another machine, may block a read for ever.
+func (s *service) configure(ctx context.Context) (*config, error) {
+	type result struct {
+		conf *config
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		conf, err := s.read()
+		read <- result{conf, err}
+	}()
+	select {
+	case r := <-read:
+		return r.conf, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // run waits for what ends the node: a signal, or a fault of its own.

@@ -60,7 +60,7 @@ func (g *globe) site(domain string, change func(*config)) *homeSite {
 	if change != nil {
 		change(c)
 	}
-	n, err := startNode(c, slog.New(slog.DiscardHandler))
+	n, err := startNode(g.Context(), c, slog.New(slog.DiscardHandler), func(string) {})
 	if err != nil {
 		g.Fatal(err)
 	}

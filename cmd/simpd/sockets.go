@@ -4,53 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"strconv"
 	"syscall"
 )
 
-// sockets are the listeners of a node, by their option. They are all taken
-// before anything else is begun, so that a taken port is found out before
-// anything is changed.
+// sockets are the listeners of a node, by their option.
 type sockets map[string]net.Listener
 
-// listen takes every address, or none and says which one is not to be had.
-func (c *config) listen() (sockets, error) {
-	s := sockets{}
-	for _, l := range c.listenAddresses() {
-		if l.option == "gossip-listen" {
-			continue // membership takes its own, TCP and UDP
+// open takes those of the addresses that are not taken yet, or none and says
+// which one is not to be had. Gossip takes its own, TCP and UDP.
+func (s sockets) open(ctx context.Context, all []named) error {
+	opened := sockets{}
+	for _, l := range all {
+		if s[l.option] != nil || l.option == "gossip-listen" {
+			continue
 		}
-		socket, err := listenTCP(l.address)
+		socket, err := listenTCP(ctx, l.address)
 		if err != nil {
-			s.close()
-			return nil, unlistened(l, err)
+			opened.close()
+			return unlistened(l, err)
 		}
-		s[l.option] = socket
+		opened[l.option] = socket
 	}
-	if err := c.tryGossip(); err != nil {
-		s.close()
-		return nil, err
-	}
-	return s, nil
+	maps.Copy(s, opened)
+	return nil
 }
 
 // listenTCP takes an address for TCP alone: over several paths the kernel does
 // not tell how long what was sent has not been acknowledged.
-func listenTCP(address string) (net.Listener, error) {
+func listenTCP(ctx context.Context, address string) (net.Listener, error) {
 	var plain net.ListenConfig
 	plain.SetMultipathTCP(false)
-	return plain.Listen(context.Background(), "tcp", address)
+	return plain.Listen(ctx, "tcp", address)
 }
 
 // tryGossip finds out whether gossip's address is free.
-func (c *config) tryGossip() error {
-	tcp, err := net.Listen("tcp", c.gossip)
+func (c *config) tryGossip(ctx context.Context) error {
+	var plain net.ListenConfig
+	tcp, err := plain.Listen(ctx, "tcp", c.gossip)
 	if err != nil {
 		return unlistened(named{"gossip-listen", c.gossip}, err)
 	}
 	defer tcp.Close()
-	udp, err := net.ListenPacket("udp", c.gossip)
+	udp, err := plain.ListenPacket(ctx, "udp", c.gossip)
 	if err != nil {
 		return unlistened(named{"gossip-listen", c.gossip}, err)
 	}
@@ -89,14 +88,32 @@ func (s sockets) public(option, advertise string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// resolve makes of HOST:PORT an address; a name's first will do.
-func resolve(hostport string) (netip.AddrPort, error) {
-	a, err := net.ResolveTCPAddr("tcp", hostport)
+// resolve makes of HOST:PORT an address: of a name's the first of IPv4, or else
+// of IPv6. Without a host the address is the zero one.
+func resolve(ctx context.Context, hostport string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	ip, _ := netip.AddrFromSlice(a.IP)
-	return netip.AddrPortFrom(ip.Unmap(), uint16(a.Port)), nil
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if host == "" {
+		return netip.AddrPortFrom(netip.Addr{}, uint16(number)), nil
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	best := found[0].Unmap()
+	for _, a := range found {
+		if a = a.Unmap(); a.Is4() {
+			best = a
+			break
+		}
+	}
+	return netip.AddrPortFrom(best, uint16(number)), nil
 }
 
 // joinPort puts a host in front of the port of an address.

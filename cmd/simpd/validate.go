@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"simpd/cluster/api"
 	"simpd/cluster/link/pki"
@@ -75,6 +76,11 @@ func (c *config) listenAddresses() []named {
 		}
 	}
 	return on
+}
+
+// httpAddresses are those of listenAddresses that tell how the node does.
+func (c *config) httpAddresses() []named {
+	return slices.DeleteFunc(c.listenAddresses(), func(l named) bool { return l.option != "http-listen" && l.option != "pprof-listen" })
 }
 
 func (v *validator) listeners() {
