@@ -103,6 +103,9 @@ func (o *Owner) IsOverdrawn() bool {
 	return !o.pool.isFair(o.held.Load(), o.pool.held.Load())
 }
 
+// MayHold reports whether o's share is at least n octets, whatever o holds.
+func (o *Owner) MayHold(n int64) bool { return o.pool.isFair(n, o.pool.held.Load()) }
+
 // Owners holds the owners of one kind by their keys. An owner exists while
 // somebody has acquired it.
 type Owners[K comparable] struct {

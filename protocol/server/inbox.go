@@ -22,7 +22,7 @@ type inbox struct {
 	number   uint64
 	pending  pending
 	octets   int // of their entities
-	accepted memory
+	accepted dedupCache
 }
 
 // settled is the outcome of a delivery for one of those who wait for it.
@@ -65,7 +65,7 @@ func (in *inbox) stop() ([]settled, bool) {
 		return nil, false
 	}
 	in.open = false
-	in.accepted = memory{}
+	in.usage.forgetAccepted(in.accepted.forgetAll())
 	return in.drop(), true
 }
 
@@ -82,7 +82,7 @@ func (in *inbox) drop() (all []settled) {
 		if d.state != begun {
 			d.state = gone
 			all = d.settle(all, protocol.StatusNotListening)
-			in.uncount(d)
+			in.uncount(d, 0)
 		}
 		return d.state == gone
 	})
@@ -92,20 +92,33 @@ func (in *inbox) drop() (all []settled) {
 // messageCost is what a message takes besides its entity until it is answered.
 const messageCost = 768
 
-// count counts m, unless that is too much (rule 9). in.mu is held.
+// count counts m, and what remembering it will take, unless that is too much
+// (rules 6 and 9). in.mu is held.
 func (in *inbox) count(m *protocol.Message) bool {
 	if in.pending.len() >= protocol.MaxUnanswered || in.octets+len(m.Entity) > protocol.MaxUnansweredOctets ||
-		!in.usage.reserveEntity(m.Entity, messageCost) {
+		!in.usage.mayAccept() || !in.usage.reserveEntity(m.Entity, messageCost+entryCost) {
 		return false
 	}
 	in.octets += len(m.Entity)
 	return true
 }
 
-// uncount undoes count. in.mu is held.
-func (in *inbox) uncount(d *delivery) {
+// uncount undoes count, but for kept octets. in.mu is held.
+func (in *inbox) uncount(d *delivery, kept int) {
 	in.octets -= len(d.m.Entity)
-	in.usage.releaseEntity(d.m.Entity, messageCost)
+	in.usage.releaseEntity(d.m.Entity, messageCost+entryCost-kept)
+}
+
+// remember keeps that the client has accepted d. in.mu is held.
+func (in *inbox) remember(d *delivery, now time.Time) {
+	cost := in.accepted.put(d.key, d.sum, now)
+	in.uncount(d, cost)
+	in.usage.noteAccepted(cost)
+}
+
+// forget drops what is not a repeat any more. in.mu is held.
+func (in *inbox) forget(now time.Time) {
+	in.usage.forgetAccepted(in.accepted.forget(now))
 }
 
 // end settles everything, as no answer will be read any more.
@@ -116,9 +129,10 @@ func (in *inbox) end() []settled {
 	all := in.drop()
 	for _, d := range in.pending.all() {
 		all = d.settle(all, protocol.StatusIndeterminate)
-		in.uncount(d)
+		in.uncount(d, 0)
 	}
-	in.pending, in.accepted = pending{}, memory{}
+	in.pending = pending{}
+	in.usage.forgetAccepted(in.accepted.forgetAll())
 	return all
 }
 
@@ -132,6 +146,7 @@ func (in *inbox) take(m *protocol.Message, done func(protocol.Outcome)) (*delive
 	if !in.open {
 		return nil, protocol.StatusNotListening
 	}
+	in.forget(now)
 	if m.Repeatable { // nobody else has the id of another
 		if served, status := in.repeat(key, sum, now, waiter{done, m.Deadline}); served || status != 0 {
 			return nil, status
@@ -203,11 +218,11 @@ func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text st
 		return all
 	}
 	in.pending.remove(i)
-	in.uncount(d)
 	if s.OK() {
-		in.accepted.put(d.key, d.sum, now)
+		in.remember(d, now)
 		return d.settle(all, protocol.StatusOK)
 	}
+	in.uncount(d, 0)
 	return d.refuse(all, text)
 }
 
@@ -221,15 +236,15 @@ func (in *inbox) expire(now time.Time) (all []settled, next time.Time, dropped b
 		before := d.state
 		all = append(all, d.expire(now)...)
 		if d.state == gone {
-			in.uncount(d)
+			in.uncount(d, 0)
 			dropped = dropped || before != begun
 			return true
 		}
 		next = sooner(next, d.next())
 		return false
 	})
-	in.accepted.forget(now)
-	return all, next, dropped
+	in.forget(now)
+	return all, sooner(next, in.accepted.due()), dropped
 }
 
 // sooner returns the earlier of two times, of which a zero one is none.

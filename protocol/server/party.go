@@ -3,6 +3,7 @@ package server
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"simpd/protocol/budget"
@@ -17,6 +18,8 @@ type party struct {
 	name   string       // a user's address or a domain, which has no @
 	owner  *budget.Owner
 	uses   int // of parties, whose lock guards it
+	// accepted are the octets of owner that remember accepted messages.
+	accepted atomic.Int64
 
 	mu                         sync.Mutex
 	commands, messages, costly rate.Bucket

@@ -74,6 +74,14 @@ func (s *Server) benchHeard(x *session, octets []byte) {
 	s.gather.end()
 }
 
+// benchHeardAll gives x the octets in as many turns as that takes.
+func (s *Server) benchHeardAll(x *session, octets []byte) {
+	for octets != nil {
+		s.benchHeard(x, octets)
+		octets, _, _ = x.input.takeLater()
+	}
+}
+
 // BenchmarkPath is what a message costs the server without sockets and
 // without a site: read, handed over, written, acknowledged and answered, so
 // many at a time, among a hundred pairs.
@@ -101,13 +109,13 @@ func benchPath(b *testing.B, window int) {
 	began := processorTime(b)
 	for n := 0; n < b.N; n += window {
 		p := pairs[n/window%len(pairs)]
-		s.benchHeard(p.alice, request)
+		s.benchHeardAll(p.alice, request)
 		answers = answers[:0]
 		first := p.bob.in.number - uint64(window)
 		for i := range window {
 			answers = append(strconv.AppendUint(append(answers, 'm'), first+uint64(i)+1, 10), " 200\r\n"...)
 		}
-		s.benchHeard(p.bob, answers)
+		s.benchHeardAll(p.bob, answers)
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -85,6 +86,7 @@ func TestS25TheBiggestIsCutOff(t *testing.T) {
 			if _, err := greedy.Write([]byte("1 PING\r\n")); err != nil {
 				break
 			}
+			synctest.Wait() // until the server has seen that it is too much
 		}
 		bob.send("1 PING")
 		bob.expect("1 200")

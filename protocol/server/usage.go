@@ -77,6 +77,32 @@ func (u *usage) charge(n int) (exhausted bool) {
 	return false
 }
 
+// mayAccept reports whether the owner may accept another message. It may spend
+// half of its share on remembering those that it has accepted, so that the
+// other half is left for what it asks.
+func (u *usage) mayAccept() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p := u.partyLocked()
+	return p.owner.MayHold(2 * (p.accepted.Load() + generationCost))
+}
+
+// noteAccepted notes that n of the octets that are held remember an accepted
+// message.
+func (u *usage) noteAccepted(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.partyLocked().accepted.Add(int64(n))
+}
+
+// forgetAccepted undoes noteAccepted, and releases the octets.
+func (u *usage) forgetAccepted(n int) {
+	if n > 0 {
+		u.noteAccepted(-n)
+		u.release(n)
+	}
+}
+
 // release counts n octets less.
 func (u *usage) release(n int) { u.charge(-n) }
 

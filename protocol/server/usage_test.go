@@ -21,24 +21,29 @@ func heapUsed() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// checkUsage compares what is counted while build's result is held with what
-// it takes: at least three quarters of it, and at most four times.
-func checkUsage(t *testing.T, s *Server, build func() any) {
+// checkUsage compares what is counted for a session that build fills with what
+// it takes: at least three quarters of it, and at most four times. What other
+// tests have left behind may be freed meanwhile: then it is measured anew.
+func checkUsage(t *testing.T, build func(s *Server, x *session)) {
 	t.Helper()
-	before, counted := heapUsed(), s.Held()
-	kept := build()
-	took := heapUsed() - before
-	counted = s.Held() - counted
-	runtime.KeepAlive(kept)
-	t.Logf("takes %d, counted %d", took, counted)
-	if counted < took*3/4 || counted > took*4 {
-		t.Errorf("%d octets are counted for what takes %d", counted, took)
+	var took, counted int64
+	for range 10 {
+		s, x := newUsageSession(t)
+		before := heapUsed()
+		build(s, x)
+		took, counted = heapUsed()-before, s.Held()
+		runtime.KeepAlive(x)
+		t.Logf("takes %d, counted %d", took, counted)
+		if counted >= took*3/4 && counted <= took*4 {
+			return
+		}
 	}
+	t.Errorf("%d octets are counted for what takes %d", counted, took)
 }
 
-// newUsageServer is a server that no client connects to, and a session that
-// speaks for a user.
-func newUsageSession(t *testing.T) (*Server, *session, *stuckWire) {
+// newUsageSession returns a server that no client connects to, and a session of
+// a user who reads nothing.
+func newUsageSession(t *testing.T) (*Server, *session) {
 	t.Helper()
 	s, err := New(Config{Backend: newSite(t), Domains: []string{"example.com"}, Insecure: true, Logger: silent()})
 	if err != nil {
@@ -51,7 +56,7 @@ func newUsageSession(t *testing.T) (*Server, *session, *stuckWire) {
 	x.client.User = address(t, "alice@example.com")
 	x.user = &unanswered{}
 	x.proved.Store(true)
-	return s, x, w
+	return s, x
 }
 
 // stuckWire is a wire and a conn of which nobody reads.
@@ -75,52 +80,44 @@ type unanswered struct {
 func (u *unanswered) Send(r *protocol.SendRequest) { u.kept = append(u.kept, r) }
 
 func TestUsageOfAnswersThatAreNotRead(t *testing.T) {
-	s, x, w := newUsageSession(t)
-	checkUsage(t, s, func() any {
+	checkUsage(t, func(s *Server, x *session) {
 		for i := range 2000 {
 			s.benchHeard(x, fmt.Appendf(nil, "%d PING\r\n", i))
 		}
-		return w
 	})
 }
 
 func TestUsageOfRequests(t *testing.T) {
 	for _, octets := range []int{0, 100, 5000, 65536} {
-		s, x, _ := newUsageSession(t)
-		checkUsage(t, s, func() any {
+		checkUsage(t, func(s *Server, x *session) {
 			for i := range 100 {
 				s.benchHeard(x, fmt.Appendf(nil, "%d SEND to=bob@example.com {%d}\r\n%s", i, octets, strings.Repeat("x", octets)))
 			}
-			return x
 		})
 	}
 }
 
 func TestUsageOfMessages(t *testing.T) {
 	for _, octets := range []int{0, 100, 4000} {
-		s, x, _ := newUsageSession(t)
-		x.in.start()
-		checkUsage(t, s, func() any {
+		checkUsage(t, func(_ *Server, x *session) {
+			x.in.start()
 			for i := range 500 {
 				x.Deliver(&protocol.Message{
 					From: x.client.User, To: x.client.User, ID: fmt.Sprint(i), Time: time.Now(),
 					Entity: []byte(strings.Repeat("x", octets)), Deadline: time.Now().Add(time.Minute),
 				}, func(protocol.Outcome) {})
 			}
-			return x
 		})
 	}
 }
 
 func TestUsageOfNotices(t *testing.T) {
-	s, x, _ := newUsageSession(t)
-	checkUsage(t, s, func() any {
+	checkUsage(t, func(_ *Server, x *session) {
 		for i := range 500 {
 			x.Notify(&protocol.Notice{Presence: protocol.Presence{
 				Address: address(t, fmt.Sprintf("u%d@example.com", i)), State: protocol.Away, Note: "away for lunch",
 				Since: time.Now(), Index: uint64(i) + 1,
 			}})
 		}
-		return x
 	})
 }
