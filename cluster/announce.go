@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"io"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -24,6 +25,8 @@ type announcer struct {
 	committed uint64 // the newest entry of that term that is
 	followers map[raft.ServerID]*follower
 	wg        sync.WaitGroup
+
+	installs installs
 }
 
 // follower is what a leader knows of another node's log.
@@ -40,7 +43,16 @@ func (a *announcer) AppendEntries(id raft.ServerID, addr raft.ServerAddress, arg
 	err := a.gate.AppendEntries(id, addr, args, resp)
 	if err == nil && resp.Success {
 		a.learn(id, addr, args)
+		a.installs.advance(id, args.PrevLogEntry+uint64(len(args.Entries)))
 	}
+	return err
+}
+
+// InstallSnapshot sends a snapshot, and has what follows it stay in the log meanwhile.
+func (a *announcer) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	a.installs.begin(id, args.LastLogIndex)
+	err := a.gate.InstallSnapshot(id, addr, args, resp, data)
+	a.installs.end(id, err)
 	return err
 }
 

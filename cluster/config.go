@@ -52,6 +52,8 @@ type Config struct {
 	// Load counts this node's listening sessions and its connections. Nil: none.
 	Load   func() (sessions, connections uint64)
 	Logger *slog.Logger // nil: none
+
+	bounds logBounds // of Raft's log; zero: the default
 }
 
 // Receiver is what the other nodes reach through this one. Its methods are

@@ -20,7 +20,6 @@ const (
 	snapshotDir  = "snapshots"
 	lockTimeout  = 1 * time.Second
 	snapshotKeep = 2
-	cachedLogs   = 128
 )
 
 // disk is what a node keeps: Raft's log, its vote and snapshots, and the
@@ -31,6 +30,7 @@ type disk struct {
 	logs   raft.LogStore
 	stable raft.StableStore
 	snaps  raft.SnapshotStore
+	size   *logSize
 	bolt   *raftboltdb.BoltStore
 }
 
@@ -47,7 +47,7 @@ func openDisk(dir, site, node string, fatal func(error), logger hclog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir, marker: m}
+	d := &disk{dir: dir, marker: m, size: newLogSize()}
 	if err := d.open(fatal, logger); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -56,12 +56,13 @@ func openDisk(dir, site, node string, fatal func(error), logger hclog.Logger) (*
 
 func memoryDisk(site, node string, fatal func(error)) *disk {
 	m := &marker{id: identity{Site: site, Node: node}}
-	store := raft.NewInmemStore()
+	store, size := raft.NewInmemStore(), newLogSize()
 	return &disk{
 		marker: m,
-		logs:   &logStore{LogStore: store, marker: m, fatal: fatal},
+		logs:   &logStore{LogStore: store, marker: m, size: size, fatal: fatal},
 		stable: &stableStore{StableStore: store, marker: m, fatal: fatal},
-		snaps:  raft.NewInmemSnapshotStore(),
+		snaps:  &snapshotStore{raft.NewInmemSnapshotStore(), size},
+		size:   size,
 	}
 }
 
@@ -100,13 +101,12 @@ func (d *disk) open(fatal func(error), logger hclog.Logger) error {
 		return d.refuse(err)
 	}
 	d.stable = &stableStore{StableStore: d.bolt, marker: d.marker, fatal: fatal}
-	d.logs, err = raft.NewLogCache(cachedLogs, &logStore{LogStore: d.bolt, marker: d.marker, fatal: fatal})
+	d.logs = &logStore{LogStore: d.bolt, marker: d.marker, size: d.size, fatal: fatal}
+	snaps, err := openSnapshots(d.dir, logger)
 	if err != nil {
-		return err
-	}
-	if d.snaps, err = openSnapshots(d.dir, logger); err != nil {
 		return d.refuse(err)
 	}
+	d.snaps = &snapshotStore{snaps, d.size}
 	return d.inspectSnapshots()
 }
 

@@ -110,7 +110,7 @@ func (p *proposer) gather() []*ticket {
 		if n > 0 && (changes > maxChanges || octets > maxOctets) {
 			break
 		}
-		p.waiting -= len(t.changes)
+		p.waiting.remove(len(t.changes), t.size)
 		n++
 	}
 	tickets := slices.Clone(p.queue[:n])
@@ -161,7 +161,7 @@ func (p *proposer) dead(lost func(*flight) bool) {
 		for _, t := range f.tickets {
 			if !t.gone {
 				again = append(again, t)
-				p.waiting += len(t.changes)
+				p.waiting.add(len(t.changes), t.size)
 			}
 		}
 		return true

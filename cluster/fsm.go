@@ -204,3 +204,34 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 }
 
 func (snapshot) Release() {}
+
+// snapshotStore is Raft's store of snapshots, and notes how far the newest
+// reaches, whether this node took it or was sent it.
+type snapshotStore struct {
+	raft.SnapshotStore
+	size *logSize
+}
+
+// Create begins a snapshot that reaches index.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configIndex uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := s.SnapshotStore.Create(version, index, term, c, configIndex, t)
+	if err != nil {
+		return nil, err
+	}
+	return &snapshotSink{SnapshotSink: sink, done: func() { s.size.snapshotAt(index) }}, nil
+}
+
+// snapshotSink is where a snapshot is written.
+type snapshotSink struct {
+	raft.SnapshotSink
+	done func()
+}
+
+// Close ends the snapshot, which counts from now on.
+func (s *snapshotSink) Close() error {
+	err := s.SnapshotSink.Close()
+	if err == nil {
+		s.done()
+	}
+	return err
+}

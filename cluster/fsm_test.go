@@ -90,7 +90,7 @@ func TestAHangingDiskEndsTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan time.Time, 1)
 		h := hung{raft.NewInmemStore(), make(chan struct{})}
-		s := logStore{LogStore: h, marker: &marker{}, fatal: func(error) { ended <- time.Now() }}
+		s := logStore{LogStore: h, marker: &marker{}, size: newLogSize(), fatal: func(error) { ended <- time.Now() }}
 		begin := time.Now()
 		go func() {
 			<-time.After(10 * time.Second)
@@ -111,7 +111,7 @@ var errFull = errors.New("no space left on device")
 func (full) StoreLogs([]*raft.Log) error { return errFull }
 
 func TestAFullDiskIsAnErrorOnly(t *testing.T) {
-	s := logStore{LogStore: full{raft.NewInmemStore()}, marker: &marker{}, fatal: func(err error) { t.Errorf("fatal: %v", err) }}
+	s := logStore{LogStore: full{raft.NewInmemStore()}, marker: &marker{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
 	if err := s.StoreLog(&raft.Log{Index: 1}); !errors.Is(err, errFull) {
 		t.Error(err)
 	}

@@ -56,7 +56,7 @@ func (d *disk) inspectAll(path string) error {
 	return errors.Join(d.inspectEntries(store), store.Close())
 }
 
-// inspectEntries reads every entry of the log, and Raft's term and vote.
+// inspectEntries reads every entry of the log, counts it, and reads Raft's term and vote.
 func (d *disk) inspectEntries(store *raftboltdb.BoltStore) error {
 	if err := inspectVote(&stableStore{StableStore: store}); err != nil {
 		return err
@@ -76,6 +76,7 @@ func (d *disk) inspectEntries(store *raftboltdb.BoltStore) error {
 		if id := d.marker.get(); i == id.Index && l.Term != id.Term {
 			return fmt.Errorf("%s: entry %d is of term %d, and was of %d", logFile, i, l.Term, id.Term)
 		}
+		d.size.add(i, len(l.Data))
 	}
 	return nil
 }
@@ -117,6 +118,7 @@ func (d *disk) inspectSnapshots() error {
 	case id.Index > max(last, newest):
 		return d.refuse(fmt.Errorf("the log ends at entry %d, and %d were applied", max(last, newest), id.Index))
 	}
+	d.size.snapshotAt(newest)
 	return nil
 }
 

@@ -14,13 +14,7 @@ import (
 	"simpd/store"
 )
 
-// Bounds of a batch and of an entry, and of what waits for them.
 const (
-	maxChanges = 256
-	maxOctets  = 48 << 10
-	maxOpen    = 4       // entries of the log, or calls to the leader, unanswered
-	maxWaiting = 1 << 16 // changes
-
 	enqueueTimeout = time.Second
 	transferLimit  = 30 * time.Second
 )
@@ -38,7 +32,7 @@ type intake struct {
 	term    uint64 // in which this node leads; 0: it doesn't
 	newest  map[origin]uint64
 	queue   []*offer
-	waiting int       // changes in queue
+	waiting backlog   // in queue
 	open    int       // entries that wait for their commit
 	stuck   time.Time // since when Raft refuses all, for a transfer of leadership
 	wg      sync.WaitGroup
@@ -68,7 +62,7 @@ func (in *intake) begin(term uint64) {
 func (in *intake) end() {
 	in.mu.Lock()
 	queue := in.queue
-	in.term, in.queue, in.waiting = 0, nil, 0
+	in.term, in.queue, in.waiting = 0, nil, backlog{}
 	in.mu.Unlock()
 	for _, o := range queue {
 		o.done(&link.NotLeaderError{Leader: in.leader()})
@@ -95,14 +89,16 @@ func (in *intake) take(o *offer) error {
 	switch {
 	case in.term == 0 || o.batch.Term != in.term:
 		return &link.NotLeaderError{Leader: in.leader()}
-	case in.waiting+len(o.batch.Change) > maxWaiting:
+	case len(o.batch.Change) > maxChanges || o.size > maxBatchOctets:
+		return fmt.Errorf("%w: a batch of %d changes and %d octets: at most %d and %d", ErrRefused, len(o.batch.Change), o.size, maxChanges, maxBatchOctets)
+	case !in.waiting.fits(len(o.batch.Change), o.size):
 		return ErrBusy
 	case o.batch.Number <= in.newest[from]:
 		return unavailable("batch %d of node %s came after a later one", o.batch.Number, from.node)
 	}
 	in.newest[from] = o.batch.Number
 	in.queue = append(in.queue, o)
-	in.waiting += len(o.batch.Change)
+	in.waiting.add(len(o.batch.Change), o.size)
 	return nil
 }
 
@@ -137,7 +133,7 @@ func (in *intake) gather() []*offer {
 		if n > 0 && (changes > maxChanges || octets > maxOctets) {
 			break
 		}
-		in.waiting -= len(o.batch.Change)
+		in.waiting.remove(len(o.batch.Change), o.size)
 		n++
 	}
 	offers := in.queue[:n:n]

@@ -16,10 +16,13 @@ import (
 const stallTimeout = 3 * time.Second
 
 // logStore is Raft's log store with a checksum on each entry, and an end to
-// the process if a write hangs or what is read is not what was written.
+// the process if a write hangs or what is read is not what was written. It
+// keeps the newest entries in memory, and counts the octets of all.
 type logStore struct {
 	raft.LogStore
 	marker *marker
+	size   *logSize
+	recent recentLogs
 	fatal  func(error)
 }
 
@@ -35,6 +38,17 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		c.Extensions = seal(&c)
 		sealed[i] = &c
 	}
+	if err := s.write(sealed); err != nil {
+		return err
+	}
+	for _, l := range logs {
+		s.size.add(l.Index, len(l.Data))
+	}
+	s.recent.add(logs)
+	return nil
+}
+
+func (s *logStore) write(sealed []*raft.Log) error {
 	defer watch(s.fatal)()
 	return s.LogStore.StoreLogs(sealed)
 }
@@ -45,6 +59,9 @@ func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{
 // GetLog reads the log at index. One that fails its checksum ends the process:
 // Raft must not act on it, nor go on without it.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
+	if s.recent.get(index, l) {
+		return nil
+	}
 	if err := s.LogStore.GetLog(index, l); err != nil {
 		return err
 	}
@@ -52,6 +69,16 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 		s.fatal(err)
 		return err
 	}
+	return nil
+}
+
+// DeleteRange removes the beginning or the end of the log.
+func (s *logStore) DeleteRange(from, to uint64) error {
+	s.recent.clear()
+	if err := s.LogStore.DeleteRange(from, to); err != nil {
+		return err
+	}
+	s.size.remove(from, to)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -22,6 +23,7 @@ import (
 type Node struct {
 	cfg     Config
 	pace    pace
+	bounds  logBounds
 	boot    uint64
 	started time.Time
 
@@ -76,7 +78,7 @@ func Open(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: c, pace: c.Timing.pace(), boot: randomNumber(), started: time.Now(),
+		cfg: c, pace: c.Timing.pace(), bounds: cmp.Or(c.bounds, defaultBounds()), boot: randomNumber(), started: time.Now(),
 		table: c.Table, members: newPoke(), digests: digests{wanted: newPoke()}, notified: make(chan bool, 10), led: newPoke(),
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
@@ -141,7 +143,7 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.heed, n.compareDigests, n.watchStalls,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.compactLog, n.heed, n.compareDigests, n.watchStalls,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -45,7 +46,7 @@ type proposer struct {
 	mu      sync.Mutex
 	closed  bool
 	queue   []*ticket
-	waiting int       // changes in queue
+	waiting backlog   // in queue
 	flights []*flight // by number: with the leader, or in doubt
 	number  uint64    // of the newest batch
 	term    uint64    // of the newest entry applied here
@@ -78,8 +79,11 @@ func newProposer(o origin) *proposer {
 
 // propose returns once all changes are applied here, in order, or why not.
 func (p *proposer) propose(ctx context.Context, changes []*storev1.Change) ([]store.Result, error) {
-	tickets := cut(changes)
-	if err := p.enqueue(tickets, len(changes)); err != nil {
+	tickets, err := cut(changes)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.enqueue(tickets); err != nil {
 		return nil, err
 	}
 	p.wake.now()
@@ -107,12 +111,16 @@ func worse(a, b error) error {
 	return a
 }
 
-// cut makes tickets that fit into one batch each.
-func cut(changes []*storev1.Change) []*ticket {
+// cut makes tickets that fit into one batch each. A change that is too large
+// for any is ErrRefused.
+func cut(changes []*storev1.Change) ([]*ticket, error) {
 	var tickets []*ticket
 	var t *ticket
 	for _, c := range changes {
 		size := proto.Size(c)
+		if size > maxChangeOctets {
+			return nil, fmt.Errorf("%w: a change of %d octets: at most %d", ErrRefused, size, maxChangeOctets)
+		}
 		if t == nil || len(t.changes) == maxChanges || t.size+size > maxOctets {
 			t = &ticket{done: make(chan struct{})}
 			tickets = append(tickets, t)
@@ -120,20 +128,25 @@ func cut(changes []*storev1.Change) []*ticket {
 		t.changes = append(t.changes, c)
 		t.size += size
 	}
-	return tickets
+	return tickets, nil
 }
 
-func (p *proposer) enqueue(tickets []*ticket, changes int) error {
+func (p *proposer) enqueue(tickets []*ticket) error {
+	changes, octets := 0, 0
+	for _, t := range tickets {
+		changes += len(t.changes)
+		octets += t.size
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return unavailable("this node has shut down")
 	}
-	if p.waiting+changes > maxWaiting {
+	if !p.waiting.fits(changes, octets) {
 		return ErrBusy
 	}
 	p.queue = append(p.queue, tickets...)
-	p.waiting += changes
+	p.waiting.add(changes, octets)
 	return nil
 }
 
@@ -157,7 +170,7 @@ func (p *proposer) giveUp(t *ticket, why error) {
 	}
 	if i := slices.Index(p.queue, t); i >= 0 {
 		p.queue = slices.Delete(p.queue, i, i+1)
-		p.waiting -= len(t.changes)
+		p.waiting.remove(len(t.changes), t.size)
 		t.finish(nil, unavailable("no leader took it: %w", why))
 		return
 	}
@@ -232,7 +245,7 @@ func (p *proposer) idle() bool {
 func (p *proposer) backlog() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.waiting
+	return p.waiting.changes
 }
 
 // fail ends all tickets: certainly undone those that no leader has seen.
@@ -242,7 +255,7 @@ func (p *proposer) fail(why error) {
 	for _, t := range p.queue {
 		t.finish(nil, unavailable("%w", why))
 	}
-	p.queue, p.waiting = nil, 0
+	p.queue, p.waiting = nil, backlog{}
 	for _, f := range p.flights {
 		for _, t := range f.tickets {
 			t.finish(nil, unknown("%w", why))

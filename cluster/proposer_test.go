@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
@@ -295,6 +298,64 @@ func TestTooManyChangesAreRefusedAtOnce(t *testing.T) {
 			t.Errorf("%d changes wait though nobody does", n)
 		}
 	})
+}
+
+func TestTooManyOctetsAreRefusedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(1, false)
+		p := proposerOf(t, l)
+		p.leads = func() (string, uint64) { return "", 1 }
+		ctx, cancel := context.WithCancel(t.Context())
+		large := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxChangeOctets/2))
+		for range maxWaitingOctets / proto.Size(large) {
+			go p.propose(ctx, []*storev1.Change{large})
+		}
+		synctest.Wait()
+		if _, err := p.propose(t.Context(), []*storev1.Change{large}); !errors.Is(err, ErrBusy) {
+			t.Errorf("one more: %v", err)
+		}
+		cancel()
+		synctest.Wait()
+		if p.waiting != (backlog{}) {
+			t.Errorf("%+v wait though nobody does", p.waiting)
+		}
+	})
+}
+
+func TestAChangeIsBoundedInOctets(t *testing.T) {
+	l := newFakeLog(1, false)
+	p := proposerOf(t, l)
+	huge := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxChangeOctets))
+	if _, err := p.propose(t.Context(), []*storev1.Change{huge}); !errors.Is(err, ErrRefused) {
+		t.Errorf("a huge change: %v", err)
+	}
+}
+
+// TestTheLeaderTakesNoHugeBatch: whatever another node sends, an entry of the
+// log is bounded, and so is what waits to become one.
+func TestTheLeaderTakesNoHugeBatch(t *testing.T) {
+	l := newFakeLog(1, false)
+	in := l.intake
+	take := func(number uint64, changes ...*storev1.Change) error {
+		b := &storev1.Batch{Origin: "n2", Boot: 1, Number: number, Term: 1, Change: changes}
+		return in.take(&offer{batch: b, size: proto.Size(b), done: func(error) {}})
+	}
+	large := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxBatchOctets/2))
+	if err := take(1, large, large); !errors.Is(err, ErrRefused) {
+		t.Errorf("a batch of too many octets: %v", err)
+	}
+	if err := take(1, slices.Repeat([]*storev1.Change{account("alice@example.com")}, maxChanges+1)...); !errors.Is(err, ErrRefused) {
+		t.Errorf("a batch of too many changes: %v", err)
+	}
+	var busy error
+	var number uint64
+	for busy == nil && number < 1000 {
+		number++
+		busy = take(number, large)
+	}
+	if !errors.Is(busy, ErrBusy) || in.waiting.octets > maxWaitingOctets {
+		t.Errorf("after %d large batches, of which %d octets wait: %v", number, in.waiting.octets, busy)
+	}
 }
 
 func TestASnapshotInPlaceOfEntriesLeavesTheOutcomeUnknown(t *testing.T) {

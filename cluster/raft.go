@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,6 +19,10 @@ func newRaft(c *Config, f *fsm, d *disk, t raft.Transport, notify chan<- bool) (
 	return r, err
 }
 
+// maxAppendEntries bounds the entries of one call to a follower: 3 MiB, unless
+// a restore writes larger ones.
+const maxAppendEntries = 64
+
 func raftConfig(c *Config, notify chan<- bool) *raft.Config {
 	pace := c.Timing.pace()
 	rc := raft.DefaultConfig()
@@ -27,11 +32,10 @@ func raftConfig(c *Config, notify chan<- bool) *raft.Config {
 	rc.HeartbeatTimeout, rc.ElectionTimeout = pace.heartbeat, pace.heartbeat
 	rc.LeaderLeaseTimeout = pace.lease
 	rc.CommitTimeout = 50 * time.Millisecond // for what the announcer does not tell: a call that is lost
-	rc.MaxAppendEntries = maxChanges
+	rc.MaxAppendEntries = maxAppendEntries
 	rc.BatchApplyCh = true
-	rc.SnapshotInterval = time.Minute
-	rc.SnapshotThreshold = 16384
-	rc.TrailingLogs = 32768 // above any tail that a deposed leader may have
+	rc.SnapshotThreshold = math.MaxUint64 // compactLog takes them, and says what stays
+	rc.TrailingLogs = trailingEntries
 	rc.ShutdownOnRemove = false
 	rc.NoLegacyTelemetry = true
 	return rc

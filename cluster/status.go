@@ -189,6 +189,8 @@ type Stats struct {
 	Epoch                                uint64        // 0: none
 	Contact                              time.Duration // 0: in touch
 	Waiting                              int           // changes that wait for the leader
+	LogOctets                            uint64        // of the entries of this node's log
+	SnapshotsSent                        uint64        // to nodes that had fallen behind
 	// Digest has the first six octets of the table's newest hash, after entry
 	// DigestLog; Healed is how often another node's table was taken over.
 	Digest, DigestLog, Healed uint64
@@ -201,7 +203,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	s := Stats{
 		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.log.now(), LastLog: n.raft.LastIndex(),
-		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.Contact(), Waiting: n.proposer.backlog(), Tolerance: -1,
+		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.Contact(), Waiting: n.proposer.backlog(), LogOctets: n.disk.size.total(), SnapshotsSent: n.announcer.installs.count.Load(), Tolerance: -1,
 	}
 	if piloted := n.piloted.Load(); piloted != nil {
 		s.Tolerance = piloted.FailureTolerance

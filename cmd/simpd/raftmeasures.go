@@ -16,8 +16,10 @@ func raftMeasures() []measure {
 		stat("simp_raft_voters", "Nodes that vote.", func(s cluster.Stats) float64 { return float64(s.Voters) }),
 		stat("simp_raft_replicas", "Nodes that follow without a vote.", func(s cluster.Stats) float64 { return float64(s.Replicas) }),
 		stat("simp_raft_last_index", "The newest entry of this node's log.", func(s cluster.Stats) float64 { return float64(s.LastLog) }),
+		stat("simp_raft_log_octets", "Octets of the entries in this node's log.", func(s cluster.Stats) float64 { return float64(s.LogOctets) }),
 		stat("simp_raft_commit_index", "The newest entry of the log that is known to be committed.", func(s cluster.Stats) float64 { return float64(s.CommitLog) }),
 		stat("simp_raft_applied_index", "The newest entry of the log that the table holds.", func(s cluster.Stats) float64 { return float64(s.AppliedLog) }),
+		counter("simp_raft_snapshots_sent_total", "Snapshots that this node, leading, has begun to send to nodes that had fallen behind its log.", func(n *node) float64 { return float64(n.cluster.Stats().SnapshotsSent) }),
 		stat("simp_changes_waiting", "Changes that wait for the leader.", func(s cluster.Stats) float64 { return float64(s.Waiting) }),
 	}, changeMeasures()...)
 }
