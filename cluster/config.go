@@ -62,7 +62,9 @@ type Receiver interface {
 	// Deliver takes a message for a session of this node, and calls done
 	// exactly once. Neither blocks.
 	Deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome))
-	// WatchersOf says who watches user through this node.
+	// WatchersOf says who watches user through this node, each once. Where their
+	// addresses take more than protocol.MaxWatchersOctets it may leave out those
+	// who make it still more.
 	WatchersOf(user protocol.Address) []protocol.Address
 	// Up says that this node has a new epoch, and is to bind its live
 	// sessions again. The next epoch is told once it has returned.

@@ -29,17 +29,25 @@ func (n *Node) Failed(a protocol.Attempt) { n.link.Failed(a) }
 func (n *Node) Succeeded(a protocol.Attempt) { n.link.Succeeded(a) }
 
 // Watchers asks all other nodes that are up who watches user; partial if one
-// did not answer within two seconds.
+// did not answer within two seconds, or if there are more than fit into an
+// answer to WATCHERS.
 func (n *Node) Watchers(ctx context.Context, user protocol.Address) (by []protocol.Address, partial bool) {
 	ctx, cancel := context.WithTimeout(ctx, watchersFor)
 	defer cancel()
 	var mu sync.Mutex
+	octets := 0
 	n.others(func(id string) {
 		watchers, err := n.link.Watchers(ctx, id, user)
 		mu.Lock()
 		defer mu.Unlock()
-		by = append(by, watchers...)
 		partial = partial || err != nil
+		for _, a := range watchers {
+			if octets += len(a.String()); octets > protocol.MaxWatchersOctets {
+				partial = true
+				return
+			}
+			by = append(by, a)
+		}
 	})
 	return by, partial
 }

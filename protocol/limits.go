@@ -16,7 +16,8 @@ const (
 	MaxNote             = 256  // octets; agent and contact name likewise
 	MaxText             = 1024 // octets of a text as this package writes it
 	MaxRecipients       = 64
-	MaxWatched          = 1000 // addresses a connection watches
+	MaxWatched          = 1000    // addresses a connection watches
+	MaxWatchersOctets   = 2 << 20 // of an answer to WATCHERS
 	MaxRules            = 1000
 	MaxContacts         = 1000
 	MaxSessions         = 16 // shared sessions of a user; one more while one is being moved

@@ -15,6 +15,7 @@ type hub struct {
 	began time.Time // the zero of its buckets
 
 	mu       sync.Mutex
+	owners   watchOwners
 	watchers map[protocol.Address][]*watch
 	count    int // of watches
 	foreign  map[pair]*foreign
@@ -44,6 +45,7 @@ type watch struct {
 
 func (h *hub) init(r *Router) {
 	h.r, h.began = r, time.Now()
+	h.owners = newWatchOwners(r.WatchMemory)
 	h.watchers = map[protocol.Address][]*watch{}
 	h.foreign = map[pair]*foreign{}
 	h.crowds = map[crowd][]protocol.Address{}
@@ -54,9 +56,10 @@ func (h *hub) enter(w *watch) {
 	if w.u.watched == nil {
 		w.u.watched = map[pair]*watch{}
 	}
+	h.keepAddresses(w)
 	w.u.watched[w.pair] = w
 	w.local = h.r.Local(w.by)
-	w.key = w.by.RuleKey(w.local)
+	w.key = w.u.ruleKey(w.by, w.local)
 	if !w.u.outsider {
 		w.session = w.u.session
 	}
@@ -68,9 +71,33 @@ func (h *hub) enter(w *watch) {
 	}
 }
 
+// keepAddresses has w keep as little text as can be. h.mu is held.
+func (h *hub) keepAddresses(w *watch) {
+	if all := h.watchers[w.of]; len(all) > 0 {
+		w.of = all[0].of
+	} else {
+		w.of = cloned(w.of)
+	}
+	if w.u.outsider {
+		w.by = cloned(w.by)
+	}
+}
+
+// ruleKey returns as what by compares with rules. A user's own is made once.
+func (u *User) ruleKey(by protocol.Address, isLocal bool) protocol.Address {
+	if u.outsider {
+		return by.RuleKey(isLocal)
+	}
+	if u.key.IsZero() {
+		u.key = by.RuleKey(isLocal)
+	}
+	return u.key
+}
+
 // leave ends w. h.mu is held.
 func (h *hub) leave(w *watch) {
 	delete(w.u.watched, w.pair)
+	w.u.releaseWatch(w.pair)
 	h.count--
 	if h.r.elsewhere(w.pair) {
 		h.letGo(w)
@@ -192,13 +219,32 @@ func notice(p protocol.Presence, index uint64) *protocol.Notice {
 	return &protocol.Notice{Presence: p}
 }
 
+// turnSize is how many watchers are looked at before others get the hub's lock.
+const turnSize = 256
+
 // watchersOf lists who watches a user on this node.
-func (h *hub) watchersOf(of protocol.Address) []protocol.Address {
+func (h *hub) watchersOf(of protocol.Address) (by []protocol.Address) {
+	octets, named := 0, map[protocol.Address]bool{}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var by []protocol.Address
-	for _, w := range h.watchers[of] {
-		by = append(by, w.by)
+	for i := len(h.watchers[of]) - 1; i >= 0; i-- {
+		// Meanwhile some may come, at the end, and some go, in whose place the
+		// last one is put: none that stays is passed over.
+		if i = min(i, len(h.watchers[of])-1); i < 0 {
+			break
+		}
+		if a := h.watchers[of][i].by; !named[a] {
+			named[a] = true
+			by = append(by, a)
+			octets += len(a.String())
+		}
+		if octets > protocol.MaxWatchersOctets {
+			break
+		}
+		if i%turnSize == 0 {
+			h.mu.Unlock()
+			h.mu.Lock()
+		}
 	}
 	return by
 }

@@ -78,7 +78,10 @@ type Config struct {
 	// FirstContacts is how many recipients that are new to them each user of
 	// another site may write to; for all users of a domain ten times that.
 	FirstContacts rate.Limit
-	Logger        *slog.Logger
+	// WatchMemory is how many octets all watches may take together, of which
+	// each user and each remote domain has a share; 0 means DefaultWatchMemory.
+	WatchMemory int64
+	Logger      *slog.Logger
 }
 
 // Router is one node's. Its methods may be called from any goroutine.

@@ -8,6 +8,7 @@ import (
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
+	"simpd/protocol/budget"
 	"simpd/store"
 )
 
@@ -33,7 +34,11 @@ type User struct {
 	state      protocol.State
 	note       string
 
-	watched map[pair]*watch // guarded by the hub
+	// What u watches. The hub guards it.
+	watched  map[pair]*watch
+	mostHeld int              // watches, since the map was made
+	share    *budget.Owner    // of what its owner's watches take; nil while it watches nothing
+	key      protocol.Address // as what rules compare a user by, once it has watched
 }
 
 // Login makes an authenticated connection known, so that a change of its

@@ -87,9 +87,10 @@ func (u *User) showAll(pairs []pair, watches []*watch, write func([]protocol.Not
 	write(lines, view.Index())
 }
 
-// mayWatch refuses pairs above a connection's limit; the hub's mutex is held.
+// mayWatch refuses pairs above a connection's limit, or above the share of
+// memory of whose it is; it counts what is new. The hub's mutex is held.
 func (u *User) mayWatch(pairs []pair) error {
-	n := len(u.watched)
+	n, octets := len(u.watched), 0
 	for _, p := range pairs {
 		if u.watched[p] != nil {
 			continue
@@ -97,7 +98,15 @@ func (u *User) mayWatch(pairs []pair) error {
 		if n++; n > u.mostWatched() {
 			return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", p.of, u.mostWatched())
 		}
+		octets += u.watchCost(p)
 	}
+	if octets == 0 {
+		return nil
+	}
+	if err := u.reserveWatches(octets); err != nil {
+		return err
+	}
+	u.mostHeld = max(u.mostHeld, n)
 	return nil
 }
 
@@ -123,7 +132,7 @@ func (u *User) line(now protocol.Presence, p pair, w *watch) protocol.Notice {
 	return n
 }
 
-// pairs lists who asks about whom.
+// pairs lists who asks about whom. No two are the same.
 func (u *User) pairs(q protocol.WatchRequest) []pair {
 	of := q.Addresses
 	if q.Contacts {
@@ -170,6 +179,7 @@ func (u *User) Unwatch(q protocol.WatchRequest) {
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer u.shrinkWatched()
 	if len(q.Addresses) > 0 && (len(q.By) > 0 || !u.outsider) {
 		for _, p := range u.pairs(q) {
 			if w := u.watched[p]; w != nil {
@@ -228,7 +238,8 @@ func (u *User) Watchers(ctx context.Context) ([]protocol.Address, bool, error) {
 	return slices.Compact(by), partial, nil
 }
 
-// WatchersOf lists who watches a user on this node.
+// WatchersOf lists who watches a user on this node, each once. Once their
+// addresses take more than protocol.MaxWatchersOctets it adds no more.
 func (r *Router) WatchersOf(user protocol.Address) []protocol.Address {
 	return r.hub.watchersOf(user)
 }

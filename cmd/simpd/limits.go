@@ -16,7 +16,7 @@ type limits struct {
 // standardLimits protect a site, and disturb neither people nor a program that
 // reconnects or sends what it has in one go. They are also the option's
 // standard, in the form in which it is written.
-const standardLimits = "changes=1:60,messages=100:2000,first-contacts=0.5:30,watches=100:5000,commands=100:2000"
+const standardLimits = "changes=1:60,messages=100:2000,first-contacts=0.5:30,watches=100:20000,commands=100:2000"
 
 // limitNames are the names of limits, in the order of the help.
 var limitNames = []string{"changes", "messages", "first-contacts", "watches", "commands"}

@@ -12,7 +12,7 @@ func TestLimitsAreOverTheStandard(t *testing.T) {
 	}
 	l := &c.limits
 	for name, want := range map[string]string{
-		"changes": "off", "messages": "7:7", "first-contacts": "0.1:3", "watches": "100:5000", "commands": "100:2000",
+		"changes": "off", "messages": "7:7", "first-contacts": "0.1:3", "watches": "100:20000", "commands": "100:2000",
 	} {
 		if got := l.limitOf(name).String(); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)

@@ -7,6 +7,8 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"strings"
+
+	"simpd/cluster/router"
 )
 
 // limitMemory has the garbage collector work harder, rather than the kernel
@@ -66,9 +68,21 @@ const (
 	minProgram   = 16 << 20
 )
 
+// How much memory watches may take.
+const (
+	watchShare = 8 // one in so many octets of the limit
+	minWatches = 32 << 20
+)
+
 // programMemory returns how many octets the calls of all programs may hold.
 func programMemory(limit int64) int64 {
 	return min(max(limit/programShare, minProgram), maxProgram)
+}
+
+// watchMemory returns how many octets all watches may take. The least is enough
+// for sixteen clients of a user who watch a thousand contacts each.
+func watchMemory(limit int64) int64 {
+	return min(max(limit/watchShare, minWatches), router.DefaultWatchMemory)
 }
 
 // crowded tells whether so much memory is in use that new clients are sent to

@@ -28,6 +28,14 @@ func TestHeldLimit(t *testing.T) {
 	}
 }
 
+func TestWatchMemory(t *testing.T) {
+	for limit, want := range map[int64]int64{math.MaxInt64: 256 << 20, 8 << 30: 256 << 20, 512 << 20: 64 << 20, 64 << 20: 32 << 20} {
+		if got := watchMemory(limit); got != want {
+			t.Errorf("%d: %d; want %d", limit, got, want)
+		}
+	}
+}
+
 // TestNoMemoryForMore: a node that has used up its memory says so to those who
 // come, before anything is spent on them.
 func TestNoMemoryForMore(t *testing.T) {

@@ -183,7 +183,7 @@ func (n *node) joinSite() error {
 	d := &directory{}
 	rc := router.Config{
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Directory: d, Peers: d, Logger: n.logger,
-		FirstContacts: n.conf.limits.firstContacts,
+		FirstContacts: n.conf.limits.firstContacts, WatchMemory: watchMemory(presentLimit()),
 	}
 	var err error
 	if n.tracer, err = newTracer(n.ctx, n.conf.nodeID); err != nil {

@@ -48,8 +48,9 @@ type owner interface {
 
 // Bounds on what a server may have this side keep.
 const (
-	maxRequests     = 1000     // unanswered by the server, which takes 1024
-	maxWatchers     = 50_000   // 100 lines of WATCHERS; of others there are as many as were asked for
+	maxRequests = 1000 // unanswered by the server, which takes 1024
+	// 100 lines of WATCHERS, the shortest; of others there are as many as were asked for
+	maxWatchers     = protocol.MaxWatchersOctets / 16
 	maxPartial      = 16 << 20 // octets of the 100 lines of all calls of a connection
 	maxReplies      = 1 << 20  // octets of answers that the server does not read
 	maxInHand       = 2 * protocol.MaxUnanswered

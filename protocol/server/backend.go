@@ -76,7 +76,8 @@ type User interface {
 	// Query answers as BeginWatch does, without watching. Without r.Fresh it waits
 	// for other sites only. Any goroutine may call it, also after Close.
 	Query(ctx context.Context, r protocol.WatchRequest) (at []protocol.Notice, index uint64, err error)
-	// Watchers returns who watches the user now; partial if a node did not answer.
+	// Watchers returns who watches the user now; partial if a node did not
+	// answer, or if there are too many for an answer.
 	Watchers(ctx context.Context) (by []protocol.Address, partial bool, err error)
 
 	Rules() []protocol.Rule

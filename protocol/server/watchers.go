@@ -13,14 +13,24 @@ func (s *session) watchers(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	var b []byte
+	s.answer(r, watcherLines(r.line.Tag, by, partial))
+}
+
+// watcherLines returns an answer to WATCHERS, without its end. What exceeds protocol.MaxWatchersOctets is
+// left out, and partial=yes says so.
+func watcherLines(tag string, by []protocol.Address, partial bool) (b []byte) {
 	for _, a := range by {
-		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
+		end := len(b)
+		b = protocol.AppendResponse(b, tag, protocol.StatusPartial)
 		b = protocol.AppendEnd(protocol.AppendParam(b, "ima", a.String()))
+		if len(b) > protocol.MaxWatchersOctets {
+			b, partial = b[:end], true
+			break
+		}
 	}
-	b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusOK)
+	b = protocol.AppendResponse(b, tag, protocol.StatusOK)
 	if partial {
 		b = protocol.AppendParam(b, "partial", "yes")
 	}
-	s.answer(r, b)
+	return b
 }
