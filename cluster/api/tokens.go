@@ -2,12 +2,12 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -58,15 +58,11 @@ func (t *Tokens) ReloadFrom(path string) error {
 
 // reload takes what a file holds; t.reloading is held.
 func (t *Tokens) reload(path string) error {
-	if err := secretfile.Check(path); err != nil {
-		return fmt.Errorf("tokens: %w", err)
-	}
-	f, err := os.Open(path)
+	content, err := secretfile.Read(path)
 	if err != nil {
 		return fmt.Errorf("tokens: %w", err)
 	}
-	defer f.Close()
-	callers, err := readTokens(f)
+	callers, err := readTokens(bytes.NewReader(content))
 	if err != nil {
 		return fmt.Errorf("tokens: %s:%w", path, err)
 	}

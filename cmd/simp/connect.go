@@ -15,6 +15,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/secretfile"
 )
 
 // connect logs the user in. change, if not nil, sets what the program wants to
@@ -91,16 +92,12 @@ func (a *app) trusted() (*tls.Config, error) {
 	if a.tlsCA == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(a.tlsCA)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-ca: %w", err)
-	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls-ca: %s holds no certificate in PEM", a.tlsCA)
+	if err := secretfile.AppendRoots(roots, a.tlsCA); err != nil {
+		return nil, fmt.Errorf("--tls-ca: %w", err)
 	}
 	return &tls.Config{RootCAs: roots}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"strings"
@@ -103,13 +102,9 @@ func isLoopback(addr string) bool {
 }
 
 func (a *app) tlsConfig() (*tls.Config, error) {
-	pem, err := readFile("tls-ca", a.ca)
+	roots, err := secretfile.LoadRoots(a.ca)
 	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--tls-ca: %s holds no certificate in PEM", a.ca)
+		return nil, fmt.Errorf("--tls-ca: %w", err)
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
 	host, _, _ := net.SplitHostPort(a.addr)
@@ -128,7 +123,7 @@ func (a *app) ownCertificate() ([]tls.Certificate, error) {
 	case a.cert == "":
 		return nil, nil
 	}
-	own, err := tls.LoadX509KeyPair(a.cert, a.key)
+	own, err := secretfile.LoadPair(a.cert, a.key)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
 	}
@@ -169,11 +164,11 @@ func isNode(c *x509.Certificate) bool {
 type bearer string
 
 func (a *app) token() (bearer, error) {
-	if err := secretfile.Check(a.tokenFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	b, err := secretfile.Read(a.tokenFile)
+	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}
-	b, err := readFile("token-file", a.tokenFile)
-	return bearer(strings.TrimSpace(string(b))), err
+	return bearer(strings.TrimSpace(string(b))), nil
 }
 
 // GetRequestMetadata puts the token into a call.

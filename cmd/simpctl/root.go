@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -128,13 +127,4 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // noColor tells whether colours are unwanted (no-color.org).
 func (a *app) noColor() bool {
 	return a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" || !a.term.isTerminal(a.out)
-}
-
-// readFile reads a file whose name was given by a flag.
-func readFile(flag, path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flag, err)
-	}
-	return b, nil
 }

@@ -30,12 +30,17 @@ func checkConfigCommand() *cobra.Command {
 
 // checkConfig writes every problem, with the line where it is.
 func checkConfig(w io.Writer, file string, env func(string) (string, bool)) error {
-	_, wrong := load(file, env, nil)
+	conf, wrong := load(file, env, nil)
 	for _, p := range wrong {
 		if p.at.file == "" {
 			p.at = source{file: file}
 		}
 		fmt.Fprintf(w, "%v\n%s", p, p.Excerpt())
+	}
+	if conf != nil {
+		for _, text := range conf.warnings {
+			fmt.Fprintf(w, "%s: warning: %s\n", file, text)
+		}
 	}
 	switch len(wrong) {
 	case 0:

@@ -125,21 +125,7 @@ func expect(t *testing.T, wrong problems, want string) {
 	}
 }
 
-func TestFilesOpenToOthersAreRefused(t *testing.T) {
-	keys := t.TempDir()
-	if _, err := pki.Make(pki.Order{Dir: keys, Site: "example.com", Nodes: []pki.NodeOrder{{ID: "n1"}}}); err != nil {
-		t.Fatal(err)
-	}
-	cert, key := keys+"/node-n1.crt", keys+"/node-n1.key"
-	if err := checkPair(cert, key); err != nil {
-		t.Error(err)
-	}
-	if err := os.Chmod(key, 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkPair(cert, key); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("a key that its group can read: %v", err)
-	}
+func TestFoldersOpenToOthersAreRefused(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
@@ -152,22 +138,5 @@ func TestFilesOpenToOthersAreRefused(t *testing.T) {
 	}
 	if err := checkFolder(folder); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Errorf("a folder with data that all can read: %v", err)
-	}
-}
-
-// TestATokenFileIsChecked holds check-config to what a start would refuse.
-func TestATokenFileIsChecked(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
-	for mode, want := range map[os.FileMode]int{0o600: 0, 0o640: 1} {
-		if err := os.WriteFile(file, []byte("# none yet\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(file, mode); err != nil {
-			t.Fatal(err)
-		}
-		v := validator{config: &config{tokens: file}, settings: settings{}}
-		if v.programTokens(); len(v.wrong) != want {
-			t.Errorf("mode %v: %v", mode, v.wrong)
-		}
 	}
 }

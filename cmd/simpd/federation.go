@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"strings"
 	"sync/atomic"
 
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/secretfile"
 )
 
 // federation is what the settings say of other sites, as they were written:
@@ -159,13 +159,9 @@ func (f *federation) readRoots() (*x509.CertPool, error) {
 	if f.ca == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(f.ca)
+	roots, err := secretfile.LoadRoots(f.ca)
 	if err != nil {
-		return nil, fmt.Errorf("--federation-ca: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--federation-ca: %s holds no certificate in PEM", f.ca)
+		return nil, err
 	}
 	return roots, nil
 }

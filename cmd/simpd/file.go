@@ -1,26 +1,25 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"simpd/protocol/secretfile"
 )
 
 // readFile puts what a configuration file says into s, and returns all that
 // is wrong with it, or the one thing for which it can't be read at all.
 func readFile(name string, table []option, s settings) (wrong problems, unreadable *problem) {
-	content, err := os.ReadFile(name)
+	content, err := secretfile.ReadPublic(name)
 	if err != nil {
 		return nil, &problem{at: source{}, text: fmt.Sprintf("the configuration file can't be read: %v", err)}
 	}
-	content = bytes.TrimPrefix(content, []byte("\uFEFF")) // some editors write a byte order mark
 	r := fileReader{name: name, lines: linesOf(string(content)), table: table, settings: s}
 	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
 	if err != nil {

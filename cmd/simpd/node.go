@@ -13,7 +13,6 @@ import (
 	"simpd/cluster"
 	"simpd/cluster/api"
 	"simpd/cluster/link"
-	"simpd/cluster/link/pki"
 	"simpd/cluster/router"
 	"simpd/cmd/internal/cli"
 	"simpd/protocol/httphost"
@@ -27,11 +26,8 @@ type node struct {
 	conf   *config
 	logger *slog.Logger
 
-	identity     *pki.Identity        // nil: insecure
-	gossipKeys   [][]byte             // likewise
-	certificates *server.Certificates // nil: clients are offered no TLS
-	tokens       *api.Tokens          // nil: programs have none
-	sockets      sockets
+	keyFiles
+	sockets sockets
 
 	partners *partners // nil: no other site is dealt with
 	table    *store.Table
@@ -115,26 +111,16 @@ func (n *node) serveHTTP() error {
 	return nil
 }
 
-func (n *node) readSecrets() (err error) {
-	c := n.conf
-	if len(c.tlsCerts) > 0 {
-		if n.certificates, err = server.LoadCertificates(c.tlsCerts, c.tlsKeys); err != nil {
-			return misconfigured(err)
+// readSecrets waits for a clock by which certificates are valid.
+func (n *node) readSecrets() error {
+	return misconfigured(n.await(func(context.Context) error {
+		f, wrong := n.conf.readFiles()
+		if len(wrong) > 0 {
+			return wrong[0]
 		}
-	}
-	if c.tokens != "" {
-		if n.tokens, err = api.LoadTokens(c.tokens); err != nil {
-			return misconfigured(err)
-		}
-	}
-	if c.insecure {
+		n.keyFiles = f
 		return nil
-	}
-	if n.identity, err = pki.Load(c.clusterCA, c.clusterCert, c.clusterKey); err != nil {
-		return misconfigured(err)
-	}
-	n.gossipKeys, err = pki.ReadGossipKeys(c.gossipKeys)
-	return misconfigured(err)
+	}))
 }
 
 // takeAddresses makes the data folder and takes every address but those of

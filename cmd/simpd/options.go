@@ -44,6 +44,8 @@ type config struct {
 	limits     limits // of each user
 
 	logFormat, logLevel string
+
+	warnings []string // what works, and should be looked at; written when it was checked
 }
 
 // options lists every setting of simpd serve, in the order of its help.

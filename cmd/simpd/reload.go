@@ -24,6 +24,7 @@ func (s *service) reload() {
 		return
 	}
 	s.level.Set(logLevel(conf.logLevel))
+	logWarnings(s.logger, conf.warnings)
 	s.node.leave.timeout.Store(int64(conf.drainTimeout))
 	taken := []string{"log level", "drain timeout"}
 	for _, r := range s.node.Reload(conf) {

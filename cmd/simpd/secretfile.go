@@ -1,25 +1,11 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-
-	"simpd/protocol/secretfile"
 )
-
-// checkPair checks a certificate and its key, which nobody else may use.
-func checkPair(cert, key string) error {
-	if err := secretfile.Check(key); err != nil {
-		return err
-	}
-	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-		return fmt.Errorf("%s with %s: %w", cert, key, err)
-	}
-	return nil
-}
 
 // checkFolder wants a data folder that is absent, empty, or closed to others.
 func checkFolder(name string) error {

@@ -87,8 +87,11 @@ func (n *node) pause(again, reminder <-chan time.Time, why error) error {
 
 // passes reports whether an error at a start may end by itself: a name that is
 // not in DNS yet or whose server does not answer, an address that this machine
-// does not have yet.
+// does not have yet, a certificate that is not valid yet.
 func passes(err error) bool {
+	if _, ok := errors.AsType[notYetValidError](err); ok {
+		return true
+	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return true
 	}

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
-
-	"simpd/cluster/api"
-	"simpd/cluster/link/pki"
+	"time"
 )
 
 // validator checks settings that are each right by themselves against one
@@ -16,17 +15,18 @@ import (
 type validator struct {
 	*config
 	settings
+	found keyFiles
 	wrong problems
 }
 
 // validate returns all that is wrong with a configuration as a whole.
 func validate(c *config, s settings) problems {
 	v := validator{config: c, settings: s}
-	v.identity()
+	v.nodeIdentity()
 	v.listeners()
+	v.readFiles()
 	v.clientTLS()
 	v.clusterTLS()
-	v.programTokens()
 	v.forming()
 	return v.wrong
 }
@@ -45,7 +45,7 @@ func (v *validator) missing(option, why string) {
 	v.wrong = append(v.wrong, problem{at: source{}, text: fmt.Sprintf("%s is missing: %s", option, why)})
 }
 
-func (v *validator) identity() {
+func (v *validator) nodeIdentity() {
 	if v.absent("node-id") {
 		v.missing("node-id", "each node of a site has a name of its own (as n1)")
 	}
@@ -120,11 +120,6 @@ func (v *validator) clientTLS() {
 	if len(v.tlsCerts) != len(v.tlsKeys) {
 		v.fail("tls-key", "there are %d of tls-cert and %d of tls-key: they go in pairs", len(v.tlsCerts), len(v.tlsKeys))
 	}
-	for i := range min(len(v.tlsCerts), len(v.tlsKeys)) {
-		if err := checkPair(v.tlsCerts[i], v.tlsKeys[i]); err != nil {
-			v.fail("tls-cert", "%v", err)
-		}
-	}
 	if len(v.tlsCerts) > 0 {
 		return
 	}
@@ -162,24 +157,28 @@ func (v *validator) clusterTLS() {
 	if v.insecure {
 		return
 	}
-	if identity, err := pki.Load(v.clusterCA, v.clusterCert, v.clusterKey); err != nil {
-		v.fail("cluster-cert", "%v", err)
-	} else if name := identity.Name(); name.ID != v.nodeID && v.good("node-id") {
-		v.fail("cluster-cert", "%s names the node %s, and this is to be %s", v.clusterCert, name.ID, v.nodeID)
+	if v.found.identity == nil {
+		return
 	}
-	if _, err := pki.ReadGossipKeys(v.gossipKeys); err != nil {
-		v.fail("gossip-key-file", "%v", err)
+	if name := v.found.identity.Name(); name.ID != v.nodeID && v.good("node-id") {
+		v.fail("cluster-cert", "%s names the node %s, and this is to be %s", v.clusterCert, name.ID, v.nodeID)
 	}
 }
 
-// programTokens checks the file of programs' tokens, if there is one.
-func (v *validator) programTokens() {
-	if v.tokens == "" || !v.good("token-file") {
-		return
+// readFiles says of each file that is named what is wrong with it. One that is
+// not valid yet is no fault: a start waits for that.
+func (v *validator) readFiles() {
+	var wrong []fileError
+	v.found, wrong = v.config.readFiles()
+	for _, e := range wrong {
+		switch _, early := errors.AsType[notYetValidError](e); {
+		case early:
+			v.warnings = append(v.warnings, e.Error()+": a start waits until then")
+		case v.good(e.option):
+			v.fail(e.option, "%v", e.error)
+		}
 	}
-	if _, err := api.LoadTokens(v.tokens); err != nil {
-		v.fail("token-file", "%v", err)
-	}
+	v.warnings = append(v.warnings, certificateWarnings(v.found.certificates, v.domains, time.Now())...)
 }
 
 // forming refuses a start that could only wait for ever. A node that has data

@@ -55,3 +55,25 @@ func TestCheckFollowsLinks(t *testing.T) {
 		t.Error("a file that is not there is accepted")
 	}
 }
+
+// TestReadWithoutMark: some editors begin a text with a byte order mark.
+func TestReadWithoutMark(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("\uFEFFa secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func(string) ([]byte, error){"Read": Read, "ReadPublic": ReadPublic} {
+		if b, err := read(file); err != nil || string(b) != "a secret\n" {
+			t.Errorf("%s returns %q, %v", name, b, err)
+		}
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(file); err == nil {
+		t.Error("Read reads a file that is open to others")
+	}
+	if _, err := ReadPublic(file); err != nil {
+		t.Errorf("ReadPublic: %v", err)
+	}
+}

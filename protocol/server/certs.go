@@ -2,11 +2,14 @@ package server
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"simpd/protocol/secretfile"
 )
 
 // Certificates are the site's certificates, as their files were when they
@@ -20,7 +23,7 @@ type Certificates struct {
 }
 
 // LoadCertificates reads pairs of PEM files: certs[i] is a chain, keys[i] the
-// key of its first certificate.
+// key of its first certificate, which nobody else may use (secretfile.Check).
 func LoadCertificates(certs, keys []string) (*Certificates, error) {
 	c := &Certificates{}
 	if err := c.ReloadFrom(certs, keys); err != nil {
@@ -62,15 +65,39 @@ func (c *Certificates) ReloadFrom(certs, keys []string) error {
 func (c *Certificates) reload(certs, keys []string) error {
 	all := make([]tls.Certificate, len(certs))
 	for i := range certs {
-		cert, err := tls.LoadX509KeyPair(certs[i], keys[i])
+		cert, err := secretfile.LoadPair(certs[i], keys[i])
 		if err != nil {
-			return fmt.Errorf("certificate %s with key %s: %w", certs[i], keys[i], err)
+			return err
 		}
 		all[i] = cert
 	}
 	c.certs, c.keys = certs, keys
 	c.loaded.Store(&all)
 	return nil
+}
+
+// Leaf is a certificate that is loaded, without its chain.
+type Leaf struct {
+	*x509.Certificate
+	File string // where it comes from; empty: nowhere
+}
+
+// Leaves returns what is loaded, in the order of the files. Any goroutine may
+// call it.
+func (c *Certificates) Leaves() (all []Leaf) {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	for i, cert := range *c.loaded.Load() {
+		if cert.Leaf == nil {
+			continue
+		}
+		leaf := Leaf{Certificate: cert.Leaf}
+		if len(c.certs) > 0 {
+			leaf.File = c.certs[i]
+		}
+		all = append(all, leaf)
+	}
+	return all
 }
 
 // For returns the certificate that proves domain, rather a valid one than one

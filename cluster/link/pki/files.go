@@ -2,8 +2,8 @@ package pki
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ecdsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -51,9 +51,9 @@ func (m *maker) write(name string, content []byte) error {
 }
 
 func readPair(certFile, keyFile string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	pair, err := secretfile.LoadPair(certFile, keyFile)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s with %s: %w", certFile, keyFile, err)
+		return nil, nil, err
 	}
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok {
@@ -66,15 +66,11 @@ func readPair(certFile, keyFile string) (*x509.Certificate, *ecdsa.PrivateKey, e
 // octets; empty lines and those that begin with # are passed over. The first
 // encrypts. Nobody else may read the file.
 func ReadGossipKeys(file string) (keys [][]byte, err error) {
-	if err := secretfile.Check(file); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(file)
+	content, err := secretfile.Read(file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
+	lines := bufio.NewScanner(bytes.NewReader(content))
 	for number := 1; lines.Scan(); number++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -93,16 +92,13 @@ func (i *Identity) Fingerprint() Fingerprint { return FingerprintOf(i.current.Lo
 func (i *Identity) Expires() time.Time { return i.current.Load().cert.Leaf.NotAfter }
 
 func (f files) read() (*material, Name, error) {
-	roots, err := readRoots(f.ca)
+	roots, err := secretfile.LoadRoots(f.ca)
 	if err != nil {
 		return nil, Name{}, err
 	}
-	if err := secretfile.Check(f.key); err != nil {
-		return nil, Name{}, err
-	}
-	cert, err := tls.LoadX509KeyPair(f.cert, f.key)
+	cert, err := secretfile.LoadPair(f.cert, f.key)
 	if err != nil {
-		return nil, Name{}, fmt.Errorf("%s with %s: %w", f.cert, f.key, err)
+		return nil, Name{}, err
 	}
 	name, err := NameOf(cert.Leaf)
 	if err != nil {
@@ -116,18 +112,6 @@ func (f files) read() (*material, Name, error) {
 		return nil, Name{}, fmt.Errorf("%s: %w", f.cert, err)
 	}
 	return m, name, nil
-}
-
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate", file)
-	}
-	return roots, nil
 }
 
 // checkOwn refuses at the start what every other node would refuse later.

@@ -26,6 +26,7 @@ type Order struct {
 	Names      []string // subject alternative names
 	CommonName string
 	Expired    bool
+	Early      bool               // it becomes valid in an hour
 	Usage      []x509.ExtKeyUsage // nil: serverAuth
 }
 
@@ -67,6 +68,9 @@ func (a *Authority) Issue(o Order) (tls.Certificate, error) {
 	if o.Expired {
 		of.NotAfter = time.Now().Add(-time.Hour)
 	}
+	if o.Early {
+		of.NotBefore = time.Now().Add(time.Hour)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, of, a.Root, key.Public(), a.key)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -91,7 +95,12 @@ func (a *Authority) WriteRoot(dir string) (file string, err error) {
 // IssueFiles issues a certificate for names and writes it, with its key, to
 // files in dir.
 func (a *Authority) IssueFiles(dir string, names ...string) (cert, key string, err error) {
-	c, err := a.Issue(Order{Names: names})
+	return a.WriteFiles(dir, Order{Names: names})
+}
+
+// WriteFiles is IssueFiles for any order. The files are called after the first name.
+func (a *Authority) WriteFiles(dir string, o Order) (cert, key string, err error) {
+	c, err := a.Issue(o)
 	if err != nil {
 		return "", "", err
 	}
@@ -99,7 +108,7 @@ func (a *Authority) IssueFiles(dir string, names ...string) (cert, key string, e
 	if err != nil {
 		return "", "", err
 	}
-	cert, key = filepath.Join(dir, names[0]+".crt"), filepath.Join(dir, names[0]+".key")
+	cert, key = filepath.Join(dir, o.Names[0]+".crt"), filepath.Join(dir, o.Names[0]+".key")
 	if err := writePEM(cert, "CERTIFICATE", c.Certificate[0]); err != nil {
 		return "", "", err
 	}
