@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"simpd/cluster/link"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
@@ -23,9 +24,6 @@ import (
 // its own is longer. So each founding has a random word. The nodes keep it
 // with their data, and every call of Raft bears it. A site that was founded
 // before there were such words has none.
-
-// foundingMark parts a node's id from the founding's word in a call's header.
-const foundingMark = 0
 
 var errOtherFounding = errors.New("the data of one of the two is of another founding of the site")
 
@@ -98,38 +96,22 @@ func foundingSum(founding string) []byte {
 // mark puts the founding's word into the header of a call that goes out.
 func (g *gate) mark(h raft.RPCHeader) raft.RPCHeader {
 	if word := g.founding(); word != "" {
-		h.ID = append(append(bytes.Clone(h.ID), foundingMark), word...)
+		h.ID = append(append(bytes.Clone(h.ID), link.RaftIDEnd), word...)
 	}
 	return h
 }
 
 // unmark takes it from one that came in, which has to bear this node's.
 func (g *gate) unmark(c raft.RPC) error {
-	h := headerOf(c)
+	h := link.RaftHeader(c)
 	if h == nil {
 		return fmt.Errorf("a call of Raft that is not known: %T", c.Command)
 	}
-	id, word, _ := bytes.Cut(h.ID, []byte{foundingMark})
+	id, word, _ := bytes.Cut(h.ID, []byte{link.RaftIDEnd})
 	if string(word) != g.founding() {
 		return errOtherFounding
 	}
 	h.ID = id
-	return nil
-}
-
-func headerOf(c raft.RPC) *raft.RPCHeader {
-	switch r := c.Command.(type) {
-	case *raft.AppendEntriesRequest:
-		return &r.RPCHeader
-	case *raft.RequestVoteRequest:
-		return &r.RPCHeader
-	case *raft.RequestPreVoteRequest:
-		return &r.RPCHeader
-	case *raft.InstallSnapshotRequest:
-		return &r.RPCHeader
-	case *raft.TimeoutNowRequest:
-		return &r.RPCHeader
-	}
 	return nil
 }
 

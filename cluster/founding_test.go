@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"simpd/cluster/link"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
@@ -27,7 +28,7 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 			for {
 				select {
 				case c := <-receiver.Consumer():
-					c.Respond(&raft.RequestVoteResponse{Granted: string(headerOf(c).ID) == "n1"}, nil)
+					c.Respond(&raft.RequestVoteResponse{Granted: string(link.RaftHeader(c).ID) == "n1"}, nil)
 				case <-receiver.closed:
 					return
 				}

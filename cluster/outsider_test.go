@@ -81,6 +81,33 @@ func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
 	})
 }
 
+// TestAMemberSpeaksForNoOther: a node of the site can neither lead, nor stand for
+// election, in the name of another one.
+func TestAMemberSpeaksForNoOther(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.expect = 3
+		l.start("n1", "n2", "n3")
+		l.awaitReady()
+		leader, liar := l.leader(), l.followers()[0]
+		to, term := l.third(leader, liar), leader.raft.CurrentTerm()
+		header := liar.gate.mark(raft.RPCHeader{ProtocolVersion: 3, ID: []byte(leader.cfg.NodeID), Addr: []byte(leader.link.Addr())})
+		id, addr, transport := raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()), liar.gate.Transport
+		if err := transport.AppendEntries(id, addr, &raft.AppendEntriesRequest{RPCHeader: header, Term: 1000}, &raft.AppendEntriesResponse{}); err == nil {
+			t.Error("a heartbeat in the leader's name is answered")
+		}
+		if err := transport.RequestVote(id, addr, &raft.RequestVoteRequest{RPCHeader: header, Term: 1000, LastLogIndex: 1 << 40, LastLogTerm: 999}, &raft.RequestVoteResponse{}); err == nil {
+			t.Error("a vote is answered that the leader did not ask for")
+		}
+		if err := transport.TimeoutNow(id, addr, &raft.TimeoutNowRequest{RPCHeader: header}, &raft.TimeoutNowResponse{}); err == nil {
+			t.Error("it is had to stand for election")
+		}
+		<-time.After(time.Minute)
+		if leader.raft.CurrentTerm() != term || l.leader() != leader {
+			t.Errorf("term %d after %d", leader.raft.CurrentTerm(), term)
+		}
+	})
+}
+
 // third is the node that is neither of the two.
 func (l *lab) third(a, b *Node) *Node {
 	for _, n := range l.nodes {

@@ -13,10 +13,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftLayer carries Raft over the cluster listener.
+// raftLayer carries Raft's calls to other nodes over the cluster listener.
 type raftLayer struct {
-	*queue
-	link *Link
+	*queue // which stays empty: raftInbound has what comes in
+	link   *Link
 }
 
 // Dial reaches a server by the name that raftTransport gives it, ID@ADDRESS.
@@ -33,22 +33,37 @@ func (r raftLayer) Dial(target raft.ServerAddress, timeout time.Duration) (net.C
 }
 
 // raftTransport is Raft's own network transport, but that each server is
-// reached by its id as well as its address.
-type raftTransport struct{ *raft.NetworkTransport }
+// reached by its id as well as its address, and speaks for itself alone.
+type raftTransport struct {
+	*raft.NetworkTransport // to other nodes
+	*raftInbound           // from them
+}
+
+// Consumer returns the calls of other nodes.
+func (t raftTransport) Consumer() <-chan raft.RPC { return t.raftInbound.calls }
+
+// SetHeartbeatHandler sets Raft's short cut for heartbeats.
+func (t raftTransport) SetHeartbeatHandler(f func(raft.RPC)) { t.raftInbound.setHeartbeatHandler(f) }
+
+// Close ends both ways.
+func (t raftTransport) Close() error {
+	return errors.Join(t.NetworkTransport.Close(), t.raftInbound.close())
+}
 
 // RaftTransport is Raft's transport over the cluster listener. It reaches
 // servers where gossip knows them to be, and until then at their addresses in
 // Raft's configuration; who answers has to be the server that was meant. It
 // is to be called once.
 func (l *Link) RaftTransport(logger hclog.Logger) raft.Transport {
-	return raftTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  raftLayer{l.mux.raft, l},
+	config := raft.NetworkTransportConfig{
+		Stream:  raftLayer{newQueue(l.mux.raft.Addr()), l},
 		MaxPool: 3,
 		// With more than one, a follower can be left behind for ever (hashicorp/raft #612).
 		MaxRPCsInFlight: 1,
 		Timeout:         raftTimeout,
 		Logger:          logger,
-	})}
+	}
+	return raftTransport{raft.NewNetworkTransportWithConfig(&config), newRaftInbound(l, config)}
 }
 
 func server(id raft.ServerID, at raft.ServerAddress) raft.ServerAddress {

@@ -3,6 +3,8 @@ package link
 import (
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,9 +70,11 @@ func TestRaftElectsAndCommitsOverTheSameListener(t *testing.T) {
 				t.Fatalf("%d: %v, %v", i, f.Response(), err)
 			}
 		}
-		addr, id := all[0].LeaderWithID()
-		if string(addr) != s.links[string(id)].Addr() {
-			t.Errorf("the leader %s is said to be at %s", id, addr)
+		for _, r := range all {
+			addr, id := r.LeaderWithID()
+			if at := s.links[string(id)].Addr(); addr != raft.ServerAddress(at) && addr != server(id, raft.ServerAddress(at)) {
+				t.Errorf("the leader %s is said to be at %s", id, addr)
+			}
 		}
 	})
 }
@@ -92,6 +96,95 @@ func TestRaftSurvivesTheLossOfItsLeader(t *testing.T) {
 		s.eventually(func() bool { return leader(others) != nil }, "another is elected")
 		if err := leader(others).Apply([]byte("x"), time.Second).Error(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// raftCalls answers what comes in by a transport and keeps the senders that
+// were named.
+type raftCalls struct {
+	mu    sync.Mutex
+	heard []string
+}
+
+// serve answers until the transport is closed.
+func (r *raftCalls) serve(t raft.Transport, closed <-chan struct{}) {
+	answer := func(call raft.RPC) {
+		r.mu.Lock()
+		h := RaftHeader(call)
+		r.heard = append(r.heard, fmt.Sprintf("%s %s", h.ID, h.Addr))
+		r.mu.Unlock()
+		if call.Reader != nil {
+			io.Copy(io.Discard, call.Reader)
+		}
+		call.Respond(&raft.AppendEntriesResponse{}, nil)
+	}
+	t.SetHeartbeatHandler(answer)
+	for {
+		select {
+		case call := <-t.Consumer():
+			answer(call)
+		case <-closed:
+			return
+		}
+	}
+}
+
+func (r *raftCalls) take() (heard []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	heard, r.heard = r.heard, nil
+	return heard
+}
+
+// TestANodeSpeaksForItselfAlone: whatever call of Raft a node makes, it is
+// refused unless it is in the name that the node's certificate has.
+func TestANodeSpeaksForItselfAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t).secure(3).up(3)
+		for _, l := range s.links {
+			l.Know(configuration(1, 1, 2, 3))
+		}
+		here, there := s.links["n1"].RaftTransport(hclog.NewNullLogger()), s.links["n2"].RaftTransport(hclog.NewNullLogger())
+		defer here.(io.Closer).Close()
+		defer there.(io.Closer).Close()
+		closed := make(chan struct{})
+		defer close(closed)
+		var calls raftCalls
+		go calls.serve(here, closed)
+		const at = "10.0.0.1:7470"
+		for name, call := range map[string]func(h raft.RPCHeader) error{
+			"heartbeat": func(h raft.RPCHeader) error {
+				return there.AppendEntries("n1", at, &raft.AppendEntriesRequest{RPCHeader: h, Term: 9}, &raft.AppendEntriesResponse{})
+			},
+			"AppendEntries": func(h raft.RPCHeader) error {
+				return there.AppendEntries("n1", at, &raft.AppendEntriesRequest{RPCHeader: h, Term: 9, PrevLogEntry: 1}, &raft.AppendEntriesResponse{})
+			},
+			"RequestVote": func(h raft.RPCHeader) error {
+				return there.RequestVote("n1", at, &raft.RequestVoteRequest{RPCHeader: h, Term: 9}, &raft.RequestVoteResponse{})
+			},
+			"RequestPreVote": func(h raft.RPCHeader) error {
+				return there.(raft.WithPreVote).RequestPreVote("n1", at, &raft.RequestPreVoteRequest{RPCHeader: h, Term: 9}, &raft.RequestPreVoteResponse{})
+			},
+			"TimeoutNow": func(h raft.RPCHeader) error {
+				return there.TimeoutNow("n1", at, &raft.TimeoutNowRequest{RPCHeader: h}, &raft.TimeoutNowResponse{})
+			},
+			"InstallSnapshot": func(h raft.RPCHeader) error {
+				return there.InstallSnapshot("n1", at, &raft.InstallSnapshotRequest{RPCHeader: h, Term: 9, Size: 4}, &raft.InstallSnapshotResponse{}, strings.NewReader("data"))
+			},
+		} {
+			for _, id := range []string{"n3", "n1", "", "n3\x00n2", "n2x"} {
+				h := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(id), Addr: []byte("10.0.0.3:7470")}
+				if err := call(h); err == nil || len(calls.take()) > 0 {
+					t.Errorf("%s in the name %q: it is answered, %v", name, id, err)
+				}
+			}
+			// Its own name is let through; another's address is not taken for that node's.
+			h := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n2\x00founding"), Addr: []byte("10.0.0.3:7470")}
+			err := call(h)
+			if heard := calls.take(); err != nil || len(heard) != 1 || heard[0] != "n2\x00founding n2@10.0.0.3:7470" {
+				t.Errorf("%s in its own name: %q, %v", name, heard, err)
+			}
 		}
 	})
 }

@@ -14,6 +14,7 @@ var (
 	errRemoved  = errors.New("the node was removed from the site: to let it join again, simpctl node admit its id")
 	errNoMember = errors.New("the node is not part of the site")
 	errTooMany  = errors.New("too many connections wait: the oldest of who has most makes room")
+	errSpeaker  = errors.New("a call of Raft in the name of another node than the certificate's")
 )
 
 // refusalInterval is how often one cause of refusals is logged.
@@ -39,7 +40,7 @@ type refusal struct {
 var errHandshake = errors.New("the handshake failed")
 
 func causeOf(err error) error {
-	for _, cause := range []error{errRevoked, errRemoved, errNoMember, errTooMany, errTooLong, errNotAllowed, errNoGossip} {
+	for _, cause := range []error{errRevoked, errRemoved, errNoMember, errTooMany, errSpeaker, errTooLong, errNotAllowed, errNoGossip} {
 		if errors.Is(err, cause) {
 			return cause
 		}
