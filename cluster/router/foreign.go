@@ -24,11 +24,6 @@ type foreign struct {
 	due     bool          // the newest will be shown, once the bucket allows it
 }
 
-// foreignChanges is how often a change of one user of another site is shown to
-// one watcher: such a site need not limit its users as this one does. Changes
-// that come more often are merged into the newest, which is always shown.
-var foreignChanges = rate.NewLimit(1, 20)
-
 // hold has w's pair watched at the other site, until letGo. h.mu is held.
 func (h *hub) hold(w *watch) {
 	p := w.pair
@@ -72,12 +67,12 @@ func (h *hub) foreignChanged(p pair, f *foreign, now protocol.Presence) {
 // often. h.mu is held.
 func (h *hub) showForeign(p pair, f *foreign) {
 	now := time.Since(h.began)
-	if wait := f.shown.Wait(foreignChanges, 1, now); wait > 0 {
+	if wait := f.shown.Wait(remoteChanges, 1, now); wait > 0 {
 		f.due = true
 		time.AfterFunc(wait, func() { h.showDue(p, f) })
 		return
 	}
-	f.shown.Spend(foreignChanges, 1, now)
+	f.shown.Spend(remoteChanges, 1, now)
 	for w := range f.watches {
 		if w.state != f.now.State || w.seen != f.now.Index {
 			w.show(notice(f.now, f.now.Index), f.now.Index)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,14 @@ type hub struct {
 	count    int // of watches
 	foreign  map[pair]*foreign
 	crowds   map[crowd][]protocol.Address // who is about to be told the same; empty but while h.mu is held
+	limits   map[remoteTarget]*remoteLimit
+	veiled   map[protocol.Address]struct{} // this site's users of whom somebody was told that they can't be known
+
+	walks  map[protocol.Address]*walk // that are not at their end
+	queue  []*walk                    // likewise, in the order of their turns, and some that are
+	wake   chan struct{}              // says that queue is not empty
+	passes uint64                     // that were begun
+	pass   uint64                     // number of the one that is going on
 }
 
 // pair is a right to know: by watches of.
@@ -31,12 +40,14 @@ type watch struct {
 	pair
 	u       *User
 	session protocol.Session // u's, or nil where an outsider's crowd is told
+	limit   *remoteLimit     // nil: of a user of this site
 	place   int              // in watchers[of]
 	local   bool             // by is of this site
 	pending int              // answers to WATCH that will show it: until then nothing is told
 	key     protocol.Address // as what rules compare by
 
 	allowed bool           // the rules let by see it, when last looked at
+	owed    bool           // a change was not told, by limit
 	state   protocol.State // as it was last shown
 	seen    uint64         // the listener's index of what was last shown; 0 if deaf or unknown
 	told    uint64         // the index last shown
@@ -48,6 +59,10 @@ func (h *hub) init(r *Router) {
 	h.owners = newWatchOwners(r.WatchMemory)
 	h.watchers = map[protocol.Address][]*watch{}
 	h.foreign = map[pair]*foreign{}
+	h.limits = map[remoteTarget]*remoteLimit{}
+	h.veiled = map[protocol.Address]struct{}{}
+	h.walks = map[protocol.Address]*walk{}
+	h.wake = make(chan struct{}, 1)
 	h.crowds = map[crowd][]protocol.Address{}
 }
 
@@ -60,7 +75,9 @@ func (h *hub) enter(w *watch) {
 	w.u.watched[w.pair] = w
 	w.local = h.r.Local(w.by)
 	w.key = w.u.ruleKey(w.by, w.local)
-	if !w.u.outsider {
+	if w.u.outsider {
+		h.holdLimit(w)
+	} else {
 		w.session = w.u.session
 	}
 	w.place = len(h.watchers[w.of])
@@ -98,6 +115,9 @@ func (u *User) ruleKey(by protocol.Address, isLocal bool) protocol.Address {
 func (h *hub) leave(w *watch) {
 	delete(w.u.watched, w.pair)
 	w.u.releaseWatch(w.pair)
+	if w.limit != nil {
+		h.letGoLimit(w)
+	}
 	h.count--
 	if h.r.elsewhere(w.pair) {
 		h.letGo(w)
@@ -122,79 +142,74 @@ func (h *hub) forget(u *User) {
 	}
 }
 
-// changed tells a change of what can be seen of a user.
-func (h *hub) changed(e *store.Event) {
+// changed tells a change of what can be seen of a user. isBehind says that many
+// more have come.
+func (h *hub) changed(e *store.Event, isBehind bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := h.watchers[e.Address]
-	if len(all) == 0 {
+	if len(h.watchers[e.Address]) == 0 {
 		return
 	}
-	now := presenceOf(e.Address, e.After)
-	shared := notice(now, e.Index)
-	rights := h.r.rights(e.Address, store.Presences)
-	for _, w := range all {
-		if e.Index > w.after && rights.allowWatch(w) {
-			w.show(shared, now.Index)
-		}
-	}
-	h.tellCrowds()
+	h.tellWatchers(e.Address, !isBehind, func(k *walk) {
+		now := presenceOf(e.Address, e.After)
+		k.notice, k.seen, k.index = notice(now, e.Index), now.Index, e.Index
+	})
 }
 
 // rulesChanged tells those who may see more now, or less, than before. What
 // they see bears the rule's index.
-func (h *hub) rulesChanged(e *store.Event) {
+func (h *hub) rulesChanged(e *store.Event, isBehind bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	rights := h.r.rights(e.Address, store.Presences)
-	h.review(e.Address, h.r.Table.View(), e.Index, func(w *watch) bool { return rights.allowWatch(w) != w.allowed })
-}
-
-// review shows how a user stands, in a view of the table, to those whom it
-// concerns and who were shown otherwise. The view may be ahead of what has
-// been told: of the changes in it nothing more is told to them. h.mu is held.
-func (h *hub) review(of protocol.Address, view store.View, index uint64, concerns func(*watch) bool) {
-	all := h.watchers[of]
-	if len(all) == 0 || !h.r.Local(of) {
-		return
+	if len(h.watchers[e.Address]) > 0 {
+		h.tellWatchers(e.Address, !isBehind, func(k *walk) { k.index = e.Index })
 	}
-	rights := h.r.rights(of, store.Presences)
-	present := view.Presence(of)
-	for _, w := range all {
-		if !concerns(w) {
-			continue
-		}
-		now := protocol.Presence{Address: of}
-		if w.allowed = rights.allowWatch(w); w.allowed {
-			now = present
-		}
-		if now.State != w.state || now.Index > w.seen {
-			w.after = view.Index()
-			w.show(notice(now, max(index, now.Index)), now.Index)
-		}
-	}
-	h.tellCrowds()
 }
 
 // resync shows everybody how things stand.
-func (h *hub) resync() { h.reviewAll(func(*watch) bool { return true }) }
-
-// unveil shows those who were told that a state can't be known what it is.
-// All others are told what they missed, change by change.
-func (h *hub) unveil() { h.reviewAll(func(w *watch) bool { return w.state == protocol.Unknown }) }
-
-func (h *hub) reviewAll(concerns func(*watch) bool) {
+func (h *hub) resync() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	view := h.r.Table.View()
+	n := 0
 	for of := range h.watchers {
-		h.review(of, view, view.Index(), concerns)
+		if h.r.Local(of) {
+			h.tellWatchers(of, false, func(k *walk) { k.isAnew = true })
+		}
+		n = h.pause(n)
 	}
 }
 
-// show tells the watcher. The hub's mutex is held.
+// unveil shows those who were told that a state can't be known what it is.
+// All others are told what they missed, change by change.
+func (h *hub) unveil() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for of := range h.veiled {
+		delete(h.veiled, of)
+		h.tellWatchers(of, true, func(k *walk) { k.unveils = true })
+		n = h.pause(n)
+	}
+}
+
+// pause lets others have the lock, once in a while, in the midst of n things
+// that are done with it. It returns n+1. A map may be ranged over meanwhile: what
+// comes into it then need not be seen. h.mu is held.
+func (h *hub) pause(n int) int {
+	if n++; n%turnSize == 0 {
+		h.mu.Unlock()
+		h.mu.Lock()
+	}
+	return n
+}
+
+// show tells the watcher, unless that is too often. The hub's mutex is held.
 func (w *watch) show(n *protocol.Notice, seen uint64) {
 	if w.pending > 0 {
+		return
+	}
+	if w.limit != nil && !w.u.r.hub.admits(w.limit, n.Index) {
+		w.owed = true
 		return
 	}
 	w.state, w.seen, w.told = n.State, seen, n.Index
@@ -219,12 +234,9 @@ func notice(p protocol.Presence, index uint64) *protocol.Notice {
 	return &protocol.Notice{Presence: p}
 }
 
-// turnSize is how many watchers are looked at before others get the hub's lock.
-const turnSize = 256
-
 // watchersOf lists who watches a user on this node.
 func (h *hub) watchersOf(of protocol.Address) (by []protocol.Address) {
-	octets, named := 0, map[protocol.Address]bool{}
+	n, octets, named := 0, 0, map[protocol.Address]bool{}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := len(h.watchers[of]) - 1; i >= 0; i-- {
@@ -241,27 +253,18 @@ func (h *hub) watchersOf(of protocol.Address) (by []protocol.Address) {
 		if octets > protocol.MaxWatchersOctets {
 			break
 		}
-		if i%turnSize == 0 {
-			h.mu.Unlock()
-			h.mu.Lock()
-		}
+		n = h.pause(n)
 	}
 	return by
 }
 
 // connections lists the connections that watch somebody.
 func (h *hub) connections() []*User {
+	all, n := h.r.users.all(), 0
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	seen := map[*User]bool{}
-	var all []*User
-	for _, watchers := range h.watchers {
-		for _, w := range watchers {
-			if !seen[w.u] {
-				seen[w.u] = true
-				all = append(all, w.u)
-			}
-		}
-	}
-	return all
+	return slices.DeleteFunc(all, func(u *User) bool {
+		n = h.pause(n)
+		return len(u.watched) == 0
+	})
 }

@@ -1,7 +1,7 @@
 // Package router decides what becomes of a message: its recipient listens
 // here, on another node, at another site, or nowhere. It is the whole meaning
 // of SIMP on a few pages: sending (send.go, lane.go), listening (listen.go),
-// presence (hub.go, watch.go) and what a node may say while it is cut off
+// presence (hub.go, walk.go, watch.go) and what a node may say while it is cut off
 // (contact.go). It knows no Raft, no gRPC and no socket: the table tells it
 // who listens, a Directory changes the table and confirms what it says, and
 // Peers reach the sessions of other nodes.
@@ -132,6 +132,7 @@ func (r *Router) Start() {
 	position := r.Table.Position()
 	r.settled.set(position.Index)
 	r.running.Go(func() { r.follow(position) })
+	r.running.Go(r.tellInTurns)
 	r.running.Go(r.watchContact)
 	r.running.Go(r.releaseAll)
 }
@@ -166,7 +167,7 @@ func (r *Router) follow(p store.Position) {
 			_ = r.Table.Wait(r.ctx, p.Index+1)
 		default:
 			for i := range events {
-				r.tell(&events[i])
+				r.tell(&events[i], len(events) > behind)
 			}
 			p.Index = events[len(events)-1].Index
 			r.settled.set(p.Index)
@@ -174,11 +175,12 @@ func (r *Router) follow(p store.Position) {
 	}
 }
 
-// tell tells this node's sessions one change.
-func (r *Router) tell(e *store.Event) {
+// tell tells this node's sessions one change. isBehind says that many more have
+// come: watchers may be told later, and of the newest only.
+func (r *Router) tell(e *store.Event, isBehind bool) {
 	switch e.Kind {
 	case store.EventRules:
-		r.hub.rulesChanged(e)
+		r.hub.rulesChanged(e, isBehind)
 	case store.EventHistory:
 		r.resync()
 	default:
@@ -189,7 +191,7 @@ func (r *Router) tell(e *store.Event) {
 			u.check(e.Kind == store.EventAccount)
 		}
 		if e.Visible {
-			r.hub.changed(e)
+			r.hub.changed(e, isBehind)
 		}
 	}
 }

@@ -43,6 +43,15 @@ type node struct {
 
 // newSite starts a site with users alice, bob and carol at example.com.
 func newSite(t *testing.T, ids ...string) *site {
+	s := newQuietSite(t, ids...)
+	for _, id := range ids {
+		s.nodes[id].Start()
+	}
+	return s
+}
+
+// newQuietSite is newSite, but for that nobody is told of changes.
+func newQuietSite(t *testing.T, ids ...string) *site {
 	s := &site{t: t, nodes: map[string]*node{}}
 	for _, id := range ids {
 		n := &node{site: s, id: id}
@@ -57,7 +66,6 @@ func newSite(t *testing.T, ids ...string) *site {
 		s.must(putAccount(name, 1))
 	}
 	for _, id := range ids {
-		s.nodes[id].Start()
 		s.up(id)
 	}
 	t.Cleanup(func() {
@@ -250,12 +258,14 @@ type client struct {
 	*User
 	who protocol.Client
 
-	mu     sync.Mutex
-	answer func(m *protocol.Message, done func(protocol.Outcome)) // nil: 200
-	got    []string                                               // ids of what was delivered
-	told   []string                                               // what else was said
-	by     []protocol.Address                                     // whom notices were for
-	why    string                                                 // that the session was displaced, as it was told
+	mu       sync.Mutex
+	answer   func(m *protocol.Message, done func(protocol.Outcome)) // nil: 200
+	got      []string                                               // ids of what was delivered
+	told     []string                                               // what else was said
+	by       []protocol.Address                                     // whom notices were for
+	newest   map[protocol.Address]uint64                            // index told, by user
+	disorder string                                                 // of indexes, the last that was seen
+	why      string                                                 // that the session was displaced, as it was told
 }
 
 func addr(s string) protocol.Address {
@@ -341,6 +351,13 @@ func (c *client) Notify(n *protocol.Notice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.by = append(c.by, n.By...)
+	if c.newest == nil {
+		c.newest = map[protocol.Address]uint64{}
+	}
+	if last := c.newest[n.Address]; n.Index < last || n.Index == last && n.Index > 0 && len(n.By) == 0 {
+		c.disorder = fmt.Sprintf("%s: %d after %d", n.Address, n.Index, last)
+	}
+	c.newest[n.Address] = n.Index
 }
 
 // named returns how many watchers notices were for.

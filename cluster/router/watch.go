@@ -80,7 +80,10 @@ func (u *User) showAll(pairs []pair, watches []*watch, write func([]protocol.Not
 		w := watches[i]
 		now := u.r.see(view, p, unknown)
 		lines[i] = u.line(now, p, w)
-		w.allowed = u.r.rights(p.of, store.Presences).allow(p.by)
+		if unknown && u.r.Local(p.of) {
+			u.r.hub.veiled[p.of] = struct{}{}
+		}
+		w.allowed, w.owed = u.r.rights(p.of, store.Presences).allow(p.by), false
 		w.state, w.seen, w.after = now.State, now.Index, view.Index()
 		w.told = max(w.told, lines[i].Index)
 	}

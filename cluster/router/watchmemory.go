@@ -18,6 +18,7 @@ const DefaultWatchMemory = 256 << 20
 const (
 	watchOctets   = 416
 	foreignOctets = 1024
+	limitOctets   = 192 // a remote domain's limit
 )
 
 // watchOwners are the users and remote domains that watch: each has a share of
@@ -87,7 +88,7 @@ func (u *User) shrinkWatched() {
 func (u *User) watchCost(p pair) int {
 	n := watchOctets + len(p.of.String())
 	if u.outsider {
-		n += 2 * len(p.by.String()) // and its key for rules
+		n += limitOctets + 2*len(p.by.String()) // and its key for rules
 	}
 	if u.r.elsewhere(p) {
 		n += foreignOctets
