@@ -9,11 +9,11 @@ import (
 type Client struct {
 	User       Address        // whose notification connection it is; zero on a routing connection
 	Domain     string         // the domain a routing connection speaks for; else empty
-	Certified  bool           // Domain was proved by a certificate
 	Agent      string         // what HELLO named
 	Remote     netip.AddrPort // the client's end, as the PROXY protocol or the socket says
 	Credential uint64         // the account's credential index that was proved
 	Transport  Transport
+	Certified  bool // Domain was proved by a certificate
 }
 
 // Transport is how a client reached the node; a MOVE names a target that fits.

@@ -16,14 +16,17 @@ type admission struct {
 	sources map[netip.Prefix]*tally
 }
 
-// tally is a number of connections, and how many of them are unproved.
-type tally struct{ open, unproved int }
+// tally is a number of connections, of one source or in all, and how many of them
+// are unproved.
+type tally struct {
+	source         netip.Prefix // invalid: exempt from the limits by source
+	open, unproved int
+}
 
 // admitted is one connection that is counted.
 type admitted struct {
 	by     *admission
-	remote netip.AddrPort
-	source netip.Prefix // invalid: exempt from the limits by source
+	of     *tally
 	proved bool
 	left   bool
 }
@@ -34,26 +37,26 @@ func newAdmission(limits Config) *admission {
 
 // admit counts a connection from remote, or says which limit it is over.
 func (a *admission) admit(remote netip.AddrPort) (c *admitted, refusal string) {
-	c = &admitted{by: a, remote: remote, source: a.prefix(remote.Addr())}
+	source := a.prefix(remote.Addr())
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.sources[c.source]
+	t := a.sources[source]
 	switch {
 	case a.all.open >= a.limits.MaxConnections:
 		return nil, "this node has no room for another connection"
 	case a.all.unproved >= a.limits.MaxUnauthenticated:
 		return nil, "too many connections are not authenticated yet"
-	case t != nil && c.source.IsValid() && t.open >= a.limits.PerSource:
+	case t != nil && source.IsValid() && t.open >= a.limits.PerSource:
 		return nil, "too many connections from this address"
-	case t != nil && c.source.IsValid() && t.unproved >= a.limits.PerSourceUnproved:
+	case t != nil && source.IsValid() && t.unproved >= a.limits.PerSourceUnproved:
 		return nil, "too many connections from this address are not authenticated yet"
 	}
 	if t == nil {
-		t = new(tally)
-		a.sources[c.source] = t
+		t = &tally{source: source}
+		a.sources[source] = t
 	}
 	a.count(t, 1, 1)
-	return c, ""
+	return &admitted{by: a, of: t}, ""
 }
 
 // prefix is what counts as one source.
@@ -68,7 +71,7 @@ func (a *admission) prefix(source netip.Addr) netip.Prefix {
 }
 
 // isExempt reports whether no limit by source holds for the connection.
-func (c *admitted) isExempt() bool { return !c.source.IsValid() }
+func (c *admitted) isExempt() bool { return !c.of.source.IsValid() }
 
 func (a *admission) count(t *tally, open, unproved int) {
 	a.all.open += open
@@ -83,7 +86,7 @@ func (c *admitted) prove() {
 	defer c.by.mu.Unlock()
 	if !c.proved && !c.left {
 		c.proved = true
-		c.by.count(c.by.sources[c.source], 0, -1)
+		c.by.count(c.of, 0, -1)
 	}
 }
 
@@ -95,13 +98,12 @@ func (c *admitted) leave() {
 		return
 	}
 	c.left = true
-	t := c.by.sources[c.source]
 	unproved := -1
 	if c.proved {
 		unproved = 0
 	}
-	c.by.count(t, -1, unproved)
-	if t.open == 0 {
-		delete(c.by.sources, c.source)
+	c.by.count(c.of, -1, unproved)
+	if c.of.open == 0 {
+		delete(c.by.sources, c.of.source)
 	}
 }

@@ -135,12 +135,12 @@ func (s *session) challenge(tag string, data []byte) {
 // the mechanism adds to the answer.
 func (s *session) enter(ctx context.Context, data []byte) {
 	who := s.login.proof()
-	who.Agent, who.Remote, who.Transport = s.agent, s.remote, s.transport
+	who.Agent, who.Remote, who.Transport = s.client.Agent, s.client.Remote, s.transport
 	if who.Domain != "" && !s.server.routes.take(who.Domain, maxRoutes) {
 		s.endLogin(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: strangersRetry})
 		return
 	}
-	s.routed = who.Domain
+	s.routed = who.Domain != ""
 	s.usage.move(func() { s.client = who })
 	user, err := s.server.config.Backend.Login(ctx, s)
 	if err != nil {
@@ -167,9 +167,9 @@ func (s *session) enter(ctx context.Context, data []byte) {
 
 // forgetRoute uncounts a routing connection.
 func (s *session) forgetRoute() {
-	if s.routed != "" {
-		s.server.routes.give(s.routed)
-		s.routed = ""
+	if s.routed {
+		s.server.routes.give(s.client.Domain)
+		s.routed = false
 	}
 }
 
@@ -207,7 +207,7 @@ func (s *session) cancelLogin() {
 
 // attempt is a try of this connection's to be who.
 func (s *session) attempt(who protocol.Principal) protocol.Attempt {
-	return protocol.Attempt{Principal: who, Source: s.remote.Addr(), Exempt: s.admitted.isExempt()}
+	return protocol.Attempt{Principal: who, Source: s.client.Remote.Addr(), Exempt: s.admitted.isExempt()}
 }
 
 func (s *session) attemptOf(user protocol.Address) protocol.Attempt {

@@ -153,7 +153,7 @@ func TestWhatCannotBeFoundOutIsNoFailure(t *testing.T) {
 
 func slotAt(domain, source string) verifySlot {
 	a := netip.MustParseAddr(source)
-	c := &session{admitted: &admitted{source: netip.PrefixFrom(a, a.BitLen())}, remote: netip.AddrPortFrom(a, 1)}
+	c := &session{admitted: &admitted{of: &tally{source: netip.PrefixFrom(a, a.BitLen())}}, client: protocol.Client{Remote: netip.AddrPortFrom(a, 1)}}
 	return c.verifySlot(domain)
 }
 

@@ -14,7 +14,7 @@ func (s *Server) isForwarder(a netip.Addr) bool { return containsAddr(s.config.F
 // conn comes from one, and counts the connection as that client's. It returns
 // the status to refuse the request with, and why; 0: none.
 func (s *Server) identifyForwarded(conn *webConn, header http.Header) (status int, why string) {
-	proxy := conn.admitted().remote
+	proxy := conn.remote
 	if !s.isForwarder(proxy.Addr()) {
 		return 0, ""
 	}
@@ -32,7 +32,7 @@ func (s *Server) identifyForwarded(conn *webConn, header http.Header) (status in
 		s.metrics.Turned.Add(1)
 		return http.StatusServiceUnavailable, refusal
 	}
-	conn.recount(a)
+	conn.recount(a, remote)
 	return 0, ""
 }
 

@@ -14,7 +14,7 @@ func (s *session) hello(_ context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	s.agent, _ = r.line.Get("agent")
+	s.client.Agent, _ = r.line.Get("agent")
 	s.greeted = true
 	s.answer(r, s.welcome(r))
 }

@@ -46,25 +46,34 @@ func (r *request) detach() *request {
 type input struct {
 	size   int          // the largest message
 	proved *atomic.Bool // the client is authenticated: its messages are worth memory
-	first  bool         // a line was read, and it was not HTTP's
 	now    time.Time    // when the octets came that next is given
+
+	first    bool  // a line was read, and it was not HTTP's
+	keep     bool  // the literal of open is wanted
+	untagged uint8 // lines of which no tag could be read; at most maxErrors
 
 	rest []byte   // of a line
 	open *request // whose literal is being read
 	left int      // octets of it that are to come
 	came int      // octets in all
-	keep bool     // it is wanted
 
-	later      []byte // whole lines, and more, that the next turn takes
-	laterWhole bool   // see wire.read
+	later   *unread // what the next turn takes; nil: nothing
+	counted int     // octets that are counted for rest, open and later
+}
 
-	counted int // octets that are counted for rest, open and later
+// unread is whole lines, and more, that were read from a wire and not taken yet.
+type unread struct {
+	octets []byte
+	whole  bool // see wire.read
 }
 
 // count counts what is kept of an incomplete line or literal. A literal that is
 // more than the owner's share is dropped, and its request refused.
 func (in *input) count(u *usage) {
-	held := cap(in.rest) + cap(in.later)
+	held := cap(in.rest)
+	if in.later != nil {
+		held += cap(in.later.octets)
+	}
 	if in.open != nil {
 		held += cap(in.open.literal)
 	}
@@ -125,14 +134,24 @@ func (in *input) skipEmpty(data []byte) []byte {
 
 // keepLater keeps octets for the next turn.
 func (in *input) keepLater(octets []byte, whole bool) {
-	in.later, in.laterWhole = bytes.Clone(octets), whole
+	in.later = &unread{bytes.Clone(octets), whole}
 }
 
 // takeLater returns what was kept; nil: nothing was.
 func (in *input) takeLater() (octets []byte, whole bool, err error) {
-	octets, whole = in.later, in.laterWhole
-	in.later, in.laterWhole = nil, false
-	return octets, whole, nil
+	if l := in.later; l != nil {
+		in.later = nil
+		return l.octets, l.whole, nil
+	}
+	return nil, false, nil
+}
+
+// leftOver returns how many octets are kept for the next turn.
+func (in *input) leftOver() int {
+	if in.later == nil {
+		return 0
+	}
+	return len(in.later.octets)
 }
 
 // partial tells whether a line or a literal has begun and is not complete.

@@ -146,7 +146,7 @@ func (w *counting) closeWrite() error           { return nil }
 
 // A message of which nothing was written goes back: it is not begun.
 func TestUnwrittenMessageIsNotBegun(t *testing.T) {
-	s := &Server{parties: newParties(1<<30, Limits{})}
+	s := &Server{parties: newParties(1<<30, Limits{}), wheel: newWheel()}
 	hash, in := newHasher(), &inbox{usage: &usage{session: &session{server: s}}}
 	in.hash = hash
 	in.start()

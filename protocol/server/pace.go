@@ -16,8 +16,8 @@ import (
 type pace struct {
 	octets, requests, errors rate.Bucket
 
-	wrong atomic.Int32 // errors that were answered and are not in the bucket yet
-	until time.Time    // when reading goes on; zero: now
+	wrong atomic.Int32  // errors that were answered and are not in the bucket yet
+	until time.Duration // after the session began: when reading goes on; 0: now
 }
 
 // limitsOfPace are the limits of connections of one kind.
@@ -38,26 +38,29 @@ func (s *session) paceLimits() *limitsOfPace {
 }
 
 // spend takes what was read, and what was answered with an error, off the
-// limits. It returns when reading may go on, the zero time if at once.
-func (s *session) spend(octets, requests int) time.Time {
+// limits. It reports whether reading may go on at once; else pace.until says when.
+func (s *session) spend(octets, requests int) bool {
 	p, l := &s.pace, s.paceLimits()
 	now := s.input.now.Sub(s.vigil.began)
 	p.octets.Spend(l.octets, octets, now)
 	p.requests.Spend(l.requests, requests, now)
 	p.errors.Spend(l.errors, min(int(p.wrong.Swap(0)), maxErrorsOwed), now)
 	wait := max(p.octets.Wait(l.octets, 1, now), p.requests.Wait(l.requests, 1, now), p.errors.Wait(l.errors, 1, now))
-	if p.until = (time.Time{}); wait > 0 {
-		p.until = s.input.now.Add(min(wait, longestPace))
+	if p.until = 0; wait > 0 {
+		p.until = now + min(wait, longestPace)
 		s.server.metrics.Slowed.Add(1)
 	}
-	return p.until
+	return wait == 0
 }
+
+// untilPaced returns how long reading still pauses; zero or less: not any more.
+func (s *session) untilPaced() time.Duration { return s.pace.until - time.Since(s.vigil.began) }
 
 // mayRead looks at the limits again after a pause, and reports whether reading
 // goes on; else p.until is when to look next.
 func (s *session) mayRead() bool {
 	s.input.now = time.Now()
-	return s.spend(0, 0).IsZero()
+	return s.spend(0, 0)
 }
 
 // longestPace is how long reading pauses at most before the limits are looked

@@ -119,7 +119,7 @@ func TestLimitsOfAUser(t *testing.T) {
 func TestTurnIsBounded(t *testing.T) {
 	s, x := newUsageSession(t)
 	s.benchHeard(x, []byte(strings.Repeat("m1 200\r\n", 2000)))
-	left := strings.Count(string(x.input.later), "\n")
+	left := strings.Count(string(x.input.later.octets), "\n")
 	if left < 2000-linesPerTurn || left == 2000 {
 		t.Errorf("of 2000 lines %d are left", left)
 	}

@@ -59,7 +59,7 @@ func (ps *parties) acquire(s *session) *party {
 	}
 	source := netip.Prefix{}
 	if name == "" {
-		source = netaddr.Source(s.remote.Addr())
+		source = netaddr.Source(s.client.Remote.Addr())
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()

@@ -61,7 +61,7 @@ var tooMany = &protocol.Error{Status: protocol.StatusSlowDown, Text: "too much i
 func (s *session) complain(err error) {
 	s.server.metrics.Errors.Add(1)
 	s.erred(protocol.StatusBadRequest)
-	if s.errors++; s.errors >= maxErrors {
+	if s.input.untagged++; s.input.untagged >= maxErrors {
 		s.Bye(protocol.StatusBadRequest, "too many lines without a tag")
 		return
 	}

@@ -17,7 +17,9 @@ func (s *session) ring(now time.Time) {
 		s.server.metrics.Overtime.Add(1)
 		s.Bye(why.Status, why.Text)
 	default:
-		s.usage.forget()
+		if !s.usage.forget() {
+			s.wakeAt(now.Add(busyPartyTime))
+		}
 		s.ringSilent(now)
 		s.ringMessages(now)
 	}

@@ -40,7 +40,7 @@ func TestNothingIsLeftOverOfTLS(t *testing.T) {
 func sealedSessions(s *Server) map[*sealed]bool {
 	all := map[*sealed]bool{}
 	for _, x := range s.all() {
-		if w, ok := x.wire.(*sealed); ok {
+		if w, ok := x.out.wire.(*sealed); ok {
 			all[w] = true
 		}
 	}

@@ -30,7 +30,6 @@ func (s *session) shakeHands() bool {
 		s.out.fail()
 		return false
 	}
-	s.wire = w
 	s.out.thaw(w)
 	return true
 }
@@ -59,7 +58,7 @@ func (s *session) readAll() ending {
 	for {
 		octets, whole, err := s.input.takeLater()
 		if octets == nil {
-			octets, whole, err = s.wire.read()
+			octets, whole, err = s.out.wire.read()
 		}
 		s.server.gather.begin() // what this leads to is written once
 		end, over := s.heard(octets, whole, err)
@@ -74,8 +73,8 @@ func (s *session) readAll() ending {
 // pause waits until reading may go on, or the session is closing.
 func (s *session) pause() {
 	for !s.closing.Load() {
-		left := time.Until(s.pace.until)
-		if left <= 0 && (s.pace.until.IsZero() || s.mayRead()) {
+		left := s.untilPaced()
+		if left <= 0 && (s.pace.until == 0 || s.mayRead()) {
 			return
 		}
 		time.Sleep(min(max(left, 0), 100*time.Millisecond))
@@ -101,7 +100,7 @@ func (s *session) heard(octets []byte, whole bool, err error) (end ending, over 
 		return finished, true
 	}
 	s.wakeAt(s.vigil.heard(&s.input))
-	s.spend(len(octets)-len(s.input.later), requests)
+	s.spend(len(octets)-s.input.leftOver(), requests)
 	return closed, s.closing.Load()
 }
 
@@ -222,7 +221,7 @@ func (s *session) linger() {
 	s.out.drained()
 	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails where there is nothing to wait for
 	for dropped := 0; ; {
-		octets, _, err := s.wire.read()
+		octets, _, err := s.out.wire.read()
 		if err != nil {
 			return
 		}

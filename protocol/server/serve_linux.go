@@ -33,7 +33,7 @@ func (s *session) ready(sock *socket, buf []byte) (again bool) {
 	octets, _, err := s.input.takeLater()
 	more := true
 	if octets == nil {
-		octets, more, err = s.wire.(evented).readNow(s.window(buf))
+		octets, more, err = s.out.wire.(evented).readNow(s.window(buf))
 	}
 	if err == error(errAgain) && !s.closing.Load() {
 		return false
@@ -42,7 +42,7 @@ func (s *session) ready(sock *socket, buf []byte) (again bool) {
 		s.depart(sock, end)
 		return false
 	}
-	if !s.pace.until.IsZero() {
+	if s.pace.until != 0 {
 		s.resume(sock)
 		return false
 	}
@@ -52,10 +52,10 @@ func (s *session) ready(sock *socket, buf []byte) (again bool) {
 // isPaused reports whether nothing may be read yet. Where the limits are still
 // exceeded when a pause is over it begins another.
 func (s *session) isPaused(sock *socket) bool {
-	if s.pace.until.IsZero() || s.closing.Load() {
+	if s.pace.until == 0 || s.closing.Load() {
 		return false
 	}
-	if time.Now().Before(s.pace.until) {
+	if s.untilPaced() > 0 {
 		return true
 	}
 	if !s.mayRead() {
@@ -67,7 +67,7 @@ func (s *session) isPaused(sock *socket) bool {
 
 // resume has the loop go on once the pause is over.
 func (s *session) resume(sock *socket) {
-	time.AfterFunc(time.Until(s.pace.until), func() { sock.loop.post(sock) })
+	time.AfterFunc(s.untilPaced(), func() { sock.loop.post(sock) })
 }
 
 // window is as much of buf as is read at a time: little before AUTH, and much

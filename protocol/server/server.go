@@ -169,7 +169,7 @@ func (s *Server) forget(x *session) {
 
 // newSession prepares the conversation over c.
 func (s *Server) newSession(c conn, w wire, remote netip.AddrPort, a *admitted) *session {
-	x := &session{server: s, conn: c, wire: w, remote: remote, admitted: a}
+	x := &session{server: s, conn: c, admitted: a, client: protocol.Client{Remote: remote}}
 	x.alarm.init(x)
 	x.vigil.began = time.Now()
 	x.usage.session = x

@@ -2,7 +2,6 @@ package server
 
 import (
 	"crypto/tls"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,8 +16,7 @@ import (
 type session struct {
 	out    outbox // first: see there
 	server *Server
-	conn   conn
-	wire   wire // for reading; the outbox writes
+	conn   conn // what out.wire runs over
 	in     inbox
 	jobs   jobs
 	ledger ledger
@@ -28,26 +26,23 @@ type session struct {
 	input  input
 	pace   pace
 
-	admitted  *admitted
-	remote    netip.AddrPort
-	transport protocol.Transport
-	tls       func() tls.ConnectionState // nil without TLS
+	admitted *admitted
+	tls      func() tls.ConnectionState // nil without TLS
 
 	closing atomic.Bool // the last line is written or nothing can be
 	logging atomic.Bool // AUTH is not answered
 	proved  atomic.Bool // AUTH succeeded
 
-	greeted  bool // HELLO was answered
-	agent    string
-	login    *login // between AUTH and its final response
-	failures int
-	errors   int
-	quit     string // the tag of QUIT
-	client   protocol.Client
+	transport protocol.Transport
+	greeted   bool            // HELLO was answered
+	routed    bool            // this is counted as a routing connection of client.Domain
+	failures  uint8           // logins, at most maxFailures
+	login     *login          // between AUTH and its final response
+	quit      string          // the tag of QUIT
+	client    protocol.Client // User and Domain are set by AUTH
 	// ownAddressed are the site's domains that a routing connection has
 	// addressed; nil: none.
 	ownAddressed atomic.Pointer[[]string]
-	routed       string // the domain that this is counted for as a routing connection
 	user         User
 }
 

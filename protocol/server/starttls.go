@@ -58,8 +58,7 @@ func (s *session) upgrade() {
 		s.out.fail()
 		return
 	}
-	s.wire = w
-	s.greeted, s.agent = false, ""
+	s.greeted, s.client.Agent = false, ""
 	s.out.thaw(w)
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"time"
 
 	"simpd/protocol/budget"
 )
@@ -29,6 +30,12 @@ const (
 	// is above its share: HELLO, AUTH and small requests are served as long as
 	// the pool is not used up.
 	smallAccount = 4 << 10
+
+	// partyTime is for how long a connection knows its party at least, so that
+	// one that is busy need not look for it each time; if something is held then
+	// it looks again after every busyPartyTime.
+	partyTime     = 2 * time.Second
+	busyPartyTime = 30 * time.Second
 )
 
 func roundUp(n int) int { return (n + grain - 1) &^ (grain - 1) }
@@ -129,6 +136,7 @@ func (u *usage) ownerLocked() *budget.Owner { return u.partyLocked().owner }
 func (u *usage) partyLocked() *party {
 	if u.party == nil {
 		u.party = u.session.server.parties.acquire(u.session)
+		u.session.wakeAt(time.Now().Add(partyTime))
 	}
 	return u.party
 }
@@ -155,12 +163,14 @@ func (u *usage) move(change func()) {
 	u.session.server.parties.drop(old)
 }
 
-// forget lets go of a party that pays for nothing now.
-func (u *usage) forget() {
+// forget lets go of a party that pays for nothing now, and reports whether there
+// is none any more.
+func (u *usage) forget() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.party != nil && u.counted == 0 && u.pins == 0 {
 		u.session.server.parties.drop(u.party)
 		u.party = nil
 	}
+	return u.party == nil
 }

@@ -121,3 +121,17 @@ func TestUsageOfNotices(t *testing.T) {
 		}
 	})
 }
+
+// A connection that idles costs no party: neither its source's nor its user's.
+func TestIdleConnectionsHaveNoParty(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		s.listen("alice")
+		s.dial()
+		time.Sleep(partyTime + 2*tick)
+		s.server.parties.mu.Lock()
+		defer s.server.parties.mu.Unlock()
+		if sources, named := len(s.server.parties.sources), len(s.server.parties.named); sources+named != 0 {
+			t.Errorf("%d sources and %d users are kept", sources, named)
+		}
+	})
+}

@@ -36,7 +36,7 @@ type verifySlot struct {
 func (s *session) verifySlot(domain string) verifySlot {
 	slot := verifySlot{site: netaddr.Registrable(domain)}
 	if !s.admitted.isExempt() {
-		slot.source, slot.network = netaddr.Source(s.remote.Addr()), netaddr.Network(s.remote.Addr())
+		slot.source, slot.network = netaddr.Source(s.client.Remote.Addr()), netaddr.Network(s.client.Remote.Addr())
 	}
 	return slot
 }

@@ -16,11 +16,16 @@ type vigil struct {
 
 	mu     sync.Mutex
 	pings  uint64
-	pinged time.Time // when the PING was sent that is not answered
-	opened time.Time // since when a line or a literal is incomplete
-	before int       // octets that had come then
-	came   int       // octets that have come
-	inside bool      // it is a literal
+	pinged time.Duration // after began: when the PING was sent that is not answered; 0: none
+	open   *openLine     // nil: no line or literal is incomplete
+}
+
+// openLine is a line or a literal that is incomplete.
+type openLine struct {
+	since   time.Time
+	before  int  // octets that had come then
+	came    int  // octets that have come
+	literal bool // it is a literal
 }
 
 // heard is called after octets came and were taken. It returns when to look
@@ -36,13 +41,15 @@ func (v *vigil) heard(in *input) (look time.Time) {
 	defer v.mu.Unlock()
 	switch {
 	case !partial:
-		v.opened = time.Time{}
-	case v.opened.IsZero():
-		v.opened, v.before = now, in.came
+		v.open = nil
+	case v.open == nil:
+		v.open = &openLine{since: now, before: in.came}
 		look = now.Add(openTime)
 	}
-	v.came, v.inside = in.came, in.open != nil
-	v.busy.Store(partial || !v.pinged.IsZero())
+	if v.open != nil {
+		v.open.came, v.open.literal = in.came, in.open != nil
+	}
+	v.busy.Store(partial || v.pinged != 0)
 	return look
 }
 
@@ -50,16 +57,16 @@ func (v *vigil) heard(in *input) (look time.Time) {
 func (v *vigil) slow(now time.Time) (slow bool, next time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.opened.IsZero() {
+	if v.open == nil {
 		return false, next
 	}
-	if now.Before(v.opened.Add(openTime)) {
-		return false, v.opened.Add(openTime)
+	if next = v.open.since.Add(openTime); now.Before(next) {
+		return false, next
 	}
-	if !v.inside || v.came-v.before < slowest {
-		return true, next
+	if !v.open.literal || v.open.came-v.open.before < slowest {
+		return true, time.Time{}
 	}
-	v.opened, v.before = now, v.came
+	v.open.since, v.open.before = now, v.open.came
 	return false, now.Add(openTime)
 }
 
@@ -68,10 +75,10 @@ func (v *vigil) slow(now time.Time) (slow bool, next time.Time) {
 func (v *vigil) dead(now time.Time) (dead bool, next time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.pinged.IsZero() {
+	if v.pinged == 0 {
 		return false, next
 	}
-	next = v.pinged.Add(pingTime)
+	next = v.began.Add(v.pinged + pingTime)
 	return !now.Before(next), next
 }
 
@@ -80,14 +87,14 @@ func (v *vigil) dead(now time.Time) (dead bool, next time.Time) {
 func (v *vigil) silent(now time.Time, idle time.Duration) (ping uint64, next time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.pinged.IsZero() {
+	if v.pinged != 0 {
 		return 0, next
 	}
 	if next = v.began.Add(time.Duration(v.last.Load()) + idle); now.Before(next) {
 		return 0, next
 	}
 	v.pings++
-	v.pinged = now
+	v.pinged = max(now.Sub(v.began), 1)
 	v.busy.Store(true)
 	return v.pings, now.Add(pingTime)
 }
@@ -97,6 +104,6 @@ func (v *vigil) answered(number uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if number == v.pings {
-		v.pinged = time.Time{}
+		v.pinged = 0
 	}
 }

@@ -67,8 +67,7 @@ func (l *webListener) admit(c net.Conn, remote netip.AddrPort, began time.Time) 
 		_ = c.Close()
 		return
 	}
-	a.remote = remote
-	w := newWebConn(c, a, began)
+	w := newWebConn(c, remote, a, began)
 	select {
 	case l.ready <- w:
 	case <-l.done:

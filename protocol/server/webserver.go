@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -128,8 +129,7 @@ func (s *Server) upgradeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) converseWeb(c *websocket.Conn, conn *webConn, state *tls.ConnectionState) {
 	wire := newWeb(c)
 	defer wire.ending.Wait()
-	a := conn.admitted()
-	x := s.newSession(wire, wire, a.remote, a)
+	x := s.newSession(wire, wire, conn.remote, conn.admitted())
 	x.vigil.began = conn.began
 	x.transport = protocol.WebSocket
 	if state != nil {
@@ -144,6 +144,7 @@ func (s *Server) converseWeb(c *websocket.Conn, conn *webConn, state *tls.Connec
 // closed proveTime after it began, unless it is one by then.
 type webConn struct {
 	net.Conn
+	remote   netip.AddrPort // the client's, or until the request says whose it is its proxy's
 	began    time.Time
 	overtime *time.Timer
 
@@ -152,8 +153,8 @@ type webConn struct {
 	closed  bool
 }
 
-func newWebConn(c net.Conn, a *admitted, began time.Time) *webConn {
-	w := &webConn{Conn: c, began: began, counted: a}
+func newWebConn(c net.Conn, remote netip.AddrPort, a *admitted, began time.Time) *webConn {
+	w := &webConn{Conn: c, remote: remote, began: began, counted: a}
 	w.overtime = time.AfterFunc(time.Until(began.Add(proveTime)), func() { _ = c.Close() })
 	return w
 }
@@ -168,8 +169,10 @@ func (c *webConn) admitted() *admitted {
 	return c.counted
 }
 
-// recount counts the connection as a from now on.
-func (c *webConn) recount(a *admitted) {
+// recount counts the connection as a, which is remote's, from now on. It is
+// called before the upgrade.
+func (c *webConn) recount(a *admitted, remote netip.AddrPort) {
+	c.remote = remote
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counted.leave()
