@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/text/encoding/htmlindex"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol/client"
 )
 
@@ -160,7 +161,17 @@ func decodeCharset(body []byte, charset string) (string, bool) {
 // show says what a message is, for people.
 func (c content) show(octets int) string {
 	if c.isText {
-		return escapeText(c.text)
+		return showText(c.text)
 	}
-	return escapeLine(fmt.Sprintf("[%s, %d octets]", c.kind, octets))
+	return cli.Escape(fmt.Sprintf("[%s, %d octets]", c.kind, octets))
+}
+
+// showText escapes a text of several lines (cli.EscapeText). The later ones are
+// indented, so that none can pass for a line of this program's.
+func showText(s string) string {
+	lines := strings.Split(strings.ReplaceAll(strings.TrimRight(s, "\r\n"), "\r\n", "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = cli.EscapeText(strings.ReplaceAll(line, "\t", "    "))
+	}
+	return strings.Join(lines, "\n    ")
 }

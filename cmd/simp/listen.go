@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -136,7 +137,7 @@ type messageJSON struct {
 func (a *app) printMessage(m *protocol.Message) error {
 	c := readEntity(m.Entity)
 	if !a.json() {
-		return a.printf("%s %s: %s", a.clock(m.Time), a.strong(escapeLine(m.From.String())), c.show(len(m.Entity)))
+		return a.printf("%s %s: %s", a.clock(m.Time), a.strong(cli.Escape(m.From.String())), c.show(len(m.Entity)))
 	}
 	j := messageJSON{
 		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -52,7 +53,7 @@ func (a *app) listContacts(ctx context.Context, c *client.Client, _ []string) er
 	var rows [][]string
 	for _, contact := range contacts {
 		if !a.json() {
-			rows = append(rows, []string{escapeLine(contact.Address.String()), escapeLine(contact.Name)})
+			rows = append(rows, []string{cli.Escape(contact.Address.String()), cli.EscapeText(contact.Name)})
 		} else if err := a.printJSON(map[string]string{"ima": contact.Address.String(), "name": contact.Name}); err != nil {
 			return err
 		}
@@ -116,7 +117,7 @@ func (a *app) listRules(ctx context.Context, c *client.Client, _ []string) error
 	}
 	var rows [][]string
 	for _, r := range rules {
-		row := []string{escapeLine(r.Who.String()), "message " + said(r.Message), "presence " + said(r.Presence)}
+		row := []string{cli.Escape(r.Who.String()), "message " + said(r.Message), "presence " + said(r.Presence)}
 		j := map[string]string{"who": r.Who.String(), "message": r.Message.String(), "presence": r.Presence.String()}
 		if !a.json() {
 			rows = append(rows, row)

@@ -27,8 +27,8 @@ func run(ctx context.Context, a *app, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.errOut)
+	root.SetOut(cli.NewEscaper(a.out))
+	root.SetErr(cli.NewEscaper(a.errOut))
 	return a.report(root.ExecuteContext(ctx))
 }
 

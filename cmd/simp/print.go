@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 )
 
@@ -19,7 +20,7 @@ func (a *app) printJSON(v any) error {
 	if err != nil {
 		return err
 	}
-	return a.printf("%s", escapeJSON(string(b)))
+	return a.printf("%s", cli.EscapeJSON(b))
 }
 
 // printf prints a line for people.
@@ -30,7 +31,7 @@ func (a *app) printf(format string, args ...any) error {
 
 // notef tells people, not programs, how it goes.
 func (a *app) notef(format string, args ...any) {
-	fmt.Fprintln(a.errOut, escapeLine(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(a.errOut, cli.Escape(fmt.Sprintf(format, args...)))
 }
 
 // strong makes a text stand out, on a terminal that wants that (no-color.org).
@@ -87,5 +88,5 @@ func (a *app) forPeople(p protocol.Presence) []string {
 	if !p.Since.IsZero() {
 		since = "since " + p.Since.In(a.zone).Format(time.DateTime)
 	}
-	return []string{escapeLine(p.Address.String()), p.State.String(), since, escapeLine(p.Note)}
+	return []string{cli.Escape(p.Address.String()), p.State.String(), since, cli.EscapeText(p.Note)}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -21,7 +22,7 @@ func (a *app) report(err error) int {
 	case errors.As(err, &said):
 		return int(said)
 	}
-	fmt.Fprintln(a.errOut, "simp: "+escapeLine(explain(err)))
+	fmt.Fprintln(a.errOut, "simp: "+cli.Escape(explain(err)))
 	if errors.As(err, &usage) {
 		return 2
 	}

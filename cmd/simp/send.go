@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -176,7 +177,7 @@ func (a *app) printReport(r client.Report) error {
 		return a.printJSON(j)
 	}
 	for _, one := range r.Each {
-		if err := a.printf("%s", escapeLine(sentence(one))); err != nil {
+		if err := a.printf("%s", cli.Escape(sentence(one))); err != nil {
 			return err
 		}
 	}

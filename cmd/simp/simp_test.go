@@ -178,6 +178,7 @@ func TestListen(t *testing.T) {
 		"\r\nhello", "\r\n\x1b[31mred \u202etxt.exe\r\nsecond line\r\n12:00:00 bob@example.com: forged",
 		"Content-Type: text/plain;\r\n charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe=\r\n!",
 		"Content-Transfer-Encoding: BASE64\r\n\r\naGVsbG8=", "Content-Type: image/png\r\n\r\nxx", "\r\n\xff\xfe",
+		"\r\n👩\u200d💻 می\u200cخواهم a\u200bb\u00ad\ufeff\u0085",
 	} {
 		if answer := s.deliver(fmt.Sprint("id", i), entity); answer != "200" {
 			t.Errorf("%q: %s", entity, answer)
@@ -195,6 +196,7 @@ func TestListen(t *testing.T) {
 10:00:00 bob@example.com: hello
 10:00:00 bob@example.com: [image/png, 2 octets]
 10:00:00 bob@example.com: [text/plain, 4 octets]
+` + "10:00:00 bob@example.com: 👩\u200d💻 می\u200cخواهم " + `a\u200bb\xad\ufeff\x85
 `
 	want = strings.Replace(want, "[image/png, 2 octets]", "[image/png, 29 octets]", 1)
 	if got := c.out.String(); got != want {

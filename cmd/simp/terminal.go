@@ -31,7 +31,7 @@ func (osTerminal) ask(ctx context.Context, prompt string) (string, error) {
 		return "", errNoTerminal
 	}
 	defer tty.Close()
-	fmt.Fprint(tty, prompt)
+	fmt.Fprint(tty, cli.Escape(prompt))
 	password, err := cli.ReadPassword(ctx, tty)
 	fmt.Fprintln(tty)
 	return password, err

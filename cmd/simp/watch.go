@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -146,7 +147,7 @@ func (a *app) watchers(ctx context.Context, c *client.Client) error {
 		if a.json() {
 			err = a.printJSON(map[string]string{"ima": who.String()})
 		} else {
-			err = a.printf("%s", escapeLine(who.String()))
+			err = a.printf("%s", cli.Escape(who.String()))
 		}
 		if err != nil {
 			return err

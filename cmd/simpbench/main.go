@@ -22,6 +22,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"simpd/cmd/internal/cli"
 )
 
 // The exit codes.
@@ -41,6 +43,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
 	root := newCommand()
 	root.SetArgs(args)
+	stdout, stderr = cli.NewEscaper(stdout), cli.NewEscaper(stderr)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
 )
@@ -134,7 +135,7 @@ func (a *app) onAccount(use, short, long, done string, do func(context.Context, 
 			if err := do(c.Context(), s, args[0]); err != nil || a.json() {
 				return err
 			}
-			fmt.Fprintln(a.out, printable(args[0]+done))
+			fmt.Fprintln(a.out, cli.Escape(args[0]+done))
 			return nil
 		},
 	}

@@ -191,8 +191,8 @@ func (a *app) printContents(before string, c backup.Contents) error {
 	if a.json() {
 		return a.printStruct(contentsJSON(c))
 	}
-	_, err := fmt.Fprintf(a.out, "%s%s (%d disabled), %s, %s, as of history %s, index %d\n", printable(before),
-		plural(c.Accounts, "account"), c.Disabled, plural(c.Rules, "rule"), plural(c.Contacts, "contact"), printable(c.History), c.Index)
+	_, err := fmt.Fprintf(a.out, "%s%s (%d disabled), %s, %s, as of history %s, index %d\n", cli.Escape(before),
+		plural(c.Accounts, "account"), c.Disabled, plural(c.Rules, "rule"), plural(c.Contacts, "contact"), cli.Escape(c.History), c.Index)
 	return err
 }
 

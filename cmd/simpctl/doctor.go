@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
@@ -37,7 +38,7 @@ func (a *app) doctor(ctx context.Context) error {
 	}
 	resp, err := call(ctx, s.cluster.Status, &simpv1.StatusRequest{})
 	if err != nil {
-		return fmt.Errorf("%s\nlook at that node: systemctl status simpd; curl -s http://127.0.0.1:7480/readyz", a.explain(err))
+		return newLinesError(a.explain(err), "look at that node: systemctl status simpd; curl -s http://127.0.0.1:7480/readyz")
 	}
 	all := examine(resp)
 	if a.json() {
@@ -61,10 +62,10 @@ func (a *app) printFindings(resp *simpv1.StatusResponse, all []finding) {
 		if f.Hint {
 			word, in = "hint", yellow
 		}
-		fmt.Fprintf(a.out, "%s  %s: %s\n       %s\n", a.paint(in, fmt.Sprintf("%-5s", word)), printable(f.About), printable(f.What), a.paint(bold, printable(f.Mend)))
+		fmt.Fprintf(a.out, "%s  %s: %s\n       %s\n", a.paint(in, fmt.Sprintf("%-5s", word)), cli.Escape(f.About), cli.Escape(f.What), a.paint(bold, cli.Escape(f.Mend)))
 	}
 	if len(all) == 0 {
-		fmt.Fprintf(a.out, "%s  %s\n", a.paint(green, "well"), printable(resp.Summary))
+		fmt.Fprintf(a.out, "%s  %s\n", a.paint(green, "well"), cli.Escape(resp.Summary))
 	}
 }
 

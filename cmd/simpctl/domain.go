@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
@@ -60,8 +61,8 @@ func printCheck(a *app, c *simpv1.DomainCheck) {
 	if !c.Ok {
 		mark = "FAIL"
 	}
-	fmt.Fprintf(a.out, "%s  %-10s  %s\n", mark, c.Step, printable(c.Text))
+	fmt.Fprintf(a.out, "%s  %-10s  %s\n", mark, cli.Escape(c.Step), cli.Escape(c.Text))
 	if c.Advice != "" {
-		fmt.Fprintf(a.out, "      %-10s  → %s\n", "", printable(c.Advice))
+		fmt.Fprintf(a.out, "      %-10s  → %s\n", "", cli.Escape(c.Advice))
 	}
 }

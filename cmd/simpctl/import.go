@@ -126,14 +126,7 @@ func refuse(problems []string) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return &problemsError{problems}
-}
-
-// problemsError is what is wrong with a file.
-type problemsError struct{ lines []string }
-
-func (e *problemsError) Error() string {
-	return strings.Join(e.lines, "\n") + "\nnothing was imported"
+	return newLinesError(append(problems, "nothing was imported")...)
 }
 
 func parseRow(n int, line string, seen map[string]int) (row importRow, problem string) {
@@ -216,7 +209,7 @@ func (i *importer) leftOut(resp *simpv1.ImportAccountsResponse) error {
 		lines = append(lines, fmt.Sprintf("%s: %s looks like the existing account %s", i.place(fmt.Sprintf("account[%d]", l.Account)), l.Ima, l.Like))
 	}
 	lines = append(lines, fmt.Sprintf("%s left out; import with --allow-lookalike if all of these are right", plural(resp.Lookalikes, "account")))
-	return errors.New(strings.Join(lines, "\n"))
+	return newLinesError(lines...)
 }
 
 // stream sends the rows in batches, as prepare makes them.

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"simpd/cmd/internal/cli"
 )
 
 // json tells whether results are for programs.
@@ -29,7 +31,7 @@ func (a *app) printJSON(m proto.Message) error {
 		return err
 	}
 	out.WriteByte('\n')
-	_, err = a.out.Write(out.Bytes())
+	_, err = a.out.Write(cli.EscapeJSON(out.Bytes()))
 	return err
 }
 
@@ -44,7 +46,7 @@ func (a *app) result(m proto.Message, err error) error {
 
 // printStruct prints what is not a message of simp.v1.
 func (a *app) printStruct(v any) error {
-	e := json.NewEncoder(a.out)
+	e := json.NewEncoder(cli.NewJSONEscaper(a.out))
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
@@ -54,7 +56,7 @@ func (a *app) say(m proto.Message, format string, args ...any) error {
 	if a.json() {
 		return a.done(a.printJSON(m))
 	}
-	_, err := fmt.Fprintln(a.out, printable(fmt.Sprintf(format, args...)))
+	_, err := fmt.Fprintln(a.out, cli.Escape(fmt.Sprintf(format, args...)))
 	return a.done(err)
 }
 
@@ -62,7 +64,7 @@ func (a *app) say(m proto.Message, format string, args ...any) error {
 // tells what was done, whatever became of the words.
 func (a *app) done(err error) error {
 	if err != nil {
-		fmt.Fprintf(a.errOut, "simpctl: the command was carried out, but its result could not be written: %s\n", printable(err.Error()))
+		fmt.Fprintf(a.errOut, "simpctl: the command was carried out, but its result could not be written: %s\n", cli.Escape(err.Error()))
 	}
 	return nil
 }
@@ -123,7 +125,7 @@ func columnWidths(rows [][]cell) []int {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(printable(c.text)))
+			widths[i] = max(widths[i], utf8.RuneCountInString(cli.Escape(c.text)))
 		}
 	}
 	return widths
@@ -131,7 +133,7 @@ func columnWidths(rows [][]cell) []int {
 
 func (a *app) appendRow(out *strings.Builder, row []cell, widths []int) {
 	for i, c := range row {
-		text := printable(c.text)
+		text := cli.Escape(c.text)
 		out.WriteString(a.paint(c.in, text))
 		if i < len(row)-1 {
 			out.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2))

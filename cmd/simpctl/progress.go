@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"simpd/cmd/internal/cli"
 )
 
 // bar shows how far something has come, on a terminal only. Its methods may be
@@ -26,7 +28,7 @@ const (
 
 // newBar begins a bar on standard error.
 func (a *app) newBar(what string, all uint64) *bar {
-	b := &bar{what: what, all: all}
+	b := &bar{what: cli.Escape(what), all: all}
 	if a.term.isTerminal(a.errOut) && !a.json() && a.env("TERM") != "dumb" {
 		b.app = a
 	}

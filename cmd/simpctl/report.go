@@ -9,16 +9,22 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"simpd/cmd/internal/cli"
 )
 
-// report says on standard error why a command failed, in one line but for the
-// problems of a file, and returns the exit code.
+// report says on standard error why a command failed, in one line but for a
+// linesError, and returns the exit code.
 func (a *app) report(err error) int {
 	if err == nil {
 		return 0
 	}
-	for line := range strings.Lines(a.explain(err)) {
-		fmt.Fprintln(a.errOut, "simpctl: "+printable(strings.TrimSuffix(line, "\n")))
+	lines := []string{a.explain(err)}
+	if _, ok := errors.AsType[*linesError](err); ok {
+		lines = strings.Split(lines[0], "\n")
+	}
+	for _, line := range lines {
+		fmt.Fprintln(a.errOut, "simpctl: "+cli.Escape(line))
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {
@@ -26,6 +32,21 @@ func (a *app) report(err error) int {
 	}
 	return 1
 }
+
+// linesError is an error of several lines, such as the problems of a file.
+type linesError struct{ text string }
+
+// newLinesError returns an error that is shown as these lines. What comes from
+// outside makes no further ones.
+func newLinesError(lines ...string) error {
+	escaped := make([]string, len(lines))
+	for i, line := range lines {
+		escaped[i] = cli.Escape(line)
+	}
+	return &linesError{strings.Join(escaped, "\n")}
+}
+
+func (e *linesError) Error() string { return e.text }
 
 // explain says what is wrong, and what to do where that is known.
 func (a *app) explain(err error) string {
@@ -92,14 +113,4 @@ func named(s *status.Status) bool {
 		}
 	}
 	return false
-}
-
-// printable shows control and direction characters as they can do no harm.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || 0x7F <= r && r < 0xA0 || 0x200E <= r && r <= 0x200F || 0x202A <= r && r <= 0x202E || 0x2066 <= r && r <= 0x2069 {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
@@ -100,8 +101,8 @@ type inColour struct{ terminal }
 func (inColour) isTerminal(any) bool { return true }
 
 func (a *app) printStatus(r *simpv1.StatusResponse) error {
-	fmt.Fprintf(a.out, "%s  %s\n", a.paint(bold, printable(dash(r.Site))),
-		a.paint(dim, printable(fmt.Sprintf("%s  history %s  index %d  schema %d", strings.Join(r.Domain, ", "), r.Position.GetHistory(), r.Position.GetIndex(), r.Schema))))
+	fmt.Fprintf(a.out, "%s  %s\n", a.paint(bold, cli.Escape(dash(r.Site))),
+		a.paint(dim, cli.Escape(fmt.Sprintf("%s  history %s  index %d  schema %d", strings.Join(r.Domain, ", "), r.Position.GetHistory(), r.Position.GetIndex(), r.Schema))))
 	fmt.Fprintln(a.out)
 	t := &table{head: []string{"", "NODE", "STATE", "ROLE", "SESSIONS", "LAG", "EPOCH", "VERSION", "UP", "CLIENTS AT"}}
 	for _, n := range r.Node {
@@ -111,7 +112,7 @@ func (a *app) printStatus(r *simpv1.StatusResponse) error {
 		return err
 	}
 	a.printProblems(r)
-	_, err := fmt.Fprintf(a.out, "\n%s  %s\n", a.paint(healthColour(r.Health), printable(r.Summary)),
+	_, err := fmt.Fprintf(a.out, "\n%s  %s\n", a.paint(healthColour(r.Health), cli.Escape(r.Summary)),
 		a.paint(dim, fmt.Sprintf("%s, %s", plural(r.Listeners, "listener"), plural(r.Accounts, "account"))))
 	return err
 }
@@ -144,7 +145,7 @@ func lag(r *simpv1.StatusResponse, n *simpv1.NodeStatus) string {
 func (a *app) printProblems(r *simpv1.StatusResponse) {
 	for _, n := range r.Node {
 		if n.Problem != "" {
-			fmt.Fprintf(a.out, "%s\n", a.paint(yellow, printable(n.Id+": "+n.Problem)))
+			fmt.Fprintf(a.out, "%s\n", a.paint(yellow, cli.Escape(n.Id+": "+n.Problem)))
 		}
 	}
 }

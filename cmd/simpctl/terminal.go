@@ -53,7 +53,7 @@ func (a *app) newPassword(ctx context.Context, fromStdin bool, user string) (str
 }
 
 func (a *app) ask(ctx context.Context, prompt string) (string, error) {
-	fmt.Fprint(a.errOut, prompt)
+	fmt.Fprint(a.errOut, cli.Escape(prompt))
 	password, err := a.term.readPassword(ctx, a.in)
 	fmt.Fprintln(a.errOut)
 	if err == nil && password == "" {
@@ -85,7 +85,7 @@ func (a *app) confirm(ctx context.Context, yes bool, what string) error {
 	if !a.term.isTerminal(a.in) {
 		return usagef("%s, and there is no terminal to ask at: give --yes to do it", what)
 	}
-	fmt.Fprintf(a.errOut, "%s. Go on? [y/N] ", printable(what))
+	fmt.Fprintf(a.errOut, "%s. Go on? [y/N] ", cli.Escape(what))
 	answer, err := bufio.NewReader(cli.Reader(ctx, a.in)).ReadString('\n')
 	if err != nil {
 		fmt.Fprintln(a.errOut)

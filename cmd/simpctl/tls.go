@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"simpd/cluster/link/pki"
+	"simpd/cmd/internal/cli"
 )
 
 const tlsInitLong = `Init makes what a site needs for its nodes to know one another, and for
@@ -82,10 +83,10 @@ func (a *app) makeTLS(o pki.Order) error {
 		}{append([]string{}, made...)})
 	}
 	if len(made) == 0 {
-		fmt.Fprintf(a.out, "all was there already in %s\n", printable(o.Dir))
+		fmt.Fprintf(a.out, "all was there already in %s\n", cli.Escape(o.Dir))
 	}
 	for _, file := range made {
-		fmt.Fprintf(a.out, "made %s\n", printable(file))
+		fmt.Fprintf(a.out, "made %s\n", cli.Escape(file))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"simpd/cluster/link/pki"
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 )
 
@@ -68,6 +69,6 @@ func (a *app) makeToken(name string, roles, as []string) error {
 			Line  string `json:"line"`
 		}{token, line})
 	}
-	_, err := fmt.Fprintf(a.out, "%s\n\nthe line for the nodes' token file:\n%s\n", token, printable(line))
+	_, err := fmt.Fprintf(a.out, "%s\n\nthe line for the nodes' token file:\n%s\n", token, cli.Escape(line))
 	return err
 }

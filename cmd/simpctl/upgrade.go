@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
@@ -63,13 +64,13 @@ func (a *app) checkUpgrade(ctx context.Context) error {
 
 func (a *app) printReadiness(r *readiness) {
 	for _, why := range r.Reasons {
-		fmt.Fprintln(a.out, a.paint(red, printable("no: "+why)))
+		fmt.Fprintln(a.out, a.paint(red, cli.Escape("no: "+why)))
 	}
 	if r.Raises > 0 {
 		fmt.Fprintf(a.out, "every node reads schema %d: a minute after the last of them came up the log goes on to it, and there is no way back\n", r.Raises)
 	}
 	if r.Safe {
-		fmt.Fprintf(a.out, "%s: the next node is %s (%s)\n", a.paint(green, "safe"), printable(r.Next), printable(r.Nodes[r.Next]))
+		fmt.Fprintf(a.out, "%s: the next node is %s (%s)\n", a.paint(green, "safe"), cli.Escape(r.Next), cli.Escape(r.Nodes[r.Next]))
 	}
 }
 

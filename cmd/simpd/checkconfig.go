@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"simpd/cmd/internal/cli"
 )
 
 func checkConfigCommand() *cobra.Command {
@@ -35,7 +37,7 @@ func checkConfig(w io.Writer, file string, env func(string) (string, bool)) erro
 		if p.at.file == "" {
 			p.at = source{file: file}
 		}
-		fmt.Fprintf(w, "%v\n%s", p, p.Excerpt())
+		fmt.Fprintf(w, "%s\n%s", cli.Escape(p.Error()), p.Excerpt())
 	}
 	if conf != nil {
 		for _, text := range conf.warnings {

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol/httphost"
 )
 
@@ -53,7 +54,7 @@ func answerReady(w http.ResponseWriter, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, err)
+		fmt.Fprintln(w, cli.Escape(err.Error()))
 		return
 	}
 	fmt.Fprintln(w, "ready")

@@ -4,17 +4,20 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+
+	"simpd/cmd/internal/cli"
 )
 
 // newLogger writes to w. Values are quoted by slog's handlers, so that no
-// client can forge a line. What level gives is written and what is graver;
+// client can forge a line, and what they leave of control and format characters
+// is escaped. What level gives is written and what is graver;
 // it may change while the node runs.
 func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.New(slog.NewJSONHandler(cli.NewJSONEscaper(w), o))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(slog.NewTextHandler(cli.NewEscaper(w), o))
 }
 
 // logLevel is the level of one of the words that --log-level takes.

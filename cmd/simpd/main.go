@@ -39,6 +39,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) (code int) {
 	root := newCommand()
 	root.SetArgs(args)
+	stdout, stderr = cli.NewEscaper(stdout), cli.NewEscaper(stderr)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.Execute()

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 )
 
@@ -40,7 +42,11 @@ func (p problem) Excerpt() string {
 		return ""
 	}
 	number := fmt.Sprintf("%6d | ", p.at.line)
-	return fmt.Sprintf("%s%s\n%s| %s^\n", number, visible(p.at.text), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(0, p.at.col-1)))
+	line := []rune(strings.ReplaceAll(p.at.text, "\t", " "))
+	at := min(max(0, p.at.col-1), len(line))
+	before := cli.Escape(string(line[:at]))
+	return fmt.Sprintf("%s%s%s\n%s| %s^\n", number, before, cli.Escape(string(line[at:])),
+		strings.Repeat(" ", len(number)-2), strings.Repeat(" ", utf8.RuneCountInString(before)))
 }
 
 func prefixed(name, text string) string {
@@ -48,19 +54,6 @@ func prefixed(name, text string) string {
 		return text
 	}
 	return name + ": " + text
-}
-
-// visible makes of tabs and control characters what keeps the mark in place.
-func visible(line string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r < 0x20 || r == 0x7F:
-			return '\uFFFD'
-		}
-		return r
-	}, line)
 }
 
 // problems are all that is wrong, in the order found; never empty as an error.

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/simpd/isolate"
 )
 
@@ -47,7 +48,7 @@ func (o *options) main() int {
 	if err == nil {
 		return code
 	}
-	fmt.Fprintln(os.Stderr, err)
+	fmt.Fprintln(cli.NewEscaper(os.Stderr), err)
 	return max(1, code)
 }
 
@@ -57,7 +58,7 @@ func (o *options) run() (code int, err error) {
 	case err != nil:
 		return 2, err
 	case o.list:
-		printAttacks(os.Stdout, chosen)
+		printAttacks(cli.NewEscaper(os.Stdout), chosen)
 		return 0, nil
 	case o.ground != "":
 		return 0, attackFrom(o.ground, chosen)
@@ -92,7 +93,7 @@ func (o *options) attack(network *isolate.Network, chosen []attack) (err error) 
 	defer l.guard(o.length + setupLimit)()
 	r, err := l.run()
 	if err == nil {
-		r.print(os.Stdout)
+		r.print(cli.NewEscaper(os.Stdout))
 		err = r.judge()
 	}
 	if err != nil {
@@ -117,7 +118,7 @@ func (l *lab) guard(limit time.Duration) (done func()) {
 			return
 		case <-signals:
 		case <-time.After(limit):
-			fmt.Fprintf(os.Stderr, "the run has not ended within %v (see %s)\n", limit, l.dir)
+			fmt.Fprintf(cli.NewEscaper(os.Stderr), "the run has not ended within %v (see %s)\n", limit, l.dir)
 		}
 		l.close()
 		os.Exit(1)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/simpd/site"
 )
 
@@ -78,7 +79,7 @@ func (l *lab) phase(name string, h *honest, lasts time.Duration) phase {
 	for i, now := range l.used() {
 		p.busy = append(p.busy, max(0, now-used[i]).Seconds()/p.lasted.Seconds())
 	}
-	fmt.Printf("%s: %s\n", name, p.costs())
+	fmt.Fprintf(cli.NewEscaper(os.Stdout), "%s: %s\n", name, p.costs())
 	return p
 }
 

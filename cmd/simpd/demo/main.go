@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/simpd/site"
 )
 
@@ -30,7 +31,7 @@ func main() {
 		show = runSites
 	}
 	if err := show(*bin); err != nil {
-		fmt.Fprintf(os.Stderr, "\nThis was not so: %v\n", err)
+		fmt.Fprintf(cli.NewEscaper(os.Stderr), "\nThis was not so: %v\n", err)
 		os.Exit(1)
 	}
 }
@@ -79,14 +80,16 @@ func run(bin string) error {
 	defer s.Close()
 	st := &story{Site: s}
 	for i, c := range chapters() {
-		fmt.Printf("\n%d. %s\n\n", i+1, c.title)
+		printf("\n%d. %s\n\n", i+1, c.title)
 		if err := c.tell(st); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("\nAll of this was so, in %.1f s.\n", time.Since(begun).Seconds())
+	printf("\nAll of this was so, in %.1f s.\n", time.Since(begun).Seconds())
 	return nil
 }
 
 // say tells what was just seen to be so.
-func say(format string, args ...any) { fmt.Printf("   "+format+"\n", args...) }
+func say(format string, args ...any) { printf("   "+format+"\n", args...) }
+
+func printf(format string, args ...any) { fmt.Fprintf(cli.NewEscaper(os.Stdout), format, args...) }

@@ -73,12 +73,12 @@ func runSites(bin string) error {
 		return err
 	}
 	for i, c := range sitesChapters() {
-		fmt.Printf("\n%d. %s\n\n", i+1, c.title)
+		printf("\n%d. %s\n\n", i+1, c.title)
 		if err := c.tell(m); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("\nAll of this was so, in %.1f s.\n", time.Since(begun).Seconds())
+	printf("\nAll of this was so, in %.1f s.\n", time.Since(begun).Seconds())
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/simpd/isolate"
 	"strings"
 	"syscall"
@@ -43,7 +44,7 @@ func (o *options) main() int {
 		return 0
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(cli.NewEscaper(os.Stderr), err)
 	}
 	return max(1, code)
 }
@@ -91,7 +92,7 @@ func (l *lab) guard(limit time.Duration) (done func()) {
 			return
 		case <-signals:
 		case <-time.After(limit):
-			fmt.Fprintf(os.Stderr, "the run with seed %d has not ended within %v (see %s)\n", l.seed, limit, l.dir)
+			fmt.Fprintf(cli.NewEscaper(os.Stderr), "the run with seed %d has not ended within %v (see %s)\n", l.seed, limit, l.dir)
 		}
 		l.close()
 		os.Exit(1)
@@ -143,13 +144,13 @@ func (o *options) run() error {
 		if err != nil {
 			return fmt.Errorf("seed %d: %w (see %s)", p.seed, err, p.dir)
 		}
-		r.print(os.Stdout)
+		r.print(cli.NewEscaper(os.Stdout))
 		all.add(r)
 		if len(r.wrong) > 0 {
 			bad++
 		}
 	}
-	all.sum(os.Stdout, o.rounds)
+	all.sum(cli.NewEscaper(os.Stdout), o.rounds)
 	if bad > 0 {
 		return fmt.Errorf("%d of %d rounds broke a promise", bad, o.rounds)
 	}
@@ -169,9 +170,9 @@ func (o *options) runMeasure() (err error) {
 	defer l.close()
 	defer l.guard(measureLimit)()
 	if err = l.start(); err == nil && o.measure == "deaths" {
-		err = measureDeaths(l, o.rounds, os.Stdout)
+		err = measureDeaths(l, o.rounds, cli.NewEscaper(os.Stdout))
 	} else if err == nil {
-		err = measureCrowds(l, os.Stdout)
+		err = measureCrowds(l, cli.NewEscaper(os.Stdout))
 	}
 	if err != nil {
 		return fmt.Errorf("%w (see %s)", err, p.dir)

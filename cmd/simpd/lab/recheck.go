@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"simpd/cmd/internal/cli"
 )
 
 // recheck makes all checks again on the history that a failure has left, for
@@ -22,7 +24,7 @@ func recheck(file string) error {
 	r := newReport(0, filepath.Dir(file))
 	r.count(h)
 	newChecker(h, r, siteDomain).all()
-	r.print(os.Stdout)
+	r.print(cli.NewEscaper(os.Stdout))
 	if len(r.wrong) > 0 {
 		return fmt.Errorf("promises were broken")
 	}

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"simpd/cmd/internal/cli"
 )
 
 //go:embed page.html
@@ -26,7 +28,7 @@ func main() {
 	bin := flag.String("bin", "bin", "the folder of simpd, simp and simpctl")
 	flag.Parse()
 	if err := run(*bin); err != nil {
-		fmt.Fprintln(os.Stderr, "web-test:", err)
+		fmt.Fprintln(cli.NewEscaper(os.Stderr), "web-test:", err)
 		os.Exit(1)
 	}
 	fmt.Println("a browser and a terminal have exchanged messages")
@@ -195,7 +197,7 @@ func (t *test) converse(ctx context.Context) error {
 	}
 	select {
 	case said := <-t.result:
-		fmt.Println(said)
+		fmt.Fprintln(cli.NewEscaper(os.Stdout), said)
 		if !strings.HasPrefix(said, "ok\n") {
 			return errors.New("the page failed")
 		}
