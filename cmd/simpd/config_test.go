@@ -124,19 +124,3 @@ func expect(t *testing.T, wrong problems, want string) {
 		t.Errorf("refused with %v, want %q alone", wrong, want)
 	}
 }
-
-func TestFoldersOpenToOthersAreRefused(t *testing.T) {
-	folder := t.TempDir()
-	if err := os.Chmod(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkFolder(folder); err != nil {
-		t.Errorf("an empty folder: %v", err)
-	}
-	if err := os.WriteFile(folder+"/raft.db", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkFolder(folder); err == nil || !strings.Contains(err.Error(), "chmod 700") {
-		t.Errorf("a folder with data that all can read: %v", err)
-	}
-}

@@ -25,10 +25,14 @@ func wipeCommand() *cobra.Command {
 			case !yes:
 				return fmt.Errorf("wipe removes all that the node keeps in %s, for good: say --yes if that is what you want", dir)
 			}
-			if err := cluster.Wipe(dir); err != nil {
+			dir, err := openData(dir)
+			if err == nil {
+				err = cluster.Wipe(dir)
+			}
+			if err != nil {
 				return failed(err)
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s is wiped. Before the node joins as new: simpctl node remove ID, node admit ID, and a new certificate\n", dir)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is wiped. Before the node joins as new: simpctl node remove ID, node admit ID, and a new certificate\n", dir)
 			return failed(err)
 		},
 	}
@@ -39,6 +43,15 @@ func wipeCommand() *cobra.Command {
 
 var errNoDataDir = errors.New("--data-dir is missing: which node's folder?")
 
+// openData returns where the data is that a node keeps in the folder dir.
+func openData(dir string) (string, error) {
+	dir, err := cluster.LocateData(dir)
+	if err != nil {
+		return "", err
+	}
+	return dir, cluster.ReclaimData(dir)
+}
+
 func compactCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
@@ -48,6 +61,10 @@ func compactCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
 				return errNoDataDir
+			}
+			dir, err := openData(dir)
+			if err != nil {
+				return failed(err)
 			}
 			before, after, err := cluster.Compact(dir)
 			if err != nil {
@@ -99,6 +116,10 @@ func recoverCommand() *cobra.Command {
 }
 
 func recoverSite(c *cobra.Command, dir, peers string) error {
+	dir, err := openData(dir)
+	if err != nil {
+		return failed(err)
+	}
 	r, err := cluster.Recover(dir, peers)
 	if err != nil {
 		return failed(err)

@@ -127,9 +127,10 @@ func (n *node) readSecrets() error {
 // serveHTTP, so that a taken port is found out before anything is changed.
 func (n *node) takeAddresses() error {
 	if n.conf.dataDir != "" {
-		if err := makeFolder(n.conf.dataDir); err != nil {
+		if err := cluster.PrepareData(n.conf.dataDir); err != nil {
 			return failed(err)
 		}
+		n.logger.Info("data directory", "path", n.conf.dataDir)
 	}
 	return failed(n.await(func(ctx context.Context) error {
 		if err := n.sockets.open(ctx, n.conf.listenAddresses()); err != nil {

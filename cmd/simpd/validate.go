@@ -8,10 +8,12 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"simpd/cluster"
 )
 
 // validator checks settings that are each right by themselves against one
-// another and against the disk. It changes nothing.
+// another and against the disk, where it changes nothing.
 type validator struct {
 	*config
 	settings
@@ -55,8 +57,15 @@ func (v *validator) nodeIdentity() {
 	if v.absent("data-dir") {
 		v.missing("data-dir", "the folder where this node keeps what it may never forget")
 	}
-	if err := checkFolder(v.dataDir); err != nil {
+	dir, err := cluster.LocateData(v.dataDir)
+	if err == nil {
+		v.dataDir, err = dir, cluster.CheckData(dir)
+	}
+	if err != nil {
 		v.fail("data-dir", "%v", err)
+	}
+	if err := cluster.CheckWritable(v.dataDir); err != nil && v.dataDir != "" {
+		v.warnings = append(v.warnings, fmt.Sprintf("data-dir: this user can't write there: %v", err)) // a volume may come later
 	}
 }
 

@@ -1,0 +1,15 @@
+//go:build !unix
+
+package cluster
+
+import (
+	"io/fs"
+	"os"
+)
+
+func belongsTo(fs.FileInfo, int) bool { return true }
+
+func checkAccess(dir string) error {
+	_, err := os.Stat(dir)
+	return err
+}
