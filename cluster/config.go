@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simpd/cluster/link"
+	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -50,10 +51,22 @@ type Config struct {
 	// says so. Nil: refused.
 	Drain func(ctx context.Context, within time.Duration, undo bool) error
 	// Load counts this node's listening sessions and its connections. Nil: none.
-	Load   func() (sessions, connections uint64)
-	Logger *slog.Logger // nil: none
+	Load func() (sessions, connections uint64)
+	// Certificates returns what an operator should know of the certificates and
+	// tokens of this node. It may be called from any goroutine. Nil: nothing.
+	Certificates func() CertificateStatus
+	Logger       *slog.Logger // nil: none
 
 	bounds logBounds // of Raft's log; zero: the default
+}
+
+// CertificateStatus holds what is wrong with a node's certificates and tokens, or
+// soon will be. Each list has at most 32 entries.
+type CertificateStatus struct {
+	Expiring []*clusterv1.Expiry // that end soon, have ended, or are not valid yet
+	// UncoveredDomains are domains of the site that no certificate for clients
+	// names; ForeignCertificates is whom those name that name no such domain.
+	UncoveredDomains, ForeignCertificates []string
 }
 
 // Receiver is what the other nodes reach through this one. Its methods are

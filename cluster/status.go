@@ -53,6 +53,7 @@ type NodeStatus struct {
 	Boot            uint64
 	MinSchema       uint32
 	MaxSchema       uint32
+	Certificates    CertificateStatus
 }
 
 // Ready returns nil once the node is part of a site with a leader, in touch
@@ -137,6 +138,7 @@ func (n *Node) ask(ctx context.Context, s *NodeStatus) {
 	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
 	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
 	s.MinSchema, s.MaxSchema, s.Boot = r.MinSchema, r.MaxSchema, r.Boot
+	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
 	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, time.UnixMilli(r.StartedMs)
 	if newest := n.raft.CommitIndex(); newest > r.AppliedLog {
 		s.Lag = newest - r.AppliedLog
@@ -158,6 +160,10 @@ func (n *Node) status() *clusterv1.StatusResponse {
 	}
 	if n.cfg.Load != nil {
 		s.Sessions, s.Connections = n.cfg.Load()
+	}
+	if n.cfg.Certificates != nil {
+		c := n.cfg.Certificates()
+		s.Expiring, s.UncoveredDomain, s.ForeignCertificate = c.Expiring, c.UncoveredDomains, c.ForeignCertificates
 	}
 	if err := n.Ready(); err != nil {
 		s.Unready = err.Error()

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
@@ -25,6 +24,7 @@ type caller struct {
 	roles role
 	as    []protocol.Pattern // the addresses that may be sent as
 	any   bool               // any address of the site may be sent as
+	end   time.Time          // of a token; zero: it has none
 	still func() error       // whether all this is still so; nil: it always is
 }
 
@@ -120,9 +120,9 @@ func (g *gate) identifyPeer(p *peer.Peer) (*caller, error) {
 	if c, ok := info.(connInfo); ok {
 		info = c.AuthInfo
 	}
-	if info, ok := info.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
+	if shown := shownCertificate(info); shown != nil {
 		certificate := func(leaf *x509.Certificate) (*caller, error) { return certified(leaf, g.site) }
-		return keyed("certificate", certificate)(info.State.VerifiedChains[0][0])
+		return keyed("certificate", certificate)(shown)
 	}
 	return &caller{name: "nobody"}, nil
 }

@@ -91,6 +91,7 @@ type conn struct {
 	calls    map[uint32]*call
 	refusals int
 	idle     *time.Timer // closes an anonymous connection
+	atEnd    func()      // nil: nothing
 	ended    bool
 }
 
@@ -110,6 +111,21 @@ func (c *conn) end() {
 	}
 	c.payer.Release(connCost)
 	c.drop()
+	if c.atEnd != nil {
+		c.atEnd()
+	}
+}
+
+// onEnd has f called when the connection ends, or now if it has ended. It is
+// called once for a connection.
+func (c *conn) onEnd(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		f()
+		return
+	}
+	c.atEnd = f
 }
 
 // identify has the caller pay for the connection, if none does yet and its

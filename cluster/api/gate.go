@@ -27,6 +27,7 @@ type gate struct {
 	errors    errorMap
 	refusals  *refusals
 	refused   atomic.Uint64 // calls
+	seen      seenCertificates
 	logger    *slog.Logger
 	directory Directory
 }
@@ -142,8 +143,11 @@ func (g *gate) wanted(c *caller, m method) string {
 // already: by its certificate, or as it is on this machine.
 func (g *gate) identifyConn(c *conn, info credentials.AuthInfo) {
 	who, err := g.identifyPeer(&peer.Peer{Addr: c.raw.RemoteAddr(), AuthInfo: info})
-	if err == nil && who.key != "" {
-		c.identify(who.key)
+	if err != nil || who.key == "" || !c.identify(who.key) {
+		return
+	}
+	if shown := shownCertificate(info); shown != nil {
+		c.onEnd(g.seen.connect(who.name, shown))
 	}
 }
 

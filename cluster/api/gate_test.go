@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -169,6 +170,13 @@ func TestWhoIsKnownByCertificateOrToken(t *testing.T) {
 		if err := get(c.ctx, c.conn); status.Code(err) != c.want {
 			t.Errorf("%s: %v, want %v", c.what, err, c.want)
 		}
+	}
+	var seen []string
+	for _, c := range s.secure.ProgramCertificates() {
+		seen = append(seen, c.Program)
+	}
+	if !slices.Equal(seen, []string{"desk", "pager"}) {
+		t.Errorf("certificates were seen of %v", seen)
 	}
 }
 

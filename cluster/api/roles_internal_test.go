@@ -85,6 +85,8 @@ func TestTokenFilesAreReadStrictly(t *testing.T) {
 		"desk " + hash + " as=*":                "1: desk: as=* is not to be had",
 		"desk " + hash + " as=nobody":           "1: desk: ",
 		"a " + hash + "\nb " + hash:             "2: b has the token of a",
+		"desk " + hash + " until=2027-01-01":    "1: desk: invalid until=2027-01-01: must be a time of RFC 3339",
+		"desk " + hash + " until=2027-01-01T00:00:00Z until=2028-01-01T00:00:00Z": "1: desk: until is given twice",
 	} {
 		if _, err := readTokens(strings.NewReader(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"simpd/protocol/secretfile"
 )
@@ -19,10 +21,11 @@ import (
 // Tokens are the bearer tokens of programs, read from a file that holds only
 // their hashes. Each line is one token:
 //
-//	NAME sha256:HEX role=presence:read role=message:send as=@example.com
+//	NAME sha256:HEX role=presence:read role=message:send as=@example.com until=2027-11-22T10:00:00Z
 //
 // HEX is the SHA-256 of the token, which is random and has at least 32
-// characters. What follows # is a remark. A token that is taken out of the
+// characters. With until (RFC 3339) the token is refused from that time on.
+// What follows # is a remark. A token that is taken out of the
 // file is refused from the next Reload on, and streams that were opened with
 // it end. Methods may be called from any goroutine.
 type Tokens struct {
@@ -38,7 +41,10 @@ const minToken = 32
 // it.
 func LoadTokens(path string) (*Tokens, error) {
 	t := &Tokens{path: path}
-	return t, t.Reload()
+	if err := t.Reload(); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // Reload reads the file again; on an error all stays as it was.
@@ -105,14 +111,58 @@ func readToken(words []string) (hash [sha256.Size]byte, c *caller, err error) {
 	copy(hash[:], sum)
 	for _, word := range words[2:] {
 		key, value, _ := strings.Cut(word, "=")
-		if err := c.grant(key, value); err != nil {
+		if key == "until" {
+			err = c.setEnd(value)
+		} else {
+			err = c.grant(key, value)
+		}
+		if err != nil {
 			return hash, nil, fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return hash, c, nil
 }
 
-var errToken = errors.New("the token is not one of this site's")
+// setEnd takes the end of a token, which is given once.
+func (c *caller) setEnd(value string) error {
+	end, err := time.Parse(time.RFC3339, value)
+	switch {
+	case err != nil:
+		return fmt.Errorf("invalid until=%s: must be a time of RFC 3339, such as 2027-11-22T10:00:00Z", value)
+	case !c.end.IsZero():
+		return errors.New("until is given twice")
+	}
+	c.end = end
+	return nil
+}
+
+// TokenEnd is when a token ends.
+type TokenEnd struct {
+	Name string // of the program; several tokens may have the same
+	Hash string // the first 16 hexadecimal digits of the token's hash
+	End  time.Time
+}
+
+// Ends returns the tokens that have an end, in the order of their ends.
+func (t *Tokens) Ends() (all []TokenEnd) {
+	for hash, c := range *t.now.Load() {
+		if !c.end.IsZero() {
+			all = append(all, TokenEnd{c.name, hex.EncodeToString(hash[:8]), c.end})
+		}
+	}
+	slices.SortFunc(all, func(a, b TokenEnd) int {
+		return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.Hash, b.Hash))
+	})
+	return all
+}
+
+var (
+	errToken      = errors.New("the token is not one of this site's")
+	errTokenEnded = errors.New("the token has ended: its time is over")
+)
+
+// hasEnded reports whether the caller's token may not be used any more.
+func (c *caller) hasEnded() bool { return !c.end.IsZero() && !time.Now().Before(c.end) }
 
 // lookup returns whose token it is. The time it takes tells nothing of other
 // tokens: what is compared are hashes.
@@ -122,13 +172,20 @@ func (t *Tokens) lookup(token string) (*caller, error) {
 	}
 	sum := sha256.Sum256([]byte(token))
 	found := (*t.now.Load())[sum]
-	if found == nil {
+	switch {
+	case found == nil:
 		return nil, errToken
+	case found.hasEnded():
+		return nil, errTokenEnded
 	}
 	c := *found
 	c.still = func() error {
-		if now := (*t.now.Load())[sum]; now == nil || now.roles != found.roles || !slices.Equal(now.as, found.as) {
+		now := (*t.now.Load())[sum]
+		switch {
+		case now == nil || now.roles != found.roles || !slices.Equal(now.as, found.as):
 			return errors.New("the token was taken back, or is for something else now; call again")
+		case now.hasEnded():
+			return errTokenEnded
 		}
 		return nil
 	}

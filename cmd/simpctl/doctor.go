@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,7 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return newLinesError(a.explain(err), "look at that node: systemctl status simpd; curl -s http://127.0.0.1:7480/readyz")
 	}
-	all := examine(resp)
+	all := examine(resp, time.Now())
 	if a.json() {
 		if err := a.printStruct(all); err != nil {
 			return err
@@ -70,13 +71,17 @@ func (a *app) printFindings(resp *simpv1.StatusResponse, all []finding) {
 }
 
 // examine finds all that is not as it should be: what stops the site first.
-func examine(r *simpv1.StatusResponse) []finding {
+func examine(r *simpv1.StatusResponse, now time.Time) []finding {
 	all := []finding{}
 	if r.Health == simpv1.Health_HEALTH_NO_MAJORITY {
 		all = append(all, noMajority(r))
 	}
 	for _, n := range r.Node {
 		all = append(all, examineNode(r, n)...)
+	}
+	all = append(all, examineExpiries(r.Node, now)...)
+	for _, n := range r.Node {
+		all = append(all, examineCoverage(n)...)
 	}
 	return append(all, hints(r)...)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -59,7 +60,16 @@ func TestAssess(t *testing.T) {
 	}
 }
 
+// expiring has the first node tell of something that ends.
+func expiring(kind simpv1.ExpiryKind, end time.Time) func(r *simpv1.StatusResponse) {
+	return func(r *simpv1.StatusResponse) {
+		r.Node[0].Expiring = []*simpv1.Expiry{{Kind: kind, Name: "x", Id: "1f", NotAfter: timestamppb.New(end)}}
+	}
+}
+
 func TestExamine(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		name       string
 		change     func(r *simpv1.StatusResponse)
@@ -81,15 +91,40 @@ func TestExamine(t *testing.T) {
 		{"two voters", func(r *simpv1.StatusResponse) { r.Node = r.Node[:2] }, "2 voters", "add a node", true},
 		{"one voter", func(r *simpv1.StatusResponse) { r.Node = r.Node[1:2] }, "one voter", "add two", true},
 		{"versions", func(r *simpv1.StatusResponse) { r.Node[0].Version = "v0" }, "different versions", "upgrade check", true},
+		{"a node's certificate ends in 29 days", expiring(simpv1.ExpiryKind_EXPIRY_KIND_NODE, now.Add(29*day)), "the node's certificate ends in 29 days", "tls init --node n1=", true},
+		{"a node's certificate ends in 7 days", expiring(simpv1.ExpiryKind_EXPIRY_KIND_NODE, now.Add(7*day)), "ends in 7 days, on 2027-01-08", "keys.md", false},
+		{"an authority ends tomorrow", expiring(simpv1.ExpiryKind_EXPIRY_KIND_CLUSTER_CA, now.Add(day)), "authority of nodes and programs (x) ends in 1 day", "keys.md", false},
+		{"a certificate for clients has ended", expiring(simpv1.ExpiryKind_EXPIRY_KIND_SITE, now), "for clients of x has ended, on 2027-01-01", "renew", false},
+		{"one in its chain", expiring(simpv1.ExpiryKind_EXPIRY_KIND_SITE_CA, now), "the authority x in the chain", "issuer", false},
+		{"an authority of other sites", expiring(simpv1.ExpiryKind_EXPIRY_KIND_FEDERATION_CA, now.Add(day/2)), "ends in less than a day", "successor", false},
+		{"a program's certificate", expiring(simpv1.ExpiryKind_EXPIRY_KIND_PROGRAM, now.Add(8*day)), "of the program x ends in 8 days", "tls init --service x=", true},
+		{"a token", expiring(simpv1.ExpiryKind_EXPIRY_KIND_TOKEN, now.Add(8*day)), "token of the program x (sha256:1f…) ends in 8 days", "token make", true},
+		{"not valid yet", func(r *simpv1.StatusResponse) {
+			expiring(simpv1.ExpiryKind_EXPIRY_KIND_SITE, now.Add(100*day))(r)
+			r.Node[0].Expiring[0].NotBefore = timestamppb.New(now.Add(day))
+		}, "not valid before 2027-01-02T00:00:00Z", "clock", false},
+		{"a domain without certificate", func(r *simpv1.StatusResponse) { r.Node[0].UncoveredDomain = []string{"example.org"} }, "names example.org", "tls_cert", false},
+		{"a certificate for nothing", func(r *simpv1.StatusResponse) { r.Node[0].ForeignCertificate = []string{"old.example"} }, "certificate for old.example", "tls_cert", true},
 		{"empty", func(r *simpv1.StatusResponse) { r.Accounts = 0 }, "no accounts", "account add", true},
 	} {
-		all := examine(threeNodes(tt.change))
+		all := examine(threeNodes(tt.change), now)
 		if tt.what == "" && len(all) == 0 {
 			continue
 		}
 		if len(all) == 0 || !strings.Contains(all[0].What, tt.what) || !strings.Contains(all[0].Mend, tt.mend) || all[0].Hint != tt.hint {
 			t.Errorf("%s: %+v", tt.name, all)
 		}
+	}
+}
+
+func TestAnAuthorityThatAllNodesHaveIsOneFinding(t *testing.T) {
+	end := time.Now().Add(time.Hour)
+	all := examine(threeNodes(func(r *simpv1.StatusResponse) {
+		expiring(simpv1.ExpiryKind_EXPIRY_KIND_CLUSTER_CA, end)(r)
+		r.Node[1].Expiring, r.Node[2].Expiring = r.Node[0].Expiring, r.Node[0].Expiring
+	}), time.Now())
+	if len(all) != 1 || all[0].About != "n1, n2, n3" {
+		t.Errorf("%+v", all)
 	}
 }
 

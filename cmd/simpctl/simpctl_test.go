@@ -348,6 +348,8 @@ func TestTokensThatNoNodeWouldRead(t *testing.T) {
 		"desk --role presence:write":                      `unknown role "presence:write": must be one of presence:read,`,
 		"desk --role message:send --as *":                 `invalid --as "*"`,
 		"desk --role message:send --as alice":             `invalid --as "alice": must be an address or @domain`,
+		"desk --role presence:read --lifetime 1h":         "",
+		"desk --role presence:read --lifetime -1h":        "invalid --lifetime -1h0m0s: must be at least a second",
 		"a#b --role presence:read":                        `invalid name "a#b"`,
 		"desk --role message:send --as @example..com":     `invalid --as "@example..com"`,
 	} {

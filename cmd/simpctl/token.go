@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -18,14 +19,16 @@ import (
 
 func (a *app) tokenCommand() *cobra.Command {
 	var roles, as []string
+	var lifetime time.Duration
 	make := &cobra.Command{
 		Use: "make NAME", Short: "Make a bearer token for a program", Args: wants(1, 1, "the program's name"),
 		Long: "Make prints a new token, which the program keeps, and the line for the nodes' --token-file, which holds " +
 			"only its hash. The token is shown this once.",
-		RunE: func(_ *cobra.Command, args []string) error { return a.makeToken(args[0], roles, as) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.makeToken(args[0], roles, as, lifetime) },
 	}
 	make.Flags().StringArrayVar(&roles, "role", nil, "presence:read, message:send, account:admin or cluster:admin; may be repeated")
 	make.Flags().StringArrayVar(&as, "as", nil, "an `IMA` or @domain that it may send as; may be repeated")
+	make.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is good for, such as 8760h (default: until its line is taken out)")
 	return group("token", "Make bearer tokens", "", make)
 }
 
@@ -47,9 +50,12 @@ func checkToken(name string, roles, as []string) error {
 	return nil
 }
 
-func (a *app) makeToken(name string, roles, as []string) error {
+func (a *app) makeToken(name string, roles, as []string, lifetime time.Duration) error {
 	if len(roles) == 0 {
 		return usagef("say what the token is for: --role presence:read, message:send, account:admin or cluster:admin")
+	}
+	if lifetime < 0 || lifetime > 0 && lifetime < time.Second {
+		return usagef("invalid --lifetime %v: must be at least a second", lifetime)
 	}
 	if err := checkToken(name, roles, as); err != nil {
 		return err
@@ -62,6 +68,9 @@ func (a *app) makeToken(name string, roles, as []string) error {
 	}
 	for _, s := range as {
 		line += " as=" + s
+	}
+	if lifetime > 0 {
+		line += " until=" + time.Now().Add(lifetime).UTC().Format(time.RFC3339)
 	}
 	if a.json() {
 		return a.printStruct(struct {

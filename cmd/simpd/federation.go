@@ -154,16 +154,16 @@ func with(base map[string]bool, more []string) map[string]bool {
 	return all
 }
 
-// readRoots reads the authorities of other sites; nil: the system's.
-func (f *federation) readRoots() (*x509.CertPool, error) {
+// readRoots reads the authorities of other sites; none: the system's.
+func (f *federation) readRoots() (authorities []*x509.Certificate, pool *x509.CertPool, err error) {
 	if f.ca == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
-	roots, err := secretfile.LoadRoots(f.ca)
+	authorities, err = secretfile.LoadAuthorities(f.ca)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return roots, nil
+	return authorities, secretfile.Roots(authorities), nil
 }
 
 // resolver asks the operator's choice, or the system's.
@@ -180,17 +180,19 @@ func (f *federation) resolver() *net.Resolver {
 // through its Relay, and tells the listeners whom to hear.
 type partners struct {
 	*client.Relay
-	rules atomic.Pointer[protocol.Federation]
-	roots atomic.Pointer[x509.CertPool]
+	rules       atomic.Pointer[protocol.Federation]
+	roots       atomic.Pointer[x509.CertPool]
+	authorities atomic.Pointer[[]*x509.Certificate] // in roots; empty: the system's
 }
 
 // load takes what the settings say now.
 func (p *partners) load(f *federation) error {
-	roots, err := f.readRoots()
+	authorities, roots, err := f.readRoots()
 	if err != nil {
 		return err
 	}
 	p.roots.Store(roots)
+	p.authorities.Store(&authorities)
 	p.rules.Store(f.rules())
 	return nil
 }
@@ -229,7 +231,7 @@ func (n *node) reloadPartners(f *federation) error {
 		return err
 	}
 	n.partners.Recheck()
-	n.clients.Recheck()
+	n.clients.Load().Recheck()
 	return nil
 }
 

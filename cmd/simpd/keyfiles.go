@@ -4,9 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"simpd/cluster/api"
@@ -20,6 +18,7 @@ type keyFiles struct {
 	tokens       *api.Tokens          // nil: programs have none
 	identity     *pki.Identity        // nil: insecure
 	gossipKeys   [][]byte             // likewise
+	authorities  []*x509.Certificate  // of other sites; none: the system's
 }
 
 // fileError is what is wrong with a file that an option names.
@@ -51,7 +50,7 @@ func (c *config) readFiles() (f keyFiles, wrong []fileError) {
 		f.tokens, err = api.LoadTokens(c.tokens)
 		check("token-file", err)
 	}
-	_, err = c.federation.readRoots()
+	f.authorities, _, err = c.federation.readRoots()
 	check("federation-ca", err)
 	if c.insecure {
 		return f, wrong
@@ -98,49 +97,4 @@ func checkClock(all []server.Leaf) error {
 		return nil
 	}
 	return notYetValidError{first.File, first.NotBefore, now}
-}
-
-// expiresSoon is how long before its end a certificate should have been
-// renewed. One that is made for a few days is renewed later: when a third of
-// its time is left.
-const expiresSoon = 14 * 24 * time.Hour
-
-// certificateWarnings says what is not as it should be with the certificates that clients
-// are shown, though a node can do with it.
-func certificateWarnings(shown *server.Certificates, domains []string, now time.Time) (all []string) {
-	if shown == nil {
-		return nil
-	}
-	named := map[string]bool{}
-	for _, leaf := range shown.Leaves() {
-		file := leaf.File
-		switch left := leaf.NotAfter.Sub(now); {
-		case left <= 0:
-			all = append(all, fmt.Sprintf("%s has expired at %s", file, leaf.NotAfter.UTC().Format(time.RFC3339)))
-		case left <= min(expiresSoon, leaf.NotAfter.Sub(leaf.NotBefore)/3):
-			all = append(all, fmt.Sprintf("%s expires at %s", file, leaf.NotAfter.UTC().Format(time.RFC3339)))
-		}
-		any := false
-		for _, d := range domains {
-			if leaf.VerifyHostname(d) == nil {
-				named[d], any = true, true
-			}
-		}
-		if !any {
-			all = append(all, fmt.Sprintf("%s names none of the site's domains (%s)", file, strings.Join(domains, ", ")))
-		}
-	}
-	for _, d := range domains {
-		if !named[d] {
-			all = append(all, fmt.Sprintf("no certificate names the domain %s", d))
-		}
-	}
-	return all
-}
-
-// logWarnings writes what works, and should be looked at.
-func logWarnings(to *slog.Logger, all []string) {
-	for _, text := range all {
-		to.Warn("something will need the operator", "warning", text)
-	}
 }

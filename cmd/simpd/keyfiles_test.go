@@ -210,20 +210,21 @@ func TestCertificateWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := shown.Leaves()[0].NotAfter // it is valid for 48 hours
-	const fine, soon = -17 * time.Hour, -15 * time.Hour
+	end := shown.Leaves()[0].NotAfter
+	const fine, soon = -30 * day, -30*day + time.Second
 	for _, tt := range []struct {
 		domains []string
 		at      time.Time
 		want    []string
 	}{
 		{[]string{"other.example"}, end.Add(fine), nil},
-		{[]string{"other.example"}, end.Add(soon), []string{cert + " expires at "}},
-		{[]string{"other.example"}, end, []string{cert + " has expired at "}},
+		{[]string{"other.example"}, end.Add(soon), []string{"certificate ends soon: site other.example, until "}},
+		{[]string{"other.example"}, end, []string{"certificate has ended: site other.example, until "}},
 		{[]string{"other.example", "example.com"}, end.Add(fine), []string{"no certificate names the domain example.com"}},
 		{[]string{"example.com"}, end.Add(fine), []string{cert + " names none of the site's domains (example.com)", "no certificate names the domain example.com"}},
 	} {
-		said := certificateWarnings(shown, tt.domains, tt.at)
+		files := &keyFiles{certificates: shown}
+		said := files.certificateWarnings("n1", tt.domains, tt.at)
 		if !slices.EqualFunc(said, tt.want, strings.HasPrefix) {
 			t.Errorf("%v at %v: %q, want %q", tt.domains, tt.at, said, tt.want)
 		}

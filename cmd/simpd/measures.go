@@ -15,17 +15,18 @@ import (
 
 // measures lists every metric of the node itself, in the order of the docs.
 func measures() []measure {
-	return slices.Concat(siteMeasures(), clientMeasures(), programMeasures(), raftMeasures())
+	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), programMeasures(), raftMeasures())
 }
 
 // programMeasures are of the services for programs.
 func programMeasures() []measure {
 	of := func(read func(*api.Server) float64) func(*node) float64 {
 		return func(n *node) float64 {
-			if n.programs == nil {
+			programs := n.programs.Load()
+			if programs == nil {
 				return 0
 			}
-			return read(n.programs)
+			return read(programs)
 		}
 	}
 	return []measure{
@@ -39,7 +40,7 @@ func programMeasures() []measure {
 func siteMeasures() []measure {
 	return []measure{
 		{name: "simp_ready", help: "Whether clients should be sent to this node.", kind: prometheus.GaugeValue, early: true,
-			read: func(n *node, emit func(string, float64)) { emit("", truth(n.Ready() == nil)) }},
+			read: func(n *node, emit emitter) { emit(truth(n.Ready() == nil)) }},
 		gauge("simp_draining", "Whether this node sends its clients elsewhere.", func(n *node) float64 { return truth(n.leave.away.Load()) }),
 		gauge("simp_table_index", "The index that this node's table has reached.", func(n *node) float64 { return float64(n.table.Index()) }),
 		gauge("simp_digest_log", "The entry of the log after which this node's table was hashed last.", func(n *node) float64 { return float64(n.cluster.Stats().DigestLog) }),
@@ -48,7 +49,7 @@ func siteMeasures() []measure {
 		gauge("simp_schema", "The schema of the log that the site has agreed on.", func(n *node) float64 { return float64(n.table.Schema()) }),
 		gauge("simp_listeners", "Users of the site who listen.", func(n *node) float64 { _, l := n.table.View().Len(); return float64(l) }),
 		gauge("simp_accounts", "Accounts of the site.", func(n *node) float64 { a, _ := n.table.View().Len(); return float64(a) }),
-		{name: "simp_nodes", help: "Nodes in the table, by state.", kind: prometheus.GaugeValue, label: "state", read: emitNodes},
+		{name: "simp_nodes", help: "Nodes in the table, by state.", kind: prometheus.GaugeValue, labels: []string{"state"}, read: emitNodes},
 		gauge("simp_epoch", "This node's epoch; 0 while it has none.", func(n *node) float64 { return float64(n.cluster.Epoch()) }),
 		counter("simp_epochs_total", "Epochs that this process has begun; more than one: it was taken for dead.", func(n *node) float64 { return float64(n.cluster.Measures().Epochs.Load()) }),
 		gauge("simp_out_of_touch_seconds", "For how long the majority has not been heard of.", func(n *node) float64 { return n.cluster.Contact().Seconds() }),
@@ -58,8 +59,38 @@ func siteMeasures() []measure {
 	}
 }
 
+// certificateMeasures are of what ends.
+func certificateMeasures() []measure {
+	return []measure{
+		{name: "simp_certificate_not_after_timestamp_seconds", kind: prometheus.GaugeValue, labels: []string{"kind", "name", "serial"}, read: emitCertificates,
+			help: "When a certificate ends, in seconds since 1970. Its kind is node (this node's own), cluster_ca, site (shown to clients), site_ca (in its chain), federation_ca or program (a program's that is or lately was connected)."},
+		{name: "simp_token_not_after_timestamp_seconds", kind: prometheus.GaugeValue, labels: []string{"name", "hash"}, read: emitTokens,
+			help: "When a program's token ends, in seconds since 1970; of tokens that have an end."},
+		gauge("simp_domains_without_certificate", "Domains of the site that none of this node's certificates for clients names; 0 if it has none at all.", func(n *node) float64 {
+			uncovered, _ := n.coverage(n.conf.domains)
+			return float64(len(uncovered))
+		}),
+	}
+}
+
+func emitCertificates(n *node, emit emitter) {
+	for _, e := range n.expiries() {
+		if e.kind != expiryToken {
+			emit(float64(e.end.Unix()), e.kind, e.name, e.id)
+		}
+	}
+}
+
+func emitTokens(n *node, emit emitter) {
+	for _, e := range n.expiries() {
+		if e.kind == expiryToken {
+			emit(float64(e.end.Unix()), e.name, e.id)
+		}
+	}
+}
+
 // emitNodes counts the nodes that the table knows.
-func emitNodes(n *node, emit func(string, float64)) {
+func emitNodes(n *node, emit emitter) {
 	up, draining, down := 0, 0, 0
 	for _, known := range n.table.Nodes() {
 		switch {
@@ -71,9 +102,9 @@ func emitNodes(n *node, emit func(string, float64)) {
 			up++
 		}
 	}
-	emit("up", float64(up))
-	emit("draining", float64(draining))
-	emit("down", float64(down))
+	emit(float64(up), "up")
+	emit(float64(draining), "draining")
+	emit(float64(down), "down")
 }
 
 func clientMeasures() []measure {
@@ -100,19 +131,20 @@ func clientMeasures() []measure {
 
 // heldOctets is 0 until clients are served.
 func heldOctets(n *node) float64 {
-	if n.clients == nil {
+	clients := n.clients.Load()
+	if clients == nil {
 		return 0
 	}
-	return float64(n.clients.Held())
+	return float64(clients.Held())
 }
 
 // results emits how requests ended.
-func results(of func(*router.Measures) *router.Results) func(*node, func(string, float64)) {
-	return func(n *node, emit func(string, float64)) {
+func results(of func(*router.Measures) *router.Results) func(*node, emitter) {
+	return func(n *node, emit emitter) {
 		r := of(&n.router.Measures)
-		emit("ok", float64(r.Good.Load()))
-		emit("refused", float64(r.Refused.Load()))
-		emit("unavailable", float64(r.Unavailable.Load()))
+		emit(float64(r.Good.Load()), "ok")
+		emit(float64(r.Refused.Load()), "refused")
+		emit(float64(r.Unavailable.Load()), "unavailable")
 	}
 }
 
@@ -122,7 +154,7 @@ type counted struct {
 	of    func(*server.Metrics) *server.Counter
 }
 
-func refusals() func(*node, func(string, float64)) {
+func refusals() func(*node, emitter) {
 	return emitCounts(
 		counted{"limit", func(m *server.Metrics) *server.Counter { return &m.Turned }},
 		counted{"handshake", func(m *server.Metrics) *server.Counter { return &m.Handshakes }},
@@ -133,7 +165,7 @@ func refusals() func(*node, func(string, float64)) {
 	)
 }
 
-func logins() func(*node, func(string, float64)) {
+func logins() func(*node, emitter) {
 	return emitCounts(
 		counted{"ok", func(m *server.Metrics) *server.Counter { return &m.Logins }},
 		counted{"failed", func(m *server.Metrics) *server.Counter { return &m.LoginsFailed }},
@@ -141,7 +173,7 @@ func logins() func(*node, func(string, float64)) {
 	)
 }
 
-func receipts() func(*node, func(string, float64)) {
+func receipts() func(*node, emitter) {
 	return emitCounts(
 		counted{"delivered", func(m *server.Metrics) *server.Counter { return &m.Delivered }},
 		counted{"refused", func(m *server.Metrics) *server.Counter { return &m.Refused }},
@@ -152,16 +184,16 @@ func receipts() func(*node, func(string, float64)) {
 	)
 }
 
-func emitCounts(all ...counted) func(*node, func(string, float64)) {
-	return func(n *node, emit func(string, float64)) {
+func emitCounts(all ...counted) func(*node, emitter) {
+	return func(n *node, emit emitter) {
 		for _, c := range all {
-			emit(c.label, float64(c.of(&n.counts).Load()))
+			emit(float64(c.of(&n.counts).Load()), c.label)
 		}
 	}
 }
 
-func emitOutcomes(n *node, emit func(string, float64)) {
+func emitOutcomes(n *node, emit emitter) {
 	n.router.Outcomes(func(s protocol.Status, messages uint64) {
-		emit(strconv.Itoa(int(s)), float64(messages))
+		emit(float64(messages), strconv.Itoa(int(s)))
 	})
 }

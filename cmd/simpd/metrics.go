@@ -32,11 +32,14 @@ func newMetrics(n *node) *prometheus.Registry {
 type measure struct {
 	name, help string
 	kind       prometheus.ValueType
-	label      string // of several values; else empty
-	read       func(n *node, emit func(label string, value float64))
+	labels     []string // that tell its values apart
+	read       func(n *node, emit emitter)
 	durations  func(n *node) *meter.Durations // of a histogram, which has no read
 	early      bool                           // it can be read before the node has started
 }
+
+// emitter takes a value with those of its metric's labels, in their order.
+type emitter func(value float64, labels ...string)
 
 // collector reads measures.
 type collector struct {
@@ -64,26 +67,16 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstHistogram(m.desc(), count, sum, upTo)
 			continue
 		}
-		m.read(c.node, func(label string, value float64) {
-			var labels []string
-			if m.label != "" {
-				labels = []string{label}
-			}
+		m.read(c.node, func(value float64, labels ...string) {
 			to <- prometheus.MustNewConstMetric(m.desc(), m.kind, value, labels...)
 		})
 	}
 }
 
-func (m *measure) desc() *prometheus.Desc {
-	var labels []string
-	if m.label != "" {
-		labels = []string{m.label}
-	}
-	return prometheus.NewDesc(m.name, m.help, labels, nil)
-}
+func (m *measure) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, m.labels, nil) }
 
 func gauge(name, help string, read func(n *node) float64) measure {
-	return measure{name: name, help: help, kind: prometheus.GaugeValue, read: func(n *node, emit func(string, float64)) { emit("", read(n)) }}
+	return measure{name: name, help: help, kind: prometheus.GaugeValue, read: func(n *node, emit emitter) { emit(read(n)) }}
 }
 
 func counter(name, help string, read func(n *node) float64) measure {
@@ -108,8 +101,8 @@ func (m *measure) kindName() string {
 	return "gauge"
 }
 
-func labelled(name, help, label string, read func(*node, func(string, float64))) measure {
-	return measure{name: name, help: help, kind: prometheus.CounterValue, label: label, read: read}
+func labelled(name, help, label string, read func(*node, emitter)) measure {
+	return measure{name: name, help: help, kind: prometheus.CounterValue, labels: []string{label}, read: read}
 }
 
 func count(of func(*server.Metrics) *server.Counter) func(*node) float64 {

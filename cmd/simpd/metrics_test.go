@@ -26,6 +26,9 @@ func TestMetricsOfANode(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 	for _, m := range measures() {
+		if strings.HasSuffix(m.name, "_not_after_timestamp_seconds") {
+			continue // this node has no certificates and no tokens
+		}
 		if m.durations != nil && strings.Contains(body, "\n"+m.name+"_count ") {
 			continue
 		}
@@ -43,7 +46,7 @@ func TestReferenceMetrics(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| metric | kind | label | what it says |\n| --- | --- | --- | --- |\n")
 	for _, m := range measures() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kindName(), code(m.label), m.help)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kindName(), code(strings.Join(m.labels, ", ")), m.help)
 	}
 	checkTable(t, "../../docs/metrics.md", "metrics", b.String())
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"simpd/cluster"
 	"simpd/cluster/api"
@@ -35,8 +36,8 @@ type node struct {
 	cluster  *cluster.Node
 	http     *http.Server
 	profiles *http.Server
-	programs *api.Server
-	clients  *server.Server
+	programs atomic.Pointer[api.Server]    // nil: not served yet
+	clients  atomic.Pointer[server.Server] // likewise
 	counts   server.Metrics
 
 	gossipBind, gossipAdvertise netip.AddrPort // the second is not valid: they are the same
@@ -90,6 +91,7 @@ func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting f
 	}
 	n.starting.end()
 	n.serving.Go(func() { n.watch.follow(n) })
+	n.serving.Go(func() { n.logCertificates(n.ctx) })
 	return n, nil
 }
 
@@ -210,7 +212,7 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 	return cluster.Config{
 		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: l, Table: n.table, Receiver: n.router,
 		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
-		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Logger: n.logger,
+		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Certificates: n.certificateStatus, Logger: n.logger,
 	}, err
 }
 
@@ -252,14 +254,15 @@ func (n *node) servePrograms() error {
 	if n.identity != nil {
 		c.TLS = n.identity.Programs("h2")
 	}
-	n.programs = api.New(c)
+	programs := api.New(c)
+	n.programs.Store(programs)
 	if l := n.sockets["grpc-listen"]; l != nil {
-		n.serve("grpc-listen", func() error { return n.programs.Serve(l) })
+		n.serve("grpc-listen", func() error { return programs.Serve(l) })
 	}
 	return nil
 }
 
-func (n *node) serveClients() (err error) {
+func (n *node) serveClients() error {
 	c := server.Config{
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
 		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...),
@@ -272,18 +275,19 @@ func (n *node) serveClients() (err error) {
 	if n.partners != nil {
 		c.Partners = n.partners
 	}
-	n.clients, err = server.New(c)
+	clients, err := server.New(c)
 	if err != nil {
 		return failed(err)
 	}
+	n.clients.Store(clients)
 	if l := n.sockets["simp-listen"]; l != nil {
-		n.serve("simp-listen", func() error { return n.clients.Serve(l) })
+		n.serve("simp-listen", func() error { return clients.Serve(l) })
 	}
 	if l := n.sockets["simps-listen"]; l != nil {
-		n.serve("simps-listen", func() error { return n.clients.ServeTLS(l) })
+		n.serve("simps-listen", func() error { return clients.ServeTLS(l) })
 	}
 	if l := n.sockets["ws-listen"]; l != nil {
-		n.serve("ws-listen", func() error { return n.clients.ServeWebSocket(l) })
+		n.serve("ws-listen", func() error { return clients.ServeWebSocket(l) })
 	}
 	return nil
 }
@@ -332,11 +336,11 @@ func (n *node) end(ctx context.Context, leave func() error) {
 	n.stopped.Do(func() {
 		defer close(n.done)
 		n.cancel()
-		if n.clients != nil {
-			n.clients.Shutdown(ctx) // their sessions' ends are still told to the site
+		if clients := n.clients.Load(); clients != nil {
+			clients.Shutdown(ctx) // their sessions' ends are still told to the site
 		}
-		if n.programs != nil {
-			n.programs.Shutdown(ctx)
+		if programs := n.programs.Load(); programs != nil {
+			programs.Shutdown(ctx)
 		}
 		if n.partners != nil {
 			n.partners.Close() // what clients have sent elsewhere is answered, or in doubt

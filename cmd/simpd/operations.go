@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"simpd/cluster"
+	clusterv1 "simpd/proto/simp/cluster/v1"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
 	"simpd/store"
@@ -35,6 +36,10 @@ func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {
 		ClusterAddress: s.Addr, ClientAddress: s.Member.ClientAddr, GrpcAddress: s.Member.GRPCAddr,
 		MinSchema: s.MinSchema, MaxSchema: s.MaxSchema,
 	}
+	n.UncoveredDomain, n.ForeignCertificate = s.Certificates.UncoveredDomains, s.Certificates.ForeignCertificates
+	for _, e := range s.Certificates.Expiring {
+		n.Expiring = append(n.Expiring, toldExpiry(e))
+	}
 	if s.Contact > 0 {
 		n.OutOfTouch = durationpb.New(s.Contact)
 	}
@@ -42,6 +47,34 @@ func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {
 		n.Started = timestamppb.New(s.Started)
 	}
 	return n
+}
+
+func toldExpiry(e *clusterv1.Expiry) *simpv1.Expiry {
+	told := &simpv1.Expiry{Kind: expiryKind(e.Kind), Name: e.Name, Id: e.Id, NotAfter: timestamppb.New(time.UnixMilli(e.EndMs))}
+	if e.BeginMs != 0 {
+		told.NotBefore = timestamppb.New(time.UnixMilli(e.BeginMs))
+	}
+	return told
+}
+
+func expiryKind(kind string) simpv1.ExpiryKind {
+	switch kind {
+	case expiryNode:
+		return simpv1.ExpiryKind_EXPIRY_KIND_NODE
+	case expiryClusterCA:
+		return simpv1.ExpiryKind_EXPIRY_KIND_CLUSTER_CA
+	case expirySite:
+		return simpv1.ExpiryKind_EXPIRY_KIND_SITE
+	case expirySiteCA:
+		return simpv1.ExpiryKind_EXPIRY_KIND_SITE_CA
+	case expiryFederationCA:
+		return simpv1.ExpiryKind_EXPIRY_KIND_FEDERATION_CA
+	case expiryProgram:
+		return simpv1.ExpiryKind_EXPIRY_KIND_PROGRAM
+	case expiryToken:
+		return simpv1.ExpiryKind_EXPIRY_KIND_TOKEN
+	}
+	return simpv1.ExpiryKind_EXPIRY_KIND_UNSPECIFIED
 }
 
 func nodeState(s *cluster.NodeStatus) simpv1.NodeState {

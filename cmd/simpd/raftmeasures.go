@@ -42,9 +42,9 @@ func changeMeasures() []measure {
 	}
 }
 
-func emitChanges(n *node, emit func(string, float64)) {
+func emitChanges(n *node, emit emitter) {
 	r := &n.cluster.Measures().Changes
-	emit("ok", float64(r.Applied.Load()))
-	emit("unavailable", float64(r.Unavailable.Load()))
-	emit("unknown", float64(r.Unknown.Load()))
+	emit(float64(r.Applied.Load()), "ok")
+	emit(float64(r.Unavailable.Load()), "unavailable")
+	emit(float64(r.Unknown.Load()), "unknown")
 }

@@ -23,12 +23,12 @@ const (
 func (r *readiness) follow(n *node) {
 	tick := time.NewTicker(readyFirst)
 	defer tick.Stop()
-	defer n.programs.SetServing(false)
+	defer n.programs.Load().SetServing(false)
 	was := errors.New("starting")
 	for {
 		now := n.Ready()
 		if (now == nil) != (was == nil) {
-			n.programs.SetServing(now == nil)
+			n.programs.Load().SetServing(now == nil)
 			n.logReady(now)
 		}
 		if now == nil && !r.once() {

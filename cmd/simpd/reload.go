@@ -24,7 +24,6 @@ func (s *service) reload() {
 		return
 	}
 	s.level.Set(logLevel(conf.logLevel))
-	logWarnings(s.logger, conf.warnings)
 	s.node.leave.timeout.Store(int64(conf.drainTimeout))
 	taken := []string{"log level", "drain timeout"}
 	for _, r := range s.node.Reload(conf) {
@@ -34,6 +33,7 @@ func (s *service) reload() {
 		}
 		taken = append(taken, r.what)
 	}
+	s.node.reviewCertificates()
 	for _, o := range s.later(conf) {
 		s.logger.Warn("a changed setting counts from the next start on", "setting", o.key(),
 			"now", strings.Join(s.conf.as[o.name], ","), "then", strings.Join(conf.as[o.name], ","))

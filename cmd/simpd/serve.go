@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -113,7 +112,6 @@ func (s *service) start(ctx context.Context) (err error) {
 	s.level.Set(logLevel(s.conf.logLevel))
 	s.logger = newLogger(os.Stderr, s.conf.logFormat, s.level)
 	s.systemd = supervisor{s.logger}
-	logWarnings(s.logger, s.conf.warnings)
 	s.node, err = startNode(ctx, s.conf, s.logger, s.systemd.waiting)
 	return err
 }
@@ -140,12 +138,8 @@ func (s *service) configure(ctx context.Context) (*config, error) {
 
 // run waits for what ends the node: a signal, or a fault of its own.
 func (s *service) run(signals <-chan os.Signal) error {
-	daily := time.NewTicker(24 * time.Hour)
-	defer daily.Stop()
 	for {
 		select {
-		case now := <-daily.C:
-			logWarnings(s.logger, certificateWarnings(s.node.certificates, s.node.conf.domains, now))
 		case err := <-s.node.Broken():
 			return failed(err) // at once: what else the node would do may hang
 		case sig := <-signals:

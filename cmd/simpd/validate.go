@@ -187,7 +187,7 @@ func (v *validator) readFiles() {
 			v.fail(e.option, "%v", e.error)
 		}
 	}
-	v.warnings = append(v.warnings, certificateWarnings(v.found.certificates, v.domains, time.Now())...)
+	v.warnings = append(v.warnings, v.found.certificateWarnings(v.nodeID, v.domains, time.Now())...)
 }
 
 // forming refuses a start that could only wait for ever. A node that has data

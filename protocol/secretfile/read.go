@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,23 +51,55 @@ func LoadPair(certFile, keyFile string) (tls.Certificate, error) {
 	return pair, nil
 }
 
-// LoadRoots reads the certificates of authorities from a PEM file.
-func LoadRoots(file string) (*x509.CertPool, error) {
-	roots := x509.NewCertPool()
-	if err := AppendRoots(roots, file); err != nil {
+// LoadAuthorities reads the certificates of authorities, at least one, from a
+// PEM file. What else it holds is passed over.
+func LoadAuthorities(file string) ([]*x509.Certificate, error) {
+	rest, err := ReadPublic(file)
+	if err != nil {
 		return nil, err
 	}
-	return roots, nil
+	var all []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			all = append(all, c)
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
+	}
+	return all, nil
+}
+
+// Roots returns a pool of authorities.
+func Roots(authorities []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, c := range authorities {
+		pool.AddCert(c)
+	}
+	return pool
+}
+
+// LoadRoots is LoadAuthorities into a new pool.
+func LoadRoots(file string) (*x509.CertPool, error) {
+	authorities, err := LoadAuthorities(file)
+	if err != nil {
+		return nil, err
+	}
+	return Roots(authorities), nil
 }
 
 // AppendRoots is LoadRoots into a pool that may have others already.
 func AppendRoots(roots *x509.CertPool, file string) error {
-	pem, err := ReadPublic(file)
-	if err != nil {
-		return err
+	authorities, err := LoadAuthorities(file)
+	for _, c := range authorities {
+		roots.AddCert(c)
 	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("%s holds no certificate in PEM", file)
-	}
-	return nil
+	return err
 }

@@ -76,10 +76,11 @@ func (c *Certificates) reload(certs, keys []string) error {
 	return nil
 }
 
-// Leaf is a certificate that is loaded, without its chain.
+// Leaf is a certificate that is loaded. It must not be changed.
 type Leaf struct {
 	*x509.Certificate
-	File string // where it comes from; empty: nowhere
+	Authorities []*x509.Certificate // the rest of its chain
+	File        string              // where it comes from; empty: nowhere
 }
 
 // Leaves returns what is loaded, in the order of the files. Any goroutine may
@@ -92,6 +93,11 @@ func (c *Certificates) Leaves() (all []Leaf) {
 			continue
 		}
 		leaf := Leaf{Certificate: cert.Leaf}
+		for _, der := range cert.Certificate[1:] {
+			if authority, err := x509.ParseCertificate(der); err == nil {
+				leaf.Authorities = append(leaf.Authorities, authority)
+			}
+		}
 		if len(c.certs) > 0 {
 			leaf.File = c.certs[i]
 		}

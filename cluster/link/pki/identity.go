@@ -28,8 +28,9 @@ type Identity struct {
 type files struct{ ca, cert, key string }
 
 type material struct {
-	cert  tls.Certificate
-	roots *x509.CertPool
+	cert        tls.Certificate
+	roots       *x509.CertPool
+	authorities []*x509.Certificate // in roots
 }
 
 // Load reads PEM files and checks that the certificate is a node's, that the
@@ -89,10 +90,17 @@ func FingerprintOf(c *x509.Certificate) Fingerprint { return sha256.Sum256(c.Raw
 func (i *Identity) Fingerprint() Fingerprint { return FingerprintOf(i.current.Load().cert.Leaf) }
 
 // Expires is when the node's certificate ends.
-func (i *Identity) Expires() time.Time { return i.current.Load().cert.Leaf.NotAfter }
+func (i *Identity) Expires() time.Time { return i.Certificate().NotAfter }
+
+// Certificate returns the node's own certificate. It must not be changed.
+func (i *Identity) Certificate() *x509.Certificate { return i.current.Load().cert.Leaf }
+
+// Authorities returns the certificates of the authorities that the node trusts.
+// They must not be changed.
+func (i *Identity) Authorities() []*x509.Certificate { return i.current.Load().authorities }
 
 func (f files) read() (*material, Name, error) {
-	roots, err := secretfile.LoadRoots(f.ca)
+	authorities, err := secretfile.LoadAuthorities(f.ca)
 	if err != nil {
 		return nil, Name{}, err
 	}
@@ -107,7 +115,7 @@ func (f files) read() (*material, Name, error) {
 	if name.Kind != Node {
 		return nil, Name{}, fmt.Errorf("%s is the certificate of a %s; a node's is wanted", f.cert, name.Kind)
 	}
-	m := &material{cert, roots}
+	m := &material{cert, secretfile.Roots(authorities), authorities}
 	if err := m.checkOwn(); err != nil {
 		return nil, Name{}, fmt.Errorf("%s: %w", f.cert, err)
 	}

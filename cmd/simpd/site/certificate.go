@@ -25,7 +25,7 @@ func makeCertificate(dir, domain string) (cert, key string, err error) {
 		Subject:               pkix.Name{CommonName: "an authority for clients"},
 		DNSNames:              []string{domain},
 		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(24 * time.Hour),
+		NotAfter:              time.Now().Add(365 * 24 * time.Hour),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,

@@ -202,6 +202,79 @@ func (Health) EnumDescriptor() ([]byte, []int) {
 	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{2}
 }
 
+// ExpiryKind is what a certificate or a token is for.
+type ExpiryKind int32
+
+const (
+	// Not known.
+	ExpiryKind_EXPIRY_KIND_UNSPECIFIED ExpiryKind = 0
+	// The certificate of the node itself, for other nodes and for programs.
+	ExpiryKind_EXPIRY_KIND_NODE ExpiryKind = 1
+	// An authority of nodes and programs.
+	ExpiryKind_EXPIRY_KIND_CLUSTER_CA ExpiryKind = 2
+	// A certificate that clients and other sites are shown.
+	ExpiryKind_EXPIRY_KIND_SITE ExpiryKind = 3
+	// An authority in the chain of such a certificate.
+	ExpiryKind_EXPIRY_KIND_SITE_CA ExpiryKind = 4
+	// An authority of other sites' certificates.
+	ExpiryKind_EXPIRY_KIND_FEDERATION_CA ExpiryKind = 5
+	// A program's certificate.
+	ExpiryKind_EXPIRY_KIND_PROGRAM ExpiryKind = 6
+	// A program's token.
+	ExpiryKind_EXPIRY_KIND_TOKEN ExpiryKind = 7
+)
+
+// Enum value maps for ExpiryKind.
+var (
+	ExpiryKind_name = map[int32]string{
+		0: "EXPIRY_KIND_UNSPECIFIED",
+		1: "EXPIRY_KIND_NODE",
+		2: "EXPIRY_KIND_CLUSTER_CA",
+		3: "EXPIRY_KIND_SITE",
+		4: "EXPIRY_KIND_SITE_CA",
+		5: "EXPIRY_KIND_FEDERATION_CA",
+		6: "EXPIRY_KIND_PROGRAM",
+		7: "EXPIRY_KIND_TOKEN",
+	}
+	ExpiryKind_value = map[string]int32{
+		"EXPIRY_KIND_UNSPECIFIED":   0,
+		"EXPIRY_KIND_NODE":          1,
+		"EXPIRY_KIND_CLUSTER_CA":    2,
+		"EXPIRY_KIND_SITE":          3,
+		"EXPIRY_KIND_SITE_CA":       4,
+		"EXPIRY_KIND_FEDERATION_CA": 5,
+		"EXPIRY_KIND_PROGRAM":       6,
+		"EXPIRY_KIND_TOKEN":         7,
+	}
+)
+
+func (x ExpiryKind) Enum() *ExpiryKind {
+	p := new(ExpiryKind)
+	*p = x
+	return p
+}
+
+func (x ExpiryKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExpiryKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_simp_v1_cluster_proto_enumTypes[3].Descriptor()
+}
+
+func (ExpiryKind) Type() protoreflect.EnumType {
+	return &file_simp_v1_cluster_proto_enumTypes[3]
+}
+
+func (x ExpiryKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExpiryKind.Descriptor instead.
+func (ExpiryKind) EnumDescriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -416,9 +489,18 @@ type NodeStatus struct {
 	// The newest version of the log's format that it can read.
 	MaxSchema uint32 `protobuf:"varint,15,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
 	// Open client connections, listening or not.
-	Connections   uint64 `protobuf:"varint,16,opt,name=connections,proto3" json:"connections,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Connections uint64 `protobuf:"varint,16,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Its certificates and tokens that end within 30 days, have ended or are not
+	// valid yet, the first to end first, at most 32.
+	Expiring []*Expiry `protobuf:"bytes,17,rep,name=expiring,proto3" json:"expiring,omitempty"`
+	// Domains of the site that none of its certificates for clients names,
+	// although it has some; at most 32.
+	UncoveredDomain []string `protobuf:"bytes,18,rep,name=uncovered_domain,json=uncoveredDomain,proto3" json:"uncovered_domain,omitempty"`
+	// Whom its certificates for clients name that name no domain of the site; at
+	// most 32.
+	ForeignCertificate []string `protobuf:"bytes,19,rep,name=foreign_certificate,json=foreignCertificate,proto3" json:"foreign_certificate,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
@@ -563,6 +645,110 @@ func (x *NodeStatus) GetConnections() uint64 {
 	return 0
 }
 
+func (x *NodeStatus) GetExpiring() []*Expiry {
+	if x != nil {
+		return x.Expiring
+	}
+	return nil
+}
+
+func (x *NodeStatus) GetUncoveredDomain() []string {
+	if x != nil {
+		return x.UncoveredDomain
+	}
+	return nil
+}
+
+func (x *NodeStatus) GetForeignCertificate() []string {
+	if x != nil {
+		return x.ForeignCertificate
+	}
+	return nil
+}
+
+// Expiry is when a certificate or a token ends.
+type Expiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is for.
+	Kind ExpiryKind `protobuf:"varint,1,opt,name=kind,proto3,enum=simp.v1.ExpiryKind" json:"kind,omitempty"`
+	// Whom it names.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// A certificate's serial number in hexadecimal, or the beginning of a token's
+	// hash.
+	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	// From when on it is valid; absent: not known.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// When it ends.
+	NotAfter      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Expiry) GetKind() ExpiryKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ExpiryKind_EXPIRY_KIND_UNSPECIFIED
+}
+
+func (x *Expiry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Expiry) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Expiry) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *Expiry) GetNotAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotAfter
+	}
+	return nil
+}
+
 type DrainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The node's id.
@@ -576,7 +762,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	mi := &file_simp_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +774,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	mi := &file_simp_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +787,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DrainRequest) GetNode() string {
@@ -634,7 +820,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +832,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +845,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DrainResponse) GetTotal() uint64 {
@@ -700,7 +886,7 @@ type UndrainRequest struct {
 
 func (x *UndrainRequest) Reset() {
 	*x = UndrainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +898,7 @@ func (x *UndrainRequest) String() string {
 func (*UndrainRequest) ProtoMessage() {}
 
 func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +911,7 @@ func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainRequest.ProtoReflect.Descriptor instead.
 func (*UndrainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UndrainRequest) GetNode() string {
@@ -743,7 +929,7 @@ type UndrainResponse struct {
 
 func (x *UndrainResponse) Reset() {
 	*x = UndrainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +941,7 @@ func (x *UndrainResponse) String() string {
 func (*UndrainResponse) ProtoMessage() {}
 
 func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +954,7 @@ func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainResponse.ProtoReflect.Descriptor instead.
 func (*UndrainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 type TransferLeadershipRequest struct {
@@ -781,7 +967,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +979,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +992,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TransferLeadershipRequest) GetNode() string {
@@ -826,7 +1012,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1024,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1037,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -871,7 +1057,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1069,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1082,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -914,7 +1100,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1112,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1125,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 type AdmitNodeRequest struct {
@@ -952,7 +1138,7 @@ type AdmitNodeRequest struct {
 
 func (x *AdmitNodeRequest) Reset() {
 	*x = AdmitNodeRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1150,7 @@ func (x *AdmitNodeRequest) String() string {
 func (*AdmitNodeRequest) ProtoMessage() {}
 
 func (x *AdmitNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1163,7 @@ func (x *AdmitNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNodeRequest.ProtoReflect.Descriptor instead.
 func (*AdmitNodeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AdmitNodeRequest) GetNode() string {
@@ -995,7 +1181,7 @@ type AdmitNodeResponse struct {
 
 func (x *AdmitNodeResponse) Reset() {
 	*x = AdmitNodeResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1193,7 @@ func (x *AdmitNodeResponse) String() string {
 func (*AdmitNodeResponse) ProtoMessage() {}
 
 func (x *AdmitNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1206,7 @@ func (x *AdmitNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNodeResponse.ProtoReflect.Descriptor instead.
 func (*AdmitNodeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 type ListSessionsRequest struct {
@@ -1043,7 +1229,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1241,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1254,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListSessionsRequest) GetIma() string {
@@ -1112,7 +1298,7 @@ type UserSession struct {
 
 func (x *UserSession) Reset() {
 	*x = UserSession{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1310,7 @@ func (x *UserSession) String() string {
 func (*UserSession) ProtoMessage() {}
 
 func (x *UserSession) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1323,7 @@ func (x *UserSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSession.ProtoReflect.Descriptor instead.
 func (*UserSession) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UserSession) GetIma() string {
@@ -1168,7 +1354,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1366,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1379,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListSessionsResponse) GetSession() []*UserSession {
@@ -1232,7 +1418,7 @@ type KickSessionRequest struct {
 
 func (x *KickSessionRequest) Reset() {
 	*x = KickSessionRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1430,7 @@ func (x *KickSessionRequest) String() string {
 func (*KickSessionRequest) ProtoMessage() {}
 
 func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1443,7 @@ func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionRequest.ProtoReflect.Descriptor instead.
 func (*KickSessionRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KickSessionRequest) GetTarget() isKickSessionRequest_Target {
@@ -1313,7 +1499,7 @@ type KickSessionResponse struct {
 
 func (x *KickSessionResponse) Reset() {
 	*x = KickSessionResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1511,7 @@ func (x *KickSessionResponse) String() string {
 func (*KickSessionResponse) ProtoMessage() {}
 
 func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1524,7 @@ func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionResponse.ProtoReflect.Descriptor instead.
 func (*KickSessionResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KickSessionResponse) GetClosed() uint32 {
@@ -1359,7 +1545,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1557,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1570,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BackupRequest) GetAllowEmpty() bool {
@@ -1408,7 +1594,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1606,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1619,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BackupResponse) GetOffset() uint64 {
@@ -1474,7 +1660,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1672,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1685,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RestoreRequest) GetOffset() uint64 {
@@ -1546,7 +1732,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1744,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1757,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RestoreResponse) GetPosition() *Position {
@@ -1614,7 +1800,7 @@ type CheckDomainRequest struct {
 
 func (x *CheckDomainRequest) Reset() {
 	*x = CheckDomainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1812,7 @@ func (x *CheckDomainRequest) String() string {
 func (*CheckDomainRequest) ProtoMessage() {}
 
 func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1825,7 @@ func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainRequest.ProtoReflect.Descriptor instead.
 func (*CheckDomainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckDomainRequest) GetDomain() string {
@@ -1668,7 +1854,7 @@ type CheckDomainResponse struct {
 
 func (x *CheckDomainResponse) Reset() {
 	*x = CheckDomainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1866,7 @@ func (x *CheckDomainResponse) String() string {
 func (*CheckDomainResponse) ProtoMessage() {}
 
 func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1879,7 @@ func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainResponse.ProtoReflect.Descriptor instead.
 func (*CheckDomainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckDomainResponse) GetCheck() []*DomainCheck {
@@ -1728,7 +1914,7 @@ type DomainCheck struct {
 
 func (x *DomainCheck) Reset() {
 	*x = DomainCheck{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1926,7 @@ func (x *DomainCheck) String() string {
 func (*DomainCheck) ProtoMessage() {}
 
 func (x *DomainCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1939,7 @@ func (x *DomainCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DomainCheck.ProtoReflect.Descriptor instead.
 func (*DomainCheck) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DomainCheck) GetStep() string {
@@ -1804,7 +1990,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	" \x01(\x04R\baccounts\x12\x1f\n" +
 	"\vanswered_by\x18\v \x01(\tR\n" +
 	"answeredBy\x12\x16\n" +
-	"\x06schema\x18\f \x01(\rR\x06schema\"\xaf\x04\n" +
+	"\x06schema\x18\f \x01(\rR\x06schema\"\xb8\x05\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
@@ -1826,7 +2012,17 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"min_schema\x18\x0e \x01(\rR\tminSchema\x12\x1d\n" +
 	"\n" +
 	"max_schema\x18\x0f \x01(\rR\tmaxSchema\x12 \n" +
-	"\vconnections\x18\x10 \x01(\x04R\vconnections\"W\n" +
+	"\vconnections\x18\x10 \x01(\x04R\vconnections\x12+\n" +
+	"\bexpiring\x18\x11 \x03(\v2\x0f.simp.v1.ExpiryR\bexpiring\x12)\n" +
+	"\x10uncovered_domain\x18\x12 \x03(\tR\x0funcoveredDomain\x12/\n" +
+	"\x13foreign_certificate\x18\x13 \x03(\tR\x12foreignCertificate\"\xc9\x01\n" +
+	"\x06Expiry\x12'\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x13.simp.v1.ExpiryKindR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x129\n" +
+	"\n" +
+	"not_before\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x127\n" +
+	"\tnot_after\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"W\n" +
 	"\fDrainRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"e\n" +
@@ -1912,7 +2108,17 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x02\x12\x16\n" +
-	"\x12HEALTH_NO_MAJORITY\x10\x032\x8b\x06\n" +
+	"\x12HEALTH_NO_MAJORITY\x10\x03*\xd9\x01\n" +
+	"\n" +
+	"ExpiryKind\x12\x1b\n" +
+	"\x17EXPIRY_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10EXPIRY_KIND_NODE\x10\x01\x12\x1a\n" +
+	"\x16EXPIRY_KIND_CLUSTER_CA\x10\x02\x12\x14\n" +
+	"\x10EXPIRY_KIND_SITE\x10\x03\x12\x17\n" +
+	"\x13EXPIRY_KIND_SITE_CA\x10\x04\x12\x1d\n" +
+	"\x19EXPIRY_KIND_FEDERATION_CA\x10\x05\x12\x17\n" +
+	"\x13EXPIRY_KIND_PROGRAM\x10\x06\x12\x15\n" +
+	"\x11EXPIRY_KIND_TOKEN\x10\a2\x8b\x06\n" +
 	"\x0eClusterService\x129\n" +
 	"\x06Status\x12\x16.simp.v1.StatusRequest\x1a\x17.simp.v1.StatusResponse\x128\n" +
 	"\x05Drain\x12\x15.simp.v1.DrainRequest\x1a\x16.simp.v1.DrainResponse0\x01\x12<\n" +
@@ -1939,83 +2145,89 @@ func file_simp_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_simp_v1_cluster_proto_rawDescData
 }
 
-var file_simp_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_simp_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_simp_v1_cluster_proto_goTypes = []any{
 	(NodeState)(0),                     // 0: simp.v1.NodeState
 	(NodeRole)(0),                      // 1: simp.v1.NodeRole
 	(Health)(0),                        // 2: simp.v1.Health
-	(*StatusRequest)(nil),              // 3: simp.v1.StatusRequest
-	(*StatusResponse)(nil),             // 4: simp.v1.StatusResponse
-	(*NodeStatus)(nil),                 // 5: simp.v1.NodeStatus
-	(*DrainRequest)(nil),               // 6: simp.v1.DrainRequest
-	(*DrainResponse)(nil),              // 7: simp.v1.DrainResponse
-	(*UndrainRequest)(nil),             // 8: simp.v1.UndrainRequest
-	(*UndrainResponse)(nil),            // 9: simp.v1.UndrainResponse
-	(*TransferLeadershipRequest)(nil),  // 10: simp.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 11: simp.v1.TransferLeadershipResponse
-	(*RemoveNodeRequest)(nil),          // 12: simp.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),         // 13: simp.v1.RemoveNodeResponse
-	(*AdmitNodeRequest)(nil),           // 14: simp.v1.AdmitNodeRequest
-	(*AdmitNodeResponse)(nil),          // 15: simp.v1.AdmitNodeResponse
-	(*ListSessionsRequest)(nil),        // 16: simp.v1.ListSessionsRequest
-	(*UserSession)(nil),                // 17: simp.v1.UserSession
-	(*ListSessionsResponse)(nil),       // 18: simp.v1.ListSessionsResponse
-	(*KickSessionRequest)(nil),         // 19: simp.v1.KickSessionRequest
-	(*KickSessionResponse)(nil),        // 20: simp.v1.KickSessionResponse
-	(*BackupRequest)(nil),              // 21: simp.v1.BackupRequest
-	(*BackupResponse)(nil),             // 22: simp.v1.BackupResponse
-	(*RestoreRequest)(nil),             // 23: simp.v1.RestoreRequest
-	(*RestoreResponse)(nil),            // 24: simp.v1.RestoreResponse
-	(*CheckDomainRequest)(nil),         // 25: simp.v1.CheckDomainRequest
-	(*CheckDomainResponse)(nil),        // 26: simp.v1.CheckDomainResponse
-	(*DomainCheck)(nil),                // 27: simp.v1.DomainCheck
-	(*Position)(nil),                   // 28: simp.v1.Position
-	(*timestamppb.Timestamp)(nil),      // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 30: google.protobuf.Duration
-	(*Session)(nil),                    // 31: simp.v1.Session
+	(ExpiryKind)(0),                    // 3: simp.v1.ExpiryKind
+	(*StatusRequest)(nil),              // 4: simp.v1.StatusRequest
+	(*StatusResponse)(nil),             // 5: simp.v1.StatusResponse
+	(*NodeStatus)(nil),                 // 6: simp.v1.NodeStatus
+	(*Expiry)(nil),                     // 7: simp.v1.Expiry
+	(*DrainRequest)(nil),               // 8: simp.v1.DrainRequest
+	(*DrainResponse)(nil),              // 9: simp.v1.DrainResponse
+	(*UndrainRequest)(nil),             // 10: simp.v1.UndrainRequest
+	(*UndrainResponse)(nil),            // 11: simp.v1.UndrainResponse
+	(*TransferLeadershipRequest)(nil),  // 12: simp.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 13: simp.v1.TransferLeadershipResponse
+	(*RemoveNodeRequest)(nil),          // 14: simp.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),         // 15: simp.v1.RemoveNodeResponse
+	(*AdmitNodeRequest)(nil),           // 16: simp.v1.AdmitNodeRequest
+	(*AdmitNodeResponse)(nil),          // 17: simp.v1.AdmitNodeResponse
+	(*ListSessionsRequest)(nil),        // 18: simp.v1.ListSessionsRequest
+	(*UserSession)(nil),                // 19: simp.v1.UserSession
+	(*ListSessionsResponse)(nil),       // 20: simp.v1.ListSessionsResponse
+	(*KickSessionRequest)(nil),         // 21: simp.v1.KickSessionRequest
+	(*KickSessionResponse)(nil),        // 22: simp.v1.KickSessionResponse
+	(*BackupRequest)(nil),              // 23: simp.v1.BackupRequest
+	(*BackupResponse)(nil),             // 24: simp.v1.BackupResponse
+	(*RestoreRequest)(nil),             // 25: simp.v1.RestoreRequest
+	(*RestoreResponse)(nil),            // 26: simp.v1.RestoreResponse
+	(*CheckDomainRequest)(nil),         // 27: simp.v1.CheckDomainRequest
+	(*CheckDomainResponse)(nil),        // 28: simp.v1.CheckDomainResponse
+	(*DomainCheck)(nil),                // 29: simp.v1.DomainCheck
+	(*Position)(nil),                   // 30: simp.v1.Position
+	(*timestamppb.Timestamp)(nil),      // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 32: google.protobuf.Duration
+	(*Session)(nil),                    // 33: simp.v1.Session
 }
 var file_simp_v1_cluster_proto_depIdxs = []int32{
-	28, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
+	30, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
 	2,  // 1: simp.v1.StatusResponse.health:type_name -> simp.v1.Health
-	5,  // 2: simp.v1.StatusResponse.node:type_name -> simp.v1.NodeStatus
+	6,  // 2: simp.v1.StatusResponse.node:type_name -> simp.v1.NodeStatus
 	0,  // 3: simp.v1.NodeStatus.state:type_name -> simp.v1.NodeState
 	1,  // 4: simp.v1.NodeStatus.role:type_name -> simp.v1.NodeRole
-	29, // 5: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	30, // 6: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
-	30, // 7: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	31, // 8: simp.v1.UserSession.session:type_name -> simp.v1.Session
-	17, // 9: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
-	28, // 10: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
-	28, // 11: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
-	27, // 12: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
-	3,  // 13: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
-	6,  // 14: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
-	8,  // 15: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
-	10, // 16: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
-	12, // 17: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
-	14, // 18: simp.v1.ClusterService.AdmitNode:input_type -> simp.v1.AdmitNodeRequest
-	16, // 19: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
-	19, // 20: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
-	21, // 21: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
-	23, // 22: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
-	25, // 23: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
-	4,  // 24: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
-	7,  // 25: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
-	9,  // 26: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
-	11, // 27: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
-	13, // 28: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
-	15, // 29: simp.v1.ClusterService.AdmitNode:output_type -> simp.v1.AdmitNodeResponse
-	18, // 30: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
-	20, // 31: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
-	22, // 32: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
-	24, // 33: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
-	26, // 34: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
-	24, // [24:35] is the sub-list for method output_type
-	13, // [13:24] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	31, // 5: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	32, // 6: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
+	7,  // 7: simp.v1.NodeStatus.expiring:type_name -> simp.v1.Expiry
+	3,  // 8: simp.v1.Expiry.kind:type_name -> simp.v1.ExpiryKind
+	31, // 9: simp.v1.Expiry.not_before:type_name -> google.protobuf.Timestamp
+	31, // 10: simp.v1.Expiry.not_after:type_name -> google.protobuf.Timestamp
+	32, // 11: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	33, // 12: simp.v1.UserSession.session:type_name -> simp.v1.Session
+	19, // 13: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
+	30, // 14: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
+	30, // 15: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
+	29, // 16: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
+	4,  // 17: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
+	8,  // 18: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
+	10, // 19: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
+	12, // 20: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
+	14, // 21: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
+	16, // 22: simp.v1.ClusterService.AdmitNode:input_type -> simp.v1.AdmitNodeRequest
+	18, // 23: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
+	21, // 24: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
+	23, // 25: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
+	25, // 26: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
+	27, // 27: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
+	5,  // 28: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
+	9,  // 29: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
+	11, // 30: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
+	13, // 31: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
+	15, // 32: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
+	17, // 33: simp.v1.ClusterService.AdmitNode:output_type -> simp.v1.AdmitNodeResponse
+	20, // 34: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
+	22, // 35: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
+	24, // 36: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
+	26, // 37: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
+	28, // 38: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
+	28, // [28:39] is the sub-list for method output_type
+	17, // [17:28] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_cluster_proto_init() }
@@ -2024,7 +2236,7 @@ func file_simp_v1_cluster_proto_init() {
 		return
 	}
 	file_simp_v1_presence_proto_init()
-	file_simp_v1_cluster_proto_msgTypes[16].OneofWrappers = []any{
+	file_simp_v1_cluster_proto_msgTypes[17].OneofWrappers = []any{
 		(*KickSessionRequest_Ima)(nil),
 		(*KickSessionRequest_Session)(nil),
 	}
@@ -2033,8 +2245,8 @@ func file_simp_v1_cluster_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_cluster_proto_rawDesc), len(file_simp_v1_cluster_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   25,
+			NumEnums:      4,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

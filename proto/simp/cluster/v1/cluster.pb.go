@@ -1251,15 +1251,24 @@ type StatusResponse struct {
 	Connections uint64                 `protobuf:"varint,11,opt,name=connections,proto3" json:"connections,omitempty"`
 	Draining    bool                   `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Why the node is not ready; empty if it is.
-	Unready       string       `protobuf:"bytes,13,opt,name=unready,proto3" json:"unready,omitempty"`
-	MinSchema     uint32       `protobuf:"varint,14,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
-	MaxSchema     uint32       `protobuf:"varint,15,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
-	Boot          uint64       `protobuf:"varint,16,opt,name=boot,proto3" json:"boot,omitempty"`
-	StartedMs     int64        `protobuf:"varint,17,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
-	ContactMs     uint64       `protobuf:"varint,18,opt,name=contact_ms,json=contactMs,proto3" json:"contact_ms,omitempty"` // how long it has been without the majority
-	Digest        *TableDigest `protobuf:"bytes,19,opt,name=digest,proto3" json:"digest,omitempty"`                         // the newest; absent before there is one
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Unready   string       `protobuf:"bytes,13,opt,name=unready,proto3" json:"unready,omitempty"`
+	MinSchema uint32       `protobuf:"varint,14,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
+	MaxSchema uint32       `protobuf:"varint,15,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
+	Boot      uint64       `protobuf:"varint,16,opt,name=boot,proto3" json:"boot,omitempty"`
+	StartedMs int64        `protobuf:"varint,17,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	ContactMs uint64       `protobuf:"varint,18,opt,name=contact_ms,json=contactMs,proto3" json:"contact_ms,omitempty"` // how long it has been without the majority
+	Digest    *TableDigest `protobuf:"bytes,19,opt,name=digest,proto3" json:"digest,omitempty"`                         // the newest; absent before there is one
+	// Certificates and tokens that end within 30 days, have ended or are not valid
+	// yet, the first to end first, at most 32.
+	Expiring []*Expiry `protobuf:"bytes,20,rep,name=expiring,proto3" json:"expiring,omitempty"`
+	// Domains of the site that no certificate for clients names, although there
+	// are certificates; at most 32.
+	UncoveredDomain []string `protobuf:"bytes,21,rep,name=uncovered_domain,json=uncoveredDomain,proto3" json:"uncovered_domain,omitempty"`
+	// Whom certificates for clients name that name no domain of the site; at most
+	// 32.
+	ForeignCertificate []string `protobuf:"bytes,22,rep,name=foreign_certificate,json=foreignCertificate,proto3" json:"foreign_certificate,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -1425,6 +1434,104 @@ func (x *StatusResponse) GetDigest() *TableDigest {
 	return nil
 }
 
+func (x *StatusResponse) GetExpiring() []*Expiry {
+	if x != nil {
+		return x.Expiring
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetUncoveredDomain() []string {
+	if x != nil {
+		return x.UncoveredDomain
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetForeignCertificate() []string {
+	if x != nil {
+		return x.ForeignCertificate
+	}
+	return nil
+}
+
+// Expiry is when a certificate or a token ends.
+type Expiry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`                       // node, cluster_ca, site, site_ca, federation_ca, program or token
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`                       // whom it names
+	Id            string                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`                           // a certificate's serial number in hexadecimal, or the beginning of a token's hash
+	BeginMs       int64                  `protobuf:"varint,4,opt,name=begin_ms,json=beginMs,proto3" json:"begin_ms,omitempty"` // 0: unknown
+	EndMs         int64                  `protobuf:"varint,5,opt,name=end_ms,json=endMs,proto3" json:"end_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Expiry) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Expiry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Expiry) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Expiry) GetBeginMs() int64 {
+	if x != nil {
+		return x.BeginMs
+	}
+	return 0
+}
+
+func (x *Expiry) GetEndMs() int64 {
+	if x != nil {
+		return x.EndMs
+	}
+	return 0
+}
+
 // TableDigest is the hash of a table at a place in the log, the same on all
 // nodes.
 type TableDigest struct {
@@ -1437,7 +1544,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1556,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1569,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TableDigest) GetLog() uint64 {
@@ -1488,7 +1595,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1607,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1620,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CopyRequest) GetLog() uint64 {
@@ -1534,7 +1641,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1653,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1666,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CopyResponse) GetLog() uint64 {
@@ -1584,7 +1691,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1703,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1716,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 type ProbeResponse struct {
@@ -1632,7 +1739,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1751,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1764,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -1739,7 +1846,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1858,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1871,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -1862,7 +1969,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +1981,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +1994,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -1920,7 +2027,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2039,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2052,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Member) GetSite() string {
@@ -2055,7 +2162,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2174,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2187,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -2099,7 +2206,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2218,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2231,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -2144,7 +2251,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2263,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2276,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -2198,7 +2305,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2317,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2330,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2251,7 +2358,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2370,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2383,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 4}
 }
 
 func (x *CommandRequest_Admit) GetFounding() string {
@@ -2369,7 +2476,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\"&\n" +
 	"\fKickResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rStatusRequest\"\x9f\x04\n" +
+	"\rStatusRequest\"\xb0\x05\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2395,7 +2502,16 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"started_ms\x18\x11 \x01(\x03R\tstartedMs\x12\x1d\n" +
 	"\n" +
 	"contact_ms\x18\x12 \x01(\x04R\tcontactMs\x124\n" +
-	"\x06digest\x18\x13 \x01(\v2\x1c.simp.cluster.v1.TableDigestR\x06digest\"1\n" +
+	"\x06digest\x18\x13 \x01(\v2\x1c.simp.cluster.v1.TableDigestR\x06digest\x123\n" +
+	"\bexpiring\x18\x14 \x03(\v2\x17.simp.cluster.v1.ExpiryR\bexpiring\x12)\n" +
+	"\x10uncovered_domain\x18\x15 \x03(\tR\x0funcoveredDomain\x12/\n" +
+	"\x13foreign_certificate\x18\x16 \x03(\tR\x12foreignCertificate\"r\n" +
+	"\x06Expiry\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12\x19\n" +
+	"\bbegin_ms\x18\x04 \x01(\x03R\abeginMs\x12\x15\n" +
+	"\x06end_ms\x18\x05 \x01(\x03R\x05endMs\"1\n" +
 	"\vTableDigest\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\fR\x03sum\"\x1f\n" +
@@ -2484,7 +2600,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
 	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
@@ -2509,69 +2625,71 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*KickResponse)(nil),                      // 20: simp.cluster.v1.KickResponse
 	(*StatusRequest)(nil),                     // 21: simp.cluster.v1.StatusRequest
 	(*StatusResponse)(nil),                    // 22: simp.cluster.v1.StatusResponse
-	(*TableDigest)(nil),                       // 23: simp.cluster.v1.TableDigest
-	(*CopyRequest)(nil),                       // 24: simp.cluster.v1.CopyRequest
-	(*CopyResponse)(nil),                      // 25: simp.cluster.v1.CopyResponse
-	(*ProbeRequest)(nil),                      // 26: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 27: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 28: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 29: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 30: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 31: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 32: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 33: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 34: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 35: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 36: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 37: simp.store.v1.Batch
+	(*Expiry)(nil),                            // 23: simp.cluster.v1.Expiry
+	(*TableDigest)(nil),                       // 24: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 25: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 26: simp.cluster.v1.CopyResponse
+	(*ProbeRequest)(nil),                      // 27: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 28: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 29: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 30: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 31: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 32: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 33: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 34: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 35: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 36: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 37: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 38: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
 	3,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
 	5,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
-	36, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	37, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	7,  // 5: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	8,  // 6: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
 	9,  // 7: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
 	0,  // 8: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	37, // 9: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	38, // 9: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
 	10, // 10: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	10, // 11: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	10, // 12: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	36, // 13: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	23, // 14: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
-	31, // 15: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	32, // 16: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	33, // 17: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	34, // 18: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	35, // 19: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	10, // 20: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	1,  // 21: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	11, // 22: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	13, // 23: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	15, // 24: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	17, // 25: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	19, // 26: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	21, // 27: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	26, // 28: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	28, // 29: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	24, // 30: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	6,  // 31: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	12, // 32: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	14, // 33: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	16, // 34: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	18, // 35: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	20, // 36: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	22, // 37: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	27, // 38: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	29, // 39: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	25, // 40: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	31, // [31:41] is the sub-list for method output_type
-	21, // [21:31] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	37, // 13: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	24, // 14: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	23, // 15: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
+	32, // 16: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	33, // 17: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	34, // 18: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	35, // 19: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	36, // 20: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	10, // 21: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	1,  // 22: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	11, // 23: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	13, // 24: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	15, // 25: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	17, // 26: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	19, // 27: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	21, // 28: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	27, // 29: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	29, // 30: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	25, // 31: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	6,  // 32: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	12, // 33: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	14, // 34: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	16, // 35: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	18, // 36: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	20, // 37: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	22, // 38: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	28, // 39: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	30, // 40: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	26, // 41: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	32, // [32:42] is the sub-list for method output_type
+	22, // [22:32] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -2579,8 +2697,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[26].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[27].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[27].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[28].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -2593,7 +2711,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
