@@ -61,7 +61,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	@grep -r --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | sort | \
 	while read -r file target; do \
 		echo "fuzz $$target in $$(dirname $$file)"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$(dirname $$file) </dev/null || exit 1; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$(dirname $$file) </dev/null || exit 1; \
 	done
 
 .PHONY: fuzz-short

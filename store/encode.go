@@ -39,8 +39,8 @@ func DecodeEntry(b []byte) (*storev1.Entry, error) {
 		return nil, fmt.Errorf("an entry has the checksum %08x, and says %08x: %w", sum, b[:4], ErrCorrupt)
 	}
 	e := &storev1.Entry{}
-	if err := proto.Unmarshal(b[4:], e); err != nil {
-		return nil, fmt.Errorf("an entry can't be read: %v: %w", err, ErrCorrupt)
+	if err := decode(b[4:], e); err != nil {
+		return nil, fmt.Errorf("an entry of %d octets can't be read: %w", len(b), err)
 	}
 	return e, nil
 }

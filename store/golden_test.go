@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -230,10 +231,28 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add(entry)
 	f.Add(entry[:4])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if e, err := store.DecodeEntry(b); err == nil {
-			store.New(store.Config{}).Apply(e) // refused or applied, never a panic
+		if len(b) >= 4 { // the sum is made right, so that what it covers is looked at too
+			binary.BigEndian.PutUint32(b, crc32.Checksum(b[4:], crc32.MakeTable(crc32.Castagnoli)))
 		}
+		checkMemory(t, len(b), func() {
+			if e, err := store.DecodeEntry(b); err == nil {
+				store.New(store.Config{}).Apply(e) // refused or applied, never a panic
+			}
+		})
 	})
+}
+
+// checkMemory fails if f takes more memory than a small multiple of an input of
+// that many octets.
+func checkMemory(t *testing.T, octets int, f func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 8<<20+64*uint64(octets) {
+		t.Errorf("%d octets took %d octets of memory", octets, taken)
+	}
 }
 
 // FuzzRestore makes the sums right, so that what they cover is looked at too.
@@ -243,9 +262,13 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		table := store.New(store.Config{})
 		before := table.View().Digest()
-		if table.Restore(bytes.NewReader(resealed(b))) != nil && table.View().Digest() != before {
-			t.Error("a snapshot that is not in order changed the table")
-		}
+		sealed := resealed(b)
+		checkMemory(t, len(b), func() {
+			if table.Restore(bytes.NewReader(sealed)) != nil && table.View().Digest() != before {
+				t.Error("a snapshot that is not in order changed the table")
+			}
+			_ = store.New(store.Config{}).Restore(bytes.NewReader(b))
+		})
 		again := octets(table)
 		if err := store.New(store.Config{}).Restore(bytes.NewReader(again)); err != nil {
 			t.Errorf("what was restored can't be restored again: %v", err)

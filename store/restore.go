@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -90,16 +91,43 @@ func (r *recordReader) next() (*storev1.Record, error) {
 		return nil, err
 	}
 	head := len(r.buf)
-	r.buf = slices.Grow(r.buf, n)[:head+n]
-	if _, err := io.ReadFull(r.r, r.buf[head:]); err != nil {
-		return nil, whole(err)
+	if err := r.read(n); err != nil {
+		return nil, err
 	}
 	r.crc = crc32.Update(r.crc, castagnoli, r.buf)
 	record := &storev1.Record{}
-	if err := proto.Unmarshal(r.buf[head:], record); err != nil {
-		return nil, fmt.Errorf("%v: %w", err, ErrCorrupt)
+	if err := decode(r.buf[head:], record); err != nil {
+		return nil, err
+	}
+	if record.GetTrailer() != nil && !isExact(record, r.buf[head:]) {
+		return nil, corrupt("a snapshot's trailer is not as it was written")
 	}
 	return record, nil
+}
+
+// isExact reports whether b is how a record is written. A trailer, which has no
+// sum, might else be read as before with some bits flipped.
+func isExact(r *storev1.Record, b []byte) bool {
+	written, err := proto.Marshal(r)
+	return err == nil && bytes.Equal(written, b)
+}
+
+// readAtOnce is how many octets are made room for before they have come.
+const readAtOnce = 64 << 10
+
+// read appends n octets to buf. How many were announced makes no room: only
+// those that come do.
+func (r *recordReader) read(n int) error {
+	announced := n
+	for n > 0 {
+		end, piece := len(r.buf), min(n, readAtOnce)
+		r.buf = slices.Grow(r.buf, piece)[:end+piece]
+		if _, err := io.ReadFull(r.r, r.buf[end:]); err != nil {
+			return fmt.Errorf("a record of %d octets: %w", announced, whole(err))
+		}
+		n -= piece
+	}
+	return nil
 }
 
 // length reads a record's length, and leaves its octets in buf to be summed.
@@ -116,7 +144,7 @@ func (r *recordReader) length() (int, error) {
 	}
 	n, ok := binary.Uvarint(r.buf)
 	if ok <= 0 || n > maxRecord {
-		return 0, fmt.Errorf("a record is too long: %w", ErrCorrupt)
+		return 0, corrupt("a record is said to have %d octets, more than %d", n, maxRecord)
 	}
 	return int(n), nil
 }

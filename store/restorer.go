@@ -210,6 +210,9 @@ func accountOf(a *storev1.Account) (*Account, bool) {
 }
 
 func rulesOf(record *storev1.Rules) ([]Rule, bool) {
+	if len(record.GetRule()) > protocol.MaxRules {
+		return nil, false
+	}
 	rules := make([]Rule, len(record.GetRule()))
 	for i, r := range record.GetRule() {
 		var ok bool
@@ -217,10 +220,13 @@ func rulesOf(record *storev1.Rules) ([]Rule, bool) {
 			return nil, false
 		}
 	}
-	return rules, len(rules) > 0 && len(rules) <= protocol.MaxRules
+	return rules, len(rules) > 0
 }
 
 func contactsOf(record *storev1.Contacts) ([]Contact, bool) {
+	if len(record.GetContact()) > protocol.MaxContacts {
+		return nil, false
+	}
 	contacts := make([]Contact, len(record.GetContact()))
 	for i, c := range record.GetContact() {
 		var ok bool
@@ -228,22 +234,21 @@ func contactsOf(record *storev1.Contacts) ([]Contact, bool) {
 			return nil, false
 		}
 	}
-	return contacts, len(contacts) > 0 && len(contacts) <= protocol.MaxContacts
+	return contacts, len(contacts) > 0
 }
 
 func listenerOf(record *storev1.Listener) (*Listener, bool) {
 	l := &Listener{
 		Address: protocol.CanonicalAddress(record.GetAddress()), Since: fromMilli(record.GetSinceMs()), Index: record.GetIndex(),
-		Bindings: make([]Binding, len(record.GetBinding())),
 	}
-	for i, b := range record.GetBinding() {
-		l.Bindings[i] = Binding{
-			Session: sessionOf(b.GetSession()), Epoch: b.GetEpoch(), State: stateOf(b.GetState()), Note: b.GetNote(),
-			Since: fromMilli(b.GetSinceMs()), Index: b.GetIndex(), Bound: b.GetBound(), Agent: b.GetAgent(), Client: b.GetClient(),
-		}
-		if l.Bindings[i].State == protocol.Deaf {
+	for _, b := range record.GetBinding() {
+		if stateOf(b.GetState()) == protocol.Deaf || b.GetSession().GetNode() == "" {
 			return nil, false
 		}
+		l.Bindings = append(l.Bindings, Binding{
+			Session: sessionOf(b.GetSession()), Epoch: b.GetEpoch(), State: stateOf(b.GetState()), Note: b.GetNote(),
+			Since: fromMilli(b.GetSinceMs()), Index: b.GetIndex(), Bound: b.GetBound(), Agent: b.GetAgent(), Client: b.GetClient(),
+		})
 	}
 	return l, validAddress(record.GetAddress()) && len(l.Bindings) > 0 && slices.IsSortedFunc(l.Bindings, byBound)
 }

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Bounds of what an encoded message may hold, so that decoding it takes no more
+// than a small multiple of its octets. An empty message takes two octets, and
+// fifty times as many once it is decoded.
+const (
+	plainOctets      = 64 << 10 // a message of at most these is decoded whatever is in it
+	octetsPerMessage = 5        // at least, on average, within a longer one
+	maxDepth         = 16       // of messages within messages
+)
+
+// decode decodes b into m. Its errors say what is wrong, and wrap ErrCorrupt.
+func decode(b []byte, m proto.Message) error {
+	if len(b) > plainOctets {
+		c := messageCounter{most: len(b) / octetsPerMessage}
+		if err := c.count(b, m.ProtoReflect().Descriptor(), maxDepth); err != nil {
+			return err
+		}
+	}
+	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth}).Unmarshal(b, m); err != nil {
+		return fmt.Errorf("%v: %w", err, ErrCorrupt)
+	}
+	return nil
+}
+
+// messageCounter counts the messages within a message, without decoding them.
+type messageCounter struct{ n, most int }
+
+// count counts those of a message of the type d, of which no more than depth
+// are within each other.
+func (c *messageCounter) count(b []byte, d protoreflect.MessageDescriptor, depth int) error {
+	if c.n++; c.n > c.most {
+		return corrupt("it has more than %d messages in %d octets", c.most, c.most*octetsPerMessage)
+	}
+	if depth == 0 {
+		return corrupt("it has more than %d messages within each other", maxDepth)
+	}
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return corrupt("%v", protowire.ParseError(n))
+		}
+		b = b[n:]
+		if n = protowire.ConsumeFieldValue(number, kind, b); n < 0 {
+			return corrupt("field %d of %s: %v", number, d.Name(), protowire.ParseError(n))
+		}
+		field := d.Fields().ByNumber(number)
+		if kind == protowire.BytesType && field != nil && field.Message() != nil {
+			inner, _ := protowire.ConsumeBytes(b)
+			if err := c.count(inner, field.Message(), depth-1); err != nil {
+				return err
+			}
+		}
+		b = b[n:]
+	}
+	return nil
+}
