@@ -17,6 +17,7 @@ const (
 	MaxText             = 1024 // octets of a text as this package writes it
 	MaxRecipients       = 64
 	MaxWatched          = 1000    // addresses a connection watches
+	MaxPairs            = 10_000  // of watcher and watched, in a request and on a routing connection
 	MaxWatchersOctets   = 2 << 20 // of an answer to WATCHERS
 	MaxRules            = 1000
 	MaxContacts         = 1000

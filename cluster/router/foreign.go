@@ -116,15 +116,15 @@ func awaitForeign(ctx context.Context, all []*foreign) {
 	}
 }
 
-// askForeign asks other sites for what the pairs may know now. It does not
+// askForeign asks other sites for what may be known there now. It does not
 // watch, but takes what is known from watching.
-func (r *Router) askForeign(ctx context.Context, pairs []pair) map[pair]protocol.Presence {
+func (r *Router) askForeign(ctx context.Context, q *question) map[pair]protocol.Presence {
 	ctx, cancel := context.WithTimeout(ctx, foreignPatience)
 	defer cancel()
 	var mu sync.Mutex
 	var asked sync.WaitGroup
 	answers := map[pair]protocol.Presence{}
-	for _, p := range pairs {
+	for _, p := range q.all() {
 		if r.elsewhere(p) {
 			asked.Go(func() {
 				now := r.Relay.Query(ctx, p.by, p.of)

@@ -43,8 +43,8 @@ type watch struct {
 	limit   *remoteLimit     // nil: of a user of this site
 	place   int              // in watchers[of]
 	local   bool             // by is of this site
-	pending int              // answers to WATCH that will show it: until then nothing is told
 	key     protocol.Address // as what rules compare by
+	pending int              // answers to WATCH that will show it: until then nothing is told
 
 	allowed bool           // the rules let by see it, when last looked at
 	owed    bool           // a change was not told, by limit
@@ -53,6 +53,12 @@ type watch struct {
 	told    uint64         // the index last shown
 	after   uint64         // only later changes are told
 }
+
+func newWatch(u *User, p pair, by viewer) *watch {
+	return &watch{pair: p, u: u, key: by.key, local: by.isLocal}
+}
+
+func (w *watch) viewer() viewer { return viewer{w.by, w.key, w.local} }
 
 func (h *hub) init(r *Router) {
 	h.r, h.began = r, time.Now()
@@ -73,8 +79,6 @@ func (h *hub) enter(w *watch) {
 	}
 	h.keepAddresses(w)
 	w.u.watched[w.pair] = w
-	w.local = h.r.Local(w.by)
-	w.key = w.u.ruleKey(w.by, w.local)
 	if w.u.outsider {
 		h.holdLimit(w)
 	} else {
@@ -96,7 +100,13 @@ func (h *hub) keepAddresses(w *watch) {
 		w.of = cloned(w.of)
 	}
 	if w.u.outsider {
-		w.by = cloned(w.by)
+		by := cloned(w.by)
+		if w.key == w.by {
+			w.key = by
+		} else {
+			w.key = cloned(w.key)
+		}
+		w.by = by
 	}
 }
 

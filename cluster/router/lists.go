@@ -32,8 +32,8 @@ func (g *rights) allow(who protocol.Address) bool {
 	return g.allowKey(who, who.RuleKey(local), local)
 }
 
-// allowWatch is allow for one of the many who watch, whose key is known.
-func (g *rights) allowWatch(w *watch) bool { return g.allowKey(w.by, w.key, w.local) }
+// allowViewer is allow for one of many, whose key is known.
+func (g *rights) allowViewer(v viewer) bool { return g.allowKey(v.address, v.key, v.isLocal) }
 
 func (g *rights) allowKey(who, key protocol.Address, local bool) bool {
 	if who == g.owner && g.thing == store.Presences {

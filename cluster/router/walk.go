@@ -130,7 +130,7 @@ type turn struct {
 
 // tell tells a watcher what concerns them.
 func (t *turn) tell(w *watch) {
-	allowed := t.rights.allowWatch(w)
+	allowed := t.rights.allowViewer(w.viewer())
 	switch {
 	case t.isAnew, w.owed, allowed != w.allowed, t.unveils && w.state == protocol.Unknown:
 		w.allowed = allowed

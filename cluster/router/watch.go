@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"simpd/protocol"
-	"simpd/store"
 )
 
 // Watch is BeginWatch, and waits for what is not known at once.
@@ -23,78 +22,75 @@ func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]
 // no longer than foreignPatience, and then shows them; no change of theirs is
 // told before.
 func (u *User) BeginWatch(q protocol.WatchRequest, write func([]protocol.Notice, uint64)) (later func(context.Context), err error) {
-	pairs := u.pairs(q)
+	asked := u.question(q)
 	u.r.noticeStaleness()
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := u.mayWatch(pairs); err != nil {
+	if err := u.mayWatch(asked); err != nil {
 		return nil, err
 	}
-	watches, unknown := u.enterAll(pairs)
+	watches, unknown := u.enterAll(asked)
 	if len(unknown) == 0 {
-		u.showAll(pairs, watches, write)
+		u.showAll(asked, watches, write)
 		return nil, nil
-	}
-	for _, w := range watches {
-		w.pending++
 	}
 	return func(ctx context.Context) {
 		awaitForeign(ctx, unknown)
 		u.r.noticeStaleness()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		for _, w := range watches {
-			w.pending--
-		}
-		u.showAll(pairs, watches, write)
+		u.showAll(asked, watches, write)
 	}, nil
 }
 
-// enterAll makes u watch pairs, and returns what of other sites' users is not
-// known yet. The hub's mutex is held.
-func (u *User) enterAll(pairs []pair) (watches []*watch, unknown []*foreign) {
+// enterAll makes u watch what is asked, and returns what of other sites' users
+// is not known yet. Nothing is told of a watch before showAll. The hub's mutex is
+// held.
+func (u *User) enterAll(q *question) (watches []*watch, unknown []*foreign) {
 	h := &u.r.hub
-	watches = make([]*watch, len(pairs))
-	for i, p := range pairs {
+	watches = make([]*watch, 0, q.len())
+	for i, p := range q.all() {
 		w := u.watched[p]
 		if w == nil {
-			w = &watch{pair: p, u: u}
+			w = newWatch(u, p, q.viewer(i))
 			h.enter(w)
 		}
-		watches[i] = w
+		w.pending++
+		watches = append(watches, w)
 		if f := h.foreign[p]; f != nil && !f.isKnown() {
 			unknown = append(unknown, f)
 		}
+		h.pause(i)
 	}
 	return watches, unknown
 }
 
-// showAll writes how pairs stand now. Those that are not watched any more are
-// shown, and no more told. The hub's mutex is held.
-func (u *User) showAll(pairs []pair, watches []*watch, write func([]protocol.Notice, uint64)) {
-	view := u.r.Table.View()
-	unknown := u.r.contact.stale()
-	lines := make([]protocol.Notice, len(pairs))
-	for i, p := range pairs {
-		w := watches[i]
-		now := u.r.see(view, p, unknown)
-		lines[i] = u.line(now, p, w)
-		if unknown && u.r.Local(p.of) {
-			u.r.hub.veiled[p.of] = struct{}{}
+// showAll writes how what enterAll has entered stands now. What is not watched
+// any more is shown, and no more told. The hub's mutex is held.
+func (u *User) showAll(q *question, watches []*watch, write func([]protocol.Notice, uint64)) {
+	l := u.r.look(u.r.contact.stale())
+	lines := make([]protocol.Notice, len(watches))
+	for i, w := range watches {
+		l.at(w.of)
+		now := l.seenBy(w.pair, w.viewer())
+		lines[i] = u.line(now, w.pair, w)
+		if l.unknown && l.isLocal {
+			u.r.hub.veiled[w.of] = struct{}{}
 		}
-		w.allowed, w.owed = u.r.rights(p.of, store.Presences).allow(p.by), false
-		w.state, w.seen, w.after = now.State, now.Index, view.Index()
+		w.pending--
+		w.allowed, w.owed = l.rights.allowViewer(w.viewer()), false
+		w.state, w.seen, w.after = now.State, now.Index, l.view.Index()
 		w.told = max(w.told, lines[i].Index)
 	}
-	write(lines, view.Index())
+	write(lines, l.view.Index())
 }
 
-// mayWatch refuses pairs above a connection's limit, or above the share of
-// memory of whose it is; it counts what is new. The hub's mutex is held.
-func (u *User) mayWatch(pairs []pair) error {
+// mayWatch refuses what is asked above a connection's limit, or above the share
+// of memory of whose it is; it counts what is new. The hub's mutex is held.
+func (u *User) mayWatch(q *question) error {
 	n, octets := len(u.watched), 0
-	for _, p := range pairs {
+	for _, p := range q.all() {
 		if u.watched[p] != nil {
 			continue
 		}
@@ -113,12 +109,9 @@ func (u *User) mayWatch(pairs []pair) error {
 	return nil
 }
 
-// maxPairs is how many pairs a routing connection may watch.
-const maxPairs = 10_000
-
 func (u *User) mostWatched() int {
 	if u.outsider {
-		return maxPairs
+		return protocol.MaxPairs
 	}
 	return protocol.MaxWatched
 }
@@ -135,59 +128,19 @@ func (u *User) line(now protocol.Presence, p pair, w *watch) protocol.Notice {
 	return n
 }
 
-// pairs lists who asks about whom. No two are the same.
-func (u *User) pairs(q protocol.WatchRequest) []pair {
-	of := q.Addresses
-	if q.Contacts {
-		of = slices.Clone(of)
-		named := setOf(of)
-		for _, c := range u.Contacts() {
-			if !named[c.Address] {
-				of = append(of, c.Address)
-			}
-		}
-	}
-	by := q.By
-	if !u.outsider {
-		by = []protocol.Address{u.client.User}
-	}
-	pairs := make([]pair, 0, len(of)*len(by))
-	for _, a := range of {
-		for _, b := range by {
-			pairs = append(pairs, pair{by: b, of: a})
-		}
-	}
-	return pairs
-}
-
-// see is what p.by may know of p.of in that view of the table. The hub's
-// mutex is held.
-func (r *Router) see(view store.View, p pair, unknown bool) protocol.Presence {
-	switch {
-	case !r.Local(p.of):
-		if f := r.hub.foreign[p]; f != nil {
-			return f.now
-		}
-		return protocol.Presence{Address: p.of, State: protocol.Unknown}
-	case unknown:
-		return protocol.Presence{Address: p.of, State: protocol.Unknown}
-	case !r.rights(p.of, store.Presences).allow(p.by):
-		return protocol.Presence{Address: p.of}
-	}
-	return view.Presence(p.of)
-}
-
 // Unwatch ends watching: of the addresses, or of all, by all or those named.
 func (u *User) Unwatch(q protocol.WatchRequest) {
+	asked, n := u.question(q), 0
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer u.shrinkWatched()
-	if len(q.Addresses) > 0 && (len(q.By) > 0 || !u.outsider) {
-		for _, p := range u.pairs(q) {
+	if len(asked.of) > 0 && len(asked.by) > 0 && asked.len() <= len(u.watched) {
+		for _, p := range asked.all() {
 			if w := u.watched[p]; w != nil {
 				h.leave(w)
 			}
+			n = h.pause(n)
 		}
 		return
 	}
@@ -196,6 +149,7 @@ func (u *User) Unwatch(q protocol.WatchRequest) {
 		if (len(of) == 0 || of[p.of]) && (len(by) == 0 || by[p.by]) {
 			h.leave(w)
 		}
+		n = h.pause(n)
 	}
 }
 
@@ -215,22 +169,22 @@ func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.N
 			return nil, 0, protocol.Errorf(protocol.StatusUnavailable, cutOff)
 		}
 	}
-	pairs := u.pairs(q)
-	answers := u.r.askForeign(ctx, pairs)
+	asked := u.question(q)
+	answers := u.r.askForeign(ctx, asked)
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	view := u.r.Table.View()
-	unknown := u.r.isStale() && !q.Fresh
-	lines := make([]protocol.Notice, len(pairs))
-	for i, p := range pairs {
-		now, asked := answers[p]
-		if !asked {
-			now = u.r.see(view, p, unknown)
+	l := u.r.look(u.r.isStale() && !q.Fresh)
+	lines := make([]protocol.Notice, 0, asked.len())
+	for i, p := range asked.all() {
+		now, isAnswer := answers[p]
+		if !isAnswer {
+			l.at(p.of)
+			now = l.seenBy(p, asked.viewer(i))
 		}
-		lines[i] = u.line(now, p, u.watched[p])
+		lines = append(lines, u.line(now, p, u.watched[p]))
 	}
-	return lines, view.Index(), nil
+	return lines, l.view.Index(), nil
 }
 
 // Watchers asks all nodes who watches the user.

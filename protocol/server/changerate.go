@@ -48,9 +48,10 @@ func (s *session) chargeChange(parts int) {
 	p.changes.Spend(s.server.config.Limits.Changes.Divide(tokenParts), parts, time.Since(s.server.parties.start))
 }
 
-// takeWatches counts addresses that are asked about; 429 if there are too many.
-func (s *session) takeWatches(w *protocol.WatchRequest) error {
-	n := len(w.Addresses) * max(1, len(w.By))
+// takeWatches counts addresses that are asked about, and what the answer to r
+// will take; 429 if that is too much.
+func (s *session) takeWatches(r *request, w *protocol.WatchRequest) error {
+	n := pairsOf(w)
 	if w.Contacts {
 		n += len(s.user.Contacts())
 	}
@@ -61,8 +62,15 @@ func (s *session) takeWatches(w *protocol.WatchRequest) error {
 	if wait := s.reserve(limit, n, 0, (*party).watchBucket); wait > 0 {
 		return tooFrequent("watches", wait)
 	}
+	if !s.ledger.extend(r, n*pairCost) {
+		return tooMany
+	}
 	return nil
 }
+
+// pairCost is about how many octets presence of one pair of watcher and watched
+// takes until it is answered, and the line that answers it.
+const pairCost = 384
 
 func (p *party) changeBucket() *rate.Bucket { return &p.changes }
 func (p *party) watchBucket() *rate.Bucket  { return &p.watches }

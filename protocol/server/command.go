@@ -7,7 +7,7 @@ import "context"
 type command struct {
 	run     func(s *session, ctx context.Context, r *request)
 	phase   phase
-	waits   bool // for the site or for a hash: it is done aside
+	waits   bool // for the site or for a hash, or takes long: it is done aside
 	literal bool // it may have one
 	unknown bool // its verb is none: it is refused in its turn
 }
@@ -52,15 +52,15 @@ func (s *session) presenceCommand(r *request) command {
 	case "WATCH":
 		return command{run: (*session).watch, phase: proved, waits: true}
 	case "UNWATCH":
-		return command{run: (*session).unwatch, phase: proved}
+		return command{run: (*session).unwatch, phase: proved, waits: r.isLong() || len(r.line.Params) == 0}
 	case "QUERY":
-		return command{run: (*session).query, phase: proved, waits: s.queryWaits(r)}
+		return command{run: (*session).query, phase: proved, waits: r.isLong() || s.queryWaits(r)}
 	case "WATCHERS":
 		return command{run: (*session).watchers, phase: proved, waits: true}
 	case "ACL":
-		return command{run: (*session).acl, phase: proved, waits: len(r.line.Params) > 0}
+		return command{run: (*session).acl, phase: proved, waits: true}
 	case "CONTACT":
-		return command{run: (*session).contact, phase: proved, waits: len(r.line.Params) > 0}
+		return command{run: (*session).contact, phase: proved, waits: true}
 	}
 	return command{unknown: true, phase: greeted}
 }

@@ -31,10 +31,13 @@ func (p *partners) Proof(string, string, []byte) []byte { return []byte("proof")
 
 // federated is a harbour of example.com and example.org, of which the latter
 // wants certificates, and a call that says in TLS that it wants name.
-func federated(t *testing.T, p *partners) (h *harbour, call func(name string, certs ...tls.Certificate) *client) {
+func federated(t *testing.T, p *partners, set ...func(*Config)) (h *harbour, call func(name string, certs ...tls.Certificate) *client) {
 	p.federation.CompareAndSwap(nil, &protocol.Federation{})
 	h = newHarbour(t, func(c *Config) {
 		c.Domains, c.Partners = []string{"example.com", "example.org"}, p
+		for _, f := range set {
+			f(c)
+		}
 	})
 	call = func(name string, certs ...tls.Certificate) *client {
 		config := &tls.Config{InsecureSkipVerify: true, ServerName: name, NextProtos: []string{"simp"}, Certificates: certs}

@@ -49,6 +49,19 @@ func (l *ledger) take(octets, waiting int) bool {
 	return true
 }
 
+// extend counts more octets for a request that was taken, until it is answered,
+// unless that is too much.
+func (l *ledger) extend(r *request, octets int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || l.octets+octets > protocol.MaxRequestOctets || !l.session.usage.reserve(octets) {
+		return false
+	}
+	l.octets += octets
+	r.octets += octets
+	return true
+}
+
 // settle uncounts a request that is answered.
 func (l *ledger) settle(octets int) {
 	l.mu.Lock()

@@ -35,12 +35,30 @@ func (s *session) addresses(all []protocol.Address, r *request, key string) ([]p
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(all, a) {
-			all = append(all, a)
-		}
+		all = append(all, a)
 	}
-	return all, nil
+	return withoutRepeats(all), nil
 }
+
+// withoutRepeats takes out the addresses that are given again.
+func withoutRepeats(all []protocol.Address) []protocol.Address {
+	if len(all) < 2 {
+		return all
+	}
+	known := make(map[protocol.Address]struct{}, len(all))
+	return slices.DeleteFunc(all, func(a protocol.Address) bool {
+		_, again := known[a]
+		known[a] = struct{}{}
+		return again
+	})
+}
+
+// longLine is how many params a line has at most that is dealt with where others
+// wait: by the event loop.
+const longLine = 16
+
+// isLong reports whether r has so many params that it takes long to read.
+func (r *request) isLong() bool { return len(r.line.Params) > longLine }
 
 // yes reads a key of which yes is the only value.
 func yes(r *request, key string) (bool, error) {

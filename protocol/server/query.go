@@ -32,7 +32,7 @@ func (s *session) query(ctx context.Context, r *request) {
 		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: QUERY ima=IMA")
 	}
 	if err == nil {
-		err = s.takeWatches(&w)
+		err = s.takeWatches(r, &w)
 	}
 	if err != nil {
 		s.refuse(r, err)

@@ -345,13 +345,24 @@ func (u *siteUser) Unwatch(r protocol.WatchRequest) {
 	})
 }
 
-func (u *siteUser) Query(ctx context.Context, r protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
+func (u *siteUser) Query(ctx context.Context, r protocol.WatchRequest) (at []protocol.Notice, index uint64, err error) {
 	if asksMute(r.Addresses) {
 		awaitMute(ctx)
 	}
 	u.site.mu.Lock()
 	defer u.site.mu.Unlock()
-	return u.site.notices(u.address, r.Addresses), u.site.index, nil
+	if len(r.By) == 0 {
+		return u.site.notices(u.address, r.Addresses), u.site.index, nil
+	}
+	for _, a := range r.Addresses {
+		for _, by := range r.By {
+			for _, n := range u.site.notices(by, []protocol.Address{a}) {
+				n.By = []protocol.Address{by}
+				at = append(at, n)
+			}
+		}
+	}
+	return at, u.site.index, nil
 }
 
 func (u *siteUser) Watchers(context.Context) (by []protocol.Address, partial bool, err error) {

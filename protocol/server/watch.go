@@ -13,7 +13,7 @@ func (s *session) watch(_ context.Context, r *request) {
 		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: WATCH ima=IMA, or contacts=yes")
 	}
 	if err == nil {
-		err = s.takeWatches(&w)
+		err = s.takeWatches(r, &w)
 	}
 	if err != nil {
 		s.refuse(r, err)
@@ -42,6 +42,9 @@ func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {
 	if w.By, err = s.watchersNamed(r); err != nil {
 		return w, err
 	}
+	if n := pairsOf(&w); n > protocol.MaxPairs {
+		return w, protocol.Errorf(protocol.StatusTooLarge, "%d pairs of ima and by are too many: %d are allowed", n, protocol.MaxPairs)
+	}
 	if err = s.checkHere(w.Addresses); err != nil {
 		return w, err
 	}
@@ -54,6 +57,9 @@ func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {
 	w.Fresh, err = yes(r, "fresh")
 	return w, err
 }
+
+// pairsOf returns how many pairs of watcher and watched w names.
+func pairsOf(w *protocol.WatchRequest) int { return len(w.Addresses) * max(1, len(w.By)) }
 
 // watchersNamed reads by, which only a routing connection may say, and has to.
 func (s *session) watchersNamed(r *request) ([]protocol.Address, error) {
