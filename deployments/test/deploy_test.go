@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,39 +57,55 @@ var kinds = map[string]func() any{
 	"Pod":                 func() any { return new(corev1.Pod) },
 }
 
+// renderings are the files of rendered manifests, with the labels of the pods
+// that reach the ports of programs and of metrics there; nil: no pod does.
+var renderings = map[string]map[string]podLabels{
+	"three.yaml": nil,
+	"five.yaml":  {"grpc": {"app": "pager"}, "http": {"app": "prometheus"}},
+}
+
+type podLabels = map[string]string
+
 func TestChart(t *testing.T) {
 	dir := os.Getenv("MANIFESTS")
 	if dir == "" {
 		t.Fatal("MANIFESTS names the folder of rendered manifests; deployments/test/run makes it")
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no manifests in %s: %v", dir, err)
-	}
-	for _, f := range files {
-		seen := decodeAll(t, f)
-		for kind := range kinds {
-			if seen[kind] == 0 {
-				t.Errorf("%s has no %s", f, kind)
+	for name, reach := range renderings {
+		t.Run(name, func(t *testing.T) {
+			objects := decodeAll(t, filepath.Join(dir, name))
+			for kind := range kinds {
+				if found := len(objects[kind]) > 0; !found && kind != "Pod" {
+					t.Errorf("there is no %s", kind)
+				}
 			}
-		}
+			if test := len(objects["Pod"]) > 0; test != (reach != nil) {
+				t.Errorf("helm test has a pod: %v; programs are let in: %v", test, reach != nil)
+			}
+			for _, o := range objects["StatefulSet"] {
+				checkStatefulSet(t, o.(*appsv1.StatefulSet))
+			}
+			for _, o := range objects["NetworkPolicy"] {
+				checkNetworkPolicy(t, o.(*networkingv1.NetworkPolicy), reach)
+			}
+		})
 	}
 }
 
 // decodeAll decodes each manifest strictly: a field that Kubernetes does not
 // know is an error.
-func decodeAll(t *testing.T, file string) map[string]int {
+func decodeAll(t *testing.T, file string) map[string][]any {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]int{}
+	objects := map[string][]any{}
 	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
 	for {
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
-			return seen
+			return objects
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +119,6 @@ func decodeAll(t *testing.T, file string) map[string]int {
 		if head.Kind == "" {
 			continue // comments only
 		}
-		seen[head.Kind]++
 		object, known := kinds[head.Kind]
 		if !known {
 			t.Errorf("%s: a kind that is not checked", head.Kind)
@@ -112,9 +128,7 @@ func decodeAll(t *testing.T, file string) map[string]int {
 		if err := strict.UnmarshalStrict(document, decoded); err != nil {
 			t.Errorf("%s: %v", head.Kind, err)
 		}
-		if set, ok := decoded.(*appsv1.StatefulSet); ok {
-			checkStatefulSet(t, set)
-		}
+		objects[head.Kind] = append(objects[head.Kind], decoded)
 	}
 }
 
@@ -133,4 +147,48 @@ func checkStatefulSet(t *testing.T, set *appsv1.StatefulSet) {
 			t.Errorf("bootstrap-expect %s", e.Value)
 		}
 	}
+}
+
+// checkNetworkPolicy checks that the ports of programs and of metrics are
+// reached by the pods of reach alone. To Kubernetes a rule without peers, and a
+// selector without labels, are everybody.
+func checkNetworkPolicy(t *testing.T, policy *networkingv1.NetworkPolicy, reach map[string]podLabels) {
+	t.Helper()
+	if !slices.Contains(policy.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) {
+		t.Error("the policy is not of what comes in")
+	}
+	let := map[string]podLabels{}
+	for _, rule := range policy.Spec.Ingress {
+		for _, port := range privatePorts(rule.Ports) {
+			if len(rule.From) != 1 || rule.From[0].PodSelector == nil || len(rule.From[0].PodSelector.MatchLabels) == 0 {
+				t.Errorf("port %s is open to %v", port, rule.From)
+				continue
+			}
+			let[port] = rule.From[0].PodSelector.MatchLabels
+			if in := rule.From[0].NamespaceSelector; in != nil && len(in.MatchLabels) == 0 {
+				t.Errorf("port %s is open to every namespace", port)
+			}
+		}
+	}
+	if !maps.EqualFunc(let, reach, maps.Equal) {
+		t.Errorf("let in: %v, want %v", let, reach)
+	}
+}
+
+// privatePorts returns which of the ports of programs and of metrics a rule is
+// about; one without ports is about all.
+func privatePorts(of []networkingv1.NetworkPolicyPort) (found []string) {
+	names := map[string]string{"grpc": "grpc", "7469": "grpc", "http": "http", "7480": "http"}
+	if len(of) == 0 {
+		return []string{"grpc", "http"}
+	}
+	for _, p := range of {
+		if p.Port == nil || p.EndPort != nil {
+			return []string{"grpc", "http"}
+		}
+		if name := names[p.Port.String()]; name != "" {
+			found = append(found, name)
+		}
+	}
+	return found
 }
