@@ -38,7 +38,15 @@ func (s sockets) open(ctx context.Context, all []named) error {
 func listenTCP(ctx context.Context, address string) (net.Listener, error) {
 	var plain net.ListenConfig
 	plain.SetMultipathTCP(false)
-	return plain.Listen(ctx, "tcp", address)
+	l, err := plain.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if err := raiseBacklog(l); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // tryGossip finds out whether gossip's address is free.
