@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"maps"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -180,70 +178,29 @@ func (delegate) MergeRemoteState([]byte, bool)   {}
 
 // memberlistLog passes on what memberlist logs.
 func memberlistLog(to *slog.Logger) *log.Logger {
-	return log.New(&logLines{to: to, kinds: map[string]*logKind{}}, "", 0)
+	return log.New(logLines{to.With("part", "gossip")}, "", 0)
 }
 
-// logLines bounds what others can make memberlist log: so many lines a minute
-// of one kind, which begins with the same words.
-type logLines struct {
-	to *slog.Logger
+// logLines takes memberlist's lines, "[WARN] memberlist: what: why".
+type logLines struct{ to *slog.Logger }
 
-	mu    sync.Mutex
-	kinds map[string]*logKind
-}
-
-type logKind struct {
-	since         time.Time
-	lines, unsaid int
-}
-
-const (
-	maxLogLines = 10 // of a kind, in a minute
-	maxLogKinds = 256
-	kindLength  = 32 // octets
-)
-
-// Write takes one line, "[WARN] memberlist: …".
-func (l *logLines) Write(line []byte) (int, error) {
+// Write takes one line. Its kind is the message, so that lines of one kind can
+// be limited together; what differs is an attribute.
+func (l logLines) Write(line []byte) (int, error) {
 	level, text, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
 	levels := map[string]slog.Level{"[DEBUG]": slog.LevelDebug, "[INFO]": slog.LevelInfo, "[WARN]": slog.LevelWarn, "[ERR]": slog.LevelError}
 	at, ok := levels[level]
 	if !ok {
 		at, text = slog.LevelInfo, strings.TrimSpace(string(line))
 	}
-	unsaid, ok := l.mayLog(text[:min(len(text), kindLength)])
-	switch {
-	case !ok:
-	case unsaid > 0:
-		l.to.Log(context.Background(), at, text, "unsaid", unsaid)
-	default:
-		l.to.Log(context.Background(), at, text)
+	text = strings.TrimPrefix(text, "memberlist: ")
+	var args []any
+	for _, mark := range []string{": ", " from="} {
+		if what, detail, ok := strings.Cut(text, mark); ok {
+			text, args = what, []any{"detail", strings.TrimLeft(mark+detail, ": ")}
+			break
+		}
 	}
+	l.to.Log(context.Background(), at, "memberlist: "+text, args...)
 	return len(line), nil
-}
-
-// mayLog reports whether a line of a kind is logged, and how many were not.
-func (l *logLines) mayLog(kind string) (unsaid int, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.kinds[kind] == nil && len(l.kinds) >= maxLogKinds {
-		maps.DeleteFunc(l.kinds, func(_ string, k *logKind) bool { return time.Since(k.since) >= refusalInterval })
-		if len(l.kinds) >= maxLogKinds {
-			kind = "" // all others
-		}
-	}
-	k := l.kinds[kind]
-	if k == nil || time.Since(k.since) >= refusalInterval {
-		if k != nil {
-			unsaid = k.unsaid
-		}
-		k = &logKind{since: time.Now()}
-		l.kinds[kind] = k
-	}
-	if k.lines >= maxLogLines {
-		k.unsaid++
-		return 0, false
-	}
-	k.lines++
-	return unsaid, true
 }

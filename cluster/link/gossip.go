@@ -156,8 +156,7 @@ func (g *gossip) guardTransport(c *memberlist.Config) error {
 	}
 	guard := &gossipGuard{
 		Transport: below, label: c.Label, encrypted: len(g.link.config.Gossip.Keys) > 0, allowed: g.allowed(), slots: g.link.gossipSlots,
-		refusals: &refusals{what: "connections of gossip are refused", logger: g.link.logger},
-		dial:     dial, stop: g.calls,
+		logger: g.link.logger, dial: dial, stop: g.calls,
 	}
 	guard.start()
 	c.Transport = guard

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -50,7 +51,7 @@ type gossipGuard struct {
 	encrypted bool
 	allowed   []netip.Prefix // none: all
 	slots     *slots
-	refusals  *refusals
+	logger    *slog.Logger
 	dial      func(ctx context.Context, addr string) (net.Conn, error)
 	stop      context.Context // its end ends what this node has dialled
 
@@ -66,6 +67,10 @@ func (g *gossipGuard) start() {
 	g.streams, g.packets, g.done = make(chan net.Conn), make(chan *memberlist.Packet), make(chan struct{})
 	g.running.Go(g.acceptStreams)
 	g.running.Go(g.acceptPackets)
+}
+
+func (g *gossipGuard) logRefusal(remote net.Addr, err error) {
+	logRefusal(g.logger, "connections of gossip are refused", remote, "", err)
 }
 
 // StreamCh gives the connections that memberlist is to serve.
@@ -128,18 +133,18 @@ func (g *gossipGuard) acceptStreams() {
 func (g *gossipGuard) accept(c net.Conn) {
 	if !g.allows(c.RemoteAddr()) {
 		c.Close()
-		g.refusals.add(c.RemoteAddr(), "", errNotAllowed)
+		g.logRefusal(c.RemoteAddr(), errNotAllowed)
 		return
 	}
 	s, evicted := g.slots.take(c)
 	if evicted != nil {
-		g.refusals.add(evicted.RemoteAddr(), "", errTooMany)
+		g.logRefusal(evicted.RemoteAddr(), errTooMany)
 	}
 	g.running.Go(func() {
 		x := &exchange{Conn: c, left: maxExchange, slot: s}
 		if err := g.inspect(x); err != nil {
 			x.Close()
-			g.refusals.add(c.RemoteAddr(), "", err)
+			g.logRefusal(c.RemoteAddr(), err)
 			return
 		}
 		select {

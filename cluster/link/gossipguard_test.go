@@ -2,7 +2,6 @@ package link
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"simpd/protocol/loglimit"
 )
 
 // exchangeOf begins as an exchange of gossip does that announces so many octets.
@@ -119,71 +120,55 @@ func TestGossipNetworksThatAreNotAllowed(t *testing.T) {
 	})
 }
 
-// TestRefusalsFillNoLog: whoever connects a thousand times a second gets a line
-// a minute for each cause.
+// TestRefusalsFillNoLog: whoever connects a thousand times a second, or sends
+// gossip without a key, gets a line a minute for each cause.
 func TestRefusalsFillNoLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		r := &refusals{what: "refused", logger: slog.New(slog.NewTextHandler(&log, nil))}
-		at := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 1}
-		for range 120 {
-			for range 1000 {
-				r.add(at, "n3", fmt.Errorf("node n3: %w", errRevoked))
-				r.add(at, "", context.DeadlineExceeded)
+		l := slog.New(loglimit.New(slog.NewTextHandler(&log, nil)))
+		gossip := memberlistLog(l)
+		for i := range 120 {
+			for j := range 100 {
+				at := &net.TCPAddr{IP: net.IPv4(10, 0, byte(i), byte(j)), Port: i}
+				logRefusal(l, "refused", at, "n3", fmt.Errorf("node n3: %w", errRevoked))
+				logRefusal(l, "refused", at, "", fmt.Errorf("it said %c%c", 'a'+i%26, 'a'+j%26))
+				gossip.Printf("[ERR] memberlist: Decrypt packet failed: no key from=%s", at)
+				gossip.Printf("[WARN] memberlist: Got bind error from=%s", at)
 			}
-			<-time.After(time.Second)
+			<-time.After(time.Second + time.Millisecond)
 		}
-		if n := strings.Count(log.String(), "\n"); n != 4 {
+		<-time.After(3 * loglimit.Interval)
+		if n := strings.Count(log.String(), "\n"); n != 4*3 {
 			t.Errorf("%d lines:\n%s", n, log.String())
 		}
-		if !strings.Contains(log.String(), "count=60000") {
+		if !strings.Contains(log.String(), "left_out=5999") {
 			t.Errorf("it does not say how many:\n%s", log.String())
 		}
 	})
 }
 
-// TestMemberlistFillsNoLog: nor do packets without a key.
-func TestMemberlistFillsNoLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		to := memberlistLog(slog.New(slog.NewTextHandler(&log, nil)))
-		for i := range 10_000 {
-			to.Printf("[ERR] memberlist: Decrypt packet failed: no key from=10.0.0.9:%d", i)
-			to.Printf("[WARN] memberlist: Suspect n%d has failed", i)
-		}
-		if n := strings.Count(log.String(), "\n"); n > 10*(maxLogKinds+1) {
-			t.Errorf("%d lines", n)
-		}
-		if n := strings.Count(log.String(), "Decrypt"); n != maxLogLines {
-			t.Errorf("%d lines of one kind", n)
-		}
-	})
-}
-
-// TestAMuteNodeHoldsUpNoEnd: a node that is called at an address where nobody
-// answers ends at once all the same.
-func TestAMuteNodeHoldsUpNoEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		mute, err := s.network.Listen(hostOf(2) + ":7471")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer mute.Close()
-		c := s.config(1)
-		c.Gossip.Join = []string{hostOf(2) + ":7471"}
-		l := s.open(c)
-		called, err := mute.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer called.Close()
-		begun := time.Now()
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-		if d := time.Since(begun); d >= time.Second {
-			t.Errorf("the end took %v", d)
-		}
-	})
+// TestMemberlistsLinesHaveKinds: what memberlist says of several nodes or
+// addresses in the same words is of one kind.
+func TestMemberlistsLinesHaveKinds(t *testing.T) {
+	var log bytes.Buffer
+	to := memberlistLog(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})))
+	to.Printf("[ERR] memberlist: Failed to send UDP ping: write udp 10.0.0.1:7471->10.0.0.3:7471: refused")
+	to.Printf("[WARN] memberlist: Got bind error from=10.0.0.9:1")
+	to.Printf("[INFO] memberlist: Suspect n3 has failed, no acks received")
+	to.Printf("something else")
+	want := `level=ERROR msg="memberlist: Failed to send UDP ping" part=gossip detail="write udp 10.0.0.1:7471->10.0.0.3:7471: refused"
+level=WARN msg="memberlist: Got bind error" part=gossip detail="from=10.0.0.9:1"
+level=INFO msg="memberlist: Suspect n3 has failed, no acks received" part=gossip
+level=INFO msg="memberlist: something else" part=gossip
+`
+	if log.String() != want {
+		t.Errorf("written:\n%swanted:\n%s", log.String(), want)
+	}
 }

@@ -39,7 +39,6 @@ type mux struct {
 	members    *membership
 	called     func(node string)              // told of each node that connects
 	found      func(node string, at net.Addr) // told where members are
-	refusals   *refusals
 	logger     *slog.Logger
 
 	raft, calls *queue
@@ -97,8 +96,7 @@ func (c *peerConn) Close() error {
 func newMux(c *Config, addr net.Addr) *mux {
 	m := &mux{
 		listener: c.Listener, dialer: c.Dial, logger: c.Logger, seen: map[string][]pki.Fingerprint{},
-		refusals: &refusals{what: "connections to the cluster listener are refused", logger: c.Logger},
-		raft:     newQueue(addr), calls: newQueue(addr),
+		raft: newQueue(addr), calls: newQueue(addr),
 	}
 	m.introducer = byWord{site: c.Site, node: c.NodeID}
 	if c.Identity != nil {
@@ -133,15 +131,19 @@ func (m *mux) serve() {
 func (m *mux) welcome(c net.Conn) {
 	s, evicted := m.slots.take(c)
 	if evicted != nil {
-		m.refusals.add(evicted.RemoteAddr(), "", errTooMany)
+		m.logRefusal(evicted.RemoteAddr(), "", errTooMany)
 	}
 	m.greeting.Go(func() {
 		defer s.release()
 		if node, err := m.introduce(c); err != nil {
 			c.Close()
-			m.refusals.add(c.RemoteAddr(), node, err)
+			m.logRefusal(c.RemoteAddr(), node, err)
 		}
 	})
+}
+
+func (m *mux) logRefusal(remote net.Addr, node string, err error) {
+	logRefusal(m.logger, "connections to the cluster listener are refused", remote, node, err)
 }
 
 // introduce finds out who has connected and hands the connection on, if that

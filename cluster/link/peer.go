@@ -62,7 +62,7 @@ func (p *peer) run(ctx context.Context) {
 			return
 		}
 		if established {
-			p.link.logger.Info("the stream to a node broke", "node", p.id, "error", err)
+			p.link.logger.Info("the stream to a node broke", "part", "link", "node", p.id, "error", err)
 			failed = 0
 		} else {
 			p.suspect(err)
@@ -136,7 +136,7 @@ func (p *peer) reached() {
 	p.out.open()
 	p.link.members.notify()
 	if before != NotSuspected {
-		p.link.logger.Info("a node is reached again", "node", p.id)
+		p.link.logger.Info("a node is reached again", "part", "link", "node", p.id)
 		p.link.herald.tell(func(to Membership) { to.MemberUp(m) })
 	}
 }

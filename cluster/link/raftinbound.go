@@ -142,7 +142,7 @@ func (in *raftInbound) checkSpeaker(s *raftSender, call raft.RPC) bool {
 	}
 	if id, _, _ := bytes.Cut(h.ID, []byte{RaftIDEnd}); string(id) != s.node {
 		call.Respond(nil, errSpeaker)
-		in.link.mux.refusals.add(address(s.node), s.node, fmt.Errorf("%w: %q", errSpeaker, id))
+		in.link.mux.logRefusal(address(s.node), s.node, fmt.Errorf("%w: %q", errSpeaker, id))
 		return false
 	}
 	h.Addr = slices.Concat([]byte(s.node), []byte{'@'}, h.Addr)

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"sync"
-	"time"
 )
 
 // Why a connection is not held.
@@ -16,25 +14,6 @@ var (
 	errTooMany  = errors.New("too many connections wait: the oldest of who has most makes room")
 	errSpeaker  = errors.New("a call of Raft in the name of another node than the certificate's")
 )
-
-// refusalInterval is how often one cause of refusals is logged.
-const refusalInterval = time.Minute
-
-// refusals logs connections that are refused: one line a minute for each cause,
-// with how many there were. Whoever connects a thousand times a second fills
-// no log.
-type refusals struct {
-	what   string
-	logger *slog.Logger
-
-	mu     sync.Mutex
-	causes map[error]*refusal
-}
-
-type refusal struct {
-	logged time.Time
-	count  int // since then
-}
 
 // errHandshake stands for all causes that are no others.
 var errHandshake = errors.New("the handshake failed")
@@ -48,26 +27,12 @@ func causeOf(err error) error {
 	return errHandshake
 }
 
-// add counts a refusal and logs it, unless its cause was logged just now.
-func (r *refusals) add(remote net.Addr, node string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.causes == nil {
-		r.causes = map[error]*refusal{}
-	}
-	c := r.causes[causeOf(err)]
-	if c == nil {
-		c = &refusal{}
-		r.causes[causeOf(err)] = c
-	}
-	c.count++
-	if time.Since(c.logged) < refusalInterval {
-		return
-	}
-	args := []any{"remote", remote, "error", err, "count", c.count}
+// logRefusal logs a connection that is refused. The logger is to keep whoever
+// connects a thousand times a second from filling the log (package loglimit).
+func logRefusal(l *slog.Logger, what string, remote net.Addr, node string, err error) {
+	args := []any{"cause", causeOf(err), "remote", remote, "error", err}
 	if node != "" {
 		args = append(args, "node", node)
 	}
-	r.logger.Warn(r.what, args...)
-	c.logged, c.count = time.Now(), 0
+	l.Warn(what, args...)
 }

@@ -6,18 +6,19 @@ import (
 	"strings"
 
 	"simpd/cmd/internal/cli"
+	"simpd/protocol/loglimit"
 )
 
 // newLogger writes to w. Values are quoted by slog's handlers, so that no
 // client can forge a line, and what they leave of control and format characters
-// is escaped. What level gives is written and what is graver;
-// it may change while the node runs.
+// is escaped; loglimit keeps one cause from filling the log. What level gives is
+// written and what is graver; it may change while the node runs.
 func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(cli.NewJSONEscaper(w), o))
+		return slog.New(loglimit.New(slog.NewJSONHandler(cli.NewJSONEscaper(w), o)))
 	}
-	return slog.New(slog.NewTextHandler(cli.NewEscaper(w), o))
+	return slog.New(loglimit.New(slog.NewTextHandler(cli.NewEscaper(w), o)))
 }
 
 // logLevel is the level of one of the words that --log-level takes.

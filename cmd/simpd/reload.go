@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"simpd/cluster/link/pki"
+	"simpd/protocol/loglimit"
 )
 
 // reread is what a running node has read again, or why that stays as it was.
@@ -18,9 +19,10 @@ type reread struct {
 func (s *service) reload() {
 	s.systemd.reloading()
 	defer s.systemd.ready()
+	logger := loglimit.Unlimited(s.logger) // each is an answer
 	conf, err := s.read()
 	if err != nil {
-		s.logger.Error("nothing is taken: the configuration is wrong", "error", err)
+		logger.Error("nothing is taken: the configuration is wrong", "error", err)
 		return
 	}
 	s.level.Set(logLevel(conf.logLevel))
@@ -28,17 +30,17 @@ func (s *service) reload() {
 	taken := []string{"log level", "drain timeout"}
 	for _, r := range s.node.Reload(conf) {
 		if r.err != nil {
-			s.logger.Error("kept as it was", "what", r.what, "error", r.err)
+			logger.Error("kept as it was", "what", r.what, "error", r.err)
 			continue
 		}
 		taken = append(taken, r.what)
 	}
 	s.node.reviewCertificates()
 	for _, o := range s.later(conf) {
-		s.logger.Warn("a changed setting counts from the next start on", "setting", o.key(),
+		logger.Warn("a changed setting counts from the next start on", "setting", o.key(),
 			"now", strings.Join(s.conf.as[o.name], ","), "then", strings.Join(conf.as[o.name], ","))
 	}
-	s.logger.Info("read again", "what", strings.Join(taken, ", "))
+	logger.Info("read again", "what", strings.Join(taken, ", "))
 }
 
 // later returns the settings that are not as they were when the node was

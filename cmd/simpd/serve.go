@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"simpd/protocol/loglimit"
 )
 
 func serveCommand() *cobra.Command {
@@ -56,6 +58,7 @@ func serve(read func() (*config, error)) error {
 	if err != nil {
 		return err
 	}
+	defer loglimit.Flush(s.logger)
 	s.systemd.running()
 	if again {
 		s.reload()

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -10,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -191,6 +194,25 @@ func TestPROXYProtocol(t *testing.T) {
 				again.expect("* BYE status=503 :too many connections from this address")
 			})
 		})
+	}
+}
+
+// A balancer that looks whether anybody listens leaves no line in the log.
+func TestPROXYHealthChecksAreNotLogged(t *testing.T) {
+	for octets, logged := range map[string]bool{"": false, "PROX": true} {
+		var log bytes.Buffer
+		play(t, func(c *Config) {
+			c.Balancers = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		}, func(s *stage) {
+			c := s.connect(roomy)
+			c.write(octets)
+			_ = c.Close()
+			synctest.Wait()
+		})
+		if got := strings.Contains(log.String(), "a balancer's connection is refused"); got != logged {
+			t.Errorf("after %q: %q", octets, log.String())
+		}
 	}
 }
 

@@ -3,12 +3,15 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -55,7 +58,11 @@ func (s *Server) identify(c net.Conn, optional bool, take func(net.Conn, netip.A
 		c, remote, err = &begunConn{c, other.head}, addrPort(c.RemoteAddr()), c.SetReadDeadline(time.Time{})
 	}
 	if err != nil {
-		s.config.Logger.Warn("a balancer's connection is refused", "balancer", c.RemoteAddr(), "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, errNothingCame) {
+			level = slog.LevelDebug // it looked whether anybody listens
+		}
+		s.config.Logger.Log(context.Background(), level, "a balancer's connection is refused", "balancer", c.RemoteAddr(), "error", err)
 		_ = c.Close()
 		return
 	}
@@ -84,7 +91,11 @@ func readProxy(c net.Conn) (netip.AddrPort, error) {
 
 func readProxyHead(c net.Conn) ([]byte, error) {
 	head := make([]byte, len(proxyV1), maxProxyV1)
-	if _, err := io.ReadFull(c, head); err != nil {
+	n, err := io.ReadFull(c, head)
+	switch {
+	case err != nil && n == 0 && !errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fmt.Errorf("%w: %w", errNothingCame, err)
+	case err != nil:
 		return nil, fmt.Errorf("no PROXY header came: %w", err)
 	}
 	if string(head) == proxyV1 {
@@ -95,6 +106,8 @@ func readProxyHead(c net.Conn) ([]byte, error) {
 	}
 	return nil, &noProxyError{head}
 }
+
+var errNothingCame = errors.New("it was closed before anything came")
 
 // noProxyError says that a connection begins with something else.
 type noProxyError struct{ head []byte }
