@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,7 +24,8 @@ const chunkSize = 256 << 10
 var errEmptyBackup = detailed(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reason("EMPTY_BACKUP"))
 
 // Backup sends the site's accounts, rules and contacts as one view of the
-// table has them: the site works on meanwhile.
+// table has them: the site works on meanwhile. Who reads too slowly while much
+// is changed is sent away, as the copy of the table keeps what was changed.
 func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStreamingServer[simpv1.BackupResponse]) error {
 	v, err := s.view(stream.Context(), false)
 	if err != nil {
@@ -33,7 +35,9 @@ func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStrea
 		return errEmptyBackup
 	}
 	whom(stream.Context(), fmt.Sprintf("%s/%d", v.History(), v.Index()))
-	chunks := bufio.NewWriterSize(&chunkWriter{stream: stream}, chunkSize)
+	out := &chunkWriter{stream: stream}
+	defer s.endSlowBackup(stream.Context(), v, out.sent.Load)()
+	chunks := bufio.NewWriterSize(out, chunkSize)
 	w, err := backup.NewWriter(chunks, &storev1.Header{Schema: v.Schema(), History: v.History(), Index: v.Index()})
 	if err != nil {
 		return err
@@ -113,18 +117,18 @@ func contactsRecord(owner protocol.Address, contacts []store.Contact) *storev1.R
 // chunkWriter sends what is written as pieces of a file.
 type chunkWriter struct {
 	stream grpc.ServerStreamingServer[simpv1.BackupResponse]
-	offset uint64
+	sent   atomic.Uint64 // octets, in all
 }
 
 // Write sends p as pieces; a response is encoded before Send returns.
 func (w *chunkWriter) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		piece := p[n:min(n+chunkSize, len(p))]
-		if err := w.stream.Send(&simpv1.BackupResponse{Offset: w.offset, Data: piece, Crc32C: backup.Sum(piece)}); err != nil {
+		if err := w.stream.Send(&simpv1.BackupResponse{Offset: w.sent.Load(), Data: piece, Crc32C: backup.Sum(piece)}); err != nil {
 			return n, err
 		}
 		n += len(piece)
-		w.offset += uint64(len(piece))
+		w.sent.Add(uint64(len(piece)))
 	}
 	return n, nil
 }

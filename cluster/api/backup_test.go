@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -208,4 +210,42 @@ func TestHalfAFileOfACallerWhoIsGoneChangesNothing(t *testing.T) {
 	if to.table.History() != "h1" {
 		t.Error("half a file began a new history")
 	}
+}
+
+// Who stops to read a backup does not keep what is changed meanwhile in memory.
+func TestABackupThatIsNotReadEndsWhereMuchChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		name := strings.Repeat("x", 250)
+		contact := func(owner, i int, name string) *storev1.Change {
+			return &storev1.Change{Kind: &storev1.Change_SetContact{SetContact: &storev1.SetContact{
+				Owner: fmt.Sprintf("u%04d@example.com", owner), Address: fmt.Sprintf("c%d@example.com", i), Name: name,
+			}}}
+		}
+		furnish(s, 20)
+		const each = 900
+		for i := range 19 * each {
+			s.propose(contact(1+i/each, i, name))
+		}
+		stuck, err := s.cluster.Backup(t.Context(), &simpv1.BackupRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stuck.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for i := range 2_000 {
+			s.propose(contact(1, 0, fmt.Sprint(i)))
+		}
+		time.Sleep(3 * time.Second)
+		for err == nil {
+			_, err = stuck.Recv()
+		}
+		wantCode(t, err, codes.DeadlineExceeded, "")
+		if took := time.Since(begun); !strings.Contains(err.Error(), "too slowly while much was changed") || took > 5*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		fetch(t, s)
+	})
 }

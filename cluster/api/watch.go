@@ -241,10 +241,13 @@ func (w *watch) begin(ctx context.Context, reason string) error {
 // long is let off: the copy of the table is not kept for it.
 func (w *watch) tellAll(ctx context.Context, v store.View) (err error) {
 	begun, told := time.Now(), 0
+	looked := begun
 	tell := func(l *store.Listener) bool {
-		if told++; told%dumpBatch == 0 && (time.Since(begun) > dumpTimeout || w.Table.PinnedBy(v) > maxPinned) {
-			w.slow = true
-			return false
+		if told++; told%dumpBatch == 0 || time.Since(looked) > pinnedEvery {
+			looked = time.Now()
+			if w.slow = looked.Sub(begun) > dumpTimeout || w.Table.PinnedBy(v) > maxPinned; w.slow {
+				return false
+			}
 		}
 		if w.wants(l.Address) {
 			err = w.send(ctx, &simpv1.WatchResponse{Event: &simpv1.WatchResponse_Presence{Presence: presence(l.Address, l)}})

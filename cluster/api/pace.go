@@ -1,0 +1,45 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"simpd/store"
+)
+
+const (
+	// backupPace is how many octets a second of a backup have to be read, on
+	// average, once what has changed since keeps more than maxPinned in memory.
+	backupPace = 1 << 20
+
+	pinnedEvery = time.Second // the memory that a copy of the table keeps is looked at
+)
+
+var errBackupSlow = status.Error(codes.DeadlineExceeded, "the backup was read too slowly while much was changed: begin again, and read at least 1 MiB a second")
+
+// endSlowBackup ends the call of ctx once v, from which sent octets have been
+// sent, keeps too much in memory for somebody who reads too slowly: also while
+// they read nothing. It does so until stop is called.
+func (s *clusterService) endSlowBackup(ctx context.Context, v store.View, sent func() uint64) (stop func()) {
+	begun, stopped := time.Now(), make(chan struct{})
+	go func() {
+		tick := time.NewTicker(pinnedEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-stopped:
+				return
+			}
+			due := backupPace * uint64(time.Since(begun)/time.Second)
+			if s.Table.PinnedBy(v) > maxPinned && sent() < due {
+				callOf(ctx).end(errBackupSlow)
+				return
+			}
+		}
+	}()
+	return func() { close(stopped) }
+}
