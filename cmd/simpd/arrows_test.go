@@ -17,7 +17,7 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate"},
+	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile"},
 	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
 	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"cluster":                 {"protocol", "protocol/meter", "store", "proto/*", "cluster/link", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":        {"protocol"},
-	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual", "cmd/internal/cli"},
+	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/simpbench":           {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
 	"cmd/simpbench/load":      {"protocol", "cmd/simpbench/relay"},
 	"cmd/simpctl":             {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
