@@ -40,11 +40,15 @@ func (n *Node) minded(ctx context.Context) bool {
 		n.isUp(node.Epoch)
 		return true
 	}
-	if n.epoch.Swap(0) != 0 {
+	had := n.epoch.Swap(0) != 0
+	if had {
 		n.cfg.Logger.Warn("the site has ended this node's epoch")
 	}
 	if n.leaving.Load() || n.table.History() == "" || !n.isServer(n.cfg.NodeID) {
 		return true
+	}
+	if had && known && node.Down {
+		n.measures.TakenForDead.Add(1)
 	}
 	return n.comeUp(ctx, node.Epoch)
 }

@@ -86,6 +86,9 @@ func TestARestartedNodesUsersAreReaped(t *testing.T) {
 		l.start(id) // sooner than anybody has noticed
 		l.awaitReady()
 		l.eventually("all are deaf", func() bool { return listeners(leader) == 0 })
+		if taken := l.nodes[id].Measures().TakenForDead.Load(); taken != 0 {
+			t.Errorf("a new process counts %d times that it was taken for dead", taken)
+		}
 		if node, _ := leader.table.Node(id); node.Down || node.Dirty {
 			t.Errorf("the node's record is %+v", node)
 		}
@@ -124,6 +127,11 @@ func TestAWokenNodeBindsAgainInItsNewEpoch(t *testing.T) {
 		l.eventually("its user is deaf", func() bool { return listeners(l.leaderOfMost(victim)) == 0 })
 		l.network.Rejoin(l.host(victim.cfg.NodeID))
 		l.eventually("it is up anew", func() bool { return victim.Epoch() > old })
+		for id, n := range l.nodes {
+			if taken := n.Measures().TakenForDead.Load(); (taken == 1) != (n == victim) || taken > 1 {
+				t.Errorf("%s was taken for dead %d times", id, taken)
+			}
+		}
 		bind := &storev1.Bind{
 			Address: "u0@example.com", Session: &storev1.Session{Node: victim.cfg.NodeID, Epoch: old, Number: 1},
 			Epoch: old, State: storev1.State_STATE_AVAILABLE, Credential: credential(victim), Rebind: bound,

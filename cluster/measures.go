@@ -17,6 +17,9 @@ type Measures struct {
 	Entries atomic.Uint64   // entries written while this node led
 	Written atomic.Uint64   // changes in them
 	Epochs  atomic.Uint64   // epochs begun by this process
+	// TakenForDead counts how often the site has declared this node dead while
+	// this process ran.
+	TakenForDead atomic.Uint64
 }
 
 // Results counts how proposals ended.

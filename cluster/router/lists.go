@@ -21,18 +21,9 @@ func (r *Router) rights(owner protocol.Address, thing store.Thing) *rights {
 	return &rights{r, owner, thing, r.Table.ACL(owner)}
 }
 
-// allow tells whether who may. The most specific rule decides; where none
-// does, everybody may send, and users of this site may watch. Users may
-// always watch themselves.
-func (g *rights) allow(who protocol.Address) bool {
-	local := g.r.Local(who)
-	if g.acl.IsEmpty() {
-		return g.allowUnruled(who, local)
-	}
-	return g.allowKey(who, who.RuleKey(local), local)
-}
-
-// allowViewer is allow for one of many, whose key is known.
+// allowViewer reports whether the viewer may. The most specific rule decides;
+// where none does, everybody may send, and users of this site may watch. Users
+// may always watch themselves.
 func (g *rights) allowViewer(v viewer) bool { return g.allowKey(v.address, v.key, v.isLocal) }
 
 func (g *rights) allowKey(who, key protocol.Address, local bool) bool {

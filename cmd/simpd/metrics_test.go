@@ -26,8 +26,8 @@ func TestMetricsOfANode(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 	for _, m := range measures() {
-		if strings.HasSuffix(m.name, "_not_after_timestamp_seconds") {
-			continue // this node has no certificates and no tokens
+		if strings.HasSuffix(m.name, "_not_after_timestamp_seconds") || m.name == "simp_raft_spare_voters" {
+			continue // this node has no certificates and no tokens, and may not have counted the voters yet
 		}
 		if m.durations != nil && strings.Contains(body, "\n"+m.name+"_count ") {
 			continue

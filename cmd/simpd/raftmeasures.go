@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/prometheus/client_golang/prometheus"
+
 	"simpd/cluster"
 	"simpd/protocol/meter"
 )
@@ -14,6 +16,8 @@ func raftMeasures() []measure {
 		stat("simp_raft_leader", "Whether this node leads.", func(s cluster.Stats) float64 { return truth(s.Leads) }),
 		stat("simp_raft_term", "Raft's term.", func(s cluster.Stats) float64 { return float64(s.Term) }),
 		stat("simp_raft_voters", "Nodes that vote.", func(s cluster.Stats) float64 { return float64(s.Voters) }),
+		{name: "simp_raft_spare_voters", kind: prometheus.GaugeValue, read: emitSpareVoters,
+			help: "How many more voters the site can lose, as its leader sees it; other nodes do not tell it."},
 		stat("simp_raft_replicas", "Nodes that follow without a vote.", func(s cluster.Stats) float64 { return float64(s.Replicas) }),
 		stat("simp_raft_last_index", "The newest entry of this node's log.", func(s cluster.Stats) float64 { return float64(s.LastLog) }),
 		stat("simp_raft_log_octets", "Octets of the entries in this node's log.", func(s cluster.Stats) float64 { return float64(s.LogOctets) }),
@@ -22,6 +26,13 @@ func raftMeasures() []measure {
 		counter("simp_raft_snapshots_sent_total", "Snapshots that this node, leading, has begun to send to nodes that had fallen behind its log.", func(n *node) float64 { return float64(n.cluster.Stats().SnapshotsSent) }),
 		stat("simp_changes_waiting", "Changes that wait for the leader.", func(s cluster.Stats) float64 { return float64(s.Waiting) }),
 	}, changeMeasures()...)
+}
+
+// emitSpareVoters emits what only a leader knows.
+func emitSpareVoters(n *node, emit emitter) {
+	if spare := n.cluster.Stats().Tolerance; spare >= 0 {
+		emit(float64(spare))
+	}
 }
 
 // changeMeasures are of the changes of the table.

@@ -76,7 +76,7 @@ func checkSelector(t *testing.T, known map[string]metric, query string, s *parse
 		t.Errorf("%s: docs/metrics.md has no %q", query, s.Name)
 	}
 	for _, l := range s.LabelMatchers {
-		if l.Name != model.MetricNameLabel && l.Name != "job" && l.Name != "instance" && !slices.Contains(m.labels, l.Name) {
+		if l.Name != model.MetricNameLabel && l.Name != "job" && l.Name != "site" && l.Name != "instance" && !slices.Contains(m.labels, l.Name) {
 			t.Errorf("%s: %s has no label %s", query, s.Name, l.Name)
 		}
 	}
