@@ -74,7 +74,7 @@ func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
 		var answer raft.RequestVoteResponse
 		transport := removed.gate.Transport
 		err = transport.RequestVote(raft.ServerID(stays.cfg.NodeID), raft.ServerAddress(stays.link.Addr()), &raft.RequestVoteRequest{
-			RPCHeader: stays.gate.mark(raft.RPCHeader{ProtocolVersion: 3, ID: []byte(removed.cfg.NodeID)}), Term: 1000, LastLogIndex: 1000, LastLogTerm: 999}, &answer)
+			RPCHeader: removed.gate.mark(raft.ServerID(stays.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(removed.cfg.NodeID)}), Term: 1000, LastLogIndex: 1000, LastLogTerm: 999}, &answer)
 		if err == nil || stays.raft.CurrentTerm() > 100 {
 			t.Errorf("its call of Raft is answered: %+v, %v", answer, err)
 		}
