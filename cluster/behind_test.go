@@ -10,7 +10,7 @@ import (
 // ask has one node ask another for its vote, in a high term.
 func ask(from, to *Node) error {
 	var answer raft.RequestVoteResponse
-	header := from.gate.mark(raft.RPCHeader{ProtocolVersion: 3, ID: []byte(from.cfg.NodeID)})
+	header := from.gate.mark(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(from.cfg.NodeID)})
 	return from.gate.Transport.RequestVote(raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()),
 		&raft.RequestVoteRequest{RPCHeader: header, Term: 1000, LastLogIndex: 1 << 40, LastLogTerm: 999}, &answer)
 }

@@ -213,6 +213,10 @@ func (n *Node) probe(from string) *clusterv1.ProbeResponse {
 	id := n.disk.marker.get()
 	p := &clusterv1.ProbeResponse{
 		Node: n.cfg.NodeID, HasState: id.Begun, BootstrapExpect: uint32(n.cfg.BootstrapExpect), Leader: n.Leader(),
+		UptimeMs: uint64(time.Since(n.started).Milliseconds()) + 1,
+	}
+	if id.Begun {
+		p.FoundingSum = foundingSum(id.Founding)
 	}
 	for _, s := range n.servers() {
 		p.Server = append(p.Server, string(s.ID))
@@ -220,9 +224,7 @@ func (n *Node) probe(from string) *clusterv1.ProbeResponse {
 	switch {
 	case n.isServer(from) && n.link.IsMember(from):
 		p.LastLog, p.History, p.Founding = n.raft.LastIndex(), n.table.History(), &id.Founding
-	case id.Begun:
-		p.FoundingSum = foundingSum(id.Founding)
-	default:
+	case !id.Begun:
 		p.Founding = new(string)
 	}
 	return p

@@ -24,7 +24,7 @@ type Config struct {
 	// it is not there. Empty: nothing outlives the process.
 	DataDir string
 	// Link says how the node reaches the others. NodeID, Site, Handler,
-	// InTouch and Logger are filled in, and Member's ID, Boot, Version, schemas
+	// InTouch, Lineage, Check and Logger are filled in, and Member's ID, Boot, Version, schemas
 	// and BootstrapExpect.
 	Link link.Config
 	// Table is the site's table, which only this node writes to.

@@ -62,6 +62,9 @@ func (n *Node) isUp(epoch uint64) {
 	n.cfg.Logger.Info("this node is up", "epoch", epoch)
 	n.measures.Epochs.Add(1)
 	n.cfg.Receiver.Up(epoch)
+	if err := n.disk.marker.endLineage(n.table.History(), epoch, n.boot); err != nil {
+		n.cfg.Logger.Warn("the marker can't be brought up to date", "error", err)
+	}
 }
 
 // comeUp proposes a new epoch in place of the last one. What the table makes
@@ -69,6 +72,10 @@ func (n *Node) isUp(epoch uint64) {
 func (n *Node) comeUp(ctx context.Context, last uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, comeUpFor)
 	defer cancel()
+	if err := n.disk.marker.beginLineage(n.boot); err != nil {
+		n.cfg.Logger.Warn("this node can't come up", "error", err)
+		return false
+	}
 	results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
 		Node: n.cfg.NodeID, Boot: n.boot, Version: n.cfg.Version,
 		MinSchema: minSchema, MaxSchema: n.table.Newest(), Replaces: last,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -25,7 +26,10 @@ import (
 // with their data, and every call of Raft bears it. A site that was founded
 // before there were such words has none.
 
-var errOtherFounding = errors.New("the data of one of the two is of another founding of the site")
+var (
+	errOtherFounding = errors.New("the data of one of the two is of another founding of the site")
+	errOtherProcess  = errors.New("another process runs as that node")
+)
 
 func newFounding() string {
 	b := make([]byte, 8)
@@ -49,14 +53,20 @@ func (n *Node) foundingFor(others []*clusterv1.ProbeResponse) string {
 	return newFounding()
 }
 
-// belong ends a node that has data, but finds a site of another founding at
-// work and none of its own.
+// strayAfter is how long a node waits for one of its own founding where it finds
+// another at work: its site may be about to start.
+const strayAfter = 15 * time.Second
+
+// belong ends a node that has data, but finds another founding of its site at
+// work and nobody of its own.
 func (n *Node) belong(ctx context.Context) {
 	tick := time.NewTicker(n.pace.duties)
 	defer tick.Stop()
-	for n.Leader() == "" {
-		others, _ := n.probeOthers(ctx)
-		if err := n.stray(others); err != nil {
+	for since := time.Now(); n.Leader() == ""; {
+		switch err := n.stray(n.probeFoundings(ctx)); {
+		case err == nil:
+			since = time.Now()
+		case time.Since(since) >= strayAfter:
 			n.cfg.Fatal(err)
 			return
 		}
@@ -68,15 +78,39 @@ func (n *Node) belong(ctx context.Context) {
 	}
 }
 
-func (n *Node) stray(others []*clusterv1.ProbeResponse) error {
-	id := n.disk.marker.get()
-	for _, p := range others {
-		if id.Begun && p.Leader != "" && isOfAnother(p, id.Founding) {
-			return fmt.Errorf("the data directory %s is of another founding of the site %s than that of %s, which has a leader: "+
-				"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", n.disk.dir, id.Site, p.Node, n.disk.dir)
+// probeFoundings asks the other nodes in Raft's configuration what they have, and
+// those of other foundings that gossip has met.
+func (n *Node) probeFoundings(ctx context.Context) []*clusterv1.ProbeResponse {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	all := n.link.ProbeForeign(ctx)
+	for _, s := range n.servers() {
+		if id := string(s.ID); id != n.cfg.NodeID {
+			if p, err := n.link.Probe(ctx, id); err == nil {
+				all = append(all, p)
+			}
 		}
 	}
-	return nil
+	return all
+}
+
+// stray returns why a node has no place among those that have answered.
+func (n *Node) stray(others []*clusterv1.ProbeResponse) error {
+	id := n.disk.marker.get()
+	var foreign *clusterv1.ProbeResponse
+	for _, p := range others {
+		switch {
+		case !id.Begun || p.HasState && !isOfAnother(p, id.Founding):
+			return nil
+		case p.Leader != "" && isOfAnother(p, id.Founding):
+			foreign = p
+		}
+	}
+	if foreign == nil {
+		return nil
+	}
+	return fmt.Errorf("the data directory %s is of another founding of the site %s than that of %s, which has a leader: "+
+		"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", n.disk.dir, id.Site, foreign.Node, n.disk.dir)
 }
 
 // isOfAnother reports whether a node said that its data is of another founding.
@@ -93,23 +127,38 @@ func foundingSum(founding string) []byte {
 	return sum[:]
 }
 
-// mark puts the founding's word into the header of a call that goes out.
-func (g *gate) mark(h raft.RPCHeader) raft.RPCHeader {
-	if word := g.founding(); word != "" {
-		h.ID = append(append(bytes.Clone(h.ID), link.RaftIDEnd), word...)
+// mark puts the founding's word into the header of a call that goes out, and the
+// number of this process if the other node's version takes it.
+func (g *gate) mark(to raft.ServerID, h raft.RPCHeader) raft.RPCHeader {
+	word, takesBoot := g.founding(), g.processes.TakesBoot(string(to))
+	if word == "" && !takesBoot {
+		return h
+	}
+	h.ID = append(append(bytes.Clone(h.ID), link.RaftIDEnd), word...)
+	if takesBoot {
+		h.ID = strconv.AppendUint(append(h.ID, link.RaftIDEnd), g.boot, 16)
 	}
 	return h
 }
 
-// unmark takes it from one that came in, which has to bear this node's.
+// unmark takes them from one that came in, which has to bear this node's word
+// and to come from the process that runs as its node.
 func (g *gate) unmark(c raft.RPC) error {
 	h := link.RaftHeader(c)
 	if h == nil {
 		return fmt.Errorf("a call of Raft that is not known: %T", c.Command)
 	}
-	id, word, _ := bytes.Cut(h.ID, []byte{link.RaftIDEnd})
+	id, marks, _ := bytes.Cut(h.ID, []byte{link.RaftIDEnd})
+	word, number, _ := bytes.Cut(marks, []byte{link.RaftIDEnd})
 	if string(word) != g.founding() {
 		return errOtherFounding
+	}
+	boot, err := uint64(0), error(nil)
+	if len(number) > 0 {
+		boot, err = strconv.ParseUint(string(number), 16, 64)
+	}
+	if err != nil || !g.processes.MayTakePart(string(id), boot) {
+		return errOtherProcess
 	}
 	h.ID = id
 	return nil
@@ -123,34 +172,34 @@ func (g *gate) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.Ap
 // AppendEntries sends entries, or a heartbeat.
 func (g *gate) AppendEntries(id raft.ServerID, addr raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	marked := *args
-	marked.RPCHeader = g.mark(args.RPCHeader)
+	marked.RPCHeader = g.mark(id, args.RPCHeader)
 	return g.Transport.AppendEntries(id, addr, &marked, resp)
 }
 
 // RequestVote asks a node for its vote.
 func (g *gate) RequestVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	marked := *args
-	marked.RPCHeader = g.mark(args.RPCHeader)
+	marked.RPCHeader = g.mark(id, args.RPCHeader)
 	return g.Transport.RequestVote(id, addr, &marked, resp)
 }
 
 // RequestPreVote asks a node whether it would vote.
 func (g *gate) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	marked := *args
-	marked.RPCHeader = g.mark(args.RPCHeader)
+	marked.RPCHeader = g.mark(id, args.RPCHeader)
 	return g.Transport.(raft.WithPreVote).RequestPreVote(id, addr, &marked, resp)
 }
 
 // InstallSnapshot sends a snapshot.
 func (g *gate) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	marked := *args
-	marked.RPCHeader = g.mark(args.RPCHeader)
+	marked.RPCHeader = g.mark(id, args.RPCHeader)
 	return g.Transport.InstallSnapshot(id, addr, &marked, resp, data)
 }
 
 // TimeoutNow has a node stand for election at once.
 func (g *gate) TimeoutNow(id raft.ServerID, addr raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	marked := *args
-	marked.RPCHeader = g.mark(args.RPCHeader)
+	marked.RPCHeader = g.mark(id, args.RPCHeader)
 	return g.Transport.TimeoutNow(id, addr, &marked, resp)
 }

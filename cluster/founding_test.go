@@ -20,7 +20,7 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 		_, out := raft.NewInmemTransport("n1")
 		_, in := raft.NewInmemTransport("n2")
 		out.Connect("n2", in)
-		sender, receiver := newGate(out, func() string { return tt.from }), newGate(in, func() string { return tt.to })
+		sender, receiver := newGate(out, func() string { return tt.from }, 1, &alone{}), newGate(in, func() string { return tt.to }, 2, &alone{})
 		receiver.open()
 		answering := make(chan struct{})
 		go func() {
@@ -55,7 +55,7 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 // TestHeartbeatOfAnotherFounding: the short cut for heartbeats is no way round.
 func TestHeartbeatOfAnotherFounding(t *testing.T) {
 	_, in := raft.NewInmemTransport("n2")
-	g := newGate(in, func() string { return "b" })
+	g := newGate(in, func() string { return "b" }, 2, &alone{})
 	defer g.Close()
 	beats := 0
 	beat := g.guarded(func(c raft.RPC) { beats++; c.Respond(nil, nil) })
@@ -76,7 +76,7 @@ func TestHeartbeatOfAnotherFounding(t *testing.T) {
 func TestFoundersKeepTheirWord(t *testing.T) {
 	_, transport := raft.NewInmemTransport("n1")
 	n := &Node{cfg: Config{NodeID: "n1"}, disk: memoryDisk("example.com", "n1", nil)}
-	n.gate = newGate(transport, func() string { return n.disk.marker.get().Founding })
+	n.gate = newGate(transport, func() string { return n.disk.marker.get().Founding }, 1, &alone{})
 	defer n.gate.Close()
 	list := []string{"n1", "n2"}
 	if word := n.foundingFor([]*clusterv1.ProbeResponse{{Node: "n2"}}); word != "" {
@@ -127,4 +127,53 @@ func TestStray(t *testing.T) {
 	if err := n.stray(probes); err == nil || !strings.Contains(err.Error(), "of another founding of the site example.com than that of n1") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestStrayStaysWithItsSite: one node of its own site is reason enough to wait.
+func TestStrayStaysWithItsSite(t *testing.T) {
+	n := &Node{cfg: Config{NodeID: "n3"}, disk: memoryDisk("example.com", "n3", nil)}
+	must(t, n.disk.marker.change(func(id *identity) { id.Begun, id.Founding = true, "a" }))
+	err := n.stray([]*clusterv1.ProbeResponse{
+		{Node: "n1", HasState: true, FoundingSum: foundingSum("b"), Leader: "n1"}, {Node: "n2", HasState: true, FoundingSum: foundingSum("a")},
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// tracker lets one process of each node take part.
+type tracker struct {
+	boot      uint64
+	takesBoot bool
+}
+
+func (p tracker) MayTakePart(_ string, boot uint64) bool { return boot == p.boot }
+func (p tracker) TakesBoot(string) bool                  { return p.takesBoot }
+
+// TestCallsOfASecondProcess: calls of Raft bear the number of their process, if
+// the other version takes it, and come only from the process that was let in.
+func TestCallsOfASecondProcess(t *testing.T) {
+	for _, founding := range []string{"", "a"} {
+		for _, tt := range []struct {
+			takesBoot bool
+			current   uint64
+			ok        bool
+		}{{true, 7, true}, {true, 8, false}, {true, 0, false}, {false, 0, true}, {false, 7, false}} {
+			word := func() string { return founding }
+			sender, receiver := newGate(noTransport("n1"), word, 7, tracker{takesBoot: tt.takesBoot}), newGate(noTransport("n2"), word, 9, tracker{boot: tt.current})
+			call := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: sender.mark("n2", raft.RPCHeader{ID: []byte("n1")})}}
+			if err := receiver.unmark(call); (err == nil) != tt.ok {
+				t.Errorf("%+v: %v", tt, err)
+			} else if id := string(link.RaftHeader(call).ID); tt.ok && id != "n1" {
+				t.Errorf("%+v: the id is %q", tt, id)
+			}
+			must(t, sender.Close())
+			must(t, receiver.Close())
+		}
+	}
+}
+
+func noTransport(id raft.ServerAddress) raft.Transport {
+	_, transport := raft.NewInmemTransport(id)
+	return transport
 }

@@ -10,14 +10,16 @@ import (
 // gate keeps Raft's calls from a node that has no data until it is clear that
 // the site knows no node of its id: one that lost its data has forgotten how
 // it voted, and must not vote again. And it turns away the calls of nodes whose
-// data is of another founding of the site.
+// data is of another founding of the site, and of a second process of a node.
 type gate struct {
 	raft.Transport
-	founding func() string // its word, which all calls bear
-	calls    chan raft.RPC
-	opened   chan struct{}
-	closed   chan struct{}
-	wg       sync.WaitGroup
+	founding  func() string // its word, which all calls bear
+	boot      uint64        // the number of this process
+	processes processTracker
+	calls     chan raft.RPC
+	opened    chan struct{}
+	closed    chan struct{}
+	wg        sync.WaitGroup
 
 	beating sync.RWMutex // read-held while Raft sees to a heartbeat
 	over    bool         // Raft has ended
@@ -28,10 +30,16 @@ type gate struct {
 	isClosed  bool
 }
 
+// processTracker knows which processes run as the nodes; see link.Link.
+type processTracker interface {
+	MayTakePart(node string, boot uint64) bool
+	TakesBoot(node string) bool
+}
+
 var errNotAdmitted = errors.New("this node is not sure yet that it may take part in the site")
 
-func newGate(t raft.Transport, founding func() string) *gate {
-	g := &gate{Transport: t, founding: founding, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
+func newGate(t raft.Transport, founding func() string, boot uint64, p processTracker) *gate {
+	g := &gate{Transport: t, founding: founding, boot: boot, processes: p, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
 	g.wg.Go(g.run)
 	return g
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,9 @@ type lab struct {
 	t       *testing.T
 	network *linktest.Network
 	nodes   map[string]*Node
+	ending  sync.Mutex // guards fatal
 	fatal   map[string]error
+	mortal  bool              // what has to end is not reached any more
 	hosts   map[string]string // where they are not where their id says
 	expect  int
 	dir     string // empty: they keep nothing
@@ -62,9 +65,16 @@ func (l *lab) config(id string) Config {
 	l.t.Helper()
 	c := Config{
 		NodeID: id, Site: "example.com", Link: l.link(id), Table: store.New(store.Config{}), Receiver: newReceiver(),
-		BootstrapExpect: l.expect, Logger: testLogger(l.t).With("at", id),
+		BootstrapExpect: l.expect, Logger: testLogger(l.t).With("at", l.host(id)),
 	}
-	c.Fatal = func(err error) { l.fatal[id] = err }
+	c.Fatal = func(err error) {
+		if l.mortal {
+			l.network.Kill(l.host(id))
+		}
+		l.ending.Lock()
+		defer l.ending.Unlock()
+		l.fatal[id] = err
+	}
 	if l.dir != "" {
 		c.DataDir = filepath.Join(l.dir, id)
 	}
@@ -72,6 +82,20 @@ func (l *lab) config(id string) Config {
 		l.setup(&c)
 	}
 	return c
+}
+
+// why is what has ended a node, nil if nothing has.
+func (l *lab) why(id string) error {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	return l.fatal[id]
+}
+
+// forgive forgets what has ended a node.
+func (l *lab) forgive(id string) {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	delete(l.fatal, id)
 }
 
 func (l *lab) link(id string) (c link.Config) {

@@ -29,20 +29,24 @@ type identity struct {
 	Index    uint64   `json:"index"`              // of the log, applied
 	Term     uint64   `json:"term"`               // of that entry
 	Sum      string   `json:"sum"`
+	// Lineage is lost when a version writes the marker that does not know it.
+	Lineage *lineage `json:"lineage,omitempty"`
 }
 
-// sum is a checksum of everything else in it.
+// sum is a checksum of everything else in it but the lineage, which has its own.
 func (id identity) sum() string {
-	id.Sum = ""
+	id.Sum, id.Lineage = "", nil
 	b, _ := json.Marshal(id) // of strings, numbers and bools: no error
 	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // marker is the identity of a data directory, in memory and in its file.
 type marker struct {
-	mu  sync.Mutex
-	dir string // empty: in memory only
-	id  identity
+	dir     string     // empty: in memory only
+	writing sync.Mutex // held while it is changed
+
+	mu sync.Mutex
+	id identity
 }
 
 // readMarker reads the marker of dir; found is false if there is none.
@@ -57,7 +61,7 @@ func readMarker(dir string) (id identity, found bool, err error) {
 	if err := json.Unmarshal(b, &id); err != nil {
 		return identity{}, true, fmt.Errorf("%s is not readable: %w", markerFile, err)
 	}
-	if id.Sum != id.sum() {
+	if id.Sum != id.sum() || id.Lineage != nil && id.Lineage.Sum != id.Lineage.sum() {
 		return identity{}, true, fmt.Errorf("%s fails its checksum", markerFile)
 	}
 	return id, true, nil
@@ -71,9 +75,9 @@ func (m *marker) get() identity {
 
 // change changes the marker and returns once it is on the disk.
 func (m *marker) change(f func(*identity)) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	id := m.id
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	id := m.get()
 	f(&id)
 	id.Format = markerFormat
 	id.Sum = id.sum()
@@ -82,6 +86,8 @@ func (m *marker) change(f func(*identity)) error {
 			return fmt.Errorf("writing %s: %w", filepath.Join(m.dir, markerFile), err)
 		}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.id = id
 	return nil
 }

@@ -114,6 +114,21 @@ func removedOf(nodes []store.RemovedNode) link.Removed {
 	return r
 }
 
+// announceData has gossip tell of which founding this node's data is, once there
+// is data.
+func (n *Node) announceData(ctx context.Context) {
+	tick := time.NewTicker(membersEvery)
+	defer tick.Stop()
+	for told := n.disk.marker.get().Begun; !told; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		told = n.disk.marker.get().Begun && n.link.Update(func(*link.Member) {}) == nil
+	}
+}
+
 // trustFor is how long after the leader's last word this node's log counts as
 // up to date with who is of the site.
 const trustFor = 3 * time.Second

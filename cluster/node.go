@@ -105,7 +105,7 @@ func (n *Node) open() (err error) {
 	if n.disk, err = openDisk(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
 		return err
 	}
-	n.gate = newGate(n.link.RaftTransport(logger), func() string { return n.disk.marker.get().Founding })
+	n.gate = newGate(n.link.RaftTransport(logger), func() string { return n.disk.marker.get().Founding }, n.boot, n.link)
 	n.announcer.gate = n.gate
 	if n.raft, err = newRaft(&n.cfg, n.fsm, n.disk, n.announcer, n.notified); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.compactLog, n.heed, n.compareDigests, n.watchStalls,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.compactLog, n.heed, n.compareDigests, n.watchStalls, n.announceData,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

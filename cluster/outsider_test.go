@@ -74,7 +74,7 @@ func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
 		var answer raft.RequestVoteResponse
 		transport := removed.gate.Transport
 		err = transport.RequestVote(raft.ServerID(stays.cfg.NodeID), raft.ServerAddress(stays.link.Addr()), &raft.RequestVoteRequest{
-			RPCHeader: stays.gate.mark(raft.RPCHeader{ProtocolVersion: 3, ID: []byte(removed.cfg.NodeID)}), Term: 1000, LastLogIndex: 1000, LastLogTerm: 999}, &answer)
+			RPCHeader: removed.gate.mark(raft.ServerID(stays.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(removed.cfg.NodeID)}), Term: 1000, LastLogIndex: 1000, LastLogTerm: 999}, &answer)
 		if err == nil || stays.raft.CurrentTerm() > 100 {
 			t.Errorf("its call of Raft is answered: %+v, %v", answer, err)
 		}
@@ -90,7 +90,7 @@ func TestAMemberSpeaksForNoOther(t *testing.T) {
 		l.awaitReady()
 		leader, liar := l.leader(), l.followers()[0]
 		to, term := l.third(leader, liar), leader.raft.CurrentTerm()
-		header := liar.gate.mark(raft.RPCHeader{ProtocolVersion: 3, ID: []byte(leader.cfg.NodeID), Addr: []byte(leader.link.Addr())})
+		header := liar.gate.mark(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(leader.cfg.NodeID), Addr: []byte(leader.link.Addr())})
 		id, addr, transport := raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()), liar.gate.Transport
 		if err := transport.AppendEntries(id, addr, &raft.AppendEntriesRequest{RPCHeader: header, Term: 1000}, &raft.AppendEntriesResponse{}); err == nil {
 			t.Error("a heartbeat in the leader's name is answered")

@@ -22,6 +22,8 @@ type peers interface {
 	Know(c link.Configuration)
 	SetRemoved(r link.Removed)
 	IsMember(node string) bool
+	MayTakePart(node string, boot uint64) bool
+	TakesBoot(node string) bool
 	Certificates(node string) []store.Fingerprint
 	Members() []link.Member
 	Where(node string) string
@@ -39,6 +41,7 @@ type peers interface {
 	Kick(ctx context.Context, node string, user protocol.Address, s *store.Session) (int, error)
 	Status(ctx context.Context, node string) (*clusterv1.StatusResponse, error)
 	Probe(ctx context.Context, node string) (*clusterv1.ProbeResponse, error)
+	ProbeForeign(ctx context.Context) []*clusterv1.ProbeResponse
 	Command(ctx context.Context, node string, c *clusterv1.CommandRequest) error
 	Copy(ctx context.Context, node string, log uint64, w io.Writer) (newest uint64, err error)
 
@@ -56,7 +59,7 @@ func (n *Node) openLink() (peers, error) {
 	}
 	c.NodeID, c.Site, c.Logger = n.cfg.NodeID, n.cfg.Site, n.cfg.Logger
 	c.Handler = inbound{n}
-	c.InTouch = n.inTouch
+	c.InTouch, c.Lineage, c.Check = n.inTouch, n.lineage, n.checkProcess
 	m := &c.Member
 	m.ID, m.Boot, m.Version = n.cfg.NodeID, n.boot, n.cfg.Version
 	m.MinSchema, m.MaxSchema = minSchema, n.table.Newest()
@@ -84,6 +87,8 @@ func (a *alone) RaftTransport(hclog.Logger) raft.Transport { return a.transport 
 func (*alone) Know(link.Configuration)                     {}
 func (*alone) SetRemoved(link.Removed)                     {}
 func (*alone) IsMember(string) bool                        { return false }
+func (*alone) MayTakePart(string, uint64) bool             { return true }
+func (*alone) TakesBoot(string) bool                       { return false }
 func (*alone) Certificates(string) []store.Fingerprint     { return nil }
 func (*alone) Members() []link.Member                      { return nil }
 func (*alone) Where(string) string                         { return "" }
@@ -123,6 +128,8 @@ func (*alone) Status(_ context.Context, node string) (*clusterv1.StatusResponse,
 func (*alone) Probe(_ context.Context, node string) (*clusterv1.ProbeResponse, error) {
 	return nil, noNode(node)
 }
+
+func (*alone) ProbeForeign(context.Context) []*clusterv1.ProbeResponse { return nil }
 
 func (*alone) Copy(_ context.Context, node string, _ uint64, _ io.Writer) (uint64, error) {
 	return 0, noNode(node)

@@ -149,8 +149,8 @@ func TestANodeThatLostItsDataIsTurnedAway(t *testing.T) {
 		l.kill("n3")
 		must(t, os.RemoveAll(filepath.Join(l.dir, "n3")))
 		l.start("n3")
-		l.eventually("n3 ends", func() bool { return l.fatal["n3"] != nil })
-		if err := l.fatal["n3"].Error(); !strings.Contains(err, "the site has a node n3 already") {
+		l.eventually("n3 ends", func() bool { return l.why("n3") != nil })
+		if err := l.why("n3").Error(); !strings.Contains(err, "the site has a node n3 already") {
 			t.Error(err)
 		}
 		if last := l.nodes["n3"].raft.LastIndex(); last != 0 {

@@ -208,17 +208,28 @@ func TestGRPCWantsAnIntroduction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		l := s.open(s.config(1))
+		for _, node := range []string{"n2", "n3"} {
+			boot := l.config.Member.Boot // client's
+			if node == "n3" {
+				boot++
+			}
+			if _, err := l.processes.claim(t.Context(), node, process{boot: boot, checks: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for name, c := range map[string]struct {
 			node, method string
 			want         codes.Code
 		}{
-			"without a node": {"", clusterv1.Peer_Status_FullMethodName, codes.PermissionDenied},
-			"with another":   {"n2", "/simp.cluster.v1.Peer/Other", codes.PermissionDenied},
-			"as a node":      {"n2", clusterv1.Peer_Status_FullMethodName, codes.OK},
+			"a second process": {"n3", clusterv1.Peer_Status_FullMethodName, codes.PermissionDenied},
+			"not let in":       {"n4", clusterv1.Peer_Status_FullMethodName, codes.PermissionDenied},
+			"without a node":   {"", clusterv1.Peer_Status_FullMethodName, codes.PermissionDenied},
+			"with another":     {"n2", "/simp.cluster.v1.Peer/Other", codes.PermissionDenied},
+			"as a node":        {"n2", clusterv1.Peer_Status_FullMethodName, codes.OK},
 		} {
 			near, far := net.Pipe()
-			go l.mux.calls.put(t.Context(), l.mux.hold(far, far, peerIdentity{node: c.node}))
-			client, err := l.client(once(l.mux.hold(near, near, peerIdentity{node: "n1"})))
+			go l.mux.calls.put(t.Context(), l.mux.hold(far, far, "", peerIdentity{node: c.node}))
+			client, err := l.client(once(l.mux.hold(near, near, "", peerIdentity{node: "n1"})))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,8 +10,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	storev1 "simpd/proto/simp/store/v1"
@@ -146,6 +148,9 @@ func (l *Link) call(ctx context.Context, node string, lost error, ask func(clust
 		return fmt.Errorf("node %s: %w: %w", node, ErrUnavailable, err)
 	}
 	refusal, err := ask(clusterv1.NewPeerClient(client))
+	if status.Code(err) == codes.PermissionDenied {
+		lost = ErrUnavailable // before anything was done
+	}
 	if err != nil {
 		return fmt.Errorf("node %s: %w: %w", node, lost, err)
 	}
@@ -186,7 +191,11 @@ func (p *peer) callConn() (*grpc.ClientConn, error) {
 		return p.calls, nil
 	}
 	c, err := p.link.client(func(ctx context.Context, _ string) (net.Conn, error) {
-		return p.link.dial(ctx, p.id, "", callProtocol)
+		conn, err := p.link.dial(ctx, p.id, "", callProtocol)
+		if err != nil {
+			return nil, err // not a net.Conn that is no connection
+		}
+		return conn, nil
 	})
 	p.calls = c
 	return c, err
@@ -217,6 +226,7 @@ func (l *Link) client(dial func(context.Context, string) (net.Conn, error)) (*gr
 	return grpc.NewClient("passthrough:///node",
 		grpc.WithContextDialer(dial),
 		grpc.WithTransportCredentials(introduced{}),
+		grpc.WithPerRPCCredentials(bootNumber(l.config.Member.Boot)),
 		grpc.WithIdleTimeout(0),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer),

@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"errors"
-	"net"
 	"syscall"
 	"time"
 )
@@ -13,15 +12,14 @@ const dialStagger = 150 * time.Millisecond
 
 // dialed is what came of one attempt.
 type dialed struct {
-	conn net.Conn
-	addr string
+	conn *peerConn
 	err  error
 }
 
 // dial connects to a node at one of the addresses where it may be, else at
-// addr. Whoever answers there has proved to be the node; so an address that
-// gossip has wrong costs time, and keeps nobody from being reached.
-func (l *Link) dial(ctx context.Context, node, addr, protocol string) (net.Conn, error) {
+// addr. Whoever answers there has proved to have the node's keys; so an address
+// that gossip has wrong costs time, and keeps nobody from being reached.
+func (l *Link) dial(ctx context.Context, node, addr, protocol string) (*peerConn, error) {
 	p := l.peers.find(node)
 	addrs := []string{addr}
 	if p != nil && len(p.addrs()) > 0 {
@@ -31,11 +29,6 @@ func (l *Link) dial(ctx context.Context, node, addr, protocol string) (net.Conn,
 		return nil, errNoAddress
 	}
 	d := l.dialFirst(ctx, node, addrs, protocol)
-	if d.err == nil && p != nil {
-		p.mu.Lock()
-		p.proved = d.addr
-		p.mu.Unlock()
-	}
 	return d.conn, d.err
 }
 
@@ -51,7 +44,7 @@ func (l *Link) dialFirst(ctx context.Context, node string, addrs []string, proto
 		if begun < len(addrs) {
 			go func(addr string) {
 				conn, err := l.mux.dial(ctx, node, addr, protocol)
-				results <- dialed{conn, addr, err}
+				results <- dialed{conn, err}
 			}(addrs[begun])
 			begun++
 			if begun < len(addrs) {

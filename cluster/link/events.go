@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -20,9 +21,13 @@ import (
 // NotifyAlive turns away nodes of other sites, and those that do not say what
 // they are.
 func (g *gossip) NotifyAlive(n *memberlist.Node) error {
-	_, site, err := decodeMember(n.Name, n.Meta)
+	m, site, err := decodeMember(n.Name, n.Meta)
 	if err == nil && site != g.link.config.Site {
 		err = fmt.Errorf("node %q is of site %q", n.Name, site)
+	}
+	if err == nil && g.isForeign(m) {
+		g.dropForeign(m)
+		err = fmt.Errorf("node %q at %q is of another founding of the site: its site has the name and the keys of this one", n.Name, m.ClusterAddr)
 	}
 	if err == nil && g.link.members.isExcluded(n.Name) {
 		err = fmt.Errorf("node %q was removed from the site", n.Name)
@@ -31,6 +36,37 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 		err = fmt.Errorf("there are %d nodes already", maxPeers)
 	}
 	return err
+}
+
+// isForeign reports whether a node's data is of another founding of the site
+// than this node's, and notes it: what two such sites tell each other would move
+// nodes of one to the addresses of the other.
+func (g *gossip) isForeign(m Member) bool {
+	foreign := isOtherFounding([]byte(m.FoundingSum), []byte(g.foundingSum()))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case !foreign:
+		delete(g.foreign, m.ClusterAddr)
+	case len(g.foreign) < maxPeers:
+		g.foreign[m.ClusterAddr] = m.ID
+	}
+	return foreign
+}
+
+// dropForeign forgets a member that has got data of another founding since it was
+// met.
+func (g *gossip) dropForeign(m Member) {
+	g.mu.Lock()
+	met := g.members[m.ID].ClusterAddr == m.ClusterAddr
+	if met {
+		delete(g.members, m.ID)
+		delete(g.seen, m.ID)
+	}
+	g.mu.Unlock()
+	if met {
+		g.link.peers.gossiped(m.ID, nil)
+	}
 }
 
 // hasRoom reports whether a node of that name may be noted: whoever has the key
@@ -127,39 +163,74 @@ func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
 
 // challenge finds out whether a process that uses this node's id is alive:
 // what gossip has may be this node's own past, at an address it had before.
-// The newcomer gives way.
+// Between processes that have data other nodes decide, by their streams.
 func (g *gossip) challenge(addr string) {
 	defer func() {
 		g.mu.Lock()
 		g.checked = false
 		g.mu.Unlock()
 	}()
-	if addr == g.link.addr || !g.answers(addr) {
+	if addr == g.link.addr {
 		return
 	}
-	err := fmt.Errorf("another process at %s runs as node %s", addr, g.link.config.NodeID)
+	ctx, cancel := context.WithTimeout(g.stop, dialTimeout)
+	defer cancel()
+	other, err := g.link.probeAt(ctx, g.link.config.NodeID, addr)
+	if err != nil {
+		return
+	}
+	err = fmt.Errorf("another process at %s runs as node %s: end one of the two; each node needs an id, a certificate and a data directory of its own", addr, g.link.config.NodeID)
 	g.link.logger.Error(err.Error())
-	if time.Since(g.started) < young {
+	if g.isNewcomer(other) {
 		g.link.fail(err)
 	}
 }
 
-// answers tells whether a node with this one's own id answers at addr.
-func (g *gossip) answers(addr string) bool {
-	ctx, cancel := context.WithTimeout(g.stop, dialTimeout)
-	defer cancel()
-	conn, err := g.link.mux.dial(ctx, g.link.config.NodeID, addr, callProtocol)
-	if err != nil {
+// isNewcomer reports whether this process gives way to another one of its id by
+// what gossip alone has found: it has no part in a site that works, has no data
+// of its own unless no other node can decide, and is the younger one.
+func (g *gossip) isNewcomer(other *clusterv1.ProbeResponse) bool {
+	l := g.link
+	uptime := time.Since(g.started)
+	switch hasData := len(l.config.Lineage().FoundingSum) > 0; {
+	case l.config.InTouch() || l.peers.anyTakesBoot():
 		return false
+	case hasData && (!l.peers.isConnected() || isOtherFounding(other.FoundingSum, l.config.Lineage().FoundingSum)):
+		return false
+	case other.UptimeMs > 0:
+		return uptime <= time.Duration(other.UptimeMs)*time.Millisecond
+	}
+	return uptime < young
+}
+
+// ProbeForeign asks the nodes of another founding of the site that gossip has met
+// what they have, and returns the answers.
+func (l *Link) ProbeForeign(ctx context.Context) (all []*clusterv1.ProbeResponse) {
+	l.gossip.mu.Lock()
+	foreign := maps.Clone(l.gossip.foreign)
+	l.gossip.mu.Unlock()
+	for addr, node := range foreign {
+		if p, err := l.probeAt(ctx, node, addr); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// probeAt asks the node that is found at an address of a cluster listener what
+// it has.
+func (l *Link) probeAt(ctx context.Context, node, addr string) (*clusterv1.ProbeResponse, error) {
+	conn, err := l.mux.dial(ctx, node, addr, callProtocol)
+	if err != nil {
+		return nil, err
 	}
 	defer conn.Close()
-	client, err := g.link.client(once(conn))
+	client, err := l.client(once(conn))
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer client.Close()
-	_, err = clusterv1.NewPeerClient(client).Probe(ctx, &clusterv1.ProbeRequest{})
-	return err == nil
+	return clusterv1.NewPeerClient(client).Probe(ctx, &clusterv1.ProbeRequest{})
 }
 
 // delegate says what this node tells of itself; nothing else goes by gossip.

@@ -44,9 +44,11 @@ const (
 	defaultRejoin = 15 * time.Second
 	firstRejoin   = 100 * time.Millisecond
 	tellTimeout   = 5 * time.Second
-	// young is how long a node that finds its own id in use elsewhere
-	// takes itself for the newcomer, and gives way.
+	// young is how long a node that finds its own id in use elsewhere takes
+	// itself for the newcomer, if the other does not say how old it is.
 	young = 30 * time.Second
+	// gossipedSum is how much of the sum of a founding goes by gossip.
+	gossipedSum = 8
 )
 
 // gossip finds the other nodes and hears what they tell of themselves. What
@@ -69,18 +71,23 @@ type gossip struct {
 	members map[string]Member // that are alive, without this one
 	seen    map[string]string // gossip addresses of nodes that did not leave
 	own     string            // this node's own
+	foreign map[string]string // ids of nodes of another founding, by cluster address
 	checked bool              // a conflict is being looked into
 }
 
 func newGossip(l *Link) *gossip {
-	g := &gossip{link: l, self: l.config.Member, again: make(chan struct{}, 1), members: map[string]Member{}, seen: map[string]string{}}
+	g := &gossip{link: l, self: l.config.Member, again: make(chan struct{}, 1), members: map[string]Member{}, seen: map[string]string{}, foreign: map[string]string{}}
 	g.stop, g.cancel = context.WithCancel(context.Background())
 	g.calls, g.hangUp = context.WithCancel(context.Background())
 	return g
 }
 
 func (g *gossip) start() (err error) {
-	if g.meta, err = g.self.encode(g.link.config.Site); err != nil {
+	g.mu.Lock()
+	g.self.FoundingSum = g.foundingSum()
+	g.meta, err = g.self.encode(g.link.config.Site)
+	g.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	c, err := g.config()
@@ -269,14 +276,20 @@ func (l *Link) Members() []Member {
 // be asked after Start.
 func (l *Link) GossipAddr() string { return l.gossip.list.LocalNode().Address() }
 
-// Update changes what this node tells of itself by gossip, its id and its
-// cluster address excepted, and waits at most 5 s until others are told.
+// foundingSum returns what is gossiped of the founding of this node's data.
+func (g *gossip) foundingSum() string {
+	sum := g.link.config.Lineage().FoundingSum
+	return string(sum[:min(len(sum), gossipedSum)])
+}
+
+// Update changes what this node tells of itself by gossip, its id, its cluster
+// address and its data excepted, and waits at most 5 s until others are told.
 func (l *Link) Update(change func(*Member)) error {
 	g := l.gossip
 	g.mu.Lock()
 	m := g.self
 	change(&m)
-	m.ID, m.Boot, m.ClusterAddr = g.self.ID, g.self.Boot, g.self.ClusterAddr
+	m.ID, m.Boot, m.ClusterAddr, m.FoundingSum = g.self.ID, g.self.Boot, g.self.ClusterAddr, g.foundingSum()
 	meta, err := m.encode(l.config.Site)
 	if err == nil {
 		g.self, g.meta = m, meta

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 )
 
@@ -328,10 +329,10 @@ func TestGossipAloneTakesNobodyAway(t *testing.T) {
 }
 
 func TestWhoDoesNotSayWhatItIsDoesNotBecomeAMember(t *testing.T) {
-	l := &Link{config: Config{Site: "example.com"}}
+	l := &Link{config: Config{Site: "example.com", Lineage: func() *clusterv1.Lineage { return &clusterv1.Lineage{} }}}
 	l.peers = newPeers(l)
 	l.members = newMembership(l)
-	g := &gossip{link: l}
+	g := newGossip(l)
 	for name, c := range map[string]struct {
 		site string
 		cut  int

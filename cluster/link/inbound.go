@@ -3,10 +3,12 @@ package link
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	grpcpeer "google.golang.org/grpc/peer"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
@@ -27,6 +29,8 @@ type inbound struct {
 	from  string
 	hello *clusterv1.Hello
 	grpc  grpc.BidiStreamingServer[clusterv1.Frame, clusterv1.Answer]
+
+	process *process // that has opened it; nil before it is let in
 
 	handing sync.Mutex // held while a frame is handed over
 	over    bool       // a newer stream is there
@@ -54,6 +58,9 @@ func (in *inbound) serve() error {
 	err := in.read()
 	cancel()
 	<-writer
+	if r := (*RejectedError)(nil); errors.As(err, &r) {
+		in.grpc.Send(&clusterv1.Answer{Rejection: r.rejection()}) // or the other end is gone
+	}
 	return err
 }
 
@@ -65,6 +72,11 @@ func (in *inbound) read() error {
 		}
 		if f.Hello != nil && in.hello == nil {
 			in.hello = f.Hello
+			if in.process, err = in.link.admitProcess(in.grpc.Context(), in.from, processOf(f.Hello), f.Hello.Lineage); err != nil {
+				in.link.mux.logRefusal(in.remote(), in.from, err)
+				return err
+			}
+			defer in.link.processes.release(in.process)
 			if !in.link.inbounds.begin(in) {
 				return errReplaced
 			}
@@ -84,17 +96,29 @@ func (in *inbound) take(f *clusterv1.Frame) error {
 	if in.hello == nil {
 		return errors.New("the stream's first frame says no hello")
 	}
+	if in.over {
+		return errReplaced
+	}
 	for _, m := range f.Message {
-		if in.over {
-			return errReplaced
-		}
 		in.hand(m)
 	}
 	if in.link.members.isMember(in.from) {
 		tellLogins(in.link.config.Handler, f)
 	}
 	if f.Ping {
-		in.ping(&clusterv1.Pong{ClockUs: in.link.clock.now(), Configuration: in.link.members.told.Load()})
+		in.link.processes.hear(in.process, 0)
+		in.ping(&clusterv1.Pong{
+			ClockUs: in.link.clock.now(), Configuration: in.link.members.told.Load(),
+			Boot: in.link.config.Member.Boot, Lineage: in.link.config.Lineage(), PingUs: f.PingUs,
+		})
+	}
+	return nil
+}
+
+// remote is the address that the stream comes from.
+func (in *inbound) remote() net.Addr {
+	if p, ok := grpcpeer.FromContext(in.grpc.Context()); ok {
+		return p.Addr
 	}
 	return nil
 }

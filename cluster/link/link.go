@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 
 	"simpd/cluster/link/pki"
+	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -43,7 +44,13 @@ type Config struct {
 	// InTouch reports whether this node leads, or has heard of the leader just
 	// now: then its log tells who is of the site. Nil: it never has.
 	InTouch func() bool
-	Logger  *slog.Logger // nil: none
+	// Lineage tells on which data this process was started. Nil: on none.
+	Lineage func() *clusterv1.Lineage
+	// Check judges whether the process of that number may be let in as a node,
+	// by its lineage; upToDate: this node has followed the leader for a while.
+	// It returns REASON_UNSPECIFIED if the process may. Nil: all may.
+	Check  func(node string, boot uint64, of *clusterv1.Lineage, upToDate bool) clusterv1.Rejection_Reason
+	Logger *slog.Logger // nil: none
 }
 
 // The times that nodes hold each other to.
@@ -71,6 +78,9 @@ type Link struct {
 	herald   *herald
 	failed   chan error
 	members  *membership
+
+	processes  processes
+	rejections rejections
 	// slots are for connections whose owner is not known yet.
 	slots, gossipSlots *slots
 
@@ -86,6 +96,7 @@ func Open(c Config) (*Link, error) {
 		return nil, err
 	}
 	l := &Link{config: c, logger: c.Logger, clock: clock{time.Now()}, addr: c.Member.ClusterAddr, failed: make(chan error, 1)}
+	l.processes.clock = l.clock
 	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.peers = newPeers(l)
 	l.members = newMembership(l)
@@ -108,6 +119,17 @@ func (c *Config) complete() error {
 	if c.Dial == nil {
 		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 			return (&net.Dialer{KeepAlive: 10 * time.Second}).DialContext(ctx, "tcp", addr)
+		}
+	}
+	if c.InTouch == nil {
+		c.InTouch = func() bool { return false }
+	}
+	if c.Lineage == nil {
+		c.Lineage = func() *clusterv1.Lineage { return &clusterv1.Lineage{} }
+	}
+	if c.Check == nil {
+		c.Check = func(string, uint64, *clusterv1.Lineage, bool) clusterv1.Rejection_Reason {
+			return clusterv1.Rejection_REASON_UNSPECIFIED
 		}
 	}
 	for c.Member.Boot == 0 {

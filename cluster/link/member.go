@@ -26,6 +26,9 @@ type Member struct {
 	Draining        bool
 	Zone            string
 	Leaving         bool // said by Leave
+	// FoundingSum is the first octets of that of the data which the node has;
+	// empty: it has none, or its version does not say.
+	FoundingSum string
 }
 
 // Suspicion is how a node fails to answer.
@@ -36,6 +39,7 @@ const (
 	NotSuspected Suspicion = iota
 	Closed                 // its streams broke, and a new connection is refused: its process is gone
 	Silent                 // nothing comes, not even a refusal: it is paused or cut off
+	Rejecting              // it answers, but one of the two does not take the other for its node
 )
 
 func (s Suspicion) String() string {
@@ -44,6 +48,8 @@ func (s Suspicion) String() string {
 		return "answers"
 	case Closed:
 		return "refuses connections"
+	case Rejecting:
+		return "is not the node that was meant, or rejects this one"
 	}
 	return "is silent"
 }
@@ -63,6 +69,7 @@ func (m *Member) encode(site string) ([]byte, error) {
 		Site: site, Boot: m.Boot, ClusterAddr: m.ClusterAddr, ClientAddr: m.ClientAddr, SimpsAddr: m.SIMPSAddr,
 		GrpcAddr: m.GRPCAddr, Version: m.Version, MinSchema: m.MinSchema, MaxSchema: m.MaxSchema,
 		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Zone: m.Zone, Leaving: m.Leaving,
+		FoundingSum: []byte(m.FoundingSum),
 	})
 	if err == nil && len(b) > maxMeta {
 		err = fmt.Errorf("what this node tells of itself takes %d octets; gossip has room for %d: use shorter names", len(b), maxMeta)
@@ -80,5 +87,6 @@ func decodeMember(id string, meta []byte) (m Member, site string, err error) {
 		ID: id, Boot: p.Boot, ClusterAddr: p.ClusterAddr, ClientAddr: p.ClientAddr, SIMPSAddr: p.SimpsAddr,
 		GRPCAddr: p.GrpcAddr, Version: p.Version, MinSchema: p.MinSchema, MaxSchema: p.MaxSchema,
 		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Zone: p.Zone, Leaving: p.Leaving,
+		FoundingSum: string(p.FoundingSum),
 	}, p.Site, nil
 }

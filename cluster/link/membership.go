@@ -66,9 +66,6 @@ type verdicts struct {
 
 func newMembership(l *Link) *membership {
 	m := &membership{link: l, touched: l.config.InTouch, changed: make(chan struct{}), wake: make(chan struct{}, 1)}
-	if m.touched == nil {
-		m.touched = func() bool { return false }
-	}
 	m.verdicts.Store(&verdicts{at: time.Now()})
 	return m
 }

@@ -71,6 +71,7 @@ type peerConn struct {
 	net.Conn
 	peerIdentity
 	socket  net.Conn    // below TLS
+	dialed  string      // the address that this node has dialled; empty: the other one has
 	members *membership // nil: this node has dialled
 	// admitted is set once the other end was found to be a member.
 	admitted atomic.Bool
@@ -155,7 +156,7 @@ func (m *mux) introduce(c net.Conn) (node string, err error) {
 	if err != nil {
 		return who.node, err
 	}
-	p := m.hold(conn, c, who) // before it is admitted: what ends its membership ends it
+	p := m.hold(conn, c, "", who) // before it is admitted: what ends its membership ends it
 	p.members = m.members
 	err = m.members.admit(ctx, who)
 	if err == nil && !m.members.isMember(who.node) && m.open.countOf(who.node) > maxOutsiders {
@@ -207,9 +208,9 @@ func (m *mux) queueOf(protocol string) *queue {
 	return m.calls
 }
 
-// dial connects to a node by one protocol; who answers there has proved to be
-// that node.
-func (m *mux) dial(ctx context.Context, node, addr, protocol string) (net.Conn, error) {
+// dial connects to a node by one protocol; who answers there has proved to have
+// that node's keys.
+func (m *mux) dial(ctx context.Context, node, addr, protocol string) (*peerConn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.stop, cancel)()
@@ -226,11 +227,11 @@ func (m *mux) dial(ctx context.Context, node, addr, protocol string) (net.Conn, 
 		return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
 	}
 	m.note(who, c.RemoteAddr())
-	return m.hold(conn, c, who), nil
+	return m.hold(conn, c, addr, who), nil
 }
 
-func (m *mux) hold(c, socket net.Conn, who peerIdentity) *peerConn {
-	p := &peerConn{Conn: c, socket: socket, peerIdentity: who, closed: m.open.remove}
+func (m *mux) hold(c, socket net.Conn, dialed string, who peerIdentity) *peerConn {
+	p := &peerConn{Conn: c, socket: socket, dialed: dialed, peerIdentity: who, closed: m.open.remove}
 	m.open.add(p)
 	return p
 }

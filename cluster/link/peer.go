@@ -34,9 +34,12 @@ type peer struct {
 	gossiped *Member // nil: gossip does not know it
 	known    string  // its address in Raft's configuration
 	said     place   // where it is by its own word
+	avoided  string  // where it was not found, and is looked for last
 	proved   string  // where it was reached last
 	contact  Contact
 	told     *clusterv1.Configuration // the configuration that it knows; nil: it has not said
+	checks   bool                     // calls to it bear this process's number: its version takes it
+	admits   admission
 	heard    time.Time
 	calls    *grpc.ClientConn // made when first needed
 	ended    bool             // no call is made any more
@@ -74,6 +77,38 @@ func (p *peer) run(ctx context.Context) {
 	}
 }
 
+// takesBoot notes whether the node's version understands calls that bear a
+// process's number.
+func (p *peer) takesBoot(checks bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.checks = checks
+}
+
+// admission is whether another node has let this process in.
+type admission uint8
+
+const (
+	notAsked admission = iota
+	admitted
+	rejected
+)
+
+// setAdmission notes whether the node has let this process in.
+func (p *peer) setAdmission(a admission) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.admits = a
+}
+
+// hasAdmitted reports whether the node has let this process in, or can't be
+// asked.
+func (p *peer) hasAdmitted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.admits == admitted || p.admits == notAsked && p.link.clock.now() > silenceTimeout.Microseconds()
+}
+
 // pause waits before another attempt, longer with each, at most a second, and
 // less if there is a reason to think that the node is back, or if something
 // is to be sent: whoever sends shall not be told of a node that is gone when
@@ -97,13 +132,23 @@ func (p *peer) pause(ctx context.Context, failed int) {
 // answered. What comes from now on is answered at once while it is silent; if
 // it refuses connections, after another attempt, which takes no time.
 func (p *peer) suspect(err error) {
-	how := Silent
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	how, r := Silent, (*RejectedError)(nil)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
 		how = Closed
+	case errors.As(err, &r):
+		how = Rejecting
+		if r.By != "" {
+			p.setAdmission(rejected)
+		}
+		p.link.onRejected(r)
 	}
 	p.out.close(fmt.Sprintf("node %s %s", p.id, how))
-	if how == Closed {
+	if how != Silent {
 		p.out.open()
+	}
+	if r.isUndecided() {
+		return
 	}
 	p.mu.Lock()
 	before := p.contact.Suspicion
@@ -122,18 +167,29 @@ func (p *peer) suspect(err error) {
 	}
 }
 
-// reached notes that the node's process has answered on a new stream.
-func (p *peer) reached() {
+// avoid notes an address at which there is not the process that runs as the
+// node, or one that does not let this process in.
+func (p *peer) avoid(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.avoided = addr
+}
+
+// reached notes that the node's process has answered on a new stream at addr.
+func (p *peer) reached(addr string) {
 	p.mu.Lock()
 	before := p.contact.Suspicion
-	p.contact = Contact{Since: time.Now(), Connected: true}
+	p.contact, p.admits = Contact{Since: time.Now(), Connected: true}, admitted
+	p.proved, p.avoided = addr, ""
 	m := p.member()
 	failing := p.calls != nil && p.calls.GetState() == connectivity.TransientFailure
 	p.mu.Unlock()
 	if failing {
 		p.dropCalls() // rather than wait for its next attempt
 	}
+	p.link.mux.open.closeWhere(func(c *peerConn) bool { return c.node == p.id && c.dialed != "" && c.dialed != addr }) // another process may be there
 	p.out.open()
+	p.link.rejections.reset()
 	p.link.members.notify()
 	if before != NotSuspected {
 		p.link.logger.Info("a node is reached again", "part", "link", "node", p.id)
@@ -188,14 +244,20 @@ func (p *peer) addr() string {
 }
 
 // addrs are the addresses at which the node may be, the likeliest first: one of
-// them may be somebody else's word.
+// them may be somebody else's word. While a stream is open there is only one.
 func (p *peer) addrs() (all []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.contact.Connected {
+		return []string{p.proved}
+	}
 	for _, addr := range []string{p.member().ClusterAddr, p.proved, p.known} {
 		if addr != "" && !slices.Contains(all, addr) {
 			all = append(all, addr)
 		}
+	}
+	if i := slices.Index(all, p.avoided); i >= 0 {
+		all = append(slices.Delete(all, i, i+1), p.avoided)
 	}
 	return all
 }

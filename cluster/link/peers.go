@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -112,6 +113,25 @@ func (ps *peers) all() []*peer {
 		all = append(all, p)
 	}
 	return all
+}
+
+// isConnected reports whether a stream to any node is open.
+func (ps *peers) isConnected() bool {
+	return ps.any(func(p *peer) bool { return p.contact.Connected })
+}
+
+// anyTakesBoot reports whether a stream is open to a node whose version lets
+// only one process of a node in.
+func (ps *peers) anyTakesBoot() bool {
+	return ps.any(func(p *peer) bool { return p.contact.Connected && p.checks })
+}
+
+func (ps *peers) any(is func(*peer) bool) bool {
+	return slices.ContainsFunc(ps.all(), func(p *peer) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return is(p)
+	})
 }
 
 func (ps *peers) close() {

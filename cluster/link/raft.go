@@ -29,7 +29,11 @@ func (r raftLayer) Dial(target raft.ServerAddress, timeout time.Duration) (net.C
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return r.link.dial(ctx, id, addr, raftProtocol)
+	conn, err := r.link.dial(ctx, id, addr, raftProtocol)
+	if err != nil {
+		return nil, err // not a net.Conn that is no connection
+	}
+	return conn, nil
 }
 
 // raftTransport is Raft's own network transport, but that each server is

@@ -11,6 +11,7 @@ var (
 	errRevoked  = errors.New("its certificate was revoked when the node was removed: give the node a new one")
 	errRemoved  = errors.New("the node was removed from the site: to let it join again, simpctl node admit its id")
 	errNoMember = errors.New("the node is not part of the site")
+	errRejected = errors.New("another process runs as the node, or has run on newer data")
 	errTooMany  = errors.New("too many connections wait: the oldest of who has most makes room")
 	errSpeaker  = errors.New("a call of Raft in the name of another node than the certificate's")
 )
@@ -19,7 +20,7 @@ var (
 var errHandshake = errors.New("the handshake failed")
 
 func causeOf(err error) error {
-	for _, cause := range []error{errRevoked, errRemoved, errNoMember, errTooMany, errSpeaker, errTooLong, errNotAllowed, errNoGossip} {
+	for _, cause := range []error{errRevoked, errRemoved, errNoMember, errRejected, errTooMany, errSpeaker, errTooLong, errNotAllowed, errNoGossip} {
 		if errors.Is(err, cause) {
 			return cause
 		}

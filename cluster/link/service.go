@@ -3,12 +3,14 @@ package link
 import (
 	"context"
 	"net"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -117,6 +119,9 @@ func newServer(l *Link) *grpc.Server {
 		if forAll, ok := methods[method]; node == "" || !ok || !forAll && !l.members.isMember(node) {
 			return status.Errorf(codes.PermissionDenied, "%s is not for you", method)
 		}
+		if method != clusterv1.Peer_Messages_FullMethodName && method != clusterv1.Peer_Probe_FullMethodName && !l.processes.isCurrent(node, bootOf(ctx)) {
+			return status.Errorf(codes.PermissionDenied, "another process runs as node %s", node)
+		}
 		return nil
 	}
 	s := grpc.NewServer(
@@ -188,6 +193,27 @@ func (introduced) Info() credentials.ProtocolInfo {
 func (introduced) OverrideServerName(string) error { return nil }
 
 func (i introduced) Clone() credentials.TransportCredentials { return i }
+
+// bootNumber adds the number of this process to each call.
+type bootNumber uint64
+
+const bootKey = "simp-boot"
+
+func (b bootNumber) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{bootKey: strconv.FormatUint(uint64(b), 10)}, nil
+}
+
+func (bootNumber) RequireTransportSecurity() bool { return false } // the mux has seen to it
+
+// bootOf returns the number of the process that calls; 0: its version does not say.
+func bootOf(ctx context.Context) uint64 {
+	for _, s := range metadata.ValueFromIncomingContext(ctx, bootKey) {
+		if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+			return n
+		}
+	}
+	return 0
+}
 
 // caller is the node that calls, empty if nobody has introduced it.
 func caller(ctx context.Context) string {

@@ -35,7 +35,7 @@ func (p *peer) converse(ctx context.Context) (established bool, err error) {
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &stream{peer: p, cancel: cancel, established: make(chan struct{})}
+	s := &stream{peer: p, at: conn.dialed, cancel: cancel, established: make(chan struct{})}
 	s.silence = time.AfterFunc(silenceTimeout, func() { cancel(errSilent) })
 	defer s.silence.Stop()
 	if s.grpc, err = clusterv1.NewPeerClient(client).Messages(ctx); err != nil {
@@ -45,7 +45,7 @@ func (p *peer) converse(ctx context.Context) (established bool, err error) {
 }
 
 // connect dials the node and finds out that it is the one.
-func (p *peer) connect(ctx context.Context) (net.Conn, error) {
+func (p *peer) connect(ctx context.Context) (*peerConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	return p.link.dial(ctx, p.id, "", callProtocol)
@@ -66,10 +66,12 @@ func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
 // writes, a second one reads.
 type stream struct {
 	peer        *peer
+	at          string // the address of the other end
 	grpc        grpc.BidiStreamingClient[clusterv1.Frame, clusterv1.Answer]
 	cancel      context.CancelCauseFunc
 	silence     *time.Timer
 	established chan struct{}
+	process     *process // that is at the other end; nil: its version does not say which
 	clock       farClock
 	frame       frame
 }
@@ -78,11 +80,14 @@ func (s *stream) run(ctx context.Context) (established bool, err error) {
 	reader := make(chan struct{})
 	go func() {
 		defer close(reader)
-		s.cancel(s.read())
+		s.cancel(s.read(ctx))
 	}()
 	err = s.write(ctx)
 	s.cancel(err)
 	<-reader
+	if s.process != nil {
+		s.peer.link.processes.release(s.process)
+	}
 	select {
 	case <-s.established:
 		s.peer.lost()
@@ -93,7 +98,7 @@ func (s *stream) run(ctx context.Context) (established bool, err error) {
 }
 
 // read takes answers until the stream ends. Its first pong establishes it.
-func (s *stream) read() error {
+func (s *stream) read(ctx context.Context) error {
 	for first := true; ; {
 		a, err := s.grpc.Recv()
 		if err != nil {
@@ -101,13 +106,22 @@ func (s *stream) read() error {
 		}
 		s.silence.Reset(silenceTimeout)
 		s.peer.alive()
+		if a.Rejection != nil {
+			s.peer.avoid(s.at)
+			return s.peer.link.rejectedBy(s.peer.id, a.Rejection)
+		}
 		if a.Pong != nil {
 			s.clock.heard(a.Pong.ClockUs, s.peer.link.clock.now())
 			s.peer.tell(a.Pong.Configuration)
 			if first {
+				if err := s.identify(ctx, a.Pong); err != nil {
+					return err
+				}
 				first = false
-				s.peer.reached()
+				s.peer.reached(s.at)
 				close(s.established)
+			} else if s.process != nil {
+				s.peer.link.processes.hear(s.process, a.Pong.PingUs)
 			}
 		}
 		for _, o := range a.Outcome {
@@ -116,12 +130,27 @@ func (s *stream) read() error {
 	}
 }
 
+// identify finds out whether the process that has answered is the one that runs
+// as the node. A version that does not say is believed.
+func (s *stream) identify(ctx context.Context, p *clusterv1.Pong) (err error) {
+	s.peer.takesBoot(p.Boot != 0)
+	if p.Boot != 0 {
+		s.process, err = s.peer.link.admitProcess(ctx, s.peer.id, process{boot: p.Boot, checks: true}, p.Lineage)
+	}
+	if err != nil {
+		s.peer.avoid(s.at)
+	}
+	return err
+}
+
 // write sends what waits, as soon as it waits and the stream takes it, and a
 // ping each second, and soon after a login has failed.
 func (s *stream) write(ctx context.Context) error {
 	l := s.peer.link
-	hello := &clusterv1.Hello{Boot: l.config.Member.Boot, Stream: l.streams.Add(1), ClusterAddr: l.addr, GossipAddr: l.gossip.address()}
-	if err := s.grpc.Send(&clusterv1.Frame{Hello: hello, Ping: true}); err != nil {
+	hello := &clusterv1.Hello{
+		Boot: l.config.Member.Boot, Stream: l.streams.Add(1), ClusterAddr: l.addr, GossipAddr: l.gossip.address(), Lineage: l.config.Lineage(),
+	}
+	if err := s.grpc.Send(&clusterv1.Frame{Hello: hello, Ping: true, PingUs: l.clock.now()}); err != nil {
 		return err
 	}
 	select {
@@ -158,7 +187,7 @@ func (s *stream) write(ctx context.Context) error {
 func (s *stream) ping() error {
 	s.peer.out.overdue(time.Now())
 	failed, known := s.peer.failures.take()
-	return s.grpc.Send(&clusterv1.Frame{Ping: true, Failure: failed, Known: known})
+	return s.grpc.Send(&clusterv1.Frame{Ping: true, PingUs: s.peer.link.clock.now(), Failure: failed, Known: known})
 }
 
 // drain sends frame after frame until nothing waits.

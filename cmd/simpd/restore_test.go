@@ -40,6 +40,9 @@ func TestRestore(t *testing.T) {
 	if want, got := recordsOf(t, file), recordsOf(t, again); !slices.EqualFunc(want, got, sameRecord) {
 		t.Errorf("the backup had %d accounts, rules and contacts, the new site has %d, or others", len(want), len(got))
 	}
+	for _, n := range old.Nodes[:2] {
+		n.Kill() // or the third one would find its own site
+	}
 	refuseOldNode(t, s, old.Nodes[2].Dir)
 }
 

@@ -26,6 +26,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Rejection_Reason int32
+
+const (
+	Rejection_REASON_UNSPECIFIED Rejection_Reason = 0
+	Rejection_REASON_UNDECIDED   Rejection_Reason = 1 // another process may run as that node: ask again
+	Rejection_REASON_RUNNING     Rejection_Reason = 2 // another process does
+	Rejection_REASON_OLD_COPY    Rejection_Reason = 3 // another process has run on newer data since
+	Rejection_REASON_FOUNDING    Rejection_Reason = 4 // its data is of another founding of the site
+)
+
+// Enum value maps for Rejection_Reason.
+var (
+	Rejection_Reason_name = map[int32]string{
+		0: "REASON_UNSPECIFIED",
+		1: "REASON_UNDECIDED",
+		2: "REASON_RUNNING",
+		3: "REASON_OLD_COPY",
+		4: "REASON_FOUNDING",
+	}
+	Rejection_Reason_value = map[string]int32{
+		"REASON_UNSPECIFIED": 0,
+		"REASON_UNDECIDED":   1,
+		"REASON_RUNNING":     2,
+		"REASON_OLD_COPY":    3,
+		"REASON_FOUNDING":    4,
+	}
+)
+
+func (x Rejection_Reason) Enum() *Rejection_Reason {
+	p := new(Rejection_Reason)
+	*p = x
+	return p
+}
+
+func (x Rejection_Reason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Rejection_Reason) Descriptor() protoreflect.EnumDescriptor {
+	return file_simp_cluster_v1_cluster_proto_enumTypes[0].Descriptor()
+}
+
+func (Rejection_Reason) Type() protoreflect.EnumType {
+	return &file_simp_cluster_v1_cluster_proto_enumTypes[0]
+}
+
+func (x Rejection_Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Rejection_Reason.Descriptor instead.
+func (Rejection_Reason) EnumDescriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7, 0}
+}
+
 type Refusal_Reason int32
 
 const (
@@ -65,11 +120,11 @@ func (x Refusal_Reason) String() string {
 }
 
 func (Refusal_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_simp_cluster_v1_cluster_proto_enumTypes[0].Descriptor()
+	return file_simp_cluster_v1_cluster_proto_enumTypes[1].Descriptor()
 }
 
 func (Refusal_Reason) Type() protoreflect.EnumType {
-	return &file_simp_cluster_v1_cluster_proto_enumTypes[0]
+	return &file_simp_cluster_v1_cluster_proto_enumTypes[1]
 }
 
 func (x Refusal_Reason) Number() protoreflect.EnumNumber {
@@ -78,7 +133,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11, 0}
 }
 
 // Frame is what a sender had to say at one moment: messages in order, at most
@@ -92,6 +147,7 @@ type Frame struct {
 	Failure []*Failure `protobuf:"bytes,4,rep,name=failure,proto3" json:"failure,omitempty"`
 	// Logins at the sender from where the user was not known to log in from.
 	Known         []*KnownSource `protobuf:"bytes,5,rep,name=known,proto3" json:"known,omitempty"`
+	PingUs        int64          `protobuf:"varint,6,opt,name=ping_us,json=pingUs,proto3" json:"ping_us,omitempty"` // with a ping: the reading of the sender's clock, not 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +217,13 @@ func (x *Frame) GetKnown() []*KnownSource {
 	return nil
 }
 
+func (x *Frame) GetPingUs() int64 {
+	if x != nil {
+		return x.PingUs
+	}
+	return 0
+}
+
 // Hello says which of a sender's streams this is: a later one ends those
 // before it, so that nothing old is handed over after something new.
 type Hello struct {
@@ -169,8 +232,11 @@ type Hello struct {
 	Stream uint64                 `protobuf:"varint,2,opt,name=stream,proto3" json:"stream,omitempty"` // counts the process's streams
 	// Where the process is reached now: gossip takes a known node's new address
 	// only once it has held it for dead at the old one. Empty: not said.
-	ClusterAddr   string `protobuf:"bytes,3,opt,name=cluster_addr,json=clusterAddr,proto3" json:"cluster_addr,omitempty"`
-	GossipAddr    string `protobuf:"bytes,4,opt,name=gossip_addr,json=gossipAddr,proto3" json:"gossip_addr,omitempty"`
+	ClusterAddr string `protobuf:"bytes,3,opt,name=cluster_addr,json=clusterAddr,proto3" json:"cluster_addr,omitempty"`
+	GossipAddr  string `protobuf:"bytes,4,opt,name=gossip_addr,json=gossipAddr,proto3" json:"gossip_addr,omitempty"`
+	// On which data the process was started; absent: its version does not say,
+	// nor its boot number with each call.
+	Lineage       *Lineage `protobuf:"bytes,5,opt,name=lineage,proto3" json:"lineage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +299,84 @@ func (x *Hello) GetGossipAddr() string {
 	return ""
 }
 
+func (x *Hello) GetLineage() *Lineage {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+// Lineage identifies the data directory that a process was started on, so that
+// a copy of a node's data is told from the data itself.
+type Lineage struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FoundingSum []byte                 `protobuf:"bytes,1,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"` // SHA-256 of its founding; empty: there is no data
+	History     string                 `protobuf:"bytes,2,opt,name=history,proto3" json:"history,omitempty"`                            // of the table that gave the node the epoch
+	Epoch       uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`                               // the node's newest that a process on this data has seen; 0: none
+	// Processes on this data that may have come up in that epoch or a later one.
+	Boot          []uint64 `protobuf:"fixed64,4,rep,packed,name=boot,proto3" json:"boot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lineage) Reset() {
+	*x = Lineage{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lineage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lineage) ProtoMessage() {}
+
+func (x *Lineage) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lineage.ProtoReflect.Descriptor instead.
+func (*Lineage) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Lineage) GetFoundingSum() []byte {
+	if x != nil {
+		return x.FoundingSum
+	}
+	return nil
+}
+
+func (x *Lineage) GetHistory() string {
+	if x != nil {
+		return x.History
+	}
+	return ""
+}
+
+func (x *Lineage) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Lineage) GetBoot() []uint64 {
+	if x != nil {
+		return x.Boot
+	}
+	return nil
+}
+
 type Message struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Number  uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // on this stream, counted from 1
@@ -253,7 +397,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[2]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -265,7 +409,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[2]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -278,7 +422,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Message) GetNumber() uint64 {
@@ -364,7 +508,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[3]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +520,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[3]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +533,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Failure) GetSource() []byte {
@@ -424,7 +568,7 @@ type KnownSource struct {
 
 func (x *KnownSource) Reset() {
 	*x = KnownSource{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +580,7 @@ func (x *KnownSource) String() string {
 func (*KnownSource) ProtoMessage() {}
 
 func (x *KnownSource) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +593,7 @@ func (x *KnownSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnownSource.ProtoReflect.Descriptor instead.
 func (*KnownSource) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *KnownSource) GetSource() []byte {
@@ -471,13 +615,14 @@ type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Outcome       []*Outcome             `protobuf:"bytes,1,rep,name=outcome,proto3" json:"outcome,omitempty"`
 	Pong          *Pong                  `protobuf:"bytes,2,opt,name=pong,proto3" json:"pong,omitempty"`
+	Rejection     *Rejection             `protobuf:"bytes,3,opt,name=rejection,proto3" json:"rejection,omitempty"` // the last answer of the stream
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +634,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +647,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Answer) GetOutcome() []*Outcome {
@@ -519,6 +664,82 @@ func (x *Answer) GetPong() *Pong {
 	return nil
 }
 
+func (x *Answer) GetRejection() *Rejection {
+	if x != nil {
+		return x.Rejection
+	}
+	return nil
+}
+
+// Rejection says why a process isn't let in as the node whose keys it has.
+type Rejection struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        Rejection_Reason       `protobuf:"varint,1,opt,name=reason,proto3,enum=simp.cluster.v1.Rejection_Reason" json:"reason,omitempty"`
+	Boot          uint64                 `protobuf:"fixed64,2,opt,name=boot,proto3" json:"boot,omitempty"`      // of the process that runs
+	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`        // of its cluster listener
+	Certain       bool                   `protobuf:"varint,4,opt,name=certain,proto3" json:"certain,omitempty"` // it has answered after the stream was opened
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rejection) Reset() {
+	*x = Rejection{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rejection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rejection) ProtoMessage() {}
+
+func (x *Rejection) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
+func (*Rejection) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Rejection) GetReason() Rejection_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Rejection_REASON_UNSPECIFIED
+}
+
+func (x *Rejection) GetBoot() uint64 {
+	if x != nil {
+		return x.Boot
+	}
+	return 0
+}
+
+func (x *Rejection) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *Rejection) GetCertain() bool {
+	if x != nil {
+		return x.Certain
+	}
+	return false
+}
+
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
@@ -530,7 +751,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +763,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +776,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Outcome) GetNumber() uint64 {
@@ -588,13 +809,16 @@ type Pong struct {
 	// The Raft configuration that the recipient knows; absent: it has none, or
 	// its version does not tell.
 	Configuration *Configuration `protobuf:"bytes,2,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	Boot          uint64         `protobuf:"fixed64,3,opt,name=boot,proto3" json:"boot,omitempty"`                  // of the recipient's process; 0: its version does not say
+	Lineage       *Lineage       `protobuf:"bytes,4,opt,name=lineage,proto3" json:"lineage,omitempty"`              // of the recipient's process
+	PingUs        int64          `protobuf:"varint,5,opt,name=ping_us,json=pingUs,proto3" json:"ping_us,omitempty"` // of the ping; 0: the recipient's version does not say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +830,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +843,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pong) GetClockUs() int64 {
@@ -636,6 +860,27 @@ func (x *Pong) GetConfiguration() *Configuration {
 	return nil
 }
 
+func (x *Pong) GetBoot() uint64 {
+	if x != nil {
+		return x.Boot
+	}
+	return 0
+}
+
+func (x *Pong) GetLineage() *Lineage {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Pong) GetPingUs() int64 {
+	if x != nil {
+		return x.PingUs
+	}
+	return 0
+}
+
 // Configuration lists the nodes of the site as one node knows them. A node
 // that is behind learns from the others whom it may still trust.
 type Configuration struct {
@@ -648,7 +893,7 @@ type Configuration struct {
 
 func (x *Configuration) Reset() {
 	*x = Configuration{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +905,7 @@ func (x *Configuration) String() string {
 func (*Configuration) ProtoMessage() {}
 
 func (x *Configuration) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +918,7 @@ func (x *Configuration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
 func (*Configuration) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Configuration) GetIndex() uint64 {
@@ -703,7 +948,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +960,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +973,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -761,7 +1006,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +1018,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +1031,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProposeRequest) GetBatch() []*v1.Batch {
@@ -805,7 +1050,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +1062,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +1075,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ProposeResponse) GetRefusal() *Refusal {
@@ -848,7 +1093,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1105,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1118,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 type ReadIndexResponse struct {
@@ -886,7 +1131,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +1143,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +1156,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadIndexResponse) GetRefusal() *Refusal {
@@ -937,7 +1182,7 @@ type AppliedRequest struct {
 
 func (x *AppliedRequest) Reset() {
 	*x = AppliedRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1194,7 @@ func (x *AppliedRequest) String() string {
 func (*AppliedRequest) ProtoMessage() {}
 
 func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1207,7 @@ func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedRequest.ProtoReflect.Descriptor instead.
 func (*AppliedRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AppliedRequest) GetIndex() uint64 {
@@ -981,7 +1226,7 @@ type AppliedResponse struct {
 
 func (x *AppliedResponse) Reset() {
 	*x = AppliedResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1238,7 @@ func (x *AppliedResponse) String() string {
 func (*AppliedResponse) ProtoMessage() {}
 
 func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1251,7 @@ func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedResponse.ProtoReflect.Descriptor instead.
 func (*AppliedResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AppliedResponse) GetRefusal() *Refusal {
@@ -1025,7 +1270,7 @@ type WatchersRequest struct {
 
 func (x *WatchersRequest) Reset() {
 	*x = WatchersRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1282,7 @@ func (x *WatchersRequest) String() string {
 func (*WatchersRequest) ProtoMessage() {}
 
 func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1295,7 @@ func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersRequest.ProtoReflect.Descriptor instead.
 func (*WatchersRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchersRequest) GetUser() string {
@@ -1069,7 +1314,7 @@ type WatchersResponse struct {
 
 func (x *WatchersResponse) Reset() {
 	*x = WatchersResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1326,7 @@ func (x *WatchersResponse) String() string {
 func (*WatchersResponse) ProtoMessage() {}
 
 func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1339,7 @@ func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersResponse.ProtoReflect.Descriptor instead.
 func (*WatchersResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchersResponse) GetBy() []string {
@@ -1114,7 +1359,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1371,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1384,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KickRequest) GetUser() string {
@@ -1165,7 +1410,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1422,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1435,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KickResponse) GetClosed() uint32 {
@@ -1208,7 +1453,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1465,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1478,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 type StatusResponse struct {
@@ -1273,7 +1518,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1530,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1543,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -1469,7 +1714,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1726,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1739,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Expiry) GetKind() string {
@@ -1544,7 +1789,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1801,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1814,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TableDigest) GetLog() uint64 {
@@ -1595,7 +1840,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1852,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1865,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CopyRequest) GetLog() uint64 {
@@ -1641,7 +1886,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1653,7 +1898,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1666,7 +1911,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CopyResponse) GetLog() uint64 {
@@ -1691,7 +1936,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1948,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1961,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 type ProbeResponse struct {
@@ -1731,15 +1976,16 @@ type ProbeResponse struct {
 	// caller is no node of its site. Empty for such a caller if it has no data.
 	Founding *string `protobuf:"bytes,7,opt,name=founding,proto3,oneof" json:"founding,omitempty"`
 	Leader   string  `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // as it knows; empty: none
-	// SHA-256 of founding, for callers that may not know it; only with data.
+	// SHA-256 of founding, also for callers that may not know it; only with data.
 	FoundingSum   []byte `protobuf:"bytes,9,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"`
+	UptimeMs      uint64 `protobuf:"varint,10,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1997,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2010,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -1830,6 +2076,13 @@ func (x *ProbeResponse) GetFoundingSum() []byte {
 	return nil
 }
 
+func (x *ProbeResponse) GetUptimeMs() uint64 {
+	if x != nil {
+		return x.UptimeMs
+	}
+	return 0
+}
+
 type CommandRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -1846,7 +2099,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2111,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2124,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -1969,7 +2222,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2234,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2247,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -2020,14 +2273,15 @@ type Member struct {
 	Replica         bool                   `protobuf:"varint,11,opt,name=replica,proto3" json:"replica,omitempty"` // never wants to vote
 	Draining        bool                   `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
 	Zone            string                 `protobuf:"bytes,13,opt,name=zone,proto3" json:"zone,omitempty"`
-	Leaving         bool                   `protobuf:"varint,14,opt,name=leaving,proto3" json:"leaving,omitempty"` // on purpose: it is not to be suspected
+	Leaving         bool                   `protobuf:"varint,14,opt,name=leaving,proto3" json:"leaving,omitempty"`                           // on purpose: it is not to be suspected
+	FoundingSum     []byte                 `protobuf:"bytes,15,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"` // the first 8 octets of Lineage's
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2293,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2306,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Member) GetSite() string {
@@ -2153,6 +2407,13 @@ func (x *Member) GetLeaving() bool {
 	return false
 }
 
+func (x *Member) GetFoundingSum() []byte {
+	if x != nil {
+		return x.FoundingSum
+	}
+	return nil
+}
+
 type CommandRequest_TransferLeadership struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	To            string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"` // empty: whoever is fit
@@ -2162,7 +2423,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2435,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2448,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -2206,7 +2467,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2479,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2492,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -2251,7 +2512,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2524,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2537,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -2305,7 +2566,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2578,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2591,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2358,7 +2619,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2631,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2644,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 4}
 }
 
 func (x *CommandRequest_Admit) GetFounding() string {
@@ -2397,19 +2658,26 @@ var File_simp_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\xe5\x01\n" +
+	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\xfe\x01\n" +
 	"\x05Frame\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.simp.cluster.v1.HelloR\x05hello\x12\x12\n" +
 	"\x04ping\x18\x02 \x01(\bR\x04ping\x122\n" +
 	"\amessage\x18\x03 \x03(\v2\x18.simp.cluster.v1.MessageR\amessage\x122\n" +
 	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\x122\n" +
-	"\x05known\x18\x05 \x03(\v2\x1c.simp.cluster.v1.KnownSourceR\x05known\"w\n" +
+	"\x05known\x18\x05 \x03(\v2\x1c.simp.cluster.v1.KnownSourceR\x05known\x12\x17\n" +
+	"\aping_us\x18\x06 \x01(\x03R\x06pingUs\"\xab\x01\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04boot\x18\x01 \x01(\x04R\x04boot\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\x04R\x06stream\x12!\n" +
 	"\fcluster_addr\x18\x03 \x01(\tR\vclusterAddr\x12\x1f\n" +
 	"\vgossip_addr\x18\x04 \x01(\tR\n" +
-	"gossipAddr\"\x8f\x02\n" +
+	"gossipAddr\x122\n" +
+	"\alineage\x18\x05 \x01(\v2\x18.simp.cluster.v1.LineageR\alineage\"p\n" +
+	"\aLineage\x12!\n" +
+	"\ffounding_sum\x18\x01 \x01(\fR\vfoundingSum\x12\x18\n" +
+	"\ahistory\x18\x02 \x01(\tR\ahistory\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x12\n" +
+	"\x04boot\x18\x04 \x03(\x06R\x04boot\"\x8f\x02\n" +
 	"\aMessage\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x12\n" +
@@ -2431,17 +2699,32 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x05times\x18\x03 \x01(\rR\x05times\"9\n" +
 	"\vKnownSource\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x12\n" +
-	"\x04user\x18\x02 \x01(\tR\x04user\"g\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\"\xa1\x01\n" +
 	"\x06Answer\x122\n" +
 	"\aoutcome\x18\x01 \x03(\v2\x18.simp.cluster.v1.OutcomeR\aoutcome\x12)\n" +
-	"\x04pong\x18\x02 \x01(\v2\x15.simp.cluster.v1.PongR\x04pong\"M\n" +
+	"\x04pong\x18\x02 \x01(\v2\x15.simp.cluster.v1.PongR\x04pong\x128\n" +
+	"\trejection\x18\x03 \x01(\v2\x1a.simp.cluster.v1.RejectionR\trejection\"\xfe\x01\n" +
+	"\tRejection\x129\n" +
+	"\x06reason\x18\x01 \x01(\x0e2!.simp.cluster.v1.Rejection.ReasonR\x06reason\x12\x12\n" +
+	"\x04boot\x18\x02 \x01(\x06R\x04boot\x12\x12\n" +
+	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x18\n" +
+	"\acertain\x18\x04 \x01(\bR\acertain\"t\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10REASON_UNDECIDED\x10\x01\x12\x12\n" +
+	"\x0eREASON_RUNNING\x10\x02\x12\x13\n" +
+	"\x0fREASON_OLD_COPY\x10\x03\x12\x13\n" +
+	"\x0fREASON_FOUNDING\x10\x04\"M\n" +
 	"\aOutcome\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"g\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xc8\x01\n" +
 	"\x04Pong\x12\x19\n" +
 	"\bclock_us\x18\x01 \x01(\x03R\aclockUs\x12D\n" +
-	"\rconfiguration\x18\x02 \x01(\v2\x1e.simp.cluster.v1.ConfigurationR\rconfiguration\"=\n" +
+	"\rconfiguration\x18\x02 \x01(\v2\x1e.simp.cluster.v1.ConfigurationR\rconfiguration\x12\x12\n" +
+	"\x04boot\x18\x03 \x01(\x06R\x04boot\x122\n" +
+	"\alineage\x18\x04 \x01(\v2\x18.simp.cluster.v1.LineageR\alineage\x12\x17\n" +
+	"\aping_us\x18\x05 \x01(\x03R\x06pingUs\"=\n" +
 	"\rConfiguration\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06server\x18\x02 \x03(\tR\x06server\"\xe7\x01\n" +
@@ -2520,7 +2803,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fCopyResponse\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x16\n" +
 	"\x06octets\x18\x02 \x01(\fR\x06octets\"\x0e\n" +
-	"\fProbeRequest\"\xa1\x02\n" +
+	"\fProbeRequest\"\xbe\x02\n" +
 	"\rProbeResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
 	"\thas_state\x18\x02 \x01(\bR\bhasState\x12)\n" +
@@ -2530,7 +2813,9 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\ahistory\x18\x06 \x01(\tR\ahistory\x12\x1f\n" +
 	"\bfounding\x18\a \x01(\tH\x00R\bfounding\x88\x01\x01\x12\x16\n" +
 	"\x06leader\x18\b \x01(\tR\x06leader\x12!\n" +
-	"\ffounding_sum\x18\t \x01(\fR\vfoundingSumB\v\n" +
+	"\ffounding_sum\x18\t \x01(\fR\vfoundingSum\x12\x1b\n" +
+	"\tuptime_ms\x18\n" +
+	" \x01(\x04R\buptimeMsB\v\n" +
 	"\t_founding\"\xeb\x04\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
@@ -2554,7 +2839,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\bfounding\x18\x01 \x01(\tR\bfoundingB\x06\n" +
 	"\x04kind\"E\n" +
 	"\x0fCommandResponse\x122\n" +
-	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\x97\x03\n" +
+	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\xba\x03\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12!\n" +
@@ -2574,7 +2859,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\areplica\x18\v \x01(\bR\areplica\x12\x1a\n" +
 	"\bdraining\x18\f \x01(\bR\bdraining\x12\x12\n" +
 	"\x04zone\x18\r \x01(\tR\x04zone\x12\x18\n" +
-	"\aleaving\x18\x0e \x01(\bR\aleaving2\xf5\x05\n" +
+	"\aleaving\x18\x0e \x01(\bR\aleaving\x12!\n" +
+	"\ffounding_sum\x18\x0f \x01(\fR\vfoundingSum2\xf5\x05\n" +
 	"\x04Peer\x12?\n" +
 	"\bMessages\x12\x16.simp.cluster.v1.Frame\x1a\x17.simp.cluster.v1.Answer(\x010\x01\x12L\n" +
 	"\aPropose\x12\x1f.simp.cluster.v1.ProposeRequest\x1a .simp.cluster.v1.ProposeResponse\x12R\n" +
@@ -2599,97 +2885,104 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_simp_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
-	(Refusal_Reason)(0),                       // 0: simp.cluster.v1.Refusal.Reason
-	(*Frame)(nil),                             // 1: simp.cluster.v1.Frame
-	(*Hello)(nil),                             // 2: simp.cluster.v1.Hello
-	(*Message)(nil),                           // 3: simp.cluster.v1.Message
-	(*Failure)(nil),                           // 4: simp.cluster.v1.Failure
-	(*KnownSource)(nil),                       // 5: simp.cluster.v1.KnownSource
-	(*Answer)(nil),                            // 6: simp.cluster.v1.Answer
-	(*Outcome)(nil),                           // 7: simp.cluster.v1.Outcome
-	(*Pong)(nil),                              // 8: simp.cluster.v1.Pong
-	(*Configuration)(nil),                     // 9: simp.cluster.v1.Configuration
-	(*Refusal)(nil),                           // 10: simp.cluster.v1.Refusal
-	(*ProposeRequest)(nil),                    // 11: simp.cluster.v1.ProposeRequest
-	(*ProposeResponse)(nil),                   // 12: simp.cluster.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),                  // 13: simp.cluster.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),                 // 14: simp.cluster.v1.ReadIndexResponse
-	(*AppliedRequest)(nil),                    // 15: simp.cluster.v1.AppliedRequest
-	(*AppliedResponse)(nil),                   // 16: simp.cluster.v1.AppliedResponse
-	(*WatchersRequest)(nil),                   // 17: simp.cluster.v1.WatchersRequest
-	(*WatchersResponse)(nil),                  // 18: simp.cluster.v1.WatchersResponse
-	(*KickRequest)(nil),                       // 19: simp.cluster.v1.KickRequest
-	(*KickResponse)(nil),                      // 20: simp.cluster.v1.KickResponse
-	(*StatusRequest)(nil),                     // 21: simp.cluster.v1.StatusRequest
-	(*StatusResponse)(nil),                    // 22: simp.cluster.v1.StatusResponse
-	(*Expiry)(nil),                            // 23: simp.cluster.v1.Expiry
-	(*TableDigest)(nil),                       // 24: simp.cluster.v1.TableDigest
-	(*CopyRequest)(nil),                       // 25: simp.cluster.v1.CopyRequest
-	(*CopyResponse)(nil),                      // 26: simp.cluster.v1.CopyResponse
-	(*ProbeRequest)(nil),                      // 27: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 28: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 29: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 30: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 31: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 32: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 33: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 34: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 35: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 36: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 37: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 38: simp.store.v1.Batch
+	(Rejection_Reason)(0),                     // 0: simp.cluster.v1.Rejection.Reason
+	(Refusal_Reason)(0),                       // 1: simp.cluster.v1.Refusal.Reason
+	(*Frame)(nil),                             // 2: simp.cluster.v1.Frame
+	(*Hello)(nil),                             // 3: simp.cluster.v1.Hello
+	(*Lineage)(nil),                           // 4: simp.cluster.v1.Lineage
+	(*Message)(nil),                           // 5: simp.cluster.v1.Message
+	(*Failure)(nil),                           // 6: simp.cluster.v1.Failure
+	(*KnownSource)(nil),                       // 7: simp.cluster.v1.KnownSource
+	(*Answer)(nil),                            // 8: simp.cluster.v1.Answer
+	(*Rejection)(nil),                         // 9: simp.cluster.v1.Rejection
+	(*Outcome)(nil),                           // 10: simp.cluster.v1.Outcome
+	(*Pong)(nil),                              // 11: simp.cluster.v1.Pong
+	(*Configuration)(nil),                     // 12: simp.cluster.v1.Configuration
+	(*Refusal)(nil),                           // 13: simp.cluster.v1.Refusal
+	(*ProposeRequest)(nil),                    // 14: simp.cluster.v1.ProposeRequest
+	(*ProposeResponse)(nil),                   // 15: simp.cluster.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),                  // 16: simp.cluster.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),                 // 17: simp.cluster.v1.ReadIndexResponse
+	(*AppliedRequest)(nil),                    // 18: simp.cluster.v1.AppliedRequest
+	(*AppliedResponse)(nil),                   // 19: simp.cluster.v1.AppliedResponse
+	(*WatchersRequest)(nil),                   // 20: simp.cluster.v1.WatchersRequest
+	(*WatchersResponse)(nil),                  // 21: simp.cluster.v1.WatchersResponse
+	(*KickRequest)(nil),                       // 22: simp.cluster.v1.KickRequest
+	(*KickResponse)(nil),                      // 23: simp.cluster.v1.KickResponse
+	(*StatusRequest)(nil),                     // 24: simp.cluster.v1.StatusRequest
+	(*StatusResponse)(nil),                    // 25: simp.cluster.v1.StatusResponse
+	(*Expiry)(nil),                            // 26: simp.cluster.v1.Expiry
+	(*TableDigest)(nil),                       // 27: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 28: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 29: simp.cluster.v1.CopyResponse
+	(*ProbeRequest)(nil),                      // 30: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 31: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 32: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 33: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 34: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 35: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 36: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 37: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 38: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 39: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 40: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 41: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
-	2,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
-	3,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
-	4,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
-	5,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
-	37, // 4: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
-	7,  // 5: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
-	8,  // 6: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
-	9,  // 7: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
-	0,  // 8: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	38, // 9: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
-	10, // 10: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	10, // 11: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	10, // 12: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	37, // 13: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	24, // 14: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
-	23, // 15: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
-	32, // 16: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	33, // 17: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	34, // 18: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	35, // 19: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	36, // 20: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	10, // 21: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	1,  // 22: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	11, // 23: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	13, // 24: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	15, // 25: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	17, // 26: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	19, // 27: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	21, // 28: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	27, // 29: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	29, // 30: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	25, // 31: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	6,  // 32: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	12, // 33: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	14, // 34: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	16, // 35: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	18, // 36: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	20, // 37: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	22, // 38: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	28, // 39: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	30, // 40: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	26, // 41: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	3,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
+	5,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
+	6,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
+	7,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
+	4,  // 4: simp.cluster.v1.Hello.lineage:type_name -> simp.cluster.v1.Lineage
+	40, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	10, // 6: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
+	11, // 7: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
+	9,  // 8: simp.cluster.v1.Answer.rejection:type_name -> simp.cluster.v1.Rejection
+	0,  // 9: simp.cluster.v1.Rejection.reason:type_name -> simp.cluster.v1.Rejection.Reason
+	12, // 10: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
+	4,  // 11: simp.cluster.v1.Pong.lineage:type_name -> simp.cluster.v1.Lineage
+	1,  // 12: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
+	41, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	13, // 14: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	13, // 15: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	13, // 16: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	40, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	27, // 18: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	26, // 19: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
+	35, // 20: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	36, // 21: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	37, // 22: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	38, // 23: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	39, // 24: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	13, // 25: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	2,  // 26: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	14, // 27: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	16, // 28: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	18, // 29: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	20, // 30: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	22, // 31: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	24, // 32: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	30, // 33: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	32, // 34: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	28, // 35: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	8,  // 36: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	15, // 37: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	17, // 38: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	19, // 39: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	21, // 40: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	23, // 41: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	25, // 42: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	31, // 43: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	33, // 44: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	29, // 45: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	36, // [36:46] is the sub-list for method output_type
+	26, // [26:36] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -2697,8 +2990,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[27].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[28].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[29].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[30].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -2710,8 +3003,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   36,
+			NumEnums:      2,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

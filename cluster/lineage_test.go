@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/store"
+)
+
+// TestLineageIsForNewVersionsOnly: a version that knows no lineage reads the
+// marker, and drops the lineage when it writes: what it has done the marker does
+// not know.
+func TestLineageIsForNewVersionsOnly(t *testing.T) {
+	dir := t.TempDir()
+	m, err := claim(dir, "example.com", "n1")
+	must(t, err)
+	must(t, m.begin())
+	must(t, m.beginLineage(7))
+	id, _, err := readMarker(dir)
+	if err != nil || id.Lineage == nil || !slices.Equal(id.Lineage.Boots, []uint64{7}) {
+		t.Fatalf("%+v, %v", id, err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, markerFile))
+	must(t, err)
+	var old map[string]any
+	must(t, json.Unmarshal(b, &old))
+	delete(old, "lineage")
+	b, err = json.Marshal(old)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, markerFile), b, 0o600))
+	if id, _, err := readMarker(dir); err != nil || id.Lineage != nil {
+		t.Errorf("without a lineage: %+v, %v", id, err)
+	}
+}
+
+// TestLineageKeepsWhoMayHaveComeUp: of many starts the first and the newest ones
+// stay, until one has come up.
+func TestLineageKeepsWhoMayHaveComeUp(t *testing.T) {
+	m := &marker{}
+	for boot := range uint64(200) {
+		must(t, m.beginLineage(boot+1))
+		must(t, m.beginLineage(boot+1))
+	}
+	all := m.get().Lineage.Boots
+	if len(all) != maxLineage || all[0] != 1 || all[1] != 200-maxLineage+2 || all[maxLineage-1] != 200 {
+		t.Errorf("%d: %v", len(all), all)
+	}
+	must(t, m.endLineage("h", 9, 200))
+	if l := m.get().Lineage; l.Epoch != 9 || l.History != "h" || !slices.Equal(l.Boots, []uint64{200}) {
+		t.Errorf("%+v", l)
+	}
+}
+
+// TestADamagedLineageIsNoticed: it has a checksum of its own.
+func TestADamagedLineageIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	m, err := claim(dir, "example.com", "n1")
+	must(t, err)
+	must(t, m.endLineage("h", 9, 12345))
+	path := filepath.Join(dir, markerFile)
+	b, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte(strings.Replace(string(b), "12345", "12346", 1)), 0o600))
+	if _, _, err := readMarker(dir); err == nil {
+		t.Error("another process is taken for the one that was written")
+	}
+}
+
+// TestCheckProcess: who holds the data of the process that came up last is let in,
+// and who holds an older copy is not; a node that is behind believes the others.
+func TestCheckProcess(t *testing.T) {
+	n := &Node{cfg: Config{NodeID: "n1"}, disk: memoryDisk("example.com", "n1", nil), table: store.New(store.Config{})}
+	must(t, n.disk.marker.change(func(id *identity) { id.Begun, id.Founding = true, "f" }))
+	apply := func(c *storev1.Change) {
+		t.Helper()
+		n.table.Apply(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{c}}}})
+	}
+	apply(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h", Secret: make([]byte, 32)}}})
+	apply(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n2", Boot: 5, Version: "1", MinSchema: 1, MaxSchema: 9}}})
+	node, ok := n.table.Node("n2")
+	if !ok {
+		t.Fatal("n2 is not in the table")
+	}
+	const fine, oldCopy, founding = clusterv1.Rejection_REASON_UNSPECIFIED, clusterv1.Rejection_REASON_OLD_COPY, clusterv1.Rejection_REASON_FOUNDING
+	for name, c := range map[string]struct {
+		node             string
+		boot             uint64
+		lineage          *clusterv1.Lineage
+		behind, upToDate clusterv1.Rejection_Reason
+	}{
+		"the process itself":      {"n2", 5, &clusterv1.Lineage{History: "h", Epoch: node.Epoch, Boot: []uint64{5}}, fine, fine},
+		"the next one":            {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch, Boot: []uint64{5, 6}}, fine, fine},
+		"before it came up":       {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch - 1, Boot: []uint64{4, 5, 6}}, fine, fine},
+		"an older copy":           {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch - 1, Boot: []uint64{4, 6}}, oldCopy, oldCopy},
+		"a newer one":             {"n2", 7, &clusterv1.Lineage{History: "h", Epoch: node.Epoch + 1, Boot: []uint64{6, 7}}, fine, oldCopy},
+		"of an older version":     {"n2", 7, nil, fine, fine},
+		"without a past":          {"n2", 7, &clusterv1.Lineage{}, fine, fine},
+		"of a history before":     {"n2", 7, &clusterv1.Lineage{History: "g", Epoch: 1, Boot: []uint64{1}}, fine, fine},
+		"of the same founding":    {"n2", 5, &clusterv1.Lineage{FoundingSum: foundingSum("f")}, fine, fine},
+		"of another founding":     {"n2", 5, &clusterv1.Lineage{FoundingSum: foundingSum("g")}, founding, founding},
+		"a node that is not here": {"n3", 7, &clusterv1.Lineage{History: "h", Epoch: 1, Boot: []uint64{6, 7}}, fine, fine},
+	} {
+		for upToDate, want := range map[bool]clusterv1.Rejection_Reason{false: c.behind, true: c.upToDate} {
+			if got := n.checkProcess(c.node, c.boot, c.lineage, upToDate); got != want {
+				t.Errorf("%s, up to date: %v: %v", name, upToDate, got)
+			}
+		}
+	}
+}
