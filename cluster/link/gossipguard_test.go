@@ -138,6 +138,7 @@ func TestRefusalsFillNoLog(t *testing.T) {
 			<-time.After(time.Second + time.Millisecond)
 		}
 		<-time.After(3 * loglimit.Interval)
+		synctest.Wait() // the last lines are written
 		if n := strings.Count(log.String(), "\n"); n != 4*3 {
 			t.Errorf("%d lines:\n%s", n, log.String())
 		}
