@@ -179,7 +179,7 @@ func (n *Node) keepHealed(ctx context.Context) {
 	}
 }
 
-// leadsNow tells whether this node is the leader, as far as it knows.
+// leadsNow reports whether this node is the leader, as far as it knows.
 func (n *Node) leadsNow() bool { return n.reign.Load() != nil }
 
 var errOwnTableWrong = errors.New("this node's own table is wrong")

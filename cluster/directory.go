@@ -83,7 +83,7 @@ func (n *Node) CaughtUp() error {
 // forGood is longer than any contact is waited for.
 const forGood = time.Hour
 
-// lost tells whether what waits for the majority is to be given up.
+// lost reports whether what waits for the majority is to be given up.
 func (n *Node) lost() bool { return n.quorumContact() >= n.pace.lost }
 
 // Applied returns nil once the named nodes (nil: all that are up, this one

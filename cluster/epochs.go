@@ -33,7 +33,7 @@ func (n *Node) keepEpoch(ctx context.Context) {
 	}
 }
 
-// minded tells whether nothing is left to do about the epoch for now.
+// minded reports whether nothing is left to do about the epoch for now.
 func (n *Node) minded(ctx context.Context) bool {
 	node, known := n.table.Node(n.cfg.NodeID)
 	if known && !node.Down && node.Boot == n.boot {

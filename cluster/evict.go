@@ -36,7 +36,7 @@ func (n *Node) evict(ctx context.Context) {
 	}
 }
 
-// gone tells whether a node has not answered for as long as it may, though
+// gone reports whether a node has not answered for as long as it may, though
 // this leader has known its epoch since met. (What the link knew before may
 // be of an epoch that has ended.)
 func (n *Node) gone(id string, met time.Time) bool {

@@ -52,7 +52,7 @@ func (p *proposer) ring(ctx context.Context, leader string, term uint64) {
 	})
 }
 
-// calling tells whether a call is open. One into a term that has ended is hung up.
+// calling reports whether a call is open. One into a term that has ended is hung up.
 func (p *proposer) calling(term uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -134,7 +134,7 @@ func (f *fsm) newest() (index, term uint64) {
 	return f.index, f.term
 }
 
-// aboutNodes tells whether an entry may have begun or ended an epoch.
+// aboutNodes reports whether an entry may have begun or ended an epoch.
 func aboutNodes(e *storev1.Entry) bool {
 	for _, b := range e.Batch {
 		for _, c := range b.Change {
@@ -149,7 +149,7 @@ func aboutNodes(e *storev1.Entry) bool {
 	return false
 }
 
-// wantsHash tells whether an entry asks for the table's hash.
+// wantsHash reports whether an entry asks for the table's hash.
 func wantsHash(e *storev1.Entry) bool {
 	return slices.ContainsFunc(e.Batch, func(b *storev1.Batch) bool {
 		return slices.ContainsFunc(b.Change, func(c *storev1.Change) bool { return c.GetDigest() != nil })

@@ -44,7 +44,7 @@ func checkOurs(dir string) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%s is no data directory of simpd: it has neither %s nor %s", dir, markerFile, logFile)
+	return fmt.Errorf("%s is not a data directory of simpd: it has neither %s nor %s", dir, markerFile, logFile)
 }
 
 // lock takes the lock that a running node holds on its log, whatever state

@@ -227,7 +227,7 @@ func (t *tender) takeIn(ctx context.Context, m link.Member) error {
 		return err
 	}
 	if p.HasState {
-		return fmt.Errorf("it has data, but is no node of this site: on that machine run simpd wipe, and start it again")
+		return fmt.Errorf("it has data, but is not a node of this site: on that machine run simpd wipe, and start it again")
 	}
 	founding := t.disk.marker.get().Founding
 	if founding != "" && p.Founding == nil {

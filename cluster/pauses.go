@@ -44,7 +44,7 @@ func (p *pauses) look(now time.Time) {
 	p.looked = now
 }
 
-// awake tells whether the process runs and has run for a while: long enough
+// awake reports whether the process runs and has run for a while: long enough
 // for all that came during its sleep to have been read.
 func (p *pauses) awake(now time.Time) bool {
 	p.mu.Lock()

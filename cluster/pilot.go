@@ -123,7 +123,7 @@ func (pilot) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.Serv
 	return types
 }
 
-// IsPotentialVoter tells whether a node of that type may vote.
+// IsPotentialVoter reports whether a node of that type may vote.
 func (pilot) IsPotentialVoter(t autopilot.NodeType) bool { return t == autopilot.NodeVoter }
 
 // CalculatePromotionsAndDemotions gives a vote to one healthy replica where

@@ -39,7 +39,7 @@ type proposer struct {
 	offer func(b *storev1.Batch, done func(error))
 	// call hands batches to a leader elsewhere.
 	call func(ctx context.Context, leader string, b []*storev1.Batch) error
-	// lost tells whether the majority has been out of reach for so long that
+	// lost reports whether the majority has been out of reach for so long that
 	// what waits is given up.
 	lost func() bool
 

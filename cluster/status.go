@@ -30,7 +30,7 @@ const (
 type NodeStatus struct {
 	ID   string
 	Role string // of the Role… constants; as Raft's configuration says if the node does not answer
-	// Answers tells whether the node itself was asked; else what follows Member is unknown.
+	// Answers reports whether the node itself was asked; else what follows Member is unknown.
 	Answers bool
 	Member  link.Member // what it tells by gossip, zero if gossip misses it
 	Addr    string      // where other nodes reach it
@@ -63,7 +63,7 @@ func (n *Node) Ready() error {
 	case n.digests.wrong.Load():
 		return errors.New("this node's table is wrong: it is taking over another node's")
 	case !n.isServer(n.cfg.NodeID) && n.table.History() != "":
-		return errors.New("this node is no part of the site any more")
+		return errors.New("this node is no longer part of the site")
 	case !n.isServer(n.cfg.NodeID):
 		return errors.New("waiting to form a site, or to be taken into one")
 	case n.Contact() > 0:

@@ -29,7 +29,7 @@ func (t *transfers) count() uint64 {
 	return t.begun
 }
 
-// since tells whether one is under way, or has begun after count was begun.
+// since reports whether one is under way, or has begun after count was begun.
 func (t *transfers) since(begun uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,7 +128,7 @@ func (n *Node) successor(ctx context.Context, to string) (raft.Server, error) {
 	case best.ID != "":
 		return best, nil
 	case to != "":
-		return best, fmt.Errorf("%w: %s is no voter that answers and takes clients", ErrRefused, to)
+		return best, fmt.Errorf("%w: %s is not a voter that answers and takes clients", ErrRefused, to)
 	}
 	return best, unavailable("no other voter answers and takes clients")
 }

@@ -20,7 +20,7 @@ func ParseAddress(s string) (Address, error) {
 	}
 	at := localEnd(s)
 	if at < 0 || at >= len(s) || s[at] != '@' {
-		return Address{}, badAddress(s, "local@domain is wanted")
+		return Address{}, badAddress(s, "must be local@domain")
 	}
 	local, why := parseLocal(s[:at])
 	if why != "" {
@@ -51,7 +51,7 @@ func join(s, local, domain string) (Address, error) {
 }
 
 func badAddress(s, why string) error {
-	return Errorf(StatusBadRequest, "%s is no address: %s", excerpt(s), why)
+	return Errorf(StatusBadRequest, "invalid address %s: %s", excerpt(s), why)
 }
 
 // excerpt quotes what was given for an error's text, cut where it is long.
@@ -69,7 +69,7 @@ func excerpt(s string) string {
 // String returns local@domain; "" for the zero Address.
 func (a Address) String() string { return a.s }
 
-// IsZero tells whether a is no address at all.
+// IsZero reports whether a is no address at all.
 func (a Address) IsZero() bool { return a.s == "" }
 
 // Local returns the part before the last @, with its quotes if it needs them.
@@ -78,7 +78,7 @@ func (a Address) Local() string { return a.s[:max(0, strings.LastIndexByte(a.s, 
 // Domain returns the part after the last @: A-labels, or an address literal.
 func (a Address) Domain() string { return a.s[strings.LastIndexByte(a.s, '@')+1:] }
 
-// IsLiteral tells whether the domain is an address literal such as
+// IsLiteral reports whether the domain is an address literal such as
 // [192.0.2.1], to which no route leads.
 func (a Address) IsLiteral() bool { return strings.HasSuffix(a.s, "]") }
 

@@ -93,7 +93,7 @@ func AppendText(dst []byte, text string) []byte {
 	return dst
 }
 
-// isPrintable tells whether s is visible ASCII and spaces.
+// isPrintable reports whether s is visible ASCII and spaces.
 func isPrintable(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] < 0x20 || s[i] >= 0x7F {
@@ -130,7 +130,7 @@ func appendValue(dst []byte, value string) []byte {
 	return append(dst, '"')
 }
 
-// isPlain tells whether a value can stand without quotes. With a backslash it
+// isPlain reports whether a value can stand without quotes. With a backslash it
 // could, but is quoted to be read alike by all.
 func isPlain(value string) bool {
 	ascii := true

@@ -12,11 +12,11 @@ import (
 // status 400.
 func ParseDomain(s string) (string, error) {
 	if strings.HasPrefix(s, "[") {
-		return "", Errorf(StatusBadRequest, "%s is no domain but an address literal", excerpt(s))
+		return "", Errorf(StatusBadRequest, "invalid domain %s: address literals are not allowed", excerpt(s))
 	}
 	domain, why := parseDomain(s)
 	if why != "" {
-		return "", Errorf(StatusBadRequest, "%s is no domain: %s", excerpt(s), why)
+		return "", Errorf(StatusBadRequest, "invalid domain %s: %s", excerpt(s), why)
 	}
 	return domain, nil
 }
@@ -37,7 +37,7 @@ func parseDomain(s string) (domain, why string) {
 	return parseIDN(s)
 }
 
-// isPlainDomain tells whether s is a domain of letters, digits and hyphens
+// isPlainDomain reports whether s is a domain of letters, digits and hyphens
 // alone, to which IDNA would do nothing but make its letters small.
 func isPlainDomain(s string) bool {
 	if len(s) > maxDomain {
@@ -82,7 +82,7 @@ func parseIDN(s string) (domain, why string) {
 	)
 	domain, err := profile.ToASCII(s)
 	if err != nil || strings.HasSuffix(domain, ".") {
-		return "", "its domain is no valid domain name"
+		return "", "its domain is not a valid domain name"
 	}
 	if again, err := profile.ToASCII(domain); err != nil || again != domain {
 		return "", "its domain has no A-labels that mean the same"

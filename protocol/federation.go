@@ -73,12 +73,12 @@ func (f *Federation) Admits(own, other string) error {
 	return nil
 }
 
-// WantsCertificate tells whether other has to prove itself to own by its
+// WantsCertificate reports whether other has to prove itself to own by its
 // certificate: a DIALBACK will not do.
 func (f *Federation) WantsCertificate(own, other string) bool {
 	p := f.policy(own)
 	return p.External["*"] || p.External[other]
 }
 
-// Closed tells whether own deals with nobody.
+// Closed reports whether own deals with nobody.
 func (f *Federation) Closed(own string) bool { return f.policy(own).Mode == Closed }

@@ -29,7 +29,7 @@ func (a Address) Fold() (folded Address, ok bool) {
 	return Address{mapped + "@" + a.Domain()}, true
 }
 
-// isFolded tells whether s is ASCII without capitals, which PRECIS leaves alone.
+// isFolded reports whether s is ASCII without capitals, which PRECIS leaves alone.
 func isFolded(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf || 'A' <= s[i] && s[i] <= 'Z' {

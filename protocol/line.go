@@ -63,7 +63,7 @@ func (l *Line) repeatedOfMany() (key string, ok bool) {
 
 func mayRepeat(key string) bool { return key == "to" || key == "ima" || key == "by" }
 
-// IsRequest tells whether the line is a request, notifications among them.
+// IsRequest reports whether the line is a request, notifications among them.
 func (l *Line) IsRequest() bool { return l.Status == 0 }
 
 // ParseLine reads s, a line without its CRLF, into l, whose Params are used
@@ -115,7 +115,7 @@ func (l *Line) parseSecond(word string) error {
 	if len(word) == 3 && isDigits(word) {
 		n, _ := strconv.Atoi(word)
 		if n < 100 {
-			return Errorf(StatusBadRequest, "%s is no status", word)
+			return Errorf(StatusBadRequest, "invalid status %s", word)
 		}
 		l.Status = Status(n)
 		return nil
@@ -141,7 +141,7 @@ func (l *Line) parseParam(s string) (rest string, more bool, err error) {
 	eq := strings.IndexAny(s, "= ")
 	if eq < 0 || s[eq] != '=' || !validKey(s[:eq]) {
 		word, _, _ := strings.Cut(s, " ")
-		return "", false, Errorf(StatusBadRequest, "%s is no param: key=value is wanted", excerpt(word))
+		return "", false, Errorf(StatusBadRequest, "invalid param %s: must be key=value", excerpt(word))
 	}
 	key, s := strings.ToLower(s[:eq]), s[eq+1:]
 	value, rest, more, why := cutValue(s)

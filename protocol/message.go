@@ -39,7 +39,7 @@ type Inbox interface {
 	Deliver(m *Message, done func(Outcome))
 }
 
-// ValidID tells whether s may be the id of a message: 1 to 64 of ALPHA,
+// ValidID reports whether s may be the id of a message: 1 to 64 of ALPHA,
 // DIGIT, "-", "_" and ".".
 func ValidID(s string) bool {
 	if len(s) < 1 || len(s) > MaxID {
@@ -48,7 +48,7 @@ func ValidID(s string) bool {
 	return isToken(s)
 }
 
-// ValidNote tells whether s may be a note, an agent or a contact's name: at
+// ValidNote reports whether s may be a note, an agent or a contact's name: at
 // most 256 octets of UTF-8 without control characters. What comes from the
 // wire has the latter two already.
 func ValidNote(s string) bool {

@@ -16,13 +16,13 @@ func ParsePattern(s string) (Pattern, error) {
 	if name, ok := strings.CutPrefix(s, "@"); ok {
 		domain, why := parseDomain(name)
 		if why != "" {
-			return Pattern{}, Errorf(StatusBadRequest, "%s is no pattern: %s", excerpt(s), why)
+			return Pattern{}, Errorf(StatusBadRequest, "invalid pattern %s: %s", excerpt(s), why)
 		}
 		return Pattern{"@" + domain}, nil
 	}
 	a, err := ParseAddress(s)
 	if err != nil {
-		return Pattern{}, Errorf(StatusBadRequest, "%s is no pattern: an address, @domain or * is wanted", excerpt(s))
+		return Pattern{}, Errorf(StatusBadRequest, "invalid pattern %s: must be an address, @domain or *", excerpt(s))
 	}
 	return Pattern(a), nil
 }
@@ -30,7 +30,7 @@ func ParsePattern(s string) (Pattern, error) {
 // String returns the pattern as it is written; "" for the zero Pattern.
 func (p Pattern) String() string { return p.s }
 
-// IsZero tells whether p is no pattern at all.
+// IsZero reports whether p is no pattern at all.
 func (p Pattern) IsZero() bool { return p.s == "" }
 
 // Address returns the address that p speaks of, if it is one.
@@ -56,7 +56,7 @@ func (p Pattern) Key(own bool) Pattern {
 	return Pattern{compareKey(a, own).s}
 }
 
-// Matches tells whether p speaks of a; own tells whether a's domain is one of
+// Matches reports whether p speaks of a; own reports whether a's domain is one of
 // the site's.
 func (p Pattern) Matches(a Address, own bool) bool {
 	if p.s == "*" {

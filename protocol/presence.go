@@ -24,7 +24,7 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// Listening tells whether s is a state of a user who listens.
+// Listening reports whether s is a state of a user who listens.
 func (s State) Listening() bool { return s == Available || s == Busy || s == Away }
 
 // ParseListening reads one of available, away and busy.

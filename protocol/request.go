@@ -52,13 +52,13 @@ func (r Rule) Shown() Pattern {
 	return r.Written
 }
 
-// Same tells whether the rules say the same of the same, however it was given.
+// Same reports whether the rules say the same of the same, however it was given.
 func (r Rule) Same(o Rule) bool {
 	r.Written, o.Written = Pattern{}, Pattern{}
 	return r == o
 }
 
-// Empty tells whether the rule says nothing, which removes it.
+// Empty reports whether the rule says nothing, which removes it.
 func (r Rule) Empty() bool { return r.Message == Unset && r.Presence == Unset }
 
 // Contact is one entry of a user's contact list (SIMP.md, section 8).

@@ -14,7 +14,7 @@ var (
 	ErrBareLF      = errors.New("a LF that no CR precedes")
 	ErrNUL         = errors.New("a NUL in a line")
 	ErrUTF8        = errors.New("a line is not valid UTF-8")
-	ErrBadLiteral  = errors.New("a last word that begins with { is no literal")
+	ErrBadLiteral  = errors.New("a last word that begins with { must be a literal")
 )
 
 // ScanLine finds the first line in buf and returns its length with the CRLF,

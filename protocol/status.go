@@ -31,10 +31,10 @@ const (
 	StatusVersion        Status = 505
 )
 
-// Interim tells whether more responses to the same request follow.
+// Interim reports whether more responses to the same request follow.
 func (s Status) Interim() bool { return s/100 == 1 }
 
-// OK tells whether s is a 2xx.
+// OK reports whether s is a 2xx.
 func (s Status) OK() bool { return s/100 == 2 }
 
 // Error is a refusal: a status and a sentence that says why. The server

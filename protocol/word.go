@@ -138,7 +138,7 @@ func unquote(s string) (value, why string) {
 	return string(b), ""
 }
 
-// hasControl tells whether s has one of ASCII's control characters.
+// hasControl reports whether s has one of ASCII's control characters.
 func hasControl(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if isControl(s[i]) {

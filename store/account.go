@@ -78,5 +78,5 @@ type Node struct {
 	reaped string // Reap goes on above this address
 }
 
-// living tells whether epoch is the present one of the node, and not ended.
+// living reports whether epoch is the present one of the node, and not ended.
 func (n *Node) living(epoch uint64) bool { return n != nil && !n.Down && n.Epoch == epoch }

@@ -42,7 +42,7 @@ func (t *Table) publish() {
 // Newest is the newest schema of the log that this table reads.
 func (t *Table) Newest() uint32 { return t.newest }
 
-// readable tells whether this program knows all that e may hold.
+// readable reports whether this program knows all that e may hold.
 func (t *Table) readable(e *storev1.Entry) error {
 	if e.GetMinSchema() > t.newest {
 		return fmt.Errorf("an entry of schema %d, while this program reads up to %d: %w", e.GetMinSchema(), t.newest, ErrSchema)

@@ -89,12 +89,12 @@ func newBinding(c *storev1.Bind) Binding {
 	}
 }
 
-// same tells whether a Bind would change nothing of o: a retry.
+// same reports whether a Bind would change nothing of o: a retry.
 func same(o, b *Binding) bool {
 	return o.Epoch == b.Epoch && o.State == b.State && o.Note == b.Note && o.Agent == b.Agent && o.Client == b.Client
 }
 
-// hasRoom tells whether the user may have one more living session beside
+// hasRoom reports whether the user may have one more living session beside
 // those but the one at i: 16, and one more while one of them is being moved.
 func (t *Table) hasRoom(l *Listener, i int) bool {
 	room := protocol.MaxSessions

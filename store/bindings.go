@@ -82,7 +82,7 @@ func (t *Table) commitBindings(old packed, l *Listener, node string) Result {
 }
 
 // keep puts l, which was old, back into the table: deaf, if it has no bindings
-// any more. visible tells whether those who may watch see a change.
+// any more. visible reports whether those who may watch see a change.
 func (t *Table) keep(old packed, l *Listener) (after packed, visible bool) {
 	if len(l.Bindings) == 0 {
 		if !old.deaf() {

@@ -32,7 +32,7 @@ func ParseSession(s string) (Session, error) {
 	e, err1 := strconv.ParseUint(epoch, 10, 64)
 	n, err2 := strconv.ParseUint(number, 10, 64)
 	if !ok1 || !ok2 || node == "" || err1 != nil || err2 != nil {
-		return Session{}, fmt.Errorf("%q is no session: node.epoch.number is wanted", s)
+		return Session{}, fmt.Errorf("invalid session %q: must be node.epoch.number", s)
 	}
 	return Session{node, e, n}, nil
 }
@@ -95,7 +95,7 @@ func best(bindings []Binding) *Binding {
 	return b
 }
 
-// better tells whether b speaks for the user rather than c: by the better
+// better reports whether b speaks for the user rather than c: by the better
 // state (protocol has the best first), then by the newer change.
 func better(b, c *Binding) bool {
 	return b.State < c.State || b.State == c.State && b.Index > c.Index

@@ -48,7 +48,7 @@ func (t *Table) nextLeft(node *Node, limit uint32) (users []string) {
 	return users
 }
 
-// left tells whether p has a binding of an ended epoch of node.
+// left reports whether p has a binding of an ended epoch of node.
 func (p packed) left(node *Node) bool {
 	var l Listener
 	c, n := p.open(&l)

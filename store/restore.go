@@ -79,7 +79,7 @@ func (r *recordReader) magic() error {
 		return whole(err)
 	}
 	if string(r.buf) != snapshotMagic {
-		return fmt.Errorf("it is no snapshot: %w", ErrCorrupt)
+		return fmt.Errorf("not a snapshot: %w", ErrCorrupt)
 	}
 	r.crc = crc32.Update(0, castagnoli, r.buf)
 	return nil

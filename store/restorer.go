@@ -60,7 +60,7 @@ func (b *restorer) add(r *storev1.Record) error {
 	return fmt.Errorf("a record of a kind that this program does not know: %w", ErrSchema)
 }
 
-// enter tells whether a record of that part and name may come now.
+// enter reports whether a record of that part and name may come now.
 func (b *restorer) enter(part int, name string) error {
 	if part < b.part || b.part == partNone && part != partHeader {
 		return corrupt("it is not where it should be")

@@ -86,7 +86,7 @@ type recordWriter struct {
 	err     error
 }
 
-// record tells whether to go on.
+// record reports whether to go on.
 func (w *recordWriter) record(r *storev1.Record) bool {
 	w.buf = binary.AppendUvarint(w.buf[:0], uint64(proto.Size(r)))
 	var err error

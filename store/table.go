@@ -163,7 +163,7 @@ func (t *Table) Listener(a protocol.Address) *Listener {
 	return p.unpack()
 }
 
-// Listens tells whether a listens in that session, without an allocation.
+// Listens reports whether a listens in that session, without an allocation.
 func (t *Table) Listens(a protocol.Address, s Session) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -65,7 +65,7 @@ func (v View) Schema() uint32 { return v.schema }
 // Secret returns the site's secret. It is not to be changed.
 func (v View) Secret() []byte { return v.secret }
 
-// Restoring tells whether a restore of accounts is under way.
+// Restoring reports whether a restore of accounts is under way.
 func (v View) Restoring() bool { return v.restoring != 0 }
 
 // Account returns a's account, which must not be changed.
@@ -78,7 +78,7 @@ func (v View) Listener(a protocol.Address) *Listener {
 	return p.unpack()
 }
 
-// Listens tells whether a listens in that session, without an allocation; what
+// Listens reports whether a listens in that session, without an allocation; what
 // ended epochs have left and Reap has not ended counts.
 func (v View) Listens(a protocol.Address, s Session) bool {
 	p := v.listeners.get(a.String())

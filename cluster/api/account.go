@@ -85,7 +85,7 @@ func (s *accountService) refuseLookalike(f *fields, user protocol.Address) {
 	}
 }
 
-// there tells whether the user has an account.
+// there reports whether the user has an account.
 func (s *accountService) there(user protocol.Address) bool {
 	_, there := s.Table.Account(user)
 	return there

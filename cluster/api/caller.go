@@ -28,7 +28,7 @@ type caller struct {
 	still func() error       // whether all this is still so; nil: it always is
 }
 
-// may tells whether the caller has what a method wants.
+// may reports whether the caller has what a method wants.
 func (c *caller) may(wants role) bool {
 	have := c.roles | anyone
 	if c.roles&allRoles != 0 {
@@ -37,7 +37,7 @@ func (c *caller) may(wants role) bool {
 	return wants != 0 && have&wants == wants
 }
 
-// maySendAs tells whether the caller may send as a.
+// maySendAs reports whether the caller may send as a.
 func (c *caller) maySendAs(a protocol.Address) bool {
 	if c.any {
 		return true
@@ -69,7 +69,7 @@ func (c *caller) grant(key, value string) error {
 func parseSender(value string) (protocol.Pattern, error) {
 	p, err := protocol.ParsePattern(value)
 	if err == nil && p.String() == "*" {
-		err = errors.New("as=* is not to be had: name addresses or domains")
+		err = errors.New("as=* is not allowed: name addresses or domains")
 	}
 	if err != nil || strings.HasPrefix(value, "@") {
 		return p, err
@@ -161,7 +161,7 @@ func bearer(ctx context.Context) (token string, ok bool, err error) {
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "bearer") || token == "" {
-		return "", false, errors.New("the authorization is no bearer token")
+		return "", false, errors.New("the authorization is not a bearer token")
 	}
 	return token, true, nil
 }

@@ -94,21 +94,21 @@ func (f *fields) credential(field string, c *simpv1.Credential) {
 	case *simpv1.Credential_Verifier:
 		f.verifier(field+".verifier", kind.Verifier)
 	default:
-		f.add(field, "a password or a verifier is wanted")
+		f.add(field, "a password or a verifier is required")
 	}
 }
 
 func (f *fields) verifier(field string, v *simpv1.ScramVerifier) {
 	if n := len(v.GetSalt()); n < minSalt || n > maxSalt {
-		f.add(field+".salt", "has %d octets; %d to %d are wanted", n, minSalt, maxSalt)
+		f.add(field+".salt", "has %d octets; must have %d to %d", n, minSalt, maxSalt)
 	}
 	if n := v.GetIterations(); n < minIterations || n > maxIterations {
-		f.add(field+".iterations", "is %d; %d to %d are wanted", n, minIterations, maxIterations)
+		f.add(field+".iterations", "is %d; must be %d to %d", n, minIterations, maxIterations)
 	}
 	if n := len(v.GetStoredKey()); n != sha256.Size {
-		f.add(field+".stored_key", "has %d octets; %d are wanted", n, sha256.Size)
+		f.add(field+".stored_key", "has %d octets; must have %d", n, sha256.Size)
 	}
 	if n := len(v.GetServerKey()); n != sha256.Size {
-		f.add(field+".server_key", "has %d octets; %d are wanted", n, sha256.Size)
+		f.add(field+".server_key", "has %d octets; must have %d", n, sha256.Size)
 	}
 }

@@ -19,7 +19,7 @@ func (s *clusterService) CheckDomain(ctx context.Context, r *simpv1.CheckDomainR
 		return nil, err
 	}
 	if !slices.Contains(s.Domains, own) {
-		f.add("own", "%s is no domain of this site", own)
+		f.add("own", "%s is not a domain of this site", own)
 	}
 	if slices.Contains(s.Domains, domain) {
 		f.add("domain", "%s is this site's own; nothing has to be reached", domain)

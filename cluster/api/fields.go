@@ -62,7 +62,7 @@ func (f *fields) user(field, value string) protocol.Address {
 // address reads any address; one of this site's in canonical form.
 func (f *fields) address(field, value string) protocol.Address {
 	if value == "" {
-		f.add(field, "an address is wanted")
+		f.add(field, "an address is required")
 		return protocol.Address{}
 	}
 	a, err := protocol.ParseAddress(value)

@@ -131,12 +131,12 @@ func (g *gate) checkTable(m method) error {
 
 func (g *gate) wanted(c *caller, m method) string {
 	if c.roles != 0 {
-		return fmt.Sprintf("%s has not the role %s", c.name, m.wants)
+		return fmt.Sprintf("%s lacks the role %s", c.name, m.wants)
 	}
 	if g.insecure {
 		return "without TLS this node answers only programs on its own machine"
 	}
-	return "a client certificate or a bearer token is wanted"
+	return "a client certificate or a bearer token is required"
 }
 
 // identifyConn has the caller pay for a connection whose other end is known
@@ -180,7 +180,7 @@ func (g *gate) shielded(ctx context.Context, c *call, call func(context.Context,
 	defer func() {
 		if fault := recover(); fault != nil {
 			g.logger.Error("a call failed by a fault in this program", "method", c.path, "fault", fault, "stack", string(debug.Stack()))
-			err = status.Error(codes.Internal, "a fault in the server; its log says more")
+			err = status.Error(codes.Internal, "internal server error; see this node's log")
 		}
 	}()
 	return call(ctx, c)

@@ -141,7 +141,7 @@ func (r *importRun) hashAll(ctx context.Context, list []*simpv1.ImportedAccount)
 	return verifiers, group.Wait()
 }
 
-// count tells whether there is something to do for the user, and counts it. A
+// count reports whether there is something to do for the user, and counts it. A
 // verifier that the account has already closes nobody's connections.
 func (r *importRun) count(user protocol.Address, v *storev1.Verifier) bool {
 	a, there := r.Table.Account(user)

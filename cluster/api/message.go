@@ -80,7 +80,7 @@ func (s *messageService) request(r *simpv1.SendRequest, received time.Time) (*pr
 
 func recipients(f *fields, to []string) (list []protocol.Address) {
 	if len(to) == 0 || len(to) > protocol.MaxRecipients {
-		f.add("to", "has %d addresses; 1 to %d are wanted", len(to), protocol.MaxRecipients)
+		f.add("to", "has %d addresses; must have 1 to %d", len(to), protocol.MaxRecipients)
 		return nil
 	}
 	seen := map[protocol.Address]bool{}

@@ -21,7 +21,7 @@ func (s *presenceService) Get(ctx context.Context, r *simpv1.GetRequest) (*simpv
 	f := &fields{domains: s.Domains}
 	users := f.users("ima", r.Ima, protocol.MaxWatched)
 	if len(r.Ima) == 0 {
-		f.add("ima", "an address is wanted")
+		f.add("ima", "an address is required")
 	}
 	if err := f.err(); err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func parseRole(name string) (role, error) {
 			return n.role, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no role; the roles are presence:read, message:send, account:admin and cluster:admin", name)
+	return 0, fmt.Errorf("unknown role %q; the roles are presence:read, message:send, account:admin and cluster:admin", name)
 }
 
 // method is what there is to know of a method before it is called.

@@ -79,10 +79,10 @@ func TestTokenFilesAreReadStrictly(t *testing.T) {
 	for text, want := range map[string]string{
 		"desk":                                  "1: a line is NAME sha256:HEX",
 		"\ndesk sha256:abc role=presence:read":  "2: desk: the second word is not sha256:",
-		"desk " + hash + " role=presence:write": `1: desk: "presence:write" is no role`,
-		"desk " + hash + " role=known":          `1: desk: "known" is no role`,
+		"desk " + hash + " role=presence:write": `1: desk: unknown role "presence:write"`,
+		"desk " + hash + " role=known":          `1: desk: unknown role "known"`,
 		"desk " + hash + " root=1":              `1: desk: "root" is neither role nor as`,
-		"desk " + hash + " as=*":                "1: desk: as=* is not to be had",
+		"desk " + hash + " as=*":                "1: desk: as=* is not allowed",
 		"desk " + hash + " as=nobody":           "1: desk: ",
 		"a " + hash + "\nb " + hash:             "2: b has the token of a",
 		"desk " + hash + " until=2027-01-01":    "1: desk: invalid until=2027-01-01: must be a time of RFC 3339",

@@ -129,7 +129,7 @@ func state(s protocol.State) simpv1.State {
 	return simpv1.State_STATE_UNKNOWN
 }
 
-// onNode tells whether one of l's sessions is on the node; "" is any.
+// onNode reports whether one of l's sessions is on the node; "" is any.
 func onNode(l *store.Listener, node string) bool {
 	for i := range l.Bindings {
 		if node == "" || l.Bindings[i].Session.Node == node {
@@ -139,7 +139,7 @@ func onNode(l *store.Listener, node string) bool {
 	return false
 }
 
-// inDomain tells whether a is of the domain; "" is any.
+// inDomain reports whether a is of the domain; "" is any.
 func inDomain(a protocol.Address, domain string) bool {
 	return domain == "" || a.Domain() == domain
 }

@@ -214,7 +214,7 @@ func (w *watch) tell(ctx context.Context, e *store.Event) error {
 	})
 }
 
-// aboutSessions tells whether a change is one of a user's state, note or
+// aboutSessions reports whether a change is one of a user's state, note or
 // sessions. A change of an account may end sessions.
 func aboutSessions(e *store.Event) bool {
 	return e.Kind == store.EventPresence || e.Visible || e.Kind == store.EventAccount && e.After != nil

@@ -252,7 +252,7 @@ func (c *Client) Close() {
 	}
 }
 
-// Closed tells whether the connection has ended.
+// Closed reports whether the connection has ended.
 func (c *Client) Closed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,7 +266,7 @@ func (c *Client) Got() []string {
 	return slices.Clone(c.got)
 }
 
-// Took tells whether the message of that id was answered with 2xx.
+// Took reports whether the message of that id was answered with 2xx.
 func (c *Client) Took(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

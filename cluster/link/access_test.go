@@ -24,7 +24,7 @@ import (
 	"simpd/protocol"
 )
 
-// entered tells whether c gets in with a TLS configuration of its own making:
+// entered reports whether c gets in with a TLS configuration of its own making:
 // whether the listener sends anything but an alert, or stays open for a while.
 func entered(s *site, config *tls.Config) bool {
 	c, err := s.network.Dialer("10.0.0.99")(s.t.Context(), hostOf(1)+":7470")

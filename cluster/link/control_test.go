@@ -19,7 +19,7 @@ type raftResponse struct {
 	response raft.RequestVoteResponse
 }
 
-// isOnly tells whether err is one of the three that a call may end with, and no other.
+// isOnly reports whether err is one of the three that a call may end with, and no other.
 func isOnly(err, want error) bool {
 	for _, e := range []error{ErrUnavailable, ErrUnknown, ErrRefused} {
 		if errors.Is(err, e) != (e == want) {

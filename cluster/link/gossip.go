@@ -237,7 +237,7 @@ func (g *gossip) missing() []string {
 func (g *gossip) lookup(seed string) (addrs []string) {
 	host, port, err := net.SplitHostPort(seed)
 	if err != nil {
-		g.link.logger.Error("gossip: an address to join is no host:port", "join", seed)
+		g.link.logger.Error("gossip: an address to join is not host:port", "join", seed)
 		return nil
 	}
 	if _, err := netip.ParseAddr(host); err == nil {

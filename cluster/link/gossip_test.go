@@ -25,7 +25,7 @@ func ids(members []Member) string {
 	return strings.Join(all, " ")
 }
 
-// sees tells whether gossip shows node i these members.
+// sees reports whether gossip shows node i these members.
 func (s *site) sees(i int, want string) bool { return ids(s.links[nodeID(i)].Members()) == want }
 
 func TestNodesFindOneAnother(t *testing.T) {

@@ -139,7 +139,7 @@ func (w *wave) askOne(u *User) bool {
 // Undrain takes clients again. Those who were asked to move may still go.
 func (r *Router) Undrain() { r.moves.drain.Store(nil) }
 
-// Draining tells whether clients are being moved away.
+// Draining reports whether clients are being moved away.
 func (r *Router) Draining() bool { return r.moves.drain.Load() != nil }
 
 // Connections returns how many authenticated connections this node holds.

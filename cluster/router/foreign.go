@@ -89,7 +89,7 @@ func (h *hub) showDue(p pair, f *foreign) {
 	}
 }
 
-// elsewhere tells whether p is another site's to answer.
+// elsewhere reports whether p is another site's to answer.
 func (r *Router) elsewhere(p pair) bool {
 	return r.Relay != nil && !r.Local(p.of) && !p.of.IsLiteral() && r.Local(p.by)
 }

@@ -121,7 +121,7 @@ func (s *sender) handed(d *delivery) {
 	d.lane.newest = max(d.lane.newest, d.number)
 }
 
-// overtaken tells whether a later message to the same recipient was handed to
+// overtaken reports whether a later message to the same recipient was handed to
 // a session before d: it may be the one that d would be handed to now.
 func (s *sender) overtaken(d *delivery) bool {
 	s.mu.Lock()

@@ -280,7 +280,7 @@ func sessionProto(s store.Session) *storev1.Session {
 
 func stateProto(s protocol.State) storev1.State { return storev1.State(s) }
 
-// has tells whether session id is among l's; l may be nil.
+// has reports whether session id is among l's; l may be nil.
 func has(l *store.Listener, id store.Session) bool {
 	return l != nil && slices.ContainsFunc(l.Bindings, func(b store.Binding) bool { return b.Session == id })
 }

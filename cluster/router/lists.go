@@ -41,7 +41,7 @@ func (g *rights) allowUnruled(who protocol.Address, local bool) bool {
 	return local || g.thing == store.Messages || who == g.owner
 }
 
-// mayMessage tells whether from may send to: as the most specific rule says,
+// mayMessage reports whether from may send to: as the most specific rule says,
 // and where none does, everybody may.
 func (r *Router) mayMessage(to, from protocol.Address) bool {
 	decided, allow := r.Table.Allowed(to, from, r.Local(from), store.Messages)

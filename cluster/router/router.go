@@ -143,7 +143,7 @@ func (r *Router) Shutdown() {
 	r.running.Wait()
 }
 
-// Local tells whether a is of one of the site's own domains.
+// Local reports whether a is of one of the site's own domains.
 func (r *Router) Local(a protocol.Address) bool {
 	domain := a.Domain()
 	return domain == r.Domains[0] || len(r.Domains) > 1 && r.domains[domain]

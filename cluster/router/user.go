@@ -121,7 +121,7 @@ func (u *User) displaced(why string) {
 	u.session.Unlistened(why)
 }
 
-// living tells whether epoch is this node's present one, as the table knows.
+// living reports whether epoch is this node's present one, as the table knows.
 func (r *Router) living(epoch uint64) bool {
 	n, ok := r.Table.Node(r.Node)
 	return ok && !n.Down && n.Epoch == epoch

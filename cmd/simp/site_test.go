@@ -188,7 +188,7 @@ func (s *site) say(format string, args ...any) {
 	fmt.Fprintf(s.conn, format+"\r\n", args...)
 }
 
-// heard tells whether a request was made.
+// heard reports whether a request was made.
 func (s *site) heard(request string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -30,7 +30,7 @@ func (a *app) watch(ctx context.Context, contacts bool, args []string) error {
 		return err
 	}
 	if len(addresses) == 0 && !contacts {
-		return usagef("simp watch wants an address, or --contacts")
+		return usagef("simp watch needs an address, or --contacts")
 	}
 	e := eyes{app: a, failed: make(chan error, 1)}
 	c, err := a.connect(ctx, e.attach)

@@ -33,7 +33,7 @@ func (r *results) print(out io.Writer) error {
 	return nil
 }
 
-// isCompared tells whether a series of the relay stands beside another.
+// isCompared reports whether a series of the relay stands beside another.
 func (r *results) isCompared(s *series) bool {
 	return slices.ContainsFunc(r.Series, func(o *series) bool {
 		return o.Subject != relayName && o.Row == s.Row && o.Metric == s.Metric

@@ -32,7 +32,7 @@ func ratios(of, by []float64) []float64 {
 	return all
 }
 
-// overlap tells whether the ranges of two sets of values have something in common.
+// overlap reports whether the ranges of two sets of values have something in common.
 func overlap(a, b []float64) bool {
 	return len(a) > 0 && len(b) > 0 && slices.Min(a) <= slices.Max(b) && slices.Min(b) <= slices.Max(a)
 }

@@ -150,7 +150,7 @@ func verifyNode(config *tls.Config, host string) {
 	}
 }
 
-// isNode tells whether a certificate names simp://SITE/node/ID.
+// isNode reports whether a certificate names simp://SITE/node/ID.
 func isNode(c *x509.Certificate) bool {
 	for _, u := range c.URIs {
 		if u.Scheme == "simp" && strings.HasPrefix(u.Path, "/node/") {

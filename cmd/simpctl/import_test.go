@@ -42,7 +42,7 @@ func TestTheWholeFileIsCheckedBeforeAnythingIsImported(t *testing.T) {
 	}
 	for in, want := range map[string]string{
 		"a@example.com,x\nno comma\n":                                            "standard input:2: a line is IMA,PASSWORD",
-		"a@example.com,x\nnobody,y\n":                                            "standard input:2: nobody is no address",
+		"a@example.com,x\nnobody,y\n":                                            "standard input:2: invalid address nobody",
 		"a@example.com,x\n\nA@example.com,y\n":                                   "standard input:3: a@example.com is in line 1 already",
 		"a@example.com,\n":                                                       "standard input:1: the password is empty",
 		"a@example.com,x\nb@example.com,\u00ad\ufeff\n":                          "standard input:2: the password is empty",

@@ -15,7 +15,7 @@ import (
 	"simpd/cmd/internal/cli"
 )
 
-// json tells whether results are for programs.
+// json reports whether results are for programs.
 func (a *app) json() bool { return a.output == "json" }
 
 // printJSON prints a message of simp.v1 as Protocol Buffers' JSON mapping has

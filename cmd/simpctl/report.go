@@ -105,7 +105,7 @@ func (a *app) advice(cause string) string {
 	return "is it running, and is --addr right?"
 }
 
-// named tells whether the site itself gave a reason.
+// named reports whether the site itself gave a reason.
 func named(s *status.Status) bool {
 	for _, d := range s.Details() {
 		if i, ok := d.(*errdetails.ErrorInfo); ok && i.Domain == "simp.v1" {

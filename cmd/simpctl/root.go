@@ -124,7 +124,7 @@ func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// noColor tells whether colours are unwanted (no-color.org).
+// noColor reports whether colours are unwanted (no-color.org).
 func (a *app) noColor() bool {
 	return a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" || !a.term.isTerminal(a.out)
 }

@@ -154,7 +154,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{2, "status --output xml", `simpctl: --output is text or json, not "xml"`},
 		{2, "status --addr nowhere", "simpctl: --addr nowhere is not HOST:PORT"},
 		{2, "status --addr 192.0.2.1:7469", "simpctl: --insecure is for a node on this machine, and 192.0.2.1:7469 is not; use --tls-ca, --tls-cert and --tls-key"},
-		{2, "account disable alice", "simpctl: alice is no address"},
+		{2, "account disable alice", "simpctl: invalid address alice"},
 		{1, "account delete --yes nobody@example.com", "simpctl: there is no account nobody@example.com"},
 		{1, "account disable a@elsewhere.example", "simpctl: ima: a@elsewhere.example is not of this site, which serves example.com"},
 		{1, "node remove n9 --yes", "simpctl: the site has no node n9; it has n1, n2 and n3"},

@@ -80,7 +80,7 @@ func (s *testSite) listen(user string, number uint64) {
 	}}})
 }
 
-// fits tells whether the user's password is p.
+// fits reports whether the user's password is p.
 func (s *testSite) fits(user, p string) bool {
 	a, _ := protocol.ParseAddress(user)
 	account, ok := s.table.Account(a)

@@ -82,7 +82,7 @@ func (r *fileReader) documents(file *ast.File) {
 func (r *fileReader) mapping(n ast.Node) {
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		r.fail(n.GetToken(), "lines of the form key: value are wanted")
+		r.fail(n.GetToken(), "must consist of lines like key: value")
 		return
 	}
 	first := map[string]int{}

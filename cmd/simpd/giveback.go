@@ -63,7 +63,7 @@ const (
 	restPart    = 20       // one in so many moments may be spent on it
 )
 
-// due tells whether a burst is over that has left enough behind to be worth a
+// due reports whether a burst is over that has left enough behind to be worth a
 // collection, or whether much has come together without one. Work that goes on
 // and on is its own collector's affair.
 func (r *returner) due(h heap, now time.Time) bool {

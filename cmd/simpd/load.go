@@ -21,12 +21,12 @@ type settings struct {
 	bad  map[string]bool
 }
 
-// good tells whether all the options are either absent or well written.
+// good reports whether all the options are either absent or well written.
 func (s settings) good(names ...string) bool {
 	return !slices.ContainsFunc(names, func(n string) bool { return s.bad[n] })
 }
 
-// absent tells whether nobody wrote anything for the option.
+// absent reports whether nobody wrote anything for the option.
 func (s settings) absent(name string) bool {
 	_, made := s.made[name]
 	return !made && !s.bad[name]

@@ -113,7 +113,7 @@ func checkPeer(s string) error {
 		return err
 	}
 	if host, port, _ := net.SplitHostPort(s); host == "" || port == "0" {
-		return fmt.Errorf("%q can't be called: it wants a host and a port", s)
+		return fmt.Errorf("%q is not a dialable host:port", s)
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func toDuration(field func(*config) *time.Duration, least time.Duration) func(*c
 	return func(c *config, v []string) error {
 		d, err := time.ParseDuration(v[0])
 		if err != nil {
-			return fmt.Errorf("%q is no duration (as 30s and 1m30s are)", v[0])
+			return fmt.Errorf("invalid duration %q: must be like 30s or 1m30s", v[0])
 		}
 		if d < least {
 			return fmt.Errorf("%v is too short: %v is the least", d, least)
@@ -169,7 +169,7 @@ func toNetworks(field func(*config) *[]netip.Prefix) func(*config, []string) err
 		for _, s := range v {
 			p, err := netip.ParsePrefix(s)
 			if err != nil {
-				return fmt.Errorf("%q is no network (as 10.1.0.0/16 and fd00::/8 are)", s)
+				return fmt.Errorf("invalid network %q: must be like 10.1.0.0/16 or fd00::/8", s)
 			}
 			*field(c) = append(*field(c), p.Masked())
 		}

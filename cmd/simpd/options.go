@@ -178,7 +178,7 @@ func setDomains(c *config, v []string) error {
 func setAdvertise(c *config, v []string) error {
 	c.advertise = v[0]
 	if strings.ContainsAny(v[0], "/ ") || checkHostPort(v[0]) == nil {
-		return fmt.Errorf("%q is no host: a name or an address without a port is wanted", v[0])
+		return fmt.Errorf("invalid host %q: must be a name or an address without a port", v[0])
 	}
 	return nil
 }

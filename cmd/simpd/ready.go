@@ -52,7 +52,7 @@ func (n *node) logReady(why error) {
 	n.logger.Info("ready", "index", n.table.Index(), "history", n.table.History(), "leader", n.cluster.Leader())
 }
 
-// once tells whether the node has ever been ready.
+// once reports whether the node has ever been ready.
 func (r *readiness) once() bool {
 	select {
 	case <-r.first:

@@ -54,7 +54,7 @@ func (s *service) later(conf *config) (all []option) {
 	return all
 }
 
-// takes tells whether a running node can take this setting, which can be read
+// takes reports whether a running node can take this setting, which can be read
 // again as such: not where it was started without what the setting is about,
 // nor where it would have to go on without.
 func (n *node) takes(setting string, conf *config) bool {

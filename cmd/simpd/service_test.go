@@ -121,7 +121,7 @@ func (v *viewer) take(r *simpv1.WatchResponse, err error) bool {
 	return true
 }
 
-// has tells whether an event has come, and how often.
+// has reports whether an event has come, and how often.
 func (v *viewer) has(event string) (times int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

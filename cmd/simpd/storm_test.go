@@ -110,7 +110,7 @@ func (s *storm) killNodes() {
 	}
 }
 
-// done tells whether the channel is closed.
+// done reports whether the channel is closed.
 func done(c <-chan struct{}) bool {
 	select {
 	case <-c:

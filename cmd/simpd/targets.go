@@ -62,7 +62,7 @@ func (t *targets) look(ctx context.Context) (others int) {
 	return others
 }
 
-// fit tells whether a node may be given another's clients.
+// fit reports whether a node may be given another's clients.
 func fit(s *cluster.NodeStatus) bool {
 	return s.Answers && s.Unready == "" && !s.Draining && s.Member.ClientAddr != ""
 }

@@ -75,7 +75,7 @@ func (c *collected) take(span *tracev1.Span) {
 	}
 }
 
-// crossing tells whether a message went from one node to another.
+// crossing reports whether a message went from one node to another.
 func (c *collected) crossing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -202,7 +202,7 @@ func (v *validator) forming() {
 	v.missing("bootstrap-expect", "a new node forms a site (bootstrap-expect 1 for one on its own) or joins one (join HOST:PORT)")
 }
 
-// loopback tells whether nobody outside this machine reaches the address.
+// loopback reports whether nobody outside this machine reaches the address.
 func loopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil || host == "" {

@@ -77,7 +77,7 @@ func (s *storm) checkOutcomes() {
 	s.t.Logf("%d nodes killed; outcomes %v", s.kills, counts)
 }
 
-// enough tells whether so much has happened that the verdict means something.
+// enough reports whether so much has happened that the verdict means something.
 func (s *storm) enough() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,7 +27,7 @@ type seen struct {
 	note  string
 }
 
-// same tells whether two places say the same of a user. That somebody is deaf
+// same reports whether two places say the same of a user. That somebody is deaf
 // may be said with the index of the change or without.
 func (a seen) same(b seen) bool {
 	return a == b || a.state == "deaf" && b.state == "deaf"

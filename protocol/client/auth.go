@@ -97,7 +97,7 @@ func (o *opening) scram(mech string, c *scram.ClientConversation) error {
 func step(c *scram.ClientConversation, l *protocol.Line) (string, error) {
 	challenge, err := base64.StdEncoding.DecodeString(textParam(l, "data"))
 	if err != nil {
-		return "", protocolError("a challenge is no base64")
+		return "", protocolError("the challenge is not valid base64")
 	}
 	if err := checkWork(string(challenge)); err != nil {
 		return "", err

@@ -63,7 +63,7 @@ func newClient(config Config) (*Client, error) {
 	dialsNames := config.Dial != nil
 	config = config.withDefaults()
 	if config.User.IsZero() || config.Password == "" {
-		return nil, errors.New("a user and a password are wanted")
+		return nil, errors.New("client: Config.User and Config.Password are required")
 	}
 	c := &Client{
 		dialer:   dialer{Config: config, secret: new(secret), dialsNames: dialsNames},
@@ -222,7 +222,7 @@ func (c *Client) arrange(ctx context.Context, r request, note func(*want)) ([]re
 // errReplaced says that a connection is not the present one any more.
 var errReplaced = errors.New("the connection was replaced")
 
-// replaced tells whether what failed so is to be asked of the next connection.
+// replaced reports whether what failed so is to be asked of the next connection.
 func (c *conn) replaced(err error) bool { return c.over() || errors.Is(err, errReplaced) }
 
 func (c *Client) arrangeOn(ctx context.Context, conn *conn, r request, note func(*want)) ([]response, response, error) {

@@ -177,7 +177,7 @@ func TestMessages(t *testing.T) {
 		send("m6", "x2", "hi")
 		expect("m6 200")
 		p.say("m7 MESSAGE from=bob to=alice@example.com id=x {0}")
-		expect("m7 400 :from, to, id and content are wanted")
+		expect("m7 400 :from, to, id and content are required")
 		p.say("p1 PING")
 		expect("p1 200")
 		p.say("q1 DANCE")

@@ -110,7 +110,7 @@ func readError(err error) error {
 	return err
 }
 
-// over tells whether the connection has ended.
+// over reports whether the connection has ended.
 func (c *conn) over() bool { return c.why() != nil }
 
 // end closes the connection, for the first reason given.

@@ -288,7 +288,7 @@ func byeError(l *protocol.Line) error {
 	return &protocol.Error{Status: status, Text: "the server closed the connection: " + short(l.Text), Retry: intParam(l, "retry")}
 }
 
-// isLoopback tells whether the connection stays on this machine, as one does
+// isLoopback reports whether the connection stays on this machine, as one does
 // that is not TCP at all.
 func (o *opening) isLoopback() bool {
 	a, isTCP := o.RemoteAddr().(*net.TCPAddr)

@@ -33,7 +33,7 @@ const (
 func named(address string, s Security) (target, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" || port == "" {
-		return target{}, fmt.Errorf("%q is no host:port", address)
+		return target{}, fmt.Errorf("%q is not host:port", address)
 	}
 	if s == ByPort {
 		s = StartTLS

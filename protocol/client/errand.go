@@ -92,7 +92,7 @@ func outcome(m *protocol.Message, a answer) protocol.Outcome {
 	return protocol.Outcome{Status: l.Status, Text: l.Text}
 }
 
-// wellFormed tells whether l can be the answer to a SEND to one recipient.
+// wellFormed reports whether l can be the answer to a SEND to one recipient.
 func wellFormed(m *protocol.Message, l *protocol.Line) bool {
 	if id, ok := l.Get("id"); ok && id != m.ID {
 		return false

@@ -37,7 +37,7 @@ func refusal(l *protocol.Line) *protocol.Error {
 	return &protocol.Error{Status: l.Status, Text: text, Retry: intParam(l, "retry")}
 }
 
-// isFinal tells whether there is no use in connecting again: wrong
+// isFinal reports whether there is no use in connecting again: wrong
 // credentials, or a server that will never do.
 func isFinal(err error) bool {
 	var refused *protocol.Error

@@ -68,7 +68,7 @@ func (o *outbox) reply(b []byte) error {
 	return err
 }
 
-// mayBeOut tells whether the octets before end may have been sent to the last.
+// mayBeOut reports whether the octets before end may have been sent to the last.
 func (o *outbox) mayBeOut(end int64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

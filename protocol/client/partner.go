@@ -116,7 +116,7 @@ func (p *partner) release(e *errand) {
 	e.kept = 0
 }
 
-// resting tells whether the other site is left alone after a failure.
+// resting reports whether the other site is left alone after a failure.
 func (p *partner) resting() bool { return p.route == nil && time.Now().Before(p.retry) }
 
 func (p *partner) put(e *errand) {
@@ -160,7 +160,7 @@ func (p *partner) handOver(now time.Time) {
 	}
 }
 
-// wanted tells whether a connection is.
+// wanted reports whether a connection is.
 func (p *partner) wanted() bool { return !p.gone && (len(p.queue) > 0 || len(p.upstreams) > 0) }
 
 func (p *partner) busy() bool {

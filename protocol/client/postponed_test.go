@@ -138,7 +138,7 @@ func TestRelayFindsWhatIsRefused(t *testing.T) {
 				return "200"
 			}
 			if asked.Add(1); strings.Contains(line, "ima=bad@") {
-				return "400 :bad@two.example is no address"
+				return "400 :invalid address bad@two.example"
 			}
 			var lines []string
 			for word := range strings.FieldsSeq(line) {

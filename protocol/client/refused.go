@@ -34,7 +34,7 @@ func (p *partner) refused(rt *route, all []*upstream, final *protocol.Line) {
 // hardRetry is the first pause after a refusal that will probably stay.
 const hardRetry = 15 * time.Second
 
-// ofOneItem tells whether a refusal of a list may be for one thing in it.
+// ofOneItem reports whether a refusal of a list may be for one thing in it.
 func ofOneItem(s protocol.Status) bool {
 	switch s {
 	case protocol.StatusBadRequest, protocol.StatusForbidden, protocol.StatusUnknownAddress, protocol.StatusTooLarge:

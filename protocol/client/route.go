@@ -122,7 +122,7 @@ func (rt *route) stop(why error) {
 	rt.p.lost(rt, why)
 }
 
-// hasRoom tells whether one more errand may be handed over.
+// hasRoom reports whether one more errand may be handed over.
 func (rt *route) hasRoom() bool {
 	return !rt.leaving && len(rt.open) < maxOpen && rt.out.unsent() < maxUnsent
 }

@@ -47,7 +47,7 @@ func (c *Client) Send(ctx context.Context, m Outgoing) (Report, error) {
 		m.ID = rand.Text()
 	}
 	if len(m.To) == 0 || !protocol.ValidID(m.ID) {
-		return Report{}, notSent(protocol.Errorf(protocol.StatusBadRequest, "a recipient and a valid id are wanted"))
+		return Report{}, notSent(protocol.Errorf(protocol.StatusBadRequest, "a recipient and a valid id are required"))
 	}
 	report, err := c.sendOnce(ctx, m)
 	for range m.Repeats {

@@ -57,7 +57,7 @@ func messageOf(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Erro
 	to, badTo := protocol.ParseAddress(textParam(l, "to"))
 	id := textParam(l, "id")
 	if badFrom != nil || badTo != nil || !protocol.ValidID(id) || body == nil {
-		return nil, protocol.Errorf(protocol.StatusBadRequest, "from, to, id and content are wanted")
+		return nil, protocol.Errorf(protocol.StatusBadRequest, "from, to, id and content are required")
 	}
 	at, _ := time.Parse(time.RFC3339Nano, textParam(l, "time"))
 	return &protocol.Message{From: from, To: to, ID: id, Time: at, Entity: body}, nil

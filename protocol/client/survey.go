@@ -30,7 +30,7 @@ type survey struct {
 
 // Survey tries, as own, to reach other's home server, step by step, with DNS
 // asked anew and every target tried until one serves. It takes at most some
-// 10 s for each target. reached tells whether a routing connection came about;
+// 10 s for each target. reached reports whether a routing connection came about;
 // it is closed again.
 func (r *Relay) Survey(ctx context.Context, own, other string) (all []Finding, reached bool) {
 	s := &survey{relay: r, way: way{own, other}}

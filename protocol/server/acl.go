@@ -87,7 +87,7 @@ func permission(r *request, key string) (protocol.Permission, error) {
 	}
 	p, ok := protocol.ParsePermission(v)
 	if !ok {
-		return p, protocol.Errorf(protocol.StatusBadRequest, "%s=%s: allow or deny is wanted", key, protocol.Quote(v))
+		return p, protocol.Errorf(protocol.StatusBadRequest, "invalid %s=%s: must be allow or deny", key, protocol.Quote(v))
 	}
 	return p, nil
 }

@@ -110,7 +110,7 @@ func TestSendKeepsItsTimeBehindSlowRequests(t *testing.T) {
 		}
 		close(slow)
 		alice.expect("l 200 session=<any> index=<any>")
-		alice.expect("b 400 id=y :99 is no timeout: 1 to 60 seconds are wanted")
+		alice.expect("b 400 id=y :invalid timeout 99: must be 1 to 60 seconds")
 		tag, _ := bob.message()
 		bob.send("%s 200", tag)
 		alice.expect("c 200 id=z :<any>")

@@ -48,7 +48,7 @@ func (s *session) more(ctx context.Context, r *request) {
 	s.step(ctx, data)
 }
 
-// provesAtOnce tells whether r is a step of SCRAM's, which waits for nobody:
+// provesAtOnce reports whether r is a step of SCRAM's, which waits for nobody:
 // the client has done what takes long. Only a verifier that has yet to be
 // checked is hashed here too, and where many have failed there are turns to
 // wait for. It is asked while no job is being done.
@@ -107,7 +107,7 @@ func authData(r *request) (data []byte, given bool, err error) {
 	}
 	data, err = base64.StdEncoding.Strict().DecodeString(v)
 	if err != nil {
-		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "data is no base64")
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "data is not valid base64")
 	}
 	return data, true, nil
 }

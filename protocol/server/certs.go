@@ -122,7 +122,7 @@ func (c *Certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 		cert = c.best(func(*tls.Certificate) bool { return true })
 	}
 	if cert == nil {
-		return nil, errors.New("there is no certificate")
+		return nil, errors.New("no certificate is configured")
 	}
 	return cert, nil
 }

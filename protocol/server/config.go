@@ -74,10 +74,10 @@ type Limits struct {
 
 func (c Config) withDefaults() (Config, error) {
 	if c.Backend == nil {
-		return c, errors.New("a server wants a Backend")
+		return c, errors.New("server: Config.Backend is required")
 	}
 	if len(c.Domains) == 0 {
-		return c, errors.New("a server wants a domain")
+		return c, errors.New("server: Config.Domains is required")
 	}
 	setDefault(&c.Size, 64<<10)
 	setDefault(&c.Idle, 300*time.Second)

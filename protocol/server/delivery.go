@@ -55,14 +55,14 @@ func (d *delivery) putBack() {
 	}
 }
 
-// dropped tells whether d will never be written.
+// dropped reports whether d will never be written.
 func (d *delivery) dropped() bool {
 	d.in.mu.Lock()
 	defer d.in.mu.Unlock()
 	return d.state == gone
 }
 
-// wanted tells whether anybody still waits for d.
+// wanted reports whether anybody still waits for d.
 func (d *delivery) wanted(now time.Time) bool {
 	for _, w := range d.waiters {
 		if now.Before(w.deadline) {

@@ -96,7 +96,7 @@ func (s *session) checkProof(r *request) error {
 		return protocol.Errorf(protocol.StatusBadRequest, "nonce has less than %d octets", minNonce)
 	}
 	if !s.server.serves(caller) || !hmac.Equal(data, p.Proof(caller, called, nonce)) {
-		return protocol.Errorf(protocol.StatusForbidden, "this is no proof of this site's")
+		return protocol.Errorf(protocol.StatusForbidden, "invalid dialback proof")
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ var statusTexts = map[protocol.Status]string{
 	protocol.StatusOK:             "delivered",
 	protocol.StatusIndeterminate:  "handed over, but no answer came",
 	protocol.StatusMixed:          "see each recipient",
-	protocol.StatusUnknownAddress: "there is no such user",
+	protocol.StatusUnknownAddress: "no such user",
 	protocol.StatusWrongState:     "the id was used for another message",
 	protocol.StatusSlowDown:       "too many recipients that are new to you",
 	protocol.StatusNotListening:   "not listening",

@@ -50,7 +50,7 @@ func (g *gather) close() []*outbox {
 	return list
 }
 
-// opened tells whether writes wait just now.
+// opened reports whether writes wait just now.
 func (g *gather) opened() bool { return g.open.Load() > 0 }
 
 // join lets o be written at some end, if one will come.

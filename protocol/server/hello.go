@@ -41,7 +41,7 @@ func checkVersion(version string) error {
 	numbers, ok := strings.CutPrefix(strings.ToUpper(version), "SIMP/")
 	major, minor, dot := strings.Cut(numbers, ".")
 	if !ok || !dot || !isNumber(major) || !isNumber(minor) {
-		return protocol.Errorf(protocol.StatusBadRequest, "%s is no version: SIMP/1.0 is one", protocol.Quote(version))
+		return protocol.Errorf(protocol.StatusBadRequest, "invalid version %s: must be SIMP/1.0", protocol.Quote(version))
 	}
 	if major != "1" {
 		return protocol.Errorf(protocol.StatusVersion, "this server speaks %s", protocol.Version)
@@ -49,7 +49,7 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// isNumber tells whether s is one, however big.
+// isNumber reports whether s is one, however big.
 func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }

@@ -48,7 +48,7 @@ func (in *inbox) start() bool {
 	return true
 }
 
-// listening tells whether messages are taken.
+// listening reports whether messages are taken.
 func (in *inbox) listening() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -154,7 +154,7 @@ func (in *input) leftOver() int {
 	return len(in.later.octets)
 }
 
-// partial tells whether a line or a literal has begun and is not complete.
+// partial reports whether a line or a literal has begun and is not complete.
 func (in *input) partial() bool { return len(in.rest) > 0 || in.open != nil }
 
 // readLine returns the first line with its CRLF, or nil if it is not complete.
@@ -219,7 +219,7 @@ func parseLine(text []byte, l *protocol.Line) error {
 	return err
 }
 
-// isHTTP tells whether a connection's first line is a request of HTTP's.
+// isHTTP reports whether a connection's first line is a request of HTTP's.
 func isHTTP(line []byte) bool {
 	last := line[bytes.LastIndexByte(line, ' ')+1:]
 	return len(last) > 5 && bytes.EqualFold(last[:5], []byte("HTTP/"))

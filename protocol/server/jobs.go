@@ -107,7 +107,7 @@ func (j *jobs) finish(ctx context.Context, part *job) {
 	}
 }
 
-// busy tells whether a job is not done.
+// busy reports whether a job is not done.
 func (j *jobs) busy() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -60,7 +60,7 @@ func TestLimitRecipients(t *testing.T) {
 		for range 64 {
 			c.expect("1 100 to=<any> status=404 :<rest>")
 		}
-		c.expect("1 404 id=<any> :there is no such user")
+		c.expect("1 404 id=<any> :no such user")
 		c.send("2 SEND%s {0}", to(65))
 		c.expect("2 413 id=<any> :u64@example.com is one recipient too many: 64 are allowed")
 	})

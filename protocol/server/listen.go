@@ -50,7 +50,7 @@ func decodeListen(r *request) (l protocol.ListenRequest, err error) {
 	case mode == "exclusive":
 		l.Exclusive = true
 	default:
-		return l, protocol.Errorf(protocol.StatusBadRequest, "%s is no mode: shared or exclusive is wanted", protocol.Quote(mode))
+		return l, protocol.Errorf(protocol.StatusBadRequest, "invalid mode %s: must be shared or exclusive", protocol.Quote(mode))
 	}
 	return l, nil
 }
@@ -64,7 +64,7 @@ func listeningState(r *request, otherwise protocol.State) (protocol.State, error
 	}
 	state, ok := protocol.ParseListening(name)
 	if !ok {
-		return state, protocol.Errorf(protocol.StatusBadRequest, "state=%s: available, away or busy is wanted", protocol.Quote(name))
+		return state, protocol.Errorf(protocol.StatusBadRequest, "invalid state %s: must be available, away or busy", protocol.Quote(name))
 	}
 	return state, nil
 }

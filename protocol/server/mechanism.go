@@ -57,7 +57,7 @@ func (s *session) mechanisms() []string {
 	return offered
 }
 
-// mayPlain tells whether a password may be said: under TLS, or on an insecure
+// mayPlain reports whether a password may be said: under TLS, or on an insecure
 // loopback server.
 func (s *session) mayPlain() bool { return s.tls != nil || s.server.config.Insecure }
 
@@ -242,7 +242,7 @@ func (m *scramLogin) isOpen() bool {
 	return open
 }
 
-var errNoScram = &protocol.Error{Status: protocol.StatusBadRequest, Text: "this is no message of SCRAM's"}
+var errNoScram = &protocol.Error{Status: protocol.StatusBadRequest, Text: "invalid SCRAM message"}
 
 // maxNonce is how many octets of nonce a client may send; RFC 5802 has no
 // limit, and common clients send 24 to 48.

@@ -222,7 +222,7 @@ func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
 	return o.finish(clear)
 }
 
-// finish is called after a write, and tells whether nothing is left to write:
+// finish is called after a write, and reports whether nothing is left to write:
 // then the caller is no longer the one who writes. o.mu is held.
 func (o *outbox) finish(clear bool) bool {
 	if !clear || len(o.queue) > 0 {

@@ -6,10 +6,10 @@ import (
 	"simpd/protocol"
 )
 
-// own tells whether a's domain is one of the site's.
+// own reports whether a's domain is one of the site's.
 func (s *Server) own(a protocol.Address) bool { return s.serves(a.Domain()) }
 
-// serves tells whether a domain is one of the site's.
+// serves reports whether a domain is one of the site's.
 func (s *Server) serves(domain string) bool { return slices.Contains(s.config.Domains, domain) }
 
 // parseAddress reads an address, and brings it into the form in which those
@@ -69,7 +69,7 @@ func yes(r *request, key string) (bool, error) {
 	return given, nil
 }
 
-// asksNothing tells whether none of the keys is given.
+// asksNothing reports whether none of the keys is given.
 func (r *request) asksNothing(keys ...string) bool {
 	for _, key := range keys {
 		if _, given := r.line.Get(key); given {

@@ -37,13 +37,13 @@ func (s *session) called() string {
 	return s.server.config.Domains[0]
 }
 
-// deals tells whether routing connections are taken at all.
+// deals reports whether routing connections are taken at all.
 func (s *session) deals() bool {
 	p := s.server.config.Partners
 	return p != nil && s.tls != nil && s.transport != protocol.WebSocket && !p.Federation().Closed(s.called())
 }
 
-// certified tells whether the client has shown a certificate.
+// certified reports whether the client has shown a certificate.
 func (s *session) certified() bool { return s.tls != nil && len(s.tls().PeerCertificates) > 0 }
 
 // admitDomain returns the domain that data names, if the site deals with it.

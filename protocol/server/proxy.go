@@ -30,7 +30,7 @@ const (
 // proxyTime is how long a balancer may take for the header.
 const proxyTime = 5 * time.Second
 
-// isBalancer tells whether the PROXY protocol is spoken from there.
+// isBalancer reports whether the PROXY protocol is spoken from there.
 func (s *Server) isBalancer(a netip.Addr) bool { return containsAddr(s.config.Balancers, a) }
 
 // takeProxied finds out who c's client is, and has it taken then, in a

@@ -7,7 +7,7 @@ import (
 	"simpd/protocol"
 )
 
-// queryWaits tells whether a QUERY has to ask elsewhere: the majority, or
+// queryWaits reports whether a QUERY has to ask elsewhere: the majority, or
 // another site.
 func (s *session) queryWaits(r *request) bool {
 	_, fresh := r.line.Get("fresh")

@@ -162,7 +162,7 @@ func (s *session) check(c command, r *request) error {
 	case !s.greeted && c.phase != anyTime:
 		return protocol.Errorf(protocol.StatusWrongState, "HELLO comes first")
 	case c.unknown:
-		return protocol.Errorf(protocol.StatusUnknownVerb, "%s is no verb", r.line.Verb)
+		return protocol.Errorf(protocol.StatusUnknownVerb, "unknown command %s", r.line.Verb)
 	case s.user == nil && c.phase == proved:
 		return protocol.Errorf(protocol.StatusUnauthorized, "AUTH comes first")
 	}

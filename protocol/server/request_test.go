@@ -19,7 +19,7 @@ func TestUnknownVerbsInTheirTurn(t *testing.T) {
 		c.send("2 HELLO version=SIMP/1.0")
 		c.expect("2 200 <rest>")
 		c.send("3 DANCE step=1 step=2 {2}\r\nhi")
-		c.expect("3 405 :DANCE is no verb")
+		c.expect("3 405 :unknown command DANCE")
 		c.send("4 AUTH mech=SCRAM-SHA-256")
 		c.expect("4 101 data=")
 		c.send("5 DANCE")
@@ -28,7 +28,7 @@ func TestUnknownVerbsInTheirTurn(t *testing.T) {
 		c.expect("4 401 :given up")
 		c.send("* DANCE")
 		c.send("6 DANCE")
-		c.expect("6 405 :DANCE is no verb")
+		c.expect("6 405 :unknown command DANCE")
 	})
 }
 

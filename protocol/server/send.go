@@ -72,7 +72,7 @@ func (s *session) messageID(r *request) (id string, chosen bool, err error) {
 		return s.server.ids.next(), false, nil
 	}
 	if !protocol.ValidID(id) {
-		return "", false, protocol.Errorf(protocol.StatusBadRequest, "%s is no id: 1 to 64 letters, digits, -, _ and . are wanted", protocol.Quote(id))
+		return "", false, protocol.Errorf(protocol.StatusBadRequest, "invalid id %s: must be 1 to 64 letters, digits, -, _ and .", protocol.Quote(id))
 	}
 	return id, true, nil
 }
@@ -85,7 +85,7 @@ func timeout(r *request) (time.Duration, error) {
 	n, err := strconv.ParseUint(v, 10, 8)
 	d := time.Duration(n) * time.Second
 	if err != nil || n == 0 || d > protocol.MaxTimeout {
-		return 0, protocol.Errorf(protocol.StatusBadRequest, "%s is no timeout: 1 to 60 seconds are wanted", protocol.Quote(v))
+		return 0, protocol.Errorf(protocol.StatusBadRequest, "invalid timeout %s: must be 1 to 60 seconds", protocol.Quote(v))
 	}
 	return d, nil
 }

@@ -81,7 +81,7 @@ func (s *session) pause() {
 	}
 }
 
-// heard takes what was read, and tells whether the conversation is over.
+// heard takes what was read, and reports whether the conversation is over.
 func (s *session) heard(octets []byte, whole bool, err error) (end ending, over bool) {
 	switch {
 	case s.closing.Load():

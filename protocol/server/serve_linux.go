@@ -6,7 +6,7 @@ import (
 	"simpd/protocol"
 )
 
-// waits tells whether converse waits: for a handshake, or because it reads.
+// waits reports whether converse waits: for a handshake, or because it reads.
 func (s *session) waits() bool {
 	_, looped := s.conn.(*socket)
 	return !looped || s.transport == protocol.TLS

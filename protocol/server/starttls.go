@@ -8,7 +8,7 @@ import (
 	"simpd/protocol"
 )
 
-// mayStartTLS tells whether STARTTLS is offered now.
+// mayStartTLS reports whether STARTTLS is offered now.
 func (s *session) mayStartTLS() bool {
 	return s.tls == nil && s.server.config.Certificates != nil && s.transport != protocol.WebSocket
 }

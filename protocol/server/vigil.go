@@ -53,7 +53,7 @@ func (v *vigil) heard(in *input) (look time.Time) {
 	return look
 }
 
-// slow tells whether a line takes too long, and else when to look again.
+// slow reports whether a line takes too long, and else when to look again.
 func (v *vigil) slow(now time.Time) (slow bool, next time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -70,7 +70,7 @@ func (v *vigil) slow(now time.Time) (slow bool, next time.Time) {
 	return false, now.Add(openTime)
 }
 
-// dead tells whether a PING was not answered in time, and else when to look
+// dead reports whether a PING was not answered in time, and else when to look
 // again.
 func (v *vigil) dead(now time.Time) (dead bool, next time.Time) {
 	v.mu.Lock()

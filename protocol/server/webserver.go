@@ -118,7 +118,7 @@ func (s *Server) upgradeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // Accept has said why
 	}
 	if c.Subprotocol() != "simp" {
-		_ = c.Close(websocket.StatusPolicyViolation, "the subprotocol simp is wanted")
+		_ = c.Close(websocket.StatusPolicyViolation, "the subprotocol simp is required")
 		return
 	}
 	if conn.upgrade() {

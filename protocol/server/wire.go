@@ -19,7 +19,7 @@ type wire interface {
 	write(b []byte) (n int, clear bool, err error)
 	// wait waits until write may go on.
 	wait() error
-	// waits tells whether write itself waits, so that only a goroutine that
+	// waits reports whether write itself waits, so that only a goroutine that
 	// has the time may call it.
 	waits() bool
 	// batch is how many octets one write had better have.

@@ -15,7 +15,7 @@ func Blocks(page string) (all []string) {
 	return all
 }
 
-// Fits tells whether line is pattern, in which <any> stands for a word's part
+// Fits reports whether line is pattern, in which <any> stands for a word's part
 // and <rest> for all that follows.
 func Fits(pattern, line string) bool {
 	for {

@@ -83,7 +83,7 @@ func (n *Network) set(cut bool, ways ...way) {
 	n.change = make(chan struct{})
 }
 
-// state tells whether a way is cut, and gives what is closed when that changes.
+// state reports whether a way is cut, and gives what is closed when that changes.
 func (n *Network) state(w way) (cut bool, change <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -113,7 +113,7 @@ func (f files) read() (*material, Name, error) {
 		return nil, Name{}, fmt.Errorf("%s: %w", f.cert, err)
 	}
 	if name.Kind != Node {
-		return nil, Name{}, fmt.Errorf("%s is the certificate of a %s; a node's is wanted", f.cert, name.Kind)
+		return nil, Name{}, fmt.Errorf("%s is the certificate of a %s; a node's is required", f.cert, name.Kind)
 	}
 	m := &material{cert, secretfile.Roots(authorities), authorities}
 	if err := m.checkOwn(); err != nil {

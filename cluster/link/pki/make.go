@@ -144,7 +144,7 @@ func (m *maker) readAuthority() (err error) {
 		return err
 	}
 	if !m.ca.IsCA || m.ca.NotAfter.Before(time.Now()) {
-		return fmt.Errorf("%s is no authority, or has ended", m.path("ca.crt"))
+		return fmt.Errorf("%s is not a certificate authority, or has expired", m.path("ca.crt"))
 	}
 	if of := m.ca.PermittedURIDomains; len(of) != 1 || of[0] != m.Site {
 		return fmt.Errorf("%s is the authority of %v, not of %s", m.path("ca.crt"), of, m.Site)

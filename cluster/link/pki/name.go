@@ -53,17 +53,17 @@ var (
 func (n Name) Check() error {
 	switch {
 	case !siteForm.MatchString(n.Site):
-		return fmt.Errorf("%q is no name of a site: small letters, digits, . and - are wanted", n.Site)
+		return fmt.Errorf("invalid site name %q: must be lower-case letters, digits, . and -", n.Site)
 	case n.Kind != Node && n.Kind != Service:
 		return fmt.Errorf("%q is neither a node nor a service", n.Kind)
 	case !idForm.MatchString(n.ID):
-		return fmt.Errorf("%q is no name of a %s: at most 63 letters, digits, . - and _ are wanted", n.ID, n.Kind)
+		return fmt.Errorf("invalid %[2]s name %[1]q: must be at most 63 letters, digits, . - and _", n.ID, n.Kind)
 	case n.Kind == Node && len(n.Roles)+len(n.As) > 0:
 		return errors.New("a node's certificate bears no roles")
 	}
 	for _, role := range n.Roles {
 		if !slices.Contains(AllRoles(), role) {
-			return fmt.Errorf("%q is no role: there are %s", role, strings.Join(AllRoles(), ", "))
+			return fmt.Errorf("unknown role %q; the roles are %s", role, strings.Join(AllRoles(), ", "))
 		}
 	}
 	return nil
@@ -103,7 +103,7 @@ func parseName(u *url.URL) (Name, error) {
 	kind, id, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	query, err := url.ParseQuery(u.RawQuery)
 	if !ok || err != nil || u.User != nil || u.Fragment != "" {
-		return Name{}, fmt.Errorf("%q is no name of a node or a service", u)
+		return Name{}, fmt.Errorf("%q does not name a node or a service", u)
 	}
 	n := Name{Site: u.Host, Kind: Kind(kind), ID: id, Roles: query["role"], As: query["as"]}
 	if err := n.Check(); err != nil {

@@ -155,7 +155,7 @@ func TestLoadRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := load(dir, "service-bot"); err == nil || !strings.Contains(err.Error(), "a node's is wanted") {
+	if _, err := load(dir, "service-bot"); err == nil || !strings.Contains(err.Error(), "a node's is required") {
 		t.Errorf("a service's certificate: %v", err)
 	}
 	if _, err := Load(filepath.Join(foreign, "ca.crt"), filepath.Join(dir, "node-n1.crt"), filepath.Join(dir, "node-n1.key")); err == nil {

@@ -51,7 +51,7 @@ func ParseCPUs(s string) (CPUs, error) {
 		from, err1 := strconv.Atoi(first)
 		to, err2 := strconv.Atoi(last)
 		if err1 != nil || err2 != nil || from < 0 || to < from || to >= 1024 {
-			return nil, fmt.Errorf("%q is no list of processors (as 0,2-3 is)", s)
+			return nil, fmt.Errorf("invalid list of processors %q: must be like 0,2-3", s)
 		}
 		for cpu := from; cpu <= to; cpu++ {
 			all = append(all, cpu)

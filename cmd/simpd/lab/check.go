@@ -77,12 +77,12 @@ func newChecker(h *history, r *report, domain string) *checker {
 	return c
 }
 
-// struck tells whether a fault was on a node at some time between two moments.
+// struck reports whether a fault was on a node at some time between two moments.
 func (c *checker) struck(node int, from, to time.Duration) bool {
 	return slices.ContainsFunc(c.Faults, func(f fault) bool { return slices.Contains(f.Nodes, node) && f.within(from, to) })
 }
 
-// still tells whether a node did perhaps not run, or not hear its clients, at
+// still reports whether a node did perhaps not run, or not hear its clients, at
 // some time between two moments.
 func (c *checker) still(node int, from, to time.Duration) bool {
 	return c.stalled(from, to) || slices.ContainsFunc(c.Faults, func(f fault) bool {
@@ -103,7 +103,7 @@ func (c *checker) stalled(from, to time.Duration) bool {
 	return slices.ContainsFunc(c.Stalls, func(f fault) bool { return f.within(from, to) })
 }
 
-// within tells whether a fault was on at some time between two moments.
+// within reports whether a fault was on at some time between two moments.
 func (f fault) within(from, to time.Duration) bool {
 	return f.Begun <= to && (f.End == 0 || f.End >= from)
 }
@@ -214,7 +214,7 @@ func (c *checker) confirmed() {
 // settled is how long after a fault on its node a session may not be bound again.
 const settled = 12 * time.Second
 
-// listens tells whether a session certainly listened all the time.
+// listens reports whether a session certainly listened all the time.
 func (c *checker) listens(s *session, from, to time.Duration) bool {
 	if s.Bound == 0 || s.Bound >= from {
 		return false

@@ -40,7 +40,7 @@ func (l *lab) compare(before map[string]uint64, faults []fault) {
 	}
 }
 
-// stoodStill tells whether the machine did so since a moment.
+// stoodStill reports whether the machine did so since a moment.
 func (l *lab) stoodStill(since time.Duration) (still bool) {
 	l.history.locked(func() {
 		still = slices.ContainsFunc(l.history.Stalls, func(s fault) bool { return s.End > since })

@@ -26,7 +26,7 @@ type injector struct {
 	runs        bool // the nodes run on, and reach their clients
 }
 
-// alone tells whether the fault comes beside no other: a lost vote is more
+// alone reports whether the fault comes beside no other: a lost vote is more
 // than three nodes bear beside it, and a lost disk takes others' ends away.
 func (i injector) alone() bool {
 	return i.kind == "damaged file" || strings.HasPrefix(i.kind, "power lost")

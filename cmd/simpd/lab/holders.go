@@ -113,19 +113,19 @@ func (l *leaves) meanwhile(h holding, s step) []string {
 	return slices.DeleteFunc(may, func(token string) bool { return l.past(token, max(h.since, s.call)) })
 }
 
-// past tells whether a token's session has surely ended by a moment.
+// past reports whether a token's session has surely ended by a moment.
 func (l *leaves) past(token string, at time.Duration) bool {
 	over, ends := l.over[token]
 	return ends && over < at
 }
 
-// ending tells whether a session may be as good as ended when a step is made:
+// ending reports whether a session may be as good as ended when a step is made:
 // its node is not asked any more, or has it no more.
 func (l *leaves) ending(token string, h holding, s step) bool {
 	return slices.ContainsFunc(l.all, func(x leave) bool { return x.kind == mayEnd && x.token == token && x.between(h, s) })
 }
 
-// between tells whether x may happen after what is held and before a step.
+// between reports whether x may happen after what is held and before a step.
 func (x leave) between(h holding, s step) bool { return x.from <= s.back && x.to >= h.since }
 
 // holders: for each user who has one exclusive session at a time, there is an
@@ -220,7 +220,7 @@ func (c *checker) calm(at time.Duration) time.Duration {
 	return t + 4*c.stoodStill(at, t) // the site does nothing then, and less than usual before and after
 }
 
-// heavy tells whether more than one node may have been struck at once.
+// heavy reports whether more than one node may have been struck at once.
 func (c *checker) heavy(i int) bool {
 	f := c.Faults[i]
 	return len(f.Nodes) > 1 || slices.ContainsFunc(c.Faults, func(o fault) bool {

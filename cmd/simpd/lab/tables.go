@@ -69,7 +69,7 @@ func (l *lab) sameTables() error {
 	return err
 }
 
-// ofOneEntry tells whether all are of one entry behind the given one.
+// ofOneEntry reports whether all are of one entry behind the given one.
 func ofOneEntry(all []hash, newest uint64) bool {
 	for _, h := range all {
 		if h.entry <= newest || h.entry != all[0].entry {

@@ -72,7 +72,7 @@ func (g *giver) claim() {
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// free tells whether nobody listens there, with TCP or UDP.
+// free reports whether nobody listens there, with TCP or UDP.
 func free(address string) bool {
 	tcp, err := net.Listen("tcp", address)
 	if err != nil {
