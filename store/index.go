@@ -67,8 +67,8 @@ func (x *index) get(address string) packed {
 }
 
 // sole returns a listener's session if there is but one, and the epoch in which
-// it was bound last. What the address is found by is its hash alone: for each
-// who listens, of 2^64 addresses that nobody has one is taken for theirs.
+// it was bound last. The lookup compares only the 64-bit hash: an unknown address
+// is mistaken for a given listener's with a probability of 2^-64.
 func (x *index) sole(address string) (s Session, epoch uint64, ok bool) {
 	p, h := x.of(address)
 	for i := p.home(h); p.used > 0 && p.places[i].hash != 0; i = p.next(i) {

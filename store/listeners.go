@@ -41,7 +41,8 @@ func (l *listeners) sole(address string) (s Session, epoch uint64, ok bool) {
 	return l.fast.sole(address)
 }
 
-// named is what is found where the listener of that address is.
+// named returns a packed value that compares equal to the listener with that
+// address.
 func named(address string) packed { return keepPacked(appendString(nil, address)) }
 
 func (l *listeners) set(p packed) {

@@ -164,7 +164,7 @@ func (r *recordReader) end(t *storev1.Trailer, crc uint32) error {
 	return nil
 }
 
-// whole makes an end of the input what it is here: damage.
+// whole maps io.EOF to ErrCorrupt: a snapshot must not end early.
 func whole(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("it ends too soon: %w", ErrCorrupt)

@@ -93,8 +93,8 @@ func callerOf(ctx context.Context) *caller {
 	return c
 }
 
-// identify finds out who calls. Who proves nothing may do nothing; a proof
-// that is wrong is an error.
+// identify finds out who calls. A caller without credentials is anonymous and
+// has no roles; invalid credentials are an error.
 func (g *gate) identify(ctx context.Context) (*caller, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

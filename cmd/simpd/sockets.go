@@ -130,8 +130,8 @@ func joinPort(host, hostport string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// thisMachine is where connections come from that no limit by source holds
-// for: programs of this machine, and all who come through one of them.
+// thisMachine returns the loopback networks, which are exempt from the limits by
+// source: local programs, and clients behind a local proxy.
 func thisMachine() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 }

@@ -169,8 +169,8 @@ func (r *Report) doubtful() []protocol.Address {
 	return to
 }
 
-// settle takes over from a repeat what ends a doubt, which is a 200 alone:
-// what else a repeat is told, speaks of the repeat.
+// settle merges the results of a repeat: only a 200 resolves a recipient in
+// doubt; any other status describes the repeat itself.
 func (r *Report) settle(repeat Report) {
 	for _, again := range repeat.Each {
 		for i := range r.Each {

@@ -10,7 +10,7 @@ import (
 	"simpd/protocol/rate"
 )
 
-// Config is what a Server is made of. Of the limits a zero one is the default.
+// Config configures a Server. A limit of zero means the default.
 type Config struct {
 	Backend Backend
 	Domains []string // the site's, canonical; the first is named in HELLO
@@ -33,7 +33,7 @@ type Config struct {
 	// MaxHeld is how many octets are held for all clients together; 256 MiB.
 	// Above that new requests are answered 429 and messages 481.
 	MaxHeld int64
-	// Exempt are sources that the limits by source do not hold for.
+	// Exempt lists source networks that are exempt from the limits by source.
 	Exempt []netip.Prefix
 	// Balancers are who speaks the PROXY protocol (v1 or v2), and has to.
 	Balancers []netip.Prefix

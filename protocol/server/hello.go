@@ -36,7 +36,7 @@ func (s *session) mayHello(r *request) error {
 	return nil
 }
 
-// checkVersion wants SIMP/1.x: who has a newer one has 1.0 as well.
+// checkVersion accepts any SIMP/1.x: newer minor versions are backward compatible.
 func checkVersion(version string) error {
 	numbers, ok := strings.CutPrefix(strings.ToUpper(version), "SIMP/")
 	major, minor, dot := strings.Cut(numbers, ".")

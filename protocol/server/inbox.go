@@ -177,7 +177,8 @@ func (in *inbox) repeat(key, sum uint64, now time.Time, w waiter) (served bool, 
 	return true, 0
 }
 
-// repeated: an id that is known stands for the same octets, and else is wrong.
+// repeated compares a repeat with the original: the same content yields the
+// original outcome, different content is a conflict (409).
 func repeated(before, now uint64, same protocol.Status) protocol.Status {
 	if before != now {
 		return protocol.StatusWrongState

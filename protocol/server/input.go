@@ -31,7 +31,7 @@ func (r *request) free() {
 	if cap(r.line.Params) > 16 {
 		return
 	}
-	clear(r.line.Params) // what is behind was cleared with the line that it was of
+	clear(r.line.Params) // elements beyond len were cleared when their own line was freed
 	*r = request{line: protocol.Line{Params: r.line.Params[:0]}}
 	requests.Put(r)
 }

@@ -55,7 +55,8 @@ func (o *outbox) beginDirect() wire {
 	return o.wire
 }
 
-// endDirect is written for what was not put in before: rest was not taken.
+// endDirect completes a direct write. rest is the part that the kernel did not
+// accept; it is queued.
 func (o *outbox) endDirect(rest []byte, clear bool) (finished bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

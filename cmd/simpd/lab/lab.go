@@ -24,7 +24,7 @@ type plan struct {
 	pause    time.Duration // of each sender between two messages
 	net      *network      // nil: loopback
 	insecure bool
-	shared   bool           // the machine is: who is a little late, and who does little, may not be to blame
+	shared   bool           // the machine is shared: small delays and low throughput are not failures
 	groups   isolate.Groups // of MiB 0: each node may use what there is
 	clocks   bool           // the nodes' monotonic clocks are apart
 	faults   []injector
