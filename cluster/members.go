@@ -304,7 +304,7 @@ func (n *Node) remove(ctx context.Context, id string) error {
 		return err
 	}
 	if err := n.raft.RemoveServer(raft.ServerID(id), 0, configFor).Error(); err != nil {
-		return unavailable("taking %s out of Raft's configuration: %w", id, err)
+		return unknown("taking %s out of Raft's configuration: %w", id, err)
 	}
 	n.configured.ring()
 	if !inTable {
@@ -313,7 +313,10 @@ func (n *Node) remove(ctx context.Context, id string) error {
 	if !node.Down {
 		n.end(ctx, node)
 	}
-	return n.forget(ctx, id)
+	if err := n.forget(ctx, id); err != nil {
+		return unknown("%s is no longer part of the site, but still in its table; repeat the removal: %w", id, err)
+	}
+	return nil
 }
 
 // exclude keeps a removed node out of the site, with all certificates that it

@@ -101,7 +101,7 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		err = ctx.Err()
+		return unknown("handing the leadership over to %s: %w", s.ID, ctx.Err())
 	}
 	if err != nil {
 		return unavailable("handing the leadership over to %s: %w", s.ID, err)

@@ -21,10 +21,14 @@ import (
 	"simpd/store"
 )
 
-var errUncertain = errors.New("the leader was lost")
+var (
+	errUncertain = errors.New("the leader was lost")
+	errNotDone   = errors.New("no leader took it")
+)
 
 func withUncertain(c *api.Config) {
 	c.Uncertain = func(err error) bool { return errors.Is(err, errUncertain) }
+	c.NotDone = func(err error) bool { return errors.Is(err, errNotDone) }
 }
 
 // fetch returns a backup of the site.

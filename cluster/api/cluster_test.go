@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -103,6 +104,9 @@ func TestClusterErrors(t *testing.T) {
 		protocol.Errorf(protocol.StatusUnavailable, "no majority"):     codes.Unavailable,
 		errors.New("something else"):                                   codes.Unavailable,
 		fmt.Errorf("of the log: %w", errUncertain):                     codes.Unknown,
+		errors.Join(errUncertain, context.DeadlineExceeded):            codes.Unknown,
+		errors.Join(errNotDone, context.DeadlineExceeded):              codes.Unavailable,
+		context.DeadlineExceeded:                                       codes.DeadlineExceeded,
 	} {
 		s := newSite(t, withUncertain)
 		s.nodes.err = cause

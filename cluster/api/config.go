@@ -38,6 +38,9 @@ type Config struct {
 	// Uncertain tells of an error of Directory.Propose whether the changes
 	// may yet be applied. It may be nil: no error is.
 	Uncertain func(error) bool
+	// NotDone reports whether an error means that certainly nothing was done,
+	// whatever it wraps besides. Nil: no error does.
+	NotDone func(error) bool
 	// Logger gets the audit records, in the group "audit", and faults.
 	Logger *slog.Logger
 }

@@ -30,6 +30,7 @@ func (r *refused) Error() string { return r.text }
 // This is the one place where it is done.
 type errorMap struct {
 	uncertain func(error) bool
+	notDone   func(error) bool
 	refusals  *refusals
 }
 
@@ -45,6 +46,8 @@ func (m errorMap) status(err error) error {
 		return wireStatus(wire)
 	case m.uncertain != nil && m.uncertain(err):
 		return detailed(codes.Unknown, "what became of it is not known: it may have been done, or may yet be; look, and repeat it if not", reason("OUTCOME_UNKNOWN"))
+	case m.notDone != nil && m.notDone(err): // also where it was the caller's time that ended
+		return m.other(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return status.Error(codes.DeadlineExceeded, "it took too long; it may have been done, or may yet be")
 	case errors.Is(err, context.Canceled):

@@ -36,7 +36,7 @@ func newGate(c Config) *gate {
 	r := newRefusals(c.Logger)
 	return &gate{
 		site: c.Site, insecure: c.TLS == nil, tokens: c.Tokens, refusals: r,
-		methods: methods(), errors: errorMap{c.Uncertain, r}, logger: c.Logger, directory: c.Directory,
+		methods: methods(), errors: errorMap{c.Uncertain, c.NotDone, r}, logger: c.Logger, directory: c.Directory,
 	}
 }
 

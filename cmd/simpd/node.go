@@ -250,6 +250,7 @@ func (n *node) servePrograms() error {
 		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Tokens: n.tokens,
 		TempDir: n.conf.dataDir, Logger: n.logger, Memory: programMemory(presentLimit()),
 		Uncertain: func(err error) bool { return errors.Is(err, cluster.ErrUnknown) },
+		NotDone:   func(err error) bool { return errors.Is(err, cluster.ErrUnavailable) },
 	}
 	if n.identity != nil {
 		c.TLS = n.identity.Programs("h2")
