@@ -94,6 +94,7 @@ func TestAwait(t *testing.T) {
 		if d := time.Since(began); err != nil || d > 5*time.Minute+3*time.Second {
 			t.Errorf("after %v: %v", d, err)
 		}
+		synctest.Wait() // all lines are written
 		if said := strings.Count(log.String(), "msg=\"waiting to start\""); said != 1 || len(*waits) != 1 {
 			t.Errorf("the begin of the wait is said %d times, and told %d times", said, len(*waits))
 		}

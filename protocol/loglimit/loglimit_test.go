@@ -101,13 +101,18 @@ func TestManyVariantsAreOne(t *testing.T) {
 			l.Warn(fmt.Sprint("gossip of x", i))
 		}
 		causes := l.Handler().(*Handler).causes
-		if n := len(causes.of); n > maxCauses+maxVariants {
+		held := func() (of, variants int) {
+			causes.mu.Lock()
+			defer causes.mu.Unlock()
+			return len(causes.of), len(causes.variants)
+		}
+		if n, _ := held(); n > maxCauses+maxVariants {
 			t.Errorf("%d causes", n)
 		}
 		time.Sleep(3 * Interval)
 		synctest.Wait()
-		if len(causes.of) != 0 || len(causes.variants) != 0 {
-			t.Errorf("%d causes and %d subjects stay", len(causes.of), len(causes.variants))
+		if of, variants := held(); of != 0 || variants != 0 {
+			t.Errorf("%d causes and %d subjects stay", of, variants)
 		}
 	})
 	if len(lines) > 2*(maxCauses+maxVariants) {
