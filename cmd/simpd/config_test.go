@@ -41,6 +41,14 @@ func loadWith(t *testing.T, file string, env map[string]string, args ...string) 
 	return load(file, environment(env), flags)
 }
 
+func TestIdleWithinItsBounds(t *testing.T) {
+	for _, value := range []string{"10s", "1h"} {
+		if _, wrong := loadWith(t, "", nil, "--node-id=n1", "--domain=a.example", "--insecure", "--data-dir=here", "--bootstrap-expect=1", "--idle="+value); len(wrong) > 0 {
+			t.Errorf("--idle=%s: %v", value, wrong)
+		}
+	}
+}
+
 func TestFlagOverVariableOverFile(t *testing.T) {
 	file := write(t, "simpd.yaml", "node_id: file\ndomain: [a.example, b.example]\nbootstrap_expect: 1\ninsecure: true\n"+
 		"data_dir: here\ndrain_timeout: 1m\ntiming: relaxed\nhttp_listen: off\n", 0o600)
@@ -70,6 +78,9 @@ func TestValuesAreRefused(t *testing.T) {
 		{"join without a host", "--join=:7471", "can't be called"},
 		{"advertise with a port", "--advertise=a.example:1", "is no host"},
 		{"drain-timeout below zero", "--drain-timeout=-1s", "is too short"},
+		{"idle below its least", "--idle=9s", "9s is too short: 10s is the least"},
+		{"idle above its most", "--idle=1h1s", "1h0m1s is too long: 1h0m0s is the most"},
+		{"idle of half a second", "--idle=90.5s", "not a number of whole seconds"},
 		{"proxy-protocol", "--proxy-protocol=10.0.0.1", "is no network"},
 		{"exempt", "--exempt=office", "is no network"},
 		{"log-level", "--log-level=loud", "is not one of debug, info, warn, error"},

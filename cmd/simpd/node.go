@@ -266,7 +266,7 @@ func (n *node) servePrograms() error {
 func (n *node) serveClients() error {
 	c := server.Config{
 		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
-		Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...),
+		Idle: n.conf.idle, Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...),
 		Origins: n.conf.origins, Hosts: n.conf.hostNames(), ForwardedFrom: n.conf.forwarders,
 		MaxHeld: heldLimit(presentLimit()), Metrics: &n.counts, Logger: n.logger,
 		Limits: server.Limits{

@@ -127,6 +127,26 @@ func toToggle(field func(*config) *bool) func(*config, []string) error {
 	}
 }
 
+// Bounds of --idle: PINGs shall neither be a load nor find out too late who is
+// gone.
+const (
+	minIdle = 10 * time.Second
+	maxIdle = time.Hour
+)
+
+func setIdle(c *config, v []string) error {
+	if err := toDuration(func(c *config) *time.Duration { return &c.idle }, minIdle)(c, v); err != nil {
+		return err
+	}
+	switch {
+	case c.idle > maxIdle:
+		return fmt.Errorf("%v is too long: %v is the most", c.idle, maxIdle)
+	case c.idle%time.Second != 0:
+		return fmt.Errorf("%v is not a number of whole seconds", c.idle)
+	}
+	return nil
+}
+
 func toDuration(field func(*config) *time.Duration, least time.Duration) func(*config, []string) error {
 	return func(c *config, v []string) error {
 		d, err := time.ParseDuration(v[0])

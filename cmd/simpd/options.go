@@ -39,6 +39,7 @@ type config struct {
 
 	timing       string
 	drainTimeout time.Duration
+	idle         time.Duration // 0: the server's default
 
 	federation federation
 	limits     limits // of each user
@@ -112,6 +113,9 @@ func siteOptions() []option {
 			set: toWord(func(c *config) *string { return &c.timing }, "fast", "relaxed")},
 		{name: "drain-timeout", arg: "DURATION", standard: "30s", reload: true, help: "how long SIGTERM waits for clients to move",
 			set: toDuration(func(c *config) *time.Duration { return &c.drainTimeout }, 0)},
+		{name: "idle", arg: "DURATION", standard: "5m", help: "how long a client may be silent before the node asks whether it is still there, 10s to 1h in whole seconds; " +
+			"an open WebSocket is also kept alive by pings of its own, every 30s",
+			set: setIdle},
 		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits,
 			help: "how many events a second each user may cause on this node, and how many at once; NAME=off lifts a limit. " +
 				"The names are changes (LISTEN, STATE, UNLISTEN, ACL for presence; a CONTACT or another ACL counts as a 64th), messages, " +

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -164,6 +165,13 @@ func (s *survey) proofAdvice(o *opening, err error) string {
 	return fmt.Sprintf("ask %s whether it trusts who issued your certificate, and whether it deals with %s", s.way.other, s.way.own)
 }
 
+// isExpired reports whether err says that a certificate has ended, or is not
+// valid yet.
+func isExpired(err error) bool {
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok && invalid.Reason == x509.Expired
+}
+
 // untalked says what went wrong before AUTH.
 func (s *survey) untalked(err error) bool {
 	var unverified *tls.CertificateVerificationError
@@ -174,6 +182,8 @@ func (s *survey) untalked(err error) bool {
 		return s.bad("greeting", "it speaks another version than "+protocol.Version+": "+refused.Text, "one of the two sites wants a newer program")
 	case errors.As(err, &refused):
 		return s.bad("greeting", forPeople(err), "it takes no callers now, or not from here: try again later, or ask its operator")
+	case isExpired(err):
+		return s.bad("TLS", forPeople(err), fmt.Sprintf("the operator of %s has to renew its certificate, unless the clock of one of the two machines is wrong", s.way.other))
 	case errors.As(err, &unverified):
 		return s.bad("TLS", forPeople(err), fmt.Sprintf("its certificate has to be valid for %s itself, whatever host DNS names, and issued by an authority of --federation-ca or the system's", s.way.other))
 	case errors.Is(err, ErrNoTLS):

@@ -41,6 +41,8 @@ func TestSurveySaysWhatIsWrong(t *testing.T) {
 		}, "greeting", "it does not speak TLS there", "STARTTLS (_simp)"},
 		"another's": {func(a *abroad) { a.put(home, func(p *peer) { _ = p.handshake(a.issue(false, "three.example")) }) },
 			"TLS", "its certificate is not accepted: certificate is valid for three.example, not two.example", "valid for two.example itself"},
+		"expired": {func(a *abroad) { a.put(home, func(p *peer) { _ = p.handshake(a.issue(true, "two.example")) }) },
+			"TLS", "its certificate is not accepted", "the operator of two.example has to renew its certificate"},
 		"version":    {func(a *abroad) { greets(a, "505 :I speak SIMP/2.0") }, "greeting", "it speaks another version than SIMP/1.0: I speak SIMP/2.0", "newer program"},
 		"going away": {func(a *abroad) { greets(a, "503 :draining") }, "greeting", "draining", "try again later"},
 		"blocks us":  {func(a *abroad) { greets(a, "200 version=SIMP/1.0 auth=DIALBACK", "403 :you are blocked") }, "proof", "you are blocked", "ask two.example whether it deals with one.example"},
