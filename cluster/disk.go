@@ -100,6 +100,9 @@ func (d *disk) open(fatal func(error), logger hclog.Logger) error {
 	if err != nil {
 		return d.refuse(err)
 	}
+	if err := removeLeftovers(d.dir); err != nil { // the log is open: no other process uses the directory
+		return err
+	}
 	d.stable = &stableStore{StableStore: d.bolt, marker: d.marker, fatal: fatal}
 	d.logs = &logStore{LogStore: d.bolt, marker: d.marker, size: d.size, fatal: fatal}
 	snaps, err := openSnapshots(d.dir, logger)

@@ -24,6 +24,9 @@ func Wipe(dir string) error {
 		return err
 	}
 	defer unlock()
+	if err := removeLeftovers(dir); err != nil {
+		return err
+	}
 	// The marker goes last: until then what is left is refused.
 	for _, name := range []string{snapshotDir, logFile, markerFile} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
@@ -31,6 +34,27 @@ func Wipe(dir string) error {
 		}
 	}
 	return syncDir(dir)
+}
+
+// leftovers are patterns of what a process leaves in its data directory when it
+// is killed while it writes: a snapshot, the marker, a log that is compacted, a
+// backup that is restored. Nobody reads it.
+var leftovers = []string{snapshotDir + "/*.tmp", markerFile + ".*", logFile + ".compact", "simp-restore-*"}
+
+// removeLeftovers removes them from a data directory that no process uses.
+func removeLeftovers(dir string) error {
+	for _, pattern := range leftovers {
+		found, err := fs.Glob(os.DirFS(dir), pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range found {
+			if err := os.RemoveAll(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+				return fmt.Errorf("removing what an earlier process left: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // checkOurs refuses a directory that no node has used.

@@ -23,13 +23,40 @@ func TestWipeLeavesNothingOfANode(t *testing.T) {
 }
 
 func TestWipeRefusesWhatIsNotItsOwnOrInUse(t *testing.T) {
-	if err := Wipe(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is no data directory of simpd") {
+	if err := Wipe(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a data directory of simpd") {
 		t.Errorf("somebody else's directory: %v", err)
 	}
 	c := used(t)
 	start(t, c)
 	if err := Wipe(c.DataDir); err == nil || !strings.Contains(err.Error(), "another process uses") {
 		t.Errorf("a directory in use: %v", err)
+	}
+}
+
+// What a killed process left behind is removed by the next start and by Wipe;
+// nothing else is.
+func TestLeftoversAreRemoved(t *testing.T) {
+	for what, remove := range map[string]func(Config){
+		"start": func(c Config) { n := start(t, c); awaitUp(t, n); must(t, n.Close()) },
+		"wipe":  func(c Config) { must(t, Wipe(c.DataDir)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := used(t)
+			must(t, os.MkdirAll(filepath.Join(c.DataDir, snapshotDir, "2-17-1.tmp"), 0o700))
+			left := []string{snapshotDir + "/2-17-1.tmp/state.bin", markerFile + ".123", logFile + ".compact", "simp-restore-45"}
+			for _, name := range append(left, "notes.tmp") {
+				must(t, os.WriteFile(filepath.Join(c.DataDir, name), []byte("x"), 0o600))
+			}
+			remove(c)
+			for _, name := range left {
+				if _, err := os.Lstat(filepath.Join(c.DataDir, name)); !os.IsNotExist(err) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			if _, err := os.Lstat(filepath.Join(c.DataDir, "notes.tmp")); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -22,7 +22,7 @@ func TestMaintainRefusals(t *testing.T) {
 		{exitUsage, "--data-dir is missing", []string{"wipe", "--yes"}},
 		{exitUsage, "say --yes", []string{"wipe", "--data-dir", dir}},
 		{exitFailure, "another process uses", []string{"wipe", "--data-dir", dir, "--yes"}},
-		{exitFailure, "is no data directory", []string{"wipe", "--data-dir", t.TempDir(), "--yes"}},
+		{exitFailure, "is not a data directory", []string{"wipe", "--data-dir", t.TempDir(), "--yes"}},
 		{exitUsage, "--data-dir is missing", []string{"compact"}},
 		{exitFailure, "another process uses", []string{"compact", "--data-dir", dir}},
 		{exitUsage, "--peers is missing", []string{"recover", "--data-dir", dir}},
