@@ -152,15 +152,14 @@ func (h *hub) forget(u *User) {
 	}
 }
 
-// changed tells a change of what can be seen of a user. isBehind says that many
-// more have come.
-func (h *hub) changed(e *store.Event, isBehind bool) {
+// changed tells a change of what can be seen of a user.
+func (h *hub) changed(e *store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.watchers[e.Address]) == 0 {
 		return
 	}
-	h.tellWatchers(e.Address, !isBehind, func(k *walk) {
+	h.tellWatchers(e.Address, func(k *walk) {
 		now := presenceOf(e.Address, e.After)
 		k.notice, k.seen, k.index = notice(now, e.Index), now.Index, e.Index
 	})
@@ -168,11 +167,11 @@ func (h *hub) changed(e *store.Event, isBehind bool) {
 
 // rulesChanged tells those who may see more now, or less, than before. What
 // they see bears the rule's index.
-func (h *hub) rulesChanged(e *store.Event, isBehind bool) {
+func (h *hub) rulesChanged(e *store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.watchers[e.Address]) > 0 {
-		h.tellWatchers(e.Address, !isBehind, func(k *walk) { k.index = e.Index })
+		h.tellWatchers(e.Address, func(k *walk) { k.index = e.Index })
 	}
 }
 
@@ -183,7 +182,7 @@ func (h *hub) resync() {
 	n := 0
 	for of := range h.watchers {
 		if h.r.Local(of) {
-			h.tellWatchers(of, false, func(k *walk) { k.isAnew = true })
+			h.tellLater(of, func(k *walk) { k.isAnew = true })
 		}
 		n = h.pause(n)
 	}
@@ -197,7 +196,7 @@ func (h *hub) unveil() {
 	n := 0
 	for of := range h.veiled {
 		delete(h.veiled, of)
-		h.tellWatchers(of, true, func(k *walk) { k.unveils = true })
+		h.tellWatchers(of, func(k *walk) { k.unveils = true })
 		n = h.pause(n)
 	}
 }

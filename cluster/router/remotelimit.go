@@ -75,6 +75,6 @@ func (h *hub) tellDue(l *remoteLimit) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if l.isDue = false; l.watches > 0 {
-		h.tellWatchers(l.of, true, func(*walk) {})
+		h.tellLater(l.of, func(*walk) {})
 	}
 }

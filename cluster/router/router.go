@@ -167,7 +167,7 @@ func (r *Router) follow(p store.Position) {
 			_ = r.Table.Wait(r.ctx, p.Index+1)
 		default:
 			for i := range events {
-				r.tell(&events[i], len(events) > behind)
+				r.tell(&events[i])
 			}
 			p.Index = events[len(events)-1].Index
 			r.settled.set(p.Index)
@@ -175,12 +175,11 @@ func (r *Router) follow(p store.Position) {
 	}
 }
 
-// tell tells this node's sessions one change. isBehind says that many more have
-// come: watchers may be told later, and of the newest only.
-func (r *Router) tell(e *store.Event, isBehind bool) {
+// tell tells this node's sessions one change.
+func (r *Router) tell(e *store.Event) {
 	switch e.Kind {
 	case store.EventRules:
-		r.hub.rulesChanged(e, isBehind)
+		r.hub.rulesChanged(e)
 	case store.EventHistory:
 		r.resync()
 	default:
@@ -191,7 +190,7 @@ func (r *Router) tell(e *store.Event, isBehind bool) {
 			u.check(e.Kind == store.EventAccount)
 		}
 		if e.Visible {
-			r.hub.changed(e, isBehind)
+			r.hub.changed(e)
 		}
 	}
 }

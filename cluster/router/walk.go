@@ -8,14 +8,10 @@ import (
 // turnSize is how many watchers are looked at before others get the hub's lock.
 const turnSize = 256
 
-// behind is of how many events at a time on the router no longer keeps up with
-// the table: changes of one user are then merged.
-const behind = 64
-
 // walk has the watchers of one user told what changed. Where they are many that
-// takes several turns, between which other users' changes have theirs; changes
-// that come meanwhile are merged into the newest, in a further pass. The hub's
-// mutex guards it.
+// takes several turns, between which other users' changes have theirs. Before
+// the user's next change it is taken to its end, as nobody may miss a change
+// (SIMP.md, section 7). The hub's mutex guards it.
 type walk struct {
 	of     protocol.Address
 	notice *protocol.Notice // the newest change of the user; nil: none
@@ -30,19 +26,26 @@ type walk struct {
 	again bool   // there is something new for those who were told in this pass
 }
 
-// tellWatchers has the watchers of a user told what add adds to their walk: at
-// once, if isPrompt is set and they fit into a turn. h.mu is held.
-func (h *hub) tellWatchers(of protocol.Address, isPrompt bool, add func(*walk)) {
-	k := h.walks[of]
-	if isPrompt && len(h.watchers[of]) <= turnSize && !h.r.contact.stale() {
-		if k != nil {
-			h.finish(k)
-		}
-		k = &walk{of: of}
+// tellWatchers has the watchers of a user told a change, which add adds to their
+// walk: at once if they fit into a turn. What was to be told before is. h.mu is
+// held.
+func (h *hub) tellWatchers(of protocol.Address, add func(*walk)) {
+	if k := h.walks[of]; k != nil {
+		h.finish(k)
+	}
+	if len(h.watchers[of]) <= turnSize {
+		k := &walk{of: of}
 		add(k)
 		h.finish(k)
 		return
 	}
+	h.tellLater(of, add)
+}
+
+// tellLater has the watchers of a user told in turns what add adds to their walk.
+// h.mu is held.
+func (h *hub) tellLater(of protocol.Address, add func(*walk)) {
+	k := h.walks[of]
 	if k == nil {
 		k = &walk{of: of}
 		h.walks[of] = k
@@ -94,17 +97,29 @@ func (h *hub) nextTurn() bool {
 	if len(h.queue) == 0 || h.r.contact.stale() {
 		return len(h.queue) > 0
 	}
-	k := h.queue[0]
-	h.queue[0] = nil
-	h.queue = h.queue[1:]
+	k := h.dequeue()
+	for k != nil && h.walks[k.of] != k { // it was finished at once
+		k = h.dequeue()
+	}
 	switch {
-	case h.walks[k.of] != k: // it was finished at once
+	case k == nil:
 	case h.takeTurn(k):
 		delete(h.walks, k.of)
 	default:
 		h.queue = append(h.queue, k)
 	}
 	return len(h.queue) > 0
+}
+
+// dequeue takes the walk that has waited longest, or nil. h.mu is held.
+func (h *hub) dequeue() *walk {
+	if len(h.queue) == 0 {
+		return nil
+	}
+	k := h.queue[0]
+	h.queue[0] = nil
+	h.queue = h.queue[1:]
+	return k
 }
 
 // tellInTurns takes the turns of those walks that wait, until shutdown.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,10 +16,10 @@ import (
 )
 
 // sink is a wire and a conn that takes everything and costs nothing.
-type sink struct{ octets uint64 }
+type sink struct{ octets atomic.Uint64 }
 
 func (w *sink) write(b []byte) (int, bool, error) {
-	w.octets += uint64(len(b))
+	w.octets.Add(uint64(len(b)))
 	return len(b), true, nil
 }
 
@@ -26,7 +27,7 @@ func (w *sink) read() ([]byte, bool, error)     { select {} }
 func (w *sink) wait() error                     { return nil }
 func (w *sink) waits() bool                     { return false }
 func (w *sink) batch() int                      { return 4 * bufferSize }
-func (w *sink) sent() uint64                    { return w.octets }
+func (w *sink) sent() uint64                    { return w.octets.Load() }
 func (w *sink) closeWrite() error               { return nil }
 func (w *sink) SetReadDeadline(time.Time) error { return nil }
 func (w *sink) Close() error                    { return nil }
