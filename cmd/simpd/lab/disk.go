@@ -117,7 +117,7 @@ func slowDisk(l *lab) ([]int, string, func() error, error) { return l.slow(l.som
 func slowLeaderDisk(l *lab) ([]int, string, func() error, error) { return l.slow(l.leader()) }
 
 func (l *lab) slow(n *site.Node) ([]int, string, func() error, error) {
-	return l.traced(n, fmt.Sprintf("delay_enter=%d", 1000*(20+l.r.IntN(480))))
+	return l.traced(n, fmt.Sprintf("delay_enter=%d", 1000*(20+l.intN(480))))
 }
 
 // stalledDisk ends the process, sooner or later.

@@ -51,10 +51,10 @@ func loopbackFaults() []injector {
 func (l *lab) conduct(length time.Duration) error {
 	l.pauseFor(1500 * time.Millisecond)
 	for end := l.clock.Now() + length; l.clock.Now() < end; {
-		if err := l.strike(1 + l.r.IntN(5)/4); err != nil {
+		if err := l.strike(1 + l.intN(5)/4); err != nil {
 			return err
 		}
-		l.pauseFor(time.Duration(500+l.r.IntN(2500)) * time.Millisecond)
+		l.pauseFor(time.Duration(500+l.intN(2500)) * time.Millisecond)
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func (l *lab) strike(n int) error {
 	var ends []func() error
 	before, first := l.epochs(), len(l.history.Faults)
 	for range n {
-		i := l.faults[l.r.IntN(len(l.faults))]
+		i := l.faults[l.intN(len(l.faults))]
 		if i.alone() && len(ends) > 0 {
 			continue
 		}
@@ -80,7 +80,7 @@ func (l *lab) strike(n int) error {
 			break
 		}
 	}
-	if len(ends) > 1 && l.r.IntN(2) == 0 {
+	if len(ends) > 1 && l.intN(2) == 0 {
 		ends[0], ends[1] = ends[1], ends[0]
 	}
 	for _, end := range ends {
@@ -109,7 +109,7 @@ func (l *lab) inject(i injector) (func() error, error) {
 	for _, n := range nodes {
 		l.struck[n] = true
 	}
-	lasts := i.least + time.Duration(l.r.Int64N(int64(i.most-i.least)+1))
+	lasts := i.least + time.Duration(l.intN(int(i.most-i.least)+1))
 	l.history.locked(func() {
 		l.history.Faults = append(l.history.Faults, fault{Kind: i.kind, Nodes: nodes, Runs: i.runs, Begun: at, Note: note})
 	})
@@ -180,7 +180,7 @@ func ended(n *site.Node) bool {
 	}
 }
 
-func (l *lab) someNode() *site.Node { return l.site.Nodes[l.r.IntN(len(l.site.Nodes))] }
+func (l *lab) someNode() *site.Node { return l.site.Nodes[l.intN(len(l.site.Nodes))] }
 
 // leader is who leads, or a random node if nobody says so.
 func (l *lab) leader() *site.Node {

@@ -173,6 +173,13 @@ func (l *lab) random() *rand.Rand {
 	return rand.New(rand.NewPCG(l.r.Uint64(), l.r.Uint64()))
 }
 
+// intN returns a number below n by chance, which depends on the same.
+func (l *lab) intN(n int) int {
+	l.rmu.Lock()
+	defer l.rmu.Unlock()
+	return l.r.IntN(n)
+}
+
 func (l *lab) someone(r *rand.Rand) string { return l.users[r.IntN(len(l.users))] }
 
 func (l *lab) refuse(what string) { l.history.refuse(what) }
@@ -262,7 +269,8 @@ func (l *lab) startListening(ctx context.Context) {
 	for i, u := range l.users {
 		alone := i >= manyUsers
 		for range devicesOf(i, alone) {
-			l.listeners.Go(func() { l.newDevice(u, alone).run(ctx) })
+			d := l.newDevice(u, alone)
+			l.listeners.Go(func() { d.run(ctx) })
 		}
 	}
 }

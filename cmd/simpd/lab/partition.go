@@ -135,14 +135,14 @@ func swizzle(l *lab) ([]int, string, func() error, error) {
 		if err := both(l.net.drop, pairs[i]); err != nil {
 			return nil, "", nil, err
 		}
-		l.pauseFor(time.Duration(l.r.IntN(2500)) * time.Millisecond)
+		l.pauseFor(time.Duration(l.intN(2500)) * time.Millisecond)
 	}
 	return []int{1, 2, 3}, "", func() error {
 		for _, i := range l.r.Perm(len(pairs)) {
 			if err := both(l.net.undrop, pairs[i]); err != nil {
 				return err
 			}
-			l.pauseFor(time.Duration(l.r.IntN(2500)) * time.Millisecond)
+			l.pauseFor(time.Duration(l.intN(2500)) * time.Millisecond)
 		}
 		return nil
 	}, nil
