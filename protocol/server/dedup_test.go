@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"simpd/protocol"
@@ -97,6 +98,7 @@ func TestAcceptedMessagesAreNotForgottenEarly(t *testing.T) {
 		bob, alice, seen := s.listen("bob"), s.login("alice"), new(sync.Map)
 		go bob.acceptAll(seen)
 		send := func(i int) string {
+			synctest.Wait() // what the one before took besides is given back
 			alice.write(fmt.Sprintf("%d SEND to=bob@example.com id=%d {1}\r\nx", i, i))
 			return strings.Fields(alice.line())[1]
 		}
