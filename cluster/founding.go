@@ -53,8 +53,8 @@ func (n *Node) foundingFor(others []*clusterv1.ProbeResponse) string {
 	return newFounding()
 }
 
-// strayAfter is how long a node waits for one of its own founding where it finds
-// another at work: its site may be about to start.
+// strayAfter delays the end of a node that finds only another founding at work:
+// its own site may be about to start.
 const strayAfter = 15 * time.Second
 
 // belong ends a node that has data, but finds another founding of its site at

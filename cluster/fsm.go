@@ -221,7 +221,7 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	return &snapshotSink{SnapshotSink: sink, done: func() { s.size.snapshotAt(index) }}, nil
 }
 
-// snapshotSink is where a snapshot is written.
+// snapshotSink writes a snapshot, and calls done once it is complete.
 type snapshotSink struct {
 	raft.SnapshotSink
 	done func()

@@ -84,7 +84,7 @@ func (l *lab) config(id string) Config {
 	return c
 }
 
-// why is what has ended a node, nil if nothing has.
+// why returns the error that has ended a node, or nil.
 func (l *lab) why(id string) error {
 	l.ending.Lock()
 	defer l.ending.Unlock()

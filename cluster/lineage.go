@@ -18,7 +18,7 @@ import (
 // maxLineage bounds how many processes a marker names.
 const maxLineage = 64
 
-// lineage is what the marker says of the processes that have run on its data.
+// lineage records the processes that have run on the data of a directory.
 type lineage struct {
 	History string `json:"history"` // of the table that gave the node the epoch
 	Epoch   uint64 `json:"epoch"`   // the newest that one of them has seen of itself
@@ -68,7 +68,7 @@ func (m *marker) endLineage(history string, epoch, boot uint64) error {
 	return m.setLineage(func(lineage) lineage { return lineage{History: history, Epoch: epoch, Boots: []uint64{boot}} })
 }
 
-// lineage is what this process tells the other nodes of its data.
+// lineage describes this process and its data for the other nodes.
 func (n *Node) lineage() *clusterv1.Lineage {
 	id := n.disk.marker.get()
 	l := &clusterv1.Lineage{}

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// backupPace is how many octets a second of a backup have to be read, on
-	// average, once what has changed since keeps more than maxPinned in memory.
+	// backupPace limits how slowly a backup may be read, in octets a second on
+	// average, once changes since its begin keep more than maxPinned in memory.
 	backupPace = 1 << 20
 
 	pinnedEvery = time.Second // the memory that a copy of the table keeps is looked at

@@ -44,10 +44,10 @@ const (
 	defaultRejoin = 15 * time.Second
 	firstRejoin   = 100 * time.Millisecond
 	tellTimeout   = 5 * time.Second
-	// young is how long a node that finds its own id in use elsewhere takes
-	// itself for the newcomer, if the other does not say how old it is.
+	// young bounds the uptime up to which a node that finds its own id in use
+	// elsewhere counts as the newcomer, if the other does not say how old it is.
 	young = 30 * time.Second
-	// gossipedSum is how much of the sum of a founding goes by gossip.
+	// gossipedSum counts the octets of a founding's sum that gossip carries.
 	gossipedSum = 8
 )
 

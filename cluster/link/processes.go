@@ -12,8 +12,8 @@ const (
 	// claimTimeout bounds how long a stream waits for its process to be let in.
 	// It leaves time to hear from a process that sends each second.
 	claimTimeout = 2500 * time.Millisecond
-	// freshAfter is how long after a second process has asked the first one has
-	// to be heard again: what comes earlier may have waited in a buffer.
+	// freshAfter delays the check that the first process is heard again after a
+	// second one has asked: what comes earlier may have waited in a buffer.
 	freshAfter = 1 * time.Second
 )
 

@@ -10,8 +10,7 @@ import (
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
-// rejectedFor is how long all nodes that answer have to reject this process
-// before it ends.
+// rejectedFor delays the end of a process that all nodes that answer reject.
 const rejectedFor = 3 * time.Second
 
 // RejectedError says why a process is not let in as the node whose keys it has.
