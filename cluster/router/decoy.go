@@ -10,17 +10,17 @@ import (
 	"simpd/store"
 )
 
-// defaultShape is what a verifier looks like that this project has made.
+// defaultShape is the shape of the verifiers that this program makes.
 var defaultShape = store.VerifierShape{Salt: protocol.ScramSaltOctets, Iterations: protocol.DefaultIterations}
 
-// decoyCredentials returns what is shown of a user who is unknown. Salt length
-// and iterations are distributed over the names as over the site's accounts.
-// One hash makes salt and keys: of the salt, which is told, no key can be
-// found that its own hash would equal.
+// decoyCredentials returns credentials for an unknown user. Salt lengths and
+// iteration counts are distributed over names as over the site's accounts.
+// Salt and keys come from one hash: no key exists whose hash would equal the
+// salt, which is public.
 //
-// When the distribution changes, as few names as possible change with it; a
-// name that does also gets another salt, as an account does whose password is
-// changed. So a change does not tell a decoy from an account.
+// When the distribution changes, as few names as possible change their shape.
+// A name that does also gets another salt, like an account whose password is
+// changed, so the change does not distinguish a decoy from an account.
 func decoyCredentials(secret []byte, user protocol.Address, shapes []store.ShapeCount) protocol.Credentials {
 	shape := decoyShape(secret, user, shapes)
 	var suffix []byte

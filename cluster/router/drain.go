@@ -10,44 +10,44 @@ import (
 	"simpd/protocol"
 )
 
-// Drain says how a node's clients are moved to other nodes.
+// Drain configures how clients are moved to other nodes.
 type Drain struct {
-	// Target names where a client of that transport may go, or "": to the
-	// site by its usual name. It is asked for each client; not ok: nobody
-	// can take one at present, and it is asked again.
+	// Target returns where a client of that transport should go; "" means the
+	// site's usual name. It is called for each client. ok is false if no node
+	// can take a client at present; it is then asked again later.
 	Target func(protocol.Transport) (to string, ok bool)
-	// Within is how long clients are given.
+	// Within is the time that clients are given to move.
 	Within time.Duration
-	// Progress, if not nil, hears how many clients are still here.
+	// Progress, if not nil, is called with the number of clients left.
 	Progress func(left int)
 }
 
-// moves is what a draining node keeps in mind.
-type moves struct{ drain atomic.Pointer[Drain] }
+// drainState holds the drain in progress; nil means none.
+type drainState struct{ current atomic.Pointer[Drain] }
 
 const (
-	drainTick = 20 * time.Millisecond
-	drainPace = 450 // clients a second; more only if there is no time
-	moveShare = 0.8 // of the time: the rest is for those who were asked last
+	drainTick   = 20 * time.Millisecond
+	drainRate   = 450 // clients a second; more only if there is no time
+	askingShare = 0.8 // of the time: the rest is for those who were asked last
 )
 
-// Drain refuses new clients, asks all others to move, spread evenly over time,
-// and returns when none is left. At ctx's deadline it says BYE to the rest.
-// Undrain, called meanwhile, ends it early, as another Drain does, and the
-// cancellation of ctx.
+// Drain refuses new clients, sends MOVE to all others, spread evenly over
+// time, and returns when none is left. At ctx's deadline it closes the
+// remaining connections with BYE. It ends early if ctx is canceled, or if
+// Undrain or another Drain is called.
 func (r *Router) Drain(ctx context.Context, d Drain) error {
-	r.moves.drain.Store(&d)
+	r.drainState.current.Store(&d)
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	w := newWave(&d, r.users.all)
+	w := newDrainRun(&d, r.users.all)
 	for {
 		left := r.Connections()
-		d.report(left)
-		if left == 0 || r.moves.drain.Load() != &d {
+		d.reportProgress(left)
+		if left == 0 || r.drainState.current.Load() != &d {
 			return nil
 		}
 		if ctx.Err() == nil {
-			w.ask()
+			w.askDue()
 		}
 		select {
 		case <-tick.C:
@@ -57,90 +57,94 @@ func (r *Router) Drain(ctx context.Context, d Drain) error {
 	}
 }
 
-// endDrain says BYE to who did not move in time, unless the drain was called off.
+// endDrain sends BYE to clients that did not move in time, unless the drain
+// was canceled.
 func (r *Router) endDrain(ctx context.Context, d *Drain) error {
-	if r.moves.drain.Load() != d {
+	if r.drainState.current.Load() != d {
 		return nil
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		r.byeAll(goingAway)
+		r.disconnectAll(drainText)
 	}
 	return ctx.Err()
 }
 
-const goingAway = "this node is going away"
+const drainText = "this node is going away"
 
-func (d *Drain) report(left int) {
+func (d *Drain) reportProgress(left int) {
 	if d.Progress != nil {
 		d.Progress(left)
 	}
 }
 
-// wave is a drain under way.
-type wave struct {
-	d     *Drain
-	all   func() []*User
-	asked map[*User]bool
-	next  []*User   // not asked yet, as of the last look
-	due   float64   // how many are to be asked now
-	last  time.Time // by when all are to be asked
-	end   time.Time
+// drainRun is one run of Drain.
+type drainRun struct {
+	d         *Drain
+	listUsers func() []*User
+	asked     map[*User]bool
+	pending   []*User   // not asked yet, as of the last call of findClients
+	due       float64   // how many to ask now; may have a fraction
+	last      time.Time // when the last client should have been asked
+	end       time.Time
 }
 
-func newWave(d *Drain, all func() []*User) *wave {
+func newDrainRun(d *Drain, all func() []*User) *drainRun {
 	now := time.Now()
-	asking := time.Duration(moveShare * float64(d.Within))
-	return &wave{d: d, all: all, asked: map[*User]bool{}, last: now.Add(asking), end: now.Add(d.Within)}
+	asking := time.Duration(askingShare * float64(d.Within))
+	return &drainRun{d: d, listUsers: all, asked: map[*User]bool{}, last: now.Add(asking), end: now.Add(d.Within)}
 }
 
-// ask asks as many to move as are due in a tick.
-func (w *wave) ask() {
-	if len(w.next) == 0 {
-		w.look()
+// askDue asks as many clients to move as this tick allows.
+func (w *drainRun) askDue() {
+	if len(w.pending) == 0 {
+		w.findClients()
 	}
-	for w.due += w.share(); w.due >= 1 && len(w.next) > 0; w.due-- {
-		if !w.askOne(w.next[0]) {
+	for w.due += w.perTick(); w.due >= 1 && len(w.pending) > 0; w.due-- {
+		if !w.moveOne(w.pending[0]) {
 			break
 		}
-		w.next = w.next[1:]
+		w.pending = w.pending[1:]
 	}
-	w.due = min(w.due, 1) // what could not be done is no reason to hurry later
+	w.due = min(w.due, 1) // do not hurry later because of what failed now
 }
 
-// look finds those who were not asked yet: all, and then who came in the last moment.
-func (w *wave) look() {
-	for _, u := range w.all() {
+// findClients lists the clients that have not been asked: at first all, later
+// those that have just arrived.
+func (w *drainRun) findClients() {
+	for _, u := range w.listUsers() {
 		if !w.asked[u] {
-			w.next = append(w.next, u)
+			w.pending = append(w.pending, u)
 		}
 	}
 	// A user's sessions go at different times: each is twice there for a moment.
-	rand.Shuffle(len(w.next), func(i, j int) { w.next[i], w.next[j] = w.next[j], w.next[i] })
+	rand.Shuffle(len(w.pending), func(i, j int) { w.pending[i], w.pending[j] = w.pending[j], w.pending[i] })
 }
 
-// share is how many are to be asked in a tick so that all are in time, but at
-// the least what harms nobody.
-func (w *wave) share() float64 {
+// perTick returns how many clients to ask in a tick so that all are asked in
+// time, but at least drainRate, which harms nobody.
+func (w *drainRun) perTick() float64 {
 	ticks := max(1, float64(time.Until(w.last))/float64(drainTick))
-	return max(drainPace*drainTick.Seconds(), float64(len(w.next))/ticks)
+	return max(drainRate*drainTick.Seconds(), float64(len(w.pending))/ticks)
 }
 
-// askOne is false if nobody can take a client at present.
-func (w *wave) askOne(u *User) bool {
+// moveOne asks a client to move. It reports false if no node can take a
+// client at present.
+func (w *drainRun) moveOne(u *User) bool {
 	to, ok := w.d.Target(u.client.Transport)
 	if !ok {
 		return false
 	}
 	w.asked[u] = true
-	u.session.Move(to, max(time.Second, time.Until(w.end)), goingAway)
+	u.session.Move(to, max(time.Second, time.Until(w.end)), drainText)
 	return true
 }
 
-// Undrain takes clients again. Those who were asked to move may still go.
-func (r *Router) Undrain() { r.moves.drain.Store(nil) }
+// Undrain accepts clients again. Clients that were asked to move may still
+// leave.
+func (r *Router) Undrain() { r.drainState.current.Store(nil) }
 
 // Draining reports whether clients are being moved away.
-func (r *Router) Draining() bool { return r.moves.drain.Load() != nil }
+func (r *Router) Draining() bool { return r.drainState.current.Load() != nil }
 
 // Connections returns how many authenticated connections this node holds.
 func (r *Router) Connections() int {
@@ -156,7 +160,7 @@ func (r *Router) Listening() int {
 	return len(r.users.bySession)
 }
 
-func (r *Router) byeAll(why string) {
+func (r *Router) disconnectAll(why string) {
 	for _, u := range r.users.all() {
 		u.session.Bye(protocol.StatusUnavailable, why)
 	}

@@ -10,48 +10,48 @@ import (
 )
 
 // hub tells this node's watchers what the table's changes mean for them.
-// Nothing of it crosses the network: each node tells its own.
+// Nothing of it crosses the network: each node tells its own watchers.
 type hub struct {
 	r     *Router
 	began time.Time // the zero of its buckets
 
-	mu       sync.Mutex
-	owners   watchOwners
-	watchers map[protocol.Address][]*watch
-	count    int // of watches
-	foreign  map[pair]*foreign
-	crowds   map[crowd][]protocol.Address // who is about to be told the same; empty but while h.mu is held
-	limits   map[remoteTarget]*remoteLimit
-	veiled   map[protocol.Address]struct{} // this site's users of whom somebody was told that they can't be known
+	mu           sync.Mutex
+	owners       watchOwners
+	watchers     map[protocol.Address][]*watch
+	watchCount   int // number of watches
+	remote       map[pair]*remoteWatch
+	batches      map[noticeBatch][]protocol.Address // watchers about to receive the same notice; empty unless mu is held
+	limits       map[remoteTarget]*remoteLimit
+	shownUnknown map[protocol.Address]struct{} // local users who were shown as unknown to somebody
 
-	walks  map[protocol.Address]*walk // that are not at their end
-	queue  []*walk                    // likewise, in the order of their turns, and some that are
-	wake   chan struct{}              // says that queue is not empty
-	passes uint64                     // that were begun
-	pass   uint64                     // number of the one that is going on
+	fanouts     map[protocol.Address]*fanout // unfinished fanouts
+	queue       []*fanout                    // fanouts in the order of their turns; may hold some that have finished
+	wake        chan struct{}                // signals that queue is not empty
+	lastPass    uint64                       // number of the pass that began last
+	currentPass uint64                       // number of the pass that is running
 }
 
-// pair is a right to know: by watches of.
+// pair names a watcher, by, and the user whom they watch, of.
 type pair struct{ by, of protocol.Address }
 
-// watch is one connection's watching of one user. All of it is guarded by the
-// hub's mutex.
+// watch is one connection's watch of one user. The hub's mutex guards all of
+// it.
 type watch struct {
 	pair
-	u       *User
-	session protocol.Session // u's, or nil where an outsider's crowd is told
-	limit   *remoteLimit     // nil: of a user of this site
-	place   int              // in watchers[of]
-	local   bool             // by is of this site
-	key     protocol.Address // as what rules compare by
-	pending int              // answers to WATCH that will show it: until then nothing is told
+	u              *User
+	session        protocol.Session // u's session, or nil for a routing connection, which is told in batches
+	limit          *remoteLimit     // nil for a local user
+	slot           int              // position in watchers[of]
+	local          bool             // by is a local user
+	key            protocol.Address // the form of by that rules are compared with
+	pendingAnswers int              // WATCH requests whose answer will show the state; no notice is sent before
 
-	allowed bool           // the rules let by see it, when last looked at
-	owed    bool           // a change was not told, by limit
-	state   protocol.State // as it was last shown
-	seen    uint64         // the listener's index of what was last shown; 0 if deaf or unknown
-	told    uint64         // the index last shown
-	after   uint64         // only later changes are told
+	allowed       bool           // the rules let by see it, when last evaluated
+	isOwed        bool           // limit delayed a change
+	sentState     protocol.State // the state last shown
+	listenerIndex uint64         // index of the listener last shown; 0 if deaf or unknown
+	sentIndex     uint64         // the index last shown
+	skipThrough   uint64         // changes up to this index are not sent
 }
 
 func newWatch(u *User, p pair, by viewer) *watch {
@@ -64,42 +64,43 @@ func (h *hub) init(r *Router) {
 	h.r, h.began = r, time.Now()
 	h.owners = newWatchOwners(r.WatchMemory)
 	h.watchers = map[protocol.Address][]*watch{}
-	h.foreign = map[pair]*foreign{}
+	h.remote = map[pair]*remoteWatch{}
 	h.limits = map[remoteTarget]*remoteLimit{}
-	h.veiled = map[protocol.Address]struct{}{}
-	h.walks = map[protocol.Address]*walk{}
+	h.shownUnknown = map[protocol.Address]struct{}{}
+	h.fanouts = map[protocol.Address]*fanout{}
 	h.wake = make(chan struct{}, 1)
-	h.crowds = map[crowd][]protocol.Address{}
+	h.batches = map[noticeBatch][]protocol.Address{}
 }
 
-// enter makes w watch. h.mu is held.
-func (h *hub) enter(w *watch) {
+// addLocked starts the watch w.
+func (h *hub) addLocked(w *watch) {
 	if w.u.watched == nil {
 		w.u.watched = map[pair]*watch{}
 	}
-	h.keepAddresses(w)
+	h.internAddressesLocked(w)
 	w.u.watched[w.pair] = w
-	if w.u.outsider {
-		h.holdLimit(w)
+	if w.u.isRemote {
+		h.acquireLimitLocked(w)
 	} else {
 		w.session = w.u.session
 	}
-	w.place = len(h.watchers[w.of])
+	w.slot = len(h.watchers[w.of])
 	h.watchers[w.of] = append(h.watchers[w.of], w)
-	h.count++
-	if h.r.elsewhere(w.pair) {
-		h.hold(w)
+	h.watchCount++
+	if h.r.isRemotePair(w.pair) {
+		h.acquireRemoteLocked(w)
 	}
 }
 
-// keepAddresses has w keep as little text as can be. h.mu is held.
-func (h *hub) keepAddresses(w *watch) {
+// internAddressesLocked makes w share or copy its addresses, so that it keeps
+// no longer text in memory.
+func (h *hub) internAddressesLocked(w *watch) {
 	if all := h.watchers[w.of]; len(all) > 0 {
 		w.of = all[0].of
 	} else {
 		w.of = cloned(w.of)
 	}
-	if w.u.outsider {
+	if w.u.isRemote {
 		by := cloned(w.by)
 		if w.key == w.by {
 			w.key = by
@@ -110,31 +111,32 @@ func (h *hub) keepAddresses(w *watch) {
 	}
 }
 
-// ruleKey returns as what by compares with rules. A user's own is made once.
+// ruleKey returns the form of by that rules are compared with. A user's own
+// key is computed once.
 func (u *User) ruleKey(by protocol.Address, isLocal bool) protocol.Address {
-	if u.outsider {
+	if u.isRemote {
 		return by.RuleKey(isLocal)
 	}
-	if u.key.IsZero() {
-		u.key = by.RuleKey(isLocal)
+	if u.ownRuleKey.IsZero() {
+		u.ownRuleKey = by.RuleKey(isLocal)
 	}
-	return u.key
+	return u.ownRuleKey
 }
 
-// leave ends w. h.mu is held.
-func (h *hub) leave(w *watch) {
+// removeLocked ends the watch w.
+func (h *hub) removeLocked(w *watch) {
 	delete(w.u.watched, w.pair)
-	w.u.releaseWatch(w.pair)
+	w.u.releaseWatchLocked(w.pair)
 	if w.limit != nil {
-		h.letGoLimit(w)
+		h.releaseLimitLocked(w)
 	}
-	h.count--
-	if h.r.elsewhere(w.pair) {
-		h.letGo(w)
+	h.watchCount--
+	if h.r.isRemotePair(w.pair) {
+		h.releaseRemoteLocked(w)
 	}
 	all := h.watchers[w.of]
 	last := all[len(all)-1]
-	all[w.place], last.place = last, w.place
+	all[w.slot], last.slot = last, w.slot
 	all[len(all)-1] = nil
 	if all = all[:len(all)-1]; len(all) == 0 {
 		delete(h.watchers, w.of)
@@ -143,93 +145,97 @@ func (h *hub) leave(w *watch) {
 	h.watchers[w.of] = all
 }
 
-// forget ends all that u watches.
-func (h *hub) forget(u *User) {
+// removeUser ends all watches of u.
+func (h *hub) removeUser(u *User) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, w := range u.watched {
-		h.leave(w)
+		h.removeLocked(w)
 	}
 }
 
-// changed tells a change of what can be seen of a user.
-func (h *hub) changed(e *store.Event) {
+// onPresenceChange notifies the watchers of a user whose visible presence
+// changed.
+func (h *hub) onPresenceChange(e *store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.watchers[e.Address]) == 0 {
 		return
 	}
-	h.tellWatchers(e.Address, func(k *walk) {
+	h.notifyWatchersLocked(e.Address, func(k *fanout) {
 		now := presenceOf(e.Address, e.After)
-		k.notice, k.seen, k.index = notice(now, e.Index), now.Index, e.Index
+		k.notice, k.listenerIndex, k.index = newNotice(now, e.Index), now.Index, e.Index
 	})
 }
 
-// rulesChanged tells those who may see more now, or less, than before. What
-// they see bears the rule's index.
-func (h *hub) rulesChanged(e *store.Event) {
+// onRulesChange notifies the watchers who may see more or less of a user than
+// before. These notices carry the index of the rule.
+func (h *hub) onRulesChange(e *store.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.watchers[e.Address]) > 0 {
-		h.tellWatchers(e.Address, func(k *walk) { k.index = e.Index })
+		h.notifyWatchersLocked(e.Address, func(k *fanout) { k.index = e.Index })
 	}
 }
 
-// resync shows everybody how things stand.
-func (h *hub) resync() {
+// resyncWatchers shows all watchers the present state of the users whom they
+// watch.
+func (h *hub) resyncWatchers() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
 	for of := range h.watchers {
 		if h.r.Local(of) {
-			h.tellLater(of, func(k *walk) { k.isAnew = true })
+			h.scheduleLocked(of, func(k *fanout) { k.resyncs = true })
 		}
-		n = h.pause(n)
+		n = h.yieldLocked(n)
 	}
 }
 
-// unveil shows those who were told that a state can't be known what it is.
-// All others are told what they missed, change by change.
-func (h *hub) unveil() {
+// refreshUnknown shows the present state to watchers who were shown
+// "unknown". All other watchers receive the changes that were held back, one
+// by one.
+func (h *hub) refreshUnknown() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
-	for of := range h.veiled {
-		delete(h.veiled, of)
-		h.tellWatchers(of, func(k *walk) { k.unveils = true })
-		n = h.pause(n)
+	for of := range h.shownUnknown {
+		delete(h.shownUnknown, of)
+		h.notifyWatchersLocked(of, func(k *fanout) { k.refreshesUnknown = true })
+		n = h.yieldLocked(n)
 	}
 }
 
-// pause lets others have the lock, once in a while, in the midst of n things
-// that are done with it. It returns n+1. A map may be ranged over meanwhile: what
-// comes into it then need not be seen. h.mu is held.
-func (h *hub) pause(n int) int {
-	if n++; n%turnSize == 0 {
+// yieldLocked releases the lock for a moment after each fanoutTurnSize of n
+// steps, so that others can have it. It returns n+1. A map may be ranged over
+// meanwhile; entries added during the range may be missed.
+func (h *hub) yieldLocked(n int) int {
+	if n++; n%fanoutTurnSize == 0 {
 		h.mu.Unlock()
 		h.mu.Lock()
 	}
 	return n
 }
 
-// show tells the watcher, unless that is too often. The hub's mutex is held.
-func (w *watch) show(n *protocol.Notice, seen uint64) {
-	if w.pending > 0 {
+// notifyLocked sends n to the watcher unless the answer to a WATCH will show
+// it, or the limit of a remote domain delays it.
+func (w *watch) notifyLocked(n *protocol.Notice, seen uint64) {
+	if w.pendingAnswers > 0 {
 		return
 	}
-	if w.limit != nil && !w.u.r.hub.admits(w.limit, n.Index) {
-		w.owed = true
+	if w.limit != nil && !w.u.r.hub.admitsLocked(w.limit, n.Index) {
+		w.isOwed = true
 		return
 	}
-	w.state, w.seen, w.told = n.State, seen, n.Index
+	w.sentState, w.listenerIndex, w.sentIndex = n.State, seen, n.Index
 	if w.session == nil {
-		w.u.r.hub.gather(w, n)
+		w.u.r.hub.addToBatchLocked(w, n)
 		return
 	}
 	w.session.Notify(n)
 }
 
-// presenceOf is what may be seen of a user by those who may see everything.
+// presenceOf returns the presence of a user without regard to rules.
 func presenceOf(a protocol.Address, l *store.Listener) protocol.Presence {
 	if l == nil {
 		return protocol.Presence{Address: a}
@@ -237,13 +243,13 @@ func presenceOf(a protocol.Address, l *store.Listener) protocol.Presence {
 	return l.Presence()
 }
 
-// notice is a presence as a change with that index.
-func notice(p protocol.Presence, index uint64) *protocol.Notice {
+// newNotice returns p as a change with that index.
+func newNotice(p protocol.Presence, index uint64) *protocol.Notice {
 	p.Index = index
 	return &protocol.Notice{Presence: p}
 }
 
-// watchersOf lists who watches a user on this node.
+// watchersOf lists who watches a user on this node, each once.
 func (h *hub) watchersOf(of protocol.Address) (by []protocol.Address) {
 	n, octets, named := 0, 0, map[protocol.Address]bool{}
 	h.mu.Lock()
@@ -262,18 +268,18 @@ func (h *hub) watchersOf(of protocol.Address) (by []protocol.Address) {
 		if octets > protocol.MaxWatchersOctets {
 			break
 		}
-		n = h.pause(n)
+		n = h.yieldLocked(n)
 	}
 	return by
 }
 
-// connections lists the connections that watch somebody.
-func (h *hub) connections() []*User {
+// watchingUsers lists the connections that watch anybody.
+func (h *hub) watchingUsers() []*User {
 	all, n := h.r.users.all(), 0
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.DeleteFunc(all, func(u *User) bool {
-		n = h.pause(n)
+		n = h.yieldLocked(n)
 		return len(u.watched) == 0
 	})
 }

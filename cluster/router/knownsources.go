@@ -6,19 +6,19 @@ const (
 	sourcesPerKnown  = 4       // newest sources of each
 )
 
-// knownSources remembers from where accounts were last logged in to. The
-// owner's lock guards it.
+// knownSources remembers the sources of each account's last successful
+// logins. The owner's lock guards it.
 type knownSources struct {
-	of map[uint64][sourcesPerKnown]uint64 // by account; newest first; 0: none
+	byAccount map[uint64][sourcesPerKnown]uint64 // by account; newest first; 0: none
 }
 
-// has reports whether the attempt comes from where its account was last
-// logged in to. A source that many share is never known.
+// has reports whether the attempt comes from a known source of its account. A
+// source shared by many clients is never known.
 func (s *knownSources) has(k attemptKeys) bool {
 	if k.source == 0 || k.account == 0 {
 		return false
 	}
-	for _, source := range s.of[k.account] {
+	for _, source := range s.byAccount[k.account] {
 		if source == k.source {
 			return true
 		}
@@ -26,13 +26,13 @@ func (s *knownSources) has(k attemptKeys) bool {
 	return false
 }
 
-// add remembers the attempt's source, in the place of the account's oldest,
-// and reports whether it was not known before.
+// add remembers the attempt's source, replacing the account's oldest, and
+// reports whether it is new.
 func (s *knownSources) add(k attemptKeys) (added bool) {
 	if k.source == 0 || k.account == 0 {
 		return false
 	}
-	all, ok := s.of[k.account]
+	all, ok := s.byAccount[k.account]
 	if !ok {
 		s.makeRoom()
 	}
@@ -43,20 +43,20 @@ func (s *knownSources) add(k attemptKeys) (added bool) {
 	added = all[at] != k.source
 	copy(all[1:at+1], all[:at])
 	all[0] = k.source
-	s.of[k.account] = all
+	s.byAccount[k.account] = all
 	return added
 }
 
-// makeRoom forgets any account where there are too many: at worst its owner
-// waits for a turn.
+// makeRoom forgets an arbitrary account if there are too many. At worst its
+// owner has to wait for a turn.
 func (s *knownSources) makeRoom() {
-	if s.of == nil {
-		s.of = make(map[uint64][sourcesPerKnown]uint64)
+	if s.byAccount == nil {
+		s.byAccount = make(map[uint64][sourcesPerKnown]uint64)
 	}
-	for account := range s.of {
-		if len(s.of) < maxKnownAccounts {
+	for account := range s.byAccount {
+		if len(s.byAccount) < maxKnownAccounts {
 			return
 		}
-		delete(s.of, account)
+		delete(s.byAccount, account)
 	}
 }

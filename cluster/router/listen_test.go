@@ -232,7 +232,7 @@ func TestRefusals(t *testing.T) {
 		store.Restoring:       protocol.StatusUnavailable,
 	} {
 		var e *protocol.Error
-		if err := refused(store.Result{Refusal: refusal}); !errors.As(err, &e) || e.Status != want {
+		if err := refusalError(store.Result{Refusal: refusal}); !errors.As(err, &e) || e.Status != want {
 			t.Errorf("%v: got %v, want %d", refusal, err, want)
 		}
 	}

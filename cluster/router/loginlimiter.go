@@ -17,18 +17,18 @@ const (
 	sourceFailures  = 30
 	networkFailures = 8 * sourceFailures // of a /24 or a /48
 	accountFailures = 10
-	turnBurst       = 5 // strangers' attempts at an account that is over its limit, at once
+	turnBurst       = 5 // attempts at once at an account above its limit
 )
 
 func perMinute(failures, burst float64) rate.Limit { return rate.NewLimit(failures/60, burst) }
 
 // loginLimiter limits failed logins over the whole site: by source, by the
-// network above it, by account, and by source at one account. A source that is
-// over its own limit is refused. An account or a network that is over its
-// limit refuses those sources that have themselves failed within a minute;
-// sources that have never failed take turns; and those from which the account
-// was last logged in to notice nothing. So nobody locks out anybody else. Any
-// goroutine may use it.
+// network of the source, by account, and by source at one account. It refuses
+// a source above its own limit. At an account or in a network above its limit
+// it refuses the sources that have failed within the last minute, lets
+// sources without failures proceed in turns, and does not affect the sources
+// of the account's last successful logins. So nobody can lock out anybody
+// else. Any goroutine may use it.
 type loginLimiter struct {
 	seed  maphash.Seed
 	began time.Time
@@ -53,13 +53,14 @@ func (l *loginLimiter) init() {
 	l.queues = make(map[uint64]*turnQueue)
 }
 
-// attemptKeys are what an attempt is counted by; 0: not by that.
+// attemptKeys are the hashes that an attempt is counted under; 0 means not
+// counted there.
 type attemptKeys struct {
 	source, network, account, pair uint64
 	exempt                         bool
 }
 
-// kind keeps the hashes of different things apart.
+// kind separates the hashes of different kinds of keys.
 type kind uint8
 
 const (
@@ -94,7 +95,7 @@ func (l *loginLimiter) hash(what kind, from netip.Prefix, who protocol.Principal
 
 func (l *loginLimiter) now() time.Duration { return time.Since(l.began) }
 
-// admit returns 0, or how long the source has to wait before it may try again.
+// admit returns 0, or how long the source must wait before its next attempt.
 func (l *loginLimiter) admit(a protocol.Attempt) time.Duration {
 	k, now := l.keys(a), l.now()
 	l.mu.Lock()
@@ -107,15 +108,15 @@ func (l *loginLimiter) admit(a protocol.Attempt) time.Duration {
 	}
 	var wait time.Duration
 	if ago, lately := l.pairs.sinceLast(k.pair, now); lately && l.isOver(k.account, k, now) {
-		wait = failureTime - ago
+		wait = failureMemory - ago
 	}
 	if ago, lately := l.sources.sinceLast(k.source, now); lately && l.isOver(k.network, k, now) {
-		wait = max(wait, failureTime-ago)
+		wait = max(wait, failureMemory-ago)
 	}
 	return wait
 }
 
-// ownWait is for what the source itself has done.
+// ownWait returns the wait that the source's own failures cause.
 func (l *loginLimiter) ownWait(k attemptKeys, now time.Duration) (wait time.Duration) {
 	if k.source != 0 {
 		wait = l.sources.wait(k.source, now)
@@ -126,8 +127,8 @@ func (l *loginLimiter) ownWait(k attemptKeys, now time.Duration) (wait time.Dura
 	return wait
 }
 
-// isOver reports whether scope, the account or the network of k, has had too
-// many failures.
+// isOver reports whether scope, the account or the network of k, is above its
+// limit.
 func (l *loginLimiter) isOver(scope uint64, k attemptKeys, now time.Duration) bool {
 	switch scope {
 	case 0:
@@ -138,7 +139,7 @@ func (l *loginLimiter) isOver(scope uint64, k attemptKeys, now time.Duration) bo
 	return l.networks.wait(scope, now) > 0
 }
 
-// isPaced reports whether the attempt has to wait for its turn.
+// isPaced reports whether the attempt must wait for its turn.
 func (l *loginLimiter) isPaced(a protocol.Attempt) bool {
 	k, now := l.keys(a), l.now()
 	l.mu.Lock()
@@ -146,7 +147,7 @@ func (l *loginLimiter) isPaced(a protocol.Attempt) bool {
 	return len(l.scopesOver(k, now)) > 0
 }
 
-// scopesOver returns where the attempt has to wait for its turn.
+// scopesOver returns the scopes at which the attempt must wait for its turn.
 func (l *loginLimiter) scopesOver(k attemptKeys, now time.Duration) (over []uint64) {
 	if l.known.has(k) {
 		return nil
@@ -159,9 +160,9 @@ func (l *loginLimiter) scopesOver(k attemptKeys, now time.Duration) (over []uint
 	return over
 }
 
-// awaitTurn waits until the attempt may be looked at: 0. If its turn does not
-// come before ctx ends, or too many wait already, it returns how long to wait
-// before the next try.
+// awaitTurn blocks until the attempt may proceed and returns 0. If ctx ends
+// first, or too many attempts are waiting, it returns how long to wait before
+// the next attempt.
 func (l *loginLimiter) awaitTurn(ctx context.Context, a protocol.Attempt) time.Duration {
 	k := l.keys(a)
 	l.mu.Lock()
@@ -178,8 +179,8 @@ func (l *loginLimiter) awaitTurn(ctx context.Context, a protocol.Attempt) time.D
 // failed counts failed logins at this node.
 func (l *loginLimiter) failed(a protocol.Attempt) { l.count(a, 1, false) }
 
-// failedElsewhere counts failed logins that another node saw: they have taken
-// turns there.
+// failedElsewhere counts failed logins that another node reported. They have
+// used up turns there.
 func (l *loginLimiter) failedElsewhere(a protocol.Attempt, times int) { l.count(a, times, true) }
 
 func (l *loginLimiter) count(a protocol.Attempt, times int, elsewhere bool) {
@@ -203,8 +204,8 @@ func (l *loginLimiter) count(a protocol.Attempt, times int, elsewhere bool) {
 	spend(&l.pairs, k.pair)
 }
 
-// succeeded remembers from where the account was logged in to, and reports
-// whether that is new.
+// succeeded remembers the source of a successful login, and reports whether
+// it is new for the account.
 func (l *loginLimiter) succeeded(a protocol.Attempt) bool {
 	k := l.keys(a)
 	l.mu.Lock()

@@ -56,7 +56,7 @@ func TestS20LimitsOfFailedLogins(t *testing.T) {
 		if a := attempt("192.0.2.67", "carol"); l.admit(a) != 0 || l.isPaced(a) {
 			t.Error("another source is refused")
 		}
-		time.Sleep(failureTime)
+		time.Sleep(failureMemory)
 		if l.admit(attempt("192.0.2.66", "bob")) != 0 {
 			t.Error("refused after the minute is over")
 		}
@@ -168,8 +168,8 @@ func TestAFullTableKeepsTheWorst(t *testing.T) {
 			l.failed(attempt(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String(), fmt.Sprint("u", i)))
 		}
 		for name, b := range map[string]*buckets{"sources": &l.sources, "accounts": &l.accounts, "pairs": &l.pairs} {
-			if len(b.of) != maxBuckets {
-				t.Errorf("%d %s are remembered", len(b.of), name)
+			if len(b.byKey) != maxBuckets {
+				t.Errorf("%d %s are remembered", len(b.byKey), name)
 			}
 		}
 		for i := range 100 {
@@ -177,13 +177,13 @@ func TestAFullTableKeepsTheWorst(t *testing.T) {
 				t.Errorf("attacker %d was forgotten", i)
 			}
 		}
-		if last := attempt("192.0.2.77", "carol"); !l.guess(t.Context(), last) || l.pairs.of[l.keys(last).pair].last == 0 && l.now() > 0 {
+		if last := attempt("192.0.2.77", "carol"); !l.guess(t.Context(), last) || l.pairs.byKey[l.keys(last).pair].last == 0 && l.now() > 0 {
 			t.Error("nothing is counted any more")
 		}
-		time.Sleep(2 * failureTime)
+		time.Sleep(2 * failureMemory)
 		l.failed(attempt("192.0.2.78", "carol"))
-		if len(l.sources.of) != 1 {
-			t.Errorf("%d sources are remembered after two minutes", len(l.sources.of))
+		if len(l.sources.byKey) != 1 {
+			t.Errorf("%d sources are remembered after two minutes", len(l.sources.byKey))
 		}
 	})
 }
@@ -259,7 +259,7 @@ func TestTurns(t *testing.T) {
 			t.Errorf("a turn that did not come: wait %v, %d queues left", wait, len(l.queues))
 		}
 		began := time.Now()
-		if l.awaitTurn(t.Context(), attempt("203.0.113.2", "bob")) != 0 || time.Since(began) > failureTime/accountFailures {
+		if l.awaitTurn(t.Context(), attempt("203.0.113.2", "bob")) != 0 || time.Since(began) > failureMemory/accountFailures {
 			t.Errorf("a turn came after %v", time.Since(began))
 		}
 		if len(l.queues) != 0 {
@@ -273,13 +273,13 @@ func TestTurnQueueIsShared(t *testing.T) {
 	limited(t, func(t *testing.T, l *loginLimiter) {
 		l.mu.Lock()
 		scope := l.keys(attempt("192.0.2.1", "bob")).account
-		l.turns.spend(scope, maxTimes, l.now())
-		for i := range maxWaiting {
-			if l.enqueue(scope, l.keys(attempt(fmt.Sprintf("198.51.100.%d", i%256), "bob"))) == nil {
+		l.turns.spend(scope, maxFailuresAtOnce, l.now())
+		for i := range maxTurnWaiters {
+			if l.enqueueTurnLocked(scope, l.keys(attempt(fmt.Sprintf("198.51.100.%d", i%256), "bob"))) == nil {
 				t.Fatalf("no room for attempt %d", i)
 			}
 		}
-		if l.enqueue(scope, l.keys(attempt("203.0.113.1", "bob"))) == nil || l.queues[scope].count != maxWaiting {
+		if l.enqueueTurnLocked(scope, l.keys(attempt("203.0.113.1", "bob"))) == nil || l.queues[scope].count != maxTurnWaiters {
 			t.Errorf("no room for another network; %d wait", l.queues[scope].count)
 		}
 		l.queues[scope].timer.Stop()
@@ -301,8 +301,8 @@ func TestKnownSources(t *testing.T) {
 		for i := range maxKnownAccounts + 10 {
 			l.succeeded(attempt("192.0.2.1", fmt.Sprint("u", i)))
 		}
-		if len(l.known.of) != maxKnownAccounts {
-			t.Errorf("%d accounts are known", len(l.known.of))
+		if len(l.known.byAccount) != maxKnownAccounts {
+			t.Errorf("%d accounts are known", len(l.known.byAccount))
 		}
 	})
 }

@@ -135,14 +135,14 @@ func TestStaleAndFresh(t *testing.T) {
 		alice := s.login("alice", "n1")
 		alice.watch(t, "bob")
 		s.setCut("n1", true)
-		time.Sleep(staleAfter - 2*contactTick)
+		time.Sleep(staleAfter - 2*quorumCheckInterval)
 		if got := alice.heard(); len(got) != 0 {
 			t.Errorf("before 3 s heard %v", got)
 		}
 		if got := alice.query(t, false, "bob"); got != protocol.Available {
 			t.Errorf("before 3 s QUERY says %v", got)
 		}
-		time.Sleep(4 * contactTick)
+		time.Sleep(4 * quorumCheckInterval)
 		if got := alice.query(t, false, "bob"); got != protocol.Unknown {
 			t.Errorf("while stale QUERY says %v", got)
 		}
@@ -154,7 +154,7 @@ func TestStaleAndFresh(t *testing.T) {
 		}
 		bob.Close()
 		s.setCut("n1", false)
-		time.Sleep(2 * contactTick)
+		time.Sleep(2 * quorumCheckInterval)
 		heard := alice.heard()
 		if len(heard) < 2 || heard[0] != "stale" || heard[1] != "fresh" {
 			t.Fatalf("heard %v, want stale and then fresh first", heard)
@@ -174,12 +174,12 @@ func TestCutOffSaysBye(t *testing.T) {
 		s := newSite(t, "n1", "n2")
 		bob, alice := s.listen("bob", "n1"), s.login("alice", "n1")
 		s.setCut("n1", true)
-		time.Sleep(byeAfter - 2*contactTick)
+		time.Sleep(disconnectAfter - 2*quorumCheckInterval)
 		want(t, "between own sessions until 10 s", alice.send(t, "bob", "m1"), protocol.StatusOK)
 		if s.nodes["n1"].Refuse() != "" {
 			t.Error("refuses before 10 s")
 		}
-		time.Sleep(4 * contactTick)
+		time.Sleep(4 * quorumCheckInterval)
 		if got := bob.heard(); !slices.Contains(got, "bye 503") {
 			t.Errorf("after 10 s heard %v", got)
 		}
@@ -187,7 +187,7 @@ func TestCutOffSaysBye(t *testing.T) {
 			t.Error("new connections are not refused after 10 s")
 		}
 		s.setCut("n1", false)
-		time.Sleep(2 * contactTick)
+		time.Sleep(2 * quorumCheckInterval)
 		if why := s.nodes["n1"].Refuse(); why != "" {
 			t.Errorf("it is back, and refuses: %s", why)
 		}

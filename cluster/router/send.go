@@ -9,150 +9,153 @@ import (
 	"simpd/store"
 )
 
-// sender keeps the order of one connection's messages to each recipient.
+// sender keeps one connection's messages to each recipient in order.
 type sender struct {
 	r *Router
-	// outsider: a routing connection, which learns nothing from refusals.
-	outsider bool
+	// isRemote marks a routing connection, which must learn nothing from
+	// refusals.
+	isRemote bool
 
-	mu     sync.Mutex
-	begun  uint64 // counts deliveries
-	last   *lane  // that of the newest delivery, in use or not
-	others map[protocol.Address]*lane
+	mu         sync.Mutex
+	lastNumber uint64          // number of the newest delivery
+	recent     *recipientQueue // of the newest delivery, active or not
+	others     map[protocol.Address]*recipientQueue
 }
 
-// send begins the delivery of r from one sender to each recipient.
-func (s *sender) send(r *protocol.SendRequest, from protocol.Address) {
+// sendAll starts the delivery of r from one sender to each recipient.
+func (s *sender) sendAll(r *protocol.SendRequest, from protocol.Address) {
 	for i, to := range r.To {
-		d := &delivery{s: s, req: r, i: i}
+		d := &delivery{sender: s, req: r, recipient: i}
 		d.m = protocol.Message{
 			From: from, To: to, ID: r.ID, Time: r.Received, Entity: r.Entity,
 			Deadline: r.Deadline(), Repeatable: r.Repeatable,
 		}
-		if s.outsider && !s.r.strangers.admit(from, to) {
-			s.r.count(protocol.StatusSlowDown)
+		if s.isRemote && !s.r.firstContacts.admit(from, to) {
+			s.r.countOutcome(protocol.StatusSlowDown)
 			r.Done(i, protocol.Outcome{Status: protocol.StatusSlowDown, Text: "too many recipients in a minute that are new to you"})
 			continue
 		}
-		d.trace()
-		d.begin()
+		d.startTrace()
+		d.route()
 	}
 }
 
-// Send delivers q, whose From is set and allowed, for a program. It never
-// blocks. Between two calls no order is kept.
-func (r *Router) Send(q *protocol.SendRequest) { (&sender{r: r}).send(q, q.From) }
+// Send delivers q for a program. q.From is set, and the caller has checked
+// it. Send never blocks. Messages of different calls are not ordered.
+func (r *Router) Send(q *protocol.SendRequest) { (&sender{r: r}).sendAll(q, q.From) }
 
 // delivery is one message on its way to one recipient: to each of their
-// sessions, until one has acknowledged it or all have been heard.
+// sessions, until one has acknowledged it or all have answered.
 type delivery struct {
-	m   protocol.Message
-	s   *sender
-	req *protocol.SendRequest
-	i   int
+	m         protocol.Message
+	sender    *sender
+	req       *protocol.SendRequest
+	recipient int
 
-	lane   *lane
-	number uint64                 // of the sender's deliveries, in the order sent
-	traced func(protocol.Outcome) // nil: nobody follows it
+	queue  *recipientQueue
+	number uint64                 // order among the sender's deliveries
+	onEnd  func(protocol.Outcome) // nil if the message is not traced
 
-	mu      sync.Mutex
-	out     int  // sessions that have not answered
-	looking bool // a look-up is open
-	ended   bool
-	tried   []store.Session  // it is never handed to one of them again
-	one     [1]store.Session // what tried usually is
-	worst   protocol.Outcome // of the answers so far, by rank
-	timer   *time.Timer
+	mu            sync.Mutex
+	outstanding   int  // sessions that have not answered
+	lookupPending bool // a look-up is running
+	ended         bool
+	tried         []store.Session  // sessions that never receive it again
+	triedBuf      [1]store.Session // avoids an allocation for tried
+	outcome       protocol.Outcome // of the answers so far, the one with the highest precedence
+	timer         *time.Timer
 }
 
-// begin is the decision: there, here, elsewhere; and nowhere only once the
-// look-up is confirmed.
-func (d *delivery) begin() {
-	r := d.s.r
+// route chooses the way of the message: to another site, or to the sessions
+// that the table names. That there are none is believed only after a read
+// barrier.
+func (d *delivery) route() {
+	r := d.sender.r
 	local := r.Local(d.m.To)
-	if !d.s.takesOff(d, local) {
+	if !d.sender.enqueue(d, local) {
 		return
 	}
 	if !local {
-		d.relay()
+		d.sendRemote()
 		return
 	}
 	var buf [2]store.Session
-	at := r.sight(buf[:0], &d.m)
-	if len(at.routes) == 0 || !at.allowed {
-		d.looking = true
-		d.s.look(d)
+	found := r.lookup(buf[:0], &d.m)
+	if len(found.routes) == 0 || !found.allowed {
+		d.lookupPending = true
+		d.sender.requestLookup(d)
 		return
 	}
-	d.hand(at.routes)
+	d.deliverTo(found.routes)
 }
 
-// sight is what the table says of a message's way.
-type sight struct {
+// lookupResult is what the table says about a message's recipient.
+type lookupResult struct {
 	routes  []store.Session
 	allowed bool // the recipient's rules let the sender send
 	known   bool // there is such a user
 }
 
-// sight looks at the table. It looks at everything, whatever comes of it, so
-// that a refusal costs what the answer costs that it imitates (section 8).
-func (r *Router) sight(dst []store.Session, m *protocol.Message) (s sight) {
-	r.looks.Add(1)
+// lookup reads the table. It reads everything in every case, so that a
+// refusal takes as long as the answer that it imitates (SIMP.md, section 8).
+func (r *Router) lookup(dst []store.Session, m *protocol.Message) (s lookupResult) {
+	r.lookups.Add(1)
 	s.routes = r.Table.Routes(dst, m.To)
-	s.allowed = r.mayMessage(m.To, m.From)
+	s.allowed = r.canMessage(m.To, m.From)
 	_, s.known = r.Table.Account(m.To)
 	return s
 }
 
-// Looks returns how often the table was looked at for a message's way.
-func (r *Router) Looks() uint64 { return r.looks.Load() }
+// Lookups returns how often the table was read to route a message.
+func (r *Router) Lookups() uint64 { return r.lookups.Load() }
 
-func (d *delivery) relay() {
-	r := d.s.r
-	d.out = 1
+func (d *delivery) sendRemote() {
+	r := d.sender.r
+	d.outstanding = 1
 	if r.Relay == nil || d.m.To.IsLiteral() {
-		d.answer(protocol.Outcome{Status: protocol.StatusRemoteFailure, Text: "no route leads to " + d.m.To.Domain()})
+		d.onAnswer(protocol.Outcome{Status: protocol.StatusRemoteFailure, Text: "no route leads to " + d.m.To.Domain()})
 		return
 	}
-	d.arm()
-	r.Relay.Send(&d.m, d.answer)
+	d.armTimeout()
+	r.Relay.Send(&d.m, d.onAnswer)
 }
 
-// hand gives the message to each of the sessions. Their answers may come
-// before it returns.
-func (d *delivery) hand(routes []store.Session) {
-	r := d.s.r
-	d.s.handed(d)
+// deliverTo hands the message to each of the sessions. Their answers may
+// arrive before it returns.
+func (d *delivery) deliverTo(routes []store.Session) {
+	r := d.sender.r
+	d.sender.noteSent(d)
 	d.mu.Lock()
-	d.out += len(routes)
+	d.outstanding += len(routes)
 	if d.tried == nil {
-		d.tried = d.one[:0]
+		d.tried = d.triedBuf[:0]
 	}
 	d.tried = append(d.tried, routes...)
 	d.mu.Unlock()
 	for _, s := range routes {
 		if s.Node == r.Node {
-			r.deliver(s, &d.m, d.answer) // sight has just looked at the rules
+			r.deliverLocal(s, &d.m, d.onAnswer) // lookup has just evaluated the rules
 			continue
 		}
-		d.arm()
-		r.Peers.Deliver(s.Node, s, &d.m, d.answer)
+		d.armTimeout()
+		r.Peers.Deliver(s.Node, s, &d.m, d.onAnswer)
 	}
 }
 
-// Deliver hands m to session s of this node; done as protocol.Inbox says,
-// 480 where s is not here or may not have m.
+// Deliver hands m to session s of this node, with the contract of
+// protocol.Inbox. The outcome is 480 if s is not here or the rules do not
+// allow it.
 func (r *Router) Deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
-	if !r.mayMessage(m.To, m.From) {
+	if !r.canMessage(m.To, m.From) {
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
 		return
 	}
-	r.deliver(s, m, done)
+	r.deliverLocal(s, m, done)
 }
 
-// deliver is Deliver for a sender whom the rules allow to send.
-func (r *Router) deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
-	u := r.users.session(s)
+// deliverLocal is Deliver for a sender whom the rules allow.
+func (r *Router) deliverLocal(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+	u := r.users.receiverOf(s)
 	if u == nil || s.Node != r.Node || u.client.User != m.To {
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
 		return
@@ -163,49 +166,49 @@ func (r *Router) deliver(s store.Session, m *protocol.Message, done func(protoco
 	u.session.Deliver(m, done)
 }
 
-// answer takes what one session said.
-func (d *delivery) answer(o protocol.Outcome) {
+// onAnswer records the outcome at one session.
+func (d *delivery) onAnswer(o protocol.Outcome) {
 	d.mu.Lock()
-	d.out--
+	d.outstanding--
 	if d.ended {
 		d.mu.Unlock()
 		return
 	}
 	if o.Status == protocol.StatusOK {
-		d.end(o)
+		d.finish(o)
 		return
 	}
-	d.note(o)
-	if o.Status == protocol.StatusNotListening && !d.looking && d.s.r.Local(d.m.To) {
+	d.recordOutcomeLocked(o)
+	if o.Status == protocol.StatusNotListening && !d.lookupPending && d.sender.r.Local(d.m.To) {
 		// That binding counts as gone: the user may listen elsewhere by now.
-		d.looking = true
+		d.lookupPending = true
 		d.mu.Unlock()
-		d.s.look(d)
+		d.sender.requestLookup(d)
 		return
 	}
-	d.endIfHeard()
+	d.finishIfAnswered()
 }
 
-// endIfHeard ends the delivery once nothing is outstanding. d.mu is held, and
-// released.
-func (d *delivery) endIfHeard() {
-	if d.out > 0 || d.looking {
+// finishIfAnswered finishes the delivery if nothing is outstanding. The
+// caller holds d.mu, which it releases.
+func (d *delivery) finishIfAnswered() {
+	if d.outstanding > 0 || d.lookupPending {
 		d.mu.Unlock()
 		return
 	}
-	d.end(d.worst)
+	d.finish(d.outcome)
 }
 
-// note keeps the outcome that ranks first. d.mu is held.
-func (d *delivery) note(o protocol.Outcome) {
-	if d.worst.Status == 0 || rank(o.Status) < rank(d.worst.Status) {
-		d.worst = o
+// recordOutcomeLocked keeps o if it takes precedence over the outcome so far.
+func (d *delivery) recordOutcomeLocked(o protocol.Outcome) {
+	if d.outcome.Status == 0 || precedence(o.Status) < precedence(d.outcome.Status) {
+		d.outcome = o
 	}
 }
 
-// rank orders outcomes as rule 7 of section 6 does: the first that is true of
-// any session is said.
-func rank(s protocol.Status) int {
+// precedence orders outcomes as rule 7 of SIMP.md, section 6 does; the lowest
+// wins.
+func precedence(s protocol.Status) int {
 	switch s {
 	case protocol.StatusIndeterminate:
 		return 0
@@ -219,101 +222,103 @@ func rank(s protocol.Status) int {
 	return 3 // a node that was not reached
 }
 
-// end tells the sender. d.mu is held, and released.
-func (d *delivery) end(o protocol.Outcome) {
+// finish reports the outcome to the sender. The caller holds d.mu, which it
+// releases.
+func (d *delivery) finish(o protocol.Outcome) {
 	d.ended = true
 	timer := d.timer
 	d.mu.Unlock()
 	if timer != nil {
 		timer.Stop()
 	}
-	d.s.landed(d)
+	d.sender.noteDone(d)
 	if o.Text == "" {
-		o.Text = explain(o.Status, d.m.To)
+		o.Text = statusText(o.Status, d.m.To)
 	}
-	d.s.r.count(o.Status)
-	d.s.r.Measures.Send.Since(d.m.Time)
-	if d.traced != nil {
-		d.traced(o)
+	d.sender.r.countOutcome(o.Status)
+	d.sender.r.Metrics.Send.Since(d.m.Time)
+	if d.onEnd != nil {
+		d.onEnd(o)
 	}
-	d.req.Done(d.i, o)
+	d.req.Done(d.recipient, o)
 }
 
-// resolve goes on after a look-up: the table is as new as it was when the
-// look-up began, or err says why that is not known.
-func (d *delivery) resolve(err error) {
-	r := d.s.r
+// finishLookup continues after a read barrier. err is the error of the
+// barrier, if it failed.
+func (d *delivery) finishLookup(err error) {
+	r := d.sender.r
 	var buf [2]store.Session
-	at := r.sight(buf[:0], &d.m)
+	found := r.lookup(buf[:0], &d.m)
 	d.mu.Lock()
 	if d.ended {
 		d.mu.Unlock()
 		return
 	}
-	routes := slices.DeleteFunc(at.routes, func(s store.Session) bool { return slices.Contains(d.tried, s) })
+	routes := slices.DeleteFunc(found.routes, func(s store.Session) bool { return slices.Contains(d.tried, s) })
 	switch {
 	case err != nil:
-		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: cutOff})
-	case at.allowed && len(routes) > 0 && !time.Now().Before(d.m.Deadline):
-		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its time was over before it could be handed over"})
-	case at.allowed && len(routes) > 0 && len(d.tried) > 0 && d.s.overtaken(d):
-		d.note(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its recipient moved, and a later message was there first"})
-	case at.allowed && len(routes) > 0:
+		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable, Text: noQuorumText})
+	case found.allowed && len(routes) > 0 && !time.Now().Before(d.m.Deadline):
+		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its time was over before it could be handed over"})
+	case found.allowed && len(routes) > 0 && len(d.tried) > 0 && d.sender.wasOvertaken(d):
+		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its recipient moved, and a later message was there first"})
+	case found.allowed && len(routes) > 0:
 		d.mu.Unlock()
-		d.hand(routes)
+		d.deliverTo(routes)
 		d.mu.Lock()
 	default:
-		d.note(protocol.Outcome{Status: d.nowhere(at.known)})
+		d.recordOutcomeLocked(protocol.Outcome{Status: d.notFoundStatus(found.known)})
 	}
-	d.looking = false
+	d.lookupPending = false
 	if d.ended {
 		d.mu.Unlock()
 		return
 	}
-	d.endIfHeard()
+	d.finishIfAnswered()
 }
 
-// cutOff is what a node says that can't ask the majority.
-const cutOff = "this node is not in touch with the majority of its site; try again, or another node"
+// noQuorumText is the reason that a node gives while it has no quorum.
+const noQuorumText = "this node is not in touch with the majority of its site; try again, or another node"
 
-// nowhere says how a recipient who is confirmed not to listen is refused.
-func (d *delivery) nowhere(known bool) protocol.Status {
-	if !known && !d.s.outsider && len(d.tried) == 0 {
+// notFoundStatus returns the status for a recipient who certainly does not
+// listen.
+func (d *delivery) notFoundStatus(known bool) protocol.Status {
+	if !known && !d.sender.isRemote && len(d.tried) == 0 {
 		return protocol.StatusUnknownAddress
 	}
 	return protocol.StatusNotListening
 }
 
-// arm sees to it that the sender is answered in time even if neither a node
-// nor the majority answers. What watches a session of this node is its inbox.
-func (d *delivery) arm() {
+// armTimeout makes sure that the sender is answered in time even if no node
+// answers. Sessions of this node have a timeout in their own inbox.
+func (d *delivery) armTimeout() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timer == nil && !d.ended {
-		d.timer = time.AfterFunc(time.Until(d.m.Deadline)+grace, d.expire)
+		d.timer = time.AfterFunc(time.Until(d.m.Deadline)+outcomeGrace, d.onTimeout)
 	}
 }
 
-// grace is how long after its deadline a message's outcome may still come
-// from elsewhere; rule 4 of section 6 allows a second.
-const grace = 500 * time.Millisecond
+// outcomeGrace is how long after its deadline a message's outcome may still
+// arrive from elsewhere. SIMP.md, section 6, rule 4 allows a second.
+const outcomeGrace = 500 * time.Millisecond
 
-func (d *delivery) expire() {
+func (d *delivery) onTimeout() {
 	d.mu.Lock()
 	if d.ended {
 		d.mu.Unlock()
 		return
 	}
-	if d.out > 0 {
-		d.note(protocol.Outcome{Status: protocol.StatusIndeterminate})
+	if d.outstanding > 0 {
+		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusIndeterminate})
 	} else {
-		d.note(protocol.Outcome{Status: protocol.StatusUnavailable})
+		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable})
 	}
-	d.end(d.worst)
+	d.finish(d.outcome)
 }
 
-// explain says an outcome to a person, where the status alone does not.
-func explain(s protocol.Status, to protocol.Address) string {
+// statusText explains an outcome to a person where the status alone does not.
+func statusText(s protocol.Status, to protocol.Address) string {
 	switch s {
 	case protocol.StatusOK:
 		return ""
@@ -335,18 +340,18 @@ func explain(s protocol.Status, to protocol.Address) string {
 	return "the message was not delivered"
 }
 
-// maxStatus is the greatest status that an outcome may have.
+// maxStatus is the greatest status of an outcome.
 const maxStatus = protocol.StatusVersion
 
-// count counts an outcome for Outcomes.
-func (r *Router) count(s protocol.Status) {
+// countOutcome counts an outcome for Outcomes.
+func (r *Router) countOutcome(s protocol.Status) {
 	if s >= 0 && s <= maxStatus {
 		r.outcomes[s].Add(1)
 	}
 }
 
-// Outcomes yields how many messages sent here ended with each status that
-// there was, a message to several recipients counting for each.
+// Outcomes yields the number of messages sent here for each status that
+// occurred. A message to several recipients counts once for each.
 func (r *Router) Outcomes(yield func(s protocol.Status, messages uint64)) {
 	for s := range r.outcomes {
 		if n := r.outcomes[s].Load(); n > 0 {

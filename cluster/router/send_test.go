@@ -93,7 +93,7 @@ func TestRule5OrderDuringLookup(t *testing.T) {
 		alice := s.login("alice", "n1")
 		// n2 does not have the session that n1's table names: the message is
 		// looked up anew, and the ones behind it wait.
-		s.nodes["n2"].users.leave(bob.id)
+		s.nodes["n2"].users.removeSession(bob.sessionID)
 		moved := s.login("bob", "n1")
 		first := alice.start("bob", "m1", time.Second)
 		moved.mustListen(t, protocol.ListenRequest{State: protocol.Available})
@@ -254,7 +254,7 @@ func TestRulesAreCheckedAgainWhereTheSessionIs(t *testing.T) {
 			Owner: "bob@example.com", Pattern: "*", Message: storev1.Permission_PERMISSION_DENY,
 		}}})
 		var got protocol.Outcome
-		s.nodes["n2"].Router.Deliver(bob.id, &protocol.Message{From: addr("alice@example.com"), To: addr("bob@example.com")},
+		s.nodes["n2"].Router.Deliver(bob.sessionID, &protocol.Message{From: addr("alice@example.com"), To: addr("bob@example.com")},
 			func(o protocol.Outcome) { got = o })
 		want(t, "at bob's node", got, protocol.StatusNotListening)
 	})
@@ -267,7 +267,7 @@ func TestASessionIsHandedItsUsersMessagesOnly(t *testing.T) {
 		s := newSite(t, "n1", "n2")
 		bob := s.listen("bob", "n2")
 		var got protocol.Outcome
-		s.nodes["n2"].Router.Deliver(bob.id, &protocol.Message{From: addr("alice@example.com"), To: addr("carol@example.com")},
+		s.nodes["n2"].Router.Deliver(bob.sessionID, &protocol.Message{From: addr("alice@example.com"), To: addr("carol@example.com")},
 			func(o protocol.Outcome) { got = o })
 		want(t, "at bob's node", got, protocol.StatusNotListening)
 		if ids := bob.received(); len(ids) > 0 {

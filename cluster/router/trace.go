@@ -5,21 +5,21 @@ import (
 	"simpd/store"
 )
 
-// Tracer follows messages across nodes, for those who want to see where time
-// goes. Its methods may be called from any goroutine, and never block.
+// Tracer follows messages across nodes to show where time goes. Any goroutine
+// may call its methods, which never block.
 type Tracer interface {
-	// Sent is told of each message that begins its way here. It returns what
-	// Message.Trace is to be, and what is to be called with the outcome; ""
-	// and nil: it does not follow this one.
+	// Sent is called for each message that enters here. It returns the value for
+	// Message.Trace and a function to call with the outcome, or "" and nil if it
+	// does not follow the message.
 	Sent(m *protocol.Message) (trace string, end func(protocol.Outcome))
-	// Received is told of each followed message for a session of this node.
-	// It returns what is to be called in place of done, and calls that.
+	// Received is called for each followed message to a session of this node. It
+	// returns a function to call instead of done, which calls done.
 	Received(m *protocol.Message, s store.Session, done func(protocol.Outcome)) func(protocol.Outcome)
 }
 
-// trace has the message followed, if somebody wants that.
-func (d *delivery) trace() {
-	if t := d.s.r.Tracer; t != nil {
-		d.m.Trace, d.traced = t.Sent(&d.m)
+// startTrace asks the Tracer, if there is one, whether to follow the message.
+func (d *delivery) startTrace() {
+	if t := d.sender.r.Tracer; t != nil {
+		d.m.Trace, d.onEnd = t.Sent(&d.m)
 	}
 }

@@ -6,26 +6,28 @@ import (
 	"time"
 )
 
-// maxWaiting is how many attempts wait for a turn at one account or network.
-const maxWaiting = 256
+// maxTurnWaiters limits the attempts that wait for a turn at one account or
+// network.
+const maxTurnWaiters = 256
 
-// turnQueue holds the attempts that wait for a turn at an account, or in a
-// network, that is over its limit. Turns go to networks in equal shares,
-// whatever their number of sources. The loginLimiter's lock guards it.
+// turnQueue holds the attempts that wait for a turn at an account or network
+// above its limit. Networks have equal shares of the turns, whatever their
+// number of sources. The loginLimiter's lock guards it.
 type turnQueue struct {
 	waiting map[uint64][]*turnWaiter // by network
 	count   int
 	timer   *time.Timer
 }
 
-// turnWaiter is one attempt that waits.
+// turnWaiter is one waiting attempt.
 type turnWaiter struct {
 	source, network uint64
-	done            chan struct{} // closed when it waits no more
+	done            chan struct{} // closed when it no longer waits
 	granted         bool          // valid after done
 }
 
-// awaitScope waits for a turn at scope. It returns 0 when it is granted.
+// awaitScope waits for a turn at scope. It returns 0 if the turn was granted,
+// and otherwise how long to wait before the next attempt.
 func (l *loginLimiter) awaitScope(ctx context.Context, scope uint64, k attemptKeys) time.Duration {
 	l.mu.Lock()
 	q := l.queues[scope]
@@ -34,7 +36,7 @@ func (l *loginLimiter) awaitScope(ctx context.Context, scope uint64, k attemptKe
 		l.mu.Unlock()
 		return 0
 	}
-	w := l.enqueue(scope, k)
+	w := l.enqueueTurnLocked(scope, k)
 	l.mu.Unlock()
 	if w != nil {
 		select {
@@ -48,14 +50,15 @@ func (l *loginLimiter) awaitScope(ctx context.Context, scope uint64, k attemptKe
 		return 0
 	}
 	if w != nil {
-		l.dequeue(scope, w)
+		l.dequeueTurnLocked(scope, w)
 	}
 	return max(time.Second, l.turns.wait(scope, l.now()))
 }
 
-// enqueue has an attempt wait; nil: its source has one waiting, or there is no
-// room, which goes to the networks that have least of it. l.mu is held.
-func (l *loginLimiter) enqueue(scope uint64, k attemptKeys) *turnWaiter {
+// enqueueTurnLocked lets an attempt wait. It returns nil if its source
+// already has one waiting, or if there is no room; room goes to the networks
+// that have least of it.
+func (l *loginLimiter) enqueueTurnLocked(scope uint64, k attemptKeys) *turnWaiter {
 	q := l.queues[scope]
 	if q == nil {
 		q = &turnQueue{waiting: make(map[uint64][]*turnWaiter)}
@@ -67,13 +70,13 @@ func (l *loginLimiter) enqueue(scope uint64, k attemptKeys) *turnWaiter {
 			return nil
 		}
 	}
-	if q.count >= maxWaiting {
-		biggest := q.biggest()
+	if q.count >= maxTurnWaiters {
+		biggest := q.largestNetwork()
 		if len(q.waiting[biggest]) <= len(q.waiting[k.network])+1 {
 			return nil
 		}
 		all := q.waiting[biggest]
-		l.dequeue(scope, all[rand.IntN(len(all))])
+		l.dequeueTurnLocked(scope, all[rand.IntN(len(all))])
 	}
 	w := &turnWaiter{source: k.source, network: k.network, done: make(chan struct{})}
 	q.waiting[k.network] = append(q.waiting[k.network], w)
@@ -81,8 +84,8 @@ func (l *loginLimiter) enqueue(scope uint64, k attemptKeys) *turnWaiter {
 	return w
 }
 
-// biggest returns the network of which most attempts wait.
-func (q *turnQueue) biggest() (network uint64) {
+// largestNetwork returns the network with the most waiting attempts.
+func (q *turnQueue) largestNetwork() (network uint64) {
 	most := 0
 	for n, all := range q.waiting {
 		if len(all) > most {
@@ -92,7 +95,7 @@ func (q *turnQueue) biggest() (network uint64) {
 	return network
 }
 
-// grantTurn gives one attempt its turn, if there is one, and sees to the next.
+// grantTurn gives one waiting attempt its turn, and schedules the next.
 func (l *loginLimiter) grantTurn(scope uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,17 +105,17 @@ func (l *loginLimiter) grantTurn(scope uint64) {
 	}
 	if l.turns.wait(scope, l.now()) == 0 {
 		l.turns.spend(scope, 1, l.now())
-		w := q.pick()
+		w := q.pickWaiter()
 		w.granted = true
-		l.dequeue(scope, w)
+		l.dequeueTurnLocked(scope, w)
 	}
 	if l.queues[scope] == q {
 		q.timer.Reset(max(time.Millisecond, l.turns.wait(scope, l.now())))
 	}
 }
 
-// pick returns any attempt of any network.
-func (q *turnQueue) pick() *turnWaiter {
+// pickWaiter returns a random attempt of a random network.
+func (q *turnQueue) pickWaiter() *turnWaiter {
 	i := rand.IntN(len(q.waiting))
 	for _, all := range q.waiting {
 		if i == 0 {
@@ -123,8 +126,8 @@ func (q *turnQueue) pick() *turnWaiter {
 	return nil // not reached: a queue without attempts is removed
 }
 
-// dequeue ends w's waiting, if it waits. l.mu is held.
-func (l *loginLimiter) dequeue(scope uint64, w *turnWaiter) {
+// dequeueTurnLocked ends the waiting of w, if it waits.
+func (l *loginLimiter) dequeueTurnLocked(scope uint64, w *turnWaiter) {
 	q := l.queues[scope]
 	if q == nil {
 		return

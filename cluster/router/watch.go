@@ -7,7 +7,7 @@ import (
 	"simpd/protocol"
 )
 
-// Watch is BeginWatch, and waits for what is not known at once.
+// Watch calls BeginWatch, and waits for what is not known at once.
 func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
 	later, err := u.BeginWatch(q, write)
 	if later != nil {
@@ -16,145 +16,147 @@ func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]
 	return err
 }
 
-// BeginWatch shows the users asked for as they are at one moment, and from then
-// on tells each change of theirs. Where another site has to be asked first they
-// are watched all the same when it returns, and later waits for that site, but
-// no longer than foreignPatience, and then shows them; no change of theirs is
-// told before.
+// BeginWatch shows the requested users as they are at one moment, and sends
+// each later change. If a remote site has to be asked first, the watches have
+// started when BeginWatch returns, but nothing is sent before later has shown
+// the users; later waits for that site at most remoteTimeout.
 func (u *User) BeginWatch(q protocol.WatchRequest, write func([]protocol.Notice, uint64)) (later func(context.Context), err error) {
-	asked := u.question(q)
-	u.r.noticeStaleness()
+	asked := u.newPairSet(q)
+	u.r.checkStaleness()
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := u.mayWatch(asked); err != nil {
+	if err := u.checkLimitsLocked(asked); err != nil {
 		return nil, err
 	}
-	watches, unknown := u.enterAll(asked)
+	watches, unknown := u.addAllLocked(asked)
 	if len(unknown) == 0 {
-		u.showAll(asked, watches, write)
+		u.showAllLocked(asked, watches, write)
 		return nil, nil
 	}
 	return func(ctx context.Context) {
-		awaitForeign(ctx, unknown)
-		u.r.noticeStaleness()
+		awaitRemote(ctx, unknown)
+		u.r.checkStaleness()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		u.showAll(asked, watches, write)
+		u.showAllLocked(asked, watches, write)
 	}, nil
 }
 
-// enterAll makes u watch what is asked, and returns what of other sites' users
-// is not known yet. Nothing is told of a watch before showAll. The hub's mutex is
-// held.
-func (u *User) enterAll(q *question) (watches []*watch, unknown []*foreign) {
+// addAllLocked starts the requested watches, and returns those of remote
+// users whose presence is not known yet. No notice is sent before
+// showAllLocked.
+func (u *User) addAllLocked(q *pairSet) (watches []*watch, unknown []*remoteWatch) {
 	h := &u.r.hub
 	watches = make([]*watch, 0, q.len())
-	for i, p := range q.all() {
+	for i, p := range q.pairs() {
 		w := u.watched[p]
 		if w == nil {
 			w = newWatch(u, p, q.viewer(i))
-			h.enter(w)
+			h.addLocked(w)
 		}
-		w.pending++
+		w.pendingAnswers++
 		watches = append(watches, w)
-		if f := h.foreign[p]; f != nil && !f.isKnown() {
+		if f := h.remote[p]; f != nil && !f.hasAnswered() {
 			unknown = append(unknown, f)
 		}
-		h.pause(i)
+		h.yieldLocked(i)
 	}
 	return watches, unknown
 }
 
-// showAll writes how what enterAll has entered stands now. What is not watched
-// any more is shown, and no more told. The hub's mutex is held.
-func (u *User) showAll(q *question, watches []*watch, write func([]protocol.Notice, uint64)) {
-	l := u.r.look(u.r.contact.stale())
+// showAllLocked writes the present state of the watches that addAllLocked
+// started. A watch that has ended meanwhile is shown, but not continued.
+func (u *User) showAllLocked(q *pairSet, watches []*watch, write func([]protocol.Notice, uint64)) {
+	l := u.r.newPresenceReader(u.r.quorum.isStale())
 	lines := make([]protocol.Notice, len(watches))
 	for i, w := range watches {
-		l.at(w.of)
-		now := l.seenBy(w.pair, w.viewer())
-		lines[i] = u.line(now, w.pair, w)
-		if l.unknown && l.isLocal {
-			u.r.hub.veiled[w.of] = struct{}{}
+		l.load(w.of)
+		now := l.presenceFor(w.pair, w.viewer())
+		lines[i] = u.noticeFor(now, w.pair, w)
+		if l.isUnknown && l.isLocal {
+			u.r.hub.shownUnknown[w.of] = struct{}{}
 		}
-		w.pending--
-		w.allowed, w.owed = l.rights.allowViewer(w.viewer()), false
-		w.state, w.seen, w.after = now.State, now.Index, l.view.Index()
-		w.told = max(w.told, lines[i].Index)
+		w.pendingAnswers--
+		w.allowed, w.isOwed = l.acl.allowsViewer(w.viewer()), false
+		w.sentState, w.listenerIndex, w.skipThrough = now.State, now.Index, l.view.Index()
+		w.sentIndex = max(w.sentIndex, lines[i].Index)
 	}
 	write(lines, l.view.Index())
 }
 
-// mayWatch refuses what is asked above a connection's limit, or above the share
-// of memory of whose it is; it counts what is new. The hub's mutex is held.
-func (u *User) mayWatch(q *question) error {
+// checkLimitsLocked refuses a request that exceeds the limit of the
+// connection or the memory share of its owner. It reserves memory for the new
+// watches.
+func (u *User) checkLimitsLocked(q *pairSet) error {
 	n, octets := len(u.watched), 0
-	for _, p := range q.all() {
+	for _, p := range q.pairs() {
 		if u.watched[p] != nil {
 			continue
 		}
-		if n++; n > u.mostWatched() {
-			return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", p.of, u.mostWatched())
+		if n++; n > u.maxWatches() {
+			return protocol.Errorf(protocol.StatusTooLarge, "%s: a connection watches at most %d addresses", p.of, u.maxWatches())
 		}
 		octets += u.watchCost(p)
 	}
 	if octets == 0 {
 		return nil
 	}
-	if err := u.reserveWatches(octets); err != nil {
+	if err := u.reserveWatchesLocked(octets); err != nil {
 		return err
 	}
-	u.mostHeld = max(u.mostHeld, n)
+	u.peakWatches = max(u.peakWatches, n)
 	return nil
 }
 
-func (u *User) mostWatched() int {
-	if u.outsider {
+func (u *User) maxWatches() int {
+	if u.isRemote {
 		return protocol.MaxPairs
 	}
 	return protocol.MaxWatched
 }
 
-// line is a 100 line; its index is never below one shown before.
-func (u *User) line(now protocol.Presence, p pair, w *watch) protocol.Notice {
-	if w != nil && now.State.Listening() && w.told > now.Index {
-		now.Index = w.told
+// noticeFor returns the line that shows now. Its index is never below one
+// shown before.
+func (u *User) noticeFor(now protocol.Presence, p pair, w *watch) protocol.Notice {
+	if w != nil && now.State.Listening() && w.sentIndex > now.Index {
+		now.Index = w.sentIndex
 	}
 	n := protocol.Notice{Presence: now}
-	if u.outsider {
+	if u.isRemote {
 		n.By = []protocol.Address{p.by}
 	}
 	return n
 }
 
-// Unwatch ends watching: of the addresses, or of all, by all or those named.
+// Unwatch ends watches: of the named addresses or of all, by the named
+// watchers or by all.
 func (u *User) Unwatch(q protocol.WatchRequest) {
-	asked, n := u.question(q), 0
+	asked, n := u.newPairSet(q), 0
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	defer u.shrinkWatched()
+	defer u.shrinkWatchedLocked()
 	if len(asked.of) > 0 && len(asked.by) > 0 && asked.len() <= len(u.watched) {
-		for _, p := range asked.all() {
+		for _, p := range asked.pairs() {
 			if w := u.watched[p]; w != nil {
-				h.leave(w)
+				h.removeLocked(w)
 			}
-			n = h.pause(n)
+			n = h.yieldLocked(n)
 		}
 		return
 	}
-	of, by := setOf(q.Addresses), setOf(q.By)
+	of, by := addressSet(q.Addresses), addressSet(q.By)
 	for p, w := range u.watched {
 		if (len(of) == 0 || of[p.of]) && (len(by) == 0 || by[p.by]) {
-			h.leave(w)
+			h.removeLocked(w)
 		}
-		n = h.pause(n)
+		n = h.yieldLocked(n)
 	}
 }
 
-// setOf returns the addresses as a set.
-func setOf(all []protocol.Address) map[protocol.Address]bool {
+// addressSet returns the addresses as a set.
+func addressSet(all []protocol.Address) map[protocol.Address]bool {
 	set := make(map[protocol.Address]bool, len(all))
 	for _, a := range all {
 		set[a] = true
@@ -162,27 +164,27 @@ func setOf(all []protocol.Address) map[protocol.Address]bool {
 	return set
 }
 
-// Query is Watch without watching.
+// Query returns the presence of the requested users without watching them.
 func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
 	if q.Fresh {
 		if err := u.r.Directory.Confirm(ctx); err != nil {
-			return nil, 0, protocol.Errorf(protocol.StatusUnavailable, cutOff)
+			return nil, 0, protocol.Errorf(protocol.StatusUnavailable, noQuorumText)
 		}
 	}
-	asked := u.question(q)
-	answers := u.r.askForeign(ctx, asked)
+	asked := u.newPairSet(q)
+	answers := u.r.queryRemote(ctx, asked)
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := u.r.look(u.r.isStale() && !q.Fresh)
+	l := u.r.newPresenceReader(u.r.isPresenceStale() && !q.Fresh)
 	lines := make([]protocol.Notice, 0, asked.len())
-	for i, p := range asked.all() {
+	for i, p := range asked.pairs() {
 		now, isAnswer := answers[p]
 		if !isAnswer {
-			l.at(p.of)
-			now = l.seenBy(p, asked.viewer(i))
+			l.load(p.of)
+			now = l.presenceFor(p, asked.viewer(i))
 		}
-		lines = append(lines, u.line(now, p, u.watched[p]))
+		lines = append(lines, u.noticeFor(now, p, u.watched[p]))
 	}
 	return lines, l.view.Index(), nil
 }
@@ -195,8 +197,8 @@ func (u *User) Watchers(ctx context.Context) ([]protocol.Address, bool, error) {
 	return slices.Compact(by), partial, nil
 }
 
-// WatchersOf lists who watches a user on this node, each once. Once their
-// addresses take more than protocol.MaxWatchersOctets it adds no more.
+// WatchersOf lists who watches a user on this node, each once. It stops when
+// their addresses exceed protocol.MaxWatchersOctets.
 func (r *Router) WatchersOf(user protocol.Address) []protocol.Address {
 	return r.hub.watchersOf(user)
 }

@@ -43,9 +43,9 @@ func TestWatchOctets(t *testing.T) {
 		c.watch(t, names[i]...)
 	}
 	taken, counted := heapInUse()-before, int(h.owners.pool.Held())
-	t.Logf("%d octets a watch, %d counted", taken/h.count, counted/h.count)
+	t.Logf("%d octets a watch, %d counted", taken/h.watchCount, counted/h.watchCount)
 	if taken > counted || taken < counted/2 {
-		t.Errorf("%d watches take %d octets, %d are counted", h.count, taken, counted)
+		t.Errorf("%d watches take %d octets, %d are counted", h.watchCount, taken, counted)
 	}
 	for _, c := range clients {
 		c.Close()
@@ -83,8 +83,8 @@ func TestWatchesHaveShares(t *testing.T) {
 			t.Fatalf("one user's watches are refused by %v", refusal)
 		}
 		last := clients[len(clients)-1]
-		if n.hub.count != protocol.MaxWatched*(len(clients)-1) || len(last.watched) != 0 {
-			t.Errorf("after a refusal there are %d watches", n.hub.count)
+		if n.hub.watchCount != protocol.MaxWatched*(len(clients)-1) || len(last.watched) != 0 {
+			t.Errorf("after a refusal there are %d watches", n.hub.watchCount)
 		}
 		s.login("bob", "n1").watch(t, contacts...)
 		clients[0].Unwatch(protocol.WatchRequest{})
@@ -92,7 +92,7 @@ func TestWatchesHaveShares(t *testing.T) {
 		last.watch(t, contacts...)
 		clients[2].Unwatch(protocol.WatchRequest{Addresses: addresses(contacts[1:])})
 		if got := n.hub.owners.Acquire("alice@example.com").Held(); got >= int64(protocol.MaxWatched*len(clients)*watchOctets) {
-			t.Errorf("%d octets are held for %d watches", got, n.hub.count)
+			t.Errorf("%d octets are held for %d watches", got, n.hub.watchCount)
 		}
 		s.must(putAccount("contact0", 1))
 		s.listen("contact0", "n1")

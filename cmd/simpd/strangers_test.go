@@ -32,9 +32,9 @@ func TestS22RefusalsLookAlike(t *testing.T) {
 	var first string
 	var looks uint64
 	for _, user := range []string{"quiet", "blocking", "nobody"} {
-		before := one.router.Looks()
+		before := one.router.Lookups()
 		said := k.ask("SEND from=eve@two.example id=x to=" + user + "@one.example {2}\r\nhi")
-		made := one.router.Looks() - before
+		made := one.router.Lookups() - before
 		got := strings.ReplaceAll(fmt.Sprint(said), user, "USER")
 		if first == "" {
 			first, looks = got, made

@@ -56,7 +56,7 @@ func TestManyPairsAtOnce(t *testing.T) {
 			t.Errorf("%d pairs are watched, not those of one watcher", n)
 		}
 		c.User.Unwatch(q)
-		if n := s.nodes["n1"].hub.count; n != 0 {
+		if n := s.nodes["n1"].hub.watchCount; n != 0 {
 			t.Errorf("%d pairs are watched still", n)
 		}
 		c.Close()

@@ -173,7 +173,7 @@ func TestForeignSiteIsSilent(t *testing.T) {
 		if err != nil || at[0].State != protocol.Unknown {
 			t.Errorf("QUERY says %v %v", at, err)
 		}
-		if took := time.Since(began); took > 2*foreignPatience {
+		if took := time.Since(began); took > 2*remoteTimeout {
 			t.Errorf("both took %v", took)
 		}
 		alice.Close()

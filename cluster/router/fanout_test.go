@@ -27,7 +27,7 @@ func (s *site) tellSince(index uint64) uint64 {
 		s.t.Fatal("no events")
 	}
 	for i := range events {
-		s.nodes["n1"].tell(&events[i])
+		s.nodes["n1"].dispatchEvent(&events[i])
 	}
 	return events[len(events)-1].Index
 }
@@ -57,7 +57,7 @@ func TestManyWatchersAreToldInTurns(t *testing.T) {
 		s := newQuietSite(t, "n1")
 		h := &s.nodes["n1"].hub
 		bob, carol := s.listen("bob", "n1"), s.listen("carol", "n1")
-		crowd := s.crowdOf(5 * turnSize)
+		crowd := s.crowdOf(5 * fanoutTurnSize)
 		friend := s.login("alice", "n1")
 		friend.watch(t, "carol")
 		at := s.nodes["n1"].Table.Index()
@@ -67,11 +67,11 @@ func TestManyWatchersAreToldInTurns(t *testing.T) {
 		if got := friend.heard(); !slices.Equal(got, []string{"carol busy "}) {
 			t.Errorf("while many are to be told of another's change: %v", got)
 		}
-		if told := countTold(t, crowd, 1, "bob busy "); told > turnSize {
+		if told := countTold(t, crowd, 1, "bob busy "); told > fanoutTurnSize {
 			t.Errorf("%d watchers were told in one turn", told)
 		}
-		h.nextTurn()
-		if told := countTold(t, crowd, 1, "bob busy "); told != turnSize {
+		h.runNextTurn()
+		if told := countTold(t, crowd, 1, "bob busy "); told != fanoutTurnSize {
 			t.Errorf("a turn told %d watchers", told)
 		}
 		for i := range 100 { // each of which ends the turns of the one before
@@ -83,14 +83,14 @@ func TestManyWatchersAreToldInTurns(t *testing.T) {
 			crowd[i] = s.login("alice", "n1")
 			crowd[i].watch(t, "bob")
 		}
-		for h.nextTurn() {
+		for h.runNextTurn() {
 		}
 		told := countTold(t, crowd, 101, "bob available ")
 		if want := len(crowd) - (len(crowd)+6)/7; told < want {
 			t.Errorf("%d of %d were told the newest", told, want)
 		}
-		if len(h.walks) != 0 || len(h.queue) != 0 {
-			t.Errorf("%d walks, %d of them in the queue, when all is told", len(h.walks), len(h.queue))
+		if len(h.fanouts) != 0 || len(h.queue) != 0 {
+			t.Errorf("%d walks, %d of them in the queue, when all is told", len(h.fanouts), len(h.queue))
 		}
 	})
 }
@@ -110,7 +110,7 @@ func TestChangingUsersHaveTurns(t *testing.T) {
 		h := &s.nodes["n1"].hub
 		bob, carol := s.listen("bob", "n1"), s.listen("carol", "n1")
 		var crowd []*client
-		for range 2 * turnSize {
+		for range 2 * fanoutTurnSize {
 			c := s.login("alice", "n1")
 			c.watch(t, "bob", "carol")
 			crowd = append(crowd, c)
@@ -124,7 +124,7 @@ func TestChangingUsersHaveTurns(t *testing.T) {
 			mustSetState(t, bob, protocol.Away)
 			mustSetState(t, bob, protocol.Busy)
 			at = s.tellSince(at)
-			h.nextTurn()
+			h.runNextTurn()
 		}
 		for i, c := range crowd {
 			if heard := c.heard(); !slices.Contains(heard, "carol busy ") {
@@ -139,7 +139,7 @@ func TestRulesAreToldInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1")
 		bob := s.listen("bob", "n1")
-		crowd := s.crowdOf(3 * turnSize)
+		crowd := s.crowdOf(3 * fanoutTurnSize)
 		who, _ := protocol.ParsePattern("@example.com")
 		for _, step := range []struct {
 			rule protocol.Permission
@@ -158,7 +158,7 @@ func TestRulesAreToldInTurns(t *testing.T) {
 
 // However many changes come at a time, and however many watch, nobody misses one.
 func TestNoChangeIsMissed(t *testing.T) {
-	for _, watchers := range []int{1, turnSize, 2*turnSize + 1} {
+	for _, watchers := range []int{1, fanoutTurnSize, 2*fanoutTurnSize + 1} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newQuietSite(t, "n1")
 			bob := s.listen("bob", "n1")
@@ -169,7 +169,7 @@ func TestNoChangeIsMissed(t *testing.T) {
 				mustSetState(t, bob, []protocol.State{protocol.Busy, protocol.Away}[i%2])
 			}
 			s.tellSince(at)
-			for s.nodes["n1"].hub.nextTurn() {
+			for s.nodes["n1"].hub.runNextTurn() {
 			}
 			for i, c := range crowd {
 				if heard := c.heard(); len(heard) != changes || c.disorder != "" {

@@ -14,7 +14,7 @@ import (
 func TestStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const newToSender, newToDomain, strangerWindow = 30, 300, time.Minute
-		s := strangers{limit: rate.NewLimit(0.5, newToSender)}
+		s := firstContactLimiter{limit: rate.NewLimit(0.5, newToSender)}
 		to := func(i int) protocol.Address { return addr(fmt.Sprintf("u%d@example.com", i)) }
 		eve := addr("eve@two.example")
 		for i := range newToSender {
@@ -41,7 +41,7 @@ func TestStrangers(t *testing.T) {
 		if admitted != newToDomain || !s.admit(addr("x@four.example"), to(0)) {
 			t.Errorf("%d of one domain were admitted", admitted)
 		}
-		time.Sleep(knownTime)
+		time.Sleep(contactMemory)
 		s.admit(eve, to(100))
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -54,13 +54,13 @@ func TestStrangers(t *testing.T) {
 // Who fills the memory of acquaintances forgets their own, not others'.
 func TestADomainForgetsItsOwnStrangersOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := strangers{limit: rate.NewLimit(1e6, 1e6)}
+		s := firstContactLimiter{limit: rate.NewLimit(1e6, 1e6)}
 		eve := addr("eve@two.example")
 		s.admit(eve, addr("bob@example.com"))
-		for i := range 2 * maxKnown {
+		for i := range 2 * maxKnownContacts {
 			s.admit(addr("m@a.three.example"), addr(fmt.Sprintf("u%d@example.com", i)))
 		}
-		if s.pairs > maxKnown+1 {
+		if s.pairs > maxKnownContacts+1 {
 			t.Errorf("%d pairs are remembered", s.pairs)
 		}
 		s.mu.Lock()

@@ -1,0 +1,92 @@
+package router
+
+import (
+	"context"
+
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// acl evaluates the rules of one owner for one action, as they were when it
+// was made.
+type acl struct {
+	r     *Router
+	owner protocol.Address
+	thing store.Thing
+	rules *store.ACL // if empty, the site's policy applies
+}
+
+func (r *Router) aclOf(owner protocol.Address, thing store.Thing) *acl {
+	return &acl{r, owner, thing, r.Table.ACL(owner)}
+}
+
+// allowsViewer reports whether the rules allow the viewer. The most specific
+// rule decides. Without one, anybody may send and local users may watch.
+// Users may always watch themselves.
+func (g *acl) allowsViewer(v viewer) bool { return g.allowsKey(v.address, v.key, v.isLocal) }
+
+func (g *acl) allowsKey(who, key protocol.Address, local bool) bool {
+	if who == g.owner && g.thing == store.Presences {
+		return true
+	}
+	if decided, allow := g.rules.Allowed(key, local, g.thing); decided {
+		return allow
+	}
+	return g.allowsByDefault(who, local)
+}
+
+// allowsByDefault applies the site's policy.
+func (g *acl) allowsByDefault(who protocol.Address, local bool) bool {
+	return local || g.thing == store.Messages || who == g.owner
+}
+
+// canMessage reports whether from may send to to: the most specific rule
+// decides, and without one anybody may send.
+func (r *Router) canMessage(to, from protocol.Address) bool {
+	decided, allow := r.Table.Allowed(to, from, r.Local(from), store.Messages)
+	return allow || !decided
+}
+
+// Rules returns the user's rules as this node knows them.
+func (u *User) Rules() []protocol.Rule { return u.r.Table.Rules(u.client.User) }
+
+// SetRule sets or removes a rule, and returns when the nodes with sessions of
+// the user have applied it.
+func (u *User) SetRule(ctx context.Context, rule protocol.Rule) error {
+	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetRule{SetRule: &storev1.SetRule{
+		Owner: u.client.User.String(), Pattern: rule.Who.String(),
+		Message: storev1.Permission(rule.Message), Presence: storev1.Permission(rule.Presence), Written: rule.Written.String(),
+	}}})
+	if err != nil {
+		return err
+	}
+	l := u.r.Table.Listener(u.client.User)
+	if l == nil {
+		return nil
+	}
+	if err := u.r.Directory.Applied(ctx, res.Index, nodesOf(l.Bindings)); err != nil {
+		return unavailableError(err)
+	}
+	return nil
+}
+
+// Contacts returns the user's contacts as this node knows them.
+func (u *User) Contacts() []protocol.Contact { return u.r.Table.Contacts(u.client.User) }
+
+// SetContact adds or renames a contact.
+func (u *User) SetContact(ctx context.Context, c protocol.Contact) error {
+	return u.setContact(ctx, &storev1.SetContact{Address: c.Address.String(), Name: c.Name})
+}
+
+// RemoveContact removes a contact. Removing one that does not exist is not an
+// error.
+func (u *User) RemoveContact(ctx context.Context, a protocol.Address) error {
+	return u.setContact(ctx, &storev1.SetContact{Address: a.String(), Remove: true})
+}
+
+func (u *User) setContact(ctx context.Context, c *storev1.SetContact) error {
+	c.Owner = u.client.User.String()
+	_, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetContact{SetContact: c}})
+	return err
+}
