@@ -55,7 +55,10 @@ type Config struct {
 	// Certificates returns what an operator should know of the certificates and
 	// tokens of this node. It may be called from any goroutine. Nil: nothing.
 	Certificates func() CertificateStatus
-	Logger       *slog.Logger // nil: none
+	// UnsetAddresses returns the settings without which this node does not know
+	// where clients reach it; nil: none.
+	UnsetAddresses func() []string
+	Logger         *slog.Logger // nil: none
 
 	bounds logBounds // of Raft's log; zero: the default
 }

@@ -54,6 +54,7 @@ type NodeStatus struct {
 	MinSchema       uint32
 	MaxSchema       uint32
 	Certificates    CertificateStatus
+	UnsetAddresses  []string // settings without which it does not know where clients reach it
 }
 
 // Ready returns nil once the node is part of a site with a leader, in touch
@@ -138,6 +139,7 @@ func (n *Node) ask(ctx context.Context, s *NodeStatus) {
 	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
 	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
 	s.MinSchema, s.MaxSchema, s.Boot = r.MinSchema, r.MaxSchema, r.Boot
+	s.UnsetAddresses = r.UnsetAddress
 	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
 	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, time.UnixMilli(r.StartedMs)
 	if newest := n.raft.CommitIndex(); newest > r.AppliedLog {
@@ -160,6 +162,9 @@ func (n *Node) status() *clusterv1.StatusResponse {
 	}
 	if n.cfg.Load != nil {
 		s.Sessions, s.Connections = n.cfg.Load()
+	}
+	if n.cfg.UnsetAddresses != nil {
+		s.UnsetAddress = n.cfg.UnsetAddresses()
 	}
 	if n.cfg.Certificates != nil {
 		c := n.cfg.Certificates()

@@ -15,8 +15,10 @@ type Member struct {
 	ID              string
 	Boot            uint64 // the random number of its process
 	ClusterAddr     string // host:port for Raft and gRPC between nodes
-	ClientAddr      string // host:port that MOVE tells clients
-	SIMPSAddr       string // likewise, for TLS from the first octet
+	ClientAddr      string // host:port where clients reach it; empty: nowhere
+	SIMPSAddr       string // likewise, with TLS from the first octet
+	ClientGuessed   bool   // ClientAddr is for older versions; MOVE does not name it
+	SIMPSGuessed    bool   // likewise, of SIMPSAddr
 	GRPCAddr        string // services for programs
 	Version         string
 	MinSchema       uint32
@@ -69,7 +71,7 @@ func (m *Member) encode(site string) ([]byte, error) {
 		Site: site, Boot: m.Boot, ClusterAddr: m.ClusterAddr, ClientAddr: m.ClientAddr, SimpsAddr: m.SIMPSAddr,
 		GrpcAddr: m.GRPCAddr, Version: m.Version, MinSchema: m.MinSchema, MaxSchema: m.MaxSchema,
 		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Zone: m.Zone, Leaving: m.Leaving,
-		FoundingSum: []byte(m.FoundingSum),
+		FoundingSum: []byte(m.FoundingSum), ClientAddrGuessed: m.ClientGuessed, SimpsAddrGuessed: m.SIMPSGuessed,
 	})
 	if err == nil && len(b) > maxMeta {
 		err = fmt.Errorf("what this node tells of itself takes %d octets; gossip has room for %d: use shorter names", len(b), maxMeta)
@@ -87,6 +89,6 @@ func decodeMember(id string, meta []byte) (m Member, site string, err error) {
 		ID: id, Boot: p.Boot, ClusterAddr: p.ClusterAddr, ClientAddr: p.ClientAddr, SIMPSAddr: p.SimpsAddr,
 		GRPCAddr: p.GrpcAddr, Version: p.Version, MinSchema: p.MinSchema, MaxSchema: p.MaxSchema,
 		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Zone: p.Zone, Leaving: p.Leaving,
-		FoundingSum: string(p.FoundingSum),
+		FoundingSum: string(p.FoundingSum), ClientGuessed: p.ClientAddrGuessed, SIMPSGuessed: p.SimpsAddrGuessed,
 	}, p.Site, nil
 }

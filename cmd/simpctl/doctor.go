@@ -83,6 +83,9 @@ func examine(r *simpv1.StatusResponse, now time.Time) []finding {
 	for _, n := range r.Node {
 		all = append(all, examineCoverage(n)...)
 	}
+	for _, n := range r.Node {
+		all = append(all, examineAddress(r, n)...)
+	}
 	return append(all, hints(r)...)
 }
 
@@ -124,6 +127,19 @@ func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding)
 		add(fmt.Sprintf("it is %d changes behind", behind), "look at that machine's processors and disk; it catches up by itself")
 	}
 	return all
+}
+
+// examineAddress finds a node of several that does not know where clients reach
+// it.
+func examineAddress(r *simpv1.StatusResponse, n *simpv1.NodeStatus) []finding {
+	if len(n.UnsetAddress) == 0 || len(r.Node) < 2 {
+		return nil
+	}
+	return []finding{{
+		About: n.Id, Hint: true,
+		What: "it does not know where clients reach it, so MOVE can't send clients there: they go to the site by its usual name",
+		Mend: fmt.Sprintf("set %s to the HOST:PORT that clients connect to, or advertise_client to off if they reach all nodes through one balancer, and restart it", strings.Join(n.UnsetAddress, " and ")),
+	}}
 }
 
 // hints are about what works, and could be better.

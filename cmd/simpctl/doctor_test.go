@@ -105,6 +105,11 @@ func TestExamine(t *testing.T) {
 		}, "not valid before 2027-01-02T00:00:00Z", "clock", false},
 		{"a domain without certificate", func(r *simpv1.StatusResponse) { r.Node[0].UncoveredDomain = []string{"example.org"} }, "names example.org", "tls_cert", false},
 		{"a certificate for nothing", func(r *simpv1.StatusResponse) { r.Node[0].ForeignCertificate = []string{"old.example"} }, "certificate for old.example", "tls_cert", true},
+		{"clients' address unknown", func(r *simpv1.StatusResponse) { r.Node[0].UnsetAddress = []string{"advertise_client"} }, "does not know where clients reach it", "set advertise_client to", true},
+		{"clients' address of a node alone unknown", func(r *simpv1.StatusResponse) {
+			r.Node = r.Node[1:2]
+			r.Node[0].UnsetAddress = []string{"advertise_client"}
+		}, "one voter", "add two", true},
 		{"empty", func(r *simpv1.StatusResponse) { r.Accounts = 0 }, "no accounts", "account add", true},
 	} {
 		all := examine(threeNodes(tt.change), now)

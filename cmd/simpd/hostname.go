@@ -44,7 +44,7 @@ func parseHostName(s string) (string, error) {
 // tells others, and those that it listens at.
 func (c *config) hostNames() []string {
 	names := append([]string{c.advertise}, c.httpHosts...)
-	for _, address := range []string{c.advertiseClient, c.http, c.ws, c.pprof} {
+	for _, address := range []string{c.advertiseClient, c.advertiseClientTLS, c.http, c.ws, c.pprof} {
 		if host, _, err := net.SplitHostPort(address); err == nil {
 			names = append(names, host)
 		}

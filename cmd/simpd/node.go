@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -208,35 +207,22 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 	if err != nil {
 		return cluster.Config{}, err
 	}
-	l, err := n.linkConfig()
 	return cluster.Config{
-		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: l, Table: n.table, Receiver: n.router,
+		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: n.linkConfig(), Table: n.table, Receiver: n.router,
 		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
-		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Certificates: n.certificateStatus, Logger: n.logger,
-	}, err
+		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Logger: n.logger,
+	}, nil
 }
 
-func (n *node) linkConfig() (link.Config, error) {
+func (n *node) linkConfig() link.Config {
 	s, c := n.sockets, n.conf
 	gossip := link.GossipConfig{
 		BindAddr: n.gossipBind, Advertise: n.gossipAdvertise, Keys: n.gossipKeys, Join: c.join,
 		Relaxed: c.timing == "relaxed", Allowed: c.gossipAllow,
 	}
-	member := link.Member{
-		ClusterAddr: s.public("cluster-listen", c.advertise),
-		ClientAddr:  s.public("simp-listen", c.advertise),
-		SIMPSAddr:   s.public("simps-listen", c.advertise),
-		GRPCAddr:    s.public("grpc-listen", c.advertise),
-	}
-	if c.advertiseClient != "" {
-		member.ClientAddr = c.advertiseClient
-		host, _, err := net.SplitHostPort(c.advertiseClient)
-		if err != nil {
-			return link.Config{}, fmt.Errorf("--advertise-client %s: %w", c.advertiseClient, err)
-		}
-		member.SIMPSAddr = s.public("simps-listen", host)
-	}
-	return link.Config{Identity: n.identity, Listener: s["cluster-listen"], Member: member, Gossip: gossip}, nil
+	member := link.Member{ClusterAddr: s.public("cluster-listen", c.advertise), GRPCAddr: s.public("grpc-listen", c.advertise)}
+	n.setClientAddresses(&member)
+	return link.Config{Identity: n.identity, Listener: s["cluster-listen"], Member: member, Gossip: gossip}
 }
 
 // load is what this node tells others of its clients.

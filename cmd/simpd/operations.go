@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -33,9 +34,11 @@ func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {
 	n := &simpv1.NodeStatus{
 		Id: s.ID, State: nodeState(s), Problem: s.Unready, Role: nodeRole(s.Role), Version: s.Version,
 		Index: s.Index, Epoch: s.Epoch, Connections: s.Connections,
-		ClusterAddress: s.Addr, ClientAddress: s.Member.ClientAddr, GrpcAddress: s.Member.GRPCAddr,
-		MinSchema: s.MinSchema, MaxSchema: s.MaxSchema,
+		ClusterAddress: s.Addr, GrpcAddress: s.Member.GRPCAddr,
+		MinSchema: s.MinSchema, MaxSchema: s.MaxSchema, UnsetAddress: s.UnsetAddresses,
 	}
+	clients := target{Member: s.Member}
+	n.ClientAddress = cmp.Or(clients.address(protocol.PlainTCP), clients.address(protocol.TLS))
 	n.UncoveredDomain, n.ForeignCertificate = s.Certificates.UncoveredDomains, s.Certificates.ForeignCertificates
 	for _, e := range s.Certificates.Expiring {
 		n.Expiring = append(n.Expiring, toldExpiry(e))

@@ -70,10 +70,13 @@ func toTexts(field func(*config) *[]string) func(*config, []string) error {
 	}
 }
 
+// off is the value of a setting that is not wanted.
+const off = "off"
+
 // toListen takes HOST:PORT, or "off".
 func toListen(field func(*config) *string) func(*config, []string) error {
 	return func(c *config, v []string) error {
-		if v[0] == "off" {
+		if v[0] == off {
 			return nil
 		}
 		if err := checkHostPort(v[0]); err != nil {

@@ -27,7 +27,8 @@ type config struct {
 	gossipAllow     []netip.Prefix
 	forwarders      []netip.Prefix // HTTP proxies in front of the WebSocket
 	advertise       string         // host
-	advertiseClient string         // host:port
+	// advertiseClient and advertiseClientTLS are host:port, or off.
+	advertiseClient, advertiseClientTLS string
 
 	bootstrapExpect int
 	join            []string
@@ -90,8 +91,12 @@ func listenOptions() []option {
 			set: toListen(func(c *config) *string { return &c.pprof })},
 		{name: "advertise", arg: "HOST", help: "the address that other nodes reach this one at, where it differs",
 			set: setAdvertise},
-		{name: "advertise-client", arg: "HOST:PORT", help: "what MOVE tells clients, where it differs",
-			set: setAdvertiseClient},
+		{name: "advertise-client", arg: "HOST:PORT", help: "where clients reach simp-listen, which MOVE tells them; off: MOVE names no node, " +
+			"as behind a balancer. Without, it is the address listened at, unless that is 0.0.0.0 or [::], other nodes reach the host elsewhere (advertise), " +
+			"or there is a proxy-protocol: then MOVE names no node either, and simpctl doctor says so",
+			set: toAdvertised(func(c *config) *string { return &c.advertiseClient })},
+		{name: "advertise-client-tls", arg: "HOST:PORT", help: "likewise for simps-listen; without, the host of advertise-client, if its port is the listener's own",
+			set: toAdvertised(func(c *config) *string { return &c.advertiseClientTLS })},
 		{name: "proxy-protocol", arg: "CIDR", form: list, help: "expect the PROXY protocol on SIMP and WebSocket listeners from these balancers; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.proxies })},
 		{name: "ws-forwarded-from", arg: "CIDR", form: list, help: "take a WebSocket client's address from the X-Forwarded-For of these HTTP proxies; may be repeated",
@@ -187,7 +192,19 @@ func setAdvertise(c *config, v []string) error {
 	return nil
 }
 
-func setAdvertiseClient(c *config, v []string) error {
-	c.advertiseClient = v[0]
-	return checkPeer(v[0])
+// toAdvertised takes HOST:PORT where clients can connect, or "off".
+func toAdvertised(field func(*config) *string) func(*config, []string) error {
+	return func(c *config, v []string) error {
+		*field(c) = v[0]
+		if v[0] == off {
+			return nil
+		}
+		if err := checkPeer(v[0]); err != nil {
+			return err
+		}
+		if unspecified(v[0]) {
+			return fmt.Errorf("invalid address %q: must be one that clients can connect to", v[0])
+		}
+		return nil
+	}
 }

@@ -62,22 +62,38 @@ func (t *targets) look(ctx context.Context) (others int) {
 	return others
 }
 
-// fit reports whether a node may be given another's clients.
-func fit(s *cluster.NodeStatus) bool {
-	return s.Answers && s.Unready == "" && !s.Draining && s.Member.ClientAddr != ""
+// fit reports whether a node may be given another's clients. Every node takes
+// some; which listeners it has counts for next.
+func fit(s *cluster.NodeStatus) bool { return s.Answers && s.Unready == "" && !s.Draining }
+
+// address is where a client of that transport reaches the node, for all that the
+// node knows; else empty.
+func (t *target) address(over protocol.Transport) string {
+	address, guessed := t.ClientAddr, t.ClientGuessed
+	switch over {
+	case protocol.TLS:
+		address, guessed = t.SIMPSAddr, t.SIMPSGuessed
+	case protocol.WebSocket:
+		return "" // the client knows a URL of the site's, not of a node
+	}
+	if guessed || unspecified(address) {
+		return ""
+	}
+	return address
 }
 
-// costs orders nodes for a client of that transport: those that do not have it
-// come last.
+// costs orders nodes for a client of that transport: those whose address for it
+// is not known come last.
 func (t *target) costs(over protocol.Transport) int {
-	if over == protocol.TLS && t.SIMPSAddr == "" {
+	if over != protocol.WebSocket && t.address(over) == "" {
 		return int(t.connections) + 1<<40
 	}
 	return int(t.connections)
 }
 
 // next names where a client of that transport may go: to the node with the
-// fewest connections. It is not ok while no node is fit.
+// fewest connections, or where no address is known, to the site by its usual
+// name. It is not ok while no node is fit.
 func (t *targets) next(over protocol.Transport) (to string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,11 +106,5 @@ func (t *targets) next(over protocol.Transport) (to string, ok bool) {
 			t.nodes[i].connections++
 		}
 	}
-	switch over {
-	case protocol.WebSocket:
-		return "", true // the client knows a URL of the site's, not of a node
-	case protocol.TLS:
-		return least.SIMPSAddr, true
-	}
-	return least.ClientAddr, true
+	return least.address(over), true
 }

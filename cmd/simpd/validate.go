@@ -110,6 +110,9 @@ func (v *validator) listeners() {
 	if v.pprof != "" && !loopback(v.pprof) && !v.insecure {
 		v.fail("pprof-listen", "%s is not loopback, and a profile tells more than strangers may know", v.pprof)
 	}
+	if v.advertiseClientTLS != "" && v.advertiseClientTLS != off && v.simps == "" {
+		v.fail("advertise-client-tls", "simps-listen is off, so no client could come there")
+	}
 	v.nodeListeners()
 }
 

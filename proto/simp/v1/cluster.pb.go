@@ -480,7 +480,7 @@ type NodeStatus struct {
 	OutOfTouch *durationpb.Duration `protobuf:"bytes,10,opt,name=out_of_touch,json=outOfTouch,proto3" json:"out_of_touch,omitempty"`
 	// Where other nodes reach it.
 	ClusterAddress string `protobuf:"bytes,11,opt,name=cluster_address,json=clusterAddress,proto3" json:"cluster_address,omitempty"`
-	// Where clients reach it.
+	// Where clients reach it; empty if it does not know, or if they can't.
 	ClientAddress string `protobuf:"bytes,12,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	// Where programs reach it.
 	GrpcAddress string `protobuf:"bytes,13,opt,name=grpc_address,json=grpcAddress,proto3" json:"grpc_address,omitempty"`
@@ -499,8 +499,11 @@ type NodeStatus struct {
 	// Whom its certificates for clients name that name no domain of the site; at
 	// most 32.
 	ForeignCertificate []string `protobuf:"bytes,19,rep,name=foreign_certificate,json=foreignCertificate,proto3" json:"foreign_certificate,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Settings (as advertise_client) without which it does not know where clients
+	// reach it, so that MOVE can't name it.
+	UnsetAddress  []string `protobuf:"bytes,20,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
@@ -662,6 +665,13 @@ func (x *NodeStatus) GetUncoveredDomain() []string {
 func (x *NodeStatus) GetForeignCertificate() []string {
 	if x != nil {
 		return x.ForeignCertificate
+	}
+	return nil
+}
+
+func (x *NodeStatus) GetUnsetAddress() []string {
+	if x != nil {
+		return x.UnsetAddress
 	}
 	return nil
 }
@@ -1990,7 +2000,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	" \x01(\x04R\baccounts\x12\x1f\n" +
 	"\vanswered_by\x18\v \x01(\tR\n" +
 	"answeredBy\x12\x16\n" +
-	"\x06schema\x18\f \x01(\rR\x06schema\"\xb8\x05\n" +
+	"\x06schema\x18\f \x01(\rR\x06schema\"\xdd\x05\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
@@ -2015,7 +2025,8 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\vconnections\x18\x10 \x01(\x04R\vconnections\x12+\n" +
 	"\bexpiring\x18\x11 \x03(\v2\x0f.simp.v1.ExpiryR\bexpiring\x12)\n" +
 	"\x10uncovered_domain\x18\x12 \x03(\tR\x0funcoveredDomain\x12/\n" +
-	"\x13foreign_certificate\x18\x13 \x03(\tR\x12foreignCertificate\"\xc9\x01\n" +
+	"\x13foreign_certificate\x18\x13 \x03(\tR\x12foreignCertificate\x12#\n" +
+	"\runset_address\x18\x14 \x03(\tR\funsetAddress\"\xc9\x01\n" +
 	"\x06Expiry\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.simp.v1.ExpiryKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +

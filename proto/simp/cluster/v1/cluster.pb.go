@@ -1512,8 +1512,11 @@ type StatusResponse struct {
 	// Whom certificates for clients name that name no domain of the site; at most
 	// 32.
 	ForeignCertificate []string `protobuf:"bytes,22,rep,name=foreign_certificate,json=foreignCertificate,proto3" json:"foreign_certificate,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Settings (as advertise_client) without which the node does not know where
+	// clients reach it.
+	UnsetAddress  []string `protobuf:"bytes,23,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -1696,6 +1699,13 @@ func (x *StatusResponse) GetUncoveredDomain() []string {
 func (x *StatusResponse) GetForeignCertificate() []string {
 	if x != nil {
 		return x.ForeignCertificate
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetUnsetAddress() []string {
+	if x != nil {
+		return x.UnsetAddress
 	}
 	return nil
 }
@@ -2275,8 +2285,12 @@ type Member struct {
 	Zone            string                 `protobuf:"bytes,13,opt,name=zone,proto3" json:"zone,omitempty"`
 	Leaving         bool                   `protobuf:"varint,14,opt,name=leaving,proto3" json:"leaving,omitempty"`                           // on purpose: it is not to be suspected
 	FoundingSum     []byte                 `protobuf:"bytes,15,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"` // the first 8 octets of Lineage's
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// client_addr and simps_addr are guesses for nodes of older versions, which
+	// give clients to no node without; MOVE does not name them.
+	ClientAddrGuessed bool `protobuf:"varint,16,opt,name=client_addr_guessed,json=clientAddrGuessed,proto3" json:"client_addr_guessed,omitempty"`
+	SimpsAddrGuessed  bool `protobuf:"varint,17,opt,name=simps_addr_guessed,json=simpsAddrGuessed,proto3" json:"simps_addr_guessed,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
@@ -2412,6 +2426,20 @@ func (x *Member) GetFoundingSum() []byte {
 		return x.FoundingSum
 	}
 	return nil
+}
+
+func (x *Member) GetClientAddrGuessed() bool {
+	if x != nil {
+		return x.ClientAddrGuessed
+	}
+	return false
+}
+
+func (x *Member) GetSimpsAddrGuessed() bool {
+	if x != nil {
+		return x.SimpsAddrGuessed
+	}
+	return false
 }
 
 type CommandRequest_TransferLeadership struct {
@@ -2759,7 +2787,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\"&\n" +
 	"\fKickResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rStatusRequest\"\xb0\x05\n" +
+	"\rStatusRequest\"\xd5\x05\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2788,7 +2816,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06digest\x18\x13 \x01(\v2\x1c.simp.cluster.v1.TableDigestR\x06digest\x123\n" +
 	"\bexpiring\x18\x14 \x03(\v2\x17.simp.cluster.v1.ExpiryR\bexpiring\x12)\n" +
 	"\x10uncovered_domain\x18\x15 \x03(\tR\x0funcoveredDomain\x12/\n" +
-	"\x13foreign_certificate\x18\x16 \x03(\tR\x12foreignCertificate\"r\n" +
+	"\x13foreign_certificate\x18\x16 \x03(\tR\x12foreignCertificate\x12#\n" +
+	"\runset_address\x18\x17 \x03(\tR\funsetAddress\"r\n" +
 	"\x06Expiry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -2839,7 +2868,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\bfounding\x18\x01 \x01(\tR\bfoundingB\x06\n" +
 	"\x04kind\"E\n" +
 	"\x0fCommandResponse\x122\n" +
-	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\xba\x03\n" +
+	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\x98\x04\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12!\n" +
@@ -2860,7 +2889,9 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\bdraining\x18\f \x01(\bR\bdraining\x12\x12\n" +
 	"\x04zone\x18\r \x01(\tR\x04zone\x12\x18\n" +
 	"\aleaving\x18\x0e \x01(\bR\aleaving\x12!\n" +
-	"\ffounding_sum\x18\x0f \x01(\fR\vfoundingSum2\xf5\x05\n" +
+	"\ffounding_sum\x18\x0f \x01(\fR\vfoundingSum\x12.\n" +
+	"\x13client_addr_guessed\x18\x10 \x01(\bR\x11clientAddrGuessed\x12,\n" +
+	"\x12simps_addr_guessed\x18\x11 \x01(\bR\x10simpsAddrGuessed2\xf5\x05\n" +
 	"\x04Peer\x12?\n" +
 	"\bMessages\x12\x16.simp.cluster.v1.Frame\x1a\x17.simp.cluster.v1.Answer(\x010\x01\x12L\n" +
 	"\aPropose\x12\x1f.simp.cluster.v1.ProposeRequest\x1a .simp.cluster.v1.ProposeResponse\x12R\n" +
