@@ -12,6 +12,7 @@ import (
 
 	"simpd/protocol/budget"
 	"simpd/protocol/rate"
+	"simpd/protocol/tlsrecord"
 )
 
 // What things cost, in octets, besides what their messages hold.
@@ -187,7 +188,7 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if !ok {
 		return nil, nil, errors.New("the connection was not admitted")
 	}
-	secured, info, err := h.TransportCredentials.ServerHandshake(raw)
+	secured, info, err := h.secure(raw)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -195,6 +196,20 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	m := &meteredConn{Conn: secured, c: r.c, reader: bufio.NewReaderSize(secured, readBuffer)}
 	m.in.skip = prefaceSize
 	return m, connInfo{info, r.c}, nil
+}
+
+// secure does the handshake of TLS, if that is on, and bounds the records that
+// carry nothing.
+func (h handshaker) secure(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if h.Info().SecurityProtocol != "tls" {
+		return h.TransportCredentials.ServerHandshake(raw)
+	}
+	below := tlsrecord.NewBelow(raw)
+	secured, info, err := h.TransportCredentials.ServerHandshake(below)
+	if err != nil {
+		return nil, nil, err
+	}
+	return below.Above(secured), info, nil
 }
 
 func (h handshaker) Clone() credentials.TransportCredentials {

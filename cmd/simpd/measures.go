@@ -163,6 +163,7 @@ func refusals() func(*node, emitter) {
 		counted{"too_slow", func(m *server.Metrics) *server.Counter { return &m.Overtime }},
 		counted{"not_reading", func(m *server.Metrics) *server.Counter { return &m.Stuck }},
 		counted{"memory", func(m *server.Metrics) *server.Counter { return &m.Shed }},
+		counted{"empty_tls_records", func(m *server.Metrics) *server.Counter { return &m.EmptyRecords }},
 	)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/tlsrecord"
 )
 
 // dialer opens connections as Config says.
@@ -133,7 +134,8 @@ func (o *opening) upgrade(ctx context.Context, c *tls.Config) error {
 func (o *opening) startTLS(ctx context.Context, c *tls.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	conn := tls.Client(o.Conn, c)
+	below := tlsrecord.NewBelow(o.Conn)
+	conn := tls.Client(below, c)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return handshakeError(err)
 	}
@@ -141,7 +143,7 @@ func (o *opening) startTLS(ctx context.Context, c *tls.Config) error {
 	if n := chainOctets(&state); n > maxChain {
 		return protocolError("its certificates have %d octets; at most %d are taken", n, maxChain)
 	}
-	o.Conn, o.tls, o.mem, o.rest = conn, &state, nil, nil
+	o.Conn, o.tls, o.mem, o.rest = below.Above(conn), &state, nil, nil
 	return nil
 }
 

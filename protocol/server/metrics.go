@@ -24,6 +24,7 @@ type Metrics struct {
 	Slowed       Counter         // times that a connection was not read for a while: too much came
 	Overtime     Counter         // connections ended for taking too long
 	Stuck        Counter         // connections ended for not reading
+	EmptyRecords Counter         // connections ended for TLS records that carried nothing
 	Shed         Counter         // connections ended for holding most of too much memory
 
 	Delivered    Counter // messages that a client acknowledged

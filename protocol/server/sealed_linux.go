@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"simpd/protocol/tlsrecord"
 )
 
 // sealed is the wire of TLS over TCP. It neither keeps a buffer while nothing
@@ -28,6 +30,7 @@ func newSealed(sock *socket, config *tls.Config) (*sealed, error) {
 		return nil, err
 	}
 	low.steady = true
+	low.records.Begin()
 	s.left = findLeftovers(s.tls)
 	s.left.giveBack()
 	sock.forgetCalls()
@@ -38,6 +41,7 @@ func newSealed(sock *socket, config *tls.Config) (*sealed, error) {
 func (s *sealed) readNow(buf []byte) (octets []byte, more bool, err error) {
 	n, err := s.tls.Read(buf)
 	if n > 0 {
+		s.low.records.Returned()
 		return buf[:n], true, nil // TLS may hold another record
 	}
 	s.left.giveBack()
@@ -83,16 +87,21 @@ func (s *sealed) closeWrite() error {
 
 // ciphertext is what TLS runs on. Once steady it never waits.
 type ciphertext struct {
-	sock   *socket
-	steady bool
+	sock    *socket
+	steady  bool
+	records tlsrecord.Counter
 
 	mu   sync.Mutex
 	rest []byte // what the kernel has not taken
 }
 
 func (c *ciphertext) Read(b []byte) (int, error) {
+	if err := c.records.Check(); err != nil {
+		return 0, err
+	}
 	for {
 		octets, _, err := c.sock.readNow(b)
+		c.records.Took(octets)
 		if c.steady || err != error(errAgain) {
 			return len(octets), err
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/tlsrecord"
 )
 
 // converse holds the conversation, from the first octet to the last. Where a
@@ -88,6 +89,9 @@ func (s *session) heard(octets []byte, whole bool, err error) (end ending, over 
 		return closed, true
 	case isEnd(err):
 		return finished, true
+	case errors.Is(err, tlsrecord.ErrTooMany):
+		s.endForRecords(err)
+		return broken, true
 	case err != nil:
 		return broken, true
 	}
@@ -154,6 +158,13 @@ func (s *session) reject(err error) {
 	default:
 		s.Bye(protocol.StatusBadRequest, err.Error())
 	}
+}
+
+// endForRecords closes the connection at once: TLS goes on no more.
+func (s *session) endForRecords(err error) {
+	s.server.metrics.EmptyRecords.Add(1)
+	s.server.config.Logger.Warn("a connection is ended", "error", err, "source", s.client.Remote, "user", s.client.User)
+	s.cut()
 }
 
 // leave ends what the session has with the site, answers what is to be

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/tlsrecord"
 )
 
 // mayStartTLS reports whether STARTTLS is offered now.
@@ -80,9 +81,10 @@ func newStreamTLS(c net.Conn, config *tls.Config) (wire, func() tls.ConnectionSt
 	if err := c.SetWriteDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return nil, nil, err
 	}
-	t := tls.Server(c, config)
+	below := tlsrecord.NewBelow(c)
+	t := tls.Server(below, config)
 	if err := t.Handshake(); err != nil {
 		return nil, nil, err
 	}
-	return newStream(t), t.ConnectionState, c.SetWriteDeadline(time.Time{})
+	return newStream(below.Above(t)), t.ConnectionState, c.SetWriteDeadline(time.Time{})
 }

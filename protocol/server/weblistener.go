@@ -67,7 +67,7 @@ func (l *webListener) admit(c net.Conn, remote netip.AddrPort, began time.Time) 
 		_ = c.Close()
 		return
 	}
-	w := newWebConn(c, remote, a, began)
+	w := newWebConn(c, remote, a, began, s.tls != nil)
 	select {
 	case l.ready <- w:
 	case <-l.done:

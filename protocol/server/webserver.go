@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/httphost"
+	"simpd/protocol/tlsrecord"
 )
 
 // maxHeader is how many octets a request of HTTP may have before its body,
@@ -110,7 +112,7 @@ func (s *Server) upgradeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseHTTP(w, status, why)
 		return
 	}
-	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	c, err := websocket.Accept(conn.counting(w), r, &websocket.AcceptOptions{
 		Subprotocols: []string{"simp"}, OriginPatterns: s.config.Origins,
 		CompressionMode: websocket.CompressionDisabled,
 	})
@@ -147,20 +149,48 @@ type webConn struct {
 	remote   netip.AddrPort // the client's, or until the request says whose it is its proxy's
 	began    time.Time
 	overtime *time.Timer
+	records  *tlsrecord.Below // what TLS runs on; nil without TLS
 
 	mu      sync.Mutex
 	counted *admitted // replaced once, before the upgrade, where a proxy says who the client is
 	closed  bool
 }
 
-func newWebConn(c net.Conn, remote netip.AddrPort, a *admitted, began time.Time) *webConn {
+func newWebConn(c net.Conn, remote netip.AddrPort, a *admitted, began time.Time, secured bool) *webConn {
 	w := &webConn{Conn: c, remote: remote, began: began, counted: a}
+	if secured {
+		w.records = tlsrecord.NewBelow(c)
+		w.Conn = w.records
+	}
 	w.overtime = time.AfterFunc(time.Until(began.Add(proveTime)), func() { _ = c.Close() })
 	return w
 }
 
 // upgrade ends the limit of time; false: it is over.
 func (c *webConn) upgrade() bool { return c.overtime.Stop() }
+
+// counting returns w, of which what becomes a WebSocket is read with the limit
+// on TLS records.
+func (c *webConn) counting(w http.ResponseWriter) http.ResponseWriter {
+	if c.records == nil {
+		return w
+	}
+	return &countingWriter{w, c.records}
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	records *tlsrecord.Below
+}
+
+// Hijack takes the connection over.
+func (w *countingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return w.records.Above(c), buffered, nil
+}
 
 // admitted returns how the connection is counted.
 func (c *webConn) admitted() *admitted {

@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"net"
 	"time"
+
+	"simpd/protocol/tlsrecord/tlsrecordtest"
 )
 
 // keyUpdates: each is answered by one, which is held if nobody reads.
@@ -21,43 +20,24 @@ func keyUpdates() attack {
 }
 
 func (g *ground) updateKeys(ctx context.Context, t *tally, i int) error {
-	keys := &keyLog{}
-	config := g.trust.Clone()
-	config.KeyLogWriter, config.MinVersion = keys, tls.VersionTLS13
-	socket, err := g.dial(ctx, t, attackSource(230), g.node(i).SIMPS)
+	c, err := g.dial(ctx, t, attackSource(230), g.node(i).SIMPS)
 	if err != nil {
 		return err
 	}
-	defer socket.Close()
-	_ = socket.SetDeadline(time.Now().Add(dialTimeout))
-	secured := tls.Client(socket.Conn, config)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	_ = socket.SetDeadline(time.Time{})
-	if secured.ConnectionState().CipherSuite != tls.TLS_AES_128_GCM_SHA256 {
-		return errors.New("another cipher suite")
-	}
-	w, err := newTLSWriter(keys.clientSecret())
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(dialTimeout))
+	w, err := tlsrecordtest.Handshake(ctx, c.Conn, g.trust)
 	if err != nil {
 		return err
 	}
-	return every(ctx, 20, func() error { return w.burst(socket.Conn, t) })
-}
-
-// burst asks for new keys 50 times, with a word of application data after
-// each, without which a server takes it for an attack.
-func (w *tlsWriter) burst(to net.Conn, t *tally) error {
-	var octets []byte
-	for range 50 {
-		update, err := w.keyUpdate()
+	_ = c.SetDeadline(time.Time{})
+	return every(ctx, 20, func() error {
+		const updates = 50
+		octets, err := w.Updates(updates, "\r\n")
 		if err != nil {
 			return err
 		}
-		octets = append(append(octets, update...), w.record(recordApplication, []byte("\r\n"))...)
-	}
-	t.add(50)
-	_ = to.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := to.Write(octets)
-	return err
+		t.add(updates)
+		return c.say(string(octets))
+	})
 }

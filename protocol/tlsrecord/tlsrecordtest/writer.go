@@ -1,20 +1,26 @@
-package main
+// Package tlsrecordtest writes TLS 1.3 records that no client of Go writes, to
+// test what a server does about them.
+package tlsrecordtest
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 )
 
-// tlsWriter writes TLS 1.3's records by hand (RFC 8446, sections 5 and 7.2;
+// Writer seals records by hand (RFC 8446, sections 5 and 7.2;
 // TLS_AES_128_GCM_SHA256 only), as Go's client has no way to ask for new keys.
-type tlsWriter struct {
+type Writer struct {
 	secret []byte
 	aead   cipher.AEAD
 	iv     []byte
@@ -26,13 +32,46 @@ const (
 	recordApplication = 23
 )
 
-func newTLSWriter(secret []byte) (*tlsWriter, error) {
-	w := &tlsWriter{secret: secret}
+// Handshake does a client's handshake on c, and returns what writes the records
+// that follow. What the server says is not read any more.
+func Handshake(ctx context.Context, c net.Conn, config *tls.Config) (*Writer, error) {
+	keys := &keyLog{}
+	config = config.Clone()
+	config.KeyLogWriter, config.MinVersion = keys, tls.VersionTLS13
+	secured := tls.Client(c, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	if secured.ConnectionState().CipherSuite != tls.TLS_AES_128_GCM_SHA256 {
+		return nil, errors.New("another cipher suite than TLS_AES_128_GCM_SHA256 was chosen")
+	}
+	return newWriter(keys.clientSecret())
+}
+
+// Updates seals n requests for new keys. After each comes application data: a
+// server ends a connection on which many records follow each other without any.
+func (w *Writer) Updates(n int, data string) ([]byte, error) {
+	var octets []byte
+	for range n {
+		update, err := w.KeyUpdate()
+		if err != nil {
+			return nil, err
+		}
+		octets = append(append(octets, update...), w.Data(data)...)
+	}
+	return octets, nil
+}
+
+// Data seals application data, as one record.
+func (w *Writer) Data(text string) []byte { return w.record(recordApplication, []byte(text)) }
+
+func newWriter(secret []byte) (*Writer, error) {
+	w := &Writer{secret: secret}
 	return w, w.setKey()
 }
 
 // setKey makes the key of the present secret.
-func (w *tlsWriter) setKey() error {
+func (w *Writer) setKey() error {
 	key, err := expandLabel(w.secret, "key", 16)
 	if err != nil {
 		return err
@@ -58,7 +97,7 @@ func expandLabel(secret []byte, label string, n int) ([]byte, error) {
 }
 
 // record seals one record.
-func (w *tlsWriter) record(kind byte, content []byte) []byte {
+func (w *Writer) record(kind byte, content []byte) []byte {
 	inner := append(append([]byte(nil), content...), kind)
 	head := binary.BigEndian.AppendUint16([]byte{recordApplication, 3, 3}, uint16(len(inner)+w.aead.Overhead()))
 	nonce := append([]byte(nil), w.iv...)
@@ -69,8 +108,8 @@ func (w *tlsWriter) record(kind byte, content []byte) []byte {
 	return w.aead.Seal(head, nonce, inner, head)
 }
 
-// keyUpdate asks the other side for new keys, and goes on with new ones.
-func (w *tlsWriter) keyUpdate() ([]byte, error) {
+// KeyUpdate seals a request for new keys, and goes on with new ones.
+func (w *Writer) KeyUpdate() ([]byte, error) {
 	record := w.record(recordHandshake, []byte{24, 0, 0, 1, 1})
 	next, err := expandLabel(w.secret, "traffic upd", sha256.Size)
 	if err != nil {
