@@ -36,7 +36,7 @@ func (n *Node) keepEpoch(ctx context.Context) {
 // minded reports whether nothing is left to do about the epoch for now.
 func (n *Node) minded(ctx context.Context) bool {
 	node, known := n.table.Node(n.cfg.NodeID)
-	if known && !node.Down && node.Boot == n.boot {
+	if known && !node.Down && node.Incarnation == n.boot {
 		n.isUp(node.Epoch)
 		return true
 	}

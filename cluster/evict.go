@@ -73,7 +73,7 @@ func (n *Node) reap(ctx context.Context) {
 	for {
 		changed := n.nodes.wait()
 		for _, node := range n.table.Nodes() {
-			if node.Dirty {
+			if node.NeedsReap {
 				n.reapNode(ctx, node.ID)
 			}
 		}
@@ -92,7 +92,7 @@ func (n *Node) reapNode(ctx context.Context, id string) {
 		switch {
 		case err != nil:
 			pause(ctx, retryAfter)
-		case results[0].Refusal != store.None || !results[0].Left:
+		case results[0].Refusal != store.None || !results[0].More:
 			return
 		}
 	}

@@ -51,7 +51,7 @@ func TestTheUsersOfADeadNodeBecomeDeafInPieces(t *testing.T) {
 		if n := leader.raft.LastIndex() - entries; n < 4 || n > 20 {
 			t.Errorf("it took %d entries", n)
 		}
-		if node, _ := leader.table.Node(victim.cfg.NodeID); !node.Down || node.Dirty {
+		if node, _ := leader.table.Node(victim.cfg.NodeID); !node.Down || node.NeedsReap {
 			t.Errorf("the node's record is %+v", node)
 		}
 	})
@@ -89,7 +89,7 @@ func TestARestartedNodesUsersAreReaped(t *testing.T) {
 		if taken := l.nodes[id].Measures().TakenForDead.Load(); taken != 0 {
 			t.Errorf("a new process counts %d times that it was taken for dead", taken)
 		}
-		if node, _ := leader.table.Node(id); node.Down || node.Dirty {
+		if node, _ := leader.table.Node(id); node.Down || node.NeedsReap {
 			t.Errorf("the node's record is %+v", node)
 		}
 	})

@@ -179,7 +179,7 @@ func (p *proposer) applied(term uint64, results []store.BatchResult) {
 		p.dead(func(f *flight) bool { return f.batch.Term < term })
 	}
 	for _, r := range results {
-		if r.Origin == p.origin.node && r.Boot == p.origin.boot {
+		if r.Origin == p.origin.node && r.Incarnation == p.origin.boot {
 			p.resolve(r.Number, r.Results)
 		}
 	}

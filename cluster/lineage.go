@@ -92,7 +92,7 @@ func (n *Node) checkProcess(node string, boot uint64, l *clusterv1.Lineage, upTo
 	known, ok := n.table.Node(node)
 	switch {
 	case !ok || l.GetEpoch() == 0 || l.History != n.table.History():
-	case known.Boot == boot || slices.Contains(l.Boot, known.Boot):
+	case known.Incarnation == boot || slices.Contains(l.Boot, known.Incarnation):
 	case known.Epoch > l.Epoch || upToDate:
 		return clusterv1.Rejection_REASON_OLD_COPY
 	}

@@ -92,7 +92,7 @@ func (l *fakeLog) commit(cmd []byte) {
 		if b.Term != l.term {
 			continue
 		}
-		r := store.BatchResult{Origin: b.Origin, Boot: b.Boot, Number: b.Number}
+		r := store.BatchResult{Origin: b.Origin, Incarnation: b.Boot, Number: b.Number}
 		for _, c := range b.Change {
 			l.applied[c.GetPutAccount().GetAddress()]++
 			r.Results = append(r.Results, store.Result{Applied: true})

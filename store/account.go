@@ -6,30 +6,31 @@ import (
 	"simpd/protocol"
 )
 
-// Verifier is what is kept of a password: SCRAM-SHA-256's (RFC 5802, RFC
-// 7677). The password can't be had from it. Its octets are not to be changed.
+// Verifier is what the table stores of a password: SCRAM-SHA-256 values (RFC
+// 5802, RFC 7677). The password cannot be derived from it. Its octets must
+// not be changed.
 type Verifier struct {
 	Salt       []byte
 	Iterations uint32
-	StoredKey  []byte // 32 octets, as is ServerKey
+	StoredKey  []byte // 32 octets, as ServerKey
 	ServerKey  []byte
 }
 
-// Account is a user who may log in. It is immutable, and shared by all who
-// read it.
+// Account describes a user who may log in. It is immutable and shared by all
+// readers.
 type Account struct {
 	Address    protocol.Address
 	Verifier   Verifier
 	Disabled   bool
 	Credential uint64 // index of the newest change of the verifier
 	// LastDisabled is the index of the newest change that disabled the account;
-	// 0: never, or before schema 2.
+	// 0 means never, or before schema 2.
 	LastDisabled uint64
 	Exclusive    uint64 // index of the newest exclusive LISTEN; 0: never
 	Created      time.Time
 }
 
-// Credentials returns the account as protocol/server wants it.
+// Credentials returns the account in the form that protocol/server uses.
 func (a *Account) Credentials() protocol.Credentials {
 	return protocol.Credentials{
 		Salt: a.Verifier.Salt, Iterations: int(a.Verifier.Iterations),
@@ -38,9 +39,9 @@ func (a *Account) Credentials() protocol.Credentials {
 	}
 }
 
-// Generation returns the index of the newest change that ended what earlier
-// logins allow: the password was set, or the account was disabled. A session is
-// good while its account's generation is the one that it logged in with.
+// Generation returns the index of the newest change that invalidated earlier
+// logins: a new password, or disabling the account. A session is valid while
+// the generation of its account is the one that it logged in with.
 func (a *Account) Generation() uint64 { return max(a.Credential, a.LastDisabled) }
 
 // Rule is one line of a user's access control list.
@@ -49,34 +50,34 @@ type Rule = protocol.Rule
 // Contact is one entry of a user's contact list.
 type Contact = protocol.Contact
 
-// Thing is what a rule permits or denies.
-type Thing uint8
+// Action is what a rule permits or denies.
+type Action uint8
 
-// The things: to send messages, and to see presence.
+// The actions are to send messages and to see presence.
 const (
-	Messages Thing = iota
-	Presences
+	ActionMessage Action = iota
+	ActionPresence
 )
 
-// Node is a server process that is or was part of the site.
+// Node describes a server process that is or was part of the site.
 type Node struct {
 	ID string
-	// Epoch is the node's newest: the index of its NodeUp. It lives unless
-	// Down.
-	Epoch     uint64
-	Down      bool
-	Draining  bool   // its clients are being moved away
-	Boot      uint64 // the random number of its process
-	Version   string // of its program
-	MinSchema uint32 // the log's schemas that it can read
-	MaxSchema uint32
-	Dirty     bool // ended epochs of it have left bindings that Reap has to end
-	// Certificates are those that it has proved its identity with, the oldest
-	// first. Not to be changed.
+	// Epoch is the node's newest epoch, the index of its NodeUp. It has ended if
+	// Down is set.
+	Epoch       uint64
+	Down        bool
+	Draining    bool   // its clients are being moved away
+	Incarnation uint64 // random number of its process
+	Version     string // of its program
+	MinSchema   uint32 // the oldest and newest log schema that it can read
+	MaxSchema   uint32
+	NeedsReap   bool // bindings of its ended epochs are left for Reap
+	// Certificates are those with which it has proved its identity, the oldest
+	// first. They must not be changed.
 	Certificates []Fingerprint
 
-	reaped string // Reap goes on above this address
+	reapedThrough string // Reap continues above this address
 }
 
-// living reports whether epoch is the present one of the node, and not ended.
-func (n *Node) living(epoch uint64) bool { return n != nil && !n.Down && n.Epoch == epoch }
+// isCurrent reports whether epoch is the node's newest and has not ended.
+func (n *Node) isCurrent(epoch uint64) bool { return n != nil && !n.Down && n.Epoch == epoch }

@@ -9,55 +9,56 @@ import (
 	"simpd/protocol"
 )
 
-// putAccount creates an account, or gives it another password: that ends the
-// user's bindings in the same change, but for the session that asked.
+// putAccount creates an account, or changes its password, which ends the
+// user's bindings in the same change, except for the session that asked.
 func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	if !validAddress(c.GetAddress()) || !validVerifier(c.GetVerifier()) {
 		return refuse(Malformed, "an account without an address or a verifier")
 	}
-	old, ok := t.now.accounts.get(c.GetAddress())
+	old, ok := t.current.accounts.get(c.GetAddress())
 	if ok && old.Verifier.equal(c.GetVerifier()) {
-		return Result{Credential: old.Credential} // salts are random: it is the same change once more
+		return Result{Credential: old.Credential} // salts are random, so this is a retry
 	}
-	if r := t.mayPut(c, old, ok); r.Refusal != None {
+	if r := t.checkPut(c, old, ok); r.Refusal != None {
 		return r
 	}
-	a := &Account{Address: protocol.CanonicalAddress(c.GetAddress()), Created: t.at}
+	a := &Account{Address: protocol.CanonicalAddress(c.GetAddress()), Created: t.batchTime}
 	if ok {
 		*a = *old
 	}
-	a.Verifier, a.Credential = verifierOf(c.GetVerifier()), t.next()
-	t.now.accounts.set(c.GetAddress(), a)
+	a.Verifier, a.Credential = verifierFromProto(c.GetVerifier()), t.nextIndex()
+	t.current.accounts.set(c.GetAddress(), a)
 	t.shapes.replaceAccount(old, a)
-	r := t.commitAccount(c.GetAddress(), sessionOf(c.GetKeep()))
+	r := t.commitAccount(c.GetAddress(), sessionFromProto(c.GetKeep()))
 	r.Credential = a.Credential
 	return r
 }
 
-// lockOutSchema is the schema from which on a disabled user can change nothing,
-// and earlier logins stay ended when the account is enabled again. Before, nodes
-// of the version before would apply what this one refuses.
-const lockOutSchema = 2
+// disabledSchema is the schema from which on a disabled user can change
+// nothing, and earlier logins remain invalid after the account is enabled
+// again. A node of the previous version would apply changes that this one
+// refuses, so both rules depend on the schema.
+const disabledSchema = 2
 
-// locksOut reports whether a user may change nothing of their account.
-func (t *Table) locksOut(a *Account) bool { return a.Disabled && t.now.schema >= lockOutSchema }
+// isLockedOut reports whether the user may change nothing of their account.
+func (t *Table) isLockedOut(a *Account) bool { return a.Disabled && t.current.schema >= disabledSchema }
 
-// checkOwner refuses a change of the lists of a user who does not exist, or who
-// is disabled.
+// checkOwner refuses a change of the lists of a user who does not exist or is
+// disabled.
 func (t *Table) checkOwner(owner string) Result {
-	a, ok := t.now.accounts.get(owner)
+	a, ok := t.current.accounts.get(owner)
 	switch {
 	case !ok:
 		return refuse(NoAccount, "there is no account %s", owner)
-	case t.locksOut(a):
+	case t.isLockedOut(a):
 		return refuse(Disabled, "%s is disabled", owner)
 	}
 	return Result{}
 }
 
-// mayPut checks whether an account can be put. A change that names the
-// credential it replaces is the user's own.
-func (t *Table) mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
+// checkPut checks whether an account can be put. A change that names the
+// credential that it replaces is the user's own.
+func (t *Table) checkPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 	switch mode := c.GetMode(); {
 	case mode < storev1.PutAccount_MODE_CREATE || mode > storev1.PutAccount_MODE_UPSERT:
 		return refuse(Malformed, "neither to create nor to replace")
@@ -65,18 +66,18 @@ func (t *Table) mayPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 		return refuse(Exists, "there is an account %s already", c.GetAddress())
 	case !ok && mode == storev1.PutAccount_MODE_REPLACE:
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
-	case c.GetIfCredential() != 0 && ok && t.locksOut(old):
+	case c.GetIfCredential() != 0 && ok && t.isLockedOut(old):
 		return refuse(Disabled, "%s is disabled", c.GetAddress())
 	case c.GetIfCredential() != 0 && !ok:
 		return refuse(Stale, "the account %s was removed", c.GetAddress())
 	case c.GetIfCredential() != 0 && old.Generation() != c.GetIfCredential():
-		return refuse(Stale, "%s", old.whyEnded())
+		return refuse(Stale, "%s", old.generationReason())
 	}
 	return Result{}
 }
 
-// whyEnded says what the change was that a.Generation tells of.
-func (a *Account) whyEnded() string {
+// generationReason describes the change that Generation returns the index of.
+func (a *Account) generationReason() string {
 	if a.LastDisabled > a.Credential {
 		return "the account " + a.Address.String() + " was disabled since the login"
 	}
@@ -84,22 +85,22 @@ func (a *Account) whyEnded() string {
 }
 
 // deleteAccount removes an account with its bindings, rules and contacts.
-// Others' rules and contacts that name it stay.
+// Other users' rules and contacts that name it remain.
 func (t *Table) deleteAccount(c *storev1.DeleteAccount) Result {
-	old, ok := t.now.accounts.get(c.GetAddress())
+	old, ok := t.current.accounts.get(c.GetAddress())
 	if !ok {
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
 	}
-	t.now.accounts.delete(c.GetAddress())
+	t.current.accounts.delete(c.GetAddress())
 	t.shapes.replaceAccount(old, nil)
-	t.now.rules.delete(c.GetAddress())
-	t.now.contacts.delete(c.GetAddress())
+	t.current.rules.delete(c.GetAddress())
+	t.current.contacts.delete(c.GetAddress())
 	return t.commitAccount(c.GetAddress(), Session{})
 }
 
 // setDisabled disables an account, which ends its bindings, or enables it.
 func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
-	old, ok := t.now.accounts.get(c.GetAddress())
+	old, ok := t.current.accounts.get(c.GetAddress())
 	if !ok {
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
 	}
@@ -108,16 +109,16 @@ func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
 	}
 	a := *old
 	a.Disabled = c.GetDisabled()
-	if a.Disabled && t.now.schema >= lockOutSchema {
-		a.LastDisabled = t.next()
+	if a.Disabled && t.current.schema >= disabledSchema {
+		a.LastDisabled = t.nextIndex()
 	}
-	t.now.accounts.set(c.GetAddress(), &a)
+	t.current.accounts.set(c.GetAddress(), &a)
 	return t.commitAccount(c.GetAddress(), Session{})
 }
 
 func (t *Table) commitAccount(address string, stay Session) Result {
-	before, after, visible := t.endAll(address, stay)
-	return t.commit(entry{kind: EventAccount, visible: visible, address: address, before: before, after: after})
+	before, after, visible := t.endUserBindings(address, stay)
+	return t.commitEvent(entry{kind: EventAccount, visible: visible, address: address, before: before, after: after})
 }
 
 // setContact adds or renames a contact, or removes it.
@@ -125,11 +126,11 @@ func (t *Table) setContact(c *storev1.SetContact) Result {
 	if r := t.checkOwner(c.GetOwner()); r.Refusal != None {
 		return r
 	}
-	contact, ok := contactOf(c)
+	contact, ok := contactFromProto(c)
 	if !ok {
 		return refuse(Malformed, "a contact without an address, or with too long a name")
 	}
-	contacts, _ := t.now.contacts.get(c.GetOwner())
+	contacts, _ := t.current.contacts.get(c.GetOwner())
 	i, found := slices.BinarySearchFunc(contacts, c.GetAddress(), compareContact)
 	switch {
 	case c.GetRemove() && !found, !c.GetRemove() && found && contacts[i] == contact:
@@ -137,19 +138,20 @@ func (t *Table) setContact(c *storev1.SetContact) Result {
 	case !found && len(contacts) >= protocol.MaxContacts:
 		return refuse(TooManyContacts, "%s has %d contacts already", c.GetOwner(), len(contacts))
 	}
-	put(&t.now.contacts, c.GetOwner(), replaced(contacts, i, found, contact, c.GetRemove()))
+	setList(&t.current.contacts, c.GetOwner(), withReplaced(contacts, i, found, contact, c.GetRemove()))
 	return t.commitList(EventContacts, c.GetOwner(), len(contacts)*int(unsafe.Sizeof(Contact{})))
 }
 
-// commitList makes a change of one of owner's lists, which had that many octets.
+// commitList commits a change of one of owner's lists, whose old version had
+// that many octets.
 func (t *Table) commitList(kind EventKind, owner string, octets int) Result {
-	l := t.now.listeners.get(owner)
-	return t.commit(entry{kind: kind, address: owner, before: l, after: l, list: octets})
+	l := t.current.listeners.get(owner)
+	return t.commitEvent(entry{kind: kind, address: owner, before: l, after: l, list: octets})
 }
 
-// replaced returns a copy of list, which readers may hold, with v at i: in
-// place of what is there if found; without it if remove.
-func replaced[T any](list []T, i int, found bool, v T, remove bool) []T {
+// withReplaced returns a copy of list, which readers may hold, with v at
+// index i: in place of the old element if found, without it if remove.
+func withReplaced[T any](list []T, i int, found bool, v T, remove bool) []T {
 	list = slices.Clone(list)
 	if found {
 		list = slices.Delete(list, i, i+1)

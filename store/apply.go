@@ -7,23 +7,23 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 )
 
-// NewestSchema is the newest schema of the log that this program can read,
-// and OldestSchema the oldest.
+// OldestSchema and NewestSchema are the log schemas that this program can
+// read.
 const (
 	OldestSchema = 1
 	NewestSchema = 2
 )
 
-// ErrSchema is wrapped by the errors that say that an entry or a snapshot was
-// written by a newer program.
+// ErrSchema is wrapped by errors that report an entry or a snapshot of a
+// newer program.
 var ErrSchema = errors.New("a newer program is needed")
 
-// Apply applies an entry's changes in order, each by itself, and returns their
-// results. An error says that this program can't read the entry: nothing of it
-// was applied, and the node must stop, for it would go another way than the
-// others. Errors wrap ErrSchema.
+// Apply applies an entry's changes in order, each by itself, and returns
+// their results. An error means that this program cannot read the entry:
+// nothing was applied, and the node must stop, because its table would
+// diverge from the others. Errors wrap ErrSchema.
 func (t *Table) Apply(e *storev1.Entry) ([]BatchResult, error) {
-	if err := t.readable(e); err != nil {
+	if err := t.checkReadable(e); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
@@ -33,17 +33,18 @@ func (t *Table) Apply(e *storev1.Entry) ([]BatchResult, error) {
 	return results, nil
 }
 
-// publish wakes those who wait for the index that the table has now.
+// publish wakes those who wait for the table's index.
 func (t *Table) publish() {
-	t.index.Store(t.now.index)
-	t.waiting.reached(t.now.index)
+	t.index.Store(t.current.index)
+	t.waiters.notify(t.current.index)
 }
 
-// Newest is the newest schema of the log that this table reads.
+// Newest returns the newest log schema that this table reads.
 func (t *Table) Newest() uint32 { return t.newest }
 
-// readable reports whether this program knows all that e may hold.
-func (t *Table) readable(e *storev1.Entry) error {
+// checkReadable returns an error if e may hold something that this program
+// does not know.
+func (t *Table) checkReadable(e *storev1.Entry) error {
 	if e.GetMinSchema() > t.newest {
 		return fmt.Errorf("an entry of schema %d, while this program reads up to %d: %w", e.GetMinSchema(), t.newest, ErrSchema)
 	}
@@ -64,30 +65,30 @@ func (t *Table) applyEntry(e *storev1.Entry) []BatchResult {
 	t.view = nil
 	results := make([]BatchResult, len(e.GetBatch()))
 	for i, b := range e.GetBatch() {
-		t.at = fromMilli(b.GetTimeMs())
+		t.batchTime = fromMilli(b.GetTimeMs())
 		r := make([]Result, len(b.GetChange()))
 		for j, c := range b.GetChange() {
-			r[j] = t.apply(c)
+			r[j] = t.applyChange(c)
 		}
-		results[i] = BatchResult{Origin: b.GetOrigin(), Boot: b.GetBoot(), Number: b.GetNumber(), Results: r}
+		results[i] = BatchResult{Origin: b.GetOrigin(), Incarnation: b.GetBoot(), Number: b.GetNumber(), Results: r}
 	}
 	return results
 }
 
-func (t *Table) apply(c *storev1.Change) Result {
-	r := t.dispatch(c)
-	r.Index = t.now.index
+func (t *Table) applyChange(c *storev1.Change) Result {
+	r := t.applyKind(c)
+	r.Index = t.current.index
 	return r
 }
 
-func (t *Table) dispatch(c *storev1.Change) Result {
+func (t *Table) applyKind(c *storev1.Change) Result {
 	switch k := c.Kind.(type) {
 	case *storev1.Change_Bind:
-		return t.bind(k.Bind)
+		return t.bindSession(k.Bind)
 	case *storev1.Change_SetState:
 		return t.setState(k.SetState)
 	case *storev1.Change_Release:
-		return t.release(k.Release)
+		return t.releaseSession(k.Release)
 	case *storev1.Change_NodeUp:
 		return t.nodeUp(k.NodeUp)
 	case *storev1.Change_NodeDown:
@@ -97,7 +98,7 @@ func (t *Table) dispatch(c *storev1.Change) Result {
 	case *storev1.Change_RemoveNode:
 		return t.removeNode(k.RemoveNode)
 	case *storev1.Change_Reap:
-		return t.reap(k.Reap)
+		return t.reapNode(k.Reap)
 	case *storev1.Change_PutAccount:
 		return t.putAccount(k.PutAccount)
 	case *storev1.Change_DeleteAccount:
@@ -113,7 +114,7 @@ func (t *Table) dispatch(c *storev1.Change) Result {
 	case *storev1.Change_NewHistory:
 		return t.newHistory(k.NewHistory)
 	case *storev1.Change_Digest:
-		return t.commit(entry{kind: EventDigest})
+		return t.commitEvent(entry{kind: EventDigest})
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_AddCertificate:
@@ -123,20 +124,21 @@ func (t *Table) dispatch(c *storev1.Change) Result {
 	case *storev1.Change_AdmitNode:
 		return t.admitNode(k.AdmitNode)
 	}
-	// readable knows the same kinds: the generated code makes no others.
+	// checkReadable has refused unknown kinds.
 	panic(fmt.Sprintf("store: a change of the type %T", c.Kind))
 }
 
-// next is the index that the change in hand gets if it is applied.
-func (t *Table) next() uint64 { return t.now.index + 1 }
+// nextIndex returns the index that the current change receives if it is
+// applied.
+func (t *Table) nextIndex() uint64 { return t.current.index + 1 }
 
-// treeOctets is about how much of its trees a change replaces.
-const treeOctets = 1024
+// treeNodeOctets estimates how much of its trees a change copies.
+const treeNodeOctets = 1024
 
-// commit gives what was changed the next index, and its event.
-func (t *Table) commit(e entry) Result {
-	t.now.index++
-	t.now.replaced += uint64(treeOctets + e.before.size() + e.list)
+// commitEvent gives the change the next index, and records its event.
+func (t *Table) commitEvent(e entry) Result {
+	t.current.index++
+	t.current.replaced += uint64(treeNodeOctets + e.before.size() + e.list)
 	t.ring.add(e)
 	return Result{Applied: true}
 }

@@ -164,7 +164,7 @@ func BenchmarkNodeDown(b *testing.B) {
 					piece := time.Now()
 					r := s.must(reap(nodes[0], 512))
 					longest = max(longest, time.Since(piece))
-					if !r.Left {
+					if !r.More {
 						break
 					}
 				}
@@ -187,7 +187,7 @@ func BenchmarkMemory(b *testing.B) {
 		for i := 0; i < n; i += 500 {
 			changes := make([]*storev1.Change, 500)
 			for j := range changes {
-				changes[j] = put(user(i + j))
+				changes[j] = setList(user(i + j))
 			}
 			s.apply(changes...)
 		}

@@ -7,66 +7,67 @@ import (
 	"simpd/protocol"
 )
 
-// bind makes a session a listening one, or gives a bound one new values. What
-// the user has left on nodes that are down ends with it.
-func (t *Table) bind(c *storev1.Bind) Result {
-	account, r := t.mayBind(c)
+// bindSession makes a session a listening one, or updates a bound one.
+// Bindings that the user has on nodes that are down end with it.
+func (t *Table) bindSession(c *storev1.Bind) Result {
+	account, r := t.checkBinding(c)
 	if r.Refusal != None {
 		return r
 	}
-	old, l := t.open(c.GetAddress())
+	old, l := t.loadListener(c.GetAddress())
 	b := newBinding(c)
-	i := find(l, b.Session)
+	i := findBinding(l, b.Session)
 	exclusive := c.GetExclusive() && c.GetRebind() == 0
-	if i >= 0 && same(&l.Bindings[i], &b) && (!exclusive || account.Exclusive == l.Bindings[i].Bound) {
-		return Result{Bound: l.Bindings[i].Bound}
+	if i >= 0 && isRetry(&l.Bindings[i], &b) && (!exclusive || account.Exclusive == l.Bindings[i].Bound) {
+		return Result{FirstBound: l.Bindings[i].Bound}
 	}
-	if !exclusive && !t.hasRoom(l, i) {
+	if !exclusive && !t.hasSessionRoom(l, i) {
 		return refuse(TooManySessions, "%s listens in %d sessions already", c.GetAddress(), protocol.MaxSessions)
 	}
-	t.inherit(&b, l, i, c.GetRebind(), exclusive)
+	t.inheritFrom(&b, l, i, c.GetRebind(), exclusive)
 	var displaced []Binding
 	if exclusive {
 		t.setExclusive(account)
-		displaced = t.leave(l, func(o *Binding) bool { return o.Session != b.Session })
+		displaced = t.removeBindings(l, func(o *Binding) bool { return o.Session != b.Session })
 	} else {
-		t.leave(l, func(o *Binding) bool { return o.Session != b.Session && t.isDown(o.Session.Node) })
+		t.removeBindings(l, func(o *Binding) bool { return o.Session != b.Session && t.isDown(o.Session.Node) })
 	}
-	t.insert(l, b)
+	t.storeBinding(l, b)
 	r = t.commitBindings(old, l, b.Session.Node)
-	r.Bound, r.Displaced = b.Bound, displaced
+	r.FirstBound, r.Displaced = b.Bound, displaced
 	return r
 }
 
-// mayBind looks at all that forbids a Bind but the number of sessions.
-func (t *Table) mayBind(c *storev1.Bind) (*Account, Result) {
-	if why := checkBind(c); why != "" {
+// checkBinding checks everything that forbids a Bind except the number of
+// sessions.
+func (t *Table) checkBinding(c *storev1.Bind) (*Account, Result) {
+	if why := bindProblem(c); why != "" {
 		return nil, refuse(Malformed, "%s", why)
 	}
 	if r := t.checkEpoch(c.GetSession().GetNode(), c.GetEpoch()); r.Refusal != None {
 		return nil, r
 	}
-	if t.now.restoring != 0 {
+	if t.current.restoring != 0 {
 		return nil, refuse(Restoring, "the accounts are being restored")
 	}
-	if c.GetRebind() > t.now.index {
+	if c.GetRebind() > t.current.index {
 		return nil, refuse(Malformed, "the session was never bound at %d", c.GetRebind())
 	}
-	account, ok := t.now.accounts.get(c.GetAddress())
+	account, ok := t.current.accounts.get(c.GetAddress())
 	switch {
 	case !ok:
 		return nil, refuse(NoAccount, "there is no account %s", c.GetAddress())
 	case account.Disabled:
 		return nil, refuse(Disabled, "%s is disabled", c.GetAddress())
 	case account.Generation() > c.GetCredential():
-		return nil, refuse(OldCredential, "%s", account.whyEnded())
+		return nil, refuse(OldCredential, "%s", account.generationReason())
 	case c.GetRebind() > 0 && account.Exclusive > c.GetRebind():
 		return nil, refuse(Displaced, "%s has listened exclusively since", c.GetAddress())
 	}
 	return account, Result{}
 }
 
-func checkBind(c *storev1.Bind) string {
+func bindProblem(c *storev1.Bind) string {
 	switch {
 	case !validAddress(c.GetAddress()):
 		return "no address"
@@ -74,7 +75,7 @@ func checkBind(c *storev1.Bind) string {
 		return "no session"
 	case c.GetSession().GetEpoch() > c.GetEpoch():
 		return "a session of a later epoch"
-	case stateOf(c.GetState()) == protocol.Deaf:
+	case stateFromProto(c.GetState()) == protocol.Deaf:
 		return "no state"
 	case max(len(c.GetNote()), len(c.GetAgent()), len(c.GetClient())) > protocol.MaxNote:
 		return "a note, agent or client address is too long"
@@ -84,26 +85,27 @@ func checkBind(c *storev1.Bind) string {
 
 func newBinding(c *storev1.Bind) Binding {
 	return Binding{
-		Session: sessionOf(c.GetSession()), Epoch: c.GetEpoch(),
-		State: stateOf(c.GetState()), Note: c.GetNote(), Agent: c.GetAgent(), Client: c.GetClient(),
+		Session: sessionFromProto(c.GetSession()), Epoch: c.GetEpoch(),
+		State: stateFromProto(c.GetState()), Note: c.GetNote(), Agent: c.GetAgent(), Client: c.GetClient(),
 	}
 }
 
-// same reports whether a Bind would change nothing of o: a retry.
-func same(o, b *Binding) bool {
+// isRetry reports whether a Bind would change nothing of o.
+func isRetry(o, b *Binding) bool {
 	return o.Epoch == b.Epoch && o.State == b.State && o.Note == b.Note && o.Agent == b.Agent && o.Client == b.Client
 }
 
-// hasRoom reports whether the user may have one more living session beside
-// those but the one at i: 16, and one more while one of them is being moved.
-func (t *Table) hasRoom(l *Listener, i int) bool {
+// hasSessionRoom reports whether the user may have one more live session
+// besides those other than the one at i. The limit is protocol.MaxSessions,
+// and one more while one of the sessions is on a draining node.
+func (t *Table) hasSessionRoom(l *Listener, i int) bool {
 	room := protocol.MaxSessions
 	living, draining := 0, false
 	for j := range l.Bindings {
 		o := &l.Bindings[j]
-		node, _ := t.now.nodes.Get(o.Session.Node)
+		node, _ := t.current.nodes.Get(o.Session.Node)
 		switch {
-		case !node.living(o.Epoch):
+		case !node.isCurrent(o.Epoch):
 		case j == i:
 			return true
 		default:
@@ -116,10 +118,10 @@ func (t *Table) hasRoom(l *Listener, i int) bool {
 	return living < room
 }
 
-// inherit sets b's times and indexes: those of the binding at i that it takes
-// the place of, as far as that said the same.
-func (t *Table) inherit(b *Binding, l *Listener, i int, rebind uint64, exclusive bool) {
-	b.Since, b.Index, b.Bound = t.at, t.next(), t.next()
+// inheritFrom sets b's times and indexes. It takes those of the binding at i
+// that b replaces as far as the state and note are the same.
+func (t *Table) inheritFrom(b *Binding, l *Listener, i int, rebind uint64, exclusive bool) {
+	b.Since, b.Index, b.Bound = t.batchTime, t.nextIndex(), t.nextIndex()
 	if rebind > 0 {
 		b.Bound = rebind
 	}
@@ -140,21 +142,21 @@ func (t *Table) inherit(b *Binding, l *Listener, i int, rebind uint64, exclusive
 
 func (t *Table) setExclusive(account *Account) {
 	a := *account
-	a.Exclusive = t.next()
-	t.now.accounts.set(a.Address.String(), &a)
+	a.Exclusive = t.nextIndex()
+	t.current.accounts.set(a.Address.String(), &a)
 }
 
-// setState changes the state, and if one is given the note, of a session.
+// setState changes the state of a session, and its note if one is given.
 func (t *Table) setState(c *storev1.SetState) Result {
-	state := stateOf(c.GetState())
+	state := stateFromProto(c.GetState())
 	if state == protocol.Deaf || len(c.GetNote()) > protocol.MaxNote {
 		return refuse(Malformed, "no state, or a note that is too long")
 	}
 	if r := t.checkEpoch(c.GetSession().GetNode(), c.GetEpoch()); r.Refusal != None {
 		return r
 	}
-	old, l := t.open(c.GetAddress())
-	i := find(l, sessionOf(c.GetSession()))
+	old, l := t.loadListener(c.GetAddress())
+	i := findBinding(l, sessionFromProto(c.GetSession()))
 	if i < 0 || l.Bindings[i].Epoch != c.GetEpoch() {
 		return refuse(NotBound, "%s does not listen in this session", c.GetAddress())
 	}
@@ -167,25 +169,26 @@ func (t *Table) setState(c *storev1.SetState) Result {
 		return Result{}
 	}
 	if b.State != state {
-		b.Since = t.at
+		b.Since = t.batchTime
 	}
-	b.State, b.Note, b.Index = state, note, t.next()
+	b.State, b.Note, b.Index = state, note, t.nextIndex()
 	return t.commitBindings(old, l, b.Session.Node)
 }
 
-// release ends a session's listening, in whichever epoch it was bound last.
-func (t *Table) release(c *storev1.Release) Result {
+// releaseSession ends a session's listening, in whichever epoch it was bound
+// last.
+func (t *Table) releaseSession(c *storev1.Release) Result {
 	if r := t.checkEpoch(c.GetSession().GetNode(), c.GetEpoch()); r.Refusal != None {
 		return r
 	}
-	old, l := t.open(c.GetAddress())
-	s := sessionOf(c.GetSession())
-	if len(t.leave(l, func(b *Binding) bool { return b.Session == s })) == 0 {
+	old, l := t.loadListener(c.GetAddress())
+	s := sessionFromProto(c.GetSession())
+	if len(t.removeBindings(l, func(b *Binding) bool { return b.Session == s })) == 0 {
 		return refuse(NotBound, "%s does not listen in this session", c.GetAddress())
 	}
 	return t.commitBindings(old, l, s.Node)
 }
 
-func find(l *Listener, s Session) int {
+func findBinding(l *Listener, s Session) int {
 	return slices.IndexFunc(l.Bindings, func(b Binding) bool { return b.Session == s })
 }

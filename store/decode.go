@@ -8,19 +8,19 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Bounds of what an encoded message may hold, so that decoding it takes no more
-// than a small multiple of its octets. An empty message takes two octets, and
-// fifty times as many once it is decoded.
+// Limits on the contents of an encoded message, so that decoding it takes no
+// more than a small multiple of its octets. An empty message takes two
+// octets, and about fifty times as many when decoded.
 const (
-	plainOctets      = 64 << 10 // a message of at most these is decoded whatever is in it
-	octetsPerMessage = 5        // at least, on average, within a longer one
-	maxDepth         = 16       // of messages within messages
+	uncheckedOctets  = 64 << 10 // a message up to this size is decoded without counting
+	octetsPerMessage = 5        // on average, at least, within a longer message
+	maxDepth         = 16       // of nested messages
 )
 
-// decode decodes b into m. Its errors say what is wrong, and wrap ErrCorrupt.
+// decode decodes b into m. Its errors say what is wrong and wrap ErrCorrupt.
 func decode(b []byte, m proto.Message) error {
-	if len(b) > plainOctets {
-		c := messageCounter{most: len(b) / octetsPerMessage}
+	if len(b) > uncheckedOctets {
+		c := messageCounter{max: len(b) / octetsPerMessage}
 		if err := c.count(b, m.ProtoReflect().Descriptor(), maxDepth); err != nil {
 			return err
 		}
@@ -31,14 +31,14 @@ func decode(b []byte, m proto.Message) error {
 	return nil
 }
 
-// messageCounter counts the messages within a message, without decoding them.
-type messageCounter struct{ n, most int }
+// messageCounter counts the messages nested in an encoded message without
+// decoding them.
+type messageCounter struct{ n, max int }
 
-// count counts those of a message of the type d, of which no more than depth
-// are within each other.
+// count counts the messages of type d in b, nested at most depth deep.
 func (c *messageCounter) count(b []byte, d protoreflect.MessageDescriptor, depth int) error {
-	if c.n++; c.n > c.most {
-		return corrupt("it has more than %d messages in %d octets", c.most, c.most*octetsPerMessage)
+	if c.n++; c.n > c.max {
+		return corrupt("it has more than %d messages in %d octets", c.max, c.max*octetsPerMessage)
 	}
 	if depth == 0 {
 		return corrupt("it has more than %d messages within each other", maxDepth)

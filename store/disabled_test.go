@@ -13,7 +13,7 @@ func TestADisabledUserChangesNothing(t *testing.T) {
 		table, made := siteWithBob(t, schema)
 		table.setDisabled(&storev1.SetDisabled{Address: "bob@example.com", Disabled: true})
 		want := None
-		if schema >= lockOutSchema {
+		if schema >= disabledSchema {
 			want = Disabled
 		}
 		for name, got := range map[string]Result{
@@ -41,10 +41,10 @@ func TestDisablingEndsEarlierLoginsForGood(t *testing.T) {
 		for _, disabled := range []bool{true, false} {
 			table.setDisabled(&storev1.SetDisabled{Address: "bob@example.com", Disabled: disabled})
 		}
-		enabled, _ := table.now.accounts.get("bob@example.com")
+		enabled, _ := table.current.accounts.get("bob@example.com")
 		node, _ := table.Node("n1")
 		bind := func(credential uint64) Refusal {
-			return table.bind(&storev1.Bind{
+			return table.bindSession(&storev1.Bind{
 				Address: "bob@example.com", Session: &storev1.Session{Node: "n1", Epoch: node.Epoch, Number: 1}, Epoch: node.Epoch,
 				State: storev1.State_STATE_AVAILABLE, Credential: credential,
 			}).Refusal
@@ -56,7 +56,7 @@ func TestDisablingEndsEarlierLoginsForGood(t *testing.T) {
 		}
 		got := []Refusal{bind(made.Generation()), put(made.Generation(), 2), bind(enabled.Generation()), put(enabled.Generation(), 3)}
 		want := []Refusal{None, None, OldCredential, Stale} // the password is changed
-		if schema >= lockOutSchema {
+		if schema >= disabledSchema {
 			want = []Refusal{OldCredential, Stale, None, None}
 		}
 		if !slices.Equal(got, want) {
@@ -70,7 +70,7 @@ func siteWithBob(t *testing.T, schema uint32) (*Table, *Account) {
 	t.Helper()
 	table := siteOfTwo(t, schema)
 	table.putAccount(&storev1.PutAccount{Address: "bob@example.com", Mode: storev1.PutAccount_MODE_CREATE, Verifier: verifierOfOne(1)})
-	bob, _ := table.now.accounts.get("bob@example.com")
+	bob, _ := table.current.accounts.get("bob@example.com")
 	return table, bob
 }
 

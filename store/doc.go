@@ -1,28 +1,30 @@
 // Package store is the table: who has an account, who listens where, who may
 // do what, and which nodes there are. It is a deterministic state machine. An
 // Entry of changes goes in; a result for each change, and one event for each
-// index, come out. Two tables that applied the same entries are equal to the
-// octet, whatever machine and clock they live by.
+// index, come out. Two tables that have applied the same entries are equal to
+// the octet, whatever their machines and clocks.
 //
-// The table counts its changes: each one that is applied takes the next
-// index, one that is refused or changes nothing takes none. An index is a
-// position in history that means the same on every node, and the newest
-// changes are kept, so that whoever watches can go on from a position.
+// The table counts its changes: each change that is applied receives the next
+// index; one that is refused or changes nothing receives none. An index is a
+// position in the history that means the same on every node. The newest
+// changes are kept, so that a watcher can continue from a position.
 //
 //	t := store.New(store.Config{})
 //	results, err := t.Apply(entry) // one goroutine
 //	routes := t.Routes(nil, alice) // any goroutine
-//	view := t.View()               // everything at one index, for as long as wanted
+//	view := t.View()               // everything at one index, for as long as needed
 //
-// Epochs fence: a node joins by a change whose index is its epoch, which ends
-// the epoch before; what bears an ended epoch is refused. The bindings of an
-// ended epoch lead nowhere at once, and are taken from presence, one user at a
-// time, by Reap.
+// A node joins by a change whose index is its epoch, which ends its previous
+// epoch; a change that carries an ended epoch is refused. Messages are no
+// longer routed to the bindings of an ended epoch, and Reap removes them from
+// presence, some users at a time.
 //
-// What belongs to an account goes with it: its bindings end when it is deleted
-// or disabled, or gets another password, in the same change; its rules and
-// contacts go when it is deleted. Others' rules and contacts that name it stay.
+// What belongs to an account ends with it: its bindings end when it is
+// deleted or disabled, or its password changes, in the same change; its rules
+// and contacts are removed when it is deleted. Other users' rules and
+// contacts that name it remain.
 //
-// It knows no Raft, no socket, no clock and no randomness, parses no address
-// (they come canonical), and checks no password: it holds verifiers only.
+// The package knows no Raft, no socket, no clock and no randomness. It parses
+// no addresses, which arrive in canonical form, and checks no passwords, as
+// it holds only verifiers.
 package store

@@ -11,26 +11,25 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 )
 
-// ErrCorrupt is wrapped by the errors that say that an entry or a snapshot is
-// not as it was written.
+// ErrCorrupt is wrapped by errors that report a damaged entry or snapshot.
 var ErrCorrupt = errors.New("it is damaged")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// EncodeEntry returns e as the log holds it: the CRC32C of what follows in
-// four octets, the highest first, and the entry.
+// EncodeEntry returns e as the log stores it: the CRC32C of the rest in four
+// octets, big-endian, followed by the encoded entry.
 func EncodeEntry(e *storev1.Entry) []byte {
 	b := make([]byte, 4, 4+proto.Size(e))
 	b, err := proto.MarshalOptions{}.MarshalAppend(b, e)
 	if err != nil {
-		// Only a string that is not UTF-8 does this: a fault of the caller.
+		// Only invalid UTF-8 in a string causes this, which is the caller's error.
 		panic(fmt.Sprintf("store: an entry can't be encoded: %v", err))
 	}
 	binary.BigEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
 	return b
 }
 
-// DecodeEntry reads what EncodeEntry wrote. Its errors wrap ErrCorrupt.
+// DecodeEntry decodes what EncodeEntry returned. Its errors wrap ErrCorrupt.
 func DecodeEntry(b []byte) (*storev1.Entry, error) {
 	if len(b) < 4 {
 		return nil, fmt.Errorf("an entry of %d octets: %w", len(b), ErrCorrupt)

@@ -2,7 +2,7 @@ package store
 
 import "simpd/protocol"
 
-// EventKind says what an event tells of.
+// EventKind is the kind of an event.
 type EventKind uint8
 
 // The kinds. They are written to snapshots: a number never changes.
@@ -16,23 +16,23 @@ const (
 	EventNodeDown               // Node's epoch has ended
 	EventDraining               // Node begins or ends to drain
 	EventNodeRemoved            // Node is gone
-	EventSchema                 // the site's schema is another
-	EventHistory                // everything may be another: a new history, or accounts restored; read it all anew
-	EventDigest                 // each node is to hash its table
-	EventCertificate            // Node has proved its identity with a certificate that was not known
+	EventSchema                 // the site's schema has changed
+	EventHistory                // anything may have changed (new history or restored accounts): read everything again
+	EventDigest                 // each node hashes its table
+	EventCertificate            // Node has proved its identity with a new certificate
 	EventNodeExcluded           // Node is kept out of the site
 	EventNodeAdmitted           // Node may join again
 )
 
-// Event is what one index changed. There is exactly one for each.
+// Event describes the change of one index. There is exactly one for each.
 type Event struct {
 	Index   uint64
 	Kind    EventKind
-	Address protocol.Address // whose; zero where the change is not one user's
-	Node    string           // for EventPresence and the kinds of nodes
-	// After is Address's listener as the change left it; nil: deaf.
+	Address protocol.Address // zero if the change does not concern one user
+	Node    string           // set for EventPresence and the kinds that concern nodes
+	// After is Address's listener after the change; nil means deaf.
 	After *Listener
-	// Visible says that the state or the note of Address changed for those who
-	// may watch them; it may be so with EventPresence and EventAccount.
+	// Visible reports whether the state or the note of Address changed for those
+	// who may watch them. It can be set for EventPresence and EventAccount.
 	Visible bool
 }

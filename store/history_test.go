@@ -136,7 +136,7 @@ func TestHistoryOfLongListeners(t *testing.T) {
 			s := newChronicle(t, store.Config{}, schema+1)
 			users := []string{"a@x.org", "b@x.org", "c@x.org"}
 			for _, u := range users {
-				s.do(u, put(u))
+				s.do(u, setList(u))
 			}
 			for range 3 {
 				for range 1500 {
@@ -157,7 +157,7 @@ func TestHistoryOfLongListeners(t *testing.T) {
 func TestSnapshotOfThePast(t *testing.T) {
 	for schema := range uint32(2) {
 		s := newChronicle(t, store.Config{}, schema+1)
-		s.do("a@x.org", put("a@x.org"))
+		s.do("a@x.org", setList("a@x.org"))
 		for range 500 {
 			s.step("a@x.org")
 		}
@@ -196,7 +196,7 @@ func TestSnapshotFormatFollowsTheSchema(t *testing.T) {
 // texts.
 func crowded(t *testing.T, schema uint32) *chronicle {
 	s := newChronicle(t, store.Config{}, schema)
-	s.do("a@x.org", put("a@x.org"))
+	s.do("a@x.org", setList("a@x.org"))
 	for i := range protocol.MaxSessions {
 		s.must(s.bind("a@x.org", i, false))
 	}
@@ -239,7 +239,7 @@ func TestHistoryIsSmall(t *testing.T) {
 // history exceed its octets, nor fall short of 100,000.
 func TestHistoryIsBoundInOctets(t *testing.T) {
 	s := newChronicle(t, store.Config{}, 2)
-	s.do("a@x.org", put("a@x.org"))
+	s.do("a@x.org", setList("a@x.org"))
 	before := int(heap())
 	s.applyMany(112_000, func(i int) *storev1.Change {
 		c := s.bind("a@x.org", i, true)
@@ -255,7 +255,7 @@ func TestHistoryIsBoundInOctets(t *testing.T) {
 		t.Error("fewer than 100,000 changes are kept")
 	}
 	small := newChronicle(t, store.Config{HistoryOctets: 1 << 20}, 2)
-	small.do("a@x.org", put("a@x.org"))
+	small.do("a@x.org", setList("a@x.org"))
 	before = int(heap())
 	for i := range 10_000 {
 		small.apply(small.bind("a@x.org", i, true))
@@ -273,7 +273,7 @@ func TestHistoryIsBoundInOctets(t *testing.T) {
 func TestManyUsersHistoryIsSmall(t *testing.T) {
 	s := newChronicle(t, store.Config{}, 2)
 	for u := range 500 {
-		s.do(user(u), put(user(u)))
+		s.do(user(u), setList(user(u)))
 		for i := range protocol.MaxSessions {
 			s.must(s.bind(user(u), i, false))
 		}
@@ -340,7 +340,7 @@ func TestUndoOutOfOrder(t *testing.T) {
 // sessions from its beginning, as a consumer does that was away.
 func BenchmarkEventsOfLongListeners(b *testing.B) {
 	s := newChronicle(b, store.Config{}, 2)
-	s.do("a@x.org", put("a@x.org"))
+	s.do("a@x.org", setList("a@x.org"))
 	for i := range protocol.MaxSessions {
 		s.must(s.bind("a@x.org", i, false))
 	}

@@ -10,14 +10,14 @@ import (
 	"simpd/protocol"
 )
 
-// Session names a session for its whole life: the node and the epoch in which
-// it began, and its number there. It is what LISTEN's answer shows.
+// Session identifies a session for its whole life: the node and the epoch in
+// which it began, and its number there. LISTEN's response shows it.
 type Session struct {
 	Node          string
 	Epoch, Number uint64
 }
 
-// String returns node.epoch.number, such as n1.7.42.
+// String returns node.epoch.number, for example n1.7.42.
 func (s Session) String() string {
 	b := make([]byte, 0, len(s.Node)+24)
 	b = append(append(b, s.Node...), '.')
@@ -25,7 +25,7 @@ func (s Session) String() string {
 	return string(strconv.AppendUint(b, s.Number, 10))
 }
 
-// ParseSession reads what String wrote. A node's id may hold dots.
+// ParseSession parses what String returns. A node's ID may contain dots.
 func ParseSession(s string) (Session, error) {
 	head, number, ok2 := cutLast(s)
 	node, epoch, ok1 := cutLast(head)
@@ -49,11 +49,11 @@ func (s Session) compare(o Session) int {
 	return cmp.Or(cmp.Compare(s.Node, o.Node), cmp.Compare(s.Epoch, o.Epoch), cmp.Compare(s.Number, o.Number))
 }
 
-// Binding is one listening session of a user.
+// Binding describes one listening session of a user.
 type Binding struct {
 	Session Session
-	// Epoch is the one in which Session's node bound it last. The binding
-	// leads somewhere while this is the living epoch of the node.
+	// Epoch is the epoch in which Session's node bound it last. Messages are
+	// routed to the binding only while this is the node's current epoch.
 	Epoch uint64
 	State protocol.State // available, busy or away
 	Note  string
@@ -65,38 +65,39 @@ type Binding struct {
 	Client string
 }
 
-// Listener is a user who listens, with all their sessions. It is immutable,
-// and shared by all who read it.
+// Listener describes a user who listens, with all their sessions. It is
+// immutable and shared by all readers.
 type Listener struct {
 	Address  protocol.Address
-	Since    time.Time // when the user's state began: the best of their sessions'
-	Index    uint64    // of the newest change that a watcher may see
+	Since    time.Time // when the user's state, the best of their sessions', began
+	Index    uint64    // of the newest change visible to watchers
 	Bindings []Binding // in the order of Bound; at least one
 }
 
 // Presence returns what a watcher sees: the best state of the sessions, and
-// of those in it the newest note. Of nil it is Deaf, with no address.
+// the newest note of those in that state. For nil it is Deaf, without an
+// address.
 func (l *Listener) Presence() protocol.Presence {
 	if l == nil {
 		return protocol.Presence{}
 	}
-	b := best(l.Bindings)
+	b := bestBinding(l.Bindings)
 	return protocol.Presence{Address: l.Address, State: b.State, Note: b.Note, Since: l.Since, Index: l.Index}
 }
 
-// best returns the binding that speaks for the user.
-func best(bindings []Binding) *Binding {
+// bestBinding returns the binding whose state and note represent the user.
+func bestBinding(bindings []Binding) *Binding {
 	b := &bindings[0]
 	for i := range bindings {
-		if better(&bindings[i], b) {
+		if isBetter(&bindings[i], b) {
 			b = &bindings[i]
 		}
 	}
 	return b
 }
 
-// better reports whether b speaks for the user rather than c: by the better
-// state (protocol has the best first), then by the newer change.
-func better(b, c *Binding) bool {
+// isBetter reports whether b represents the user rather than c: the better
+// state wins (protocol orders the best first), then the newer change.
+func isBetter(b, c *Binding) bool {
 	return b.State < c.State || b.State == c.State && b.Index > c.Index
 }

@@ -8,20 +8,20 @@ import (
 	"simpd/protocol"
 )
 
-// packed is a listener as the table keeps it: all its fields one after the
-// other, about 80 octets for a user with one session, with no pointer in them.
-// A million of them are one allocation each, with nothing for the garbage
-// collector to follow, and whatever keeps one keeps a pointer to it and no
-// more: how long it is stands before its fields. (To share the names of nodes
-// and programs among them would spare some ten octets, and cost a pointer or a
-// number that somebody has to give back.) The zero packed is deaf.
+// packed is a listener as the table stores it: all its fields one after the
+// other, about 80 octets for a user with one session, without pointers. A
+// million of them are a million allocations that the garbage collector need
+// not scan, and a reference to one is a single pointer, because its length
+// precedes its fields. (Sharing the names of nodes and programs would save
+// about ten octets, and cost a pointer or a number with a reference count.)
+// The zero packed means deaf.
 //
-// Numbers are uvarints; a string is its length and its octets. Digest hashes
-// the layout of the fields, so it belongs to the schema.
+// Numbers are uvarints; a string is its length followed by its octets. Digest
+// hashes this layout, so it is part of the schema.
 type packed struct{ first *byte }
 
-// keepPacked returns what pack wrote, in octets of its own.
-func keepPacked(fields []byte) packed {
+// newPacked returns a copy of encoded fields.
+func newPacked(fields []byte) packed {
 	var head [binary.MaxVarintLen32]byte
 	n := binary.PutUvarint(head[:], uint64(len(fields)))
 	octets := make([]byte, n+len(fields))
@@ -29,9 +29,9 @@ func keepPacked(fields []byte) packed {
 	return packed{&octets[0]}
 }
 
-func (p packed) deaf() bool { return p.first == nil }
+func (p packed) isEmpty() bool { return p.first == nil }
 
-// fields returns what pack wrote, as a part of p; "" if p is deaf.
+// fields returns the encoded fields as a part of p, "" if p is empty.
 func (p packed) fields() string {
 	if p.first == nil {
 		return ""
@@ -47,19 +47,19 @@ func (p packed) fields() string {
 	}
 }
 
-// pack appends l to buf.
-func pack(buf []byte, l *Listener) []byte {
+// appendListener appends the encoded fields of l to buf.
+func appendListener(buf []byte, l *Listener) []byte {
 	buf = appendString(buf, l.Address.String())
 	buf = appendTime(buf, l.Since)
 	buf = binary.AppendUvarint(buf, l.Index)
 	buf = binary.AppendUvarint(buf, uint64(len(l.Bindings)))
 	for i := range l.Bindings {
-		buf = packBinding(buf, &l.Bindings[i])
+		buf = appendBinding(buf, &l.Bindings[i])
 	}
 	return buf
 }
 
-func packBinding(buf []byte, b *Binding) []byte {
+func appendBinding(buf []byte, b *Binding) []byte {
 	buf = appendString(buf, b.Session.Node)
 	buf = binary.AppendUvarint(buf, b.Session.Epoch)
 	buf = binary.AppendUvarint(buf, b.Session.Number)
@@ -81,20 +81,22 @@ func appendTime(buf []byte, t time.Time) []byte {
 	return binary.AppendUvarint(buf, uint64(t.UnixMilli()))
 }
 
-// fromMilli is the time that the table keeps: milliseconds, in UTC.
+// fromMilli returns the time with the precision of the table: milliseconds,
+// in UTC.
 func fromMilli(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// address returns whose p is, as a part of p; "" if p is deaf.
+// address returns the listener's address as a part of p, "" if p is empty.
 func (p packed) address() string {
-	if p.deaf() {
+	if p.isEmpty() {
 		return ""
 	}
-	c := cursor{s: p.fields()}
+	c := decoder{s: p.fields()}
 	return c.string()
 }
 
-// open begins to read p: its head, and then n times binding.
-func (p packed) open(l *Listener) (c cursor, n int) {
+// decodeHead decodes everything before the bindings into l, and returns a
+// decoder for the n bindings.
+func (p packed) decodeHead(l *Listener) (c decoder, n int) {
 	c.s = p.fields()
 	l.Address = protocol.CanonicalAddress(c.string())
 	l.Since = fromMilli(int64(c.uvarint()))
@@ -102,23 +104,23 @@ func (p packed) open(l *Listener) (c cursor, n int) {
 	return c, int(c.uvarint())
 }
 
-// unpackInto reads p into l, whose Bindings it uses again. Strings are parts
-// of p.
+// unpackInto decodes p into l, whose Bindings it reuses. Strings are parts of
+// p.
 func (p packed) unpackInto(l *Listener) {
-	c, n := p.open(l)
+	c, n := p.decodeHead(l)
 	l.Bindings = l.Bindings[:0]
 	for range n {
 		l.Bindings = append(l.Bindings, c.binding())
 	}
 }
 
-// unpack returns p as a listener of its own; nil if p is deaf.
+// unpack decodes p into a new listener; nil if p is empty.
 func (p packed) unpack() *Listener {
-	if p.deaf() {
+	if p.isEmpty() {
 		return nil
 	}
 	l := &Listener{}
-	c, n := p.open(l)
+	c, n := p.decodeHead(l)
 	l.Bindings = make([]Binding, n)
 	for i := range l.Bindings {
 		l.Bindings[i] = c.binding()
@@ -126,26 +128,27 @@ func (p packed) unpack() *Listener {
 	return l
 }
 
-// presence is unpack().Presence() without an allocation.
+// presence returns unpack().Presence() without an allocation.
 func (p packed) presence() protocol.Presence {
-	if p.deaf() {
+	if p.isEmpty() {
 		return protocol.Presence{}
 	}
 	var l Listener
-	c, n := p.open(&l)
+	c, n := p.decodeHead(&l)
 	b := c.binding()
 	for range n - 1 {
-		if o := c.binding(); better(&o, &b) {
+		if o := c.binding(); isBetter(&o, &b) {
 			b = o
 		}
 	}
 	return protocol.Presence{Address: l.Address, State: b.State, Note: b.Note, Since: l.Since, Index: l.Index}
 }
 
-// cursor reads what pack wrote. The table packed it: it can't be wrong.
-type cursor struct{ s string }
+// decoder decodes packed fields. The table encoded them itself, so they can't
+// be wrong.
+type decoder struct{ s string }
 
-func (c *cursor) uvarint() (v uint64) {
+func (c *decoder) uvarint() (v uint64) {
 	for shift := 0; ; shift += 7 {
 		b := c.s[0]
 		c.s = c.s[1:]
@@ -156,14 +159,14 @@ func (c *cursor) uvarint() (v uint64) {
 	}
 }
 
-func (c *cursor) string() string {
+func (c *decoder) string() string {
 	n := c.uvarint()
 	s := c.s[:n]
 	c.s = c.s[n:]
 	return s
 }
 
-func (c *cursor) binding() Binding {
+func (c *decoder) binding() Binding {
 	return Binding{
 		Session: Session{Node: c.string(), Epoch: c.uvarint(), Number: c.uvarint()},
 		Epoch:   c.uvarint(),

@@ -171,7 +171,7 @@ func (w *world) restore() {
 		w.Fatal("the restored table is another")
 	}
 	for _, n := range w.first.Nodes() {
-		if n.Dirty != (len(w.model.left(n.ID)) > 0) {
+		if n.NeedsReap != (len(w.model.left(n.ID)) > 0) {
 			w.Fatalf("%+v has left %v", n, w.model.left(n.ID))
 		}
 	}

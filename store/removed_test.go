@@ -13,7 +13,7 @@ import (
 func siteOfTwo(t *testing.T, schema uint32) *Table {
 	t.Helper()
 	table := New(Config{})
-	table.now.schema = schema
+	table.current.schema = schema
 	for i, id := range []string{"n1", "n2"} {
 		r := table.nodeUp(&storev1.NodeUp{Node: id, Boot: uint64(i + 1), MinSchema: 1, MaxSchema: NewestSchema})
 		if r.Refusal != None {

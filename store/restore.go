@@ -15,45 +15,47 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 )
 
-// maxRecord bounds one record: 1000 contacts with long names are half a MiB.
+// maxRecord limits the size of a record: 1000 contacts with long names take
+// half a MiB.
 const maxRecord = 4 << 20
 
-// Restore replaces the table by a snapshot, with the events that it kept.
-// Nothing is replaced before all of it was read and found to be in order.
-// Errors wrap ErrCorrupt, ErrSchema or what r returned.
+// Restore replaces the table with a snapshot and its events. Nothing is
+// replaced before the whole snapshot has been read and validated. Errors wrap
+// ErrCorrupt, ErrSchema, or the error of r.
 func (t *Table) Restore(r io.Reader) error {
-	b := &restorer{newest: t.newest, view: newView(), ring: newRing(t.ring.keep, t.ring.most), tally: map[string]*tally{}}
-	if err := ReadSnapshot(r, b.add); err != nil {
+	b := &restorer{newest: t.newest, view: newView(), ring: newRing(t.ring.minEntries, t.ring.maxOctets), counts: map[string]*nodeCounts{}}
+	if err := ReadSnapshot(r, b.addRecord); err != nil {
 		return err
 	}
-	if err := b.finish(); err != nil {
+	if err := b.validate(); err != nil {
 		return err
 	}
 	t.mu.Lock()
-	b.view.replaced = t.now.replaced + replacedTable
-	t.now, t.view, t.ring, t.tally = b.view, nil, b.ring, b.tally
+	b.view.replaced = t.current.replaced + restoredOctets
+	t.current, t.view, t.ring, t.nodeCounts = b.view, nil, b.ring, b.counts
 	t.mu.Unlock()
-	t.shapes.take(&b.shapes)
+	t.shapes.replaceAll(&b.shapes)
 	t.publish()
 	return nil
 }
 
-// ReadSnapshot calls add for each record of a snapshot, the header first, but
-// not for the trailer, which it checks. The record is add's to keep. An error
-// of add's ends it. Only when ReadSnapshot returned nil was the snapshot whole.
+// ReadSnapshot calls add for each record of a snapshot, the header first. It
+// checks the trailer itself and does not pass it to add. add may keep the
+// record; an error of add ends the reading. The snapshot was complete only if
+// ReadSnapshot returns nil.
 func ReadSnapshot(r io.Reader, add func(*storev1.Record) error) error {
 	rr := &recordReader{r: bufio.NewReaderSize(r, 64<<10)}
-	if err := rr.magic(); err != nil {
+	if err := rr.readMagic(); err != nil {
 		return fmt.Errorf("reading a snapshot: %w", err)
 	}
 	for {
 		before := rr.crc
-		record, err := rr.next()
+		record, err := rr.readRecord()
 		if err != nil {
 			return fmt.Errorf("reading a snapshot, record %d: %w", rr.records, err)
 		}
 		if t := record.GetTrailer(); t != nil {
-			return rr.end(t, before)
+			return rr.checkTrailer(t, before)
 		}
 		if err := add(record); err != nil {
 			return fmt.Errorf("reading a snapshot, record %d: %w", rr.records, err)
@@ -62,9 +64,9 @@ func ReadSnapshot(r io.Reader, add func(*storev1.Record) error) error {
 	}
 }
 
-// replacedTable is what PinnedBy says of a view of a table that a snapshot has
-// replaced, at least: enough for nobody to keep it.
-const replacedTable = 1 << 40
+// restoredOctets is added to the count of replaced octets when a snapshot
+// replaces the table, so that PinnedBy of an older view exceeds every limit.
+const restoredOctets = 1 << 40
 
 type recordReader struct {
 	r       *bufio.Reader
@@ -73,10 +75,10 @@ type recordReader struct {
 	crc     uint32
 }
 
-func (r *recordReader) magic() error {
+func (r *recordReader) readMagic() error {
 	r.buf = make([]byte, len(snapshotMagic))
 	if _, err := io.ReadFull(r.r, r.buf); err != nil {
-		return whole(err)
+		return unexpectedEOF(err)
 	}
 	if string(r.buf) != snapshotMagic {
 		return fmt.Errorf("not a snapshot: %w", ErrCorrupt)
@@ -85,13 +87,13 @@ func (r *recordReader) magic() error {
 	return nil
 }
 
-func (r *recordReader) next() (*storev1.Record, error) {
-	n, err := r.length()
+func (r *recordReader) readRecord() (*storev1.Record, error) {
+	n, err := r.readLength()
 	if err != nil {
 		return nil, err
 	}
 	head := len(r.buf)
-	if err := r.read(n); err != nil {
+	if err := r.readOctets(n); err != nil {
 		return nil, err
 	}
 	r.crc = crc32.Update(r.crc, castagnoli, r.buf)
@@ -99,44 +101,46 @@ func (r *recordReader) next() (*storev1.Record, error) {
 	if err := decode(r.buf[head:], record); err != nil {
 		return nil, err
 	}
-	if record.GetTrailer() != nil && !isExact(record, r.buf[head:]) {
+	if record.GetTrailer() != nil && !isCanonical(record, r.buf[head:]) {
 		return nil, corrupt("a snapshot's trailer is not as it was written")
 	}
 	return record, nil
 }
 
-// isExact reports whether b is how a record is written. A trailer, which has no
-// sum, might else be read as before with some bits flipped.
-func isExact(r *storev1.Record, b []byte) bool {
+// isCanonical reports whether b is the canonical encoding of r. Without this
+// check a trailer, which no checksum covers, could be accepted with some bits
+// flipped.
+func isCanonical(r *storev1.Record, b []byte) bool {
 	written, err := proto.Marshal(r)
 	return err == nil && bytes.Equal(written, b)
 }
 
-// readAtOnce is how many octets are made room for before they have come.
+// readAtOnce is how many octets are allocated before they have arrived.
 const readAtOnce = 64 << 10
 
-// read appends n octets to buf. How many were announced makes no room: only
-// those that come do.
-func (r *recordReader) read(n int) error {
+// readOctets appends n octets to buf. It allocates only for octets that
+// arrive, not for the announced number.
+func (r *recordReader) readOctets(n int) error {
 	announced := n
 	for n > 0 {
 		end, piece := len(r.buf), min(n, readAtOnce)
 		r.buf = slices.Grow(r.buf, piece)[:end+piece]
 		if _, err := io.ReadFull(r.r, r.buf[end:]); err != nil {
-			return fmt.Errorf("a record of %d octets: %w", announced, whole(err))
+			return fmt.Errorf("a record of %d octets: %w", announced, unexpectedEOF(err))
 		}
 		n -= piece
 	}
 	return nil
 }
 
-// length reads a record's length, and leaves its octets in buf to be summed.
-func (r *recordReader) length() (int, error) {
+// readLength reads a record's length, and leaves its octets in buf for the
+// checksum.
+func (r *recordReader) readLength() (int, error) {
 	r.buf = r.buf[:0]
 	for len(r.buf) < binary.MaxVarintLen32 {
 		octet, err := r.r.ReadByte()
 		if err != nil {
-			return 0, whole(err)
+			return 0, unexpectedEOF(err)
 		}
 		if r.buf = append(r.buf, octet); octet < 0x80 {
 			break
@@ -149,8 +153,9 @@ func (r *recordReader) length() (int, error) {
 	return int(n), nil
 }
 
-// end checks the trailer; crc is of what stands before it.
-func (r *recordReader) end(t *storev1.Trailer, crc uint32) error {
+// checkTrailer checks the trailer. crc is the checksum of everything before
+// it.
+func (r *recordReader) checkTrailer(t *storev1.Trailer, crc uint32) error {
 	switch _, err := r.r.ReadByte(); {
 	case t.GetRecords() != r.records:
 		return fmt.Errorf("a snapshot has %d records, and says %d: %w", r.records, t.GetRecords(), ErrCorrupt)
@@ -164,8 +169,8 @@ func (r *recordReader) end(t *storev1.Trailer, crc uint32) error {
 	return nil
 }
 
-// whole maps io.EOF to ErrCorrupt: a snapshot must not end early.
-func whole(err error) error {
+// unexpectedEOF maps io.EOF to ErrCorrupt: a snapshot must not end early.
+func unexpectedEOF(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("it ends too soon: %w", ErrCorrupt)
 	}

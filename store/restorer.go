@@ -9,23 +9,24 @@ import (
 	"simpd/protocol"
 )
 
-// restorer builds a table of a snapshot's records. Its parts come in a fixed
-// order, and in each the names ascend: so it knows what is missing or double.
+// restorer builds a table from a snapshot's records. The sections come in a
+// fixed order, and the names in each ascend, so it notices what is missing or
+// duplicated.
 type restorer struct {
-	newest uint32 // schema that is read
+	newest uint32 // newest schema that can be read
 
 	view   View
 	ring   ring
-	tally  map[string]*tally
-	shapes shapes
-	part   int    // which part of the snapshot it is in
-	last   string // the name of the record before, in this part
+	counts map[string]*nodeCounts
+	shapes shapeCounter
+	part   int    // current section
+	last   string // name of the previous record in this section
 
 	history historyReader
 	buf     []byte
 }
 
-// The parts of a snapshot, in their order.
+// The sections of a snapshot in their order.
 const (
 	partNone = iota // before the header
 	partHeader
@@ -38,30 +39,31 @@ const (
 	partEvents
 )
 
-func (b *restorer) add(r *storev1.Record) error {
+func (b *restorer) addRecord(r *storev1.Record) error {
 	switch k := r.GetKind().(type) {
 	case *storev1.Record_Header:
-		return b.header(k.Header)
+		return b.addHeader(k.Header)
 	case *storev1.Record_Node:
-		return b.node(k.Node)
+		return b.addNode(k.Node)
 	case *storev1.Record_RemovedNode:
-		return b.removedNode(k.RemovedNode)
+		return b.addRemovedNode(k.RemovedNode)
 	case *storev1.Record_Account:
-		return b.account(k.Account)
+		return b.addAccount(k.Account)
 	case *storev1.Record_Rules:
-		return b.rules(k.Rules)
+		return b.addRules(k.Rules)
 	case *storev1.Record_Contacts:
-		return b.contacts(k.Contacts)
+		return b.addContacts(k.Contacts)
 	case *storev1.Record_Listener:
-		return b.listener(k.Listener)
+		return b.addListener(k.Listener)
 	case *storev1.Record_Event:
-		return b.event(k.Event)
+		return b.addEvent(k.Event)
 	}
 	return fmt.Errorf("a record of a kind that this program does not know: %w", ErrSchema)
 }
 
-// enter reports whether a record of that part and name may come now.
-func (b *restorer) enter(part int, name string) error {
+// checkOrder returns an error if a record of that section and name must not
+// come now.
+func (b *restorer) checkOrder(part int, name string) error {
 	if part < b.part || b.part == partNone && part != partHeader {
 		return corrupt("it is not where it should be")
 	}
@@ -75,8 +77,8 @@ func (b *restorer) enter(part int, name string) error {
 	return nil
 }
 
-func (b *restorer) header(h *storev1.Header) error {
-	if err := b.enter(partHeader, "header"); err != nil {
+func (b *restorer) addHeader(h *storev1.Header) error {
+	if err := b.checkOrder(partHeader, "header"); err != nil {
 		return err
 	}
 	if h.GetFormat() < formatWhole || h.GetFormat() > formatUndo || h.GetSchema() < OldestSchema || h.GetSchema() > b.newest {
@@ -92,31 +94,31 @@ func (b *restorer) header(h *storev1.Header) error {
 	return nil
 }
 
-func (b *restorer) node(n *storev1.Node) error {
-	if err := b.enter(partNodes, n.GetNode()); err != nil {
+func (b *restorer) addNode(n *storev1.Node) error {
+	if err := b.checkOrder(partNodes, n.GetNode()); err != nil {
 		return err
 	}
 	if !validName(n.GetNode()) {
 		return corrupt("the node %q", n.GetNode())
 	}
-	certificates, ok := fingerprintsOf(n.GetCertificate())
+	certificates, ok := fingerprintsFromBytes(n.GetCertificate())
 	if !ok {
 		return corrupt("the certificates of %q", n.GetNode())
 	}
-	b.tally[n.GetNode()] = &tally{}
+	b.counts[n.GetNode()] = &nodeCounts{}
 	b.view.nodes.Load(n.GetNode(), &Node{
-		ID: n.GetNode(), Epoch: n.GetEpoch(), Down: n.GetDown(), Draining: n.GetDraining(), Boot: n.GetBoot(), Version: n.GetVersion(),
-		MinSchema: n.GetMinSchema(), MaxSchema: n.GetMaxSchema(), Dirty: n.GetDirty(), reaped: n.GetReaped(),
+		ID: n.GetNode(), Epoch: n.GetEpoch(), Down: n.GetDown(), Draining: n.GetDraining(), Incarnation: n.GetBoot(), Version: n.GetVersion(),
+		MinSchema: n.GetMinSchema(), MaxSchema: n.GetMaxSchema(), NeedsReap: n.GetDirty(), reapedThrough: n.GetReaped(),
 		Certificates: certificates,
 	})
 	return nil
 }
 
-func (b *restorer) account(record *storev1.Account) error {
-	if err := b.enter(partAccounts, record.GetAddress()); err != nil {
+func (b *restorer) addAccount(record *storev1.Account) error {
+	if err := b.checkOrder(partAccounts, record.GetAddress()); err != nil {
 		return err
 	}
-	a, ok := accountOf(record)
+	a, ok := accountFromProto(record)
 	if !ok {
 		return corrupt("the account %q", record.GetAddress())
 	}
@@ -125,11 +127,11 @@ func (b *restorer) account(record *storev1.Account) error {
 	return nil
 }
 
-func (b *restorer) rules(record *storev1.Rules) error {
-	if err := b.enter(partRules, record.GetOwner()); err != nil {
+func (b *restorer) addRules(record *storev1.Rules) error {
+	if err := b.checkOrder(partRules, record.GetOwner()); err != nil {
 		return err
 	}
-	rules, ok := rulesOf(record)
+	rules, ok := rulesFromProto(record)
 	if !ok || !b.view.hasAccount(record.GetOwner()) {
 		return corrupt("the rules of %q", record.GetOwner())
 	}
@@ -137,11 +139,11 @@ func (b *restorer) rules(record *storev1.Rules) error {
 	return nil
 }
 
-func (b *restorer) contacts(record *storev1.Contacts) error {
-	if err := b.enter(partContacts, record.GetOwner()); err != nil {
+func (b *restorer) addContacts(record *storev1.Contacts) error {
+	if err := b.checkOrder(partContacts, record.GetOwner()); err != nil {
 		return err
 	}
-	contacts, ok := contactsOf(record)
+	contacts, ok := contactsFromProto(record)
 	if !ok || !b.view.hasAccount(record.GetOwner()) {
 		return corrupt("the contacts of %q", record.GetOwner())
 	}
@@ -149,45 +151,46 @@ func (b *restorer) contacts(record *storev1.Contacts) error {
 	return nil
 }
 
-func (b *restorer) listener(record *storev1.Listener) error {
-	if err := b.enter(partListeners, record.GetAddress()); err != nil {
+func (b *restorer) addListener(record *storev1.Listener) error {
+	if err := b.checkOrder(partListeners, record.GetAddress()); err != nil {
 		return err
 	}
-	l, ok := listenerOf(record)
-	if !ok || !b.view.hasAccount(record.GetAddress()) || !b.tallyAll(l) {
+	l, ok := listenerFromProto(record)
+	if !ok || !b.view.hasAccount(record.GetAddress()) || !b.countBindings(l) {
 		return corrupt("the listener %q", record.GetAddress())
 	}
-	b.view.listeners.load(keepPacked(pack(nil, l)))
+	b.view.listeners.load(newPacked(appendListener(nil, l)))
 	return nil
 }
 
-// tallyAll counts a listener's bindings with their nodes, which must be there.
-func (b *restorer) tallyAll(l *Listener) bool {
+// countBindings counts a listener's bindings for their nodes, which must
+// exist.
+func (b *restorer) countBindings(l *Listener) bool {
 	for i := range l.Bindings {
 		node, ok := b.view.nodes.Get(l.Bindings[i].Session.Node)
 		if !ok {
 			return false
 		}
-		if c := b.tally[node.ID]; node.living(l.Bindings[i].Epoch) {
-			c.living++
+		if c := b.counts[node.ID]; node.isCurrent(l.Bindings[i].Epoch) {
+			c.live++
 		} else {
-			c.left++
+			c.stale++
 		}
 	}
 	return true
 }
 
-// finish looks at what only the whole can tell.
-func (b *restorer) finish() error {
+// validate checks what can be checked only at the end.
+func (b *restorer) validate() error {
 	if b.part == partNone {
 		return corrupt("a snapshot without a header")
 	}
 	if !b.history.isComplete(b.view.index) {
-		return corrupt("a snapshot's events are not complete: event %d is missing", b.history.next)
+		return corrupt("a snapshot's events are not complete: event %d is missing", b.history.nextIndex)
 	}
 	b.finishHistory()
 	for _, n := range b.view.Nodes() {
-		if n.Dirty != (b.tally[n.ID].left > 0) {
+		if n.NeedsReap != (b.counts[n.ID].stale > 0) {
 			return corrupt("a snapshot errs in what %s has left", n.ID)
 		}
 	}
@@ -198,62 +201,62 @@ func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrCorrupt)
 }
 
-func accountOf(a *storev1.Account) (*Account, bool) {
+func accountFromProto(a *storev1.Account) (*Account, bool) {
 	if !validAddress(a.GetAddress()) || !validVerifier(a.GetVerifier()) {
 		return nil, false
 	}
 	return &Account{
-		Address: protocol.CanonicalAddress(a.GetAddress()), Verifier: verifierOf(a.GetVerifier()), Disabled: a.GetDisabled(),
+		Address: protocol.CanonicalAddress(a.GetAddress()), Verifier: verifierFromProto(a.GetVerifier()), Disabled: a.GetDisabled(),
 		Credential: a.GetCredential(), Exclusive: a.GetExclusive(), Created: fromMilli(a.GetCreatedMs()),
 		LastDisabled: a.GetLastDisabled(),
 	}, true
 }
 
-func rulesOf(record *storev1.Rules) ([]Rule, bool) {
+func rulesFromProto(record *storev1.Rules) ([]Rule, bool) {
 	if len(record.GetRule()) > protocol.MaxRules {
 		return nil, false
 	}
 	rules := make([]Rule, len(record.GetRule()))
 	for i, r := range record.GetRule() {
 		var ok bool
-		if rules[i], ok = ruleOf(r); !ok || rules[i].Empty() || i > 0 && comparePattern(rules[i-1], r.GetPattern()) >= 0 {
+		if rules[i], ok = ruleFromProto(r); !ok || rules[i].Empty() || i > 0 && comparePattern(rules[i-1], r.GetPattern()) >= 0 {
 			return nil, false
 		}
 	}
 	return rules, len(rules) > 0
 }
 
-func contactsOf(record *storev1.Contacts) ([]Contact, bool) {
+func contactsFromProto(record *storev1.Contacts) ([]Contact, bool) {
 	if len(record.GetContact()) > protocol.MaxContacts {
 		return nil, false
 	}
 	contacts := make([]Contact, len(record.GetContact()))
 	for i, c := range record.GetContact() {
 		var ok bool
-		if contacts[i], ok = contactOf(c); !ok || i > 0 && compareContact(contacts[i-1], c.GetAddress()) >= 0 {
+		if contacts[i], ok = contactFromProto(c); !ok || i > 0 && compareContact(contacts[i-1], c.GetAddress()) >= 0 {
 			return nil, false
 		}
 	}
 	return contacts, len(contacts) > 0
 }
 
-func listenerOf(record *storev1.Listener) (*Listener, bool) {
+func listenerFromProto(record *storev1.Listener) (*Listener, bool) {
 	l := &Listener{
 		Address: protocol.CanonicalAddress(record.GetAddress()), Since: fromMilli(record.GetSinceMs()), Index: record.GetIndex(),
 	}
 	for _, b := range record.GetBinding() {
-		if stateOf(b.GetState()) == protocol.Deaf || b.GetSession().GetNode() == "" {
+		if stateFromProto(b.GetState()) == protocol.Deaf || b.GetSession().GetNode() == "" {
 			return nil, false
 		}
 		l.Bindings = append(l.Bindings, Binding{
-			Session: sessionOf(b.GetSession()), Epoch: b.GetEpoch(), State: stateOf(b.GetState()), Note: b.GetNote(),
+			Session: sessionFromProto(b.GetSession()), Epoch: b.GetEpoch(), State: stateFromProto(b.GetState()), Note: b.GetNote(),
 			Since: fromMilli(b.GetSinceMs()), Index: b.GetIndex(), Bound: b.GetBound(), Agent: b.GetAgent(), Client: b.GetClient(),
 		})
 	}
 	return l, validAddress(record.GetAddress()) && len(l.Bindings) > 0 && slices.IsSortedFunc(l.Bindings, byBound)
 }
 
-// byBound orders bindings by the index of the session's first Bind.
+// byBound orders bindings by the index of their session's first Bind.
 func byBound(a, b Binding) int {
 	return cmp.Or(cmp.Compare(a.Bound, b.Bound), a.Session.compare(b.Session))
 }

@@ -1,35 +1,36 @@
 package store
 
-// BatchResult holds the results of one batch, for who proposed it.
+// BatchResult holds the results of one batch for its proposer.
 type BatchResult struct {
-	Origin       string
-	Boot, Number uint64
-	Results      []Result // one for each change, in order
+	Origin              string
+	Incarnation, Number uint64
+	Results             []Result // one for each change, in order
 }
 
-// Result is what became of one change.
+// Result is the result of one change.
 type Result struct {
-	Index     uint64    // the change's own, if it was applied; otherwise the table's when it was tried
-	Applied   bool      // it took an index (Reap: at least one; Index is its last)
-	Refusal   Refusal   // None: it was applied, or it was so already
-	Detail    string    // a sentence that says why it was refused
-	Displaced []Binding // exclusive Bind: the bindings that it ended
-	Epoch     uint64    // NodeUp: the node's present epoch
-	Bound     uint64    // Bind: the index of the session's first Bind
-	Left      bool      // Reap: something is left to reap
-	// Credential is PutAccount's: the index of the change that set this
-	// password, also where it was applied before.
+	Index      uint64    // the change's own if it was applied; otherwise the table's at that moment
+	Applied    bool      // it received an index (Reap: at least one; Index is the last)
+	Refusal    Refusal   // None: it was applied, or had been applied before
+	Detail     string    // a sentence that explains the refusal
+	Displaced  []Binding // exclusive Bind: the bindings that it ended
+	Epoch      uint64    // NodeUp: the node's current epoch
+	FirstBound uint64    // Bind: the index of the session's first Bind
+	More       bool      // Reap: stale bindings remain
+	// Credential is set by PutAccount: the index of the change that set this
+	// password, even if that was an earlier attempt.
 	Credential uint64
 }
 
-// Refusal is why a change was refused. The zero Refusal is none.
+// Refusal is the reason for refusing a change. The zero Refusal means that it
+// was not refused.
 type Refusal uint8
 
-// The refusals. A new one is added at the end.
+// The refusals. New ones are added at the end.
 const (
 	None            Refusal = iota
 	Malformed               // a field is missing, too long or out of range
-	EndedEpoch              // the change bears an epoch that is not its node's living one
+	EndedEpoch              // the change carries an epoch that is not its node's current one
 	NoNode                  // there is no such node
 	NodeInUse               // RemoveNode: the node is up, or not reaped to the end
 	NoAccount               // there is no such account
@@ -51,8 +52,8 @@ var refusalNames = [...]string{
 	"displaced", "not-bound", "too-many-sessions", "too-many-rules", "too-many-contacts", "restoring", "wrong-schema",
 }
 
-// String returns the refusal's name, the same in replies, logs and metrics;
-// "" for None.
+// String returns the refusal's name, which is the same in responses, logs and
+// metrics; "" for None.
 func (r Refusal) String() string {
 	if int(r) < len(refusalNames) {
 		return refusalNames[r]

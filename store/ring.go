@@ -8,139 +8,143 @@ import (
 	"simpd/protocol"
 )
 
-// chunkSize is how many events a chunk of the ring holds. Chunk n holds the
-// events of the indexes n*chunkSize+1 to (n+1)*chunkSize.
+// chunkSize is the number of events in a chunk of the ring. Chunk n holds the
+// events with the indexes n*chunkSize+1 to (n+1)*chunkSize.
 const chunkSize = 1024
 
-// entry is an event, but for its index.
+// entry is an event without its index.
 type entry struct {
 	kind    EventKind
 	visible bool
-	address string // after's, unless that is deaf
+	address string // after's, unless after is empty
 	node    string
-	before  packed // the listener that the change found, as the table held it
-	after   packed // and as the change left it
+	before  packed // the listener before the change
+	after   packed // and after it
 	list    int    // octets of the list that the change replaced
 }
 
-// kept is an entry as the ring keeps it; its place tells its index.
-type kept struct {
-	of      unsafe.Pointer // by form: a *version, or the first octet of a packed listener or of an address
-	address uint16         // the length of the address, if of points to one
-	kind    EventKind
-	flags   keptFlags
-	node    uint32 // its place among the ring's names
+// ringEntry is an entry as the ring stores it. Its position implies its
+// index.
+type ringEntry struct {
+	ref        unsafe.Pointer // a *version, or the first octet of a packed listener or of an address
+	addressLen uint16         // if ref points to an address
+	kind       EventKind
+	flags      entryFlags
+	node       uint32 // position in the ring's names
 }
 
-type keptFlags uint8
+type entryFlags uint8
 
 const (
-	keptVisible keptFlags = 1 << iota
-	keptVersion           // of is a *version
+	flagVisible entryFlags = 1 << iota
+	flagVersion            // ref is a *version
 )
 
-// version returns the version that k refers to; nil if it refers to none.
-func (k *kept) version() *version {
-	if k.flags&keptVersion == 0 {
+// version returns the version that the entry refers to; nil if there is none.
+func (k *ringEntry) version() *version {
+	if k.flags&flagVersion == 0 {
 		return nil
 	}
-	return (*version)(k.of)
+	return (*version)(k.ref)
 }
 
-// whole returns the listener that k holds itself; deaf if it holds none.
-func (k *kept) whole() packed {
-	if k.flags&keptVersion != 0 || k.address > 0 {
+// listener returns the listener that the entry holds itself; empty if there
+// is none.
+func (k *ringEntry) listener() packed {
+	if k.flags&flagVersion != 0 || k.addressLen > 0 {
 		return packed{}
 	}
-	return packed{(*byte)(k.of)}
+	return packed{(*byte)(k.ref)}
 }
 
-type chunk [chunkSize]kept
+type chunk [chunkSize]ringEntry
 
-// span is a part of the ring: one entry for each index in (floor, index]. An
-// entry, once written, is never written again, and what it refers to always
-// says the same: a span that was copied under the table's lock is read without
+// ringSpan is a part of the ring: one entry for each index in (floor, index].
+// An entry never changes after it was written, and what it refers to keeps
+// its meaning, so a span copied under the table's lock can be read without
 // it.
-type span struct {
-	floor  uint64 // the first entry is of the index floor+1
-	index  uint64 // the last is of this one
+type ringSpan struct {
+	floor  uint64 // the first entry has the index floor+1
+	index  uint64 // of the last entry
 	first  uint64 // number of chunks[0]
 	chunks []*chunk
-	names  []string // of nodes; each stays where it is
+	names  []string // of nodes; append-only
 }
 
-// ring holds the newest changes. It grows by chunks, and drops whole chunks at
-// its other end: while it has more changes than keep, or more octets than most.
-// Of a long listener it keeps how each change differed from the next (see
-// version). All methods need the table's lock.
+// ring holds the newest changes. It grows by chunks, and drops its oldest
+// chunk while it has more than minEntries changes or more than maxOctets
+// octets. For a long listener it stores how each change differs from the next
+// (see version). All methods need the table's lock.
 type ring struct {
-	span
-	keep   uint64 // at least this many are kept, as far as most allows
-	most   int    // octets
-	octets int    // of all that the ring alone keeps in memory
-	// newest has the versions that are the table's present listeners, by the
-	// first octet of the listener.
-	newest map[*byte]*version
+	ringSpan
+	minEntries uint64 // kept at least, as far as maxOctets allows
+	maxOctets  int    // octets
+	octets     int    // of everything that only the ring holds
+	// current maps the first octet of a listener in the table to the version
+	// that shares it.
+	current map[*byte]*version
 
-	older, newer Listener // what makeUndo works with
+	older, newer Listener // scratch space of makeUndo
 	buf          []byte
 }
 
 func newRing(keep uint64, most int) ring {
-	return ring{keep: keep, most: most, newest: map[*byte]*version{}}
+	return ring{minEntries: keep, maxOctets: most, current: map[*byte]*version{}}
 }
 
 // reset empties the ring; the next entry's index is index+1.
 func (r *ring) reset(index uint64) {
-	*r = newRing(r.keep, r.most)
+	*r = newRing(r.minEntries, r.maxOctets)
 	r.floor, r.index, r.first = index, index, index/chunkSize
 }
 
 // add appends the entry of the next index.
 func (r *ring) add(e entry) {
 	if n := r.index/chunkSize - r.first; n == uint64(len(r.chunks)) {
-		r.grow()
+		r.addChunk()
 	}
 	r.index++
-	r.put(r.index, r.makeKept(e))
+	r.store(r.index, r.encodeEntry(e))
 }
 
-// put writes the entry of an index. There is room.
-func (r *ring) put(index uint64, k kept) {
-	*r.place(index) = k
-	r.octets += k.octets()
+// store writes the entry of an index. There is room.
+func (r *ring) store(index uint64, k ringEntry) {
+	*r.at(index) = k
+	r.octets += k.memory()
 }
 
-// makeKept returns e as it is kept.
-func (r *ring) makeKept(e entry) kept {
-	k := kept{kind: e.kind, node: r.number(e.node)}
+// encodeEntry converts e to the form in which it is stored.
+func (r *ring) encodeEntry(e entry) ringEntry {
+	k := ringEntry{kind: e.kind, node: r.nameNumber(e.node)}
 	if e.visible {
-		k.flags |= keptVisible
+		k.flags |= flagVisible
 	}
-	if !e.after.deaf() && e.after.isLong() {
-		k.flags |= keptVersion
-		k.of = unsafe.Pointer(r.keepVersion(e.before, e.after))
+	if !e.after.isEmpty() && e.after.isLong() {
+		k.flags |= flagVersion
+		k.ref = unsafe.Pointer(r.keepVersion(e.before, e.after))
 		return k
 	}
-	r.leaveWhole(e.before)
-	k.setShort(e.address, e.after, e.before.isLong())
+	r.retain(e.before)
+	k.setListener(e.address, e.after, e.before.isLong())
 	return k
 }
 
-// setShort refers to a short listener, or if it is deaf to its address.
-// isShared reports that the address may be a part of something long.
-func (k *kept) setShort(address string, after packed, isShared bool) {
-	if k.of = unsafe.Pointer(after.first); !after.deaf() || address == "" {
+// setListener refers to a short listener, or to its address if it is empty.
+// isShared reports that the address may be part of a longer string, which
+// must not be kept.
+func (k *ringEntry) setListener(address string, after packed, isShared bool) {
+	if k.ref = unsafe.Pointer(after.first); !after.isEmpty() || address == "" {
 		return
 	}
 	if isShared {
 		address = strings.Clone(address)
 	}
-	k.of, k.address = unsafe.Pointer(unsafe.StringData(address)), uint16(len(address))
+	k.ref, k.addressLen = unsafe.Pointer(unsafe.StringData(address)), uint16(len(address))
 }
 
-// number returns the place of a node's name.
-func (r *ring) number(name string) uint32 {
+// nameNumber returns the position of a node's name in names, adding it if
+// necessary.
+func (r *ring) nameNumber(name string) uint32 {
 	i := slices.Index(r.names, name)
 	if i < 0 {
 		i = len(r.names)
@@ -149,11 +153,11 @@ func (r *ring) number(name string) uint32 {
 	return uint32(i)
 }
 
-// grow adds a chunk, and drops what is no longer kept. The list is made anew,
-// as readers may hold the old one.
-func (r *ring) grow() {
+// addChunk adds a chunk, and drops chunks that are no longer kept. It copies
+// the list, because readers may hold the old one.
+func (r *ring) addChunk() {
 	for len(r.chunks) > 1 && r.isExcess() {
-		r.drop()
+		r.dropChunk()
 	}
 	chunks := make([]*chunk, 0, len(r.chunks)+1)
 	r.chunks = append(append(chunks, r.chunks...), new(chunk))
@@ -161,17 +165,17 @@ func (r *ring) grow() {
 
 // isExcess reports whether the oldest chunk need not or may not be kept.
 func (r *ring) isExcess() bool {
-	return r.index-(r.first+1)*chunkSize >= r.keep || r.octets > r.most
+	return r.index-(r.first+1)*chunkSize >= r.minEntries || r.octets > r.maxOctets
 }
 
-// drop forgets the oldest chunk.
-func (r *ring) drop() {
+// dropChunk drops the oldest chunk.
+func (r *ring) dropChunk() {
 	end := (r.first + 1) * chunkSize
 	for i := r.floor + 1; i <= end; i++ {
-		k := r.place(i)
-		r.octets -= k.octets()
+		k := r.at(i)
+		r.octets -= k.memory()
 		if v := k.version(); v != nil && v.last == i {
-			r.forget(v)
+			r.release(v)
 		}
 	}
 	r.first++
@@ -179,24 +183,25 @@ func (r *ring) drop() {
 	r.chunks = r.chunks[1:]
 }
 
-func (s *span) place(index uint64) *kept {
+func (s *ringSpan) at(index uint64) *ringEntry {
 	i := index - 1
 	return &s.chunks[i/chunkSize-s.first][i%chunkSize]
 }
 
-// octets is what k keeps in memory, without a version, which others may share.
-func (k *kept) octets() int {
-	size := int(unsafe.Sizeof(*k)) + int(k.address)
-	if p := k.whole(); !p.deaf() {
+// memory returns the octets that the entry holds in memory, without a
+// version, which others may share.
+func (k *ringEntry) memory() int {
+	size := int(unsafe.Sizeof(*k)) + int(k.addressLen)
+	if p := k.listener(); !p.isEmpty() {
 		size += p.size()
 	}
 	return size
 }
 
-// after returns the part of the span with up to max entries after index.
-func (s *span) after(index uint64, max uint) (part span, ok bool) {
+// sliceAfter returns the part of the span with up to max entries after index.
+func (s *ringSpan) sliceAfter(index uint64, max uint) (part ringSpan, ok bool) {
 	if index < s.floor || index > s.index {
-		return span{}, false
+		return ringSpan{}, false
 	}
 	part = *s
 	part.floor = index
@@ -204,28 +209,28 @@ func (s *span) after(index uint64, max uint) (part span, ok bool) {
 	return part, true
 }
 
-// events returns all of the span. It goes from the newest to the oldest, as a
-// version tells how it differs from the next.
-func (s *span) events() []Event {
+// decodeEvents returns all events of the span. It decodes from the newest to
+// the oldest, because a version is stored as a difference from the next.
+func (s *ringSpan) decodeEvents() []Event {
 	events := make([]Event, s.index-s.floor)
 	var r versionReader
 	for i := s.index; i > s.floor; i-- {
-		events[i-s.floor-1] = s.event(i, &r)
+		events[i-s.floor-1] = s.eventAt(i, &r)
 	}
 	return events
 }
 
-func (s *span) event(index uint64, r *versionReader) Event {
-	k := s.place(index)
-	e := Event{Index: index, Kind: k.kind, Node: s.names[k.node], Visible: k.flags&keptVisible != 0}
+func (s *ringSpan) eventAt(index uint64, r *versionReader) Event {
+	k := s.at(index)
+	e := Event{Index: index, Kind: k.kind, Node: s.names[k.node], Visible: k.flags&flagVisible != 0}
 	switch v := k.version(); {
 	case v != nil:
 		e.After = r.listener(v)
 		e.Address = e.After.Address
-	case k.address > 0:
-		e.Address = protocol.CanonicalAddress(unsafe.String((*byte)(k.of), int(k.address)))
-	case k.of != nil:
-		e.After = k.whole().unpack()
+	case k.addressLen > 0:
+		e.Address = protocol.CanonicalAddress(unsafe.String((*byte)(k.ref), int(k.addressLen)))
+	case k.ref != nil:
+		e.After = k.listener().unpack()
 		e.Address = e.After.Address
 	}
 	return e

@@ -11,29 +11,29 @@ import (
 )
 
 // ACL is a user's access control list. A look-up takes three binary searches,
-// however many rules there are. It is immutable, and shared by all who read it.
+// however many rules there are. It is immutable and shared by all readers.
 // The nil ACL is empty.
 type ACL struct {
 	rules []Rule // ascending by Who
-	// keys are of the rules that compare as something else than Who, for
-	// others' addresses and for the site's own; ascending. Rules are set by
-	// their keys, so that only what older versions stored is in them.
+	// keys holds the rules whose comparison key differs from Who, for remote
+	// addresses and for local ones, sorted. Rules are stored under their keys
+	// today; only rules from older versions are in here.
 	keys [2][]ruleKey
 }
 
-// ruleKey says that a rule's pattern compares as key.
+// ruleKey records that the rule of pattern who is compared by key.
 type ruleKey struct{ key, who string }
 
 func (k ruleKey) compare(o ruleKey) int {
 	return cmp.Or(strings.Compare(k.key, o.key), strings.Compare(k.who, o.who))
 }
 
-// newACL returns the list of rules that ascend by Who.
+// newACL returns the list of rules, which are sorted by Who.
 func newACL(rules []Rule) *ACL {
 	l := &ACL{rules: rules}
 	for _, r := range rules {
 		for own := range l.keys {
-			if k, ok := keyOf(r.Who, own == 1); ok {
+			if k, ok := ruleKeyOf(r.Who, own == 1); ok {
 				l.keys[own] = append(l.keys[own], k)
 			}
 		}
@@ -44,14 +44,14 @@ func newACL(rules []Rule) *ACL {
 	return l
 }
 
-// keyOf returns as what a pattern compares, if that is not itself.
-func keyOf(who protocol.Pattern, own bool) (k ruleKey, ok bool) {
+// ruleKeyOf returns the comparison key of a pattern, if it differs from the
+// pattern.
+func ruleKeyOf(who protocol.Pattern, own bool) (k ruleKey, ok bool) {
 	key := who.Key(own)
 	return ruleKey{key.String(), who.String()}, key != who
 }
 
-// Rules returns the rules in the order of their patterns. They must not be
-// changed.
+// Rules returns the rules sorted by pattern. They must not be changed.
 func (l *ACL) Rules() []Rule {
 	if l == nil {
 		return nil
@@ -62,27 +62,27 @@ func (l *ACL) Rules() []Rule {
 // IsEmpty reports whether there are no rules.
 func (l *ACL) IsEmpty() bool { return l == nil || len(l.rules) == 0 }
 
-// Allowed asks the rules whether somebody may do thing: the most specific rule
-// that names the thing decides (SIMP.md, section 8). It returns decided false
-// where none does: then the site's policy decides. key is their address as
-// protocol.Address.RuleKey returns it, and isLocal reports whether they are of
-// the site's own domains. It allocates nothing.
-func (l *ACL) Allowed(key protocol.Address, isLocal bool, thing Thing) (decided, allow bool) {
+// Allowed evaluates the rules for an action: the most specific rule that
+// mentions the action decides (SIMP.md, section 8). decided is false if there
+// is none; then the site's policy decides. key is the address as
+// protocol.Address.RuleKey returns it, and isLocal reports whether it is in
+// one of the site's own domains. Allowed does not allocate.
+func (l *ACL) Allowed(key protocol.Address, isLocal bool, thing Action) (decided, allow bool) {
 	if l.IsEmpty() {
 		return false, false
 	}
-	said := l.ofAddress(key.String(), isLocal, thing)
+	said := l.addressPermission(key.String(), isLocal, thing)
 	if said == protocol.Unset {
-		said = l.ofDomain(key.Domain(), thing)
+		said = l.domainPermission(key.Domain(), thing)
 	}
 	if said == protocol.Unset {
-		said = l.of("*", thing)
+		said = l.permissionOf("*", thing)
 	}
 	return said != protocol.Unset, said == protocol.Allow
 }
 
-// of returns what the rule of that very pattern says.
-func (l *ACL) of(pattern string, thing Thing) protocol.Permission {
+// permissionOf returns the permission of the rule with exactly that pattern.
+func (l *ACL) permissionOf(pattern string, thing Action) protocol.Permission {
 	i, found := slices.BinarySearchFunc(l.rules, pattern, comparePattern)
 	if !found {
 		return protocol.Unset
@@ -90,15 +90,15 @@ func (l *ACL) of(pattern string, thing Thing) protocol.Permission {
 	return permissionFor(&l.rules[i], thing)
 }
 
-func permissionFor(r *Rule, thing Thing) protocol.Permission {
-	if thing == Presences {
+func permissionFor(r *Rule, thing Action) protocol.Permission {
+	if thing == ActionPresence {
 		return r.Presence
 	}
 	return r.Message
 }
 
-// ofDomain returns what the rule of @domain says.
-func (l *ACL) ofDomain(domain string, thing Thing) protocol.Permission {
+// domainPermission returns the permission of the rule for @domain.
+func (l *ACL) domainPermission(domain string, thing Action) protocol.Permission {
 	i, found := slices.BinarySearchFunc(l.rules, domain, compareDomain)
 	if !found {
 		return protocol.Unset
@@ -106,7 +106,7 @@ func (l *ACL) ofDomain(domain string, thing Thing) protocol.Permission {
 	return permissionFor(&l.rules[i], thing)
 }
 
-// compareDomain is comparePattern with "@" and the domain.
+// compareDomain is comparePattern for "@" and the domain.
 func compareDomain(r Rule, domain string) int {
 	who := r.Who.String()
 	if n := cmp.Compare(who[0], '@'); n != 0 {
@@ -115,27 +115,27 @@ func compareDomain(r Rule, domain string) int {
 	return strings.Compare(who[1:], domain)
 }
 
-// ofAddress returns what the first of the rules says, in the order of their
-// patterns, that compare as key and say something.
-func (l *ACL) ofAddress(key string, isLocal bool, thing Thing) protocol.Permission {
-	keys := l.keys[flag(isLocal)]
+// addressPermission returns the permission of the first rule, in the order of
+// patterns, that is compared by key and mentions the action.
+func (l *ACL) addressPermission(key string, isLocal bool, thing Action) protocol.Permission {
+	keys := l.keys[boolToUint64(isLocal)]
 	said, isAsked := protocol.Unset, false
 	i, _ := slices.BinarySearchFunc(keys, ruleKey{key: key}, ruleKey.compare)
 	for ; i < len(keys) && keys[i].key == key && said == protocol.Unset; i++ {
 		if !isAsked && keys[i].who > key {
-			said, isAsked = l.of(key, thing), true
+			said, isAsked = l.permissionOf(key, thing), true
 		}
 		if said == protocol.Unset {
-			said = l.of(keys[i].who, thing)
+			said = l.permissionOf(keys[i].who, thing)
 		}
 	}
 	if said == protocol.Unset && !isAsked {
-		said = l.of(key, thing)
+		said = l.permissionOf(key, thing)
 	}
 	return said
 }
 
-// octets is about what l takes in memory.
+// octets estimates the memory that l takes.
 func (l *ACL) octets() int {
 	if l == nil {
 		return 0
@@ -143,35 +143,35 @@ func (l *ACL) octets() int {
 	return len(l.rules) * int(unsafe.Sizeof(Rule{}))
 }
 
-// with returns a copy of l with a rule: in place of the one of its pattern, or
-// without that if the rule says nothing.
-func (l *ACL) with(i int, found bool, rule Rule) *ACL {
-	changed := &ACL{rules: replaced(l.Rules(), i, found, rule, rule.Empty())}
+// withRule returns a copy of l with the rule added or replaced, or removed if
+// it is empty.
+func (l *ACL) withRule(i int, found bool, rule Rule) *ACL {
+	changed := &ACL{rules: withReplaced(l.Rules(), i, found, rule, rule.Empty())}
 	for own := range changed.keys {
 		if l != nil {
 			changed.keys[own] = l.keys[own]
 		}
-		if k, ok := keyOf(rule.Who, own == 1); ok {
+		if k, ok := ruleKeyOf(rule.Who, own == 1); ok {
 			at, known := slices.BinarySearchFunc(changed.keys[own], k, ruleKey.compare)
 			if known != rule.Empty() {
 				continue
 			}
-			changed.keys[own] = replaced(changed.keys[own], at, known, k, rule.Empty())
+			changed.keys[own] = withReplaced(changed.keys[own], at, known, k, rule.Empty())
 		}
 	}
 	return changed
 }
 
-// setRule sets the rule of one pattern, or removes it if it says nothing.
+// setRule sets the rule of one pattern, or removes it if it is empty.
 func (t *Table) setRule(c *storev1.SetRule) Result {
 	if r := t.checkOwner(c.GetOwner()); r.Refusal != None {
 		return r
 	}
-	rule, ok := ruleOf(c)
+	rule, ok := ruleFromProto(c)
 	if !ok {
 		return refuse(Malformed, "a rule without a pattern, or with an unknown permission")
 	}
-	list, _ := t.now.rules.get(c.GetOwner())
+	list, _ := t.current.rules.get(c.GetOwner())
 	rules := list.Rules()
 	i, found := slices.BinarySearchFunc(rules, c.GetPattern(), comparePattern)
 	switch {
@@ -180,10 +180,10 @@ func (t *Table) setRule(c *storev1.SetRule) Result {
 	case !found && len(rules) >= protocol.MaxRules:
 		return refuse(TooManyRules, "%s has %d rules already", c.GetOwner(), len(rules))
 	}
-	if changed := list.with(i, found, rule); changed.IsEmpty() {
-		t.now.rules.delete(c.GetOwner())
+	if changed := list.withRule(i, found, rule); changed.IsEmpty() {
+		t.current.rules.delete(c.GetOwner())
 	} else {
-		t.now.rules.set(c.GetOwner(), changed)
+		t.current.rules.set(c.GetOwner(), changed)
 	}
 	return t.commitList(EventRules, c.GetOwner(), list.octets())
 }

@@ -28,7 +28,7 @@ func TestRulesKeepTheirSpelling(t *testing.T) {
 		if len(rules) != 1 || rules[0].Shown().String() != "BOb@y.org" || rules[0].Who.String() != "bob@y.org" {
 			t.Errorf("%s has %v", name, rules)
 		}
-		if decided, allow := table.Allowed(address("a@x.org"), address("bOB@y.org"), false, store.Messages); !decided || allow {
+		if decided, allow := table.Allowed(address("a@x.org"), address("bOB@y.org"), false, store.ActionMessage); !decided || allow {
 			t.Errorf("%s decides %v %v", name, decided, allow)
 		}
 	}
@@ -43,11 +43,11 @@ func TestRulesKeepTheirSpelling(t *testing.T) {
 }
 
 // decides is the meaning of rules in the plainest words: each rule is asked.
-func decides(rules []store.Rule, who protocol.Address, local bool, thing store.Thing) (decided, allow bool) {
+func decides(rules []store.Rule, who protocol.Address, local bool, thing store.Action) (decided, allow bool) {
 	verdict, best := protocol.Unset, 0
 	for _, r := range rules {
 		said, rank := r.Message, 1
-		if thing == store.Presences {
+		if thing == store.ActionPresence {
 			said = r.Presence
 		}
 		if _, ok := r.Who.Domain(); ok {
@@ -81,7 +81,7 @@ func TestRulesDecideAsEachOfThemSays(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		apply(put("a@x.org"))
+		apply(setList("a@x.org"))
 		for range rapid.IntRange(0, 40).Draw(t, "rules") {
 			pattern := local.Draw(t, "local") + "@" + domain.Draw(t, "domain")
 			switch rapid.IntRange(0, 5).Draw(t, "kind") {
@@ -112,7 +112,7 @@ func TestRulesDecideAsEachOfThemSays(t *testing.T) {
 func compareRules(t *rapid.T, table *store.Table, who protocol.Address) {
 	owner := address("a@x.org")
 	for _, local := range []bool{true, false} {
-		for _, thing := range []store.Thing{store.Messages, store.Presences} {
+		for _, thing := range []store.Action{store.ActionMessage, store.ActionPresence} {
 			decided, allow := table.Allowed(owner, who, local, thing)
 			if d, a := decides(table.Rules(owner), who, local, thing); d != decided || a != allow {
 				t.Fatalf("%v, local %v, thing %v: got %v %v, want %v %v by %v", who, local, thing, decided, allow, d, a, table.Rules(owner))
@@ -133,7 +133,7 @@ func BenchmarkAllowed(b *testing.B) {
 			owner, who := address("a@x.org"), address("eve@y.org")
 			b.ReportAllocs()
 			for b.Loop() {
-				if decided, _ := s.Allowed(owner, who, false, store.Messages); decided {
+				if decided, _ := s.Allowed(owner, who, false, store.ActionMessage); decided {
 					b.Fatal("decided")
 				}
 			}

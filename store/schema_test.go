@@ -12,7 +12,7 @@ import (
 func TestSchemaWaitsForAll(t *testing.T) {
 	table := New(Config{})
 	for id, newest := range map[string]uint32{"n1": 3, "n2": 2} {
-		table.now.nodes.Set(id, &Node{ID: id, MinSchema: 1, MaxSchema: newest, Down: id == "n2"})
+		table.current.nodes.Set(id, &Node{ID: id, MinSchema: 1, MaxSchema: newest, Down: id == "n2"})
 	}
 	for _, step := range []struct {
 		schema uint32
@@ -22,7 +22,7 @@ func TestSchemaWaitsForAll(t *testing.T) {
 			t.Errorf("to %d: %q, want %q", step.schema, r.Refusal, step.want)
 		}
 	}
-	if table.Schema() != 2 || table.now.index != 1 {
-		t.Errorf("schema %d after %d changes", table.Schema(), table.now.index)
+	if table.Schema() != 2 || table.current.index != 1 {
+		t.Errorf("schema %d after %d changes", table.Schema(), table.current.index)
 	}
 }

@@ -7,76 +7,78 @@ import (
 	"sync"
 )
 
-// VerifierShape is what a login shows of a verifier to anybody: the length of
-// its salt, in octets, and its iterations.
+// VerifierShape is what a login reveals of a verifier to anybody: the length
+// of its salt in octets, and its iteration count.
 type VerifierShape struct {
 	Salt       int
 	Iterations uint32
 }
 
-// ShapeCount says how many accounts have verifiers of a shape.
+// ShapeCount is the number of accounts with verifiers of one shape.
 type ShapeCount struct {
 	VerifierShape
 	Accounts int
 }
 
-// MaxShapes is how many shapes VerifierShapes returns: the most frequent ones.
+// MaxShapes is how many shapes VerifierShapes returns: the most frequent
+// ones.
 const MaxShapes = 64
 
-// shapes counts the accounts' verifiers by shape. Any goroutine may use it.
-type shapes struct {
-	mu     sync.Mutex
-	of     map[VerifierShape]int
-	sorted []ShapeCount // nil: to be made anew
+// shapeCounter counts the accounts' verifiers by shape. Any goroutine may use
+// it.
+type shapeCounter struct {
+	mu      sync.Mutex
+	byShape map[VerifierShape]int
+	sorted  []ShapeCount // nil when it has to be recomputed
 }
 
 func (v *Verifier) shape() VerifierShape { return VerifierShape{len(v.Salt), v.Iterations} }
 
-// count counts n accounts more with verifiers like v.
-func (s *shapes) count(v *Verifier, n int) {
+// add counts n more accounts with verifiers like v.
+func (s *shapeCounter) add(v *Verifier, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of == nil {
-		s.of = make(map[VerifierShape]int)
+	if s.byShape == nil {
+		s.byShape = make(map[VerifierShape]int)
 	}
 	shape := v.shape()
-	if s.of[shape] += n; s.of[shape] == 0 {
-		delete(s.of, shape)
+	if s.byShape[shape] += n; s.byShape[shape] == 0 {
+		delete(s.byShape, shape)
 	}
 	s.sorted = nil
 }
 
-// replaceAccount counts after in the place of before; nil: none.
-func (s *shapes) replaceAccount(before, after *Account) {
+// replaceAccount counts after instead of before; either may be nil.
+func (s *shapeCounter) replaceAccount(before, after *Account) {
 	if before != nil && after != nil && before.Verifier.shape() == after.Verifier.shape() {
 		return
 	}
 	if before != nil {
-		s.count(&before.Verifier, -1)
+		s.add(&before.Verifier, -1)
 	}
 	if after != nil {
-		s.count(&after.Verifier, 1)
+		s.add(&after.Verifier, 1)
 	}
 }
 
-// take makes the counts of other s's own.
-func (s *shapes) take(other *shapes) {
+// replaceAll replaces all counts with those of other.
+func (s *shapeCounter) replaceAll(other *shapeCounter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.of, s.sorted = other.of, nil
+	s.byShape, s.sorted = other.byShape, nil
 }
 
-// list returns the most frequent shapes, in an order of their own. It is
-// shared, and not to be changed.
-func (s *shapes) list() []ShapeCount {
+// mostFrequent returns the most frequent shapes, sorted by shape. The list is
+// shared and must not be changed.
+func (s *shapeCounter) mostFrequent() []ShapeCount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sorted != nil || len(s.of) == 0 {
+	if s.sorted != nil || len(s.byShape) == 0 {
 		return s.sorted
 	}
-	all := make([]ShapeCount, 0, len(s.of))
-	for shape := range maps.Keys(s.of) {
-		all = append(all, ShapeCount{shape, s.of[shape]})
+	all := make([]ShapeCount, 0, len(s.byShape))
+	for shape := range maps.Keys(s.byShape) {
+		all = append(all, ShapeCount{shape, s.byShape[shape]})
 	}
 	slices.SortFunc(all, func(a, b ShapeCount) int {
 		return cmp.Or(cmp.Compare(b.Accounts, a.Accounts), compareShapes(a, b))
@@ -91,7 +93,7 @@ func compareShapes(a, b ShapeCount) int {
 	return cmp.Or(cmp.Compare(a.Salt, b.Salt), cmp.Compare(a.Iterations, b.Iterations))
 }
 
-// VerifierShapes returns how many accounts have verifiers of which shape: the
-// MaxShapes most frequent ones, by length and iterations. The list is shared,
-// and not to be changed.
-func (t *Table) VerifierShapes() []ShapeCount { return t.shapes.list() }
+// VerifierShapes returns the number of accounts for each of the MaxShapes
+// most frequent verifier shapes, sorted by length and iterations. The list is
+// shared and must not be changed.
+func (t *Table) VerifierShapes() []ShapeCount { return t.shapes.mostFrequent() }

@@ -13,7 +13,7 @@ import (
 
 // shaped is a change that gives address a verifier of a shape.
 func shaped(address string, salt int, iterations uint32) *storev1.Change {
-	c := put(address)
+	c := setList(address)
 	v := c.GetPutAccount()
 	v.Mode = storev1.PutAccount_MODE_UPSERT
 	v.Verifier.Salt, v.Verifier.Iterations = bytes.Repeat([]byte{1}, salt), iterations

@@ -58,7 +58,7 @@ func (s *site) fill(n int, nodes []string, epochs []uint64) {
 	s.Helper()
 	var changes []*storev1.Change
 	for i := range n {
-		changes = append(changes, put(user(i)))
+		changes = append(changes, setList(user(i)))
 		if len(changes) == 512 || i == n-1 {
 			s.apply(changes...)
 			changes = changes[:0]
@@ -86,7 +86,7 @@ func up(node string, boot uint64) *storev1.Change {
 	}}}
 }
 
-func put(address string) *storev1.Change {
+func setList(address string) *storev1.Change {
 	return &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: &storev1.PutAccount{
 		Address: address, Verifier: verifier(address), Mode: storev1.PutAccount_MODE_CREATE,
 	}}}

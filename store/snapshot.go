@@ -13,54 +13,54 @@ import (
 	"simpd/protocol"
 )
 
-// The formats of a snapshot. Before schema 2 a site may have nodes that read
-// format 1 only.
+// The formats of a snapshot. Before schema 2 a site may have nodes that can
+// read only format 1.
 const (
 	snapshotMagic = "SIMPSNAP"
 	formatWhole   = 1 // each event has the whole listener, the oldest event first
-	formatUndo    = 2 // an event has how it differs from the next, the newest first
+	formatUndo    = 2 // each event has the difference from the next, the newest first
 	schemaOfUndos = 2
-	eventsAtOnce  = 256 // of format 1: read from the ring
+	eventsAtOnce  = 256 // batch size of format 1
 )
 
-// Snapshot is a table at one index with the events that it keeps. It is made
-// at once and written while the table goes on.
+// Snapshot is a table at one index with its events. Making one takes constant
+// time, and it can be written while the table changes.
 type Snapshot struct {
 	view View
-	ring span
+	ring ringSpan
 }
 
-// Snapshot returns the table as it is now.
+// Snapshot returns the current table.
 func (t *Table) Snapshot() *Snapshot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return &Snapshot{view: t.viewLocked(), ring: t.ring.span}
+	return &Snapshot{view: t.viewLocked(), ring: t.ring.ringSpan}
 }
 
-// View returns the table that the snapshot is of.
+// View returns the table that was captured.
 func (s *Snapshot) View() View { return s.view }
 
-// WriteTo writes the snapshot, record by record (see store.proto).
+// WriteTo writes the snapshot record by record (see store.proto).
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	rw := &recordWriter{w: bufio.NewWriterSize(w, 64<<10)}
-	rw.octets([]byte(snapshotMagic))
-	rw.record(&storev1.Record{Kind: &storev1.Record_Header{Header: s.header()}})
-	s.view.nodes.Scan(func(_ string, n *Node) bool { return rw.record(nodeRecord(n)) })
-	s.view.removed.Scan(func(_ string, r *RemovedNode) bool { return rw.record(removedRecord(r)) })
-	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.record(accountRecord(a)) })
-	s.view.rules.ascend("", func(owner string, l *ACL) bool { return rw.record(rulesRecord(owner, l.rules)) })
-	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.record(contactsRecord(owner, c)) })
+	rw.write([]byte(snapshotMagic))
+	rw.writeRecord(&storev1.Record{Kind: &storev1.Record_Header{Header: s.header()}})
+	s.view.nodes.Scan(func(_ string, n *Node) bool { return rw.writeRecord(nodeProto(n)) })
+	s.view.removed.Scan(func(_ string, r *RemovedNode) bool { return rw.writeRecord(removedNodeProto(r)) })
+	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.writeRecord(accountProto(a)) })
+	s.view.rules.ascend("", func(owner string, l *ACL) bool { return rw.writeRecord(rulesProto(owner, l.rules)) })
+	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.writeRecord(contactsProto(owner, c)) })
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
 		p.unpackInto(&l)
-		return rw.record(&storev1.Record{Kind: &storev1.Record_Listener{Listener: listenerRecord(&l)}})
+		return rw.writeRecord(&storev1.Record{Kind: &storev1.Record_Listener{Listener: listenerProto(&l)}})
 	})
 	s.writeEvents(rw)
-	rw.record(&storev1.Record{Kind: &storev1.Record_Trailer{Trailer: &storev1.Trailer{Records: rw.records, Crc32C: rw.crc}}})
-	return rw.end()
+	rw.writeRecord(&storev1.Record{Kind: &storev1.Record_Trailer{Trailer: &storev1.Trailer{Records: rw.records, Crc32C: rw.crc}}})
+	return rw.finish()
 }
 
-// format returns the format that all nodes of the site read.
+// format returns the newest format that all nodes of the site can read.
 func (s *Snapshot) format() uint32 {
 	if s.view.schema < schemaOfUndos {
 		return formatWhole
@@ -75,8 +75,8 @@ func (s *Snapshot) header() *storev1.Header {
 	}
 }
 
-// recordWriter writes records and counts and sums what it wrote. After an
-// error it writes nothing more.
+// recordWriter writes records, counts them and computes their checksum. After
+// an error it writes nothing more.
 type recordWriter struct {
 	w       *bufio.Writer
 	buf     []byte
@@ -86,20 +86,20 @@ type recordWriter struct {
 	err     error
 }
 
-// record reports whether to go on.
-func (w *recordWriter) record(r *storev1.Record) bool {
+// writeRecord writes a record and reports whether to continue.
+func (w *recordWriter) writeRecord(r *storev1.Record) bool {
 	w.buf = binary.AppendUvarint(w.buf[:0], uint64(proto.Size(r)))
 	var err error
 	if w.buf, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(w.buf, r); err != nil {
 		w.err = fmt.Errorf("encoding a record: %w", err)
 		return false
 	}
-	w.octets(w.buf)
+	w.write(w.buf)
 	w.records++
 	return w.err == nil
 }
 
-func (w *recordWriter) octets(b []byte) {
+func (w *recordWriter) write(b []byte) {
 	if w.err != nil {
 		return
 	}
@@ -108,7 +108,7 @@ func (w *recordWriter) octets(b []byte) {
 	w.n, w.err = w.n+int64(n), err
 }
 
-func (w *recordWriter) end() (int64, error) {
+func (w *recordWriter) finish() (int64, error) {
 	if w.err == nil {
 		w.err = w.w.Flush()
 	}
@@ -118,15 +118,15 @@ func (w *recordWriter) end() (int64, error) {
 	return w.n, nil
 }
 
-func nodeRecord(n *Node) *storev1.Record {
+func nodeProto(n *Node) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Node{Node: &storev1.Node{
-		Node: n.ID, Epoch: n.Epoch, Down: n.Down, Draining: n.Draining, Boot: n.Boot, Version: n.Version,
-		MinSchema: n.MinSchema, MaxSchema: n.MaxSchema, Dirty: n.Dirty, Reaped: n.reaped,
-		Certificate: fingerprintOctets(n.Certificates),
+		Node: n.ID, Epoch: n.Epoch, Down: n.Down, Draining: n.Draining, Boot: n.Incarnation, Version: n.Version,
+		MinSchema: n.MinSchema, MaxSchema: n.MaxSchema, Dirty: n.NeedsReap, Reaped: n.reapedThrough,
+		Certificate: fingerprintsToBytes(n.Certificates),
 	}}}
 }
 
-func accountRecord(a *Account) *storev1.Record {
+func accountProto(a *Account) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{
 		Address: a.Address.String(), Disabled: a.Disabled, Credential: a.Credential, Exclusive: a.Exclusive,
 		CreatedMs: a.Created.UnixMilli(), LastDisabled: a.LastDisabled,
@@ -137,7 +137,7 @@ func accountRecord(a *Account) *storev1.Record {
 	}}}
 }
 
-func rulesRecord(owner string, rules []Rule) *storev1.Record {
+func rulesProto(owner string, rules []Rule) *storev1.Record {
 	r := &storev1.Rules{Owner: owner, Rule: make([]*storev1.SetRule, len(rules))}
 	for i, rule := range rules {
 		r.Rule[i] = &storev1.SetRule{
@@ -148,7 +148,7 @@ func rulesRecord(owner string, rules []Rule) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Rules{Rules: r}}
 }
 
-func contactsRecord(owner string, contacts []Contact) *storev1.Record {
+func contactsProto(owner string, contacts []Contact) *storev1.Record {
 	c := &storev1.Contacts{Owner: owner, Contact: make([]*storev1.SetContact, len(contacts))}
 	for i, contact := range contacts {
 		c.Contact[i] = &storev1.SetContact{Address: contact.Address.String(), Name: contact.Name}
@@ -156,7 +156,7 @@ func contactsRecord(owner string, contacts []Contact) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Contacts{Contacts: c}}
 }
 
-func listenerRecord(l *Listener) *storev1.Listener {
+func listenerProto(l *Listener) *storev1.Listener {
 	r := &storev1.Listener{
 		Address: l.Address.String(), SinceMs: l.Since.UnixMilli(), Index: l.Index, Binding: make([]*storev1.Binding, len(l.Bindings)),
 	}
@@ -164,14 +164,14 @@ func listenerRecord(l *Listener) *storev1.Listener {
 		b := &l.Bindings[i]
 		r.Binding[i] = &storev1.Binding{
 			Session: &storev1.Session{Node: b.Session.Node, Epoch: b.Session.Epoch, Number: b.Session.Number},
-			Epoch:   b.Epoch, State: stateRecord(b.State), Note: b.Note, SinceMs: b.Since.UnixMilli(),
+			Epoch:   b.Epoch, State: stateProto(b.State), Note: b.Note, SinceMs: b.Since.UnixMilli(),
 			Index: b.Index, Bound: b.Bound, Agent: b.Agent, Client: b.Client,
 		}
 	}
 	return r
 }
 
-func stateRecord(s protocol.State) storev1.State {
+func stateProto(s protocol.State) storev1.State {
 	switch s {
 	case protocol.Available:
 		return storev1.State_STATE_AVAILABLE

@@ -91,13 +91,13 @@ func (s *story) result(r store.Result, before uint64) {
 	if r.Epoch > 0 {
 		line += fmt.Sprintf(" epoch=%d", r.Epoch)
 	}
-	if r.Bound > 0 {
-		line += fmt.Sprintf(" bound=%d", r.Bound)
+	if r.FirstBound > 0 {
+		line += fmt.Sprintf(" bound=%d", r.FirstBound)
 	}
 	for _, b := range r.Displaced {
 		line += " displaced=" + b.Session.String()
 	}
-	if r.Left {
+	if r.More {
 		line += " left"
 	}
 	s.say("%s", line)
@@ -178,7 +178,7 @@ func (s *story) routes(a protocol.Address) {
 
 func (s *story) nodes() {
 	for _, n := range s.Nodes() {
-		s.say("%s epoch=%d down=%v draining=%v dirty=%v boot=%d", n.ID, n.Epoch, n.Down, n.Draining, n.Dirty, n.Boot)
+		s.say("%s epoch=%d down=%v draining=%v dirty=%v boot=%d", n.ID, n.Epoch, n.Down, n.Draining, n.NeedsReap, n.Incarnation)
 	}
 }
 
@@ -191,9 +191,9 @@ func (s *story) eventsAfter(index uint64) {
 }
 
 func (s *story) allowed(w words) {
-	thing := store.Messages
+	thing := store.ActionMessage
 	if w.keys["to"] == "watch" {
-		thing = store.Presences
+		thing = store.ActionPresence
 	}
 	decided, allow := s.Allowed(address(w.arg(0)), address(w.arg(1)), w.keys["of"] != "elsewhere", thing)
 	switch {

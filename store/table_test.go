@@ -150,7 +150,7 @@ func TestReadersBesideApply(t *testing.T) {
 	}
 	for i := range 300 {
 		s.apply(relisten(s, i%2, epochs[i%2]).Batch[0].Change[:8]...)
-		s.apply(up("n2", uint64(2+i)), reap("n2", 7), ended("n2", s.Index()+1), put(user(1000+i)))
+		s.apply(up("n2", uint64(2+i)), reap("n2", 7), ended("n2", s.Index()+1), setList(user(1000+i)))
 	}
 	stop()
 	readers.Wait()
@@ -213,9 +213,9 @@ func TestNewerEntries(t *testing.T) {
 	unknown := &storev1.Change{}
 	unknown.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), []byte("new")))
 	for name, e := range map[string]*storev1.Entry{
-		"schema": {MinSchema: store.NewestSchema + 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{put("a@x.org")}}}},
-		"kind":   {MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{put("a@x.org")}}, {Change: []*storev1.Change{put("b@x.org"), unknown}}}},
-		"set":    {MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{put("a@x.org"), parseWords(fmt.Sprint("schema to=", store.NewestSchema+1)).change()}}}},
+		"schema": {MinSchema: store.NewestSchema + 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{setList("a@x.org")}}}},
+		"kind":   {MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{setList("a@x.org")}}, {Change: []*storev1.Change{setList("b@x.org"), unknown}}}},
+		"set":    {MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{setList("a@x.org"), parseWords(fmt.Sprint("schema to=", store.NewestSchema+1)).change()}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := store.New(store.Config{})
@@ -244,7 +244,7 @@ func TestReapsInPieces(t *testing.T) {
 	}
 	s.must(ended("n2", epochs[1]))
 	before, pieces := s.Index(), 1
-	for s.apply(reap("n2", 4))[0].Left {
+	for s.apply(reap("n2", 4))[0].More {
 		pieces++
 	}
 	events, _ := s.Events(before, 100)
@@ -252,7 +252,7 @@ func TestReapsInPieces(t *testing.T) {
 	if len(events) != 10 || !order || pieces < 20 || pieces > 40 {
 		t.Errorf("%d users reaped (in order: %v) in %d pieces", len(events), order, pieces)
 	}
-	if n, _ := s.Node("n2"); n.Dirty {
+	if n, _ := s.Node("n2"); n.NeedsReap {
 		t.Error("something is left")
 	}
 }
@@ -287,7 +287,7 @@ func TestMemoryOfAListener(t *testing.T) {
 	s := newSite(t, store.Config{History: 1})
 	epoch := s.up("n1", 1)
 	for i := range n {
-		s.apply(put(user(i)))
+		s.apply(setList(user(i)))
 	}
 	before := heap()
 	for i := range n {
@@ -303,7 +303,7 @@ func TestMemoryOfAListener(t *testing.T) {
 func TestLookupsDoNotAllocate(t *testing.T) {
 	s := newSite(t, store.Config{})
 	s.fill(100, []string{"n1"}, []uint64{s.up("n1", 1)})
-	s.apply(put("two@x.org"))
+	s.apply(setList("two@x.org"))
 	s.say("listen two@x.org n1.1.901 note=one", "listen two@x.org n1.1.902 state=busy")
 	a, b := address(user(1)), address("two@x.org")
 	var buf [4]store.Session

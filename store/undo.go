@@ -7,18 +7,18 @@ import (
 	"simpd/protocol"
 )
 
-// An undo says what a listener was before a change, in terms of what it is
-// after: Since, Index, and then steps that list the bindings in their order.
-// Numbers are uvarints, strings are after their length. It is written to
-// snapshots: a step's number and meaning never change.
+// An undo describes a listener before a change in terms of the listener after
+// it: Since, Index, and then steps that list the bindings in order. Numbers
+// are uvarints; strings follow their length. Undos are written to snapshots,
+// so the number and meaning of a step never change.
 const (
-	undoKeep  = 0 // from, count: the newer listener's bindings from that place on
-	undoPatch = 1 // from, Epoch, State, Since, Index: the binding there with these
-	undoNote  = 2 // likewise, and Note
-	undoWhole = 3 // a binding as packBinding writes it
+	undoKeep  = 0 // from, count: copy the newer listener's bindings from there on
+	undoPatch = 1 // from, Epoch, State, Since, Index: copy the binding with these values
+	undoNote  = 2 // likewise, with Note
+	undoWhole = 3 // a binding as appendBinding encodes it
 )
 
-// appendUndo appends to buf what leads from newer back to older, which are of
+// appendUndo appends the undo that leads from newer back to older, which have
 // the same user.
 func appendUndo(buf []byte, newer, older *Listener) []byte {
 	buf = appendTime(buf, older.Since)
@@ -28,7 +28,7 @@ func appendUndo(buf []byte, newer, older *Listener) []byte {
 		b := &older.Bindings[i]
 		at := findFrom(newer.Bindings, next, b.Session)
 		if at < 0 || !isPatchOf(&newer.Bindings[at], b) {
-			buf = packBinding(append(buf, undoWhole), b)
+			buf = appendBinding(append(buf, undoWhole), b)
 			continue
 		}
 		n := countEqual(newer.Bindings[at:], older.Bindings[i:])
@@ -55,12 +55,12 @@ func findFrom(bindings []Binding, from int, s Session) int {
 }
 
 // isPatchOf reports whether o differs from b, of the same session, only in
-// what a patch says.
+// what a patch can express.
 func isPatchOf(b, o *Binding) bool {
 	return b.Bound == o.Bound && b.Agent == o.Agent && b.Client == o.Client
 }
 
-// countEqual returns with how many equal bindings both begin.
+// countEqual returns the length of the common prefix.
 func countEqual(a, b []Binding) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
@@ -85,10 +85,10 @@ func appendPatch(buf []byte, at int, newer, older *Binding) []byte {
 	return buf
 }
 
-// applyUndo makes older, whose Bindings it uses again, what newer was before.
-// Strings are parts of newer's and of undo, which must be in order.
+// applyUndo sets older, whose Bindings it reuses, to what newer was before.
+// Strings are parts of newer's and of undo, which must be valid.
 func applyUndo(older, newer *Listener, undo string) {
-	c := cursor{s: undo}
+	c := decoder{s: undo}
 	older.Address, older.Bindings = newer.Address, older.Bindings[:0]
 	older.Since, older.Index = fromMilli(int64(c.uvarint())), c.uvarint()
 	for c.s != "" {
@@ -104,8 +104,8 @@ func applyUndo(older, newer *Listener, undo string) {
 	}
 }
 
-// patched reads a patch of b.
-func (c *cursor) patched(b Binding, withNote bool) Binding {
+// patched decodes a patch of b.
+func (c *decoder) patched(b Binding, withNote bool) Binding {
 	b.Epoch, b.State = c.uvarint(), protocol.State(c.uvarint())
 	b.Since, b.Index = fromMilli(int64(c.uvarint())), c.uvarint()
 	if withNote {
@@ -114,43 +114,44 @@ func (c *cursor) patched(b Binding, withNote bool) Binding {
 	return b
 }
 
-// checkUndo reports whether undo can be applied to a listener with that many
-// bindings, and how many it leads back to.
+// checkUndo reports whether an undo from a snapshot is valid for a newer
+// listener with that many bindings, and returns how many bindings the older
+// one has.
 func checkUndo(undo []byte, newer int) (older int, ok bool) {
-	c := checker{b: undo, places: uint64(newer)}
+	c := undoChecker{b: undo, newerBindings: uint64(newer)}
 	c.numbers(2)
 	for len(c.b) > 0 && !c.bad {
-		older += c.step()
+		older += c.checkStep()
 	}
 	return older, !c.bad && older > 0
 }
 
-// checker reads an undo of a snapshot. After what is not in order it reads on,
-// and bad is set.
-type checker struct {
-	b      []byte
-	next   uint64 // the place from which on bindings may be taken
-	places uint64
-	bad    bool
+// undoChecker checks an undo from a snapshot. After an error it continues
+// with bad set.
+type undoChecker struct {
+	b             []byte
+	next          uint64 // bindings from this position on may be taken
+	newerBindings uint64
+	bad           bool
 }
 
-// step returns how many bindings the next step lists.
-func (c *checker) step() int {
+// checkStep returns how many bindings the next step lists.
+func (c *undoChecker) checkStep() int {
 	switch c.number() {
 	case undoKeep:
 		from, n := c.number(), c.number()
-		return c.take(from, n)
+		return c.takeBindings(from, n)
 	case undoPatch:
-		c.patch()
+		c.checkPatch()
 		return 1
 	case undoNote:
-		c.patch()
+		c.checkPatch()
 		c.strings(1)
 		return 1
 	case undoWhole:
 		c.strings(1) // node
 		c.numbers(3) // epoch and number of the session, epoch
-		c.state()
+		c.checkState()
 		c.strings(1) // note
 		c.numbers(3) // since, index, bound
 		c.strings(2) // agent, client
@@ -160,9 +161,10 @@ func (c *checker) step() int {
 	return 0
 }
 
-// take takes n bindings of the newer listener; each can be taken once.
-func (c *checker) take(from, n uint64) int {
-	if from < c.next || n == 0 || from >= c.places || n > c.places-from {
+// takeBindings takes n bindings of the newer listener; each can be taken
+// once.
+func (c *undoChecker) takeBindings(from, n uint64) int {
+	if from < c.next || n == 0 || from >= c.newerBindings || n > c.newerBindings-from {
 		c.bad = true
 		return 0
 	}
@@ -170,19 +172,19 @@ func (c *checker) take(from, n uint64) int {
 	return int(n)
 }
 
-func (c *checker) patch() {
-	c.take(c.number(), 1)
+func (c *undoChecker) checkPatch() {
+	c.takeBindings(c.number(), 1)
 	c.numbers(1)
-	c.state()
+	c.checkState()
 	c.numbers(2)
 }
 
-func (c *checker) state() {
+func (c *undoChecker) checkState() {
 	s := c.number()
-	c.bad = c.bad || s > math.MaxUint8 || stateRecord(protocol.State(s)) == 0
+	c.bad = c.bad || s > math.MaxUint8 || stateProto(protocol.State(s)) == 0
 }
 
-func (c *checker) number() uint64 {
+func (c *undoChecker) number() uint64 {
 	v, n := binary.Uvarint(c.b)
 	if n <= 0 {
 		c.b, c.bad = nil, true
@@ -192,13 +194,13 @@ func (c *checker) number() uint64 {
 	return v
 }
 
-func (c *checker) numbers(n int) {
+func (c *undoChecker) numbers(n int) {
 	for range n {
 		c.number()
 	}
 }
 
-func (c *checker) strings(n int) {
+func (c *undoChecker) strings(n int) {
 	for range n {
 		length := c.number()
 		if length > uint64(len(c.b)) {

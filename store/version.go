@@ -6,129 +6,130 @@ import (
 	"unsafe"
 )
 
-// longListener is above how many octets the ring keeps a listener as versions.
-// What is shorter it keeps whole: the newest costs nothing, as the table has it.
-const longListener = 256
+// longListenerOctets is the size above which the ring stores a listener as
+// versions. It stores shorter ones whole; the newest of these costs nothing,
+// as the table holds it.
+const longListenerOctets = 256
 
-// maxRun is how many octets of undos, in multiples of the listener that they
-// lead back from, may follow each other until a version is kept whole: a bound
-// for the time that a look into the middle of the history takes.
-const maxRun = 8
+// maxUndoRun limits the octets of consecutive undos, in multiples of the
+// listener's size, before a version is stored whole. It bounds the time to
+// decode an event in the middle of the history.
+const maxUndoRun = 8
 
-// version is a long listener as a change left it. While it is the table's
-// present one it is whole, and shared with the table. When the next change
-// comes it becomes an undo: what has to be done to the next version to get
-// this one. So what many changes of a listener with many sessions take is what
-// the changes change. Whichever form a version has, it says the same.
+// version is a long listener after one change. While it is the table's
+// current listener, it shares it. The next change turns it into an undo: the
+// difference from the next version. So many changes of a listener with many
+// sessions take only as much memory as what they change. Its meaning does not
+// depend on its form.
 type version struct {
-	form  atomic.Pointer[form]
+	form  atomic.Pointer[versionForm]
 	first uint64 // index of the oldest entry that refers to it
-	last  uint64 // and of the newest; guarded by the table's lock, as are run and octets
-	// run is how many octets of undos follow each other from this version back.
-	run    int
-	octets int // that the ring alone keeps for it
+	last  uint64 // and of the newest; guarded by the table's lock, as undoRun and octets
+	// undoRun is the octets of consecutive undos from this version back.
+	undoRun int
+	octets  int // memory that only the ring holds for it
 }
 
-// form is how a version is kept. It is immutable.
-type form struct {
-	octets *byte    // a packed listener, or an undo (see undo.go) with its length before it
-	newer  *version // to which the undo is done; nil: octets is a listener
+// versionForm is how a version is stored. It is immutable.
+type versionForm struct {
+	octets *byte    // a packed listener, or an undo (see undo.go) after its length
+	newer  *version // the version that the undo applies to; nil if octets is a listener
 }
 
 // versionOctets is the memory of a version and its form without octets.
-const versionOctets = int(unsafe.Sizeof(version{}) + unsafe.Sizeof(form{}))
+const versionOctets = int(unsafe.Sizeof(version{}) + unsafe.Sizeof(versionForm{}))
 
-// isLong reports whether the ring keeps p as versions.
-func (p packed) isLong() bool { return len(p.fields()) > longListener }
+// isLong reports whether the ring stores p as versions.
+func (p packed) isLong() bool { return len(p.fields()) > longListenerOctets }
 
-// size is how many octets p takes in memory, at most.
+// size returns an upper limit of p's memory in octets.
 func (p packed) size() int { return len(p.fields()) * 9 / 8 }
 
-// newVersion returns a version for the entry of that index.
-func newVersion(index uint64, f form) *version {
+// newVersion returns a version for the entry with that index.
+func newVersion(index uint64, f versionForm) *version {
 	v := &version{first: index, last: index, octets: versionOctets}
 	v.form.Store(&f)
 	return v
 }
 
 // keepVersion returns the version of a long listener for the entry that is
-// being added. before is the listener that the change found.
+// being added. before is the listener before the change.
 func (r *ring) keepVersion(before, after packed) *version {
-	v := r.newest[after.first]
+	v := r.current[after.first]
 	if v != nil {
 		v.last = r.index // the change was of something else
 		return v
 	}
-	v = r.keepPresent(r.index, after)
+	v = r.addCurrent(r.index, after)
 	if before.first != after.first {
-		r.replace(before, v, after)
+		r.convertToUndo(before, v, after)
 	}
 	return v
 }
 
-// replace makes before, which was the newest version, an undo of v.
-func (r *ring) replace(before packed, v *version, after packed) {
-	old := r.newest[before.first]
+// convertToUndo turns before, the newest version so far, into an undo of v.
+func (r *ring) convertToUndo(before packed, v *version, after packed) {
+	old := r.current[before.first]
 	if old == nil {
 		return
 	}
 	undo := r.makeUndo(before, after)
-	run := old.run + versionOctets + undo.size()
-	if run > maxRun*len(after.fields()) || 2*undo.size() > before.size() {
-		r.leaveWhole(before)
+	run := old.undoRun + versionOctets + undo.size()
+	if run > maxUndoRun*len(after.fields()) || 2*undo.size() > before.size() {
+		r.retain(before)
 		return
 	}
-	delete(r.newest, before.first)
-	old.form.Store(&form{octets: undo.first, newer: v})
-	v.run = run
-	r.charge(old, undo.size())
+	delete(r.current, before.first)
+	old.form.Store(&versionForm{octets: undo.first, newer: v})
+	v.undoRun = run
+	r.addOctets(old, undo.size())
 }
 
-// makeUndo returns what leads from after back to before.
+// makeUndo returns the undo that leads from after back to before.
 func (r *ring) makeUndo(before, after packed) packed {
 	before.unpackInto(&r.older)
 	after.unpackInto(&r.newer)
 	r.buf = appendUndo(r.buf[:0], &r.newer, &r.older)
-	return keepPacked(r.buf)
+	return newPacked(r.buf)
 }
 
-// leaveWhole says that the table keeps p no longer. The ring does, if p is a
-// version.
-func (r *ring) leaveWhole(p packed) {
-	if v := r.newest[p.first]; v != nil {
-		delete(r.newest, p.first)
-		r.charge(v, p.size())
+// retain records that the table no longer holds p, so that the memory counts
+// as the ring's if p is a version.
+func (r *ring) retain(p packed) {
+	if v := r.current[p.first]; v != nil {
+		delete(r.current, p.first)
+		r.addOctets(v, p.size())
 	}
 }
 
-// leaveAllWhole is leaveWhole of all listeners.
-func (r *ring) leaveAllWhole() {
-	for p := range r.newest {
-		r.leaveWhole(packed{p})
+// retainAll calls retain for all listeners.
+func (r *ring) retainAll() {
+	for p := range r.current {
+		r.retain(packed{p})
 	}
 }
 
-// charge counts what the ring alone keeps for v.
-func (r *ring) charge(v *version, octets int) {
+// addOctets counts memory that only the ring holds for v.
+func (r *ring) addOctets(v *version, octets int) {
 	v.octets += octets
 	r.octets += octets
 }
 
-// forget says that no entry refers to v any more.
-func (r *ring) forget(v *version) {
+// release forgets v, which no entry refers to any more.
+func (r *ring) release(v *version) {
 	r.octets -= v.octets
-	if f := v.form.Load(); f.newer == nil && r.newest[f.octets] == v {
-		delete(r.newest, f.octets)
+	if f := v.form.Load(); f.newer == nil && r.current[f.octets] == v {
+		delete(r.current, f.octets)
 	}
 }
 
-// versionReader reads versions, the newest first. It keeps what it has read,
-// as the version before is made of it.
+// versionReader decodes versions, the newest first. It caches what it has
+// decoded, since the next older version is derived from it.
 type versionReader struct {
 	read map[*version]*Listener
 }
 
-// listener returns the listener that v is.
+// listener returns the listener that v represents.
 func (r *versionReader) listener(v *version) *Listener {
 	if l := r.read[v]; l != nil {
 		return l
@@ -145,7 +146,7 @@ func (r *versionReader) listener(v *version) *Listener {
 		at = f.newer
 		l = r.read[at]
 	}
-	l = undone(l, undos)
+	l = applyUndos(l, undos)
 	if r.read == nil {
 		r.read = map[*version]*Listener{}
 	}
@@ -153,8 +154,9 @@ func (r *versionReader) listener(v *version) *Listener {
 	return l
 }
 
-// undone returns what l was before the undos, the newest of which is the last.
-func undone(l *Listener, undos []string) *Listener {
+// applyUndos returns the listener before all undos, the newest of which is
+// the last.
+func applyUndos(l *Listener, undos []string) *Listener {
 	var scratch [2]Listener
 	for i, u := range slices.Backward(undos) {
 		older := &scratch[i%2]

@@ -6,21 +6,21 @@ import (
 	"simpd/protocol"
 )
 
-// View is the whole table at one index. It never changes, costs next to
-// nothing to make, and is read by any goroutine without a lock. What the
-// table replaces later stays in memory for as long as a view of it does.
+// View is the whole table at one index. It never changes, takes constant time
+// to make, and can be read by any goroutine without a lock. What the table
+// replaces later stays in memory as long as a view of it does.
 type View struct {
 	history   string
 	index     uint64
 	schema    uint32
 	secret    []byte
-	replaced  uint64 // octets that changes have replaced
-	restoring uint64 // index of the first piece of a restore that is not at its end
+	replaced  uint64 // octets that changes have replaced so far
+	restoring uint64 // index of the first piece of an unfinished restore; else 0
 
-	accounts  directory[*Account]
+	accounts  orderedMap[*Account]
 	listeners listeners
-	rules     directory[*ACL]
-	contacts  directory[[]Contact]
+	rules     orderedMap[*ACL]
+	contacts  orderedMap[[]Contact]
 	nodes     *btree.Map[string, *Node]
 	removed   *btree.Map[string, *RemovedNode]
 }
@@ -28,65 +28,66 @@ type View struct {
 func newView() View {
 	return View{
 		schema:    1,
-		accounts:  newDirectory[*Account](),
+		accounts:  newOrderedMap[*Account](),
 		listeners: newListeners(),
-		rules:     newDirectory[*ACL](),
-		contacts:  newDirectory[[]Contact](),
+		rules:     newOrderedMap[*ACL](),
+		contacts:  newOrderedMap[[]Contact](),
 		nodes:     new(btree.Map[string, *Node]),
 		removed:   new(btree.Map[string, *RemovedNode]),
 	}
 }
 
-// copy returns a view that v's later changes leave alone. It writes to v's
-// trees: they copy what they change from now on.
+// copy returns a view that later changes of v do not affect. It marks the
+// nodes of v's trees as shared.
 func (v *View) copy() View {
 	c := *v
-	c.accounts = v.accounts.copy()
-	c.listeners = v.listeners.copy()
-	c.rules = v.rules.copy()
-	c.contacts = v.contacts.copy()
+	c.accounts = v.accounts.snapshot()
+	c.listeners = v.listeners.snapshot()
+	c.rules = v.rules.snapshot()
+	c.contacts = v.contacts.snapshot()
 	c.nodes = v.nodes.Copy()
 	c.removed = v.removed.Copy()
 	return c
 }
 
-// Index returns the number of the newest change.
+// Index returns the index of the newest change.
 func (v View) Index() uint64 { return v.index }
 
-// History names the log that the index counts in; "" until NewHistory.
+// History returns the name of the history that the index counts in; "" before
+// NewHistory.
 func (v View) History() string { return v.history }
 
 // Position returns History and Index.
 func (v View) Position() Position { return Position{v.history, v.index} }
 
-// Schema returns what the log's entries and snapshots may hold at present.
+// Schema returns the schema of the log's entries and snapshots.
 func (v View) Schema() uint32 { return v.schema }
 
-// Secret returns the site's secret. It is not to be changed.
+// Secret returns the site's secret. It must not be changed.
 func (v View) Secret() []byte { return v.secret }
 
-// Restoring reports whether a restore of accounts is under way.
+// Restoring reports whether a restore of accounts is in progress.
 func (v View) Restoring() bool { return v.restoring != 0 }
 
 // Account returns a's account, which must not be changed.
 func (v View) Account(a protocol.Address) (*Account, bool) { return v.accounts.get(a.String()) }
 
-// Listener returns a as a listener, with what ended epochs have left and Reap
-// has not ended; nil: deaf.
+// Listener returns a as a listener, including stale bindings that Reap has
+// not removed yet; nil if deaf.
 func (v View) Listener(a protocol.Address) *Listener {
 	p := v.listeners.get(a.String())
 	return p.unpack()
 }
 
-// Listens reports whether a listens in that session, without an allocation; what
-// ended epochs have left and Reap has not ended counts.
+// Listens reports whether a has a binding of that session, including stale
+// ones. It does not allocate.
 func (v View) Listens(a protocol.Address, s Session) bool {
 	p := v.listeners.get(a.String())
-	if p.deaf() {
+	if p.isEmpty() {
 		return false
 	}
 	var l Listener
-	c, n := p.open(&l)
+	c, n := p.decodeHead(&l)
 	for range n {
 		if b := c.binding(); b.Session == s {
 			return true
@@ -95,7 +96,7 @@ func (v View) Listens(a protocol.Address, s Session) bool {
 	return false
 }
 
-// Presence returns what a watcher of a sees, without an allocation.
+// Presence returns what a watcher of a sees. It does not allocate.
 func (v View) Presence(a protocol.Address) protocol.Presence {
 	p := v.listeners.get(a.String())
 	at := p.presence()
@@ -103,20 +104,21 @@ func (v View) Presence(a protocol.Address) protocol.Presence {
 	return at
 }
 
-// Routes appends to dst a's sessions that lead somewhere: those whose bindings
-// are of the present, living epoch of their node, in the order of Bound. The
-// table itself may take an address of which nobody listens for a listener's, once
-// in 2^64 for each of them: who holds the session knows whose it is.
+// Routes appends to dst the sessions of a that messages can be routed to:
+// those whose bindings are of their node's current epoch, in the order of
+// Bound. The live table may mistake an address for that of a given listener
+// with a probability of 2^-64; the node that holds the session checks whose
+// it is.
 func (v View) Routes(dst []Session, a protocol.Address) []Session {
-	if s, epoch, ok := v.listeners.sole(a.String()); ok {
+	if s, epoch, ok := v.listeners.singleSession(a.String()); ok {
 		return v.appendLiving(dst, s, epoch)
 	}
 	p := v.listeners.get(a.String())
-	if p.deaf() {
+	if p.isEmpty() {
 		return dst
 	}
 	var l Listener
-	c, n := p.open(&l)
+	c, n := p.decodeHead(&l)
 	for range n {
 		b := c.binding()
 		dst = v.appendLiving(dst, b.Session, b.Epoch)
@@ -125,38 +127,37 @@ func (v View) Routes(dst []Session, a protocol.Address) []Session {
 }
 
 func (v *View) appendLiving(dst []Session, s Session, epoch uint64) []Session {
-	if node, _ := v.nodes.Get(s.Node); node.living(epoch) {
+	if node, _ := v.nodes.Get(s.Node); node.isCurrent(epoch) {
 		return append(dst, s)
 	}
 	return dst
 }
 
-// Rules returns owner's rules in the order of their patterns. They must not be
-// changed.
+// Rules returns owner's rules sorted by pattern. They must not be changed.
 func (v View) Rules(owner protocol.Address) []Rule {
 	return v.ACL(owner).Rules()
 }
 
-// ACL returns owner's rules for look-ups; nil if there are none.
+// ACL returns owner's rules for evaluation; nil if there are none.
 func (v View) ACL(owner protocol.Address) *ACL {
 	l, _ := v.rules.get(owner.String())
 	return l
 }
 
-// Contacts returns owner's contacts in the order of their addresses. They must
-// not be changed.
+// Contacts returns owner's contacts sorted by address. They must not be
+// changed.
 func (v View) Contacts(owner protocol.Address) []Contact {
 	contacts, _ := v.contacts.get(owner.String())
 	return contacts
 }
 
-// Allowed asks owner's rules whether who may do thing; see ACL.Allowed.
-func (v View) Allowed(owner, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
-	return allowed(v.ACL(owner), who, whoIsLocal, thing)
+// Allowed evaluates owner's rules for an action of who; see ACL.Allowed.
+func (v View) Allowed(owner, who protocol.Address, whoIsLocal bool, thing Action) (decided, allow bool) {
+	return allowedBy(v.ACL(owner), who, whoIsLocal, thing)
 }
 
-// allowed folds who only where there is a rule to be asked.
-func allowed(l *ACL, who protocol.Address, whoIsLocal bool, thing Thing) (decided, allow bool) {
+// allowedBy computes who's comparison key only if there are rules.
+func allowedBy(l *ACL, who protocol.Address, whoIsLocal bool, thing Action) (decided, allow bool) {
 	if l.IsEmpty() {
 		return false, false
 	}
@@ -168,7 +169,7 @@ func (v *View) hasAccount(address string) bool {
 	return ok
 }
 
-// Node returns the node of that id.
+// Node returns the node with that ID.
 func (v View) Node(id string) (Node, bool) {
 	n, ok := v.nodes.Get(id)
 	if !ok {
@@ -177,7 +178,7 @@ func (v View) Node(id string) (Node, bool) {
 	return *n, true
 }
 
-// Nodes returns all nodes in the order of their ids.
+// Nodes returns all nodes in the order of their IDs.
 func (v View) Nodes() []Node {
 	nodes := make([]Node, 0, v.nodes.Len())
 	v.nodes.Scan(func(_ string, n *Node) bool {
@@ -187,25 +188,25 @@ func (v View) Nodes() []Node {
 	return nodes
 }
 
-// Listeners calls yield for each listener whose address is not below from, in
-// the order of addresses, until yield returns false.
+// Listeners calls yield for each listener from address from on, in ascending
+// order, until yield returns false.
 func (v View) Listeners(from protocol.Address, yield func(*Listener) bool) {
 	v.listeners.ascend(from.String(), func(p packed) bool { return yield(p.unpack()) })
 }
 
-// Accounts calls yield for each account whose address is not below from, in
-// the order of addresses, until yield returns false.
+// Accounts calls yield for each account from address from on, in ascending
+// order, until yield returns false.
 func (v View) Accounts(from protocol.Address, yield func(*Account) bool) {
 	v.accounts.ascend(from.String(), func(_ string, a *Account) bool { return yield(a) })
 }
 
-// SessionsOf calls yield for each session on node whose user's address is not
-// below from, in the order of addresses, until yield returns false. It looks
-// at every listener: it is for operators.
+// SessionsOf calls yield for each session on node whose user's address is
+// from or greater, in ascending order, until yield returns false. It reads
+// every listener, so it is for operators.
 func (v View) SessionsOf(node string, from protocol.Address, yield func(protocol.Address, Binding) bool) {
 	v.listeners.ascend(from.String(), func(p packed) bool {
 		var l Listener
-		c, n := p.open(&l)
+		c, n := p.decodeHead(&l)
 		for range n {
 			if b := c.binding(); b.Session.Node == node && !yield(l.Address, b) {
 				return false
@@ -215,5 +216,5 @@ func (v View) SessionsOf(node string, from protocol.Address, yield func(protocol
 	})
 }
 
-// Len returns how many accounts there are, and how many users listen.
+// Len returns the number of accounts and of users who listen.
 func (v View) Len() (accounts, listeners int) { return v.accounts.len(), v.listeners.len() }

@@ -13,11 +13,11 @@ import (
 type acl struct {
 	r     *Router
 	owner protocol.Address
-	thing store.Thing
+	thing store.Action
 	rules *store.ACL // if empty, the site's policy applies
 }
 
-func (r *Router) aclOf(owner protocol.Address, thing store.Thing) *acl {
+func (r *Router) aclOf(owner protocol.Address, thing store.Action) *acl {
 	return &acl{r, owner, thing, r.Table.ACL(owner)}
 }
 
@@ -27,7 +27,7 @@ func (r *Router) aclOf(owner protocol.Address, thing store.Thing) *acl {
 func (g *acl) allowsViewer(v viewer) bool { return g.allowsKey(v.address, v.key, v.isLocal) }
 
 func (g *acl) allowsKey(who, key protocol.Address, local bool) bool {
-	if who == g.owner && g.thing == store.Presences {
+	if who == g.owner && g.thing == store.ActionPresence {
 		return true
 	}
 	if decided, allow := g.rules.Allowed(key, local, g.thing); decided {
@@ -38,13 +38,13 @@ func (g *acl) allowsKey(who, key protocol.Address, local bool) bool {
 
 // allowsByDefault applies the site's policy.
 func (g *acl) allowsByDefault(who protocol.Address, local bool) bool {
-	return local || g.thing == store.Messages || who == g.owner
+	return local || g.thing == store.ActionMessage || who == g.owner
 }
 
 // canMessage reports whether from may send to to: the most specific rule
 // decides, and without one anybody may send.
 func (r *Router) canMessage(to, from protocol.Address) bool {
-	decided, allow := r.Table.Allowed(to, from, r.Local(from), store.Messages)
+	decided, allow := r.Table.Allowed(to, from, r.Local(from), store.ActionMessage)
 	return allow || !decided
 }
 

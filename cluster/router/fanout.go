@@ -82,7 +82,7 @@ func (h *hub) runTurnLocked(k *fanout) (done bool) {
 		k.remaining, k.pass, k.repeats = len(all), h.lastPass, false
 	}
 	k.remaining = min(k.remaining, len(all))
-	t := fanoutTurn{fanout: k, h: h, acl: h.r.aclOf(k.of, store.Presences)}
+	t := fanoutTurn{fanout: k, h: h, acl: h.r.aclOf(k.of, store.ActionPresence)}
 	h.currentPass = k.pass
 	for range min(fanoutTurnSize, k.remaining) {
 		k.remaining--

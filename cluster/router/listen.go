@@ -113,7 +113,7 @@ func (u *User) onBound(id store.Session, epoch uint64, res store.Result) (string
 		u.r.unbinder.enqueue(u.client.User, id)
 		return "", 0, protocol.Errorf(protocol.StatusUnavailable, "the connection has ended")
 	}
-	u.listening, u.epoch, u.boundIndex = true, epoch, res.Bound
+	u.listening, u.epoch, u.boundIndex = true, epoch, res.FirstBound
 	u.checkBindingLocked()
 	u.mu.Unlock()
 	if now := u.r.epoch.current(); now != epoch {

@@ -89,7 +89,7 @@ func (l *presenceReader) load(of protocol.Address) {
 	if of == l.of {
 		return
 	}
-	l.of, l.isLocal, l.acl = of, l.r.Local(of), l.r.aclOf(of, store.Presences)
+	l.of, l.isLocal, l.acl = of, l.r.Local(of), l.r.aclOf(of, store.ActionPresence)
 	if l.isLocal && !l.isUnknown {
 		l.presence = l.view.Presence(of)
 	}

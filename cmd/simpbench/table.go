@@ -211,7 +211,7 @@ func (t *tableRound) reap() error {
 		if err != nil {
 			return err
 		}
-		left = r[0].Left
+		left = r[0].More
 	}
 	t.tell("its reap, the longest entry", "ms", milliseconds(t.longest))
 	t.tell("its reap, all entries", "ms", milliseconds(time.Since(began)))

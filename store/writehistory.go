@@ -4,8 +4,8 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 )
 
-// writeEvents writes the events that the snapshot keeps. What it takes of
-// memory does not depend on how long the listeners are.
+// writeEvents writes the snapshot's events. Its memory use does not depend on
+// the length of the listeners.
 func (s *Snapshot) writeEvents(rw *recordWriter) {
 	if s.format() == formatWhole {
 		s.writeWholeEvents(rw)
@@ -13,7 +13,7 @@ func (s *Snapshot) writeEvents(rw *recordWriter) {
 	}
 	w := eventWriter{s, map[*version]string{}}
 	for i := s.ring.index; i > s.ring.floor; i-- {
-		if !rw.record(&storev1.Record{Kind: &storev1.Record_Event{Event: w.event(i)}}) {
+		if !rw.writeRecord(&storev1.Record{Kind: &storev1.Record_Event{Event: w.encodeEvent(i)}}) {
 			return
 		}
 	}
@@ -22,49 +22,49 @@ func (s *Snapshot) writeEvents(rw *recordWriter) {
 // writeWholeEvents writes the events in format 1.
 func (s *Snapshot) writeWholeEvents(rw *recordWriter) {
 	for from := s.ring.floor; from < s.ring.index; from += eventsAtOnce {
-		part, _ := s.ring.after(from, eventsAtOnce)
-		for _, e := range part.events() {
-			if !rw.record(&storev1.Record{Kind: &storev1.Record_Event{Event: wholeEvent(&e)}}) {
+		part, _ := s.ring.sliceAfter(from, eventsAtOnce)
+		for _, e := range part.decodeEvents() {
+			if !rw.writeRecord(&storev1.Record{Kind: &storev1.Record_Event{Event: wholeEventProto(&e)}}) {
 				return
 			}
 		}
 	}
 }
 
-func wholeEvent(e *Event) *storev1.Event {
+func wholeEventProto(e *Event) *storev1.Event {
 	r := &storev1.Event{
 		Index: e.Index, Kind: uint32(e.Kind), Address: e.Address.String(), Node: e.Node, Visible: e.Visible,
 	}
 	if e.After != nil {
-		r.After = listenerRecord(e.After)
+		r.After = listenerProto(e.After)
 	}
 	return r
 }
 
-// eventWriter makes the events of format 2, the newest first.
+// eventWriter encodes the events of format 2, the newest first.
 type eventWriter struct {
 	*Snapshot
-	written map[*version]string // whose
+	written map[*version]string // the addresses of versions already written
 }
 
-func (w *eventWriter) event(index uint64) *storev1.Event {
-	k := w.ring.place(index)
+func (w *eventWriter) encodeEvent(index uint64) *storev1.Event {
+	k := w.ring.at(index)
 	v := k.version()
 	if v == nil {
-		e := w.ring.event(index, nil)
-		return wholeEvent(&e)
+		e := w.ring.eventAt(index, nil)
+		return wholeEventProto(&e)
 	}
 	e := &storev1.Event{
-		Index: index, Kind: uint32(k.kind), Node: w.ring.names[k.node], Visible: k.flags&keptVisible != 0,
+		Index: index, Kind: uint32(k.kind), Node: w.ring.names[k.node], Visible: k.flags&flagVisible != 0,
 	}
-	w.setVersion(e, v)
+	w.encodeVersion(e, v)
 	w.written[v] = e.Address
 	return e
 }
 
-// setVersion says in e what v is.
-func (w *eventWriter) setVersion(e *storev1.Event, v *version) {
-	e.Address = w.address(v)
+// encodeVersion describes v in e.
+func (w *eventWriter) encodeVersion(e *storev1.Event, v *version) {
+	e.Address = w.addressOf(v)
 	f := v.form.Load()
 	present := w.view.listeners.get(e.Address)
 	switch _, isWritten := w.written[v]; {
@@ -77,12 +77,12 @@ func (w *eventWriter) setVersion(e *storev1.Event, v *version) {
 	case f.octets == present.first:
 		e.Present = true
 	default:
-		e.After = listenerRecord(packed{f.octets}.unpack())
+		e.After = listenerProto(packed{f.octets}.unpack())
 	}
 }
 
-// address returns whose listener v is.
-func (w *eventWriter) address(v *version) string {
+// addressOf returns the address of the listener v.
+func (w *eventWriter) addressOf(v *version) string {
 	for {
 		if address, ok := w.written[v]; ok {
 			return address

@@ -21,8 +21,8 @@ const (
 
 func validName(s string) bool { return s != "" && len(s) <= maxName }
 
-// validAddress looks only for what would break the table: whoever proposes
-// parsed the address, and what a later version of that parser allows must not
+// validAddress checks only for what would break the table. The proposer has
+// parsed the address, and what a later version of the parser allows must not
 // make two nodes differ.
 func validAddress(s string) bool {
 	return len(s) <= maxAddress && strings.LastIndexByte(s, '@') > 0 && !strings.ContainsAny(s, "\x00\r\n")
@@ -33,18 +33,18 @@ func validVerifier(v *storev1.Verifier) bool {
 		len(v.GetStoredKey()) == keySize && len(v.GetServerKey()) == keySize
 }
 
-func verifierOf(v *storev1.Verifier) Verifier {
+func verifierFromProto(v *storev1.Verifier) Verifier {
 	octets := slices.Concat(v.GetSalt(), v.GetStoredKey(), v.GetServerKey())
 	n := len(v.GetSalt())
 	return Verifier{octets[:n:n], v.GetIterations(), octets[n : n+keySize : n+keySize], octets[n+keySize:]}
 }
 
-func sessionOf(s *storev1.Session) Session {
+func sessionFromProto(s *storev1.Session) Session {
 	return Session{s.GetNode(), s.GetEpoch(), s.GetNumber()}
 }
 
-// stateOf returns Deaf for what is no state of a listener.
-func stateOf(s storev1.State) protocol.State {
+// stateFromProto returns Deaf if s is not a state of a listener.
+func stateFromProto(s storev1.State) protocol.State {
 	switch s {
 	case storev1.State_STATE_AVAILABLE:
 		return protocol.Available
@@ -56,16 +56,16 @@ func stateOf(s storev1.State) protocol.State {
 	return protocol.Deaf
 }
 
-func ruleOf(c *storev1.SetRule) (Rule, bool) {
-	message, ok1 := permissionOf(c.GetMessage())
-	presence, ok2 := permissionOf(c.GetPresence())
+func ruleFromProto(c *storev1.SetRule) (Rule, bool) {
+	message, ok1 := permissionFromProto(c.GetMessage())
+	presence, ok2 := permissionFromProto(c.GetPresence())
 	return Rule{
 		Who: protocol.CanonicalPattern(c.GetPattern()), Message: message, Presence: presence,
 		Written: protocol.CanonicalPattern(c.GetWritten()),
 	}, ok1 && ok2 && c.GetPattern() != "" && len(c.GetPattern()) <= maxAddress && len(c.GetWritten()) <= maxAddress
 }
 
-func permissionOf(p storev1.Permission) (protocol.Permission, bool) {
+func permissionFromProto(p storev1.Permission) (protocol.Permission, bool) {
 	switch p {
 	case storev1.Permission_PERMISSION_UNSPECIFIED:
 		return protocol.Unset, true
@@ -77,7 +77,7 @@ func permissionOf(p storev1.Permission) (protocol.Permission, bool) {
 	return protocol.Unset, false
 }
 
-func contactOf(c *storev1.SetContact) (Contact, bool) {
+func contactFromProto(c *storev1.SetContact) (Contact, bool) {
 	return Contact{Address: protocol.CanonicalAddress(c.GetAddress()), Name: c.GetName()},
 		validAddress(c.GetAddress()) && len(c.GetName()) <= protocol.MaxNote
 }
@@ -88,8 +88,8 @@ func compareContact(c Contact, address string) int {
 	return strings.Compare(c.Address.String(), address)
 }
 
-// put sets a user's list; an empty one is none.
-func put[T any](lists *directory[[]T], owner string, list []T) {
+// setList sets a user's list; an empty list is removed.
+func setList[T any](lists *orderedMap[[]T], owner string, list []T) {
 	if len(list) == 0 {
 		lists.delete(owner)
 		return
