@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -127,7 +129,20 @@ func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) 
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
+	if err := tryWriting(path); err != nil {
+		return nil, err
+	}
 	return raft.NewFileSnapshotStoreWithLogger(dir, snapshotKeep, logger)
+}
+
+// tryWriting makes a file in a folder and removes it. Raft's library does so
+// too, but its error says only in words what failed.
+func tryWriting(dir string) error {
+	f, err := os.CreateTemp(dir, "*.tmp")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // Close closes the files.
@@ -183,8 +198,23 @@ func (d *disk) refuse(err error) error {
 	return damaged(d.dir, d.marker.get().Node, err)
 }
 
-// damaged is the one sentence about a directory that has lost something.
+// damaged is the one sentence about a directory that has lost something, or
+// that can't be used for what the error says of the machine.
 func damaged(dir, node string, what error) error {
+	switch {
+	case isShortage(what):
+		return fmt.Errorf("the data directory %s can't be used now: %w", dir, what)
+	case errors.Is(what, fs.ErrPermission):
+		return unusable("the data directory %s can't be used: %w: all in it must belong to the user that runs simpd", dir, what)
+	}
 	return unusable("the data directory %s is damaged (%w): put a whole copy of it back, or have the node join as new: "+
 		"simpctl node remove %s, simpctl node admit %s, a new certificate, simpd wipe --data-dir %s --yes, and start it", dir, what, node, node, dir)
+}
+
+// isShortage reports whether a call failed for what the machine lacks, which
+// says nothing of the data.
+func isShortage(err error) bool {
+	return slices.ContainsFunc([]syscall.Errno{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	}, func(e syscall.Errno) bool { return errors.Is(err, e) })
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -286,4 +288,23 @@ func entries(c Config) (all []string, err error) {
 		all = append(all, fmt.Sprint(l.Index, l.Term, l.Type, string(l.Data)))
 	}
 	return all, nil
+}
+
+// TestAShortageIsNoDamage: whoever is told that data is damaged wipes it.
+func TestAShortageIsNoDamage(t *testing.T) {
+	d := &disk{dir: "/var/lib/simpd", marker: &marker{id: identity{Node: "n1"}}}
+	for _, short := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		err := d.refuse(fmt.Errorf("raft: %w", &fs.PathError{Op: "write", Path: logFile, Err: short}))
+		if _, refused := errors.AsType[DataError](err); refused || strings.Contains(err.Error(), "wipe") || !errors.Is(err, short) {
+			t.Errorf("%v: %v", short, err)
+		}
+	}
+	err := d.refuse(&fs.PathError{Op: "open", Path: logFile, Err: syscall.EACCES})
+	if _, refused := errors.AsType[DataError](err); !refused || strings.Contains(err.Error(), "wipe") || !strings.Contains(err.Error(), "user that runs simpd") {
+		t.Errorf("another user's file: %v", err)
+	}
+	err = d.refuse(&fs.PathError{Op: "read", Path: logFile, Err: syscall.EIO})
+	if _, refused := errors.AsType[DataError](err); !refused || !strings.Contains(err.Error(), "wipe") {
+		t.Errorf("an unreadable disk: %v", err)
+	}
 }
