@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -269,8 +270,8 @@ func (n *Node) RemoveNode(ctx context.Context, id string) error {
 	leader := n.Leader()
 	if leader == id && len(n.servers()) > 1 {
 		var err error
-		if leader, err = n.TransferLeadership(ctx, ""); err != nil {
-			return fmt.Errorf("the node leads, and can't be removed before another does: %w", err)
+		if leader, err = n.replaceLeader(ctx, id); err != nil {
+			return err
 		}
 	}
 	switch leader {
@@ -281,6 +282,25 @@ func (n *Node) RemoveNode(ctx context.Context, id string) error {
 	}
 	return n.link.Command(ctx, leader, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
 		RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: id}}})
+}
+
+// replaceLeader hands the leadership over from a node that is to be removed, if
+// it may be. The error is one of the removal, of which nothing was done then.
+func (n *Node) replaceLeader(ctx context.Context, id string) (leader string, err error) {
+	if err := n.checkRemoval(ctx, id); err != nil {
+		return "", err
+	}
+	leader, err = n.TransferLeadership(ctx, "")
+	return leader, notRemoved(id, err)
+}
+
+// notRemoved returns the error of a transfer as one of the removal that it was
+// for. What became of the transfer may be unknown; nothing was removed.
+func notRemoved(id string, err error) error {
+	if err == nil || errors.Is(err, ErrRefused) {
+		return err
+	}
+	return unavailable("%s leads, and can't be removed before another node does; repeat the removal: %v", id, err)
 }
 
 // remove keeps a node out of the site, takes it out of Raft's configuration, and

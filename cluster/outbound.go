@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -53,8 +54,8 @@ func (n *Node) Watchers(ctx context.Context, user protocol.Address) (by []protoc
 }
 
 // Kick closes the user's connections on all nodes that are up, this one among
-// them, or only that of session s, and says how many it closed; the error is
-// that of a node that did not answer.
+// them, or only that of session s, and says how many it closed; the error joins
+// those of the nodes that did not answer.
 func (n *Node) Kick(ctx context.Context, user protocol.Address, s *store.Session) (closed int, err error) {
 	var mu sync.Mutex
 	n.others(func(id string) {
@@ -62,9 +63,7 @@ func (n *Node) Kick(ctx context.Context, user protocol.Address, s *store.Session
 		mu.Lock()
 		defer mu.Unlock()
 		closed += k
-		if e != nil {
-			err = e
-		}
+		err = errors.Join(err, e)
 	})
 	return closed + n.cfg.Receiver.Kick(user, s), err
 }

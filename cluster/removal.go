@@ -18,8 +18,8 @@ const answerTimeout = time.Second
 // checkRemoval returns ErrRefused if the site could not go on without a node:
 // if the voters that answer are no majority of the configuration as it is, or
 // those that remain no majority of the configuration without the node. Then the
-// removal could not be committed, or would be the last change that is. This
-// node leads.
+// removal could not be committed, or would be the last change that is. This may
+// be called on any node.
 func (n *Node) checkRemoval(ctx context.Context, id string) error {
 	var voters []string
 	for _, s := range n.servers() {
@@ -31,6 +31,9 @@ func (n *Node) checkRemoval(ctx context.Context, id string) error {
 		return nil
 	}
 	answering := n.answering(ctx, voters)
+	if ctx.Err() != nil {
+		return unavailable("asking the voters whether they answer: %w", ctx.Err())
+	}
 	remaining := slices.DeleteFunc(slices.Clone(answering), func(v string) bool { return v == id })
 	if len(answering) >= majorityOf(len(voters)) && len(remaining) >= majorityOf(len(voters)-1) {
 		return nil

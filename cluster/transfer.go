@@ -76,7 +76,10 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 	if err != nil {
 		return "", err
 	}
-	return n.awaitLeader(ctx, leads)
+	if leader, err = n.awaitLeader(ctx, leads); err != nil {
+		return "", unknown("%s has handed the leadership over: %w", leads, err)
+	}
+	return leader, nil
 }
 
 // handOver makes another voter the leader in place of this node.
@@ -104,7 +107,7 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 		return unknown("handing the leadership over to %s: %w", s.ID, ctx.Err())
 	}
 	if err != nil {
-		return unavailable("handing the leadership over to %s: %w", s.ID, err)
+		return unknown("handing the leadership over to %s: %w", s.ID, err) // it may have been asked to stand already
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	storev1 "simpd/proto/simp/store/v1"
@@ -53,6 +52,9 @@ func (s *accountService) put(ctx context.Context, ima string, c *simpv1.Credenti
 	if err := f.err(); err != nil {
 		return nil, nil, err
 	}
+	if err := s.inTouch(false); err != nil {
+		return nil, nil, err
+	}
 	if err := s.possible(user, mode); err != nil {
 		return nil, nil, err
 	}
@@ -96,7 +98,7 @@ func (s *accountService) possible(user protocol.Address, mode storev1.PutAccount
 	there := s.there(user)
 	switch {
 	case there && mode == storev1.PutAccount_MODE_CREATE:
-		return detailed(codes.AlreadyExists, user.String()+" has an account already", reason(store.Exists.String()))
+		return detailed(codes.AlreadyExists, user.String()+" has an account already", reasonExists.info())
 	case !there && mode == storev1.PutAccount_MODE_REPLACE:
 		return missing(user)
 	}
@@ -157,7 +159,10 @@ func (s *accountService) user(ctx context.Context, ima string) (protocol.Address
 	f := &fields{domains: s.Domains}
 	user := f.user("ima", ima)
 	whom(ctx, named(user, ima))
-	return user, f.err()
+	if err := f.err(); err != nil {
+		return user, err
+	}
+	return user, s.inTouch(false)
 }
 
 // named is how a record names a user: as given, where that is no address.
@@ -229,6 +234,5 @@ func account(a *store.Account) *simpv1.Account {
 }
 
 func missing(user protocol.Address) error {
-	s, _ := status.New(codes.NotFound, "there is no account "+user.String()).WithDetails(reason(store.NoAccount.String()))
-	return s.Err()
+	return detailed(codes.NotFound, "there is no account "+user.String(), reasonNoAccount.info())
 }

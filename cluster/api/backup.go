@@ -21,7 +21,7 @@ const chunkSize = 256 << 10
 
 // errEmptyBackup protects from a backup that would empty the site when it is
 // restored.
-var errEmptyBackup = detailed(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reason("EMPTY_BACKUP"))
+var errEmptyBackup = detailed(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reasonEmptyBackup.info())
 
 // Backup sends the site's accounts, rules and contacts as one view of the
 // table has them: the site works on meanwhile. Who reads too slowly while much

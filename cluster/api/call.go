@@ -2,15 +2,14 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"simpd/protocol/budget"
 )
@@ -20,16 +19,11 @@ const retryAfter = 2 * time.Second
 
 // Why the server ends a call, as its caller is told.
 var (
-	errLateBody = status.Error(codes.DeadlineExceeded, "the request did not arrive in time")
-	errTooLong  = status.Error(codes.DeadlineExceeded, "the call took too long; what it was to change may have been done, or may yet be")
-	errSlow     = status.Error(codes.DeadlineExceeded, "the response was not read in time")
-	errBusy     = exhausted("this caller holds too much of this node's memory: end other calls first, or try again later")
+	errLateBody = detailed(codes.DeadlineExceeded, "the request did not arrive in time", reasonTimedOut.info())
+	errBusy     = exhausted("this caller holds too much of this node's memory: end other calls first, or try again later", retryAfter)
+	errTooLarge = detailed(codes.ResourceExhausted, fmt.Sprintf("the request is too large: at most %d octets", maxReceive), reasonTooLarge.info())
+	errGone     = status.Error(codes.Canceled, "the caller went away") // nobody reads it
 )
-
-// exhausted refuses what is above a limit, and says when to try again.
-func exhausted(text string) error {
-	return detailed(codes.ResourceExhausted, text, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
-}
 
 // call is a call under way, and the memory that it holds on its caller's
 // behalf: from its header on, until its handler has returned and all of the
@@ -52,6 +46,8 @@ type call struct {
 	out       int          // octets of the answer that were not written
 	stream    statusWriter // of the handler that runs; nil: none does
 	why       error        // why the server has ended the call; nil: it has not
+	messages  messages     // of the body, as they arrive
+	done      string       // what was done of it, though it may fail; "": nothing
 	gone      bool         // the stream has ended on the wire
 	settled   bool         // nothing is held any more
 }
@@ -75,7 +71,7 @@ func (c *conn) begin(ctx context.Context, who *caller, path string, m method, he
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.caller == "" && len(c.calls) >= anonymousCallsLimit {
-		return ctx, exhausted("too many calls at once without a client certificate or a token")
+		return ctx, exhausted("too many calls at once without a client certificate or a token", retryAfter)
 	}
 	if who.key != "" {
 		r.payer, r.drop = c.server.programs.Acquire(who.key), func() { c.server.programs.Drop(who.key) }
@@ -91,7 +87,7 @@ func (c *conn) begin(ctx context.Context, who *caller, path string, m method, he
 		c.idle.Reset(anonymousIdle)
 	}
 	if m.limit > 0 {
-		r.total = time.AfterFunc(m.limit, func() { r.end(errTooLong) })
+		r.total = time.AfterFunc(m.limit, func() { r.end(timedOut(m, "the call took too long")) })
 	}
 	return context.WithValue(ctx, callKey{}, r), nil
 }
@@ -210,20 +206,23 @@ type noStatus struct{}
 
 func (noStatus) WriteStatus(*status.Status) error { return nil }
 
-// start reports whether the call of ctx is still there to be handled. If so,
-// finish must be called when its handler has returned.
-func (r *call) start(ctx context.Context) bool {
+// start returns nil if the call of ctx is still there to be handled. Then finish
+// must be called when its handler has returned.
+func (r *call) start(ctx context.Context) error {
 	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(statusWriter)
 	if !ok {
 		stream = noStatus{}
 	}
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
-	if r.settled {
-		return false
+	switch {
+	case r.settled:
+		return errGone
+	case r.why != nil:
+		return r.why
 	}
 	r.stream = stream
-	return true
+	return nil
 }
 
 // end ends the call with an error, unless its handler has returned.
@@ -240,16 +239,39 @@ func (r *call) endLocked(err error) {
 		r.why = err
 	}
 	if r.stream != nil {
-		_ = r.stream.WriteStatus(status.Convert(err)) // it fails if the stream has ended
+		_ = r.stream.WriteStatus(status.Convert(r.truthLocked(err))) // it fails if the stream has ended
 	}
 	r.cancel()
 }
 
-// reason returns why the server has ended the call, or nil.
-func (r *call) reason() error {
+// outcome returns the error that the call ends with, for that of its handler.
+func (r *call) outcome(err error) error {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
-	return r.why
+	if r.why != nil && status.Code(err) == codes.Canceled {
+		err = r.why
+	}
+	return r.truthLocked(err)
+}
+
+// truthLocked returns an error of the call that says what was done all the same.
+// conn.mu is held.
+func (r *call) truthLocked(err error) error {
+	if err == nil || r.done == "" {
+		return err
+	}
+	return partly(err, r.done)
+}
+
+// setDone notes what the call of ctx has done so far, in case it fails.
+func setDone(ctx context.Context, format string, args ...any) {
+	r := callOf(ctx)
+	if r == nil {
+		return
+	}
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	r.done = fmt.Sprintf(format, args...)
 }
 
 // finish counts the end of the handler.

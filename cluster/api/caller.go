@@ -17,6 +17,9 @@ import (
 	"simpd/protocol"
 )
 
+// nobody is the name of a caller who has not shown who they are.
+const nobody = "nobody"
+
 // caller is who makes a call, and what they may do.
 type caller struct {
 	name  string
@@ -88,7 +91,7 @@ type callerKey struct{}
 func callerOf(ctx context.Context) *caller {
 	c, _ := ctx.Value(callerKey{}).(*caller)
 	if c == nil {
-		return &caller{name: "nobody"}
+		return &caller{name: nobody}
 	}
 	return c
 }
@@ -124,7 +127,7 @@ func (g *gate) identifyPeer(p *peer.Peer) (*caller, error) {
 		certificate := func(leaf *x509.Certificate) (*caller, error) { return certified(leaf, g.site) }
 		return keyed("certificate", certificate)(shown)
 	}
-	return &caller{name: "nobody"}, nil
+	return &caller{name: nobody}, nil
 }
 
 // keyed gives a caller who has a role a key: how they are known, and their name.
@@ -146,7 +149,7 @@ func loopback(a net.Addr) (*caller, error) {
 	if at, err := netip.ParseAddrPort(a.String()); err == nil && at.Addr().Unmap().IsLoopback() {
 		return &caller{name: "loopback", roles: allRoles, any: true}, nil
 	}
-	return &caller{name: "nobody"}, nil
+	return &caller{name: nobody}, nil
 }
 
 // bearer returns the token of the call, if it bears one.
@@ -166,6 +169,8 @@ func bearer(ctx context.Context) (token string, ok bool, err error) {
 	return token, true, nil
 }
 
+var errCertificateEnded = errors.New("the client certificate has ended; call again with a new one")
+
 // certified reads a program's certificate: the URI
 //
 //	simp://SITE/service/NAME?role=presence:read&role=message:send&as=@example.com
@@ -183,7 +188,7 @@ func certified(cert *x509.Certificate, site string) (*caller, error) {
 	}
 	c := &caller{name: name.ID, still: func() error {
 		if time.Now().After(cert.NotAfter) {
-			return errors.New("the client certificate has ended; call again with a new one")
+			return errCertificateEnded
 		}
 		return nil
 	}}

@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
@@ -119,6 +118,7 @@ func (s *clusterService) Drain(r *simpv1.DrainRequest, stream grpc.ServerStreami
 	last := &simpv1.DrainResponse{}
 	err := s.Cluster.Drain(ctx, node, timeout, func(p *simpv1.DrainResponse) {
 		last = p
+		setDone(ctx, "the drain of %s has begun, and %d of %d clients are left", node, p.Left, p.Total)
 		_ = stream.Send(&simpv1.DrainResponse{Total: p.Total, Left: p.Left, Leader: p.Leader})
 	})
 	if err != nil {
@@ -172,11 +172,17 @@ func (s *clusterService) node(ctx context.Context, id string) (string, error) {
 // KickSession closes a session's connection, or all of a user's.
 func (s *clusterService) KickSession(ctx context.Context, r *simpv1.KickSessionRequest) (*simpv1.KickSessionResponse, error) {
 	whom(ctx, r.GetIma()+r.GetSession())
+	if err := s.inTouch(false); err != nil {
+		return nil, err
+	}
 	user, session, err := s.target(r)
 	if err != nil {
 		return nil, err
 	}
 	closed, err := s.Cluster.Kick(ctx, user, session)
+	if closed > 0 {
+		setDone(ctx, "%d connections are closed; repeat the call", closed)
+	}
 	return &simpv1.KickSessionResponse{Closed: uint32(closed)}, err
 }
 
@@ -197,7 +203,7 @@ func (s *clusterService) target(r *simpv1.KickSessionRequest) (protocol.Address,
 	}
 	user, ok := holder(s.Table.View(), session)
 	if !ok {
-		return user, nil, status.Errorf(codes.NotFound, "no session %s listens", session)
+		return user, nil, detailed(codes.NotFound, fmt.Sprintf("no session %s listens", session), reasonNoSession.info())
 	}
 	return user, &session, nil
 }

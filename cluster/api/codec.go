@@ -19,8 +19,23 @@ type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
 
+// received is a request to be read, and why it could not be. As far as gRPC
+// knows reading succeeds, or it would end the call in words of its own.
+type received struct {
+	message any
+	err     error
+}
+
 // Unmarshal reads a request.
 func (c codec) Unmarshal(data mem.BufferSlice, m any) error {
+	if r, ok := m.(*received); ok {
+		r.err = c.unmarshal(data, r.message)
+		return nil
+	}
+	return c.unmarshal(data, m)
+}
+
+func (c codec) unmarshal(data mem.BufferSlice, m any) error {
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
 	if err := checkFields(buf.ReadOnlyData()); err != nil {

@@ -231,7 +231,7 @@ type meteredConn struct {
 func (m *meteredConn) Read(p []byte) (int, error) {
 	n, err := m.reader.Read(p)
 	if n > 0 {
-		m.in.feed(p[:n], m.c.frameIn)
+		m.in.feed(p[:n], m.c.frameIn, m.c.dataIn)
 		m.slowDown(n)
 	}
 	return n, err
@@ -261,7 +261,7 @@ func (m *meteredConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := m.Conn.Write(p)
-	m.out.feed(p[:n], m.c.frameOut)
+	m.out.feed(p[:n], m.c.frameOut, nil)
 	return n, err
 }
 
@@ -276,6 +276,16 @@ func (c *conn) frameIn(f frame) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.endStreamLocked(f.stream)
+	}
+}
+
+// dataIn looks at what has arrived of a call's body: a message that is too large
+// ends the call, before gRPC would say so without a reason.
+func (c *conn) dataIn(stream uint32, b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.calls[stream]; r != nil && r.messages.feed(b, maxReceive) {
+		r.endLocked(errTooLarge)
 	}
 }
 

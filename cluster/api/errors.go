@@ -15,9 +15,6 @@ import (
 	"simpd/store"
 )
 
-// errorDomain is the domain of the ErrorInfo details.
-const errorDomain = "simp.v1"
-
 // refused is a change that the table did not take.
 type refused struct {
 	refusal store.Refusal
@@ -31,106 +28,138 @@ func (r *refused) Error() string { return r.text }
 type errorMap struct {
 	uncertain func(error) bool
 	notDone   func(error) bool
+	cutOff    func() bool // whether this node is out of touch with the majority
 	refusals  *refusals
 }
 
-func (m errorMap) status(err error) error {
+// status returns err as a caller of m is told it.
+func (e errorMap) status(m method, err error) error {
 	var wire *protocol.Error
 	var no *refused
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &no):
-		return detailed(refusalCode(no.refusal), no.text, reason(no.refusal.String()))
+		r := reasonOf(no.refusal)
+		return detailed(reasonCodes[r][0], no.text, r.info())
 	case errors.As(err, &wire):
 		return wireStatus(wire)
-	case m.uncertain != nil && m.uncertain(err):
-		return detailed(codes.Unknown, "what became of it is not known: it may have been done, or may yet be; look, and repeat it if not", reason("OUTCOME_UNKNOWN"))
-	case m.notDone != nil && m.notDone(err): // also where it was the caller's time that ended
-		return m.other(err)
+	case e.uncertain != nil && e.uncertain(err):
+		return detailed(codes.Unknown, "what became of it is not known: it may have been done, or may yet be; look, and repeat it if not", reasonOutcomeUnknown.info())
+	case e.notDone != nil && e.notDone(err): // also where it was the caller's time that ended
+		return e.notDoneStatus(err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return status.Error(codes.DeadlineExceeded, "it took too long; it may have been done, or may yet be")
+		return timedOut(m, "it took too long")
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, "the caller went away")
 	}
-	return m.other(err)
+	return e.other(err)
+}
+
+// notDoneStatus is for what was certainly not done.
+func (e errorMap) notDoneStatus(err error) error {
+	if e.cutOff != nil && e.cutOff() {
+		return errCutOff
+	}
+	return e.other(err)
 }
 
 // other is for statuses, and for errors of the site that have no meaning of
 // their own here.
-func (m errorMap) other(err error) error {
-	if _, ok := status.FromError(err); ok {
-		return err
+func (e errorMap) other(err error) error {
+	if s, ok := status.FromError(err); ok {
+		return explained(s)
 	}
-	if m.refusals.note(cause{"not served", limitText(err.Error())}) {
-		m.refusals.logger.Warn("a call was not served", "error", err)
+	if e.refusals.note(cause{"not served", limitText(err.Error())}) {
+		e.refusals.logger.Warn("a call was not served", "error", err)
 	}
-	return detailed(codes.Unavailable, err.Error(), reason("UNAVAILABLE"))
+	return unavailable(reasonUnavailable, err.Error())
 }
 
-// refusalCode gives each of the table's refusals its code.
-func refusalCode(r store.Refusal) codes.Code {
-	switch r {
-	case store.NoAccount:
-		return codes.NotFound
-	case store.Exists:
-		return codes.AlreadyExists
-	case store.TooManyRules, store.TooManyContacts, store.TooManySessions:
-		return codes.ResourceExhausted
+// explained gives a status a detail that has none, as gRPC's own have.
+func explained(s *status.Status) error {
+	if len(s.Details()) > 0 {
+		return s.Err()
 	}
-	return codes.FailedPrecondition
+	if s.Code() == codes.InvalidArgument {
+		return invalid(s.Message())
+	}
+	if r, ok := codeReasons[s.Code()]; ok {
+		return detailed(s.Code(), s.Message(), r.info())
+	}
+	return s.Err()
+}
+
+// invalid refuses a request in which no one field is to blame.
+func invalid(text string) error {
+	f := &fields{}
+	f.add("request", "%s", text)
+	return f.err()
+}
+
+// timedOut tells a caller of m that the time is over.
+func timedOut(m method, text string) error {
+	if m.changes {
+		return detailed(codes.DeadlineExceeded, text+"; it may have been done, or may yet be: look, and repeat it if not", reasonOutcomeUnknown.info())
+	}
+	return detailed(codes.DeadlineExceeded, text, reasonTimedOut.info())
 }
 
 // wireStatus gives SIMP's statuses their codes.
 func wireStatus(e *protocol.Error) error {
 	switch e.Status {
 	case protocol.StatusBadRequest, protocol.StatusTooLarge:
-		return status.Error(codes.InvalidArgument, e.Text)
+		return invalid(e.Text)
 	case protocol.StatusUnauthorized, protocol.StatusForbidden:
-		return status.Error(codes.PermissionDenied, e.Text)
+		return detailed(codes.PermissionDenied, e.Text, reasonNoRole.info())
 	case protocol.StatusUnknownAddress:
-		return status.Error(codes.NotFound, e.Text)
+		return detailed(codes.NotFound, e.Text, reasonNoNode.info())
 	case protocol.StatusWrongState:
-		return status.Error(codes.FailedPrecondition, e.Text)
+		return detailed(codes.FailedPrecondition, e.Text, reasonRefused.info())
 	case protocol.StatusSlowDown:
-		retry := durationpb.New(time.Duration(e.Retry) * time.Second)
-		return detailed(codes.ResourceExhausted, e.Text, &errdetails.RetryInfo{RetryDelay: retry})
+		return exhausted(e.Text, time.Duration(e.Retry)*time.Second)
 	case protocol.StatusUnavailable:
-		return detailed(codes.Unavailable, e.Text, reason("UNAVAILABLE"))
+		return unavailable(reasonUnavailable, e.Text)
 	}
-	return status.Error(codes.Internal, e.Text)
+	return detailed(codes.Internal, e.Text, reasonFault.info())
 }
 
 // unavailable says that this node can't serve the call now.
-func unavailable(why, text string) error {
-	return detailed(codes.Unavailable, text, reason(why))
+func unavailable(why reason, text string) error {
+	return detailed(codes.Unavailable, text, why.info())
 }
 
-// reason names a cause so that programs can tell it.
-func reason(name string) *errdetails.ErrorInfo {
-	return &errdetails.ErrorInfo{Reason: screaming(name), Domain: errorDomain}
+// exhausted refuses what is above a limit, and says when to try again.
+func exhausted(text string, after time.Duration) error {
+	return detailed(codes.ResourceExhausted, text, reasonOverLimit.info(), &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 }
 
-// screaming writes a name as an ErrorInfo has it: NO_ACCOUNT.
-func screaming(name string) string {
-	out := make([]rune, 0, len(name))
-	for _, r := range name {
-		switch {
-		case 'a' <= r && r <= 'z':
-			r -= 'a' - 'A'
-		case r == ' ' || r == '-':
-			r = '_'
-		}
-		out = append(out, r)
-	}
-	return string(out)
-}
-
-// detailed is a status with a detail.
-func detailed(c codes.Code, text string, detail protoadapt.MessageV1) error {
-	s, err := status.New(c, text).WithDetails(detail)
+// detailed is a status with details.
+func detailed(c codes.Code, text string, details ...protoadapt.MessageV1) error {
+	s, err := status.New(c, text).WithDetails(details...)
 	if err != nil {
 		return status.Error(c, text)
 	}
 	return s.Err()
+}
+
+// partly returns err as the end of a call of which a part was done. What may be
+// tried again as it is must not be taken for not done.
+func partly(err error, done string) error {
+	s := status.Convert(err)
+	info := reasonPartlyDone.info()
+	info.Metadata = map[string]string{"done": done}
+	details := []protoadapt.MessageV1{info}
+	for _, d := range s.Details() {
+		if of, ok := d.(*errdetails.ErrorInfo); ok {
+			info.Metadata["cause"] = of.Reason
+		} else if m, ok := d.(protoadapt.MessageV1); ok {
+			details = append(details, m)
+		}
+	}
+	code := s.Code()
+	if code == codes.Unavailable || code == codes.Unknown {
+		code = codes.Aborted
+	}
+	return detailed(code, done+"; then: "+s.Message(), details...)
 }

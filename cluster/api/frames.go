@@ -12,6 +12,9 @@ const (
 	frameHeaders  = 0x1
 	frameReset    = 0x3
 	flagEndStream = 0x1
+	flagPadded    = 0x8
+
+	prefixSize = 5 // octets of gRPC before each message: whether it is compressed, and its size
 )
 
 // frame is what the header of a frame says.
@@ -27,13 +30,20 @@ type frames struct {
 	skip   int // octets before the next frame header
 	header [frameHeaderSize]byte
 	have   int // octets of header
+
+	last frame // the frame that the octets before the next header are of
+	pad  int   // of last: octets of padding at its end; -1: not known yet
 }
 
-// feed calls found for each frame whose header ends in b.
-func (f *frames) feed(b []byte, found func(frame)) {
+// feed calls found for each frame whose header ends in b, and data, unless it is
+// nil, for what b holds of DATA frames.
+func (f *frames) feed(b []byte, found func(frame), data func(stream uint32, b []byte)) {
 	for len(b) > 0 {
 		if f.skip > 0 {
 			n := min(f.skip, len(b))
+			if f.last.kind == frameData && data != nil {
+				data(f.last.stream, f.unpadded(b[:n]))
+			}
 			f.skip -= n
 			b = b[n:]
 			continue
@@ -46,9 +56,49 @@ func (f *frames) feed(b []byte, found func(frame)) {
 		}
 		f.have = 0
 		h := parseFrame(f.header)
-		f.skip = h.length
+		f.skip, f.last, f.pad = h.length, h, 0
+		if h.flags&flagPadded != 0 {
+			f.pad = -1
+		}
 		found(h)
 	}
+}
+
+// unpadded returns what of b, the next octets of a DATA frame, is data.
+func (f *frames) unpadded(b []byte) []byte {
+	left := f.skip
+	if f.pad < 0 {
+		f.pad = int(b[0])
+		b, left = b[1:], left-1
+	}
+	return b[:max(0, min(len(b), left-f.pad))]
+}
+
+// messages finds the messages in the data of a call.
+type messages struct {
+	left   int // octets of the present message that are still to come
+	prefix [prefixSize]byte
+	have   int // octets of prefix
+}
+
+// feed reports whether b, the next octets, begins a message of more than most.
+func (m *messages) feed(b []byte, most int) (tooLarge bool) {
+	for len(b) > 0 {
+		if m.left > 0 {
+			n := min(m.left, len(b))
+			m.left -= n
+			b = b[n:]
+			continue
+		}
+		n := copy(m.prefix[m.have:], b)
+		m.have += n
+		b = b[n:]
+		if m.have == prefixSize {
+			m.have, m.left = 0, int(binary.BigEndian.Uint32(m.prefix[1:]))
+			tooLarge = tooLarge || m.left > most
+		}
+	}
+	return tooLarge
 }
 
 func parseFrame(h [frameHeaderSize]byte) frame {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -36,7 +37,7 @@ func newGate(c Config) *gate {
 	r := newRefusals(c.Logger)
 	return &gate{
 		site: c.Site, insecure: c.TLS == nil, tokens: c.Tokens, refusals: r,
-		methods: methods(), errors: errorMap{c.Uncertain, c.NotDone, r}, logger: c.Logger, directory: c.Directory,
+		methods: methods(), errors: errorMap{c.Uncertain, c.NotDone, func() bool { return c.Directory.Contact() > 0 }, r}, logger: c.Logger, directory: c.Directory,
 	}
 }
 
@@ -53,7 +54,7 @@ func (g *gate) tap(ctx context.Context, info *tap.Info) (context.Context, error)
 	p, _ := peer.FromContext(ctx)
 	c, ok := p.AuthInfo.(connInfo)
 	if !ok {
-		return ctx, status.Error(codes.Internal, "the connection was not admitted")
+		return ctx, detailed(codes.Internal, "the connection was not admitted", reasonFault.info())
 	}
 	who, m, err := g.authorize(ctx, info.FullMethodName)
 	if err == nil {
@@ -103,16 +104,16 @@ func limitText(s string) string {
 func (g *gate) authorize(ctx context.Context, path string) (*caller, method, error) {
 	c, err := g.identify(ctx)
 	if err != nil {
-		return &caller{name: "nobody"}, method{}, status.Error(codes.Unauthenticated, err.Error())
+		return &caller{name: nobody}, method{}, unauthenticated(err)
 	}
 	m, ok := g.methods[path]
 	switch {
 	case !ok:
-		return c, m, status.Errorf(codes.PermissionDenied, "%q is not a method that anybody may call", limitText(path))
+		return c, m, detailed(codes.PermissionDenied, fmt.Sprintf("%q is not a method that anybody may call", limitText(path)), reasonNoMethod.info())
 	case !c.may(m.wants) && c.roles == 0:
-		return c, m, status.Error(codes.Unauthenticated, g.wanted(c, m))
+		return c, m, g.unknown(c)
 	case !c.may(m.wants):
-		return c, m, status.Error(codes.PermissionDenied, g.wanted(c, m))
+		return c, m, detailed(codes.PermissionDenied, fmt.Sprintf("%s lacks the role %s", c.name, m.wants), reasonNoRole.info())
 	}
 	return c, m, nil
 }
@@ -124,19 +125,29 @@ func (g *gate) checkTable(m method) error {
 		return nil
 	}
 	if err := g.directory.CaughtUp(); err != nil {
-		return unavailable("NOT_READY", err.Error()+"; try another node")
+		return unavailable(reasonNotReady, err.Error()+"; try another node")
 	}
 	return nil
 }
 
-func (g *gate) wanted(c *caller, m method) string {
-	if c.roles != 0 {
-		return fmt.Sprintf("%s lacks the role %s", c.name, m.wants)
+// unknown refuses a caller who has no role at all.
+func (g *gate) unknown(c *caller) error {
+	switch {
+	case g.insecure:
+		return detailed(codes.Unauthenticated, "without TLS this node answers only programs on its own machine", reasonLocalOnly.info())
+	case c.name != nobody:
+		return detailed(codes.Unauthenticated, c.name+" has no role: its certificate or token has to name one", reasonNoRole.info())
 	}
-	if g.insecure {
-		return "without TLS this node answers only programs on its own machine"
+	return detailed(codes.Unauthenticated, "a client certificate or a bearer token is required", reasonCredentialsMissing.info())
+}
+
+// unauthenticated refuses credentials that are not valid, or not any more.
+func unauthenticated(err error) error {
+	r := reasonCredentialsInvalid
+	if errors.Is(err, errTokenEnded) || errors.Is(err, errCertificateEnded) {
+		r = reasonCredentialsExpired
 	}
-	return "a client certificate or a bearer token is required"
+	return detailed(codes.Unauthenticated, err.Error(), r.info())
 }
 
 // identifyConn has the caller pay for a connection whose other end is known
@@ -157,18 +168,19 @@ func (g *gate) pass(ctx context.Context, call func(context.Context, *call) error
 		return err
 	}
 	c := callOf(ctx)
-	if c == nil || !c.start(ctx) {
-		return status.Error(codes.Canceled, "the caller went away")
+	if c == nil {
+		return errGone
+	}
+	if err := c.start(ctx); err != nil {
+		return err
 	}
 	defer c.finish()
 	record := &record{}
 	err := g.checkTable(c.method)
 	if err == nil {
-		err = g.errors.status(g.shielded(context.WithValue(ctx, recordKey{}, record), c, call))
+		err = g.errors.status(c.method, g.shielded(context.WithValue(ctx, recordKey{}, record), c, call))
 	}
-	if why := c.reason(); why != nil && status.Code(err) == codes.Canceled {
-		err = why
-	}
+	err = c.outcome(err)
 	if c.method.audit {
 		record.write(g.logger, c.caller.name, c.path, err)
 	}
@@ -180,7 +192,7 @@ func (g *gate) shielded(ctx context.Context, c *call, call func(context.Context,
 	defer func() {
 		if fault := recover(); fault != nil {
 			g.logger.Error("a call failed by a fault in this program", "method", c.path, "fault", fault, "stack", string(debug.Stack()))
-			err = status.Error(codes.Internal, "internal server error; see this node's log")
+			err = detailed(codes.Internal, "internal server error; see this node's log", reasonFault.info())
 		}
 	}()
 	return call(ctx, c)

@@ -220,12 +220,20 @@ func TestTokensAreTakenBackWhileAWatchRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.testSite.listen("alice@example.com", available, "")
-	if _, err := before.Recv(); status.Code(err) != codes.Unauthenticated {
-		t.Errorf("with the token that was taken back: %v", err)
-	}
+	_, err := before.Recv()
+	wantReason(t, err, codes.Unauthenticated, "CREDENTIALS_INVALID")
 	if _, err := after.Recv(); err != nil {
 		t.Errorf("with the new token: %v", err)
 	}
+}
+
+func TestATokenThatHasEnded(t *testing.T) {
+	s := newSecured(t)
+	s.writeTokens(t, strings.TrimSpace(tokenLine("desk", deskToken, "role=presence:read"))+" until="+time.Now().Add(-time.Minute).Format(time.RFC3339)+"\n")
+	if err := s.tokens.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	wantReason(t, get(withToken(t.Context(), "Bearer "+deskToken), s.dial(t, s.dir, "")), codes.Unauthenticated, "CREDENTIALS_EXPIRED")
 }
 
 func TestATokenFileThatGroupOrOthersUseIsRefused(t *testing.T) {
@@ -251,7 +259,7 @@ func TestWithoutTLSOnlyLoopbackMayDoAnything(t *testing.T) {
 	go func() { served <- server.Serve(l) }()
 	defer func() { server.Shutdown(t.Context()); <-served }()
 	conn := dialInClear(t, l.Addr().String())
-	wantCode(t, get(t.Context(), conn), codes.Unauthenticated, "")
+	wantReason(t, get(t.Context(), conn), codes.Unauthenticated, "LOCAL_ONLY")
 	l.local()
 	if err := get(t.Context(), dialInClear(t, l.Addr().String())); err != nil {
 		t.Errorf("from loopback: %v", err)
@@ -430,7 +438,7 @@ func TestPathsThatAreNoMethodAreRefused(t *testing.T) {
 func TestARequestLargerThanAMegabyteIsRefused(t *testing.T) {
 	s := newSite(t)
 	_, err := s.messages.Send(t.Context(), &simpv1.SendRequest{From: "a@example.com", To: []string{"b@example.com"}, Entity: make([]byte, 1<<20)})
-	wantCode(t, err, codes.ResourceExhausted, "")
+	wantReason(t, err, codes.ResourceExhausted, "TOO_LARGE")
 }
 
 // S12: a request counts as large as it is unpacked, and is not unpacked beyond

@@ -35,14 +35,14 @@ func (s *accountService) Import(stream grpc.ClientStreamingServer[simpv1.ImportA
 			return err
 		}
 		err = run.add(ctx, r)
-		whom(ctx, fmt.Sprintf("%d created, %d replaced, %d unchanged", run.created, run.replaced, run.unchanged))
+		whom(ctx, run.made.String())
 		if err != nil {
 			return err
 		}
 	}
 	s.settled(ctx, run.index)
 	return stream.SendAndClose(&simpv1.ImportAccountsResponse{
-		Created: run.created, Replaced: run.replaced, Unchanged: run.unchanged,
+		Created: run.made.created, Replaced: run.made.replaced, Unchanged: run.made.unchanged,
 		Lookalike: run.lookalike, Lookalikes: run.lookalikeCount,
 		Position: &simpv1.Position{History: s.Table.History(), Index: run.index},
 	})
@@ -51,12 +51,20 @@ func (s *accountService) Import(stream grpc.ClientStreamingServer[simpv1.ImportA
 // importRun is one Import under way.
 type importRun struct {
 	*accountService
-	created, replaced, unchanged uint64
-	index                        uint64
-	seen                         int // accounts of the requests before
+	made    tally // of what the site has
+	pending tally // of what is not proposed yet
+	index   uint64
+	seen    int // accounts of the requests before
 
 	lookalike      []*simpv1.Lookalike // at most maxLookalikes
 	lookalikeCount uint64
+}
+
+// tally counts accounts.
+type tally struct{ created, replaced, unchanged uint64 }
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d created, %d replaced, %d unchanged", t.created, t.replaced, t.unchanged)
 }
 
 // add checks a request as a whole, hashes what is to be hashed, and proposes it.
@@ -147,12 +155,12 @@ func (r *importRun) count(user protocol.Address, v *storev1.Verifier) bool {
 	a, there := r.Table.Account(user)
 	switch {
 	case !there:
-		r.created++
+		r.pending.created++
 	case bytes.Equal(a.Verifier.Salt, v.Salt) && bytes.Equal(a.Verifier.StoredKey, v.StoredKey) && a.Verifier.Iterations == v.Iterations:
-		r.unchanged++
+		r.made.unchanged++
 		return false
 	default:
-		r.replaced++
+		r.pending.replaced++
 	}
 	return true
 }
@@ -162,8 +170,13 @@ func (r *importRun) commit(ctx context.Context, changes []*storev1.Change) error
 		return nil
 	}
 	results, err := r.propose(ctx, changes...)
-	if err == nil {
-		r.index = results[len(results)-1].Index
+	if err != nil {
+		return err
 	}
-	return err
+	r.index = results[len(results)-1].Index
+	r.made.created += r.pending.created
+	r.made.replaced += r.pending.replaced
+	r.pending = tally{}
+	setDone(ctx, "a part is imported, %s; repeat the import, which leaves that as it is", r.made)
+	return nil
 }

@@ -105,6 +105,7 @@ func TestStrangersMakeFewCallsAtOnce(t *testing.T) {
 	if code := c.wait(ids[4]); code != codes.ResourceExhausted {
 		t.Errorf("the fifth call at once: %v", code)
 	}
+	wantReason(t, c.err(ids[4]), codes.ResourceExhausted, "OVER_LIMIT")
 	for _, id := range ids[:4] {
 		c.ask(id)
 		if code := c.wait(id); code != codes.OK {
@@ -145,7 +146,7 @@ func TestACallerAboveItsShareIsRefusedAndOthersAreServed(t *testing.T) {
 		t.Errorf("%d octets are held", held)
 	}
 	err := get(t.Context(), s.dial(t, s.dir, "service-desk"))
-	wantCode(t, err, codes.ResourceExhausted, "")
+	wantReason(t, err, codes.ResourceExhausted, "OVER_LIMIT")
 	retry := false
 	for _, d := range status.Convert(err).Details() {
 		_, is := d.(*errdetails.RetryInfo)
@@ -299,24 +300,32 @@ func TestTheTimesOfACall(t *testing.T) {
 		what string
 		call func(*rawClient) uint32
 		want time.Duration
+		why  string
 	}{
-		{"a body that does not come", func(c *rawClient) uint32 { id, _ := c.call(getMethod); return id }, 10 * time.Second},
-		{"half a body", func(c *rawClient) uint32 { id, _ := c.call(getMethod); c.message(id, 1000, 500); return id }, 10 * time.Second},
+		{"a body that does not come", func(c *rawClient) uint32 { id, _ := c.call(getMethod); return id }, 10 * time.Second, "TIMED_OUT"},
+		{"half a body", func(c *rawClient) uint32 { id, _ := c.call(getMethod); c.message(id, 1000, 500); return id }, 10 * time.Second, "TIMED_OUT"},
 		{"half a body of a stream of answers", func(c *rawClient) uint32 {
 			id, _ := c.call("/simp.v1.PresenceService/Watch")
 			c.message(id, 1000, 500)
 			return id
-		}, 10 * time.Second},
+		}, 10 * time.Second, "TIMED_OUT"},
 		{"an import that pauses", func(c *rawClient) uint32 {
 			id, _ := c.call("/simp.v1.AccountService/Import")
 			c.message(id, 0, 0)
 			return id
-		}, 30 * time.Second},
+		}, 30 * time.Second, "TIMED_OUT"},
+		{"an import without an end", func(c *rawClient) uint32 {
+			id, _ := c.call("/simp.v1.AccountService/Import")
+			for end := time.Now().Add(6*time.Hour - time.Second); time.Now().Before(end); time.Sleep(25 * time.Second) {
+				c.message(id, 0, 0)
+			}
+			return id
+		}, 6 * time.Hour, "OUTCOME_UNKNOWN"},
 		{"a restore that pauses within a piece", func(c *rawClient) uint32 {
 			id, _ := c.call("/simp.v1.ClusterService/Restore")
 			c.message(id, 1000, 500)
 			return id
-		}, 30 * time.Second},
+		}, 30 * time.Second, "TIMED_OUT"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -326,9 +335,11 @@ func TestTheTimesOfACall(t *testing.T) {
 					t.Fatal(err)
 				}
 				raw, begun := newRawClient(t, conn), time.Now()
-				if code := raw.wait(c.call(raw)); code != codes.DeadlineExceeded || time.Since(begun) != c.want {
+				id := c.call(raw)
+				if code := raw.wait(id); code != codes.DeadlineExceeded || time.Since(begun) != c.want {
 					t.Errorf("%v after %v", code, time.Since(begun))
 				}
+				wantReason(t, raw.err(id), codes.DeadlineExceeded, c.why)
 			})
 		})
 	}

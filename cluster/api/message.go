@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
@@ -31,7 +30,7 @@ func (s *messageService) Send(ctx context.Context, r *simpv1.SendRequest) (*simp
 		return nil, err
 	}
 	if c := callerOf(ctx); !c.maySendAs(req.From) {
-		return nil, status.Errorf(codes.PermissionDenied, "%s may not send as %s", c.name, req.From)
+		return nil, detailed(codes.PermissionDenied, fmt.Sprintf("%s may not send as %s", c.name, req.From), reasonSenderForbidden.info())
 	}
 	if err := s.enabled(req.From); err != nil {
 		return nil, err
@@ -98,7 +97,7 @@ func recipients(f *fields, to []string) (list []protocol.Address) {
 // account may be sent as: a service need not be somebody.
 func (s *messageService) enabled(from protocol.Address) error {
 	if a, ok := s.Table.Account(from); ok && a.Disabled {
-		return status.Errorf(codes.PermissionDenied, "the account of %s is disabled", from)
+		return detailed(codes.PermissionDenied, fmt.Sprintf("the account of %s is disabled", from), reasonDisabled.info())
 	}
 	return nil
 }

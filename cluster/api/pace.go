@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"simpd/store"
 )
@@ -18,7 +17,7 @@ const (
 	pinnedEvery = time.Second // the memory that a copy of the table keeps is looked at
 )
 
-var errBackupSlow = status.Error(codes.DeadlineExceeded, "the backup was read too slowly while much was changed: begin again, and read at least 1 MiB a second")
+var errBackupSlow = detailed(codes.DeadlineExceeded, "the backup was read too slowly while much was changed: begin again, and read at least 1 MiB a second", reasonTimedOut.info())
 
 // endSlowBackup ends the call of ctx once v, from which sent octets have been
 // sent, keeps too much in memory for somebody who reads too slowly: also while

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/binary"
 	"net"
 	"strconv"
@@ -12,7 +13,10 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // rawClient speaks HTTP/2 frame by frame, as no gRPC library would.
@@ -28,6 +32,7 @@ type rawClient struct {
 
 	mu     sync.Mutex
 	ended  map[uint32]codes.Code // calls that were answered
+	errors map[uint32]error      // with their details
 	news   chan struct{}         // something has come
 	closed chan struct{}
 }
@@ -36,7 +41,7 @@ func newRawClient(t *testing.T, conn net.Conn) *rawClient {
 	t.Helper()
 	c := &rawClient{
 		t: t, conn: conn, framer: http2.NewFramer(conn, conn), next: 1,
-		ended: map[uint32]codes.Code{}, news: make(chan struct{}, 1), closed: make(chan struct{}),
+		ended: map[uint32]codes.Code{}, errors: map[uint32]error{}, news: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 	c.encode = hpack.NewEncoder(&c.header)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -68,6 +73,12 @@ func (c *rawClient) read() {
 				if field.Name == "grpc-status" {
 					n, _ := strconv.Atoi(field.Value)
 					c.ended[h.StreamID] = codes.Code(n)
+				}
+				if field.Name == "grpc-status-details-bin" {
+					s := &spb.Status{}
+					octets, _ := base64.RawStdEncoding.DecodeString(field.Value)
+					_ = proto.Unmarshal(octets, s) // nonsense has no details
+					c.errors[h.StreamID] = status.ErrorProto(s)
 				}
 			}
 			c.mu.Unlock()
@@ -148,6 +159,13 @@ func (c *rawClient) wait(id uint32) codes.Code {
 			c.t.Fatal("no answer")
 		}
 	}
+}
+
+// err returns the error that a call ended with, if it had details.
+func (c *rawClient) err(id uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.errors[id]
 }
 
 // rawTLS connects to s with the client certificate of that name, "" being none.

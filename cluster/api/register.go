@@ -6,10 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-
-	"google.golang.org/grpc/codes"
 )
 
 // bodyTimeout is how long the request of a call that has one may take to
@@ -73,8 +70,12 @@ func wireSize(m any) int {
 func (c *call) receive(m any, within time.Duration, read func(any) error) error {
 	late := time.AfterFunc(within, func() { c.end(errLateBody) })
 	defer late.Stop()
-	if err := read(m); err != nil {
+	r := &received{message: m}
+	if err := read(r); err != nil {
 		return err
+	}
+	if r.err != nil {
+		return invalid("it is not a request of this method: " + r.err.Error())
 	}
 	wire := wireSize(m)
 	return c.read(wire, messageFactor*wire+messageCost)
@@ -104,14 +105,14 @@ func (s *countedStream) RecvMsg(m any) error {
 func (s *countedStream) SendMsg(m any) error {
 	if still := s.call.caller.still; still != nil {
 		if err := still(); err != nil {
-			return status.Error(codes.Unauthenticated, err.Error())
+			return unauthenticated(err)
 		}
 	}
 	within := slowTimeout
 	if s.call.method.slow > 0 {
 		within = s.call.method.slow
 	}
-	late := time.AfterFunc(within, func() { s.call.end(errSlow) })
+	late := time.AfterFunc(within, func() { s.call.end(timedOut(s.call.method, "the response was not read in time")) })
 	defer late.Stop()
 	s.call.sent(wireSize(m))
 	return s.ServerStream.SendMsg(m)

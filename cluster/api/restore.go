@@ -10,8 +10,6 @@ import (
 	"os"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"simpd/cluster/api/backup"
@@ -119,7 +117,9 @@ func (s *clusterService) sound(file *os.File) (c backup.Contents, err error) {
 }
 
 func damaged(err error) error {
-	return status.Error(codes.InvalidArgument, sentence(err))
+	f := &fields{}
+	f.add("data", "%s", sentence(err))
+	return f.err()
 }
 
 func rewound(file *os.File) (*backup.Reader, error) {
@@ -136,12 +136,13 @@ func (s *clusterService) restore(ctx context.Context, file *os.File, c backup.Co
 		return nil, damaged(err)
 	}
 	if err := s.restoreRecords(ctx, b); err != nil {
-		return nil, fmt.Errorf("the restore came not to its end; nobody can listen until it is repeated: %w", err)
+		return nil, err
 	}
+	setDone(ctx, "the accounts are restored, but the history is not a new one; repeat the restore")
 	history := newHistory(c.Index)
 	at, err := s.settle(ctx, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: history}})
 	if err != nil {
-		return nil, fmt.Errorf("the accounts are restored, but the history is not a new one; repeat the restore: %w", err)
+		return nil, err
 	}
 	at.History = history.History
 	return at, nil
@@ -172,6 +173,9 @@ func (s *clusterService) restoreRecords(ctx context.Context, b *backup.Reader) e
 
 func (s *clusterService) restorePiece(ctx context.Context, piece *storev1.RestoreAccounts) error {
 	_, err := s.propose(ctx, &storev1.Change{Kind: &storev1.Change_RestoreAccounts{RestoreAccounts: piece}})
+	if err == nil || s.Uncertain != nil && s.Uncertain(err) {
+		setDone(ctx, "the accounts are restored in part, and nobody can listen; repeat the restore")
+	}
 	return err
 }
 

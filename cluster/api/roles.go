@@ -58,10 +58,12 @@ func parseRole(name string) (role, error) {
 // method is what there is to know of a method before it is called.
 type method struct {
 	wants role
-	audit bool          // it changes something: each call leaves a record
-	limit time.Duration // of a call; 0: none
-	idle  time.Duration // between the requests of a stream; 0: bodyTimeout
-	slow  time.Duration // for a response to be taken; 0: slowTimeout
+	audit bool // each call leaves a record
+	// changes is set where a call that has failed may have done something.
+	changes bool
+	limit   time.Duration // of a call; 0: none
+	idle    time.Duration // between the requests of a stream; 0: bodyTimeout
+	slow    time.Duration // for a response to be taken; 0: slowTimeout
 	// anyTime is set for what a node answers also while it has not caught up
 	// with the site since its start, or is no part of it.
 	anyTime bool
@@ -82,11 +84,13 @@ const (
 func query(wants role) method { return method{wants: wants, limit: callTimeout} }
 
 // change is a method that changes something.
-func change(wants role) method { return method{wants: wants, audit: true, limit: callTimeout} }
+func change(wants role) method {
+	return method{wants: wants, audit: true, changes: true, limit: callTimeout}
+}
 
 // upload is a method whose requests are a stream, and that changes something.
 func upload(wants role) method {
-	return method{wants: wants, audit: true, limit: uploadFor, idle: uploadIdle}
+	return method{wants: wants, audit: true, changes: true, limit: uploadFor, idle: uploadIdle}
 }
 
 // methods is the one table of who may call what. What is not in it is
@@ -99,7 +103,7 @@ func methods() map[string]method {
 		"/simp.v1.PresenceService/Watch": {wants: presenceRead, slow: watchSlow},
 
 		// A message changes nothing in the site, and its traffic is not logged.
-		"/simp.v1.MessageService/Send": query(messageSend),
+		"/simp.v1.MessageService/Send": {wants: messageSend, changes: true, limit: callTimeout},
 
 		"/simp.v1.AccountService/Create":      change(accountAdmin),
 		"/simp.v1.AccountService/Import":      upload(accountAdmin),
@@ -111,7 +115,7 @@ func methods() map[string]method {
 		"/simp.v1.AccountService/List":        query(accountAdmin),
 
 		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, limit: callTimeout, anyTime: true},
-		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true},
+		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},
 		"/simp.v1.ClusterService/Undrain":            change(clusterAdmin),
 		"/simp.v1.ClusterService/TransferLeadership": change(clusterAdmin),
 		"/simp.v1.ClusterService/RemoveNode":         change(clusterAdmin),

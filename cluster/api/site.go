@@ -20,11 +20,13 @@ const (
 	cutOffTimeout  = 3 * time.Second  // out of touch for so long, presence can't be known
 )
 
+var errCutOff = unavailable(reasonCutOff, "this node has no contact to the majority; try another node")
+
 // inTouch refuses what a node that is cut off can't know: with fresh at once.
 func (c *Config) inTouch(fresh bool) error {
 	lost := c.Directory.Contact()
 	if lost >= cutOffTimeout || fresh && lost > 0 {
-		return unavailable("CUT_OFF", "this node has no contact to the majority; try another node")
+		return errCutOff
 	}
 	return nil
 }
@@ -34,7 +36,7 @@ func (c *Config) confirm(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	if err := c.Directory.Confirm(ctx); err != nil {
-		return unavailable("NOT_CONFIRMED", "the leader did not confirm in time what this node knows; try again, or another node")
+		return unavailable(reasonNotConfirmed, "the leader did not confirm in time what this node knows; try again, or another node")
 	}
 	return nil
 }

@@ -171,6 +171,9 @@ type directory struct {
 func (d *directory) Propose(_ context.Context, changes ...*storev1.Change) ([]store.Result, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.err == errFault {
+		panic(d.err)
+	}
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -228,12 +231,18 @@ func (n *nodes) note(format string, args ...any) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked = append(n.asked, fmt.Sprintf(format, args...))
+	if n.err == errFault {
+		panic(n.err)
+	}
 	return n.err
 }
 
 func (n *nodes) Nodes(context.Context) ([]*simpv1.NodeStatus, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.err == errFault {
+		panic(n.err)
+	}
 	return slices.Clone(n.list), n.err
 }
 

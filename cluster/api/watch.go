@@ -86,7 +86,7 @@ func sendAll(stream grpc.ServerStreamingServer[simpv1.WatchResponse], out <-chan
 	return nil
 }
 
-var errClosing = unavailable("CLOSING", "this node is going away; go on at another")
+var errClosing = unavailable(reasonClosing, "this node is going away; go on at another")
 
 func (s *presenceService) newWatch(r *simpv1.WatchRequest) (*watch, error) {
 	f := &fields{domains: s.Domains}
@@ -154,7 +154,7 @@ func (w *watch) catchUp(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if waiting.Err() != nil {
-			return unavailable("BEHIND", "this node has not reached that position yet; try again, or another node")
+			return unavailable(reasonBehind, "this node has not reached that position yet; try again, or another node")
 		}
 		w.wait(waiting, w.index)
 	}

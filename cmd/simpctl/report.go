@@ -69,20 +69,31 @@ func (a *app) sentence(s *status.Status) string {
 	case codes.Unavailable:
 		return a.unreachable(s)
 	case codes.Unauthenticated:
-		return s.Message() + "; give --tls-cert and --tls-key, or --token-file"
+		if r := reasonOf(s); r == "" || r == "CREDENTIALS_MISSING" {
+			return s.Message() + "; give --tls-cert and --tls-key, or --token-file"
+		}
 	case codes.Unimplemented:
-		return fmt.Sprintf("the node at %s does not know this command; is it of an older version?", a.addr)
+		return a.tooOld()
 	case codes.DeadlineExceeded:
-		return fmt.Sprintf("%s did not answer in time; the command may have been carried out, or may yet be", a.addr)
+		if reasonOf(s) == "" { // the time was over here
+			return fmt.Sprintf("%s did not answer in time; the command may have been carried out, or may yet be", a.addr)
+		}
 	case codes.Canceled:
 		return "interrupted"
+	}
+	if reasonOf(s) == "NO_METHOD" {
+		return a.tooOld()
 	}
 	return s.Message()
 }
 
+func (a *app) tooOld() string {
+	return fmt.Sprintf("the node at %s does not know this command; is it of an older version?", a.addr)
+}
+
 // unreachable tells a node that does not answer from one that can't.
 func (a *app) unreachable(s *status.Status) string {
-	if named(s) {
+	if reasonOf(s) != "" {
 		return s.Message()
 	}
 	cause := s.Message()
@@ -105,12 +116,12 @@ func (a *app) advice(cause string) string {
 	return "is it running, and is --addr right?"
 }
 
-// named reports whether the site itself gave a reason.
-func named(s *status.Status) bool {
+// reasonOf returns the reason that the site itself gave; "" if it gave none.
+func reasonOf(s *status.Status) string {
 	for _, d := range s.Details() {
 		if i, ok := d.(*errdetails.ErrorInfo); ok && i.Domain == "simp.v1" {
-			return true
+			return i.Reason
 		}
 	}
-	return false
+	return ""
 }
