@@ -3,6 +3,7 @@ package protocol
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -68,18 +69,32 @@ func isPlainLabel(s string) bool {
 	return true
 }
 
+// profile is how domains are read that IDNA has to look into.
+var profile = idna.New(
+	idna.MapForLookup(),
+	idna.BidiRule(),
+	idna.StrictDomainName(true),
+	idna.ValidateLabels(true),
+	idna.CheckHyphens(true),
+	idna.CheckJoiners(true),
+	idna.VerifyDNSLength(true),
+)
+
+// NeedsIDNA reports whether reading s as an address, a pattern or a domain may
+// take IDNA or PRECIS, with which an octet costs about a hundred times what one
+// of another address does (BenchmarkParseAddressByScript).
+func NeedsIDNA(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf || s[i] == '-' && i >= 3 && s[i-1] == '-' {
+			return true
+		}
+	}
+	return false
+}
+
 // parseIDN reads a domain that may have U-labels or A-labels. What comes of it
 // has to come of itself again, or two spellings could be told apart.
 func parseIDN(s string) (domain, why string) {
-	profile := idna.New(
-		idna.MapForLookup(),
-		idna.BidiRule(),
-		idna.StrictDomainName(true),
-		idna.ValidateLabels(true),
-		idna.CheckHyphens(true),
-		idna.CheckJoiners(true),
-		idna.VerifyDNSLength(true),
-	)
 	domain, err := profile.ToASCII(s)
 	if err != nil || strings.HasSuffix(domain, ".") {
 		return "", "its domain is not a valid domain name"

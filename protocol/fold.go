@@ -22,6 +22,9 @@ func (a Address) Fold() (folded Address, ok bool) {
 	if isFolded(local) {
 		return a, true
 	}
+	if isASCII(local) {
+		return Address{strings.ToLower(local) + "@" + a.Domain()}, true // as PRECIS would, which costs a hundred times as much
+	}
 	mapped, ok := foldUser(local)
 	if !ok || len(mapped)+1+len(a.Domain()) > MaxAddress {
 		return a, false
@@ -33,6 +36,15 @@ func (a Address) Fold() (folded Address, ok bool) {
 func isFolded(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf || 'A' <= s[i] && s[i] <= 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
 			return false
 		}
 	}

@@ -49,21 +49,30 @@ func ruleLines(r *request, rules []protocol.Rule) []byte {
 }
 
 func (s *session) decodeRule(r *request, who string) (rule protocol.Rule, err error) {
-	if rule.Who, err = protocol.ParsePattern(who); err != nil {
+	err = s.server.idn.read(who, func() error { return s.server.decodeWho(&rule, who) })
+	if err != nil {
 		return rule, err
-	}
-	if a, ok := rule.Who.Address(); ok {
-		own, given := s.server.own(a), rule.Who
-		// A user of this site is shown as the rule compares, another site's as given.
-		if rule.Who = given.Key(own); !own && rule.Who != given {
-			rule.Written = given
-		}
 	}
 	if rule.Message, err = permission(r, "message"); err != nil {
 		return rule, err
 	}
 	rule.Presence, err = permission(r, "presence")
 	return rule, err
+}
+
+// decodeWho reads whom a rule speaks of.
+func (s *Server) decodeWho(rule *protocol.Rule, who string) (err error) {
+	if rule.Who, err = protocol.ParsePattern(who); err != nil {
+		return err
+	}
+	if a, ok := rule.Who.Address(); ok {
+		own, given := s.own(a), rule.Who
+		// A user of this site is shown as the rule compares, another site's as given.
+		if rule.Who = given.Key(own); !own && rule.Who != given {
+			rule.Written = given
+		}
+	}
+	return nil
 }
 
 // ruleCost returns what the change to a rule counts for, in parts. All who watch

@@ -51,23 +51,31 @@ func (s *session) more(ctx context.Context, r *request) {
 // provesAtOnce reports whether r is a step of SCRAM's, which waits for nobody:
 // the client has done what takes long. Only a verifier that has yet to be
 // checked is hashed here too, and where many have failed there are turns to
-// wait for. It is asked while no job is being done.
+// wait for, and so for a name that needs IDNA. It is asked while no job is being
+// done.
 func (s *session) provesAtOnce(r *request) bool {
 	switch r.line.Verb {
 	case "AUTH":
 		mech, _ := r.line.Get("mech")
 		mech = strings.ToUpper(mech)
-		return mech == mechScram || mech == mechPlus
+		return (mech == mechScram || mech == mechPlus) && !namesInIDN(r)
 	case "MORE":
 		if s.login != nil {
 			m, scram := s.login.mechanism.(*scramLogin)
 			if scram {
 				m.atOnce = !s.server.verifiers.needsCheck(m.credentials) && !s.server.config.Backend.IsPaced(s.attemptOf(m.user))
 			}
-			return scram && m.atOnce
+			return scram && m.atOnce && !namesInIDN(r)
 		}
 	}
 	return false
+}
+
+// namesInIDN reports whether the data of an AUTH or MORE may have an address
+// that needs IDNA.
+func namesInIDN(r *request) bool {
+	data, _, err := authData(r)
+	return err == nil && protocol.NeedsIDNA(string(data))
 }
 
 func (s *session) beginLogin(r *request) (data []byte, given bool, err error) {

@@ -42,7 +42,7 @@ func (s *session) commandFor(r *request) command {
 	case "UNLISTEN":
 		return command{run: (*session).unlisten, phase: proved, waits: true}
 	case "SEND":
-		return command{run: (*session).send, phase: proved, literal: true}
+		return command{run: (*session).send, phase: proved, waits: r.idn > 0, literal: true}
 	}
 	return s.presenceCommand(r)
 }

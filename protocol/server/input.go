@@ -20,6 +20,7 @@ type request struct {
 	unpaid   bool   // it was dropped as its owner holds too much
 	wrong    error  // the line is whole but wrong; a *protocol.Error
 	octets   int    // of line and literal
+	idn      int    // octets of its addresses that need IDNA, once they are counted
 	received time.Time
 }
 

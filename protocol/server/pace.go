@@ -16,6 +16,7 @@ import (
 type pace struct {
 	octets, requests, errors rate.Bucket
 
+	idn   int32         // octets of addresses that need IDNA, read and not in their owner's bucket yet
 	wrong atomic.Int32  // errors that were answered and are not in the bucket yet
 	until time.Duration // after the session began: when reading goes on; 0: now
 }
@@ -45,7 +46,7 @@ func (s *session) spend(octets, requests int) bool {
 	p.octets.Spend(l.octets, octets, now)
 	p.requests.Spend(l.requests, requests, now)
 	p.errors.Spend(l.errors, min(int(p.wrong.Swap(0)), maxErrorsOwed), now)
-	wait := max(p.octets.Wait(l.octets, 1, now), p.requests.Wait(l.requests, 1, now), p.errors.Wait(l.errors, 1, now))
+	wait := max(p.octets.Wait(l.octets, 1, now), p.requests.Wait(l.requests, 1, now), p.errors.Wait(l.errors, 1, now), s.spendIDN())
 	if p.until = 0; wait > 0 {
 		p.until = now + min(wait, longestPace)
 		s.server.metrics.Slowed.Add(1)
@@ -109,12 +110,16 @@ const (
 
 // isPressing reports whether a turn ends early after so many requests.
 func (s *session) isPressing(requests int) bool {
-	return s.pace.wrong.Load() >= errorsPerTurn || requests >= earlyRequestsPerTurn && !s.proved.Load()
+	return s.pace.wrong.Load() >= errorsPerTurn || s.pace.idn >= idnPerTurn || requests >= earlyRequestsPerTurn && !s.proved.Load()
 }
 
-// paceCost is how many requests r counts for. After AUTH those that have a
+// paceCost counts r, and returns how many requests it counts for. After AUTH those that have a
 // limit of their own, or answer one of ours, cost nothing.
 func (s *session) paceCost(r *request) int {
+	if s.proved.Load() && r.line.Status == 0 && r.wrong == nil {
+		r.countIDN()
+		s.pace.idn += int32(r.idn)
+	}
 	if s.proved.Load() && (r.line.Status != 0 || r.line.Verb == "SEND" && r.wrong == nil) {
 		return 0
 	}

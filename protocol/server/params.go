@@ -15,12 +15,14 @@ func (s *Server) serves(domain string) bool { return slices.Contains(s.config.Do
 // parseAddress reads an address, and brings it into the form in which those
 // of the site's own users compare.
 func (s *Server) parseAddress(v string) (protocol.Address, error) {
-	a, err := protocol.ParseAddress(v)
-	if err != nil || !s.own(a) {
-		return a, err
-	}
-	folded, _ := a.Fold() // one that can't be a user's is nobody's, as it is
-	return folded, nil
+	var a protocol.Address
+	err := s.idn.read(v, func() (err error) {
+		if a, err = protocol.ParseAddress(v); err == nil && s.own(a) {
+			a, _ = a.Fold() // one that can't be a user's is nobody's, as it is
+		}
+		return err
+	})
+	return a, err
 }
 
 // addresses appends to all what key gives, each once; the error names the first
@@ -57,8 +59,9 @@ func withoutRepeats(all []protocol.Address) []protocol.Address {
 // wait: by the event loop.
 const longLine = 16
 
-// isLong reports whether r has so many params that it takes long to read.
-func (r *request) isLong() bool { return len(r.line.Params) > longLine }
+// isLong reports whether r takes long to read: it has many params, or addresses
+// that need IDNA.
+func (r *request) isLong() bool { return len(r.line.Params) > longLine || r.idn > 0 }
 
 // yes reads a key of which yes is the only value.
 func yes(r *request, key string) (bool, error) {

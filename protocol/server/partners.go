@@ -170,7 +170,11 @@ func (s *session) claimed(r *request) (protocol.Address, error) {
 	if !ok {
 		return protocol.Address{}, protocol.Errorf(protocol.StatusBadRequest, "from is missing: SEND from=IMA to=IMA {n}")
 	}
-	from, err := protocol.ParseAddress(v)
+	var from protocol.Address
+	err := s.server.idn.read(v, func() (err error) {
+		from, err = protocol.ParseAddress(v)
+		return err
+	})
 	if err != nil {
 		return from, err
 	}

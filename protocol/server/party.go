@@ -23,7 +23,7 @@ type party struct {
 
 	mu                         sync.Mutex
 	commands, messages, costly rate.Bucket
-	changes, watches           rate.Bucket
+	changes, watches, idn      rate.Bucket
 }
 
 // parties holds those that some connection belongs to, and those whose limits
@@ -133,5 +133,5 @@ func (p *party) isUnused(now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.commands.IsFull(now) && p.messages.IsFull(now) && p.costly.IsFull(now) &&
-		p.changes.IsFull(now) && p.watches.IsFull(now)
+		p.changes.IsFull(now) && p.watches.IsFull(now) && p.idn.IsFull(now)
 }

@@ -28,6 +28,7 @@ type Server struct {
 	loops     loops
 	hash      *hasher
 	hashing   hashing
+	idn       idnReaders
 	verifiers verifiers
 	ids       *ids
 	routes    counts      // routing connections, by domain
@@ -52,7 +53,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, metrics: c.Metrics, admission: newAdmission(c),
-		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), ids: newIDs(),
+		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), idn: newIDNReaders(), ids: newIDs(),
 		parties: newParties(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}

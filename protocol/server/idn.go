@@ -1,0 +1,78 @@
+package server
+
+import (
+	"runtime"
+	"time"
+
+	"simpd/protocol"
+	"simpd/protocol/rate"
+)
+
+// Addresses in other scripts cost about a hundred times as much to read as
+// others. So there is a limit on their octets, for each user and each remote
+// domain, all connections together; they are never read on the event loop; and
+// at most half of the processors read them at a time.
+//
+// The cost is measured by BenchmarkParseAddressByScript of package protocol: 40 to 500
+// ns an octet, so that what a user may send takes at most 3 % of a processor.
+var (
+	userIDN   = rate.NewLimit(64<<10, 256<<10) // octets
+	domainIDN = rate.NewLimit(256<<10, 1<<20)
+)
+
+// idnPerTurn is how many octets of such addresses end a turn of a connection.
+const idnPerTurn = 8 << 10
+
+// countIDN counts the octets of the addresses in r that need IDNA or PRECIS.
+func (r *request) countIDN() {
+	for i := range r.line.Params {
+		if p := &r.line.Params[i]; hasAddress(p.Key) && protocol.NeedsIDNA(p.Value) {
+			r.idn += len(p.Value)
+		}
+	}
+}
+
+// hasAddress reports whether the values of key are addresses or patterns.
+func hasAddress(key string) bool {
+	switch key {
+	case "to", "from", "ima", "by", "who":
+		return true
+	}
+	return false
+}
+
+// spendIDN takes what was read of such addresses off the owner's limit, and
+// returns how long reading pauses for that. It is asked again after a pause.
+func (s *session) spendIDN() (wait time.Duration) {
+	p := &s.pace
+	if p.idn == 0 && p.until == 0 {
+		return 0
+	}
+	limit, now := userIDN, time.Since(s.server.parties.start)
+	if s.client.Domain != "" {
+		limit = domainIDN
+	}
+	s.usage.withParty(func(o *party) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.idn.Spend(limit, int(p.idn), now)
+		wait = o.idn.Wait(limit, 1, now)
+	})
+	p.idn = 0
+	return wait
+}
+
+// idnReaders lets so many goroutines at a time read addresses that need IDNA.
+type idnReaders chan struct{}
+
+func newIDNReaders() idnReaders { return make(idnReaders, max(1, runtime.GOMAXPROCS(0)/2)) }
+
+// read calls parse, which reads v, in its turn if v needs IDNA.
+func (readers idnReaders) read(v string, parse func() error) error {
+	if !protocol.NeedsIDNA(v) {
+		return parse()
+	}
+	readers <- struct{}{}
+	defer func() { <-readers }()
+	return parse()
+}
