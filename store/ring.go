@@ -1,7 +1,6 @@
 package store
 
 import (
-	"slices"
 	"strings"
 	"unsafe"
 
@@ -82,14 +81,15 @@ type ring struct {
 	octets     int    // of everything that only the ring holds
 	// current maps the first octet of a listener in the table to the version
 	// that shares it.
-	current map[*byte]*version
+	current   map[*byte]*version
+	positions map[string]uint32 // of names
 
 	older, newer Listener // scratch space of makeUndo
 	buf          []byte
 }
 
 func newRing(keep uint64, most int) ring {
-	return ring{minEntries: keep, maxOctets: most, current: map[*byte]*version{}}
+	return ring{minEntries: keep, maxOctets: most, current: map[*byte]*version{}, positions: map[string]uint32{}}
 }
 
 // reset empties the ring; the next entry's index is index+1.
@@ -145,12 +145,14 @@ func (k *ringEntry) setListener(address string, after packed, isShared bool) {
 // nameNumber returns the position of a node's name in names, adding it if
 // necessary.
 func (r *ring) nameNumber(name string) uint32 {
-	i := slices.Index(r.names, name)
-	if i < 0 {
-		i = len(r.names)
-		r.names = append(r.names, strings.Clone(name))
+	i, known := r.positions[name]
+	if !known {
+		name = strings.Clone(name)
+		i = uint32(len(r.names))
+		r.names = append(r.names, name)
+		r.positions[name] = i
 	}
-	return uint32(i)
+	return i
 }
 
 // addChunk adds a chunk, and drops chunks that are no longer kept. It copies

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -136,14 +137,23 @@ func (w *wire) readLiteral(n, limit int) ([]byte, error) {
 	if n > limit {
 		return nil, protocolError("a message of %d octets; at most %d are taken", n, limit)
 	}
-	body := make([]byte, n)
+	body := make([]byte, min(n, bodyAtOnce))
 	used := copy(body, w.rest)
 	w.rest = w.rest[used:]
-	if _, err := io.ReadFull(w, body[used:]); err != nil {
-		return nil, fmt.Errorf("in the midst of a message: %w", err)
+	for {
+		if _, err := io.ReadFull(w, body[used:]); err != nil {
+			return nil, fmt.Errorf("in the midst of a message: %w", err)
+		}
+		used = len(body)
+		if used == n {
+			return body, nil
+		}
+		body = slices.Grow(body, min(n-used, used))[:min(n, 2*used)]
 	}
-	return body, nil
 }
+
+// bodyAtOnce is how much room is made for a message before its octets come.
+const bodyAtOnce = 64 << 10
 
 // Read reads from the connection. After a time of silence it has the other
 // side asked for a sign of life, and waits for that once.

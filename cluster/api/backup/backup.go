@@ -146,13 +146,13 @@ func (b *Reader) next() ([]byte, error) {
 	if err != nil || size > maxRecord {
 		return nil, b.cut(err)
 	}
-	raw := make([]byte, size)
-	if _, err := io.ReadFull(b.r, raw); err != nil {
+	var raw bytes.Buffer // it grows as octets come, whatever was announced
+	if n, err := io.CopyN(&raw, b.r, int64(size)); err != nil || uint64(n) < size {
 		return nil, b.cut(err)
 	}
 	b.sum = crc32.Update(b.sum, castagnoli(), binary.AppendUvarint(nil, size))
-	b.sum = crc32.Update(b.sum, castagnoli(), raw)
-	return raw, nil
+	b.sum = crc32.Update(b.sum, castagnoli(), raw.Bytes())
+	return raw.Bytes(), nil
 }
 
 // cut says where a file stops to make sense.

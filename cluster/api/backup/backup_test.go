@@ -2,8 +2,10 @@ package backup_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -84,5 +86,25 @@ func TestARecordOfASnapshotIsRefused(t *testing.T) {
 	}
 	if _, err := backup.Inspect(&file); err == nil || !strings.Contains(err.Error(), "no backup has") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// A length that is announced takes no memory before its octets come.
+func TestAnAnnouncedLengthTakesNoMemory(t *testing.T) {
+	for _, octets := range []int{0, 1000} {
+		hostile := append([]byte(backup.Magic), binary.AppendUvarint(nil, 4<<20-1)...)
+		hostile = append(hostile, make([]byte, octets)...)
+		var before, after runtime.MemStats
+		const times = 16
+		runtime.ReadMemStats(&before)
+		for range times {
+			if _, err := backup.NewReader(bytes.NewReader(hostile)); !errors.Is(err, backup.ErrDamaged) {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if n := (after.TotalAlloc - before.TotalAlloc) / times; n > 256<<10 {
+			t.Errorf("%d octets are allocated for %d that came", n, octets)
+		}
 	}
 }
