@@ -78,8 +78,8 @@ func (l *lab) undisturbed(d time.Duration) {
 				l.t.Fatalf("%s: %v; its epoch is %d, was %d; the leader %q, was %q", id, err, n.Epoch(), epochs[id], n.Leader(), leader)
 			}
 			for other, at := range l.nodes {
-				if c := n.link.Contact(other); other != id && (!c.Connected || n.link.Where(other) != at.link.Addr()) {
-					l.t.Fatalf("%s finds %s at %q: %+v", id, other, n.link.Where(other), c)
+				if c := n.link.Connectivity(other); other != id && (!c.Connected || n.link.AddrOf(other) != at.link.Addr()) {
+					l.t.Fatalf("%s finds %s at %q: %+v", id, other, n.link.AddrOf(other), c)
 				}
 			}
 		}

@@ -40,7 +40,7 @@ func (n *Node) evict(ctx context.Context) {
 // this leader has known its epoch since met. (What the link knew before may
 // be of an epoch that has ended.)
 func (n *Node) gone(id string, met time.Time) bool {
-	c := n.link.Contact(id)
+	c := n.link.Connectivity(id)
 	waited := time.Since(later(c.Since, met))
 	switch {
 	case c.Suspicion == link.Closed:
@@ -59,7 +59,7 @@ func later(a, b time.Time) time.Time {
 }
 
 func (n *Node) end(ctx context.Context, node store.Node) {
-	n.cfg.Logger.Warn("a node is gone: its epoch ends", "node", node.ID, "epoch", node.Epoch, "it", n.link.Contact(node.ID).Suspicion)
+	n.cfg.Logger.Warn("a node is gone: its epoch ends", "node", node.ID, "epoch", node.Epoch, "it", n.link.Connectivity(node.ID).Suspicion)
 	_, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NodeDown{
 		NodeDown: &storev1.NodeDown{Node: node.ID, Epoch: node.Epoch}}})
 	if err != nil && ctx.Err() == nil {

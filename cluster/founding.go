@@ -130,7 +130,7 @@ func foundingSum(founding string) []byte {
 // mark puts the founding's word into the header of a call that goes out, and the
 // number of this process if the other node's version takes it.
 func (g *gate) mark(to raft.ServerID, h raft.RPCHeader) raft.RPCHeader {
-	word, takesBoot := g.founding(), g.processes.TakesBoot(string(to))
+	word, takesBoot := g.founding(), g.processes.ChecksIncarnation(string(to))
 	if word == "" && !takesBoot {
 		return h
 	}
@@ -157,7 +157,7 @@ func (g *gate) unmark(c raft.RPC) error {
 	if len(number) > 0 {
 		boot, err = strconv.ParseUint(string(number), 16, 64)
 	}
-	if err != nil || !g.processes.MayTakePart(string(id), boot) {
+	if err != nil || !g.processes.AcceptsRaftFrom(string(id), boot) {
 		return errOtherProcess
 	}
 	h.ID = id

@@ -147,8 +147,8 @@ type tracker struct {
 	takesBoot bool
 }
 
-func (p tracker) MayTakePart(_ string, boot uint64) bool { return boot == p.boot }
-func (p tracker) TakesBoot(string) bool                  { return p.takesBoot }
+func (p tracker) AcceptsRaftFrom(_ string, boot uint64) bool { return boot == p.boot }
+func (p tracker) ChecksIncarnation(string) bool              { return p.takesBoot }
 
 // TestCallsOfASecondProcess: calls of Raft bear the number of their process, if
 // the other version takes it, and come only from the process that was let in.

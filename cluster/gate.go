@@ -32,8 +32,8 @@ type gate struct {
 
 // processTracker knows which processes run as the nodes; see link.Link.
 type processTracker interface {
-	MayTakePart(node string, boot uint64) bool
-	TakesBoot(node string) bool
+	AcceptsRaftFrom(node string, boot uint64) bool
+	ChecksIncarnation(node string) bool
 }
 
 var errNotAdmitted = errors.New("this node is not sure yet that it may take part in the site")

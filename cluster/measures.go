@@ -50,7 +50,7 @@ func (n *Node) Peers() (connected, up int) {
 			continue
 		}
 		up++
-		if n.link.Contact(id).Connected {
+		if n.link.Connectivity(id).Connected {
 			connected++
 		}
 	}

@@ -66,7 +66,7 @@ func (n *Node) publish() {
 	}
 	if c := n.configuration(); !sameConfiguration(c, n.published) {
 		n.published = c
-		n.link.Know(c)
+		n.link.SetConfiguration(c)
 	}
 	if r := n.table.RemovedNodes(); !slices.EqualFunc(r, n.kept, sameRemoved) {
 		n.kept = r
@@ -126,7 +126,7 @@ func (n *Node) announceData(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		told = n.disk.marker.get().Begun && n.link.Update(func(*link.Member) {}) == nil
+		told = n.disk.marker.get().Begun && n.link.UpdateMember(func(*link.Member) {}) == nil
 	}
 }
 
@@ -179,7 +179,7 @@ func (t *tender) meet(ctx context.Context, m link.Member) {
 // follow puts a node's address into Raft's configuration once it is another.
 func (t *tender) follow(s raft.Server) {
 	id := string(s.ID)
-	if at := t.link.Where(id); at != "" && at != string(s.Address) {
+	if at := t.link.AddrOf(id); at != "" && at != string(s.Address) {
 		t.say("a node's new address is not taken", id, at, t.add(s.Suffrage, id, at))
 	}
 }

@@ -86,7 +86,7 @@ func (n *Node) Members() []link.Member { return n.link.Members() }
 func (n *Node) SetGossipKeys(keys [][]byte) error { return n.link.SetKeys(keys) }
 
 // Tell changes what this node tells of itself by gossip.
-func (n *Node) Tell(change func(*link.Member)) error { return n.link.Update(change) }
+func (n *Node) Tell(change func(*link.Member)) error { return n.link.UpdateMember(change) }
 
 // others calls f for each other node that is up, at once, and waits for all.
 func (n *Node) others(f func(id string)) {

@@ -26,7 +26,7 @@ func TestS31ARemovedNodeCommandsNobody(t *testing.T) {
 		for _, stays := range []*Node{leader, l.third(removed, leader)} {
 			l.eventually("it knows", func() bool { return !stays.isServer(removed.cfg.NodeID) })
 			to := stays.cfg.NodeID
-			l.eventually("its connections end", func() bool { return !removed.link.Contact(to).Connected })
+			l.eventually("its connections end", func() bool { return !removed.link.Connectivity(to).Connected })
 			err := removed.link.Command(l.within(5*time.Second), to, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
 				RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: to}}})
 			if err == nil || !stays.isServer(to) {
@@ -59,7 +59,7 @@ func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
 		}
 		stays := l.third(removed, leader)
 		l.eventually("it knows", func() bool { return !stays.isServer(removed.cfg.NodeID) })
-		l.eventually("it may ask again", func() bool { return removed.link.Contact(stays.cfg.NodeID).Connected })
+		l.eventually("it may ask again", func() bool { return removed.link.Connectivity(stays.cfg.NodeID).Connected })
 		p, err := removed.link.Probe(l.within(5*time.Second), stays.cfg.NodeID)
 		if err != nil || p.Founding != nil || p.History != "" || p.LastLog != 0 || !p.HasState {
 			t.Errorf("it is told %v, %v", p, err)

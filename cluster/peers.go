@@ -19,16 +19,16 @@ type peers interface {
 	Start() error
 	Addr() string
 	RaftTransport(logger hclog.Logger) raft.Transport
-	Know(c link.Configuration)
+	SetConfiguration(c link.Configuration)
 	SetRemoved(r link.Removed)
 	IsMember(node string) bool
-	MayTakePart(node string, boot uint64) bool
-	TakesBoot(node string) bool
+	AcceptsRaftFrom(node string, boot uint64) bool
+	ChecksIncarnation(node string) bool
 	Certificates(node string) []store.Fingerprint
 	Members() []link.Member
-	Where(node string) string
-	Contact(node string) link.Contact
-	Update(change func(*link.Member)) error
+	AddrOf(node string) string
+	Connectivity(node string) link.Connectivity
+	UpdateMember(change func(*link.Member)) error
 	SetKeys(keys [][]byte) error
 
 	Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
@@ -61,7 +61,7 @@ func (n *Node) openLink() (peers, error) {
 	c.Handler = inbound{n}
 	c.InTouch, c.Lineage, c.Check = n.inTouch, n.lineage, n.checkProcess
 	m := &c.Member
-	m.ID, m.Boot, m.Version = n.cfg.NodeID, n.boot, n.cfg.Version
+	m.ID, m.Incarnation, m.Version = n.cfg.NodeID, n.boot, n.cfg.Version
 	m.MinSchema, m.MaxSchema = minSchema, n.table.Newest()
 	m.BootstrapExpect, m.Replica = n.cfg.BootstrapExpect, n.cfg.Replica
 	l, err := link.Open(c)
@@ -84,16 +84,16 @@ func newAlone(id string) *alone {
 func (*alone) Start() error                                { return nil }
 func (a *alone) Addr() string                              { return string(a.transport.LocalAddr()) }
 func (a *alone) RaftTransport(hclog.Logger) raft.Transport { return a.transport }
-func (*alone) Know(link.Configuration)                     {}
+func (*alone) SetConfiguration(link.Configuration)         {}
 func (*alone) SetRemoved(link.Removed)                     {}
 func (*alone) IsMember(string) bool                        { return false }
-func (*alone) MayTakePart(string, uint64) bool             { return true }
-func (*alone) TakesBoot(string) bool                       { return false }
+func (*alone) AcceptsRaftFrom(string, uint64) bool         { return true }
+func (*alone) ChecksIncarnation(string) bool               { return false }
 func (*alone) Certificates(string) []store.Fingerprint     { return nil }
 func (*alone) Members() []link.Member                      { return nil }
-func (*alone) Where(string) string                         { return "" }
-func (*alone) Contact(string) link.Contact                 { return link.Contact{} }
-func (*alone) Update(func(*link.Member)) error             { return nil }
+func (*alone) AddrOf(string) string                        { return "" }
+func (*alone) Connectivity(string) link.Connectivity       { return link.Connectivity{} }
+func (*alone) UpdateMember(func(*link.Member)) error       { return nil }
 func (*alone) SetKeys([][]byte) error                      { return nil }
 func (*alone) Failed(protocol.Attempt)                     {}
 func (*alone) Succeeded(protocol.Attempt)                  {}

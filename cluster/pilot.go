@@ -63,7 +63,7 @@ func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 			ID: s.ID, Name: id, Address: s.Address, RaftVersion: int(raft.ProtocolVersionMax),
 			IsLeader: id == p.cfg.NodeID, NodeStatus: autopilot.NodeAlive,
 		}
-		if !known.IsLeader && !p.link.Contact(id).Connected {
+		if !known.IsLeader && !p.link.Connectivity(id).Connected {
 			known.NodeStatus = autopilot.NodeFailed
 		}
 		all[s.ID] = known

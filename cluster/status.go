@@ -107,7 +107,7 @@ func (n *Node) known() []NodeStatus {
 		s.Member, s.Addr, s.Version = m, m.ClusterAddr, m.Version
 	}
 	for id, s := range nodes {
-		s.Addr = cmp.Or(n.link.Where(id), s.Addr)
+		s.Addr = cmp.Or(n.link.AddrOf(id), s.Addr)
 	}
 	for _, t := range n.table.Nodes() {
 		s := get(t.ID)

@@ -110,8 +110,8 @@ func TestTheNodeThatAnswersHasToBeTheOneThatWasDialled(t *testing.T) {
 				}
 				s.up(2)
 				// n3's address is n2's now.
-				s.links["n1"].Know(Configuration{Index: 1, Servers: map[string]string{"n3": hostOf(2) + ":7470"}, Voters: map[string]bool{"n3": true}})
-				s.eventually(func() bool { return s.links["n1"].Contact("n3").Suspicion != NotSuspected }, "n3 is not there")
+				s.links["n1"].SetConfiguration(Configuration{Index: 1, Servers: map[string]string{"n3": hostOf(2) + ":7470"}, Voters: map[string]bool{"n3": true}})
+				s.eventually(func() bool { return s.links["n1"].Connectivity("n3").Suspicion != NotSuspected }, "n3 is not there")
 				var o outcomes
 				s.links["n1"].Deliver("n3", session, message("m"), o.done("m"))
 				if o.status("m") != protocol.StatusUnavailable {
@@ -191,7 +191,7 @@ func TestEveryMethodIsInTheTableAndNothingElse(t *testing.T) {
 	for _, m := range clusterv1.Peer_ServiceDesc.Streams {
 		all = append(all, "/simp.cluster.v1.Peer/"+m.StreamName)
 	}
-	table := forNodes()
+	table := peerMethods()
 	for _, m := range all {
 		if _, ok := table[m]; !ok {
 			t.Errorf("nobody may call %s", m)
@@ -209,11 +209,11 @@ func TestGRPCWantsAnIntroduction(t *testing.T) {
 		s := newSite(t)
 		l := s.open(s.config(1))
 		for _, node := range []string{"n2", "n3"} {
-			boot := l.config.Member.Boot // client's
+			boot := l.config.Member.Incarnation // client's
 			if node == "n3" {
 				boot++
 			}
-			if _, err := l.processes.claim(t.Context(), node, process{boot: boot, checks: true}); err != nil {
+			if _, err := l.processes.claim(t.Context(), node, process{incarnation: boot, checksIncarnation: true}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -228,8 +228,8 @@ func TestGRPCWantsAnIntroduction(t *testing.T) {
 			"as a node":        {"n2", clusterv1.Peer_Status_FullMethodName, codes.OK},
 		} {
 			near, far := net.Pipe()
-			go l.mux.calls.put(t.Context(), l.mux.hold(far, far, "", peerIdentity{node: c.node}))
-			client, err := l.client(once(l.mux.hold(near, near, "", peerIdentity{node: "n1"})))
+			go l.mux.calls.enqueue(t.Context(), l.mux.track(far, far, "", peerIdentity{node: c.node}))
+			client, err := l.newClient(singleUseDialer(l.mux.track(near, near, "", peerIdentity{node: "n1"})))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -32,14 +32,14 @@ func loopback(b *testing.B) (from *Link) {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { l.Close() })
-		l.Know(Configuration{})
+		l.SetConfiguration(Configuration{})
 		if err := l.Start(); err != nil {
 			b.Fatal(err)
 		}
 		join = l.GossipAddr()
 		links = append(links, l)
 	}
-	for !links[0].Contact("n2").Connected {
+	for !links[0].Connectivity("n2").Connected {
 		<-time.After(time.Millisecond)
 	}
 	return links[0]

@@ -5,41 +5,44 @@ import (
 	"time"
 )
 
-// clock counts microseconds since the link was opened, paused or not.
-type clock struct{ born time.Time }
+// clock counts microseconds since the link was opened, including pauses of
+// the process.
+type clock struct{ start time.Time }
 
-func (c clock) at(t time.Time) int64 { return t.Sub(c.born).Microseconds() }
+func (c clock) toMicros(t time.Time) int64 { return t.Sub(c.start).Microseconds() }
 
-func (c clock) now() int64 { return c.at(time.Now()) }
+func (c clock) now() int64 { return c.toMicros(time.Now()) }
 
-// when is the time at which the clock shows us.
-func (c clock) when(us int64) time.Time { return c.born.Add(time.Duration(us) * time.Microsecond) }
+// toTime returns the time at which the clock shows us.
+func (c clock) toTime(us int64) time.Time { return c.start.Add(time.Duration(us) * time.Microsecond) }
 
-// farClock is what is known of another node's clock: how far it is ahead of
-// this node's, at least. A pong shows it as it was some time ago; by the time
-// the pong is read it shows more. The best of the last few pongs counts, so
-// that neither a slow one nor clocks that run unevenly do harm.
+// clockOffset is a lower bound of how far another node's clock is ahead of
+// this node's. A pong carries the other clock's reading at the time when it
+// was sent; when the pong is read, the other clock shows more. The best of
+// the last few pongs counts, so that neither a slow pong nor unequal clock
+// rates matter.
 //
-// Deadlines that are said in the other's clock with it come too early by the
-// time that the quickest of these pongs took to come back, and never too late:
-// also where a node, a socket or the network stood still.
-type farClock struct {
+// A deadline converted with it is too early by the time that the fastest of
+// these pongs took, and never too late, even if a node, a socket or the
+// network was stalled.
+type clockOffset struct {
 	bounds [8]int64
 	count  int
-	ahead  atomic.Int64
+	offset atomic.Int64
 }
 
-// heard takes the reading of a pong that was read when this clock showed now.
-// It is called by one goroutine.
-func (f *farClock) heard(far, now int64) {
+// observe records the reading of a pong that was read when this clock showed
+// now. One goroutine calls it.
+func (f *clockOffset) observe(far, now int64) {
 	f.bounds[f.count%len(f.bounds)] = far - now
 	f.count++
 	best := f.bounds[0]
 	for _, b := range f.bounds[1:min(f.count, len(f.bounds))] {
 		best = max(best, b)
 	}
-	f.ahead.Store(best)
+	f.offset.Store(best)
 }
 
-// there is what the other clock shows when this one shows us: that or more.
-func (f *farClock) there(us int64) int64 { return us + f.ahead.Load() }
+// toRemote converts a time of this clock to the other's: it shows that or
+// more.
+func (f *clockOffset) toRemote(us int64) int64 { return us + f.offset.Load() }

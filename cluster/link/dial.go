@@ -7,20 +7,21 @@ import (
 	"time"
 )
 
-// dialStagger is how long an address is tried before the next one is as well.
+// dialStagger is how long an address is tried before the next one is tried as
+// well.
 const dialStagger = 150 * time.Millisecond
 
-// dialed is what came of one attempt.
-type dialed struct {
+// dialResult is the result of one connection attempt.
+type dialResult struct {
 	conn *peerConn
 	err  error
 }
 
-// dial connects to a node at one of the addresses where it may be, else at
-// addr. Whoever answers there has proved to have the node's keys; so an address
-// that gossip has wrong costs time, and keeps nobody from being reached.
+// dial connects to a node at one of the addresses where it may be, or
+// otherwise at addr. The handshake proves that the node's keys are there, so
+// a wrong address from gossip costs time but does not prevent the connection.
 func (l *Link) dial(ctx context.Context, node, addr, protocol string) (*peerConn, error) {
-	p := l.peers.find(node)
+	p := l.peers.get(node)
 	addrs := []string{addr}
 	if p != nil && len(p.addrs()) > 0 {
 		addrs = p.addrs()
@@ -32,19 +33,19 @@ func (l *Link) dial(ctx context.Context, node, addr, protocol string) (*peerConn
 	return d.conn, d.err
 }
 
-// dialFirst tries addresses in their order, each a little after the one before
+// dialFirst tries addresses in order, each dialStagger after the previous one
 // or when that has failed, and returns the first connection.
-func (l *Link) dialFirst(ctx context.Context, node string, addrs []string, protocol string) dialed {
+func (l *Link) dialFirst(ctx context.Context, node string, addrs []string, protocol string) dialResult {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := make(chan dialed, len(addrs))
+	results := make(chan dialResult, len(addrs))
 	next := make(chan struct{}, len(addrs))
-	var failed dialed
+	var failed dialResult
 	for begun, ended := 0, 0; ; {
 		if begun < len(addrs) {
 			go func(addr string) {
 				conn, err := l.mux.dial(ctx, node, addr, protocol)
-				results <- dialed{conn, err}
+				results <- dialResult{conn, err}
 			}(addrs[begun])
 			begun++
 			if begun < len(addrs) {
@@ -69,8 +70,8 @@ func (l *Link) dialFirst(ctx context.Context, node string, addrs []string, proto
 	}
 }
 
-// closeLate closes the connections that were not the first.
-func closeLate(results <-chan dialed, n int) {
+// closeLate closes the connections that were established after the first.
+func closeLate(results <-chan dialResult, n int) {
 	for range n {
 		if d := <-results; d.err == nil {
 			d.conn.Close()

@@ -7,20 +7,22 @@ import (
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
-// What a call to another node may end with.
+// Errors of calls to other nodes.
 var (
-	// ErrUnavailable: certainly not done; another time it may be.
+	// ErrUnavailable means that the call was certainly not carried out, and may
+	// succeed later.
 	ErrUnavailable = errors.New("not available now")
-	// ErrUnknown: it may have been done, or may yet be.
+	// ErrUnknown means that the call may have been carried out, or may yet be.
 	ErrUnknown = errors.New("what became of it is not known")
-	// ErrRefused: certainly not done, and asking again won't help.
+	// ErrRefused means that the call was certainly not carried out, and that
+	// repeating it does not help.
 	ErrRefused = errors.New("refused")
 )
 
-// NotLeaderError says that the node asked does not lead; certainly nothing
-// was done. It is ErrUnavailable too.
+// NotLeaderError means that the called node is not the leader and certainly
+// did nothing. It is also ErrUnavailable.
 type NotLeaderError struct {
-	Leader string // the node id it believes in, empty if none
+	Leader string // ID of the leader that the node knows, or ""
 }
 
 func (e *NotLeaderError) Error() string {
@@ -30,12 +32,12 @@ func (e *NotLeaderError) Error() string {
 	return fmt.Sprintf("this node does not lead; %s does", e.Leader)
 }
 
-// Unwrap makes it ErrUnavailable to errors.Is.
+// Unwrap returns ErrUnavailable.
 func (e *NotLeaderError) Unwrap() error { return ErrUnavailable }
 
-// refusalOf says an error of the handler to another node; other is what an
-// error that has no meaning between nodes counts as.
-func refusalOf(err error, other clusterv1.Refusal_Reason) *clusterv1.Refusal {
+// encodeError converts an error of the Handler for another node. other is the
+// reason for an error without a meaning between nodes.
+func encodeError(err error, other clusterv1.Refusal_Reason) *clusterv1.Refusal {
 	if err == nil {
 		return nil
 	}
@@ -54,8 +56,8 @@ func refusalOf(err error, other clusterv1.Refusal_Reason) *clusterv1.Refusal {
 	return r
 }
 
-// errorOf is what node said, as an error here.
-func errorOf(node string, r *clusterv1.Refusal) error {
+// decodeError converts a refusal by node to an error.
+func decodeError(node string, r *clusterv1.Refusal) error {
 	if r == nil {
 		return nil
 	}

@@ -18,8 +18,8 @@ import (
 // lock: they wait for nothing and ask it nothing. What they are given is
 // copied.
 
-// NotifyAlive turns away nodes of other sites, and those that do not say what
-// they are.
+// NotifyAlive rejects nodes of other sites and those whose metadata cannot be
+// decoded.
 func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	m, site, err := decodeMember(n.Name, n.Meta)
 	if err == nil && site != g.link.config.Site {
@@ -38,9 +38,9 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	return err
 }
 
-// isForeign reports whether a node's data is of another founding of the site
-// than this node's, and notes it: what two such sites tell each other would move
-// nodes of one to the addresses of the other.
+// isForeign reports whether a node's data belongs to another cluster with the
+// same site name, and records such a node. What two clusters tell each other
+// would move nodes of one to the addresses of the other.
 func (g *gossip) isForeign(m Member) bool {
 	foreign := isOtherFounding([]byte(m.FoundingSum), []byte(g.foundingSum()))
 	g.mu.Lock()
@@ -54,8 +54,8 @@ func (g *gossip) isForeign(m Member) bool {
 	return foreign
 }
 
-// dropForeign forgets a member that has got data of another founding since it was
-// met.
+// dropForeign forgets a member that has received data of another cluster
+// since it was accepted.
 func (g *gossip) dropForeign(m Member) {
 	g.mu.Lock()
 	met := g.members[m.ID].ClusterAddr == m.ClusterAddr
@@ -65,12 +65,12 @@ func (g *gossip) dropForeign(m Member) {
 	}
 	g.mu.Unlock()
 	if met {
-		g.link.peers.gossiped(m.ID, nil)
+		g.link.peers.onGossip(m.ID, nil)
 	}
 }
 
-// hasRoom reports whether a node of that name may be noted: whoever has the key
-// can invent as many as they like.
+// hasRoom reports whether a node with that name may be recorded. Whoever has
+// the key could invent any number of nodes.
 func (g *gossip) hasRoom(id string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,16 +78,16 @@ func (g *gossip) hasRoom(id string) bool {
 	return known || len(g.members) < maxPeers
 }
 
-// forget drops what gossip has told of a node that was removed.
-func (g *gossip) forget(id string) {
+// removeMember forgets what gossip has told of a removed node.
+func (g *gossip) removeMember(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.members, id)
 	delete(g.seen, id)
 }
 
-// recall takes in what gossip has told of nodes that may join again.
-func (g *gossip) recall() {
+// readmit records the nodes known to gossip that may join again.
+func (g *gossip) readmit() {
 	g.mu.Lock()
 	list := g.list
 	g.mu.Unlock()
@@ -99,18 +99,18 @@ func (g *gossip) recall() {
 		_, known := g.members[n.Name]
 		g.mu.Unlock()
 		if !known {
-			g.told(n)
+			g.onMember(n)
 		}
 	}
 }
 
-// NotifyJoin notes a node that is alive.
-func (g *gossip) NotifyJoin(n *memberlist.Node) { g.told(n) }
+// NotifyJoin records a live node.
+func (g *gossip) NotifyJoin(n *memberlist.Node) { g.onMember(n) }
 
-// NotifyUpdate notes what a node tells of itself now.
-func (g *gossip) NotifyUpdate(n *memberlist.Node) { g.told(n) }
+// NotifyUpdate records a node's new metadata.
+func (g *gossip) NotifyUpdate(n *memberlist.Node) { g.onMember(n) }
 
-func (g *gossip) told(n *memberlist.Node) {
+func (g *gossip) onMember(n *memberlist.Node) {
 	m, _, err := decodeMember(n.Name, n.Meta)
 	if err != nil || m.ID == g.link.config.NodeID || g.link.members.isExcluded(m.ID) {
 		return
@@ -119,12 +119,12 @@ func (g *gossip) told(n *memberlist.Node) {
 	g.members[m.ID] = m
 	g.seen[m.ID] = n.Address()
 	g.mu.Unlock()
-	g.link.peers.gossiped(m.ID, &m)
-	g.link.herald.tell(func(to Membership) { to.MemberUp(m) })
+	g.link.peers.onGossip(m.ID, &m)
+	g.link.events.enqueue(func(to Membership) { to.MemberUp(m) })
 }
 
-// NotifyLeave notes a node that has left or does not answer. One that does
-// not answer is still called: it may have been cut off.
+// NotifyLeave records a node that has left or does not respond. A node that
+// does not respond is still contacted, since it may only have been cut off.
 func (g *gossip) NotifyLeave(n *memberlist.Node) {
 	id := n.Name
 	if id == g.link.config.NodeID || g.link.members.isExcluded(id) {
@@ -138,15 +138,16 @@ func (g *gossip) NotifyLeave(n *memberlist.Node) {
 	}
 	g.mu.Unlock()
 	if left {
-		g.link.peers.gossiped(id, nil)
-		g.link.herald.tell(func(to Membership) { to.MemberLeft(id) })
+		g.link.peers.onGossip(id, nil)
+		g.link.events.enqueue(func(to Membership) { to.MemberLeft(id) })
 		return
 	}
-	poke(g.again)
-	g.link.herald.tell(func(to Membership) { to.MemberSuspect(id, Silent) })
+	signal(g.rejoinSoon)
+	g.link.events.enqueue(func(to Membership) { to.MemberSuspect(id, Silent) })
 }
 
-// NotifyConflict is called when a node of a known id appears elsewhere.
+// NotifyConflict is called when a node with a known ID appears at another
+// address.
 func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
 	g.link.logger.Warn("gossip: two nodes have one id", "node", existing.Name, "at", existing.Address(), "and", other.Address())
 	m, _, err := decodeMember(other.Name, other.Meta)
@@ -155,25 +156,25 @@ func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.checked && g.stop.Err() == nil {
-		g.checked = true
-		g.running.Go(func() { g.challenge(m.ClusterAddr) })
+	if !g.resolving && g.ctx.Err() == nil {
+		g.resolving = true
+		g.running.Go(func() { g.resolveConflict(m.ClusterAddr) })
 	}
 }
 
-// challenge finds out whether a process that uses this node's id is alive:
-// what gossip has may be this node's own past, at an address it had before.
-// Between processes that have data other nodes decide, by their streams.
-func (g *gossip) challenge(addr string) {
+// resolveConflict checks whether another live process uses this node's ID.
+// What gossip has may be this node's own past at an earlier address. Between
+// processes with data, other nodes decide by their streams.
+func (g *gossip) resolveConflict(addr string) {
 	defer func() {
 		g.mu.Lock()
-		g.checked = false
+		g.resolving = false
 		g.mu.Unlock()
 	}()
 	if addr == g.link.addr {
 		return
 	}
-	ctx, cancel := context.WithTimeout(g.stop, dialTimeout)
+	ctx, cancel := context.WithTimeout(g.ctx, dialTimeout)
 	defer cancel()
 	other, err := g.link.probeAt(ctx, g.link.config.NodeID, addr)
 	if err != nil {
@@ -182,29 +183,30 @@ func (g *gossip) challenge(addr string) {
 	err = fmt.Errorf("another process at %s runs as node %s: end one of the two; each node needs an id, a certificate and a data directory of its own", addr, g.link.config.NodeID)
 	g.link.logger.Error(err.Error())
 	if g.isNewcomer(other) {
-		g.link.fail(err)
+		g.link.reportFatal(err)
 	}
 }
 
-// isNewcomer reports whether this process gives way to another one of its id by
-// what gossip alone has found: it has no part in a site that works, has no data
-// of its own unless no other node can decide, and is the younger one.
+// isNewcomer reports whether this process must give way to another one with
+// its ID that only gossip has found: it is not part of a working site, it has
+// no data of its own unless no other node can decide, and it is the younger
+// one.
 func (g *gossip) isNewcomer(other *clusterv1.ProbeResponse) bool {
 	l := g.link
 	uptime := time.Since(g.started)
 	switch hasData := len(l.config.Lineage().FoundingSum) > 0; {
-	case l.config.InTouch() || l.peers.anyTakesBoot():
+	case l.config.InTouch() || l.peers.anyChecksIncarnation():
 		return false
 	case hasData && (!l.peers.isConnected() || isOtherFounding(other.FoundingSum, l.config.Lineage().FoundingSum)):
 		return false
 	case other.UptimeMs > 0:
 		return uptime <= time.Duration(other.UptimeMs)*time.Millisecond
 	}
-	return uptime < young
+	return uptime < newcomerUptime
 }
 
-// ProbeForeign asks the nodes of another founding of the site that gossip has met
-// what they have, and returns the answers.
+// ProbeForeign probes the nodes of other clusters with the same site name
+// that gossip has met, and returns their responses.
 func (l *Link) ProbeForeign(ctx context.Context) (all []*clusterv1.ProbeResponse) {
 	l.gossip.mu.Lock()
 	foreign := maps.Clone(l.gossip.foreign)
@@ -217,15 +219,14 @@ func (l *Link) ProbeForeign(ctx context.Context) (all []*clusterv1.ProbeResponse
 	return all
 }
 
-// probeAt asks the node that is found at an address of a cluster listener what
-// it has.
+// probeAt probes the node at an address of a cluster listener.
 func (l *Link) probeAt(ctx context.Context, node, addr string) (*clusterv1.ProbeResponse, error) {
 	conn, err := l.mux.dial(ctx, node, addr, callProtocol)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	client, err := l.client(once(conn))
+	client, err := l.newClient(singleUseDialer(conn))
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +234,8 @@ func (l *Link) probeAt(ctx context.Context, node, addr string) (*clusterv1.Probe
 	return clusterv1.NewPeerClient(client).Probe(ctx, &clusterv1.ProbeRequest{})
 }
 
-// delegate says what this node tells of itself; nothing else goes by gossip.
+// delegate provides this node's metadata to memberlist; nothing else is sent
+// by gossip.
 type delegate struct{ *gossip }
 
 func (d delegate) NodeMeta(int) []byte {
@@ -247,16 +249,17 @@ func (delegate) GetBroadcasts(int, int) [][]byte { return nil }
 func (delegate) LocalState(bool) []byte          { return nil }
 func (delegate) MergeRemoteState([]byte, bool)   {}
 
-// memberlistLog passes on what memberlist logs.
+// memberlistLog returns a logger that forwards memberlist's messages to to.
 func memberlistLog(to *slog.Logger) *log.Logger {
 	return log.New(logLines{to.With("part", "gossip")}, "", 0)
 }
 
-// logLines takes memberlist's lines, "[WARN] memberlist: what: why".
+// logLines parses memberlist's lines, which have the form "[WARN] memberlist:
+// what: why".
 type logLines struct{ to *slog.Logger }
 
-// Write takes one line. Its kind is the message, so that lines of one kind can
-// be limited together; what differs is an attribute.
+// Write logs one line. Its kind becomes the message, so that lines of one
+// kind are rate limited together; the rest becomes an attribute.
 func (l logLines) Write(line []byte) (int, error) {
 	level, text, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
 	levels := map[string]slog.Level{"[DEBUG]": slog.LevelDebug, "[INFO]": slog.LevelInfo, "[WARN]": slog.LevelWarn, "[ERR]": slog.LevelError}

@@ -15,70 +15,70 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// GossipConfig says how the nodes find one another.
+// GossipConfig configures how the nodes find one another.
 type GossipConfig struct {
-	// BindAddr is where TCP and UDP are listened on, an IP address and a
-	// port. Port 0: any, see Link.GossipAddr.
+	// BindAddr is the IP address and port to listen on with TCP and UDP. Port 0
+	// selects a free one; see Link.GossipAddr.
 	BindAddr netip.AddrPort
-	// Advertise is what others are told instead, where it differs.
+	// Advertise is the address that other nodes are told, if it differs.
 	Advertise netip.AddrPort
 	// Transport replaces the sockets, in tests.
 	Transport memberlist.Transport
-	// Keys are AES-256 keys, the first of which encrypts; the others are
-	// still understood. None: only for loopback.
+	// Keys are AES-256 keys. The first encrypts; all decrypt. None is allowed
+	// only on loopback.
 	Keys [][]byte
-	// Join are gossip addresses of other nodes, host:port. Names are looked
-	// up anew at each attempt, and may have several addresses.
+	// Join lists gossip addresses of other nodes as host:port. Names are
+	// resolved again at each attempt, and may have several addresses.
 	Join []string
-	// Lookup finds the addresses of a name; nil: the system's resolver.
+	// Lookup resolves a name; nil means the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Allowed are the networks that nodes may be in; none: all.
+	// Allowed lists the networks that nodes may be in; empty means all.
 	Allowed []netip.Prefix
-	// Relaxed waits longer before a node is suspected.
+	// Relaxed waits longer before a node is suspected, for slow networks.
 	Relaxed bool
-	// Rejoin is how often nodes that are missing are called again; 0: 15 s.
+	// Rejoin is how often missing nodes are contacted again; 0 means 15 s.
 	Rejoin time.Duration
 }
 
 const (
 	defaultRejoin = 15 * time.Second
 	firstRejoin   = 100 * time.Millisecond
-	tellTimeout   = 5 * time.Second
-	// young bounds the uptime up to which a node that finds its own id in use
+	updateTimeout = 5 * time.Second
+	// newcomerUptime bounds the uptime up to which a node that finds its own id in use
 	// elsewhere counts as the newcomer, if the other does not say how old it is.
-	young = 30 * time.Second
+	newcomerUptime = 30 * time.Second // newcomerUptime is the maximum uptime at which a node that finds its own ID in use elsewhere counts as the newcomer, if the other does not tell its uptime
 	// gossipedSum counts the octets of a founding's sum that gossip carries.
 	gossipedSum = 8
 )
 
-// gossip finds the other nodes and hears what they tell of themselves. What
-// it says of who is alive is a hint.
+// gossip finds the other nodes and receives their metadata. Its opinion of
+// who is alive is only a hint.
 type gossip struct {
-	link    *Link
-	list    *memberlist.Memberlist
-	keys    *memberlist.Keyring
-	started time.Time
-	again   chan struct{} // a node may be found where it was not looked for
-	stop    context.Context
-	cancel  context.CancelFunc
-	calls   context.Context // of connections to others, which outlast stop
-	hangUp  context.CancelFunc
-	running sync.WaitGroup
+	link        *Link
+	list        *memberlist.Memberlist
+	keys        *memberlist.Keyring
+	started     time.Time
+	rejoinSoon  chan struct{} // signals that a missing node may be found at a new address
+	ctx         context.Context
+	cancel      context.CancelFunc
+	dialCtx     context.Context // of outgoing connections, which outlive ctx
+	cancelDials context.CancelFunc
+	running     sync.WaitGroup
 
-	mu      sync.Mutex
-	self    Member
-	meta    []byte
-	members map[string]Member // that are alive, without this one
-	seen    map[string]string // gossip addresses of nodes that did not leave
-	own     string            // this node's own
-	foreign map[string]string // ids of nodes of another founding, by cluster address
-	checked bool              // a conflict is being looked into
+	mu        sync.Mutex
+	self      Member
+	meta      []byte
+	members   map[string]Member // live nodes except this one
+	seen      map[string]string // gossip addresses of nodes that have not left
+	ownAddr   string            // of this node
+	foreign   map[string]string // IDs of nodes of another cluster, by cluster address
+	resolving bool              // resolveConflict is running
 }
 
 func newGossip(l *Link) *gossip {
-	g := &gossip{link: l, self: l.config.Member, again: make(chan struct{}, 1), members: map[string]Member{}, seen: map[string]string{}, foreign: map[string]string{}}
-	g.stop, g.cancel = context.WithCancel(context.Background())
-	g.calls, g.hangUp = context.WithCancel(context.Background())
+	g := &gossip{link: l, self: l.config.Member, rejoinSoon: make(chan struct{}, 1), members: map[string]Member{}, seen: map[string]string{}, foreign: map[string]string{}}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.dialCtx, g.cancelDials = context.WithCancel(context.Background())
 	return g
 }
 
@@ -102,14 +102,14 @@ func (g *gossip) start() (err error) {
 	}
 	own := list.LocalNode().Address() // not under g.mu: memberlist calls here under its own lock
 	g.mu.Lock()
-	g.list, g.own = list, own
+	g.list, g.ownAddr = list, own
 	g.mu.Unlock()
-	g.running.Go(g.rejoin)
+	g.running.Go(g.runRejoin)
 	return nil
 }
 
-// config has the settings that found a dead node in 2.5 s to 3.2 s where the
-// defaults took 5 s, without more false alarms.
+// config returns settings that detect a dead node in 2.5 to 3.2 s, where the
+// defaults take 5 s, without more false alarms.
 func (g *gossip) config() (*memberlist.Config, error) {
 	from := &g.link.config.Gossip
 	c := memberlist.DefaultLANConfig()
@@ -142,7 +142,7 @@ func (g *gossip) config() (*memberlist.Config, error) {
 	return c, g.guardTransport(c)
 }
 
-// guardTransport opens the sockets, and has all that they bring pass a guard.
+// guardTransport opens the sockets and puts a gossipGuard in front of them.
 func (g *gossip) guardTransport(c *memberlist.Config) error {
 	below := g.link.config.Gossip.Transport
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
@@ -163,15 +163,15 @@ func (g *gossip) guardTransport(c *memberlist.Config) error {
 	}
 	guard := &gossipGuard{
 		Transport: below, label: c.Label, encrypted: len(g.link.config.Gossip.Keys) > 0, allowed: g.allowed(), slots: g.link.gossipSlots,
-		logger: g.link.logger, dial: dial, stop: g.calls,
+		logger: g.link.logger, dial: dial, stop: g.dialCtx,
 	}
 	guard.start()
 	c.Transport = guard
 	return nil
 }
 
-// allowed returns the networks that nodes may be in, with this node's own
-// addresses; none: all.
+// allowed returns the networks that nodes may be in, including this node's
+// own addresses; empty means all.
 func (g *gossip) allowed() []netip.Prefix {
 	from := &g.link.config.Gossip
 	if len(from.Allowed) == 0 {
@@ -186,16 +186,17 @@ func (g *gossip) allowed() []netip.Prefix {
 	return all
 }
 
-// rejoin calls nodes that are missing, soon at first and then now and then:
-// memberlist itself forgets the dead, and two halves of a site that were cut
-// apart would stay so. Where a node has moved, it begins again with soon.
-func (g *gossip) rejoin() {
+// runRejoin contacts missing nodes, soon at first and then less often.
+// memberlist itself forgets dead nodes, so two halves of a site that were
+// separated would not find each other again. When a node has moved, it starts
+// again with short intervals.
+func (g *gossip) runRejoin() {
 	often := g.link.config.Gossip.Rejoin
 	if often == 0 {
 		often = defaultRejoin
 	}
 	for d := firstRejoin; ; d = min(2*d, often) {
-		if missing := g.missing(); len(missing) > 0 {
+		if missing := g.missingAddrs(); len(missing) > 0 {
 			if _, err := g.list.Join(missing); err != nil {
 				g.link.logger.Debug("gossip: not all nodes were reached", "error", err)
 			}
@@ -203,9 +204,9 @@ func (g *gossip) rejoin() {
 		t := time.NewTimer(d/2 + rand.N(d))
 		select {
 		case <-t.C:
-		case <-g.again:
+		case <-g.rejoinSoon:
 			d = firstRejoin / 2
-		case <-g.stop.Done():
+		case <-g.ctx.Done():
 			t.Stop()
 			return
 		}
@@ -213,9 +214,9 @@ func (g *gossip) rejoin() {
 	}
 }
 
-// missing are the addresses of seeds and of nodes seen before at which no
-// node is alive now.
-func (g *gossip) missing() []string {
+// missingAddrs returns the addresses of seeds and of nodes seen before at
+// which no live node is known.
+func (g *gossip) missingAddrs() []string {
 	wanted := map[string]bool{}
 	for _, seed := range g.link.config.Gossip.Join {
 		for _, addr := range g.lookup(seed) {
@@ -230,7 +231,7 @@ func (g *gossip) missing() []string {
 	for id := range g.members {
 		delete(wanted, g.seen[id])
 	}
-	delete(wanted, g.own)
+	delete(wanted, g.ownAddr)
 	return slices.Sorted(maps.Keys(wanted))
 }
 
@@ -249,7 +250,7 @@ func (g *gossip) lookup(seed string) (addrs []string) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	ctx, cancel := context.WithTimeout(g.stop, tellTimeout)
+	ctx, cancel := context.WithTimeout(g.ctx, updateTimeout)
 	defer cancel()
 	found, err := find(ctx, host)
 	if err != nil {
@@ -261,8 +262,8 @@ func (g *gossip) lookup(seed string) (addrs []string) {
 	return addrs
 }
 
-// Members are the nodes that gossip holds for alive, this one among them, in
-// the order of their ids.
+// Members returns the nodes that gossip believes to be alive, including this
+// one, sorted by ID.
 func (l *Link) Members() []Member {
 	g := l.gossip
 	g.mu.Lock()
@@ -272,24 +273,25 @@ func (l *Link) Members() []Member {
 	return all
 }
 
-// GossipAddr is what this node tells others to reach it at by gossip; it may
-// be asked after Start.
+// GossipAddr returns the gossip address that this node tells others. It may
+// be called after Start.
 func (l *Link) GossipAddr() string { return l.gossip.list.LocalNode().Address() }
 
-// foundingSum returns what is gossiped of the founding of this node's data.
+// foundingSum returns the part of the hash of this node's cluster ID that
+// gossip carries.
 func (g *gossip) foundingSum() string {
 	sum := g.link.config.Lineage().FoundingSum
 	return string(sum[:min(len(sum), gossipedSum)])
 }
 
-// Update changes what this node tells of itself by gossip, its id, its cluster
-// address and its data excepted, and waits at most 5 s until others are told.
-func (l *Link) Update(change func(*Member)) error {
+// UpdateMember changes this node's gossip metadata, except its ID, cluster
+// address and data, and waits at most 5 s until the others have received it.
+func (l *Link) UpdateMember(change func(*Member)) error {
 	g := l.gossip
 	g.mu.Lock()
 	m := g.self
 	change(&m)
-	m.ID, m.Boot, m.ClusterAddr, m.FoundingSum = g.self.ID, g.self.Boot, g.self.ClusterAddr, g.foundingSum()
+	m.ID, m.Incarnation, m.ClusterAddr, m.FoundingSum = g.self.ID, g.self.Incarnation, g.self.ClusterAddr, g.foundingSum()
 	meta, err := m.encode(l.config.Site)
 	if err == nil {
 		g.self, g.meta = m, meta
@@ -298,12 +300,13 @@ func (l *Link) Update(change func(*Member)) error {
 	if err != nil {
 		return err
 	}
-	return g.list.UpdateNode(tellTimeout)
+	return g.list.UpdateNode(updateTimeout)
 }
 
 // SetKeys replaces the gossip keys while running: the first encrypts, all
-// are understood. To change keys without a gap, add the new one behind the
-// old on every node, then put it first on every node, then take the old away.
+// decrypt. To change keys without interruption, add the new key behind the
+// old one on every node, then put it first on every node, then remove the old
+// one.
 func (l *Link) SetKeys(keys [][]byte) error {
 	ring := l.gossip.keys
 	if ring == nil || len(keys) == 0 {
@@ -330,17 +333,17 @@ func (l *Link) SetKeys(keys [][]byte) error {
 	return nil
 }
 
-// Leave tells the others that this node goes on purpose; it waits at most
-// 10 s until they are told. The link then only waits for Close.
+// Leave tells the others that this node leaves on purpose, and waits at most
+// 10 s until they have received it. Afterwards the link must only be closed.
 func (l *Link) Leave() error {
 	if l.gossip.list == nil {
 		return nil
 	}
 	l.gossip.cancel()
-	if err := l.Update(func(m *Member) { m.Leaving = true }); err != nil {
+	if err := l.UpdateMember(func(m *Member) { m.Leaving = true }); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	if err := l.gossip.list.Leave(tellTimeout); err != nil {
+	if err := l.gossip.list.Leave(updateTimeout); err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
 	return nil
@@ -350,7 +353,7 @@ func (g *gossip) close() error {
 	g.mu.Lock()
 	g.cancel() // under the lock: a challenge begins before it or not at all
 	g.mu.Unlock()
-	g.hangUp() // whoever was called may never answer
+	g.cancelDials() // whoever was called may never answer
 	g.running.Wait()
 	if g.list == nil {
 		return nil

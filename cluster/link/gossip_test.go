@@ -34,7 +34,7 @@ func TestNodesFindOneAnother(t *testing.T) {
 		for i := 1; i <= 3; i++ {
 			c := s.config(i)
 			c.Gossip.Keys = [][]byte{key(1)}
-			c.Member = Member{Boot: uint64(i), ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3, Zone: "a"}
+			c.Member = Member{Incarnation: uint64(i), ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3, Zone: "a"}
 			s.open(c)
 		}
 		before := time.Now()
@@ -46,11 +46,11 @@ func TestNodesFindOneAnother(t *testing.T) {
 			s.eventually(func() bool { return s.sees(i, "n1 n2 n3") }, "%d sees all", i)
 		}
 		got := s.links["n2"].Members()[2]
-		want := Member{ID: "n3", Boot: 3, ClusterAddr: "10.0.0.3:7470", ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3, Zone: "a"}
+		want := Member{ID: "n3", Incarnation: 3, ClusterAddr: "10.0.0.3:7470", ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3, Zone: "a"}
 		if got != want {
 			t.Errorf("n3 is told as %+v", got)
 		}
-		if err := s.links["n3"].Update(func(m *Member) { m.Draining = true }); err != nil {
+		if err := s.links["n3"].UpdateMember(func(m *Member) { m.Draining = true }); err != nil {
 			t.Fatal(err)
 		}
 		s.eventually(func() bool { return s.links["n1"].Members()[2].Draining }, "the change is told")
@@ -79,7 +79,7 @@ func TestStrangersDoNotBecomeMembers(t *testing.T) {
 				if !s.sees(1, "n1 n2") || !s.sees(2, "n1 n2") || !s.sees(3, "n3") {
 					t.Errorf("n1 sees %v, n3 sees %v", ids(s.links["n1"].Members()), ids(s.links["n3"].Members()))
 				}
-				if got := s.links["n1"].Contact("n3"); got != (Contact{Suspicion: Silent}) {
+				if got := s.links["n1"].Connectivity("n3"); got != (Connectivity{Suspicion: Silent}) {
 					t.Errorf("n1 speaks with n3: %+v", got)
 				}
 			})
@@ -166,7 +166,7 @@ func TestANodeThatLeavesIsNotSuspected(t *testing.T) {
 		if told := s.handlers["n1"].told(); told[len(told)-1] != "left n3" {
 			t.Errorf("n1 was told %q", told)
 		}
-		if got := s.links["n1"].Contact("n3"); got != (Contact{Suspicion: Silent}) {
+		if got := s.links["n1"].Connectivity("n3"); got != (Connectivity{Suspicion: Silent}) {
 			t.Errorf("n1 still calls it: %+v", got)
 		}
 		s.open(s.config(3))
@@ -241,7 +241,7 @@ func TestASecondProcessOfTheSameIDGivesWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer second.Close()
-		second.Know(Configuration{})
+		second.SetConfiguration(Configuration{})
 		if err := second.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestANodeComesBackAtAnotherAddress(t *testing.T) {
 		c.NodeID = "n2"
 		l := s.open(c)
 		s.eventually(func() bool {
-			return s.links["n1"].Contact("n2").Connected && s.links["n3"].Contact("n2").Connected && l.Contact("n1").Connected
+			return s.links["n1"].Connectivity("n2").Connected && s.links["n3"].Connectivity("n2").Connected && l.Connectivity("n1").Connected
 		}, "it is back")
 		select {
 		case err := <-l.Fatal():
@@ -322,7 +322,7 @@ func TestGossipAloneTakesNobodyAway(t *testing.T) {
 		var o outcomes
 		s.links["n1"].Deliver("n2", session, message("m"), o.done("m"))
 		s.eventually(func() bool { return o.status("m") == protocol.StatusOK }, "a message to n2 is delivered")
-		if got := s.links["n1"].Contact("n2"); got.Suspicion != NotSuspected {
+		if got := s.links["n1"].Connectivity("n2"); got.Suspicion != NotSuspected {
 			t.Errorf("n2 %v", got)
 		}
 	})
@@ -330,7 +330,7 @@ func TestGossipAloneTakesNobodyAway(t *testing.T) {
 
 func TestWhoDoesNotSayWhatItIsDoesNotBecomeAMember(t *testing.T) {
 	l := &Link{config: Config{Site: "example.com", Lineage: func() *clusterv1.Lineage { return &clusterv1.Lineage{} }}}
-	l.peers = newPeers(l)
+	l.peers = newPeerSet(l)
 	l.members = newMembership(l)
 	g := newGossip(l)
 	for name, c := range map[string]struct {

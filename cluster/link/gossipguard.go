@@ -16,20 +16,20 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// Bounds of gossip by TCP. memberlist itself reads up to 20 MiB of each of any
-// number of connections before it decrypts the first octet.
+// Limits of gossip by TCP. memberlist itself reads up to 20 MiB from each of
+// any number of connections before it decrypts the first octet.
 const (
-	gossipMembers   = 32 // connections at a time
-	gossipStrangers = 8
-	gossipTimeout   = 5 * time.Second // for a whole exchange
-	headerTimeout   = 2 * time.Second // for its first octets
-	// maxExchange is more than the states of maxPeers nodes take: at most 512
-	// octets of what a node tells of itself, its name and its address.
+	memberGossipSlots = 32              // concurrent connections from addresses of members
+	otherGossipSlots  = 8               // and from others
+	gossipTimeout     = 5 * time.Second // for a whole exchange
+	headerTimeout     = 2 * time.Second // for its first octets
+	// maxExchange exceeds the size of the states of maxPeers nodes, each of
+	// which has at most 512 octets of metadata, a name and an address.
 	maxExchange = 256 << 10
 )
 
-// What memberlist puts before a stream: a label, and then the mark and the
-// length of what is encrypted.
+// The header that memberlist puts before a stream: a label, and then a mark
+// and the length of the encrypted part.
 const (
 	labelMark     = 244
 	encryptedMark = 10
@@ -42,18 +42,18 @@ var (
 	errNoGossip   = errors.New("it does not begin as an exchange of this site's gossip does")
 )
 
-// gossipGuard is a memberlist.Transport that keeps strangers from costing
-// much: it bounds inbound connections, who may have them, how long they last,
-// and how many octets are read before a key has proved anything.
+// gossipGuard is a memberlist.Transport that limits the cost of strangers: it
+// limits inbound connections, their sources, their duration, and how many
+// octets are read before a key has been proved.
 type gossipGuard struct {
 	memberlist.Transport
 	label     string
 	encrypted bool
-	allowed   []netip.Prefix // none: all
-	slots     *slots
+	allowed   []netip.Prefix // empty means all
+	slots     *connSlots
 	logger    *slog.Logger
 	dial      func(ctx context.Context, addr string) (net.Conn, error)
-	stop      context.Context // its end ends what this node has dialled
+	stop      context.Context // when it ends, connections that this node has dialed are closed
 
 	streams chan net.Conn
 	packets chan *memberlist.Packet
@@ -62,7 +62,7 @@ type gossipGuard struct {
 	running sync.WaitGroup
 }
 
-// start begins to take what the transport below brings.
+// start begins to receive from the underlying transport.
 func (g *gossipGuard) start() {
 	g.streams, g.packets, g.done = make(chan net.Conn), make(chan *memberlist.Packet), make(chan struct{})
 	g.running.Go(g.acceptStreams)
@@ -73,13 +73,14 @@ func (g *gossipGuard) logRefusal(remote net.Addr, err error) {
 	logRefusal(g.logger, "connections of gossip are refused", remote, "", err)
 }
 
-// StreamCh gives the connections that memberlist is to serve.
+// StreamCh returns the connections that memberlist is to serve.
 func (g *gossipGuard) StreamCh() <-chan net.Conn { return g.streams }
 
-// PacketCh gives the packets of allowed networks.
+// PacketCh returns the packets from allowed networks.
 func (g *gossipGuard) PacketCh() <-chan *memberlist.Packet { return g.packets }
 
-// DialTimeout connects to another node, whose answer is bounded too.
+// DialTimeout connects to another node. What it reads from there is limited
+// too.
 func (g *gossipGuard) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(g.stop, timeout)
 	defer cancel()
@@ -87,12 +88,12 @@ func (g *gossipGuard) DialTimeout(addr string, timeout time.Duration) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	x := &exchange{Conn: c, left: maxExchange}
+	x := &boundedConn{Conn: c, remaining: maxExchange}
 	x.unstop = context.AfterFunc(g.stop, func() { _ = c.Close() })
 	return x, nil
 }
 
-// Shutdown ends the transport. What arrives until it has ended is closed.
+// Shutdown stops the transport. Connections that arrive meanwhile are closed.
 func (g *gossipGuard) Shutdown() error {
 	err := g.Transport.Shutdown()
 	g.once.Do(func() { close(g.done) })
@@ -129,20 +130,20 @@ func (g *gossipGuard) acceptStreams() {
 	}
 }
 
-// accept gives a connection a slot and has its beginning looked at.
+// accept acquires a slot for a connection and checks its header.
 func (g *gossipGuard) accept(c net.Conn) {
 	if !g.allows(c.RemoteAddr()) {
 		c.Close()
 		g.logRefusal(c.RemoteAddr(), errNotAllowed)
 		return
 	}
-	s, evicted := g.slots.take(c)
+	s, evicted := g.slots.acquire(c)
 	if evicted != nil {
 		g.logRefusal(evicted.RemoteAddr(), errTooMany)
 	}
 	g.running.Go(func() {
-		x := &exchange{Conn: c, left: maxExchange, slot: s}
-		if err := g.inspect(x); err != nil {
+		x := &boundedConn{Conn: c, remaining: maxExchange, slot: s}
+		if err := g.checkHeader(x); err != nil {
 			x.Close()
 			g.logRefusal(c.RemoteAddr(), err)
 			return
@@ -163,9 +164,10 @@ func (g *gossipGuard) allows(a net.Addr) bool {
 	return err == nil && slices.ContainsFunc(g.allowed, func(p netip.Prefix) bool { return p.Contains(at.Addr().Unmap()) })
 }
 
-// inspect reads the first octets of a stream, which memberlist is then given
-// again, and refuses what can't be an exchange of this site.
-func (g *gossipGuard) inspect(x *exchange) error {
+// checkHeader reads the first octets of a stream, which memberlist reads
+// again afterwards, and returns an error if it can't be an exchange of this
+// site.
+func (g *gossipGuard) checkHeader(x *boundedConn) error {
 	x.Conn.SetDeadline(time.Now().Add(headerTimeout))
 	head := make([]byte, 0, 2+len(g.label)+encryptedHead)
 	if g.label != "" {
@@ -196,33 +198,34 @@ func (g *gossipGuard) inspect(x *exchange) error {
 	return nil
 }
 
-// exchange is one connection of gossip, of which so many octets are read.
-type exchange struct {
+// boundedConn is a gossip connection of which only a limited number of octets
+// is read.
+type boundedConn struct {
 	net.Conn
-	head []byte // read already
-	left int
-	slot *slot // nil: this node has dialled
+	head      []byte // already read
+	remaining int
+	slot      *slot // nil if this node has dialed
 
-	unstop func() bool // nil: others have dialled
+	unstop func() bool // nil if the other node has dialed
 }
 
-// Read reads the octets that were looked at, and then what follows.
-func (x *exchange) Read(b []byte) (int, error) {
+// Read returns the header that was checked, and then what follows it.
+func (x *boundedConn) Read(b []byte) (int, error) {
 	if len(x.head) > 0 {
 		n := copy(b, x.head)
 		x.head = x.head[n:]
 		return n, nil
 	}
-	if x.left <= 0 {
+	if x.remaining <= 0 {
 		return 0, errTooLong
 	}
-	n, err := x.Conn.Read(b[:min(len(b), x.left)])
-	x.left -= n
+	n, err := x.Conn.Read(b[:min(len(b), x.remaining)])
+	x.remaining -= n
 	return n, err
 }
 
-// Close gives the slot back.
-func (x *exchange) Close() error {
+// Close closes the connection and releases its slot.
+func (x *boundedConn) Close() error {
 	if x.unstop != nil {
 		x.unstop()
 	}

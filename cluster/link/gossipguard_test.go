@@ -81,7 +81,7 @@ func TestGossipStrangersKeepNobodyOut(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if n := s.links["n1"].gossipSlots.strangers.count(); n > gossipStrangers {
+		if n := s.links["n1"].gossipSlots.strangers.count(); n > otherGossipSlots {
 			t.Errorf("%d connections of strangers are open", n)
 		}
 		before := time.Now()

@@ -1,10 +1,10 @@
-// Package link is everything that crosses between the nodes of a site: one
-// TCP listener that Raft and gRPC share, mutual TLS in which a certificate
-// names the site and the node, a stream of messages for each pair of nodes,
+// Package link carries everything that crosses between the nodes of a site:
+// one TCP listener shared by Raft and gRPC, mutual TLS with certificates that
+// name the site and the node, a stream of messages for each pair of nodes,
 // calls to single nodes, and gossip.
 //
-// It carries and tells; it decides nothing. Gossip and broken streams only
-// suspect: who is down is a matter of the table.
+// It transports and reports; it decides nothing. Gossip and broken streams
+// only raise suspicion: which node is down is recorded in the table.
 package link
 
 import (
@@ -25,35 +25,38 @@ import (
 	"simpd/store"
 )
 
-// Config says how a node reaches the others and is reached.
+// Config configures a Link.
 type Config struct {
 	NodeID string
 	Site   string
-	// Identity holds the certificates between nodes. Nil: nothing is
-	// encrypted and nobody is proved to be anybody, for loopback only.
+	// Identity holds the certificates used between nodes. Nil disables
+	// encryption and authentication, which is allowed only on loopback.
 	Identity *pki.Identity
-	// Listener is the cluster listener, a plain one; Close closes it.
+	// Listener is the cluster listener, without TLS. Close closes it.
 	Listener net.Listener
-	// Dial reaches another node's cluster listener, without TLS. Nil: TCP.
+	// Dial connects to another node's cluster listener, without TLS. Nil means
+	// TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
-	// Member is what this node tells of itself by gossip. ID is filled in,
-	// and ClusterAddr where it is empty, from Listener.
+	// Member is this node's gossip metadata. ID is filled in, and ClusterAddr is
+	// derived from Listener if it is empty.
 	Member  Member
 	Gossip  GossipConfig
 	Handler Handler
-	// InTouch reports whether this node leads, or has heard of the leader just
-	// now: then its log tells who is of the site. Nil: it never has.
+	// InTouch reports whether this node leads or has just heard from the leader,
+	// so that its log tells which nodes belong to the site. Nil means never.
 	InTouch func() bool
-	// Lineage tells on which data this process was started. Nil: on none.
+	// Lineage returns the lineage of the data with which this process was
+	// started. Nil means no data.
 	Lineage func() *clusterv1.Lineage
-	// Check judges whether the process of that number may be let in as a node,
-	// by its lineage; upToDate: this node has followed the leader for a while.
-	// It returns REASON_UNSPECIFIED if the process may. Nil: all may.
+	// Check decides by its lineage whether the process with that incarnation may
+	// be admitted as node. upToDate reports that this node has followed the
+	// leader for a while. It returns REASON_UNSPECIFIED if the process may. Nil
+	// admits all.
 	Check  func(node string, boot uint64, of *clusterv1.Lineage, upToDate bool) clusterv1.Rejection_Reason
-	Logger *slog.Logger // nil: none
+	Logger *slog.Logger // nil disables logging
 }
 
-// The times that nodes hold each other to.
+// Timeouts between nodes.
 const (
 	handshakeTimeout = 5 * time.Second
 	dialTimeout      = 2 * time.Second
@@ -62,7 +65,8 @@ const (
 	raftTimeout      = 5 * time.Second
 )
 
-// Link is a node's way to the others. Its methods may be called from any goroutine.
+// Link connects a node to the other nodes. Any goroutine may call its
+// methods.
 type Link struct {
 	config  Config
 	logger  *slog.Logger
@@ -72,17 +76,17 @@ type Link struct {
 
 	mux      *mux
 	server   *grpc.Server
-	peers    *peers
-	inbounds inbounds
+	peers    *peerSet
+	inbounds inboundStreams
 	gossip   *gossip
-	herald   *herald
-	failed   chan error
+	events   *eventDispatcher
+	fatal    chan error
 	members  *membership
 
-	processes  processes
-	rejections rejections
-	// slots are for connections whose owner is not known yet.
-	slots, gossipSlots *slots
+	processes  processTable
+	rejections rejectionTracker
+	// slots and gossipSlots are for connections whose owner is not known yet.
+	slots, gossipSlots *connSlots
 
 	stop    context.Context
 	cancel  context.CancelFunc
@@ -90,28 +94,30 @@ type Link struct {
 }
 
 // Open begins to accept connections on the cluster listener. Raft's are
-// served once Know has told who is of the site; all else waits for Start.
+// served once SetConfiguration has been called; everything else waits for
+// Start.
 func Open(c Config) (*Link, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	l := &Link{config: c, logger: c.Logger, clock: clock{time.Now()}, addr: c.Member.ClusterAddr, failed: make(chan error, 1)}
+	l := &Link{config: c, logger: c.Logger, clock: clock{time.Now()}, addr: c.Member.ClusterAddr, fatal: make(chan error, 1)}
 	l.processes.clock = l.clock
 	l.stop, l.cancel = context.WithCancel(context.Background())
-	l.peers = newPeers(l)
+	l.peers = newPeerSet(l)
 	l.members = newMembership(l)
-	l.slots, l.gossipSlots = newSlots(memberHandshakes, strangerHandshakes), newSlots(gossipMembers, gossipStrangers)
+	l.slots, l.gossipSlots = newConnSlots(memberHandshakes, strangerHandshakes), newConnSlots(memberGossipSlots, otherGossipSlots)
 	l.mux = newMux(&l.config, address(l.addr))
-	l.mux.called, l.mux.members, l.mux.slots, l.mux.found = l.called, l.members, l.slots, l.found
+	l.mux.onInbound, l.mux.members, l.mux.slots, l.mux.onMemberFound = l.onInbound, l.members, l.slots, l.onMemberFound
 	l.server = newServer(l)
-	l.herald = newHerald(c.Handler)
+	l.events = newEventDispatcher(c.Handler)
 	l.gossip = newGossip(l)
 	l.mux.start()
 	l.running.Go(func() { l.members.run(l.stop) })
 	return l, nil
 }
 
-// complete fills in what is left out and says what can't be.
+// complete fills in defaults, and returns an error if the configuration is
+// invalid.
 func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -132,8 +138,8 @@ func (c *Config) complete() error {
 			return clusterv1.Rejection_REASON_UNSPECIFIED
 		}
 	}
-	for c.Member.Boot == 0 {
-		c.Member.Boot = rand.Uint64()
+	for c.Member.Incarnation == 0 {
+		c.Member.Incarnation = rand.Uint64()
 	}
 	c.Member.ID = c.NodeID
 	if c.Member.ClusterAddr == "" {
@@ -151,63 +157,63 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// Start begins to answer other nodes through Config.Handler, to gossip, and
-// to hold a stream to each node that is known.
+// Start begins to serve other nodes through Config.Handler, to gossip, and to
+// keep a stream to each known node.
 func (l *Link) Start() error {
-	l.running.Go(func() { l.herald.run(l.stop) })
+	l.running.Go(func() { l.events.run(l.stop) })
 	l.running.Go(func() { l.server.Serve(l.mux.calls) })
 	return l.gossip.start()
 }
 
-// address is a net.Addr for what is advertised.
+// address is a net.Addr for an advertised address.
 type address string
 
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
-// Addr is what others dial to reach the cluster listener.
+// Addr returns the address at which others dial the cluster listener.
 func (l *Link) Addr() string { return l.addr }
 
-// Fatal gives the reason if the link finds that this node must not go on:
-// another process uses its id.
-func (l *Link) Fatal() <-chan error { return l.failed }
+// Fatal delivers the reason if this node must stop because another process
+// uses its ID.
+func (l *Link) Fatal() <-chan error { return l.fatal }
 
-func (l *Link) fail(err error) {
+func (l *Link) reportFatal(err error) {
 	select {
-	case l.failed <- err:
+	case l.fatal <- err:
 	default:
 	}
 }
 
-// Know tells which nodes are in Raft's newest configuration: streams are held
-// to all of them, and their addresses in it are used until newer ones are
-// known. It replaces what was told before. Connections of nodes that are
-// members no more end at once, and nobody else may do more than ask to join.
-func (l *Link) Know(c Configuration) {
-	l.members.know(c)
-	l.peers.configured(c.Servers)
+// SetConfiguration sets Raft's newest configuration, replacing the previous
+// one: streams are kept to all of its nodes, and its addresses are used until
+// newer ones are known. Connections of nodes that are no longer members are
+// closed at once, and all other nodes may only ask to join.
+func (l *Link) SetConfiguration(c Configuration) {
+	l.members.setConfiguration(c)
+	l.peers.setConfigured(c.Servers)
 }
 
-// SetRemoved tells which nodes and certificates are kept out of the site. It
-// replaces what was told before; their connections end at once.
+// SetRemoved sets which nodes and certificates are excluded from the site,
+// replacing the previous value. Their connections are closed at once.
 func (l *Link) SetRemoved(r Removed) {
 	l.members.setRemoved(r)
 	for id := range r.Nodes {
 		if l.members.isExcluded(id) {
-			l.gossip.forget(id)
-			l.peers.forget(id)
+			l.gossip.removeMember(id)
+			l.peers.remove(id)
 		}
 	}
-	l.gossip.recall()
+	l.gossip.readmit()
 }
 
-// IsMember reports whether a node is of the site, as far as this node and those
-// that it reaches know. A node without a configuration takes everyone for a
-// member whom no other node denies.
+// IsMember reports whether a node belongs to the site, as far as this node
+// and those that it reaches know. A node without a configuration accepts
+// every node that no other node denies.
 func (l *Link) IsMember(node string) bool { return l.members.isMember(node) }
 
-// Certificates returns the certificates that a member has shown since this
-// process began; its own for this node.
+// Certificates returns the certificates that a member has presented since
+// this process started; for this node, its own.
 func (l *Link) Certificates(node string) []pki.Fingerprint {
 	if node == l.config.NodeID && l.config.Identity != nil {
 		return []pki.Fingerprint{l.config.Identity.Fingerprint()}
@@ -215,64 +221,66 @@ func (l *Link) Certificates(node string) []pki.Fingerprint {
 	return l.mux.certificates(node)
 }
 
-// Deliver hands a message to a session on another node. It never blocks; done
-// is called exactly once, from any goroutine: with what the node answered,
-// with 503 if the message was certainly not handed over there, with 201 if it
-// may have been.
+// Deliver sends a message to a session on another node. It never blocks. done
+// is called exactly once, from any goroutine: with the other node's outcome,
+// with 503 if the message was certainly not delivered there, or with 201 if
+// it may have been.
 func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
-	p := l.peers.find(node)
+	p := l.peers.get(node)
 	if p == nil {
 		done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the recipient's node is not known here"})
 		return
 	}
-	p.deliver(parcel{s, m, done})
+	p.deliver(envelope{s, m, done})
 }
 
-// Failed tells all other nodes of a failed login, at once but for what it takes
-// to tell several together. What a broken stream held is lost. It never blocks.
+// Failed reports a failed login to all other nodes, after a short delay in
+// which several are collected. Reports on a broken stream are lost. It never
+// blocks.
 func (l *Link) Failed(a protocol.Attempt) {
 	for _, p := range l.peers.all() {
-		if p.failures.add(a) {
-			poke(p.failed)
+		if p.loginReports.addFailure(a) {
+			signal(p.reportsPending)
 		}
 	}
 }
 
-// Succeeded tells all other nodes of a login from a new source, as Failed does.
+// Succeeded reports a login from a new source to all other nodes, like
+// Failed.
 func (l *Link) Succeeded(a protocol.Attempt) {
 	for _, p := range l.peers.all() {
-		if p.failures.addKnown(a) {
-			poke(p.failed)
+		if p.loginReports.addSuccess(a) {
+			signal(p.reportsPending)
 		}
 	}
 }
 
-// Contact says how this node's own stream to another one stands. A node that
-// is not known is Silent since ever.
-func (l *Link) Contact(node string) Contact {
-	p := l.peers.find(node)
+// Connectivity returns the state of this node's own stream to another node.
+// An unknown node is Silent.
+func (l *Link) Connectivity(node string) Connectivity {
+	p := l.peers.get(node)
 	if p == nil {
-		return Contact{Suspicion: Silent}
+		return Connectivity{Suspicion: Silent}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.contact
+	return p.connectivity
 }
 
-// found notes at which address a member was found.
-func (l *Link) found(node string, at net.Addr) {
-	l.slots.learn(node, at)
-	l.gossipSlots.learn(node, at)
+// onMemberFound records at which address a member was found.
+func (l *Link) onMemberFound(node string, at net.Addr) {
+	l.slots.addMemberSource(node, at)
+	l.gossipSlots.addMemberSource(node, at)
 }
 
-func (l *Link) called(node string) {
-	if p := l.peers.find(node); p != nil {
-		p.called()
+func (l *Link) onInbound(node string) {
+	if p := l.peers.get(node); p != nil {
+		p.onInbound()
 	}
 }
 
-// Close ends all connections and the listener, and waits for the link's
-// goroutines. Messages that wait are answered 503, those on their way 201.
+// Close closes all connections and the listener, and waits for the link's
+// goroutines. Queued messages end with 503, sent ones with 201.
 func (l *Link) Close() error {
 	err := l.gossip.close()
 	l.peers.close()

@@ -211,7 +211,7 @@ func (s *site) open(c Config) *Link {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	l.Know(Configuration{})
+	l.SetConfiguration(Configuration{})
 	s.links[c.NodeID], s.handlers[c.NodeID] = l, c.Handler.(*handler)
 	if err := l.Start(); err != nil {
 		s.t.Fatal(err)
@@ -234,7 +234,7 @@ func (s *site) connected(n int) {
 	for i := 1; i <= n; i++ {
 		for j := 1; j <= n; j++ {
 			if i != j {
-				s.eventually(func() bool { return s.links[nodeID(i)].Contact(nodeID(j)).Connected }, "%d reaches %d", i, j)
+				s.eventually(func() bool { return s.links[nodeID(i)].Connectivity(nodeID(j)).Connected }, "%d reaches %d", i, j)
 			}
 		}
 	}

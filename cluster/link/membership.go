@@ -12,66 +12,67 @@ import (
 
 // Configuration is Raft's configuration as one node knows it.
 type Configuration struct {
-	Index   uint64            // Raft's, up to which its log was applied then; 0: it is agreed on, and in no log yet
-	Servers map[string]string // cluster addresses by id; none: the node is of no site yet
+	Index   uint64            // Raft's index of the log that was applied then; 0: agreed on, but not in a log yet
+	Servers map[string]string // cluster addresses by ID; empty: the node belongs to no site yet
 	Voters  map[string]bool   // those of Servers that vote
 }
 
-// Removed lists what is kept out of the site.
+// Removed lists what is excluded from the site.
 type Removed struct {
-	Nodes        map[string]bool          // ids, unless they are in the configuration
-	Certificates map[pki.Fingerprint]bool // for good
+	Nodes        map[string]bool          // IDs, unless they are in the configuration
+	Certificates map[pki.Fingerprint]bool // permanently
 }
 
 const (
-	// reviewInterval is how often the members are judged anew although nothing
-	// was heard, and reviewTimeout after how long without it a connection waits
-	// for it: this process was paused.
+	// reviewInterval is how often membership is reviewed without an event. If
+	// the last review is older than reviewTimeout, connections wait for a new
+	// one, because this process was paused.
 	reviewInterval = 500 * time.Millisecond
 	reviewTimeout  = 3 * time.Second
-	// steadyAfter is for how long this node has to be in touch with the leader
-	// until its log counts as up to date: time enough to hear the others.
+	// steadyAfter is how long this node must have been in contact with the
+	// leader before its log counts as up to date: long enough to hear from the
+	// others.
 	steadyAfter = 3 * time.Second
-	// opinionTimeout is how long who connects by Raft waits until the other
-	// nodes have told this one who is of the site.
-	opinionTimeout = 500 * time.Millisecond
+	// verdictTimeout is how long a Raft connection waits until the other nodes
+	// have told this one who belongs to the site.
+	verdictTimeout = 500 * time.Millisecond
 )
 
-// membership decides which nodes are of the site now. Whoever has the log up to
-// date reads it there. A node that was away may not know yet of a node that
-// was removed, or of one that leads now: so each node tells the others which
-// configuration it knows, and who is behind believes the majority of those
-// that it knows and that are ahead.
+// membership decides which nodes belong to the site now. A node whose log is
+// up to date reads it there. A node that was away may not know yet that a
+// node was removed, or which one leads now. So each node tells the others
+// which configuration it knows, and a node that is behind believes the
+// majority of the nodes in its configuration that are ahead.
 type membership struct {
 	link    *Link
-	touched func() bool // whether the leader has been heard of just now
+	inTouch func() bool // reports whether the leader has just been heard from
 
 	mu      sync.Mutex
-	known   bool // Know was called: before, nobody is admitted
+	known   bool // SetConfiguration was called; nobody is admitted before
 	own     Configuration
 	removed Removed
-	changed chan struct{} // closed when something that decides has changed
+	changed chan struct{} // closed when an input of the decision has changed
 
-	told     atomic.Pointer[clusterv1.Configuration] // what others are told of own
-	verdicts atomic.Pointer[verdicts]
-	wake     chan struct{}
+	announced atomic.Pointer[clusterv1.Configuration] // what other nodes are told of own
+	verdicts  atomic.Pointer[verdicts]
+	wake      chan struct{}
 }
 
-// verdicts holds who is a member, as it was judged at one moment.
+// verdicts holds the result of one review.
 type verdicts struct {
-	at      time.Time
-	touched time.Time // since when this node is in touch; zero: it is not
-	member  map[string]bool
+	at           time.Time
+	inTouchSince time.Time // zero if this node is not in contact with the leader
+	member       map[string]bool
 }
 
 func newMembership(l *Link) *membership {
-	m := &membership{link: l, touched: l.config.InTouch, changed: make(chan struct{}), wake: make(chan struct{}, 1)}
+	m := &membership{link: l, inTouch: l.config.InTouch, changed: make(chan struct{}), wake: make(chan struct{}, 1)}
 	m.verdicts.Store(&verdicts{at: time.Now()})
 	return m
 }
 
-// know takes this node's own newest configuration.
-func (m *membership) know(c Configuration) {
+// setConfiguration sets this node's own newest configuration.
+func (m *membership) setConfiguration(c Configuration) {
 	m.mu.Lock()
 	m.known, m.own = true, c
 	m.mu.Unlock()
@@ -80,10 +81,10 @@ func (m *membership) know(c Configuration) {
 		for id := range c.Servers {
 			told.Server = append(told.Server, id)
 		}
-		m.told.Store(told)
+		m.announced.Store(told)
 	}
 	m.review()
-	m.notify()
+	m.requestReview()
 }
 
 func (m *membership) setRemoved(r Removed) {
@@ -91,19 +92,19 @@ func (m *membership) setRemoved(r Removed) {
 	m.removed = r
 	m.mu.Unlock()
 	m.review()
-	m.notify()
+	m.requestReview()
 }
 
-// notify has the members judged anew, by who waits and by run.
-func (m *membership) notify() {
+// requestReview wakes those who wait for a verdict, and run.
+func (m *membership) requestReview() {
 	m.mu.Lock()
 	close(m.changed)
 	m.changed = make(chan struct{})
 	m.mu.Unlock()
-	poke(m.wake)
+	signal(m.wake)
 }
 
-// run judges the members whenever something has changed, and now and then.
+// run reviews the members whenever something has changed, and at intervals.
 func (m *membership) run(ctx context.Context) {
 	tick := time.NewTicker(reviewInterval)
 	defer tick.Stop()
@@ -118,13 +119,13 @@ func (m *membership) run(ctx context.Context) {
 	}
 }
 
-// review judges all nodes that there is a reason to, and ends the connections
-// of those that are members no more.
+// review judges all relevant nodes, and closes the connections of those that
+// are no longer members.
 func (m *membership) review() {
-	next := m.begin()
-	opinions := m.link.peers.opinions()
-	for _, id := range m.subjects(opinions) {
-		next.member[id] = m.judge(id, opinions).member
+	next := m.startReview()
+	opinions := m.link.peers.remoteViews()
+	for _, id := range m.nodesToJudge(opinions) {
+		next.member[id] = m.judge(id, opinions).isMember
 	}
 	before := m.verdicts.Swap(next)
 	for id, was := range before.member {
@@ -132,36 +133,36 @@ func (m *membership) review() {
 			m.link.mux.open.closeOf(id)
 		}
 	}
-	m.link.slots.forget(m.isMember)
-	m.link.gossipSlots.forget(m.isMember)
+	m.link.slots.removeMemberSources(m.isMember)
+	m.link.gossipSlots.removeMemberSources(m.isMember)
 	m.link.mux.open.closeWhere(func(c *peerConn) bool {
 		return m.isRefused(c.peerIdentity) || c.protocol == raftProtocol && c.admitted.Load() && !m.isMember(c.node)
 	})
 }
 
-// begin begins a review with whether this node has stayed in touch since the
-// last one.
-func (m *membership) begin() *verdicts {
+// startReview returns new verdicts that record whether this node has stayed
+// in contact with the leader since the last review.
+func (m *membership) startReview() *verdicts {
 	next, last := &verdicts{at: time.Now(), member: map[string]bool{}}, m.verdicts.Load()
 	switch {
-	case !m.touched():
-	case last.touched.IsZero() || next.at.Sub(last.at) >= reviewTimeout:
-		next.touched = next.at
+	case !m.inTouch():
+	case last.inTouchSince.IsZero() || next.at.Sub(last.at) >= reviewTimeout:
+		next.inTouchSince = next.at
 	default:
-		next.touched = last.touched
+		next.inTouchSince = last.inTouchSince
 	}
 	return next
 }
 
-// isSteady reports whether this node has been in touch with the leader for so
-// long that its log tells who is of the site.
+// isSteady reports whether this node has been in contact with the leader for
+// so long that its log tells who belongs to the site.
 func (m *membership) isSteady() bool {
 	v := m.verdicts.Load()
-	return !v.touched.IsZero() && time.Since(v.touched) >= steadyAfter && time.Since(v.at) < reviewTimeout && m.touched()
+	return !v.inTouchSince.IsZero() && time.Since(v.inTouchSince) >= steadyAfter && time.Since(v.at) < reviewTimeout && m.inTouch()
 }
 
-// subjects are the nodes that are judged at a review.
-func (m *membership) subjects(opinions map[string]opinion) (ids []string) {
+// nodesToJudge returns the nodes that a review judges.
+func (m *membership) nodesToJudge(opinions map[string]remoteView) (ids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id := range m.own.Servers {
@@ -175,15 +176,17 @@ func (m *membership) subjects(opinions map[string]opinion) (ids []string) {
 	return ids
 }
 
-// isMember reports whether a node is of the site, as it was judged last.
+// isMember reports whether a node belongs to the site, according to the last
+// review.
 func (m *membership) isMember(id string) bool {
 	if member, ok := m.verdicts.Load().member[id]; ok {
 		return member
 	}
-	return m.judge(id, m.link.peers.opinions()).member
+	return m.judge(id, m.link.peers.remoteViews()).isMember
 }
 
-// isExcluded reports whether an id was removed from the site and is not of it.
+// isExcluded reports whether an ID was removed from the site and does not
+// belong to it.
 func (m *membership) isExcluded(id string) bool {
 	m.mu.Lock()
 	excluded := m.removed.Nodes[id]
@@ -191,7 +194,8 @@ func (m *membership) isExcluded(id string) bool {
 	return excluded && !m.isMember(id)
 }
 
-// isRefused reports whether no connection of any kind is held with that peer.
+// isRefused reports whether no connection of any kind is allowed with that
+// peer.
 func (m *membership) isRefused(p peerIdentity) bool {
 	m.mu.Lock()
 	revoked := m.removed.Certificates[p.certificate]
@@ -199,8 +203,9 @@ func (m *membership) isRefused(p peerIdentity) bool {
 	return revoked || m.isExcluded(p.node)
 }
 
-// admit returns nil for a peer that may have a connection of that protocol, if
-// need be once the other nodes have said what they know, and why not otherwise.
+// admit returns nil if the peer may have a connection with that protocol, and
+// otherwise the reason. If necessary it waits until the other nodes have told
+// what they know.
 func (m *membership) admit(ctx context.Context, p peerIdentity) error {
 	m.mu.Lock()
 	revoked := m.removed.Certificates[p.certificate]
@@ -208,7 +213,7 @@ func (m *membership) admit(ctx context.Context, p peerIdentity) error {
 	switch {
 	case revoked:
 		return errRevoked
-	case p.protocol == raftProtocol && !m.settle(ctx, p.node):
+	case p.protocol == raftProtocol && !m.awaitVerdict(ctx, p.node):
 		return errNoMember
 	case m.isExcluded(p.node):
 		return errRemoved
@@ -216,42 +221,42 @@ func (m *membership) admit(ctx context.Context, p peerIdentity) error {
 	return nil
 }
 
-// settle reports whether a node is a member, and waits a little for other
-// nodes that this one has not heard of yet.
-func (m *membership) settle(ctx context.Context, id string) bool {
-	timeout := time.NewTimer(opinionTimeout)
+// awaitVerdict reports whether a node is a member. It waits a little for
+// nodes that have not been heard from yet.
+func (m *membership) awaitVerdict(ctx context.Context, id string) bool {
+	timeout := time.NewTimer(verdictTimeout)
 	defer timeout.Stop()
 	for {
 		m.mu.Lock()
 		changed := m.changed
 		m.mu.Unlock()
-		verdict := m.judge(id, m.link.peers.opinions())
-		if !verdict.open {
-			return verdict.member
+		verdict := m.judge(id, m.link.peers.remoteViews())
+		if !verdict.isOpen {
+			return verdict.isMember
 		}
 		select {
 		case <-changed:
 		case <-timeout.C:
-			return verdict.member
+			return verdict.isMember
 		case <-ctx.Done():
 			return false
 		}
 	}
 }
 
-// mayRead reports whether what came from a peer may be read. It waits for a
-// review if the last one is too long ago: then this process was paused, and
-// the site may be another.
+// mayRead reports whether data from a peer may be read. If the last review is
+// too old it waits for a new one, because this process was paused and
+// membership may have changed.
 func (m *membership) mayRead(p peerIdentity) bool {
 	if time.Since(m.verdicts.Load().at) < reviewTimeout {
 		return true // a review closes the connections of those that are not members
 	}
-	m.settle(context.Background(), p.node)
+	m.awaitVerdict(context.Background(), p.node)
 	m.review()
 	return !m.isRefused(p) && (p.protocol != raftProtocol || m.isMember(p.node))
 }
 
-// mayDial returns nil unless what a peer answers is not to be listened to.
+// mayDial returns nil if responses of the peer may be used.
 func (m *membership) mayDial(p peerIdentity) error {
 	switch {
 	case m.isRefused(p):
@@ -262,13 +267,13 @@ func (m *membership) mayDial(p peerIdentity) error {
 	return nil
 }
 
-// isDenied reports whether a node is certainly not of the site.
+// isDenied reports whether a node certainly does not belong to the site.
 func (m *membership) isDenied(id string) bool {
 	m.mu.Lock()
 	own := m.own
 	m.mu.Unlock()
 	if _, ok := own.Servers[id]; ok {
-		return isDenied(id, own, m.link.peers.opinions())
+		return isDenied(id, own, m.link.peers.remoteViews())
 	}
 	return !m.isMember(id)
 }

@@ -8,7 +8,7 @@ import (
 	"simpd/store"
 )
 
-// What a node keeps for another one, and what goes in one frame.
+// Limits of an outbox and of a frame.
 const (
 	maxQueued       = 4096
 	maxQueuedOctets = 16 << 20
@@ -17,41 +17,41 @@ const (
 	maxFrameOctets  = 32 << 10
 )
 
-// parcel is a message on its way to a session of another node.
-type parcel struct {
+// envelope is a message on its way to a session of another node.
+type envelope struct {
 	session store.Session
 	message *protocol.Message
 	done    func(protocol.Outcome)
 }
 
-// handed is what is kept of a parcel that was given to the stream: from then
-// on nobody can say that the other node has not got it.
-type handed struct {
+// pendingAck is what is kept of an envelope after it was sent: from then on
+// the other node may have received it.
+type pendingAck struct {
 	done     func(protocol.Outcome)
 	deadline time.Time
 }
 
-// outbox holds what waits for one node: parcels to be sent, in order, and
-// sent ones to be answered. Each parcel's done is called exactly once, never
-// under the lock.
+// outbox holds the envelopes for one node: queued ones in order, and sent
+// ones that wait for an outcome. Each envelope's done is called exactly once,
+// never under the lock.
 type outbox struct {
-	mu      sync.Mutex
-	shut    string // not empty: why nothing is taken in
-	queue   []parcel
-	head    int // queue[:head] is gone
-	octets  int
-	pending map[uint64]handed
-	number  uint64
+	mu           sync.Mutex
+	closedReason string // if not empty, new envelopes are refused with this reason
+	queue        []envelope
+	head         int // queue[:head] is unused
+	octets       int
+	pending      map[uint64]pendingAck
+	number       uint64
 }
 
-// put takes p in at the end. It returns why not, if it does not.
-func (o *outbox) put(p parcel) (refused string) {
+// enqueue appends p. It returns the reason if it refuses it.
+func (o *outbox) enqueue(p envelope) (refused string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	size := len(p.message.Entity)
 	switch {
-	case o.shut != "":
-		return o.shut
+	case o.closedReason != "":
+		return o.closedReason
 	case len(o.queue)-o.head >= maxQueued || o.octets+size > maxQueuedOctets || len(o.pending) >= maxPending:
 		return "too much waits for the recipient's node"
 	}
@@ -69,45 +69,45 @@ func (o *outbox) compact() {
 	o.queue, o.head = o.queue[:n], 0
 }
 
-// take moves parcels for one frame from the queue to those that are pending
-// and appends them to dst; the first of them has the number returned, the
-// others the numbers after it. Those that are late by now are answered.
-func (o *outbox) take(dst []parcel, now time.Time) (taken []parcel, first uint64) {
+// takeFrame moves envelopes for one frame from the queue to the pending ones
+// and appends them to dst. The first has the returned number, the others the
+// following numbers. Envelopes past their deadline are ended.
+func (o *outbox) takeFrame(dst []envelope, now time.Time) (taken []envelope, first uint64) {
 	o.mu.Lock()
-	var late []parcel
+	var late []envelope
 	first = o.number + 1
 	for size := 0; o.head < len(o.queue) && len(dst) < maxFrame; o.head++ {
 		p := o.queue[o.head]
 		if size += len(p.message.Entity); size > maxFrameOctets && len(dst) > 0 {
 			break
 		}
-		o.queue[o.head] = parcel{}
+		o.queue[o.head] = envelope{}
 		o.octets -= len(p.message.Entity)
 		if !p.message.Deadline.After(now) {
 			late = append(late, p)
 			continue
 		}
-		o.hand(p)
+		o.markSentLocked(p)
 		dst = append(dst, p)
 	}
 	if o.head == len(o.queue) {
 		o.queue, o.head = o.queue[:0], 0
 	}
 	o.mu.Unlock()
-	answer(late, "the recipient's node was not reached in time")
+	rejectAll(late, "the recipient's node was not reached in time")
 	return dst, first
 }
 
-func (o *outbox) hand(p parcel) {
+func (o *outbox) markSentLocked(p envelope) {
 	if o.pending == nil {
-		o.pending = map[uint64]handed{}
+		o.pending = map[uint64]pendingAck{}
 	}
 	o.number++
-	o.pending[o.number] = handed{p.done, p.message.Deadline}
+	o.pending[o.number] = pendingAck{p.done, p.message.Deadline}
 }
 
-// answered ends the parcel of that number, unless it has ended before.
-func (o *outbox) answered(number uint64, outcome protocol.Outcome) {
+// acknowledge ends the envelope with that number, unless it has ended before.
+func (o *outbox) acknowledge(number uint64, outcome protocol.Outcome) {
 	o.mu.Lock()
 	h, ok := o.pending[number]
 	delete(o.pending, number)
@@ -117,8 +117,8 @@ func (o *outbox) answered(number uint64, outcome protocol.Outcome) {
 	}
 }
 
-// broken ends all that was handed to a stream which is no more.
-func (o *outbox) broken() {
+// failPending ends all envelopes that were sent on a stream that has broken.
+func (o *outbox) failPending() {
 	o.mu.Lock()
 	lost := o.pending
 	o.pending = nil
@@ -128,10 +128,11 @@ func (o *outbox) broken() {
 	}
 }
 
-// overdue ends what nobody waits for any more: its sender was told 201.
-func (o *outbox) overdue(now time.Time) {
+// expirePending ends envelopes past their deadline, whose senders have been
+// told 201.
+func (o *outbox) expirePending(now time.Time) {
 	o.mu.Lock()
-	var gone []handed
+	var gone []pendingAck
 	for number, h := range o.pending {
 		if h.deadline.Before(now) {
 			gone = append(gone, h)
@@ -144,24 +145,24 @@ func (o *outbox) overdue(now time.Time) {
 	}
 }
 
-// close answers all that waits to be sent, and takes nothing in until open.
+// close ends all queued envelopes, and refuses new ones until open.
 func (o *outbox) close(why string) {
 	o.mu.Lock()
 	waiting := o.queue[o.head:]
 	o.queue, o.head, o.octets = nil, 0, 0
-	o.shut = why
+	o.closedReason = why
 	o.mu.Unlock()
-	answer(waiting, why)
+	rejectAll(waiting, why)
 }
 
 func (o *outbox) open() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.shut = ""
+	o.closedReason = ""
 }
 
-// answer says 503: parcels were certainly not handed over.
-func answer(parcels []parcel, why string) {
+// rejectAll ends envelopes that were certainly not delivered with 503.
+func rejectAll(parcels []envelope, why string) {
 	for _, p := range parcels {
 		p.done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: why})
 	}

@@ -29,17 +29,17 @@ func TestS31RemovalRevokes(t *testing.T) {
 			n2.Deliver("n1", store.Session{Node: "n1", Epoch: 1, Number: 1}, message("m1"), func(o protocol.Outcome) { outcome <- o })
 			return (<-outcome).Status
 		}
-		n1.Know(configuration(1, 1, 2))
+		n1.SetConfiguration(configuration(1, 1, 2))
 		if got := deliver(); got != protocol.StatusOK {
 			t.Errorf("a message of a node of the site: %d", got)
 		}
-		n1.Know(configuration(2, 1))
-		s.eventually(func() bool { return n2.Contact("n1").Connected }, "it has a stream again, to ask")
+		n1.SetConfiguration(configuration(2, 1))
+		s.eventually(func() bool { return n2.Connectivity("n1").Connected }, "it has a stream again, to ask")
 		if got := deliver(); got != protocol.StatusUnavailable {
 			t.Errorf("a message of a node that was removed: %d", got)
 		}
 		client := s.outsider(n2, n1)
-		for method, forAll := range forNodes() {
+		for method, forAll := range peerMethods() {
 			if method == clusterv1.Peer_Messages_FullMethodName || method == clusterv1.Peer_Copy_FullMethodName {
 				continue // streams
 			}
@@ -58,7 +58,7 @@ func (s *site) outsider(from, to *Link) *grpc.ClientConn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	client, err := from.client(once(conn))
+	client, err := from.newClient(singleUseDialer(conn))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestOnlyMembersSpeakRaft(t *testing.T) {
 			}
 		}()
 		for _, l := range s.links {
-			l.Know(configuration(1, 1, 2, 3))
+			l.SetConfiguration(configuration(1, 1, 2, 3))
 		}
 		conn, err := n3.mux.dial(t.Context(), "n1", n1.addr, raftProtocol)
 		if err != nil {
@@ -108,7 +108,7 @@ func TestOnlyMembersSpeakRaft(t *testing.T) {
 		if !isOpen(conn) {
 			t.Error("a member's connection does not stay")
 		}
-		n1.Know(configuration(2, 1, 2))
+		n1.SetConfiguration(configuration(2, 1, 2))
 		if isOpen(conn) {
 			t.Error("its connection outlives its membership")
 		}

@@ -17,49 +17,49 @@ import (
 	"simpd/protocol"
 )
 
-// peer is another node, as this one reaches it: a stream of messages that is
-// held open while the node is known, and a connection of its own for calls,
-// so that bulk can't delay them.
+// peer is another node as this one reaches it: a stream of messages that is
+// kept open while the node is known, and a separate connection for calls, so
+// that bulk data can't delay messages.
 type peer struct {
-	link     *Link
-	id       string
-	out      outbox
-	failures failures
-	wake     chan struct{} // something is to be sent
-	failed   chan struct{} // failures are to be told
-	again    chan struct{} // it may be reached now: its address is another, or it has called
-	cancel   context.CancelFunc
+	link           *Link
+	id             string
+	out            outbox
+	loginReports   loginReports
+	sendPending    chan struct{} // envelopes are queued
+	reportsPending chan struct{} // login reports are queued
+	retryNow       chan struct{} // it may be reachable now: its address has changed, or it has connected
+	cancel         context.CancelFunc
 
-	mu       sync.Mutex
-	gossiped *Member // nil: gossip does not know it
-	known    string  // its address in Raft's configuration
-	said     place   // where it is by its own word
-	avoided  string  // where it was not found, and is looked for last
-	proved   string  // where it was reached last
-	contact  Contact
-	told     *clusterv1.Configuration // the configuration that it knows; nil: it has not said
-	checks   bool                     // calls to it bear this process's number: its version takes it
-	admits   admission
-	heard    time.Time
-	calls    *grpc.ClientConn // made when first needed
-	ended    bool             // no call is made any more
+	mu                sync.Mutex
+	gossiped          *Member       // nil if gossip does not know it
+	configuredAddr    string        // its address in Raft's configuration
+	announced         announcedAddr // its address by its own announcement
+	avoidedAddr       string        // where it was not found; tried last
+	provedAddr        string        // where it was reached last
+	connectivity      Connectivity
+	configuration     *clusterv1.Configuration // the configuration that it knows; nil if it has not told
+	checksIncarnation bool                     // its version accepts calls that carry this process's incarnation
+	admission         admission
+	lastHeard         time.Time
+	callConn          *grpc.ClientConn // made when first needed
+	isShutDown        bool             // no more calls are made
 }
 
 func newPeer(l *Link, id string) *peer {
 	now := time.Now()
 	return &peer{
-		link: l, id: id, heard: now, contact: Contact{Since: now},
-		wake: make(chan struct{}, 1), failed: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		link: l, id: id, lastHeard: now, connectivity: Connectivity{Since: now},
+		sendPending: make(chan struct{}, 1), reportsPending: make(chan struct{}, 1), retryNow: make(chan struct{}, 1),
 	}
 }
 
-// run holds the stream until ctx ends.
-func (p *peer) run(ctx context.Context) {
-	defer p.end()
+// runStreams keeps a stream to the node until ctx ends.
+func (p *peer) runStreams(ctx context.Context) {
+	defer p.shutdown()
 	for failed := 0; ; failed++ {
 		began := time.Now()
-		established, err := p.converse(ctx)
-		p.out.broken()
+		established, err := p.runStream(ctx)
+		p.out.failPending()
 		if ctx.Err() != nil {
 			p.out.close("this node closes")
 			return
@@ -68,24 +68,24 @@ func (p *peer) run(ctx context.Context) {
 			p.link.logger.Info("the stream to a node broke", "part", "link", "node", p.id, "error", err)
 			failed = 0
 		} else {
-			p.suspect(err)
+			p.markSuspect(err)
 		}
 		// Once at once: a connection can break without the node being gone.
 		if !established || time.Since(began) < time.Second {
-			p.pause(ctx, failed)
+			p.backoff(ctx, failed)
 		}
 	}
 }
 
-// takesBoot notes whether the node's version understands calls that bear a
-// process's number.
-func (p *peer) takesBoot(checks bool) {
+// setChecksIncarnation records whether the node's version accepts calls that
+// carry a process's incarnation.
+func (p *peer) setChecksIncarnation(checks bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.checks = checks
+	p.checksIncarnation = checks
 }
 
-// admission is whether another node has let this process in.
+// admission is whether another node has admitted this process.
 type admission uint8
 
 const (
@@ -98,40 +98,40 @@ const (
 func (p *peer) setAdmission(a admission) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.admits = a
+	p.admission = a
 }
 
-// hasAdmitted reports whether the node has let this process in, or can't be
+// hasAdmitted reports whether the node has admitted this process, or can't be
 // asked.
 func (p *peer) hasAdmitted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.admits == admitted || p.admits == notAsked && p.link.clock.now() > silenceTimeout.Microseconds()
+	return p.admission == admitted || p.admission == notAsked && p.link.clock.now() > silenceTimeout.Microseconds()
 }
 
-// pause waits before another attempt, longer with each, at most a second, and
-// less if there is a reason to think that the node is back, or if something
-// is to be sent: whoever sends shall not be told of a node that is gone when
-// it has come back meanwhile.
-func (p *peer) pause(ctx context.Context, failed int) {
+// backoff waits before another attempt, longer with each, at most a second.
+// It returns earlier if there is a reason to think that the node is back, or
+// if something is queued: a sender must not be told that the node is down if
+// it has just come back.
+func (p *peer) backoff(ctx context.Context, failed int) {
 	least, most := 10*time.Millisecond, min(50*time.Millisecond<<min(failed, 10), time.Second)
-	if !wait(ctx, least) {
+	if !sleepContext(ctx, least) {
 		return
 	}
 	t := time.NewTimer(most/2 + rand.N(most/2))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-	case <-p.again:
-	case <-p.wake:
+	case <-p.retryNow:
+	case <-p.sendPending:
 	case <-t.C:
 	}
 }
 
-// suspect notes that the node could not be reached. What waits for it is
-// answered. What comes from now on is answered at once while it is silent; if
-// it refuses connections, after another attempt, which takes no time.
-func (p *peer) suspect(err error) {
+// markSuspect records that the node could not be reached, and ends what is
+// queued for it. New envelopes end at once while it is silent; if it refuses
+// connections, after another attempt, which takes no time.
+func (p *peer) markSuspect(err error) {
 	how, r := Silent, (*RejectedError)(nil)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -151,147 +151,149 @@ func (p *peer) suspect(err error) {
 		return
 	}
 	p.mu.Lock()
-	before := p.contact.Suspicion
+	before := p.connectivity.Suspicion
 	if before != how {
-		p.contact = Contact{Suspicion: how, Since: p.heard}
+		p.connectivity = Connectivity{Suspicion: how, Since: p.lastHeard}
 		if how == Closed {
-			p.contact.Since = time.Now()
+			p.connectivity.Since = time.Now()
 		}
 	}
 	p.mu.Unlock()
 	if before != how {
-		p.link.members.notify()
-		p.dropCalls()
+		p.link.members.requestReview()
+		p.closeCalls()
 		p.link.logger.Warn("a node is not reached", "node", p.id, "suspicion", how, "error", err)
-		p.link.herald.tell(func(m Membership) { m.MemberSuspect(p.id, how) })
+		p.link.events.enqueue(func(m Membership) { m.MemberSuspect(p.id, how) })
 	}
 }
 
-// avoid notes an address at which there is not the process that runs as the
-// node, or one that does not let this process in.
-func (p *peer) avoid(addr string) {
+// avoidAddr records an address where the node's process was not found, or
+// where it does not admit this process.
+func (p *peer) avoidAddr(addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.avoided = addr
+	p.avoidedAddr = addr
 }
 
-// reached notes that the node's process has answered on a new stream at addr.
-func (p *peer) reached(addr string) {
+// onConnected records that the node's process has responded on a new stream
+// at addr.
+func (p *peer) onConnected(addr string) {
 	p.mu.Lock()
-	before := p.contact.Suspicion
-	p.contact, p.admits = Contact{Since: time.Now(), Connected: true}, admitted
-	p.proved, p.avoided = addr, ""
-	m := p.member()
-	failing := p.calls != nil && p.calls.GetState() == connectivity.TransientFailure
+	before := p.connectivity.Suspicion
+	p.connectivity, p.admission = Connectivity{Since: time.Now(), Connected: true}, admitted
+	p.provedAddr, p.avoidedAddr = addr, ""
+	m := p.memberLocked()
+	failing := p.callConn != nil && p.callConn.GetState() == connectivity.TransientFailure
 	p.mu.Unlock()
 	if failing {
-		p.dropCalls() // rather than wait for its next attempt
+		p.closeCalls() // rather than wait for its next attempt
 	}
 	p.link.mux.open.closeWhere(func(c *peerConn) bool { return c.node == p.id && c.dialed != "" && c.dialed != addr }) // another process may be there
 	p.out.open()
 	p.link.rejections.reset()
-	p.link.members.notify()
+	p.link.members.requestReview()
 	if before != NotSuspected {
 		p.link.logger.Info("a node is reached again", "part", "link", "node", p.id)
-		p.link.herald.tell(func(to Membership) { to.MemberUp(m) })
+		p.link.events.enqueue(func(to Membership) { to.MemberUp(m) })
 	}
 }
 
-// lost notes that the stream is no more; whether the node is, the next
-// attempt will show.
-func (p *peer) lost() {
+// onDisconnected records that the stream has ended. The next attempt shows
+// whether the node is still there.
+func (p *peer) onDisconnected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.contact.Connected = false
-	p.contact.Since = time.Now()
+	p.connectivity.Connected = false
+	p.connectivity.Since = time.Now()
 }
 
-// tell notes which configuration the node knows.
-func (p *peer) tell(c *clusterv1.Configuration) {
+// setRemoteConfiguration records which configuration the node knows.
+func (p *peer) setRemoteConfiguration(c *clusterv1.Configuration) {
 	p.mu.Lock()
-	changed := p.told.GetIndex() != c.GetIndex()
-	p.told = c
+	changed := p.configuration.GetIndex() != c.GetIndex()
+	p.configuration = c
 	p.mu.Unlock()
 	if changed {
-		p.link.members.notify()
+		p.link.members.requestReview()
 	}
 }
 
-func (p *peer) alive() {
+func (p *peer) touch() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heard = time.Now()
+	p.lastHeard = time.Now()
 }
 
-// member is what is known of the node; p.mu is held.
-func (p *peer) member() Member {
-	m := Member{ID: p.id, ClusterAddr: p.known}
+// memberLocked returns what is known of the node.
+func (p *peer) memberLocked() Member {
+	m := Member{ID: p.id, ClusterAddr: p.configuredAddr}
 	if p.gossiped != nil {
 		m = *p.gossiped
 	}
-	if p.said.addr != "" {
-		m.ClusterAddr = p.said.addr
+	if p.announced.addr != "" {
+		m.ClusterAddr = p.announced.addr
 	}
 	return m
 }
 
-// addr is where the node is: as it said itself on its stream, as gossip has
-// it, or as Raft's configuration does.
+// addr returns the node's address: as it announced on its stream, as gossip
+// has it, or as Raft's configuration has it.
 func (p *peer) addr() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.member().ClusterAddr
+	return p.memberLocked().ClusterAddr
 }
 
-// addrs are the addresses at which the node may be, the likeliest first: one of
-// them may be somebody else's word. While a stream is open there is only one.
+// addrs returns the addresses where the node may be, the most likely first.
+// Some may be wrong. While a stream is open there is only one.
 func (p *peer) addrs() (all []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.contact.Connected {
-		return []string{p.proved}
+	if p.connectivity.Connected {
+		return []string{p.provedAddr}
 	}
-	for _, addr := range []string{p.member().ClusterAddr, p.proved, p.known} {
+	for _, addr := range []string{p.memberLocked().ClusterAddr, p.provedAddr, p.configuredAddr} {
 		if addr != "" && !slices.Contains(all, addr) {
 			all = append(all, addr)
 		}
 	}
-	if i := slices.Index(all, p.avoided); i >= 0 {
-		all = append(slices.Delete(all, i, i+1), p.avoided)
+	if i := slices.Index(all, p.avoidedAddr); i >= 0 {
+		all = append(slices.Delete(all, i, i+1), p.avoidedAddr)
 	}
 	return all
 }
 
-// update changes what is known of the node; a new address is tried at once.
-func (p *peer) update(change func()) {
+// updateAddr calls change, and retries at once if it has changed the node's
+// address.
+func (p *peer) updateAddr(change func()) {
 	before := p.addr()
 	p.mu.Lock()
 	change()
 	p.mu.Unlock()
 	if p.addr() != before {
-		poke(p.again)
+		signal(p.retryNow)
 	}
 }
 
-// called notes that the node has connected to this one.
-func (p *peer) called() {
+// onInbound records that the node has connected to this one.
+func (p *peer) onInbound() {
 	p.mu.Lock()
-	suspected := p.contact.Suspicion != NotSuspected
+	suspected := p.connectivity.Suspicion != NotSuspected
 	p.mu.Unlock()
 	if suspected {
-		poke(p.again)
+		signal(p.retryNow)
 	}
 }
 
-func (p *peer) deliver(parcel parcel) {
-	if why := p.out.put(parcel); why != "" {
+func (p *peer) deliver(parcel envelope) {
+	if why := p.out.enqueue(parcel); why != "" {
 		parcel.done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: why})
 		return
 	}
-	poke(p.wake)
+	signal(p.sendPending)
 }
 
-func poke(c chan struct{}) {
+func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

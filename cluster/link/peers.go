@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// peers are the other nodes that are known: by gossip, by Raft's
-// configuration, or by both.
-type peers struct {
+// peerSet holds the other nodes that are known from gossip, from Raft's
+// configuration, or from both.
+type peerSet struct {
 	link    *Link
 	stop    context.Context
 	cancel  context.CancelFunc
@@ -21,26 +21,25 @@ type peers struct {
 	closed bool
 }
 
-func newPeers(l *Link) *peers {
-	ps := &peers{link: l, byID: map[string]*peer{}}
+func newPeerSet(l *Link) *peerSet {
+	ps := &peerSet{link: l, byID: map[string]*peer{}}
 	ps.stop, ps.cancel = context.WithCancel(context.Background())
 	return ps
 }
 
-// maxPeers bounds what whoever has the gossip key can make a node hold, by
-// inventing nodes.
+// maxPeers limits how many nodes whoever has the gossip key can invent.
 const maxPeers = 256
 
-// find returns nil for a node that is not known.
-func (ps *peers) find(id string) *peer {
+// get returns nil for an unknown node.
+func (ps *peerSet) get(id string) *peer {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	return ps.byID[id]
 }
 
-// make returns the peer of that id, a new one if there is none; nil for this
-// node itself, and once closed.
-func (ps *peers) make(id string) *peer {
+// getOrCreate returns the peer with that ID, creating it if necessary; nil
+// for this node itself, and after close.
+func (ps *peerSet) getOrCreate(id string) *peer {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if p := ps.byID[id]; p != nil || ps.closed || id == ps.link.config.NodeID {
@@ -53,50 +52,51 @@ func (ps *peers) make(id string) *peer {
 	ctx, cancel := context.WithCancel(ps.stop)
 	p.cancel = cancel
 	ps.byID[id] = p
-	ps.running.Go(func() { p.run(ctx) })
+	ps.running.Go(func() { p.runStreams(ctx) })
 	return p
 }
 
-// gossiped notes what a node tells of itself; nil: it is not heard of any more.
-func (ps *peers) gossiped(id string, m *Member) {
+// onGossip records a node's gossip metadata; nil means that gossip no longer
+// knows it.
+func (ps *peerSet) onGossip(id string, m *Member) {
 	if m != nil && m.ClusterAddr != "" && !ps.link.members.isExcluded(id) {
-		if p := ps.make(id); p != nil {
-			p.update(func() { p.hear(m) })
+		if p := ps.getOrCreate(id); p != nil {
+			p.updateAddr(func() { p.onGossipLocked(m) })
 		}
 		return
 	}
-	if p := ps.find(id); p != nil {
-		p.update(func() { p.gossiped = nil })
+	if p := ps.get(id); p != nil {
+		p.updateAddr(func() { p.gossiped = nil })
 		ps.prune(p)
 	}
 }
 
-// configured notes the servers of Raft's configuration.
-func (ps *peers) configured(servers map[string]string) {
+// setConfigured records the servers of Raft's configuration.
+func (ps *peerSet) setConfigured(servers map[string]string) {
 	for id, addr := range servers {
-		if p := ps.make(id); p != nil {
-			p.update(func() { p.known = addr })
+		if p := ps.getOrCreate(id); p != nil {
+			p.updateAddr(func() { p.configuredAddr = addr })
 		}
 	}
 	for _, p := range ps.all() {
 		if _, ok := servers[p.id]; !ok {
-			p.update(func() { p.known = "" })
+			p.updateAddr(func() { p.configuredAddr = "" })
 			ps.prune(p)
 		}
 	}
 }
 
-// prune gives a peer up that neither gossip nor Raft's configuration knows.
-func (ps *peers) prune(p *peer) {
+// prune removes a peer that neither gossip nor Raft's configuration knows.
+func (ps *peerSet) prune(p *peer) {
 	p.mu.Lock()
-	unknown := p.gossiped == nil && p.known == ""
+	unknown := p.gossiped == nil && p.configuredAddr == ""
 	p.mu.Unlock()
 	if unknown {
-		ps.forget(p.id)
+		ps.remove(p.id)
 	}
 }
 
-func (ps *peers) forget(id string) {
+func (ps *peerSet) remove(id string) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if p := ps.byID[id]; p != nil {
@@ -105,7 +105,7 @@ func (ps *peers) forget(id string) {
 	}
 }
 
-func (ps *peers) all() []*peer {
+func (ps *peerSet) all() []*peer {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	all := make([]*peer, 0, len(ps.byID))
@@ -116,17 +116,17 @@ func (ps *peers) all() []*peer {
 }
 
 // isConnected reports whether a stream to any node is open.
-func (ps *peers) isConnected() bool {
-	return ps.any(func(p *peer) bool { return p.contact.Connected })
+func (ps *peerSet) isConnected() bool {
+	return ps.any(func(p *peer) bool { return p.connectivity.Connected })
 }
 
-// anyTakesBoot reports whether a stream is open to a node whose version lets
-// only one process of a node in.
-func (ps *peers) anyTakesBoot() bool {
-	return ps.any(func(p *peer) bool { return p.contact.Connected && p.checks })
+// anyChecksIncarnation reports whether a stream is open to a node whose
+// version admits only one process per node.
+func (ps *peerSet) anyChecksIncarnation() bool {
+	return ps.any(func(p *peer) bool { return p.connectivity.Connected && p.checksIncarnation })
 }
 
-func (ps *peers) any(is func(*peer) bool) bool {
+func (ps *peerSet) any(is func(*peer) bool) bool {
 	return slices.ContainsFunc(ps.all(), func(p *peer) bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -134,7 +134,7 @@ func (ps *peers) any(is func(*peer) bool) bool {
 	})
 }
 
-func (ps *peers) close() {
+func (ps *peerSet) close() {
 	ps.mu.Lock()
 	ps.closed = true
 	ps.mu.Unlock()
@@ -142,16 +142,16 @@ func (ps *peers) close() {
 	ps.running.Wait()
 }
 
-// reachable returns the peer of a node that is known and not silent. One that
-// refuses connections answers a call soon enough.
-func (ps *peers) reachable(id string) (*peer, error) {
-	p := ps.find(id)
+// getReachable returns the peer of a node that is known and not silent. A
+// node that refuses connections fails a call quickly enough.
+func (ps *peerSet) getReachable(id string) (*peer, error) {
+	p := ps.get(id)
 	if p == nil {
 		return nil, fmt.Errorf("node %s: %w: it is not known here", id, ErrUnavailable)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if how := p.contact.Suspicion; how == Silent {
+	if how := p.connectivity.Suspicion; how == Silent {
 		return nil, fmt.Errorf("node %s: %w: it %s", id, ErrUnavailable, how)
 	}
 	return p, nil

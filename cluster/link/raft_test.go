@@ -72,7 +72,7 @@ func TestRaftElectsAndCommitsOverTheSameListener(t *testing.T) {
 		}
 		for _, r := range all {
 			addr, id := r.LeaderWithID()
-			if at := s.links[string(id)].Addr(); addr != raft.ServerAddress(at) && addr != server(id, raft.ServerAddress(at)) {
+			if at := s.links[string(id)].Addr(); addr != raft.ServerAddress(at) && addr != serverAddr(id, raft.ServerAddress(at)) {
 				t.Errorf("the leader %s is said to be at %s", id, addr)
 			}
 		}
@@ -143,7 +143,7 @@ func TestANodeSpeaksForItselfAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t).secure(3).up(3)
 		for _, l := range s.links {
-			l.Know(configuration(1, 1, 2, 3))
+			l.SetConfiguration(configuration(1, 1, 2, 3))
 		}
 		here, there := s.links["n1"].RaftTransport(hclog.NewNullLogger()), s.links["n2"].RaftTransport(hclog.NewNullLogger())
 		defer here.(io.Closer).Close()

@@ -12,12 +12,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// RaftIDEnd ends the node's id in the header of a call of Raft. What follows is
-// the caller's.
+// RaftIDEnd ends the node's ID in the header of a Raft call. The rest is for
+// the caller's use.
 const RaftIDEnd = 0
 
-// RaftHeader returns the header of a call of Raft, to be changed; nil if that
-// kind of call is not known.
+// RaftHeader returns the header of a Raft call, which may be changed; nil if
+// the kind of call is unknown.
 func RaftHeader(call raft.RPC) *raft.RPCHeader {
 	switch r := call.Command.(type) {
 	case *raft.AppendEntriesRequest:
@@ -34,9 +34,9 @@ func RaftHeader(call raft.RPC) *raft.RPCHeader {
 	return nil
 }
 
-// raftInbound takes the calls of other nodes. Raft's own transport does not
-// tell on which connection a call came, so there is one for each node, which
-// is given that node's connections alone.
+// raftInbound receives Raft calls of other nodes. Raft's own transport does
+// not tell on which connection a call arrived, so there is one transport for
+// each node, which receives only that node's connections.
 type raftInbound struct {
 	link   *Link
 	config raft.NetworkTransportConfig
@@ -50,18 +50,18 @@ type raftInbound struct {
 	isClosed  bool
 }
 
-// raftSender takes the calls of one node.
+// raftSender receives the calls of one node.
 type raftSender struct {
 	*raft.NetworkTransport
 	node  string
-	conns *queue
+	conns *subListener
 }
 
-// raftAccept is a listener that only accepts.
-type raftAccept struct{ *queue }
+// acceptOnlyLayer is a StreamLayer that only accepts.
+type acceptOnlyLayer struct{ *subListener }
 
-// Dial is asked for by the interface only.
-func (raftAccept) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
+// Dial is required by the interface only.
+func (acceptOnlyLayer) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
 	return nil, errors.New("a transport that takes calls makes none")
 }
 
@@ -69,18 +69,18 @@ func newRaftInbound(l *Link, config raft.NetworkTransportConfig) *raftInbound {
 	in := &raftInbound{
 		link: l, config: config, calls: make(chan raft.RPC), closed: make(chan struct{}), senders: map[string]*raftSender{},
 	}
-	in.wg.Go(in.accept)
+	in.wg.Go(in.acceptLoop)
 	return in
 }
 
-// accept hands each connection to its node's transport, until close.
-func (in *raftInbound) accept() {
+// acceptLoop passes each connection to its node's transport, until close.
+func (in *raftInbound) acceptLoop() {
 	for {
 		c, err := in.link.mux.raft.Accept()
 		if err != nil {
 			return
 		}
-		s := in.sender(c.(*peerConn).node)
+		s := in.senderFor(c.(*peerConn).node)
 		if s == nil {
 			c.Close()
 			return
@@ -94,24 +94,24 @@ func (in *raftInbound) accept() {
 	}
 }
 
-// sender returns the transport of a node; nil if all are closed.
-func (in *raftInbound) sender(node string) *raftSender {
+// senderFor returns the transport of a node; nil if all are closed.
+func (in *raftInbound) senderFor(node string) *raftSender {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if s := in.senders[node]; s != nil || in.isClosed {
 		return s
 	}
 	config := in.config
-	conns := newQueue(in.link.mux.raft.Addr())
-	config.Stream = raftAccept{conns}
+	conns := newSubListener(in.link.mux.raft.Addr())
+	config.Stream = acceptOnlyLayer{conns}
 	s := &raftSender{NetworkTransport: raft.NewNetworkTransportWithConfig(&config), node: node, conns: conns}
-	s.setHeartbeat(in)
+	s.setHeartbeatLocked(in)
 	in.senders[node] = s
 	in.wg.Go(func() { in.forward(s) })
 	return s
 }
 
-// forward hands on what a node says for itself.
+// forward passes on the calls that a node makes in its own name.
 func (in *raftInbound) forward(s *raftSender) {
 	for {
 		select {
@@ -131,9 +131,9 @@ func (in *raftInbound) forward(s *raftSender) {
 	}
 }
 
-// checkSpeaker reports whether a call is in the name of the node that made it,
-// and refuses it if not. An address proves nothing: Raft, which tells those
-// that ask for its vote apart by it, is given the id along with it.
+// checkSpeaker reports whether a call is in the name of the node that made
+// it, and refuses it otherwise. Because an address proves nothing, it adds
+// the node's ID to the address by which Raft distinguishes candidates.
 func (in *raftInbound) checkSpeaker(s *raftSender, call raft.RPC) bool {
 	h := RaftHeader(call)
 	if h == nil {
@@ -154,13 +154,13 @@ func (in *raftInbound) setHeartbeatHandler(f func(raft.RPC)) {
 	defer in.mu.Unlock()
 	in.heartbeat = f
 	for _, s := range in.senders {
-		s.setHeartbeat(in)
+		s.setHeartbeatLocked(in)
 	}
 }
 
-// setHeartbeat has a node's heartbeats take Raft's short cut, if there is one;
-// in.mu is held.
-func (s *raftSender) setHeartbeat(in *raftInbound) {
+// setHeartbeatLocked installs Raft's fast path for heartbeats, if there is
+// one. The caller holds in.mu.
+func (s *raftSender) setHeartbeatLocked(in *raftInbound) {
 	f := in.heartbeat
 	if f == nil {
 		s.NetworkTransport.SetHeartbeatHandler(nil)
@@ -173,7 +173,7 @@ func (s *raftSender) setHeartbeat(in *raftInbound) {
 	})
 }
 
-// close ends all transports.
+// close closes all transports.
 func (in *raftInbound) close() error {
 	in.mu.Lock()
 	if in.isClosed {

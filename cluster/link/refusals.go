@@ -6,7 +6,7 @@ import (
 	"net"
 )
 
-// Why a connection is not held.
+// Reasons for refusing a connection.
 var (
 	errRevoked  = errors.New("its certificate was revoked when the node was removed: give the node a new one")
 	errRemoved  = errors.New("the node was removed from the site: to let it join again, simpctl node admit its id")
@@ -16,10 +16,10 @@ var (
 	errSpeaker  = errors.New("a call of Raft in the name of another node than the certificate's")
 )
 
-// errHandshake stands for all causes that are no others.
+// errHandshake stands for all other causes.
 var errHandshake = errors.New("the handshake failed")
 
-func causeOf(err error) error {
+func refusalCause(err error) error {
 	for _, cause := range []error{errRevoked, errRemoved, errNoMember, errRejected, errTooMany, errSpeaker, errTooLong, errNotAllowed, errNoGossip} {
 		if errors.Is(err, cause) {
 			return cause
@@ -28,10 +28,10 @@ func causeOf(err error) error {
 	return errHandshake
 }
 
-// logRefusal logs a connection that is refused. The logger is to keep whoever
-// connects a thousand times a second from filling the log (package loglimit).
+// logRefusal logs a refused connection. The logger limits how often a line is
+// repeated (package loglimit).
 func logRefusal(l *slog.Logger, what string, remote net.Addr, node string, err error) {
-	args := []any{"cause", causeOf(err), "remote", remote, "error", err}
+	args := []any{"cause", refusalCause(err), "remote", remote, "error", err}
 	if node != "" {
 		args = append(args, "node", node)
 	}

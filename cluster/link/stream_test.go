@@ -50,7 +50,7 @@ func TestADeadNodeIsToldApartAtOnce(t *testing.T) {
 		}
 		before := time.Now()
 		s.network.Kill(hostOf(2))
-		s.eventually(func() bool { return s.links["n1"].Contact("n2").Suspicion == Closed }, "the death is seen")
+		s.eventually(func() bool { return s.links["n1"].Connectivity("n2").Suspicion == Closed }, "the death is seen")
 		if took := time.Since(before); took > 100*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
@@ -87,11 +87,11 @@ func TestSilenceIsNoticedAndItsEnd(t *testing.T) {
 		s := newSite(t).up(2)
 		before := time.Now()
 		s.network.Isolate(hostOf(2))
-		s.eventually(func() bool { return s.links["n1"].Contact("n2").Suspicion == Silent }, "the silence is noticed")
+		s.eventually(func() bool { return s.links["n1"].Connectivity("n2").Suspicion == Silent }, "the silence is noticed")
 		if took := time.Since(before); took < 3*time.Second || took > 6*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		since := s.links["n1"].Contact("n2").Since
+		since := s.links["n1"].Connectivity("n2").Since
 		if since.Before(before.Add(-time.Second)) || since.After(before.Add(time.Second)) {
 			t.Errorf("silent since %v after it fell silent", since.Sub(before))
 		}
@@ -162,7 +162,7 @@ func TestAStreamThatWasHeldUpAsItOpenedTellsTheTime(t *testing.T) {
 		s.open(s.config(1))
 		s.network.Cut(hostOf(1), hostOf(2))
 		s.open(s.config(2))
-		s.links["n1"].Know(configuration(1, 1, 2))
+		s.links["n1"].SetConfiguration(configuration(1, 1, 2))
 		<-time.After(1500 * time.Millisecond)
 		s.network.Heal(hostOf(1), hostOf(2))
 		s.connected(2)
@@ -181,46 +181,46 @@ func TestAStreamThatWasHeldUpAsItOpenedTellsTheTime(t *testing.T) {
 }
 
 func TestAFarClockIsKnownFromBelow(t *testing.T) {
-	var f farClock
+	var f clockOffset
 	// The far clock is 1000 ahead; pongs take 50, 10 and 400 to come back.
 	for i, delay := range []int64{50, 10, 400} {
 		now := int64(100 * (i + 1))
-		f.heard(now-delay+1000, now)
+		f.observe(now-delay+1000, now)
 	}
-	if got := f.there(500); got != 1490 {
+	if got := f.toRemote(500); got != 1490 {
 		t.Errorf("500 here is %d there, want 1490", got)
 	}
 	for i := range int64(8) { // the clocks drift: only the newest count
-		f.heard(400+i+900-20, 400+i)
+		f.observe(400+i+900-20, 400+i)
 	}
-	if got := f.there(500); got != 1380 {
+	if got := f.toRemote(500); got != 1380 {
 		t.Errorf("after a drift 500 here is %d there, want 1380", got)
 	}
 }
 
 func TestAnOlderStreamHandsNothingOver(t *testing.T) {
 	l := &Link{config: Config{Handler: &handler{}}, clock: clock{time.Now()}}
-	l.peers = newPeers(l)
+	l.peers = newPeerSet(l)
 	l.members = newMembership(l)
 	l.members.known = true
-	stream := func(boot, number uint64) *inbound {
-		return &inbound{link: l, from: "n1", hello: &clusterv1.Hello{Boot: boot, Stream: number}, wake: make(chan struct{}, 1)}
+	stream := func(boot, number uint64) *inboundStream {
+		return &inboundStream{link: l, from: "n1", hello: &clusterv1.Hello{Boot: boot, Stream: number}, wake: make(chan struct{}, 1)}
 	}
 	old, newer := stream(1, 1), stream(1, 2)
-	if !l.inbounds.begin(old) || !l.inbounds.begin(newer) {
+	if !l.inbounds.register(old) || !l.inbounds.register(newer) {
 		t.Fatal("a newer stream was turned away")
 	}
 	frame := &clusterv1.Frame{Message: []*clusterv1.Message{{Number: 1, From: "a@example.com", To: "b@example.com", Id: "x", DeadlineUs: 1e9}}}
-	if err := old.take(frame); err == nil {
+	if err := old.handleFrame(frame); err == nil {
 		t.Error("the older stream still hands over")
 	}
-	if err := newer.take(frame); err != nil || len(l.config.Handler.(*handler).messages()) != 1 {
+	if err := newer.handleFrame(frame); err != nil || len(l.config.Handler.(*handler).messages()) != 1 {
 		t.Errorf("the newer stream does not hand over: %v", err)
 	}
-	if l.inbounds.begin(stream(1, 1)) {
+	if l.inbounds.register(stream(1, 1)) {
 		t.Error("an older stream that comes later takes over")
 	}
-	if !l.inbounds.begin(stream(2, 1)) {
+	if !l.inbounds.register(stream(2, 1)) {
 		t.Error("a new process's stream was turned away")
 	}
 }

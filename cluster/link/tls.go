@@ -8,19 +8,20 @@ import (
 	"simpd/cluster/link/pki"
 )
 
-// byTLS introduces nodes by their certificates.
-type byTLS struct{ identity *pki.Identity }
+// tlsHandshaker identifies nodes by their certificates.
+type tlsHandshaker struct{ identity *pki.Identity }
 
-func (b byTLS) accept(ctx context.Context, c net.Conn) (net.Conn, peerIdentity, error) {
-	return shake(ctx, tls.Server(c, b.identity.Server(raftProtocol, callProtocol)))
+func (b tlsHandshaker) accept(ctx context.Context, c net.Conn) (net.Conn, peerIdentity, error) {
+	return tlsHandshake(ctx, tls.Server(c, b.identity.Server(raftProtocol, callProtocol)))
 }
 
-func (b byTLS) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, peerIdentity, error) {
-	return shake(ctx, tls.Client(c, b.identity.Client(node, protocol)))
+func (b tlsHandshaker) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, peerIdentity, error) {
+	return tlsHandshake(ctx, tls.Client(c, b.identity.Client(node, protocol)))
 }
 
-// shake does the handshake and reads who is at the other end.
-func shake(ctx context.Context, conn *tls.Conn) (net.Conn, peerIdentity, error) {
+// tlsHandshake performs the handshake and returns the identity of the other
+// end.
+func tlsHandshake(ctx context.Context, conn *tls.Conn) (net.Conn, peerIdentity, error) {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, peerIdentity{}, err
 	}

@@ -6,16 +6,16 @@ import (
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
-// opinion is what this node has heard from another one of who is of the site.
-type opinion struct {
-	pending   bool // it may yet be heard: it was neither reached nor found to be gone
-	connected bool // its stream is open, and it was heard just now
-	told      *clusterv1.Configuration
+// remoteView is what another node has told about who belongs to the site.
+type remoteView struct {
+	isPending     bool // the node may yet tell: it was neither reached nor found to be down
+	connected     bool // its stream is open and it was heard recently
+	configuration *clusterv1.Configuration
 }
 
-// has reports whether the node's configuration names that id.
-func (o opinion) has(id string) bool {
-	for _, s := range o.told.GetServer() {
+// includes reports whether the node's configuration contains that ID.
+func (o remoteView) includes(id string) bool {
+	for _, s := range o.configuration.GetServer() {
 		if s == id {
 			return true
 		}
@@ -23,103 +23,104 @@ func (o opinion) has(id string) bool {
 	return false
 }
 
-// opinions are those of all nodes that are known.
-func (ps *peers) opinions() map[string]opinion {
-	all := map[string]opinion{}
+// remoteViews returns the views of all known nodes.
+func (ps *peerSet) remoteViews() map[string]remoteView {
+	all := map[string]remoteView{}
 	for _, p := range ps.all() {
-		all[p.id] = p.opinion()
+		all[p.id] = p.remoteView()
 	}
 	return all
 }
 
-func (p *peer) opinion() opinion {
+func (p *peer) remoteView() remoteView {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := opinion{connected: p.contact.Connected && time.Since(p.heard) < silenceTimeout}
-	o.pending = !o.connected && p.contact.Suspicion == NotSuspected
+	o := remoteView{connected: p.connectivity.Connected && time.Since(p.lastHeard) < silenceTimeout}
+	o.isPending = !o.connected && p.connectivity.Suspicion == NotSuspected
 	if o.connected {
-		o.told = p.told
+		o.configuration = p.configuration
 	}
 	return o
 }
 
-// verdict is whether a node is a member; open: a node that was not heard yet
-// may change it.
-type verdict struct{ member, open bool }
+// membershipVerdict is whether a node is a member. isOpen reports that a node
+// that has not been heard from yet may change it.
+type membershipVerdict struct{ isMember, isOpen bool }
 
-// judge finds out whether a node is a member.
-func (m *membership) judge(id string, opinions map[string]opinion) verdict {
+// judge decides whether a node is a member.
+func (m *membership) judge(id string, opinions map[string]remoteView) membershipVerdict {
 	m.mu.Lock()
 	known, own, removed := m.known, m.own, m.removed.Nodes[id]
 	m.mu.Unlock()
 	switch {
 	case id == m.link.config.NodeID:
-		return verdict{member: known}
+		return membershipVerdict{isMember: known}
 	case !known:
-		return verdict{open: true}
+		return membershipVerdict{isOpen: true}
 	case len(own.Servers) == 0:
 		return judgeAsOutsider(id, removed, opinions)
 	}
 	if _, ok := own.Servers[id]; ok {
 		return m.judgeServer(id, own, opinions)
 	}
-	yes, no, open := votes(id, own, opinions, true)
-	return verdict{member: yes > no, open: yes <= no && open}
+	yes, no, open := countVotes(id, own, opinions, true)
+	return membershipVerdict{isMember: yes > no, isOpen: yes <= no && open}
 }
 
-// judgeAsOutsider judges for a node without a configuration, which has nothing
-// to keep and knows nobody: it believes who is not denied by others.
-func judgeAsOutsider(id string, removed bool, opinions map[string]opinion) verdict {
+// judgeAsOutsider decides for a node without a configuration, which has
+// nothing to protect and knows nobody: it accepts nodes that others do not
+// deny.
+func judgeAsOutsider(id string, removed bool, opinions map[string]remoteView) membershipVerdict {
 	yes, no, open := 0, 0, false
 	for other, o := range opinions {
 		switch {
 		case other == id:
-		case o.pending:
+		case o.isPending:
 			open = true
-		case o.told == nil:
-		case o.has(id):
+		case o.configuration == nil:
+		case o.includes(id):
 			yes++
 		default:
 			no++
 		}
 	}
-	return verdict{member: !removed && (no == 0 || yes > no), open: open && no == 0}
+	return membershipVerdict{isMember: !removed && (no == 0 || yes > no), isOpen: open && no == 0}
 }
 
-// judgeServer judges a node of this one's own configuration: it is a member
-// unless others that are ahead deny it, and unless this node is cut off from
-// the majority, so that it can't know who is.
-func (m *membership) judgeServer(id string, own Configuration, opinions map[string]opinion) verdict {
-	yes, no, open := votes(id, own, opinions, false)
+// judgeServer decides for a node of this one's own configuration: it is a
+// member unless others that are ahead deny it, and unless this node is cut
+// off from the majority, so that it can't know.
+func (m *membership) judgeServer(id string, own Configuration, opinions map[string]remoteView) membershipVerdict {
+	yes, no, open := countVotes(id, own, opinions, false)
 	if no > yes {
-		return verdict{}
+		return membershipVerdict{}
 	}
 	if m.isSteady() {
-		return verdict{member: true}
+		return membershipVerdict{isMember: true}
 	}
 	agree := 0
 	for voter := range own.Voters {
 		o := opinions[voter]
-		if voter == id || voter == m.link.config.NodeID || o.connected && (o.told.GetIndex() <= own.Index || o.has(id)) {
+		if voter == id || voter == m.link.config.NodeID || o.connected && (o.configuration.GetIndex() <= own.Index || o.includes(id)) {
 			agree++
 		}
 	}
-	return verdict{member: agree > len(own.Voters)/2, open: open}
+	return membershipVerdict{isMember: agree > len(own.Voters)/2, isOpen: open}
 }
 
-// votes counts which nodes of the own configuration that know a newer one have
-// id in it, and which have not. Trusted: those that are themselves denied by
-// the others do not count.
-func votes(id string, own Configuration, opinions map[string]opinion, trusted bool) (yes, no int, open bool) {
+// countVotes counts how many nodes of the own configuration that know a newer
+// one have id in it, and how many have not. If trusted is set, nodes that the
+// others deny do not count.
+func countVotes(id string, own Configuration, opinions map[string]remoteView, trusted bool) (yes, no int, open bool) {
 	for other, o := range opinions {
 		if _, ok := own.Servers[other]; !ok || other == id {
 			continue
 		}
-		open = open || o.pending
-		if o.told.GetIndex() <= own.Index || trusted && isDenied(other, own, opinions) {
+		open = open || o.isPending
+		if o.configuration.GetIndex() <= own.Index || trusted && isDenied(other, own, opinions) {
 			continue
 		}
-		if o.has(id) {
+		if o.includes(id) {
 			yes++
 		} else {
 			no++
@@ -128,7 +129,7 @@ func votes(id string, own Configuration, opinions map[string]opinion, trusted bo
 	return yes, no, open
 }
 
-func isDenied(id string, own Configuration, opinions map[string]opinion) bool {
-	yes, no, _ := votes(id, own, opinions, false)
+func isDenied(id string, own Configuration, opinions map[string]remoteView) bool {
+	yes, no, _ := countVotes(id, own, opinions, false)
 	return no > yes
 }

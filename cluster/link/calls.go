@@ -21,20 +21,20 @@ import (
 	"simpd/store"
 )
 
-// Propose has node, the leader, commit batches; nil once it has applied them.
-// Errors: ErrUnavailable (NotLeaderError among them): certainly not applied;
-// all others are ErrUnknown.
+// Propose asks node, the leader, to commit batches, and returns nil once it
+// has applied them. An error that is ErrUnavailable (as NotLeaderError is)
+// means that they were certainly not applied; any other error is ErrUnknown.
 func (l *Link) Propose(ctx context.Context, node string, b []*storev1.Batch) error {
-	return l.call(ctx, node, ErrUnknown, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+	return l.callPeer(ctx, node, ErrUnknown, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := c.Propose(ctx, &clusterv1.ProposeRequest{Batch: b})
 		return r.GetRefusal(), err
 	})
 }
 
 // ReadIndex asks node, the leader, for an index that no acknowledged change
-// is beyond. Errors are ErrUnavailable.
+// exceeds. Errors are ErrUnavailable.
 func (l *Link) ReadIndex(ctx context.Context, node string) (index uint64, err error) {
-	err = l.call(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+	err = l.callPeer(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := c.ReadIndex(ctx, &clusterv1.ReadIndexRequest{})
 		index = r.GetIndex()
 		return r.GetRefusal(), err
@@ -44,15 +44,15 @@ func (l *Link) ReadIndex(ctx context.Context, node string) (index uint64, err er
 
 // Applied returns nil once node's table has reached index. Errors are ErrUnavailable.
 func (l *Link) Applied(ctx context.Context, node string, index uint64) error {
-	return l.call(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+	return l.callPeer(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := c.Applied(ctx, &clusterv1.AppliedRequest{Index: index})
 		return r.GetRefusal(), err
 	})
 }
 
-// Watchers says who watches user through node. Errors are ErrUnavailable.
+// Watchers asks node who watches user there. Errors are ErrUnavailable.
 func (l *Link) Watchers(ctx context.Context, node string, user protocol.Address) (by []protocol.Address, err error) {
-	err = l.call(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+	err = l.callPeer(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := c.Watchers(ctx, &clusterv1.WatchersRequest{User: user.String()})
 		for _, s := range r.GetBy() {
 			a, wrong := protocol.ParseAddress(s)
@@ -66,14 +66,15 @@ func (l *Link) Watchers(ctx context.Context, node string, user protocol.Address)
 	return by, err
 }
 
-// Kick closes the user's connections on node, or only that of session s, and
-// says how many. Errors: ErrUnavailable if certainly none was, or ErrUnknown.
+// Kick closes the user's connections on node, or only the one with session s,
+// and returns how many it closed. An error is ErrUnavailable if certainly
+// none was closed, and otherwise ErrUnknown.
 func (l *Link) Kick(ctx context.Context, node string, user protocol.Address, s *store.Session) (closed int, err error) {
 	request := &clusterv1.KickRequest{User: user.String()}
 	if s != nil {
 		request.Session = &storev1.Session{Node: s.Node, Epoch: s.Epoch, Number: s.Number}
 	}
-	err = l.call(ctx, node, ErrUnknown, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+	err = l.callPeer(ctx, node, ErrUnknown, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := c.Kick(ctx, request)
 		closed = int(r.GetClosed())
 		return nil, err
@@ -81,29 +82,30 @@ func (l *Link) Kick(ctx context.Context, node string, user protocol.Address, s *
 	return closed, err
 }
 
-// Status asks node how it is. Errors are ErrUnavailable.
+// Status returns node's status. Errors are ErrUnavailable.
 func (l *Link) Status(ctx context.Context, node string) (s *clusterv1.StatusResponse, err error) {
-	err = l.call(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (_ *clusterv1.Refusal, err error) {
+	err = l.callPeer(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (_ *clusterv1.Refusal, err error) {
 		s, err = c.Status(ctx, &clusterv1.StatusRequest{})
 		return nil, err
 	})
 	return s, err
 }
 
-// Probe asks node what it has, before a site is formed. Errors are ErrUnavailable.
+// Probe asks node what data it has, before a site is formed. Errors are
+// ErrUnavailable.
 func (l *Link) Probe(ctx context.Context, node string) (p *clusterv1.ProbeResponse, err error) {
-	err = l.call(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (_ *clusterv1.Refusal, err error) {
+	err = l.callPeer(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (_ *clusterv1.Refusal, err error) {
 		p, err = c.Probe(ctx, &clusterv1.ProbeRequest{})
 		return nil, err
 	})
 	return p, err
 }
 
-// Copy asks node for its table, which holds at least entry log of Raft's log,
-// writes it to w, and says which is the newest entry in it. Errors are
-// ErrUnavailable; w may have been written to.
+// Copy writes a copy of node's table, containing at least Raft log entry log,
+// to w, and returns the newest log entry in it. Errors are ErrUnavailable; w
+// may have been written to.
 func (l *Link) Copy(ctx context.Context, node string, log uint64, w io.Writer) (newest uint64, err error) {
-	err = l.call(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+	err = l.callPeer(ctx, node, ErrUnavailable, func(c clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		stream, err := c.Copy(ctx, &clusterv1.CopyRequest{Log: log})
 		if err != nil {
 			return nil, err
@@ -125,25 +127,25 @@ func (l *Link) Copy(ctx context.Context, node string, log uint64, w io.Writer) (
 	return newest, err
 }
 
-// Command has node do an act of administration. Errors: ErrUnavailable
-// (NotLeaderError among them) and ErrRefused: certainly not done; all others
-// are ErrUnknown.
+// Command asks node to perform an administrative command. Errors that are
+// ErrUnavailable (as NotLeaderError is) or ErrRefused mean that it was
+// certainly not done; all others are ErrUnknown.
 func (l *Link) Command(ctx context.Context, node string, c *clusterv1.CommandRequest) error {
-	return l.call(ctx, node, ErrUnknown, func(client clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+	return l.callPeer(ctx, node, ErrUnknown, func(client clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := client.Command(ctx, c)
 		return r.GetRefusal(), err
 	})
 }
 
-// call asks a node something once it is connected. What went wrong before
-// that is ErrUnavailable; what the node refused is what it said; where its
-// answer is missing the error is lost.
-func (l *Link) call(ctx context.Context, node string, lost error, ask func(clusterv1.PeerClient) (*clusterv1.Refusal, error)) error {
-	p, err := l.peers.reachable(node)
+// callPeer calls node once it is connected. An error before that is
+// ErrUnavailable; a refusal by the node is returned as it was sent; if the
+// response is lost, the error is lost.
+func (l *Link) callPeer(ctx context.Context, node string, lost error, ask func(clusterv1.PeerClient) (*clusterv1.Refusal, error)) error {
+	p, err := l.peers.getReachable(node)
 	if err != nil {
 		return err
 	}
-	client, err := p.ready(ctx)
+	client, err := p.callClient(ctx)
 	if err != nil {
 		return fmt.Errorf("node %s: %w: %w", node, ErrUnavailable, err)
 	}
@@ -154,13 +156,14 @@ func (l *Link) call(ctx context.Context, node string, lost error, ask func(clust
 	if err != nil {
 		return fmt.Errorf("node %s: %w: %w", node, lost, err)
 	}
-	return errorOf(node, refusal)
+	return decodeError(node, refusal)
 }
 
-// ready returns the connection for calls once it is up. gRPC itself does not
-// tell an unsent call from a lost one, so nothing is asked before.
-func (p *peer) ready(ctx context.Context) (*grpc.ClientConn, error) {
-	c, err := p.callConn()
+// callClient returns the connection for calls once it is ready. gRPC does not
+// distinguish a call that was not sent from one whose response was lost, so
+// no call is made before.
+func (p *peer) callClient(ctx context.Context) (*grpc.ClientConn, error) {
+	c, err := p.dialCalls()
 	if err != nil {
 		return nil, err
 	}
@@ -181,52 +184,53 @@ func (p *peer) ready(ctx context.Context) (*grpc.ClientConn, error) {
 	}
 }
 
-func (p *peer) callConn() (*grpc.ClientConn, error) {
+func (p *peer) dialCalls() (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended {
+	if p.isShutDown {
 		return nil, errNoAddress
 	}
-	if p.calls != nil {
-		return p.calls, nil
+	if p.callConn != nil {
+		return p.callConn, nil
 	}
-	c, err := p.link.client(func(ctx context.Context, _ string) (net.Conn, error) {
+	c, err := p.link.newClient(func(ctx context.Context, _ string) (net.Conn, error) {
 		conn, err := p.link.dial(ctx, p.id, "", callProtocol)
 		if err != nil {
 			return nil, err // not a net.Conn that is no connection
 		}
 		return conn, nil
 	})
-	p.calls = c
+	p.callConn = c
 	return c, err
 }
 
-// dropCalls ends the connection for calls and all that wait on it: the node
-// does not answer, and a new connection is needed once it does.
-func (p *peer) dropCalls() {
+// closeCalls closes the connection for calls, which fails all pending ones:
+// the node does not answer, and a new connection is needed once it does.
+func (p *peer) closeCalls() {
 	p.mu.Lock()
-	c := p.calls
-	p.calls = nil
+	c := p.callConn
+	p.callConn = nil
 	p.mu.Unlock()
 	if c != nil {
 		c.Close()
 	}
 }
 
-// end is dropCalls for good.
-func (p *peer) end() {
+// shutdown closes the connection for calls for good.
+func (p *peer) shutdown() {
 	p.mu.Lock()
-	p.ended = true
+	p.isShutDown = true
 	p.mu.Unlock()
-	p.dropCalls()
+	p.closeCalls()
 }
 
-// client makes a gRPC client whose connections come from dial, introduced.
-func (l *Link) client(dial func(context.Context, string) (net.Conn, error)) (*grpc.ClientConn, error) {
+// newClient returns a gRPC client whose connections come from dial, after the
+// handshake.
+func (l *Link) newClient(dial func(context.Context, string) (net.Conn, error)) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///node",
 		grpc.WithContextDialer(dial),
-		grpc.WithTransportCredentials(introduced{}),
-		grpc.WithPerRPCCredentials(bootNumber(l.config.Member.Boot)),
+		grpc.WithTransportCredentials(nodeCredentials{}),
+		grpc.WithPerRPCCredentials(incarnationCredentials(l.config.Member.Incarnation)),
 		grpc.WithIdleTimeout(0),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer),

@@ -17,19 +17,19 @@ func TestAMovedNodeSaysWhereItIs(t *testing.T) {
 			s.eventually(func() bool { return s.sees(i, "n1 n2 n3") }, "%d sees all", i)
 		}
 		for _, id := range []string{"n1", "n3"} {
-			s.links[id].Know(configuration(1, 1, 2, 3))
+			s.links[id].SetConfiguration(configuration(1, 1, 2, 3))
 		}
 		s.network.Kill(hostOf(2))
 		s.links["n2"].Close()
 		moved := s.open(s.configAt(2, "10.0.1.2"))
-		moved.Know(configuration(1, 1, 2, 3))
+		moved.SetConfiguration(configuration(1, 1, 2, 3))
 		begin := time.Now()
 		s.connected(3)
 		if took := time.Since(begin); took > 1500*time.Millisecond {
 			t.Errorf("it took %v until all reached it", took)
 		}
 		for _, id := range []string{"n1", "n3"} {
-			if at := s.links[id].Where("n2"); at != "10.0.1.2:7470" {
+			if at := s.links[id].AddrOf("n2"); at != "10.0.1.2:7470" {
 				t.Errorf("%s takes it to be at %s", id, at)
 			}
 			s.eventually(func() bool { return s.links[id].Members()[1].ClusterAddr == "10.0.1.2:7470" }, "%s is told by gossip", id)
@@ -46,11 +46,13 @@ func TestOldGossipDoesNotOverruleAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		l := s.open(s.config(1))
-		heard := func(boot uint64, at string) { l.peers.gossiped("n2", &Member{ID: "n2", Boot: boot, ClusterAddr: at}) }
+		heard := func(boot uint64, at string) {
+			l.peers.onGossip("n2", &Member{ID: "n2", Incarnation: boot, ClusterAddr: at})
+		}
 		expect := func(want string) {
 			t.Helper()
 			at := ""
-			if p := l.peers.find("n2"); p != nil {
+			if p := l.peers.get("n2"); p != nil {
 				at = p.addr()
 			}
 			if at != want {
@@ -59,23 +61,23 @@ func TestOldGossipDoesNotOverruleAStream(t *testing.T) {
 		}
 		heard(1, "10.0.0.2:7470")
 		expect("10.0.0.2:7470")
-		if at := l.Where("n2"); at != "" {
+		if at := l.AddrOf("n2"); at != "" {
 			t.Errorf("gossip alone proves that it is at %q", at)
 		}
 		hello := &clusterv1.Hello{Boot: 2, ClusterAddr: "10.0.0.3:7470"}
-		l.placed("n2", hello)
+		l.onAddrAnnounced("n2", hello)
 		heard(1, "10.0.0.2:7470")
 		expect("10.0.0.3:7470")
-		l.unplaced("n2", &clusterv1.Hello{Boot: 1})
+		l.onAddrWithdrawn("n2", &clusterv1.Hello{Boot: 1})
 		heard(1, "10.0.0.2:7470")
 		expect("10.0.0.3:7470")
-		l.unplaced("n2", hello)
+		l.onAddrWithdrawn("n2", hello)
 		expect("10.0.0.3:7470")
 		heard(3, "10.0.0.4:7470")
 		expect("10.0.0.4:7470")
-		l.placed("n2", &clusterv1.Hello{Boot: 4}) // of a version that does not say
+		l.onAddrAnnounced("n2", &clusterv1.Hello{Boot: 4}) // of a version that does not say
 		expect("10.0.0.4:7470")
-		l.peers.gossiped("n2", nil)
+		l.peers.onGossip("n2", nil)
 		expect("")
 	})
 }

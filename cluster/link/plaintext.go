@@ -10,44 +10,44 @@ import (
 	"time"
 )
 
-// byWord introduces nodes by what they say, which proves nothing: for
-// loopback. It still finds nodes that were mistaken for one another, as when
-// an address is used anew.
-type byWord struct{ site, node string }
+// plaintextHandshaker identifies nodes by their own claims, which prove
+// nothing. It is for loopback only. It still detects nodes that were mistaken
+// for one another, as when an address is reused.
+type plaintextHandshaker struct{ site, node string }
 
-// wordMark begins a connection in clear. No TLS handshake and no gRPC
+// plaintextMark begins a plaintext connection. No TLS handshake and no gRPC
 // connection begins with it.
-const wordMark = 'S'
+const plaintextMark = 'S'
 
-// dial says, in one frame of a mark, a length and words that NULs part: which
-// protocol follows, the site, who calls, and who is meant.
-func (b byWord) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, peerIdentity, error) {
+// dial sends one frame with a mark, a length and NUL-separated words: the
+// protocol, the site, the calling node, and the called node.
+func (b plaintextHandshaker) dial(ctx context.Context, c net.Conn, node, protocol string) (net.Conn, peerIdentity, error) {
 	words := strings.Join([]string{protocol, b.site, b.node, node}, "\x00")
 	if len(words) > 255 {
 		return nil, peerIdentity{}, errors.New("names of site and nodes are too long")
 	}
-	defer bounded(ctx, c)()
-	_, err := c.Write(append([]byte{wordMark, byte(len(words))}, words...))
+	defer limitToContext(ctx, c)()
+	_, err := c.Write(append([]byte{plaintextMark, byte(len(words))}, words...))
 	return c, peerIdentity{node: node, protocol: protocol}, err
 }
 
-func (b byWord) accept(ctx context.Context, c net.Conn) (net.Conn, peerIdentity, error) {
-	defer bounded(ctx, c)()
+func (b plaintextHandshaker) accept(ctx context.Context, c net.Conn) (net.Conn, peerIdentity, error) {
+	defer limitToContext(ctx, c)()
 	var frame [2 + 255]byte
 	if _, err := io.ReadFull(c, frame[:2]); err != nil {
 		return nil, peerIdentity{}, err
 	}
-	if frame[0] != wordMark {
+	if frame[0] != plaintextMark {
 		return nil, peerIdentity{}, errors.New("it speaks TLS or something else; this node runs with --insecure")
 	}
 	words := frame[2 : 2+int(frame[1])]
 	if _, err := io.ReadFull(c, words); err != nil {
 		return nil, peerIdentity{}, err
 	}
-	return b.heard(c, strings.Split(string(words), "\x00"))
+	return b.checkHello(c, strings.Split(string(words), "\x00"))
 }
 
-func (b byWord) heard(c net.Conn, words []string) (net.Conn, peerIdentity, error) {
+func (b plaintextHandshaker) checkHello(c net.Conn, words []string) (net.Conn, peerIdentity, error) {
 	switch {
 	case len(words) != 4 || words[0] != raftProtocol && words[0] != callProtocol || words[2] == "":
 		return nil, peerIdentity{}, errors.New("it names no protocol spoken here")
@@ -59,9 +59,9 @@ func (b byWord) heard(c net.Conn, words []string) (net.Conn, peerIdentity, error
 	return c, peerIdentity{node: words[2], protocol: words[0]}, nil
 }
 
-// bounded makes c's reads and writes fail when ctx ends, until the function
-// that it returns is called.
-func bounded(ctx context.Context, c net.Conn) (release func()) {
+// limitToContext makes c's reads and writes fail when ctx ends, until release
+// is called.
+func limitToContext(ctx context.Context, c net.Conn) (release func()) {
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	return func() {
 		if stop() {

@@ -100,7 +100,7 @@ func TestAProposalThatIsCutOffIsUnknownAndSoon(t *testing.T) {
 				if took := time.Since(before); took > 6*time.Second {
 					t.Errorf("it took %v", took)
 				}
-				s.eventually(func() bool { return s.links["n1"].Contact("n2").Suspicion != NotSuspected }, "it is noticed")
+				s.eventually(func() bool { return s.links["n1"].Connectivity("n2").Suspicion != NotSuspected }, "it is noticed")
 				before = time.Now()
 				if err := s.links["n1"].Propose(t.Context(), "n2", nil); !isOnly(err, ErrUnavailable) || time.Since(before) > 0 {
 					t.Errorf("the next one: %v after %v", err, time.Since(before))
@@ -113,11 +113,11 @@ func TestAProposalThatIsCutOffIsUnknownAndSoon(t *testing.T) {
 func TestANodeThatIsGivenUpIsNotCalledAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t).up(2)
-		p := s.links["n1"].peers.find("n2")
+		p := s.links["n1"].peers.get("n2")
 		s.links["n1"].SetRemoved(Removed{Nodes: map[string]bool{"n2": true}})
-		s.links["n1"].Know(configuration(1, 1))
+		s.links["n1"].SetConfiguration(configuration(1, 1))
 		synctest.Wait()
-		if _, err := p.ready(t.Context()); err == nil {
+		if _, err := p.callClient(t.Context()); err == nil {
 			t.Error("it is called")
 		}
 		if _, err := s.links["n1"].Status(t.Context(), "n2"); !isOnly(err, ErrUnavailable) {
