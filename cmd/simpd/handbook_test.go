@@ -19,8 +19,9 @@ const handbook = "../../docs/operators/"
 // TestHandbook types what the operators' handbook has one type, page by page,
 // each on a site of three nodes that was made as its page "Form a site" says,
 // and compares what is answered. A command after "$" is typed at the
-// operator's own machine, one after "n2$" on that node. What the page "Install"
-// has root type, before there is a site, is typed by make deploy-test.
+// operator's own machine, one after "n2$" on that node. All of that is one
+// machine here and one user; make deploy-test types the pages on four machines,
+// with what the page "Install" has one type before there is a site.
 func TestHandbook(t *testing.T) {
 	for _, page := range []string{
 		"install.md", "site.md", "size.md", "secure.md", "observe.md", "backup.md", "upgrade.md", "lose-a-node.md", "stolen-node.md", "lose-the-majority.md", "keys.md", "trouble.md",
@@ -91,7 +92,24 @@ func newOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{T: t, site: newCrowdSite(t), dir: t.TempDir()}
 	o.write(filepath.Join(o.dir, "people.csv"), "alice@example.com,"+testPassword+"\nbob@example.com,"+testPassword+"\n")
+	o.copy(o.site.CA, filepath.Join(o.dir, "example.com.crt"))
+	o.copy(strings.TrimSuffix(o.site.CA, "crt")+"key", filepath.Join(o.dir, "example.com.key"))
+	for _, n := range o.site.Nodes {
+		o.write(filepath.Join(o.etc(n), "simpd.yaml"), o.configure(n))
+		if err := os.MkdirAll(o.home(n), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return o
+}
+
+func (o *office) copy(from, to string) {
+	o.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		o.Fatal(err)
+	}
+	o.write(to, string(b))
 }
 
 func (o *office) write(path, content string) {
@@ -119,6 +137,22 @@ func (o *office) form() {
 // etc is where a node's machine has /etc/simpd.
 func (o *office) etc(n *site.Node) string { return filepath.Join(o.site.Dir, "etc", n.ID) }
 
+// home is where the operator is on a node's machine.
+func (o *office) home(n *site.Node) string { return filepath.Join(o.site.Dir, "home", n.ID) }
+
+var (
+	remoteCopy = regexp.MustCompile(`^scp (.*) (n[0-9])\.example\.com:(\S*)$`)
+	asOther    = strings.NewReplacer("sudo -u simpd ", "", "sudo ", "", "-o simpd -g simpd ", "")
+)
+
+// typed is a command for the one machine and the one user that the test has.
+func (o *office) typed(s step, n *site.Node) string {
+	if m := remoteCopy.FindStringSubmatch(s.command); m != nil {
+		return "cp " + m[1] + " " + o.home(o.node(m[2])) + "/" + m[3]
+	}
+	return o.place(asOther.Replace(s.command), n)
+}
+
 // do types one command and compares the answer.
 func (o *office) do(s step) {
 	o.Helper()
@@ -131,8 +165,11 @@ func (o *office) do(s step) {
 		o.env = append(o.env, strings.Fields(o.place(assignments, nil))...)
 		return
 	}
-	cmd := exec.Command("bash", "-c", o.place(strings.NewReplacer("sudo -u simpd ", "", "sudo ", "").Replace(s.command), n))
+	cmd := exec.Command("bash", "-c", o.typed(s, n))
 	cmd.Dir = o.dir
+	if n != nil {
+		cmd.Dir = o.home(n)
+	}
 	cmd.Env = append(append(os.Environ(), "SIMP_PASSWORD="+testPassword), o.env...)
 	said, err := site.Output(cmd, site.Longest)
 	if err != nil {
@@ -165,8 +202,12 @@ func (o *office) serve(n *site.Node, verb string) {
 	switch verb {
 	case "start", "enable --now":
 		o.begin(n)
-	case "stop":
-		stop(o.T, n)
+	case "stop", "disable --now":
+		select {
+		case <-n.Done(): // it was killed
+		default:
+			stop(o.T, n)
+		}
 	case "restart":
 		stop(o.T, n)
 		o.begin(n)
@@ -194,39 +235,11 @@ func (o *office) reload(n *site.Node) {
 
 func (o *office) begin(n *site.Node) {
 	o.Helper()
-	o.furnish(n)
 	p, err := o.site.Start("simpd", "serve", "--config", filepath.Join(o.etc(n), "simpd.yaml"))
 	if err != nil {
 		o.Fatal(err)
 	}
 	n.Program = p
-}
-
-// furnish puts into a node's /etc/simpd what the page says belongs there,
-// unless it is there.
-func (o *office) furnish(n *site.Node) {
-	o.Helper()
-	file := filepath.Join(o.etc(n), "simpd.yaml")
-	if _, err := os.Stat(file); err == nil {
-		return
-	}
-	for from, to := range map[string]string{
-		"tls/ca.crt": "ca.crt", "tls/gossip.key": "gossip.key", "tls/node-" + n.ID + ".crt": "", "tls/node-" + n.ID + ".key": "",
-		o.site.CA: "", strings.TrimSuffix(o.site.CA, "crt") + "key": "",
-	} {
-		if !filepath.IsAbs(from) {
-			from = filepath.Join(o.dir, from)
-		}
-		b, err := os.ReadFile(from)
-		if err != nil {
-			o.Fatal(err)
-		}
-		if to == "" {
-			to = filepath.Base(from)
-		}
-		o.write(filepath.Join(o.etc(n), to), string(b))
-	}
-	o.write(file, o.configure(n))
 }
 
 // configure is the page's configuration, made that of a node.
