@@ -78,6 +78,10 @@ bench: build ## what it costs, beside a minimal relay: the short form (docs/perf
 web-test: build ## a real browser exchanges messages over WebSocket (wants chromium)
 	go run ./cmd/simpd/webtest -bin bin
 
+.PHONY: examples-test
+examples-test: build ## the examples in Python and TypeScript on a real site: python3 with grpc_tools and mypy, mypy-protobuf, node, npm
+	go run ./cmd/simpd/examples -bin bin
+
 .PHONY: deploy-test
 deploy-test: ## package, unit, image, compose file and chart, as far as one machine can try them (root)
 	deployments/test/run

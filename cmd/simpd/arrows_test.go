@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"cmd/simpd":               {"*"},
 	"cmd/simpd/demo":          {"cmd/simpd/site", "cmd/simpd/world", "cmd/internal/cli"},
 	"cmd/simpd/webtest":       {"cmd/internal/cli"},
+	"cmd/simpd/examples":      {"protocol", "protocol/client", "cmd/simpd/site", "cmd/internal/cli"},
 	"cmd/simpd/attack":        {"protocol", "proto/*", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/simpd/world", "cmd/internal/cli"},
 	"cmd/simpd/lab":           {"protocol", "proto/simp/v1", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/internal/cli"},
 	"cmd/simpd/wire":          {"protocol"},
