@@ -20,9 +20,8 @@ const (
 // otherwise find out who listens by writing to many users (SIMP.md, section
 // 8). It counts whatever the outcome was. Any goroutine may use it.
 type firstContactLimiter struct {
-	limit rate.Limit // of one sender
-
 	mu      sync.Mutex
+	limit   rate.Limit // of one sender
 	began   time.Time
 	domains map[string]*domainContacts // by registrable domain
 	pairs   int                        // in all domains together
@@ -38,12 +37,12 @@ type domainContacts struct {
 
 // admit reports whether from may write to to now.
 func (s *firstContactLimiter) admit(from, to protocol.Address) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.limit.IsUnlimited() {
 		return true
 	}
 	p := pair{from.FoldCase(), to}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.domains == nil {
 		s.began, s.domains = time.Now(), make(map[string]*domainContacts)
 	}
@@ -57,6 +56,14 @@ func (s *firstContactLimiter) admit(from, to protocol.Address) bool {
 	}
 	s.rememberLocked(d, p)
 	return true
+}
+
+// setLimit replaces the limit. What was used up of the one before counts
+// against it.
+func (s *firstContactLimiter) setLimit(l rate.Limit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = l
 }
 
 // domainLocked returns the domain's contacts without those that are too old.

@@ -51,6 +51,31 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
+// Another limit holds at once, and what was used up before counts.
+func TestTheLimitOfFirstContactsCanBeChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := firstContactLimiter{limit: rate.NewLimit(1, 2)}
+		eve, n := addr("eve@two.example"), 0
+		admits := func() (admitted int) {
+			for range 10 {
+				if n++; s.admit(eve, addr(fmt.Sprintf("u%d@example.com", n))) {
+					admitted++
+				}
+			}
+			return admitted
+		}
+		for _, step := range []struct {
+			limit    rate.Limit
+			admitted int
+		}{{rate.NewLimit(1, 2), 2}, {rate.NewLimit(1, 5), 3}, {rate.Unlimited, 10}, {rate.NewLimit(1, 5), 0}} {
+			s.setLimit(step.limit)
+			if got := admits(); got != step.admitted {
+				t.Errorf("with %v %d are admitted, not %d", step.limit, got, step.admitted)
+			}
+		}
+	})
+}
+
 // Who fills the memory of acquaintances forgets their own, not others'.
 func TestADomainForgetsItsOwnStrangersOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

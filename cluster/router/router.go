@@ -126,10 +126,13 @@ func New(c Config) *Router {
 	r.unbinder.init()
 	r.settled.init()
 	r.logins.init()
-	r.firstContacts.limit = c.FirstContacts
+	r.SetFirstContacts(c.FirstContacts)
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
+
+// SetFirstContacts replaces Config.FirstContacts.
+func (r *Router) SetFirstContacts(l rate.Limit) { r.firstContacts.setLimit(l) }
 
 // Start begins to notify sessions of the table's changes. It is called once.
 func (r *Router) Start() {

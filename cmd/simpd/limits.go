@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"simpd/protocol/rate"
+	"simpd/protocol/server"
 )
 
 // limits are how often a user may do something on this node, in events a
@@ -36,6 +37,18 @@ func (l *limits) limitOf(name string) *rate.Limit {
 		return &l.commands
 	}
 	return nil
+}
+
+// ofServer returns the limits that the connections' server keeps; the router
+// keeps the others.
+func (l *limits) ofServer() server.Limits {
+	return server.Limits{Changes: l.changes, Messages: l.messages, Watches: l.watches, Commands: l.commands}
+}
+
+// setLimits has the node, which is started, go on with other limits.
+func (n *node) setLimits(l limits) {
+	n.router.SetFirstContacts(l.firstContacts)
+	n.clients.Load().SetLimits(l.ofServer())
 }
 
 // setLimits takes NAME=RATE[:BURST] or NAME=off. What is not named keeps its

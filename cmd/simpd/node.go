@@ -255,9 +255,7 @@ func (n *node) serveClients() error {
 		Idle: n.conf.idle, Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...),
 		Origins: n.conf.origins, Hosts: n.conf.hostNames(), ForwardedFrom: n.conf.forwarders,
 		MaxHeld: heldLimit(presentLimit()), Metrics: &n.counts, Logger: n.logger,
-		Limits: server.Limits{
-			Changes: n.conf.limits.changes, Messages: n.conf.limits.messages, Watches: n.conf.limits.watches, Commands: n.conf.limits.commands,
-		},
+		Limits: n.conf.limits.ofServer(),
 	}
 	if n.partners != nil {
 		c.Partners = n.partners

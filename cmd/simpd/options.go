@@ -121,7 +121,7 @@ func siteOptions() []option {
 		{name: "idle", arg: "DURATION", standard: "5m", help: "how long a client may be silent before the node asks whether it is still there, 10s to 1h in whole seconds; " +
 			"an open WebSocket is also kept alive by pings of its own, every 30s",
 			set: setIdle},
-		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits,
+		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits, reload: true,
 			help: "how many events a second each user may cause on this node, and how many at once; NAME=off lifts a limit. " +
 				"The names are changes (LISTEN, STATE, UNLISTEN, ACL for presence; a CONTACT or another ACL counts as a 64th), messages, " +
 				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH and QUERY) and commands; may be repeated",

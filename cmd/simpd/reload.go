@@ -27,7 +27,8 @@ func (s *service) reload() {
 	}
 	s.level.Set(logLevel(conf.logLevel))
 	s.node.leave.timeout.Store(int64(conf.drainTimeout))
-	taken := []string{"log level", "drain timeout"}
+	s.node.setLimits(conf.limits)
+	taken := []string{"log level", "drain timeout", "limits"}
 	for _, r := range s.node.Reload(conf) {
 		if r.err != nil {
 			logger.Error("kept as it was", "what", r.what, "error", r.err)
@@ -65,7 +66,7 @@ func (n *node) takes(setting string, conf *config) bool {
 		return n.tokens != nil && conf.tokens != ""
 	case "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file":
 		return n.identity != nil && !conf.insecure
-	case "drain-timeout", "log-level":
+	case "drain-timeout", "log-level", "limit":
 		return true
 	}
 	return n.partners != nil // all others are about other sites

@@ -45,12 +45,18 @@ func TestReloadNames(t *testing.T) {
 	if err := os.WriteFile(tokens, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.reload(map[string]string{"log_level": "debug", "drain_timeout": "5s", "http_listen": "127.0.0.1:1", "token_file": tokens})
+	r.reload(map[string]string{"log_level": "debug", "drain_timeout": "5s", "http_listen": "127.0.0.1:1", "token_file": tokens, "limit": "messages=0.001:1"})
 	r.says(`level=WARN .*setting=http_listen now=127.0.0.1:0 then=127.0.0.1:1`)
 	r.says(`level=WARN .*setting=token_file now="" then=.*/tokens`) // it was started without
-	r.says(`msg="read again" what="log level, drain timeout, rules for other sites, clients' certificates, node's certificate, gossip keys"`)
+	r.says(`msg="read again" what="log level, drain timeout, limits, rules for other sites, clients' certificates, node's certificate, gossip keys"`)
 	if said := r.err.String(); strings.Count(said, "level=WARN msg=\"a changed setting") != 2 {
 		t.Errorf("it names more than was changed: %s", said)
+	}
+	r.addSecureUsers(r.keys, "bob")
+	for _, outcome := range []string{"is not listening", "(429)"} { // and then the new limit holds
+		if _, said := r.person(r.keys, "bob", "send", "bob@example.com", "hello"); !strings.Contains(said, outcome) {
+			t.Errorf("%s, want %s", said, outcome)
+		}
 	}
 }
 
@@ -71,7 +77,7 @@ func TestReloadFromElsewhere(t *testing.T) {
 	}
 	r.reload(elsewhere)
 	r.says(`level=ERROR msg="kept as it was" what="node's certificate" error=".* names .*example.net/node/n1, but this node runs as .*example.com/node/n1`)
-	r.says(`msg="read again" what="log level, drain timeout, rules for other sites, clients' certificates, gossip keys"`)
+	r.says(`msg="read again" what="log level, drain timeout, limits, rules for other sites, clients' certificates, gossip keys"`)
 	if after := r.shownSerial(other); after == before {
 		t.Error("clients are shown the certificate of before")
 	}

@@ -28,7 +28,7 @@ const domainWatches = 10
 // whether that took a wait; 429 if it would take too long. It must not be called
 // by the event loop.
 func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err error) {
-	wait := s.reserve(s.server.config.Limits.Changes.Divide(tokenParts), parts, maxChangeWait, (*party).changeBucket)
+	wait := s.reserve(s.server.parties.limits.Load().Changes.Divide(tokenParts), parts, maxChangeWait, (*party).changeBucket)
 	switch {
 	case wait > maxChangeWait:
 		return false, tooFrequent("changes", wait)
@@ -45,7 +45,7 @@ func (s *session) chargeChange(parts int) {
 	defer s.server.parties.drop(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.changes.Spend(s.server.config.Limits.Changes.Divide(tokenParts), parts, time.Since(s.server.parties.start))
+	p.changes.Spend(s.server.parties.limits.Load().Changes.Divide(tokenParts), parts, time.Since(s.server.parties.start))
 }
 
 // takeWatches counts addresses that are asked about, and what the answer to r
@@ -55,7 +55,7 @@ func (s *session) takeWatches(r *request, w *protocol.WatchRequest) error {
 	if w.Contacts {
 		n += len(s.user.Contacts())
 	}
-	limit := s.server.config.Limits.Watches
+	limit := s.server.parties.limits.Load().Watches
 	if s.client.Domain != "" {
 		limit = limit.Divide(domainWatches)
 	}

@@ -49,7 +49,7 @@ type Config struct {
 	// the request's Origin is one of Origins.
 	Hosts []string
 
-	// Limits are how often each user may ask something.
+	// Limits are how often each user may ask something; Server.SetLimits changes them.
 	Limits Limits
 
 	Metrics *Metrics     // nil: counted nowhere

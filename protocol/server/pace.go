@@ -151,9 +151,9 @@ func (s *session) spendUser(l rate.Limit, of func(*party) *rate.Bucket, n int) e
 }
 
 func (s *session) spendCommand() error {
-	return s.spendUser(s.server.config.Limits.Commands, func(p *party) *rate.Bucket { return &p.commands }, 1)
+	return s.spendUser(s.server.parties.limits.Load().Commands, func(p *party) *rate.Bucket { return &p.commands }, 1)
 }
 
 func (s *session) spendMessages(n int) error {
-	return s.spendUser(s.server.config.Limits.Messages, func(p *party) *rate.Bucket { return &p.messages }, n)
+	return s.spendUser(s.server.parties.limits.Load().Messages, func(p *party) *rate.Bucket { return &p.messages }, n)
 }

@@ -115,6 +115,36 @@ func TestLimitsOfAUser(t *testing.T) {
 	})
 }
 
+// Limits that are set later hold for who is connected, with what was used up
+// before.
+func TestLimitsCanBeChanged(t *testing.T) {
+	play(t, func(c *Config) { c.Limits = Limits{Commands: rate.NewLimit(0.1, 1)} }, func(s *stage) {
+		c := s.login("alice")
+		answers := func(statuses ...int) {
+			t.Helper()
+			for i, status := range statuses {
+				c.send("%d CONTACT", i)
+				rest := ""
+				if status == 429 {
+					rest = " <rest>"
+				}
+				c.expect("%d %d%s", i, status, rest)
+			}
+		}
+		answers(200, 429)
+		s.server.SetLimits(Limits{Commands: rate.NewLimit(0.1, 3)})
+		answers(200, 200, 429)
+		s.server.SetLimits(Limits{})
+		answers(200, 200, 200, 200, 200)
+		s.server.SetLimits(Limits{Commands: rate.NewLimit(0.1, 1), Messages: rate.NewLimit(0.1, 1)})
+		answers(429)
+		c.send("1 SEND to=bob@example.com {0}")
+		c.expect("1 480 <rest>")
+		c.send("2 SEND to=bob@example.com {0}")
+		c.expect("2 429 <rest>")
+	})
+}
+
 // What one connection has pipelined is taken in turns.
 func TestTurnIsBounded(t *testing.T) {
 	s, x := newUsageSession(t)

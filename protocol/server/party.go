@@ -30,7 +30,7 @@ type party struct {
 // are used up in part. Any goroutine may use it.
 type parties struct {
 	pool   *budget.Pool
-	limits Limits
+	limits atomic.Pointer[Limits]
 	start  time.Time // the zero of all buckets
 
 	mu      sync.Mutex
@@ -45,10 +45,12 @@ type parties struct {
 const firstSweep = 256
 
 func newParties(limit int64, limits Limits) *parties {
-	return &parties{
-		pool: budget.NewPool(limit), limits: limits, start: time.Now(), sweep: firstSweep,
+	ps := &parties{
+		pool: budget.NewPool(limit), start: time.Now(), sweep: firstSweep,
 		sources: make(map[netip.Prefix]*party), named: make(map[string]*party),
 	}
+	ps.limits.Store(&limits)
+	return ps
 }
 
 // acquire returns the party that s belongs to now, until drop.

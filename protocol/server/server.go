@@ -67,6 +67,10 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
+// SetLimits replaces Config.Limits. What users have used up of the limits
+// before counts against the new ones.
+func (s *Server) SetLimits(l Limits) { s.parties.limits.Store(&l) }
+
 // Sessions returns how many connections there are, and how many of them are
 // authenticated.
 func (s *Server) Sessions() (open, proved int) {
