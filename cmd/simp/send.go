@@ -80,8 +80,8 @@ func (a *app) send(ctx context.Context, s sending, args []string) error {
 }
 
 // compose makes the message of the command's arguments.
-func (a *app) compose(s sending, args []string) (m client.Outgoing, err error) {
-	m = client.Outgoing{ID: s.id, Timeout: s.timeout, Repeats: s.repeats}
+func (a *app) compose(s sending, args []string) (m client.Message, err error) {
+	m = client.Message{ID: s.id, Timeout: s.timeout, Retries: s.repeats}
 	switch {
 	case s.timeout < time.Second || s.timeout > protocol.MaxTimeout || s.timeout%time.Second != 0:
 		return m, usagef("--timeout is whole seconds, from 1s to 60s")
@@ -132,7 +132,7 @@ func (a *app) readText(words []string) (text string, read bool, err error) {
 func exitOf(r client.Report) error {
 	rank := map[int]int{exitDelivered: 0, exitNotListening: 1, exitInDoubt: 2, exitFailed: 3}
 	worst := exitDelivered
-	for _, one := range r.Each {
+	for _, one := range r.Results {
 		if code := codeOf(one.Status); rank[code] > rank[worst] {
 			worst = code
 		}
@@ -171,12 +171,12 @@ type resultJSON struct {
 func (a *app) printReport(r client.Report) error {
 	if a.json() {
 		j := reportJSON{ID: r.ID, Status: int(r.Status)}
-		for _, one := range r.Each {
+		for _, one := range r.Results {
 			j.Recipients = append(j.Recipients, resultJSON{one.To.String(), int(one.Status), one.Text})
 		}
 		return a.printJSON(j)
 	}
-	for _, one := range r.Each {
+	for _, one := range r.Results {
 		if err := a.printf("%s", cli.Escape(sentence(one))); err != nil {
 			return err
 		}

@@ -180,7 +180,7 @@ func sendMany(t *testing.T, b *logbook, c *client.Client, to protocol.Address, n
 	for i := 0; !b.isOver() && t.Context().Err() == nil; i++ {
 		id := fmt.Sprintf("%s-%d", name, i)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		report, err := c.Send(ctx, client.Outgoing{To: []protocol.Address{to}, Entity: client.Text(id), ID: id})
+		report, err := c.Send(ctx, client.Message{To: []protocol.Address{to}, Entity: client.Text(id), ID: id})
 		cancel()
 		switch {
 		case errors.Is(err, client.ErrNotSent):
@@ -188,8 +188,8 @@ func sendMany(t *testing.T, b *logbook, c *client.Client, to protocol.Address, n
 		case err != nil:
 			t.Errorf("%s: %v", id, err)
 		default:
-			b.say(id, report.Each[0].Status)
-			if s := report.Each[0].Status; s == protocol.StatusRemoteFailure || s == protocol.StatusRemoteTimeout {
+			b.say(id, report.Results[0].Status)
+			if s := report.Results[0].Status; s == protocol.StatusRemoteFailure || s == protocol.StatusRemoteTimeout {
 				<-pace.C
 			}
 		}

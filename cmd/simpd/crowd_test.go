@@ -158,7 +158,7 @@ func (c *crowd) chat(p *client.Client, to protocol.Address) {
 	defer pause.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), patience)
-		report, err := p.Send(ctx, client.Outgoing{To: []protocol.Address{to}, Entity: client.Text("hello")})
+		report, err := p.Send(ctx, client.Message{To: []protocol.Address{to}, Entity: client.Text("hello")})
 		cancel()
 		switch {
 		case errors.Is(err, client.ErrClosed):
@@ -166,7 +166,7 @@ func (c *crowd) chat(p *client.Client, to protocol.Address) {
 		case err != nil:
 			c.note("%s to %s: %v", p.User(), to, err)
 		case report.Status != protocol.StatusOK:
-			c.note("%s to %s: %d %s", p.User(), to, report.Status, report.Each[0].Text)
+			c.note("%s to %s: %d %s", p.User(), to, report.Status, report.Results[0].Text)
 		}
 		c.sent.Add(1)
 		select {

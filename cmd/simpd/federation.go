@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"maps"
@@ -183,6 +184,7 @@ type partners struct {
 	rules       atomic.Pointer[protocol.Federation]
 	roots       atomic.Pointer[x509.CertPool]
 	authorities atomic.Pointer[[]*x509.Certificate] // in roots; empty: the system's
+	certificate func(domain string) *tls.Certificate
 }
 
 // load takes what the settings say now.
@@ -203,22 +205,25 @@ func (p *partners) Federation() *protocol.Federation { return p.rules.Load() }
 // Roots are the authorities of other sites; nil: the system's.
 func (p *partners) Roots() *x509.CertPool { return p.roots.Load() }
 
+// Certificate returns the certificate of one of the site's domains, or nil.
+func (p *partners) Certificate(domain string) *tls.Certificate { return p.certificate(domain) }
+
 // newPartners makes what a node needs for other sites; nil where nothing is
 // secured, which nobody outside could trust.
 func (n *node) newPartners() (*partners, error) {
 	if n.conf.insecure {
 		return nil, nil
 	}
-	p := &partners{}
+	p := &partners{certificate: func(string) *tls.Certificate { return nil }}
+	if n.certificates != nil {
+		p.certificate = n.certificates.For
+	}
 	if err := p.load(&n.conf.federation); err != nil {
 		return nil, err
 	}
 	c := client.RelayConfig{
-		Federation: p.Federation, Roots: p.Roots, Secret: n.dialbackSecret, Agent: "simpd",
+		Federation: p.Federation, Roots: p.Roots, Certificate: p.Certificate, Secret: n.dialbackSecret, Agent: "simpd",
 		Resolver: n.conf.federation.resolver(), Logger: n.logger,
-	}
-	if n.certificates != nil {
-		c.Certificate = n.certificates.For
 	}
 	p.Relay = client.NewRelay(c)
 	return p, nil
@@ -230,7 +235,7 @@ func (n *node) reloadPartners(f *federation) error {
 	if err := n.partners.load(f); err != nil {
 		return err
 	}
-	n.partners.Recheck()
+	n.partners.Revalidate()
 	n.clients.Load().Recheck()
 	return nil
 }

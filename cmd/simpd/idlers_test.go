@@ -176,7 +176,7 @@ func (r *record) send(from *client.Client, to protocol.Address) {
 
 func (r *record) sendOne(from *client.Client, to protocol.Address) {
 	begun := time.Now()
-	report, err := from.Send(context.Background(), client.Outgoing{To: []protocol.Address{to}, Entity: client.Text("tick")})
+	report, err := from.Send(context.Background(), client.Message{To: []protocol.Address{to}, Entity: client.Text("tick")})
 	took := time.Since(begun)
 	if err == nil && report.Status != protocol.StatusOK {
 		err = fmt.Errorf("status %d", report.Status)

@@ -85,7 +85,7 @@ func (p *person) pesters(to protocol.Address, sides int) (stop func()) {
 			pace := time.NewTicker(100 * time.Millisecond)
 			defer pace.Stop()
 			for ctx.Err() == nil {
-				report, err := p.Send(ctx, client.Outgoing{To: []protocol.Address{to}, Entity: client.Text("hello?")})
+				report, err := p.Send(ctx, client.Message{To: []protocol.Address{to}, Entity: client.Text("hello?")})
 				if err == nil && report.Status == protocol.StatusOK {
 					p.globe.Errorf("delivered to %s", to)
 				}

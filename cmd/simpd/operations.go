@@ -150,7 +150,7 @@ func (o operations) CheckDomain(ctx context.Context, own, domain string) (*simpv
 	if o.partners == nil {
 		return nil, protocol.Errorf(protocol.StatusWrongState, "this node runs with --insecure, and so deals with no other site")
 	}
-	findings, reached := o.partners.Survey(ctx, own, domain)
+	findings, reached := o.partners.Diagnose(ctx, own, domain)
 	resp := &simpv1.CheckDomainResponse{Reached: reached}
 	for _, f := range findings {
 		resp.Check = append(resp.Check, &simpv1.DomainCheck{Step: f.Step, Ok: f.OK, Text: f.Text, Advice: f.Advice})

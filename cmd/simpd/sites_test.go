@@ -173,11 +173,11 @@ func (p *person) listen() {
 // says sends a text, and returns what became of it.
 func (p *person) says(to protocol.Address, text string) client.Result {
 	p.globe.Helper()
-	report, err := p.Send(p.globe.Context(), client.Outgoing{To: []protocol.Address{to}, Entity: client.Text(text)})
+	report, err := p.Send(p.globe.Context(), client.Message{To: []protocol.Address{to}, Entity: client.Text(text)})
 	if err != nil {
 		p.globe.Fatal(err)
 	}
-	return report.Each[0]
+	return report.Results[0]
 }
 
 // sees waits until a user is seen in a state.
@@ -216,8 +216,8 @@ func TestTwoSites(t *testing.T) {
 			g := newGlobe(t)
 			one, two := g.site("one.example", nil), g.site("two.example", nil)
 			if way == "DIALBACK" {
-				one.partners.Certificate = func(string) *tls.Certificate { return nil }
-				two.partners.Certificate = one.partners.Certificate
+				one.partners.certificate = func(string) *tls.Certificate { return nil }
+				two.partners.certificate = one.partners.certificate
 			}
 			alice, bob := one.login("alice"), two.login("bob")
 			alice.listen()

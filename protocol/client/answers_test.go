@@ -22,9 +22,9 @@ func TestStrangeAnswersToSendAreInDoubt(t *testing.T) {
 					p.body("\r\nhi")
 					p.respond(tag, answer)
 				})
-				report, err := c.Send(t.Context(), client.Outgoing{To: []protocol.Address{address(t, "bob@example.com")}, ID: "x", Entity: client.Text("hi")})
+				report, err := c.Send(t.Context(), client.Message{To: []protocol.Address{address(t, "bob@example.com")}, ID: "x", Entity: client.Text("hi")})
 				wait()
-				if err != nil || report.Status != want || report.Each[0].Status != want {
+				if err != nil || report.Status != want || report.Results[0].Status != want {
 					t.Errorf("%+v, %v; want %d", report, err, want)
 				}
 				closeWith(t, c, p)

@@ -20,7 +20,8 @@ const (
 	mechPlain = "PLAIN"
 )
 
-// secret is the password, which PASSWD changes, and what hashing it has cost.
+// secret holds the password, which SetPassword changes, and the keys derived
+// from it, so that it is hashed only once.
 type secret struct {
 	mu       sync.Mutex
 	password string
@@ -40,26 +41,28 @@ func (s *secret) get() (string, *scram.Client) {
 	return s.password, s.keys
 }
 
-// login authenticates the user by the best mechanism that both sides have.
-func (d *dialer) login(o *opening) error {
+// authenticate logs the user in with the best SASL mechanism that both sides
+// support.
+func (d *dialer) authenticate(o *handshakeConn) error {
 	password, keys := d.secret.get()
 	binding, bindable := o.channelBinding()
 	switch offers := o.hello.auth; {
 	case bindable && slices.Contains(offers, mechPlus):
-		return o.scram(mechPlus, keys.NewConversationWithChannelBinding(binding))
+		return o.authScram(mechPlus, keys.NewConversationWithChannelBinding(binding))
 	case bindable && slices.Contains(offers, mechScram):
 		// If somebody took PLUS out of the offer, the server will notice.
-		return o.scram(mechScram, keys.NewConversationAdvertisingChannelBinding())
+		return o.authScram(mechScram, keys.NewConversationAdvertisingChannelBinding())
 	case slices.Contains(offers, mechScram):
-		return o.scram(mechScram, keys.NewConversation())
+		return o.authScram(mechScram, keys.NewConversation())
 	case slices.Contains(offers, mechPlain):
-		return d.plain(o, password)
+		return d.authPlain(o, password)
 	}
 	return protocolError("none of its ways to log in is known here: %s", strings.Join(o.hello.auth, ", "))
 }
 
-// channelBinding ties the login to this TLS connection (RFC 9266).
-func (o *opening) channelBinding() (scram.ChannelBinding, bool) {
+// channelBinding returns the TLS channel binding of the connection (RFC
+// 9266).
+func (o *handshakeConn) channelBinding() (scram.ChannelBinding, bool) {
 	if o.tls == nil {
 		return scram.ChannelBinding{}, false
 	}
@@ -67,9 +70,9 @@ func (o *opening) channelBinding() (scram.ChannelBinding, bool) {
 	return binding, err == nil
 }
 
-// scram runs SCRAM-SHA-256 (RFC 5802, RFC 7677). It ends well only if the
+// authScram runs SCRAM-SHA-256 (RFC 5802, RFC 7677). It succeeds only if the
 // server has proved that it knows the password's verifier.
-func (o *opening) scram(mech string, c *scram.ClientConversation) error {
+func (o *handshakeConn) authScram(mech string, c *scram.ClientConversation) error {
 	const tag = "auth"
 	first, err := c.Step("")
 	if err != nil {
@@ -80,26 +83,26 @@ func (o *opening) scram(mech string, c *scram.ClientConversation) error {
 	})
 	for err == nil && l.Status == protocol.StatusChallenge && !c.Done() {
 		var answer string
-		if answer, err = step(c, l); err == nil {
+		if answer, err = answerChallenge(c, l); err == nil {
 			l, err = o.exchange(tag, "MORE", func(b []byte) []byte { return appendData(b, answer) })
 		}
 	}
 	if err != nil {
 		return err
 	}
-	if _, err := step(c, l); err != nil || !c.Valid() || l.Status != protocol.StatusOK {
+	if _, err := answerChallenge(c, l); err != nil || !c.Valid() || l.Status != protocol.StatusOK {
 		return protocolError("it did not prove that it knows the password")
 	}
 	return nil
 }
 
-// step answers one challenge.
-func step(c *scram.ClientConversation, l *protocol.Line) (string, error) {
+// answerChallenge answers one SCRAM challenge.
+func answerChallenge(c *scram.ClientConversation, l *protocol.Line) (string, error) {
 	challenge, err := base64.StdEncoding.DecodeString(textParam(l, "data"))
 	if err != nil {
 		return "", protocolError("the challenge is not valid base64")
 	}
-	if err := checkWork(string(challenge)); err != nil {
+	if err := checkIterations(string(challenge)); err != nil {
 		return "", err
 	}
 	answer, err := c.Step(string(challenge))
@@ -109,8 +112,8 @@ func step(c *scram.ClientConversation, l *protocol.Line) (string, error) {
 	return answer, nil
 }
 
-// checkWork refuses to hash for minutes.
-func checkWork(challenge string) error {
+// checkIterations refuses iteration counts that would take minutes.
+func checkIterations(challenge string) error {
 	for attribute := range strings.SplitSeq(challenge, ",") {
 		work, ok := strings.CutPrefix(attribute, "i=")
 		if n, err := strconv.Atoi(work); ok && (err != nil || n > protocol.MaxScramIterations) {
@@ -120,13 +123,13 @@ func checkWork(challenge string) error {
 	return nil
 }
 
-// plain sends the password as it is, under TLS or on this machine alone.
-func (d *dialer) plain(o *opening, password string) error {
+// authPlain sends the password itself, only over TLS or on loopback.
+func (d *dialer) authPlain(o *handshakeConn, password string) error {
 	if o.tls == nil && !o.isLoopback() {
 		return fmt.Errorf("%w to send the password in clear", errUnsafe)
 	}
-	data := "\x00" + d.User.String() + "\x00" + protocol.PreparePassword(password)
-	_, err := o.conclude("auth", "AUTH", func(b []byte) []byte {
+	data := "\x00" + d.config.User.String() + "\x00" + protocol.PreparePassword(password)
+	_, err := o.exchangeFinal("auth", "AUTH", func(b []byte) []byte {
 		return appendData(protocol.AppendParam(b, "mech", mechPlain), data)
 	})
 	return err

@@ -149,7 +149,7 @@ func TestMoveDoesNotLeadInside(t *testing.T) {
 		s := newSite(t)
 		s.pipe = bufferedPipe
 		config := s.config()
-		config.Server, config.Security = "", client.ByPort
+		config.Server, config.Security = "", client.AutoTLS
 		config.Resolver = zone{ip: map[string]string{"example.com": "9.0.2.9", "inside.example.com": "10.0.0.1"}}
 		greet := func(p *peer) {
 			if p.startTLS(s.cert) == nil {

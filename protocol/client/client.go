@@ -9,53 +9,53 @@ import (
 	"simpd/protocol"
 )
 
-// Client keeps one user connected. Its methods may be called from any
-// goroutine, but not Close from Config's functions. Those that ask the server
-// wait for a connection as long as their context allows.
+// Client keeps one user connected. Any goroutine may call its methods, but
+// Close must not be called from Config's functions. Methods that ask the
+// server wait for a connection as long as their context allows.
 type Client struct {
 	dialer
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup
-	messages *queue[incoming]
-	told     *queue[told]
-	seen     seen          // of messages' worker
-	arranged chan struct{} // holds one: the right to change, or to restore, what is wanted
-	moves    chan moving
-	leaving  *conn // of keep's goroutine: the one that was left last
+	ctx           context.Context // ends with Close
+	cancel        context.CancelFunc
+	wg            sync.WaitGroup
+	messages      *workQueue[incoming]
+	notifications *workQueue[notification]
+	recent        recentMessages // used by the worker of messages only
+	desiredLock   chan struct{}  // holds one token: the right to change or restore desired
+	moves         chan moveRequest
+	leaving       *conn // used by maintain only: the connection left last
 
 	mu        sync.Mutex
-	cur       *conn         // nil: no connection now
-	candidate *conn         // about to become cur
-	changed   chan struct{} // closed and replaced as cur or err changes
-	err       error         // why there will be no connection any more
-	want      want
-	shown     map[protocol.Address]shown
+	current   *conn         // nil without a connection
+	candidate *conn         // about to become current
+	changed   chan struct{} // closed and replaced when current or err changes
+	err       error         // why there will be no more connections
+	desired   desiredState
+	lastShown map[protocol.Address]shownPresence
 	history   string
 }
 
-// want is what a new connection has to be told, to be as the old one was.
-type want struct {
+// desiredState is the state that each new connection has to restore.
+type desiredState struct {
 	listen   *protocol.ListenRequest
 	watch    []protocol.Address
 	contacts bool
 }
 
 // Open connects and logs in. The error is a *protocol.Error if the server
-// refused. From then on the connection is kept until Close, or until the
-// server does not know the user's password any more; see Done.
+// refused. Afterwards the connection is maintained until Close, or until the
+// server no longer accepts the user's password; see Done.
 func Open(ctx context.Context, config Config) (*Client, error) {
 	c, err := newClient(config)
 	if err != nil {
 		return nil, err
 	}
-	first, err := c.attempt(ctx, c.dial)
+	first, err := c.connectAndRestore(ctx, c.dial)
 	if err != nil {
 		c.cancel()
 		c.wg.Wait()
 		return nil, err
 	}
-	c.wg.Go(func() { c.keep(first) })
+	c.wg.Go(func() { c.maintain(first) })
 	return c, nil
 }
 
@@ -66,38 +66,40 @@ func newClient(config Config) (*Client, error) {
 		return nil, errors.New("client: Config.User and Config.Password are required")
 	}
 	c := &Client{
-		dialer:   dialer{Config: config, secret: new(secret), dialsNames: dialsNames},
-		arranged: make(chan struct{}, 1),
-		moves:    make(chan moving, 1),
-		changed:  make(chan struct{}),
-		shown:    make(map[protocol.Address]shown),
+		dialer:      dialer{config: config, secret: new(secret), dialsNames: dialsNames},
+		desiredLock: make(chan struct{}, 1),
+		moves:       make(chan moveRequest, 1),
+		changed:     make(chan struct{}),
+		lastShown:   make(map[protocol.Address]shownPresence),
 	}
 	c.running = &c.wg
 	c.secret.set(config.User, config.Password)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.messages = newQueue(c.handle)
-	c.told = newQueue(c.tell)
+	c.messages = newWorkQueue(c.processIncoming)
+	c.notifications = newWorkQueue(c.notify)
 	return c, nil
 }
 
-// User returns the address that the client speaks for, as configured.
-func (c *Client) User() protocol.Address { return c.Config.User }
+// User returns the user's address as configured.
+func (c *Client) User() protocol.Address { return c.config.User }
 
-// Done is closed when the client has given up, or was closed; Err tells why.
+// Done is closed when the client has given up or was closed. Err returns the
+// reason.
 func (c *Client) Done() <-chan struct{} { return c.ctx.Done() }
 
-// Err returns why Done is closed: ErrClosed, or what the server said; nil
-// while it is not.
+// Err returns why Done is closed: ErrClosed, or the server's error. It
+// returns nil before that.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// Close answers what came, says QUIT, and ends everything, at the latest when
-// the context does. It returns after the last call of Config's functions.
+// Close answers the messages that have arrived, sends QUIT and ends
+// everything, at the latest when ctx ends. It returns after the last call of
+// Config's functions.
 func (c *Client) Close(ctx context.Context) error {
-	cur, err := c.giveUp(ErrClosed)
+	cur, err := c.fail(ErrClosed)
 	if cur != nil {
 		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 		cur.leave(ctx, false)
@@ -105,36 +107,36 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	c.cancel()
 	c.wg.Wait()
-	c.messages.wait()
-	c.told.wait()
+	c.messages.waitIdle()
+	c.notifications.waitIdle()
 	if errors.Is(err, ErrClosed) {
 		return nil
 	}
 	return err
 }
 
-// giveUp has no connection made any more. It returns the one there is, and
-// the reason that counts, which is the first.
-func (c *Client) giveUp(why error) (*conn, error) {
+// fail makes the client give up. It returns the present connection and the
+// first reason given.
+func (c *Client) fail(why error) (*conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = why
-		c.announce()
+		c.notifyLocked()
 	}
-	return c.cur, c.err
+	return c.current, c.err
 }
 
-// announce wakes those who wait for a connection; c.mu is held.
-func (c *Client) announce() {
+// notifyLocked wakes those who wait for a connection.
+func (c *Client) notifyLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-// connected waits for a connection.
-func (c *Client) connected(ctx context.Context) (*conn, error) {
+// awaitConn waits for a connection.
+func (c *Client) awaitConn(ctx context.Context) (*conn, error) {
 	for {
-		cur, changed, err := c.present()
+		cur, changed, err := c.currentConn()
 		if cur != nil || err != nil {
 			return cur, err
 		}
@@ -146,45 +148,46 @@ func (c *Client) connected(ctx context.Context) (*conn, error) {
 	}
 }
 
-func (c *Client) present() (*conn, <-chan struct{}, error) {
+func (c *Client) currentConn() (*conn, <-chan struct{}, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return nil, nil, c.err
 	}
-	return c.cur, c.changed, nil
+	return c.current, c.changed, nil
 }
 
-// ask makes a request that may be made twice: on the next connection, if one
-// ends before the answer.
-func (c *Client) ask(ctx context.Context, r request) ([]response, response, error) {
+// roundTrip makes a request that may be repeated: if the connection ends
+// before the response, it is made on the next one.
+func (c *Client) roundTrip(ctx context.Context, r request) ([]response, response, error) {
 	for {
-		cur, err := c.connected(ctx)
+		cur, err := c.awaitConn(ctx)
 		if err != nil {
 			return nil, response{}, err
 		}
-		partial, final, err := c.askOn(ctx, cur, r)
-		if !isLost(err) || !cur.replaced(err) || ctx.Err() != nil {
+		partial, final, err := c.roundTripOn(ctx, cur, r)
+		if !isLost(err) || !cur.wasReplaced(err) || ctx.Err() != nil {
 			return partial, final, err
 		}
-		if err := c.gone(ctx, cur); err != nil {
+		if err := c.awaitReplaced(ctx, cur); err != nil {
 			return nil, response{}, err
 		}
 	}
 }
 
-// askOn makes a request of one connection. Other than SEND, all are answered
-// within 10 s; longer means that the connection is dead.
-func (c *Client) askOn(ctx context.Context, conn *conn, r request) ([]response, response, error) {
+// roundTripOn makes a request on one connection. All requests except SEND are
+// answered within 10 s; if it takes longer, the connection is dead.
+func (c *Client) roundTripOn(ctx context.Context, conn *conn, r request) ([]response, response, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	return conn.do(ctx, r)
+	return conn.roundTrip(ctx, r)
 }
 
-// gone waits until a connection that ended is not the present one any more.
-func (c *Client) gone(ctx context.Context, old *conn) error {
+// awaitReplaced waits until a connection that ended is no longer the current
+// one.
+func (c *Client) awaitReplaced(ctx context.Context, old *conn) error {
 	for {
-		cur, changed, err := c.present()
+		cur, changed, err := c.currentConn()
 		if err != nil || cur != old {
 			return err
 		}
@@ -198,61 +201,63 @@ func (c *Client) gone(ctx context.Context, old *conn) error {
 
 func isLost(err error) bool { return errors.Is(err, ErrLost) || errors.Is(err, ErrNotSent) }
 
-// arrange makes a request that changes what is wanted, and notes the change
-// when the server has agreed. Meanwhile no new connection is told what is wanted.
-func (c *Client) arrange(ctx context.Context, r request, note func(*want)) ([]response, response, error) {
+// updateDesired makes a request that changes the desired state, and records
+// the change when the server has agreed. No new connection restores the state
+// meanwhile.
+func (c *Client) updateDesired(ctx context.Context, r request, note func(*desiredState)) ([]response, response, error) {
 	for {
-		cur, err := c.connected(ctx)
+		cur, err := c.awaitConn(ctx)
 		if err != nil {
 			return nil, response{}, err
 		}
-		partial, final, err := c.arrangeOn(ctx, cur, r, note)
+		partial, final, err := c.updateDesiredOn(ctx, cur, r, note)
 		switch {
 		case errors.Is(err, errReplaced):
 			continue
-		case !isLost(err), !cur.replaced(err), ctx.Err() != nil:
+		case !isLost(err), !cur.wasReplaced(err), ctx.Err() != nil:
 			return partial, final, err
 		}
-		if err := c.gone(ctx, cur); err != nil {
+		if err := c.awaitReplaced(ctx, cur); err != nil {
 			return nil, response{}, err
 		}
 	}
 }
 
-// errReplaced says that a connection is not the present one any more.
+// errReplaced reports that a connection is no longer the current one.
 var errReplaced = errors.New("the connection was replaced")
 
-// replaced reports whether what failed so is to be asked of the next connection.
-func (c *conn) replaced(err error) bool { return c.over() || errors.Is(err, errReplaced) }
+// wasReplaced reports whether a request that failed with err should be made
+// on the next connection.
+func (c *conn) wasReplaced(err error) bool { return c.hasEnded() || errors.Is(err, errReplaced) }
 
-func (c *Client) arrangeOn(ctx context.Context, conn *conn, r request, note func(*want)) ([]response, response, error) {
-	if err := c.lockArranged(ctx); err != nil {
+func (c *Client) updateDesiredOn(ctx context.Context, conn *conn, r request, note func(*desiredState)) ([]response, response, error) {
+	if err := c.lockDesired(ctx); err != nil {
 		return nil, response{}, err
 	}
-	defer c.unlockArranged()
-	if cur, _, err := c.present(); cur != conn {
+	defer c.unlockDesired()
+	if cur, _, err := c.currentConn(); cur != conn {
 		return nil, response{}, cmp.Or(err, errReplaced)
 	}
-	partial, final, err := c.askOn(ctx, conn, r)
+	partial, final, err := c.roundTripOn(ctx, conn, r)
 	if err == nil {
-		c.note(note)
+		c.applyDesired(note)
 	}
 	return partial, final, err
 }
 
-func (c *Client) lockArranged(ctx context.Context) error {
+func (c *Client) lockDesired(ctx context.Context) error {
 	select {
-	case c.arranged <- struct{}{}:
+	case c.desiredLock <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (c *Client) unlockArranged() { <-c.arranged }
+func (c *Client) unlockDesired() { <-c.desiredLock }
 
-func (c *Client) note(change func(*want)) {
+func (c *Client) applyDesired(change func(*desiredState)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	change(&c.want)
+	change(&c.desired)
 }

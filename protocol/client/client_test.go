@@ -219,7 +219,7 @@ func TestSend(t *testing.T) {
 					p.body("\r\nhi")
 					p.respond(tag, c.respond)
 				})
-				report, err := cl.Send(t.Context(), client.Outgoing{To: c.to, ID: "x", Entity: client.Text("hi")})
+				report, err := cl.Send(t.Context(), client.Message{To: c.to, ID: "x", Entity: client.Text("hi")})
 				wait()
 				if got := fmt.Sprintf("%d %v", report.Status, each(report)); got != c.want || err != nil {
 					t.Errorf("%s, %v; want %s", got, err, c.want)
@@ -232,7 +232,7 @@ func TestSend(t *testing.T) {
 
 func each(r client.Report) []string {
 	var all []string
-	for _, one := range r.Each {
+	for _, one := range r.Results {
 		all = append(all, fmt.Sprintf("{%s {%d %s}}", one.To, one.Status, one.Text))
 	}
 	return all
@@ -260,7 +260,7 @@ func TestSendInDoubt(t *testing.T) {
 					p.say("%s %s", tag, c.again)
 				}
 			})
-			report, err := cl.Send(t.Context(), client.Outgoing{To: []protocol.Address{bob}, ID: "x", Entity: client.Text("hi"), Repeats: c.repeats, Timeout: 20 * time.Second})
+			report, err := cl.Send(t.Context(), client.Message{To: []protocol.Address{bob}, ID: "x", Entity: client.Text("hi"), Retries: c.repeats, Timeout: 20 * time.Second})
 			wait()
 			if report.Status != c.want || err != nil {
 				t.Errorf("%+v: %v, %v", c, report, err)
@@ -272,7 +272,7 @@ func TestSendInDoubt(t *testing.T) {
 
 func TestSendEndsWithItsContext(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *peer) {
-		out := client.Outgoing{To: []protocol.Address{address(t, "bob@example.com")}, ID: "x", Entity: client.Text("hi")}
+		out := client.Message{To: []protocol.Address{address(t, "bob@example.com")}, ID: "x", Entity: client.Text("hi")}
 		wait := doing(func() { p.want("SEND to=bob@example.com id=x {4}"); p.body("\r\nhi") })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

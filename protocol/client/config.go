@@ -11,88 +11,90 @@ import (
 	"simpd/protocol"
 )
 
-// Config says who talks to whom, and who is told. User and Password are
-// wanted; the zero of everything else will do.
+// Config configures a Client. User and Password are required; the zero value
+// of every other field is usable.
 type Config struct {
 	User     protocol.Address
 	Password string
 
-	// Server is the host:port to use. Empty: the home server of the user's
-	// domain is looked up (SIMP.md, section 9).
+	// Server is the host:port to connect to. If it is empty, the home server of
+	// the user's domain is looked up (SIMP.md, section 9).
 	Server string
-	// Security is how the connection is kept from others' eyes.
+	// Security selects how the connection is protected.
 	Security Security
-	// TLS has the certificates to trust, if not the system's. Its ServerName
-	// and InsecureSkipVerify are not heeded: the certificate has to be valid
-	// for the domain of User.
+	// TLS may hold the certificates to trust instead of the system's. Its
+	// ServerName and InsecureSkipVerify are ignored: the certificate must be
+	// valid for the domain of User.
 	TLS *tls.Config
-	// AllowPrivate lets a looked-up server have a loopback or private address.
+	// AllowPrivate allows a server found by DNS to have a loopback or private
+	// address.
 	AllowPrivate bool
 
-	Agent string // how the program calls itself; at most protocol.MaxNote octets
+	Agent string // name of the program; at most protocol.MaxNote octets
 
-	// OnMessage takes a message: shows or keeps it, and returns nil, which
-	// tells the sender "delivered". With an error the sender is told
-	// "refused", and the error's text; with ErrNoAnswer nothing. It is called
-	// for one message at a time, in the order of their coming; the context
-	// ends with Close. Nil refuses all.
+	// OnMessage handles a message. If it returns nil, the sender is told
+	// "delivered". If it returns an error, the sender is told "refused" and the
+	// error's text; for ErrNoAnswer the sender is told nothing. It is called for
+	// one message at a time, in the order of arrival. The context ends with
+	// Close. Nil refuses all messages.
 	OnMessage func(ctx context.Context, m *protocol.Message) error
-	// OnPresence is told the presence of the watched, first as it is and then
-	// at every change, one at a time. Of changes that come faster than it
-	// returns, only the newest of each address is told.
+	// OnPresence receives the presence of watched users, first the present one
+	// and then each change, one at a time. If changes arrive faster than it
+	// returns, only the newest for each address is delivered.
 	OnPresence func(p protocol.Presence)
-	// OnEvent is told how the connection fares, in order with OnPresence.
+	// OnEvent receives events of the connection, in order with OnPresence.
 	OnEvent func(e Event)
 
-	// MaxMessage bounds what is taken from the server, in octets. 0: 1 MiB.
+	// MaxMessage limits the size of a received message in octets. 0 means 1 MiB.
 	MaxMessage int
 	// Resolver and Dial replace those of package net.
 	Resolver Resolver
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
-	Logger   *slog.Logger // nil: silent
+	Logger   *slog.Logger // nil disables logging
 }
 
-// Resolver is what is asked of DNS; *net.Resolver is one.
+// Resolver is the part of *net.Resolver that the client uses.
 type Resolver interface {
 	LookupSRV(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Security is how a connection is kept from others' eyes.
+// Security is how a connection is protected.
 type Security uint8
 
-// The kinds of security. The zero Security begins TLS at once on port 7468,
-// and by STARTTLS elsewhere; a looked-up server says which it wants.
+// The kinds of security. AutoTLS, the zero value, uses TLS from the first
+// octet on port 7468 and STARTTLS on other ports; for a server found by DNS,
+// its record decides.
 const (
-	ByPort    Security = iota
-	StartTLS           // the connection begins in clear, and gives up if TLS is missing or refused
+	AutoTLS   Security = iota
+	StartTLS           // the connection begins in plaintext, and fails if TLS is missing or refused
 	TLS                // TLS from the first octet
-	Plaintext          // no TLS; to this machine only
+	Plaintext          // no TLS; only on loopback
 )
 
-// Event is something that happened to the connection.
+// Event describes a change of the connection.
 type Event struct {
 	Kind  EventKind
-	Text  string // for people: why
-	Index uint64 // Fresh: the index up to which nothing is missed; else 0
-	Err   error  // Lost, Retrying: what went wrong
+	Text  string // the reason, for people
+	Index uint64 // Fresh: changes up to this index have been delivered; else 0
+	Err   error  // Lost, Retrying: the cause
 }
 
-// EventKind tells what happened.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // The kinds of events.
 const (
-	Connected  EventKind = iota // again: listening and watching as before
-	Lost                        // the connection ended; another is made
-	Retrying                    // no connection came about; another is tried
-	Moved                       // now on another node, and off the old one
-	Unlistened                  // another session displaced this one, which does not listen any more
+	Connected  EventKind = iota // reconnected, listening and watching as before
+	Lost                        // the connection ended; reconnecting
+	Retrying                    // an attempt to connect failed; trying again
+	Moved                       // now connected to another node
+	Unlistened                  // another session displaced this one, which no longer listens
 	Stale                       // presence is not known until Fresh
 	Fresh                       // presence is known again
 )
 
-// String names the kind for logs.
+// String returns the kind's name for logs.
 func (k EventKind) String() string {
 	names := [...]string{"connected", "lost", "retrying", "moved", "unlistened", "stale", "fresh"}
 	if int(k) < len(names) {

@@ -13,92 +13,92 @@ import (
 	"simpd/protocol"
 )
 
-// conn is one authenticated connection. Requests may be made from any
-// goroutine; one reads.
+// conn is one authenticated connection. Any goroutine may make requests; one
+// goroutine reads.
 type conn struct {
-	*opening // of the reader alone, but for Close
-	out      outbox
-	owner    owner
-	limit    int           // octets of a literal
-	slots    chan struct{} // one for each request that is unanswered
-	ended    chan struct{} // closed at the end, after err was set
+	*handshakeConn // used by the reader only, except Close
+	out            outbox
+	owner          owner
+	maxLiteral     int           // in octets
+	slots          chan struct{} // one for each unanswered request
+	done           chan struct{} // closed at the end, after err was set
 
-	mu      sync.Mutex
-	err     error
-	calls   map[string]*call
-	last    uint64        // tag
-	inHand  int           // messages that the owner has and has not answered
-	octets  int           // of those
-	partial int           // octets that 100 lines take which came to calls
-	settled chan struct{} // if somebody waits: closed when inHand is 0
-	left    bool          // what is asked from now on belongs to another connection
+	mu               sync.Mutex
+	err              error
+	calls            map[string]*call
+	lastTag          uint64        // number of the last request
+	unanswered       int           // messages passed to the owner and not answered yet
+	unansweredOctets int           // their size
+	partialOctets    int           // size of the 100 lines of pending calls
+	allAnswered      chan struct{} // if not nil: closed when unanswered is 0
+	leaving          bool          // new requests belong on another connection
 
-	held heldPresences // of the owner: until it adopts the connection
+	buffered bufferedPresences // used by the owner until it promotes the connection
 }
 
-// owner is told what a connection brings, in order, by the connection's
-// reader. It must not block.
+// owner receives what arrives on a connection, in order, from the
+// connection's reader. Its methods must not block.
 type owner interface {
-	message(c *conn, tag string, m *protocol.Message)
-	answer(c *conn, p []protocol.Presence, index uint64) // to WATCH
-	change(c *conn, p protocol.Presence)                 // PRESENCE
-	notice(c *conn, e Event)
-	move(c *conn, to string, within int)
+	onMessage(c *conn, tag string, m *protocol.Message)
+	onWatchAnswer(c *conn, p []protocol.Presence, index uint64) // to WATCH
+	onPresence(c *conn, p protocol.Presence)                    // PRESENCE
+	onEvent(c *conn, e Event)
+	onMove(c *conn, to string, within int)
 }
 
-// Bounds on what a server may have this side keep.
+// Limits on what a server can make this side store.
 const (
 	maxRequests = 1000 // unanswered by the server, which takes 1024
 	// 100 lines of WATCHERS, the shortest; of others there are as many as were asked for
-	maxWatchers     = protocol.MaxWatchersOctets / 16
-	maxPartial      = 16 << 20 // octets of the 100 lines of all calls of a connection
-	maxReplies      = 1 << 20  // octets of answers that the server does not read
-	maxInHand       = 2 * protocol.MaxUnanswered
-	maxInHandOctets = 16 * protocol.MaxUnansweredOctets
+	maxWatchers         = protocol.MaxWatchersOctets / 16
+	maxPartialOctets    = 16 << 20 // octets of the 100 lines of all calls of a connection
+	maxReplies          = 1 << 20  // octets of answers that the server does not read
+	maxUnanswered       = 2 * protocol.MaxUnanswered
+	maxUnansweredOctets = 16 * protocol.MaxUnansweredOctets
 )
 
 // call is a request that waits for its final response.
 type call struct {
-	verb    string
-	due     int // 100 lines that may come
-	partial []response
-	named   map[string]bool                   // by the 100 lines that came
-	octets  int                               // that those take
-	final   chan response                     // gets the final response, or is closed
-	apply   func(*conn, []response, response) // called by the reader with a 2xx, before what comes next is read
+	verb       string
+	maxPartial int // limit of 100 lines
+	partial    []response
+	named      map[string]bool                   // by the 100 lines received so far
+	octets     int                               // size of those lines
+	final      chan response                     // receives the final response, or is closed
+	apply      func(*conn, []response, response) // called by the reader for a 2xx response, before the next line is read
 }
 
-// response is a line of its own.
+// response is a line with its own memory.
 type response struct{ protocol.Line }
 
-func newConn(o *opening, owner owner, limit int) *conn {
+func newConn(o *handshakeConn, owner owner, limit int) *conn {
 	c := &conn{
-		opening: o,
-		owner:   owner,
-		limit:   limit,
-		slots:   make(chan struct{}, maxRequests),
-		ended:   make(chan struct{}),
-		calls:   make(map[string]*call),
+		handshakeConn: o,
+		owner:         owner,
+		maxLiteral:    limit,
+		slots:         make(chan struct{}, maxRequests),
+		done:          make(chan struct{}),
+		calls:         make(map[string]*call),
 	}
-	c.out.conn, c.out.failed, c.out.mostReplies = o.Conn, c.end, maxReplies
+	c.out.conn, c.out.onError, c.out.maxReplies = o.Conn, c.endWith, maxReplies
 	c.idle = o.hello.idle + aliveTimeout
-	c.silent = func() { _, _ = c.out.put([]byte("ping PING\r\n")) }
+	c.onIdle = func() { _, _ = c.out.write([]byte("ping PING\r\n")) }
 	return c
 }
 
-// read serves the connection to its end.
-func (c *conn) read() {
+// readLoop handles what arrives until the connection ends.
+func (c *conn) readLoop() {
 	for {
-		l, body, err := c.next(c.limit)
+		l, body, err := c.readNext(c.maxLiteral)
 		if err != nil {
-			c.end(readError(err))
-			_ = c.out.flushed(context.Background()) // soon, as the connection is closed
+			c.endWith(readError(err))
+			_ = c.out.awaitFlushed(context.Background()) // soon, as the connection is closed
 			return
 		}
 		if l.IsRequest() {
-			c.serve(l, body)
+			c.handleRequest(l, body)
 		} else {
-			c.answered(l)
+			c.onResponse(l)
 		}
 	}
 }
@@ -110,11 +110,11 @@ func readError(err error) error {
 	return err
 }
 
-// over reports whether the connection has ended.
-func (c *conn) over() bool { return c.why() != nil }
+// hasEnded reports whether the connection has ended.
+func (c *conn) hasEnded() bool { return c.endReason() != nil }
 
-// end closes the connection, for the first reason given.
-func (c *conn) end(why error) {
+// endWith closes the connection. The first reason given is kept.
+func (c *conn) endWith(why error) {
 	if c.markEnded(why) {
 		_ = c.Close()
 	}
@@ -132,20 +132,20 @@ func (c *conn) markEnded(why error) bool {
 		close(call.final)
 	}
 	c.out.stop(why)
-	close(c.ended)
+	close(c.done)
 	return true
 }
 
-// why returns what ended the connection.
-func (c *conn) why() error {
+// endReason returns why the connection ended, or nil.
+func (c *conn) endReason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// answered takes a response. One to nothing asked is ignored, and so is an
-// interim one that is no result.
-func (c *conn) answered(l *protocol.Line) {
+// onResponse handles a response. It ignores responses to unknown requests,
+// and interim ones that carry no result.
+func (c *conn) onResponse(l *protocol.Line) {
 	c.mu.Lock()
 	call := c.calls[l.Tag]
 	if call == nil || l.Status.Interim() && l.Status != protocol.StatusPartial {
@@ -158,26 +158,26 @@ func (c *conn) answered(l *protocol.Line) {
 		err := c.addPartialLocked(call, r)
 		c.mu.Unlock()
 		if err != nil {
-			c.end(err)
+			c.endWith(err)
 		}
 		return
 	}
 	delete(c.calls, l.Tag)
-	c.partial -= call.octets
+	c.partialOctets -= call.octets
 	c.mu.Unlock()
-	c.finish(call, r)
+	c.complete(call, r)
 }
 
-// addPartialLocked keeps a 100 line. There are no more than were asked for, none
-// twice, and not more than a connection may hold. c.mu is held.
+// addPartialLocked stores a 100 line. There must not be more than were
+// requested, none twice, and their size is limited.
 func (c *conn) addPartialLocked(call *call, r response) error {
 	name := cmp.Or(textParam(&r.Line, "to"), textParam(&r.Line, "ima"), textParam(&r.Line, "who"))
 	cost := c.lineCost()
 	switch {
-	case len(call.partial) >= call.due, call.named[name]:
+	case len(call.partial) >= call.maxPartial, call.named[name]:
 		return protocolError("it answers %s with more than was asked for", call.verb)
-	case c.partial+cost > maxPartial:
-		return protocolError("its answers have more than %d octets", maxPartial)
+	case c.partialOctets+cost > maxPartialOctets:
+		return protocolError("its answers have more than %d octets", maxPartialOctets)
 	}
 	if call.named == nil {
 		call.named = make(map[string]bool)
@@ -185,11 +185,11 @@ func (c *conn) addPartialLocked(call *call, r response) error {
 	call.named[name] = true
 	call.partial = append(call.partial, r)
 	call.octets += cost
-	c.partial += cost
+	c.partialOctets += cost
 	return nil
 }
 
-func (c *conn) finish(call *call, r response) {
+func (c *conn) complete(call *call, r response) {
 	if call.apply != nil && r.Status.OK() {
 		call.apply(c, call.partial, r)
 	}
@@ -197,75 +197,75 @@ func (c *conn) finish(call *call, r response) {
 	call.final <- r
 }
 
-// request is what is asked of a server.
+// request describes a request to a server.
 type request struct {
-	verb   string
-	params func([]byte) []byte
-	due    int                                               // 100 lines that may come
-	body   []byte                                            // a literal, if not nil
-	apply  func(c *conn, partial []response, final response) // if not nil: see call
+	verb       string
+	params     func([]byte) []byte
+	maxPartial int                                               // limit of 100 lines
+	body       []byte                                            // a literal, or nil
+	apply      func(c *conn, partial []response, final response) // may be nil; see call
 
-	farewell bool // it is made even of a connection that is being left
+	farewell bool // allowed on a connection that is being left
 }
 
-// do makes a request and waits for its final response. The error is ErrLost
-// if the connection ended first, ErrNotSent as well if the server certainly
-// did not get the request, the context's if that ended, and a *protocol.Error
-// if the server refused.
-func (c *conn) do(ctx context.Context, r request) ([]response, response, error) {
-	if err := c.admit(ctx); err != nil {
+// roundTrip makes a request and waits for its final response. The error is
+// ErrLost if the connection ended first; ErrNotSent if the server certainly
+// did not receive the request; ctx's error if that ended; and a
+// *protocol.Error if the server refused.
+func (c *conn) roundTrip(ctx context.Context, r request) ([]response, response, error) {
+	if err := c.acquireSlot(ctx); err != nil {
 		return nil, response{}, notSent(err)
 	}
-	call := &call{verb: r.verb, due: r.due, final: make(chan response, 1), apply: r.apply}
-	end, err := c.send(call, r)
+	call := &call{verb: r.verb, maxPartial: r.maxPartial, final: make(chan response, 1), apply: r.apply}
+	end, err := c.writeRequest(call, r)
 	if err != nil {
 		<-c.slots
 		return nil, response{}, notSent(err)
 	}
 	select {
 	case final, ok := <-call.final:
-		return c.result(call, final, ok, end)
+		return c.callResult(call, final, ok, end)
 	case <-ctx.Done():
 		return nil, response{}, ctx.Err()
 	}
 }
 
-// admit waits until one more request may be made.
-func (c *conn) admit(ctx context.Context) error {
+// acquireSlot waits until another request may be made.
+func (c *conn) acquireSlot(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	select {
 	case c.slots <- struct{}{}:
-	case <-c.ended:
-		return c.why()
+	case <-c.done:
+		return c.endReason()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := c.out.room(ctx)
+	err := c.out.awaitRoom(ctx)
 	if err != nil {
 		<-c.slots
 	}
 	return err
 }
 
-// send registers the call and puts its octets out, in one order.
-func (c *conn) send(call *call, r request) (end int64, err error) {
+// writeRequest registers the call and queues its octets, in the same order.
+func (c *conn) writeRequest(call *call, r request) (end int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.err != nil:
 		return 0, c.err
-	case c.left && !r.farewell:
+	case c.leaving && !r.farewell:
 		return 0, errReplaced
 	}
-	c.last++
-	tag := strconv.FormatUint(c.last, 10)
+	c.lastTag++
+	tag := strconv.FormatUint(c.lastTag, 10)
 	b := r.encode(tag)
 	if len(b)-len(r.body) > protocol.MaxLine {
 		return 0, protocol.Errorf(protocol.StatusTooLarge, "the request does not fit a line of %d octets", protocol.MaxLine)
 	}
-	if end, err = c.out.put(b); err == nil {
+	if end, err = c.out.write(b); err == nil {
 		c.calls[tag] = call
 	}
 	return end, err
@@ -283,23 +283,23 @@ func (r request) encode(tag string) []byte {
 	return append(protocol.AppendEnd(b), r.body...)
 }
 
-func (c *conn) result(call *call, final response, ok bool, end int64) ([]response, response, error) {
+func (c *conn) callResult(call *call, final response, ok bool, end int64) ([]response, response, error) {
 	switch {
 	case ok && final.Status.OK():
 		return call.partial, final, nil
 	case ok:
 		return call.partial, final, refusal(&final.Line)
-	case c.out.mayBeOut(end):
-		return call.partial, response{}, fmt.Errorf("%w: %w", ErrLost, c.why())
+	case c.out.mayBeSent(end):
+		return call.partial, response{}, fmt.Errorf("%w: %w", ErrLost, c.endReason())
 	}
-	return nil, response{}, notSent(c.why())
+	return nil, response{}, notSent(c.endReason())
 }
 
 func notSent(err error) error {
 	return fmt.Errorf("%w: %w", ErrNotSent, err)
 }
 
-// reply answers a request of the server's.
+// reply answers a request of the server.
 func (c *conn) reply(tag string, s protocol.Status, text string) {
 	if tag == "*" {
 		return
@@ -309,24 +309,24 @@ func (c *conn) reply(tag string, s protocol.Status, text string) {
 		b = protocol.AppendText(b, text)
 	}
 	if err := c.out.reply(protocol.AppendEnd(b)); errors.Is(err, errNoRoom) {
-		c.end(err)
+		c.endWith(err)
 	}
 }
 
-// leave says QUIT once all that came was answered, and returns when the
-// connection is over. When the context ends, the connection is closed. No
-// request reaches it any more. One that listens is deafened before: a message
-// that came in between would stay without its answer.
+// leave sends QUIT once all messages have been answered, and returns when the
+// connection has ended, or closes it when ctx ends. New requests fail with
+// errReplaced. A connection that listens stops listening first, because a
+// message that arrived later would remain unanswered.
 func (c *conn) leave(ctx context.Context, listens bool) {
 	c.mu.Lock()
-	c.left = true
+	c.leaving = true
 	c.mu.Unlock()
 	if listens {
-		_, _, _ = c.do(ctx, request{verb: "UNLISTEN", farewell: true})
+		_, _, _ = c.roundTrip(ctx, request{verb: "UNLISTEN", farewell: true})
 	}
-	if c.answeredAll(ctx) == nil {
-		_, _, _ = c.do(ctx, request{verb: "QUIT", farewell: true})
-		_ = c.out.flushed(ctx)
+	if c.awaitAnswered(ctx) == nil {
+		_, _, _ = c.roundTrip(ctx, request{verb: "QUIT", farewell: true})
+		_ = c.out.awaitFlushed(ctx)
 	}
-	c.end(ErrClosed)
+	c.endWith(ErrClosed)
 }

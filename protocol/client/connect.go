@@ -14,46 +14,46 @@ import (
 )
 
 const (
-	headStart       = 250 * time.Millisecond // of one address before the next (RFC 8305)
-	targetHeadStart = time.Second            // of one target before the next, which may be of a lower priority
-	maxTargets      = 16                     // of a domain that are tried
-	maxAddresses    = 8                      // of a target that are tried
+	addressDelay = 250 * time.Millisecond // between the attempts at addresses of one target (RFC 8305)
+	targetDelay  = time.Second            // between targets, the next of which may have a lower priority
+	maxTargets   = 16                     // targets of a domain that are tried
+	maxAddresses = 8                      // addresses of a target that are tried
 )
 
-// errPrivate says that a target that DNS names has no public address.
+// errPrivate reports that a target found by DNS has no public address.
 var errPrivate = errors.New("it has no public address, and no route of the operator's leads there")
 
-// connector connects to targets over TCP, for users' clients and for relays.
+// connector connects to targets over TCP, for Client and Relay.
 type connector struct {
-	resolver Resolver
-	dial     func(ctx context.Context, network, address string) (net.Conn, error)
-	private  bool          // addresses that the public internet does not lead to will do
-	byName   bool          // dial is given names, and looks them up itself
-	patience time.Duration // for TCP to one target
-	running  *sync.WaitGroup
+	resolver     Resolver
+	dial         func(ctx context.Context, network, address string) (net.Conn, error)
+	allowPrivate bool          // also connect to addresses outside the public internet
+	dialsNames   bool          // dial resolves names itself
+	timeout      time.Duration // for TCP to one target
+	running      *sync.WaitGroup
 }
 
-// candidate is a target with those of its addresses that are left to be tried.
+// candidate is a target with the addresses that have not been tried yet.
 type candidate struct {
 	target
 	*connector
 
-	mu        sync.Mutex
-	lookedUp  bool
-	left      []string // host:ports
-	refused   []string // addresses that are not public
-	exhausted bool
+	mu               sync.Mutex
+	lookedUp         bool
+	remaining        []string // host:ports
+	privateAddresses []string // not public, hence not tried
+	exhausted        bool
 }
 
-func (c *connector) candidate(t target) *candidate { return &candidate{target: t, connector: c} }
+func (c *connector) newCandidate(t target) *candidate { return &candidate{target: t, connector: c} }
 
-// connectAny connects to the targets until open succeeds with one of the
-// connections, or fails with an error that final reports to be final. open
-// closes the connection if it fails.
-func (c *connector) connectAny(ctx context.Context, targets []target, open func(net.Conn, target) (*opening, error), final func(error) bool) (*opening, error) {
+// connectAny connects to the targets until open succeeds on a connection, or
+// returns an error for which final returns true. open closes the connection
+// if it fails.
+func (c *connector) connectAny(ctx context.Context, targets []target, open func(net.Conn, target) (*handshakeConn, error), final func(error) bool) (*handshakeConn, error) {
 	left := make([]*candidate, 0, len(targets))
 	for _, t := range targets[:min(len(targets), maxTargets)] {
-		left = append(left, c.candidate(t))
+		left = append(left, c.newCandidate(t))
 	}
 	failed := errors.New("no server is named")
 	for {
@@ -61,7 +61,7 @@ func (c *connector) connectAny(ctx context.Context, targets []target, open func(
 		if len(left) == 0 || ctx.Err() != nil {
 			return nil, failed
 		}
-		r, err := race(ctx, c.running, targetHeadStart, left, (*candidate).reach)
+		r, err := dialHappyEyeballs(ctx, c.running, targetDelay, left, (*candidate).tryConnect)
 		if err != nil {
 			failed = err
 			continue
@@ -74,17 +74,17 @@ func (c *connector) connectAny(ctx context.Context, targets []target, open func(
 	}
 }
 
-// reached is a connection to one of several targets.
-type reached struct {
+// targetConn is a connection to one of several targets.
+type targetConn struct {
 	conn   net.Conn
 	target target
 }
 
-func (r reached) Close() error { return r.conn.Close() }
+func (r targetConn) Close() error { return r.conn.Close() }
 
-// reach connects to the first address that answers. It gives the candidate up
-// if none does, unless ctx ended before.
-func (c *candidate) reach(ctx context.Context) (reached, error) {
+// tryConnect connects to the first address that responds. If none does, the
+// candidate is exhausted, unless ctx ended first.
+func (c *candidate) tryConnect(ctx context.Context) (targetConn, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -92,35 +92,35 @@ func (c *candidate) reach(ctx context.Context) (reached, error) {
 			c.exhausted = true
 			c.mu.Unlock()
 		}
-		return reached{}, fmt.Errorf("%s: %w", c.target, err)
+		return targetConn{}, fmt.Errorf("%s: %w", c.target, err)
 	}
-	return reached{conn, c.target}, nil
+	return targetConn{conn, c.target}, nil
 }
 
 func (c *candidate) connect(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	addresses, err := c.addresses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := race(ctx, c.running, headStart, addresses, func(address string, ctx context.Context) (net.Conn, error) {
+	conn, err := dialHappyEyeballs(ctx, c.running, addressDelay, addresses, func(address string, ctx context.Context) (net.Conn, error) {
 		conn, err := c.dialAddress(ctx, address)
 		if err == nil {
-			c.drop(address)
+			c.removeAddress(address)
 		}
 		return conn, err
 	})
 	if err != nil && ctx.Err() != nil {
-		err = inTime(ctx, "it did not answer")
+		err = timeoutError(ctx, "it did not answer")
 	}
 	return conn, err
 }
 
-// dialAddress connects to one address. It is checked here, where it is dialled,
-// so that nothing that DNS says later leads elsewhere (DNS rebinding).
+// dialAddress connects to one address. The address is checked here, where it
+// is dialed, so that a later DNS answer can't lead elsewhere (DNS rebinding).
 func (c *connector) dialAddress(ctx context.Context, address string) (net.Conn, error) {
-	if !c.private {
+	if !c.allowPrivate {
 		if a, err := netip.ParseAddrPort(address); err != nil || !netaddr.IsPublic(a.Addr()) {
 			return nil, errPrivate
 		}
@@ -128,49 +128,48 @@ func (c *connector) dialAddress(ctx context.Context, address string) (net.Conn, 
 	return c.dial(ctx, "tcp", address)
 }
 
-// addresses returns the host:ports that are left to be tried. It looks them up
+// addresses returns the host:ports that have not been tried, looking them up
 // the first time.
 func (c *candidate) addresses(ctx context.Context) ([]string, error) {
-	if left, known := c.known(); known {
+	if left, known := c.cachedAddresses(); known {
 		return left, nil
 	}
-	ips, err := c.lookUp(ctx)
+	ips, err := c.lookupIPs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("looking up its address: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.take(ips); len(c.left) == 0 {
+	if c.setAddressesLocked(ips); len(c.remaining) == 0 {
 		return nil, errPrivate
 	}
-	return slices.Clone(c.left), nil
+	return slices.Clone(c.remaining), nil
 }
 
-// known returns the addresses if they need not be looked up any more.
-func (c *candidate) known() ([]string, bool) {
+// cachedAddresses returns the addresses and true if no look-up is needed.
+func (c *candidate) cachedAddresses() ([]string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.lookedUp && c.private && c.byName {
-		c.left, c.lookedUp = []string{c.target.String()}, true
+	if !c.lookedUp && c.allowPrivate && c.dialsNames {
+		c.remaining, c.lookedUp = []string{c.target.String()}, true
 	}
-	return slices.Clone(c.left), c.lookedUp
+	return slices.Clone(c.remaining), c.lookedUp
 }
 
-func (c *candidate) lookUp(ctx context.Context) ([]netip.Addr, error) {
+func (c *candidate) lookupIPs(ctx context.Context) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(c.host); err == nil {
 		return []netip.Addr{ip}, nil
 	}
 	return c.resolver.LookupNetIP(ctx, "ip", c.host)
 }
 
-// take keeps those of the addresses that may be dialled, the two families in
-// turn. The resolver has put those first that are reached best (RFC 6724).
-// c.mu is held.
-func (c *candidate) take(ips []netip.Addr) {
+// setAddressesLocked stores the allowed addresses, alternating between the
+// two families. The resolver has sorted them by preference (RFC 6724).
+func (c *candidate) setAddressesLocked(ips []netip.Addr) {
 	var family [2][]string // that of the first address, the other
 	for _, ip := range ips {
-		if !c.private && !netaddr.IsPublic(ip) {
-			c.refused = append(c.refused, ip.Unmap().String())
+		if !c.allowPrivate && !netaddr.IsPublic(ip) {
+			c.privateAddresses = append(c.privateAddresses, ip.Unmap().String())
 			continue
 		}
 		i := 0
@@ -179,17 +178,17 @@ func (c *candidate) take(ips []netip.Addr) {
 		}
 		family[i] = append(family[i], net.JoinHostPort(ip.Unmap().String(), c.port))
 	}
-	c.left, c.lookedUp = alternate(family[0], family[1]), true
-	c.left = c.left[:min(len(c.left), maxAddresses)]
-	c.refused = c.refused[:min(len(c.refused), maxAddresses)]
+	c.remaining, c.lookedUp = alternate(family[0], family[1]), true
+	c.remaining = c.remaining[:min(len(c.remaining), maxAddresses)]
+	c.privateAddresses = c.privateAddresses[:min(len(c.privateAddresses), maxAddresses)]
 }
 
-// drop takes an address off those that are left.
-func (c *candidate) drop(address string) {
+// removeAddress removes an address that has been tried.
+func (c *candidate) removeAddress(address string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.left = slices.DeleteFunc(c.left, func(s string) bool { return s == address })
-	c.exhausted = c.exhausted || len(c.left) == 0
+	c.remaining = slices.DeleteFunc(c.remaining, func(s string) bool { return s == address })
+	c.exhausted = c.exhausted || len(c.remaining) == 0
 }
 
 func (c *candidate) isExhausted() bool {

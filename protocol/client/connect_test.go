@@ -39,7 +39,7 @@ func TestRelayDialsPublicAddressesOnly(t *testing.T) {
 					if err := a.relay.Verify(context.Background(), "two.example", "one.example", make([]byte, 16), nil); err == nil || a.dials() > 0 {
 						t.Errorf("VERIFY: %v, dialled %v", err, a.dialed)
 					}
-					all, _ := a.relay.Survey(context.Background(), "one.example", "two.example")
+					all, _ := a.relay.Diagnose(context.Background(), "one.example", "two.example")
 					last := all[len(all)-1]
 					if a.dials() > 0 || !strings.Contains(last.Text, "no public address") || !strings.Contains(last.Text, netip.MustParseAddr(ip).Unmap().String()) {
 						t.Errorf("survey: %+v, dialled %v", last, a.dialed)
@@ -59,7 +59,7 @@ func TestClientDialsPublicAddressesOnly(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t)
 				config := s.config()
-				config.Server, config.Security, config.Resolver = "", client.ByPort, z
+				config.Server, config.Security, config.Resolver = "", client.AutoTLS, z
 				s.refuse <- errors.New("it was dialled")
 				if _, err := client.Open(t.Context(), config); err == nil || len(s.dialled) > 0 {
 					t.Errorf("%s: %v, dialled %v", ip, err, s.dialled)
@@ -101,7 +101,7 @@ func TestRebinding(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
 		r := &rebinder{zone: zone{}}
-		config.Server, config.Security, config.Resolver = "", client.ByPort, r
+		config.Server, config.Security, config.Resolver = "", client.AutoTLS, r
 		for range cap(s.refuse) {
 			s.refuse <- errors.New("nobody there")
 		}
@@ -139,7 +139,7 @@ func TestClientHappyEyeballs(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t)
 				config := s.config()
-				config.Server, config.Security, config.Resolver = "", client.ByPort, c.zone
+				config.Server, config.Security, config.Resolver = "", client.AutoTLS, c.zone
 				config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 					switch {
 					case strings.Contains(address, "db8::3") || strings.HasPrefix(address, "9.0.2.3:"):

@@ -67,7 +67,7 @@ func TestDiscovery(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t)
 				config := s.config()
-				config.Server, config.Security = "", client.ByPort
+				config.Server, config.Security = "", client.AutoTLS
 				config.Resolver, config.AllowPrivate = zone{c.srv, ips, c.err}, c.private
 				for range cap(s.refuse) {
 					s.refuse <- errors.New("nobody there")
@@ -86,7 +86,7 @@ func TestDiscoveredServerWantsTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
-		config.Server, config.Security = "", client.ByPort
+		config.Server, config.Security = "", client.AutoTLS
 		config.Resolver = zone{ip: map[string]string{"example.com": "9.0.2.9"}}
 		err := attempt(t, s, config, func(p *peer) {
 			p.say("* HELLO version=SIMP/1.0")

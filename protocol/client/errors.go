@@ -7,18 +7,18 @@ import (
 	"simpd/protocol"
 )
 
-// Errors to be told apart with errors.Is. A server's refusal is a
-// *protocol.Error, to be found with errors.As.
+// Errors to distinguish with errors.Is. A server's refusal is a
+// *protocol.Error, to find with errors.As.
 var (
-	// ErrClosed says that the Client was closed.
+	// ErrClosed means that the Client was closed.
 	ErrClosed = errors.New("the client is closed")
-	// ErrLost says that the connection ended before the answer came.
+	// ErrLost means that the connection ended before the response arrived.
 	ErrLost = errors.New("the connection ended before the answer came")
-	// ErrNotSent says that a request certainly did not reach the server.
+	// ErrNotSent means that a request certainly did not reach the server.
 	ErrNotSent = errors.New("not sent")
-	// ErrNoTLS says that the server offers no TLS, or refused it.
+	// ErrNoTLS means that the server does not offer TLS, or refused it.
 	ErrNoTLS = errors.New("the server offers no TLS")
-	// ErrProtocol says that the server does not speak SIMP as it should.
+	// ErrProtocol means that the server violates the protocol.
 	ErrProtocol = errors.New("the server does not speak SIMP/1.0")
 	// ErrNoAnswer, returned by OnMessage, leaves the message unanswered.
 	ErrNoAnswer = errors.New("no answer")
@@ -28,7 +28,7 @@ func protocolError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
 }
 
-// refusal makes the error of a final response that is no 2xx.
+// refusal converts a final response other than 2xx to an error.
 func refusal(l *protocol.Line) *protocol.Error {
 	text := l.Text
 	if text == "" {
@@ -37,8 +37,8 @@ func refusal(l *protocol.Line) *protocol.Error {
 	return &protocol.Error{Status: l.Status, Text: text, Retry: intParam(l, "retry")}
 }
 
-// isFinal reports whether there is no use in connecting again: wrong
-// credentials, or a server that will never do.
+// isFinal reports whether connecting again is useless: wrong credentials, or
+// an unsuitable server.
 func isFinal(err error) bool {
 	var refused *protocol.Error
 	if errors.As(err, &refused) {
@@ -50,8 +50,8 @@ func isFinal(err error) bool {
 	return errors.Is(err, ErrNoTLS) || errors.Is(err, errUnsafe)
 }
 
-// forPeople says why, without the number of a refusal.
-func forPeople(err error) string {
+// plainText returns the error's text without the status of a refusal.
+func plainText(err error) string {
 	var refused *protocol.Error
 	if errors.As(err, &refused) {
 		return refused.Text

@@ -45,15 +45,15 @@ func ExampleClient_Send() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	report, err := c.Send(ctx, client.Outgoing{
+	report, err := c.Send(ctx, client.Message{
 		To:      []protocol.Address{bob},
 		Entity:  client.Text("Lunch?"),
-		Repeats: 2,
+		Retries: 2,
 	})
 	if err != nil {
 		log.Fatal(err) // the server did not get it
 	}
-	for _, r := range report.Each {
+	for _, r := range report.Results {
 		switch {
 		case r.Status == protocol.StatusOK:
 			fmt.Println("delivered to", r.To)

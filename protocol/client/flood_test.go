@@ -143,7 +143,7 @@ func TestClientIsAnsweredTooMuch(t *testing.T) {
 			return err
 		}, "100 ima=bob@example.com state=deaf", 1},
 		"SEND": {func(ctx context.Context, c *client.Client) error {
-			r, err := c.Send(ctx, client.Outgoing{To: []protocol.Address{address(t, bob)}, ID: "x"})
+			r, err := c.Send(ctx, client.Message{To: []protocol.Address{address(t, bob)}, ID: "x"})
 			if err == nil && r.Status == 201 {
 				err = client.ErrLost
 			}

@@ -7,19 +7,19 @@ import (
 	"simpd/protocol"
 )
 
-// probeAfter is how long a server may say nothing before it is sent a PING,
-// which SIMP allows before the greeting. It draws an answer out of servers that
-// speak something else and wait for the client to begin, such as TLS or HTTP.
-const probeAfter = 2 * time.Second
+// probeDelay is how long a server may be silent before it is sent a PING,
+// which SIMP allows before the greeting. The PING makes servers of protocols
+// where the client speaks first, such as TLS or HTTP, respond.
+const probeDelay = 2 * time.Second
 
 // probeTag is the tag of that PING.
 const probeTag = "probe"
 
-// greeting takes the server's first line. A server that speaks something else
-// is found out by its first octets.
-func (o *opening) greeting() error {
-	probe := time.AfterFunc(probeAfter, func() { _, _ = o.Conn.Write([]byte(probeTag + " PING\r\n")) })
-	l, err := o.first()
+// readGreeting reads the server's first line. It detects other protocols by
+// their first octets.
+func (o *handshakeConn) readGreeting() error {
+	probe := time.AfterFunc(probeDelay, func() { _, _ = o.Conn.Write([]byte(probeTag + " PING\r\n")) })
+	l, err := o.readFirstLine()
 	probed := !probe.Stop()
 	switch {
 	case err != nil:
@@ -27,27 +27,27 @@ func (o *opening) greeting() error {
 	case l.Tag == "*" && l.Verb == "BYE":
 		return byeError(l)
 	case l.Tag != "*" || l.Verb != "HELLO":
-		return protocolError("it greets with %s", protocol.Quote(cut(l.Verb, maxShown)))
+		return protocolError("it greets with %s", protocol.Quote(truncate(l.Verb, maxShownOctets)))
 	case probed:
-		_, err = o.await(probeTag) // so that nothing is under way when TLS begins
+		_, err = o.awaitResponse(probeTag) // so that nothing is under way when TLS begins
 	}
 	return err
 }
 
-// first returns the first line, if it can be SIMP's.
-func (o *opening) first() (*protocol.Line, error) {
+// readFirstLine returns the first line if it can be SIMP.
+func (o *handshakeConn) readFirstLine() (*protocol.Line, error) {
 	const begins = "* "
 	for {
-		if trimmed := bytes.TrimLeft(o.rest, "\r\n"); len(trimmed) < len(o.rest) {
-			o.rest = trimmed
-			if err := o.skip("they are empty"); err != nil {
+		if trimmed := bytes.TrimLeft(o.unread, "\r\n"); len(trimmed) < len(o.unread) {
+			o.unread = trimmed
+			if err := o.countSkipped("they are empty"); err != nil {
 				return nil, err
 			}
 		}
-		if n := min(len(o.rest), len(begins)); string(o.rest[:n]) != begins[:n] || isIMAP(o.rest) {
-			return nil, protocolError("it speaks %s", spokenBy(o.rest))
+		if n := min(len(o.unread), len(begins)); string(o.unread[:n]) != begins[:n] || isIMAP(o.unread) {
+			return nil, protocolError("it speaks %s", describeProtocol(o.unread))
 		} else if n == len(begins) {
-			l, _, err := o.next(0)
+			l, _, err := o.readNext(0)
 			return l, err
 		}
 		if err := o.fill(); err != nil {

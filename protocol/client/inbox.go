@@ -8,38 +8,40 @@ import (
 	"simpd/protocol"
 )
 
-// incoming is a message that waits to be handled, and where to answer.
+// incoming is a message waiting to be handled, with the connection to answer
+// on.
 type incoming struct {
 	*protocol.Message
 	conn *conn
 	tag  string
 }
 
-// message takes a message of any connection, the old ones included.
-func (c *Client) message(conn *conn, tag string, m *protocol.Message) {
+// onMessage queues a message of any connection, including old ones.
+func (c *Client) onMessage(conn *conn, tag string, m *protocol.Message) {
 	c.messages.push(incoming{m, conn, tag}, nil)
 }
 
-// handle has a message handled and answers it.
-func (c *Client) handle(in incoming) {
-	defer in.conn.settle(messageCost(in.Entity))
-	if status, text := c.judge(in.Message); status != 0 {
+// processIncoming handles a message and answers it.
+func (c *Client) processIncoming(in incoming) {
+	defer in.conn.messageDone(messageCost(in.Entity))
+	if status, text := c.handleMessage(in.Message); status != 0 {
 		in.conn.reply(in.tag, status, text)
 	}
 }
 
-// judge decides what to answer; 0: nothing. What was accepted before is
-// accepted again without being shown (SIMP.md, section 6).
-func (c *Client) judge(m *protocol.Message) (protocol.Status, string) {
-	switch c.seen.look(m, time.Now()) {
+// handleMessage returns the response to a message; 0 means none. A message
+// that was accepted before is accepted again without being shown (SIMP.md,
+// section 6).
+func (c *Client) handleMessage(m *protocol.Message) (protocol.Status, string) {
+	switch c.recent.check(m, time.Now()) {
 	case seenSame:
 		return protocol.StatusOK, ""
 	case seenOther:
 		return protocol.StatusWrongState, "another message had this id"
 	}
-	err := c.OnMessage(c.ctx, m)
+	err := c.config.OnMessage(c.ctx, m)
 	if err == nil {
-		c.seen.add(m, time.Now())
+		c.recent.add(m, time.Now())
 		return protocol.StatusOK, ""
 	}
 	if errors.Is(err, ErrNoAnswer) {
@@ -52,11 +54,11 @@ func (c *Client) judge(m *protocol.Message) (protocol.Status, string) {
 	return protocol.StatusRefused, err.Error()
 }
 
-// seen remembers what was accepted, for protocol.RepeatWindow. It is used by
-// one goroutine at a time.
-type seen struct {
-	by    map[digest]seenMessage
-	order []seenMessage // the oldest first
+// recentMessages remembers accepted messages for protocol.RepeatWindow. One
+// goroutine at a time may use it.
+type recentMessages struct {
+	byKey map[digest]seenMessage
+	order []seenMessage // oldest first
 }
 
 type digest [16]byte
@@ -66,21 +68,21 @@ type seenMessage struct {
 	at           time.Time
 }
 
-// maxSeen bounds the memory to some 20 MB; who gets more than 400 messages a
-// second for minutes, remembers less than five.
-const maxSeen = 1 << 17
+// maxRecentMessages limits the memory to about 20 MB. At more than 400
+// messages a second for minutes, the window is shorter than five minutes.
+const maxRecentMessages = 1 << 17
 
-type seenHow uint8
+type seenResult uint8
 
 const (
-	seenNever seenHow = iota
+	seenNever seenResult = iota
 	seenSame
 	seenOther // the id was used for other octets
 )
 
-func (s *seen) look(m *protocol.Message, now time.Time) seenHow {
-	s.forget(now)
-	before, ok := s.by[keyOf(m)]
+func (s *recentMessages) check(m *protocol.Message, now time.Time) seenResult {
+	s.expire(now)
+	before, ok := s.byKey[keyOf(m)]
 	switch {
 	case !ok:
 		return seenNever
@@ -90,18 +92,18 @@ func (s *seen) look(m *protocol.Message, now time.Time) seenHow {
 	return seenOther
 }
 
-func (s *seen) add(m *protocol.Message, now time.Time) {
-	if s.by == nil {
-		s.by = make(map[digest]seenMessage)
+func (s *recentMessages) add(m *protocol.Message, now time.Time) {
+	if s.byKey == nil {
+		s.byKey = make(map[digest]seenMessage)
 	}
 	accepted := seenMessage{keyOf(m), contentOf(m), now}
-	s.by[accepted.key] = accepted
+	s.byKey[accepted.key] = accepted
 	s.order = append(s.order, accepted)
 }
 
-func (s *seen) forget(now time.Time) {
-	for len(s.order) > 0 && (len(s.order) >= maxSeen || now.Sub(s.order[0].at) > protocol.RepeatWindow) {
-		delete(s.by, s.order[0].key)
+func (s *recentMessages) expire(now time.Time) {
+	for len(s.order) > 0 && (len(s.order) >= maxRecentMessages || now.Sub(s.order[0].at) > protocol.RepeatWindow) {
+		delete(s.byKey, s.order[0].key)
 		s.order = s.order[1:]
 	}
 }

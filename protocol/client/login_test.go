@@ -37,7 +37,7 @@ func TestLoginByScramPlusUnderStartTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
-		config.Security = client.ByPort
+		config.Security = client.AutoTLS
 		c, p := s.open(config, func(p *peer) {
 			if err := p.startTLS(s.cert); err != nil {
 				t.Error(err)
@@ -56,7 +56,7 @@ func TestLoginByTLSAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
-		config.Security, config.Server = client.ByPort, "node1.example.net:7468"
+		config.Security, config.Server = client.AutoTLS, "node1.example.net:7468"
 		c, p := s.open(config, func(p *peer) {
 			if err := p.handshake(s.cert); err != nil {
 				t.Error(err)

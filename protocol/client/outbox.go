@@ -8,88 +8,89 @@ import (
 	"time"
 )
 
-// outbox writes to a connection in a goroutine that lives only while there is
-// something to write, so that nobody who reads ever waits for a slow writer.
+// outbox writes to a connection from a goroutine that exists only while there
+// is something to write, so that a reader never waits for a slow writer.
 type outbox struct {
-	conn        net.Conn
-	failed      func(error) // called at most once, as writing fails
-	mostReplies int         // octets of replies that may wait; see reply
+	conn       net.Conn
+	onError    func(error) // called at most once, when writing fails
+	maxReplies int         // limit of pendingReplies; see reply
 
-	mu      sync.Mutex
-	waiting []byte
-	spare   []byte // an empty buffer to fill next
-	added   int64  // octets that were put in
-	taken   int64  // of these, those that were given to the connection, so may be out
-	replies int    // octets of what waits, that are replies
-	busy    bool
-	err     error
-	changed chan struct{} // if somebody waits for a change: closed at the next
+	mu             sync.Mutex
+	pending        []byte
+	spare          []byte // an empty buffer to use next
+	addedOctets    int64  // octets queued so far
+	takenOctets    int64  // octets passed to the connection so far, which may have been sent
+	pendingReplies int    // octets of replies in pending
+	writing        bool
+	err            error
+	changed        chan struct{} // if not nil: closed at the next change
 }
 
 const (
-	outboxFull   = 4 << 20 // octets; requests wait for room
-	outboxSpare  = 64 << 10
-	writeTimeout = 30 * time.Second
+	maxPendingOctets = 4 << 20 // requests wait for room above it
+	maxSpareOctets   = 64 << 10
+	writeTimeout     = 30 * time.Second
 )
 
-// errNoRoom says that the server takes nothing for so long that the answers
+// errNoRoom means that the server has read nothing for so long that replies
 // alone fill the outbox.
 var errNoRoom = errors.New("the server reads nothing")
 
-// put adds octets. It returns the position behind them, for mayBeOut.
-func (o *outbox) put(b []byte) (end int64, err error) {
+// write queues b. It returns the offset of its end, for mayBeSent.
+func (o *outbox) write(b []byte) (end int64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.putLocked(b)
+	return o.writeLocked(b)
 }
 
-func (o *outbox) putLocked(b []byte) (end int64, err error) {
+func (o *outbox) writeLocked(b []byte) (end int64, err error) {
 	if o.err != nil {
 		return 0, o.err
 	}
-	o.waiting = append(o.waiting, b...)
-	o.added += int64(len(b))
-	if !o.busy {
-		o.busy = true
-		go o.write()
+	o.pending = append(o.pending, b...)
+	o.addedOctets += int64(len(b))
+	if !o.writing {
+		o.writing = true
+		go o.run()
 	}
-	return o.added, nil
+	return o.addedOctets, nil
 }
 
-// reply adds a reply, which the other side decides the number of: where it
-// reads so little that mostReplies wait, nothing can be put any more.
+// reply queues a reply. The other side decides how many there are, so if more
+// than maxReplies octets of them are pending, the outbox fails.
 func (o *outbox) reply(b []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.replies += len(b); o.replies > o.mostReplies && o.err == nil {
-		o.err, o.waiting = errNoRoom, nil
+	if o.pendingReplies += len(b); o.pendingReplies > o.maxReplies && o.err == nil {
+		o.err, o.pending = errNoRoom, nil
 	}
-	_, err := o.putLocked(b)
+	_, err := o.writeLocked(b)
 	return err
 }
 
-// mayBeOut reports whether the octets before end may have been sent to the last.
-func (o *outbox) mayBeOut(end int64) bool {
+// mayBeSent reports whether all octets before the offset end may have been
+// sent.
+func (o *outbox) mayBeSent(end int64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.taken >= end
+	return o.takenOctets >= end
 }
 
-// unsent tells how many octets wait.
+// unsent returns the number of pending octets.
 func (o *outbox) unsent() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.waiting)
+	return len(o.pending)
 }
 
-// room waits until a request may be put.
-func (o *outbox) room(ctx context.Context) error {
-	return o.await(ctx, func() bool { return o.err != nil || len(o.waiting) <= outboxFull })
+// awaitRoom waits until a request may be queued.
+func (o *outbox) awaitRoom(ctx context.Context) error {
+	return o.await(ctx, func() bool { return o.err != nil || len(o.pending) <= maxPendingOctets })
 }
 
-// flushed waits until nothing is left to write, and nobody writes.
-func (o *outbox) flushed(ctx context.Context) error {
-	return o.await(ctx, func() bool { return !o.busy })
+// awaitFlushed waits until everything has been written.
+func (o *outbox) awaitFlushed(ctx context.Context) error {
+	return o.await(ctx, func() bool { return !o.writing })
 }
 
 func (o *outbox) await(ctx context.Context, ready func() bool) error {
@@ -112,32 +113,32 @@ func (o *outbox) await(ctx context.Context, ready func() bool) error {
 	}
 }
 
-func (o *outbox) write() {
-	if err := o.writeAll(); err != nil {
-		o.failed(err)
+func (o *outbox) run() {
+	if err := o.flush(); err != nil {
+		o.onError(err)
 	}
 }
 
-func (o *outbox) writeAll() (err error) {
+func (o *outbox) flush() (err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for err == nil && o.err == nil && len(o.waiting) > 0 {
-		batch := o.waiting
-		o.waiting, o.spare, o.replies = o.spare, nil, 0
-		o.taken += int64(len(batch))
+	for err == nil && o.err == nil && len(o.pending) > 0 {
+		batch := o.pending
+		o.pending, o.spare, o.pendingReplies = o.spare, nil, 0
+		o.takenOctets += int64(len(batch))
 		o.mu.Unlock()
 		err = o.writeBatch(batch)
 		o.mu.Lock()
-		if cap(batch) <= outboxSpare {
+		if cap(batch) <= maxSpareOctets {
 			o.spare = batch[:0]
 		}
-		o.signal()
+		o.notifyLocked()
 	}
 	if err != nil && o.err == nil {
-		o.err, o.waiting = err, nil
+		o.err, o.pending = err, nil
 	}
-	o.busy = false
-	o.signal()
+	o.writing = false
+	o.notifyLocked()
 	return err
 }
 
@@ -149,19 +150,19 @@ func (o *outbox) writeBatch(batch []byte) error {
 	return err
 }
 
-func (o *outbox) signal() {
+func (o *outbox) notifyLocked() {
 	if o.changed != nil {
 		close(o.changed)
 		o.changed = nil
 	}
 }
 
-// stop drops what waits; nothing can be put any more.
+// stop drops what is pending and refuses more.
 func (o *outbox) stop(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {
-		o.err, o.waiting = err, nil
+		o.err, o.pending = err, nil
 	}
-	o.signal()
+	o.notifyLocked()
 }

@@ -6,129 +6,129 @@ import (
 	"simpd/protocol"
 )
 
-// shown is what was told last of an address.
-type shown struct {
+// shownPresence is the presence last delivered for an address.
+type shownPresence struct {
 	protocol.Presence
-	moment uint64 // the index it was known at; 0: no telling
+	knownIndex uint64 // index at which it is known; 0: none
 }
 
-// heldPresences is what a connection told before it was the present one: the
-// newest of each address that is watched there.
-type heldPresences struct {
-	by    map[protocol.Address]shown
-	order []protocol.Address
+// bufferedPresences holds what a connection reported before it became the
+// current one: the newest presence of each address watched there.
+type bufferedPresences struct {
+	byAddress map[protocol.Address]shownPresence
+	order     []protocol.Address
 }
 
-// hold keeps what is told of an address, unless what is kept is newer.
-func (h *heldPresences) hold(s shown) {
-	before, known := h.by[s.Address]
+// add stores a presence unless the stored one is newer.
+func (h *bufferedPresences) add(s shownPresence) {
+	before, known := h.byAddress[s.Address]
 	switch {
-	case known && s.moment != 0 && s.moment < before.moment:
+	case known && s.knownIndex != 0 && s.knownIndex < before.knownIndex:
 		return
-	case h.by == nil:
-		h.by = make(map[protocol.Address]shown)
+	case h.byAddress == nil:
+		h.byAddress = make(map[protocol.Address]shownPresence)
 	}
 	if !known {
 		h.order = append(h.order, s.Address)
 	}
-	h.by[s.Address] = s
+	h.byAddress[s.Address] = s
 }
 
-// answer takes what a connection answers to WATCH, known at an index. What an
-// old connection still says, the new one says as well.
-func (c *Client) answer(conn *conn, list []protocol.Presence, index uint64) {
+// onWatchAnswer handles the answer to a WATCH at an index. Answers on an old
+// connection are ignored, since the new one repeats them.
+func (c *Client) onWatchAnswer(conn *conn, list []protocol.Presence, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range list {
-		switch now := (shown{p, c.moment(p, index)}); conn {
-		case c.cur:
-			c.show(now)
+		switch now := (shownPresence{p, c.knownIndex(p, index)}); conn {
+		case c.current:
+			c.showLocked(now)
 		case c.candidate:
-			conn.held.hold(now)
+			conn.buffered.add(now)
 		}
 	}
 }
 
-// change takes a change of an address that is watched: of others it is ignored,
-// so that a server can't have this side remember whom it likes.
-func (c *Client) change(conn *conn, p protocol.Presence) {
+// onPresence handles a change. It ignores addresses that are not watched, so
+// that a server can't fill this side's memory.
+func (c *Client) onPresence(conn *conn, p protocol.Presence) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch now := (shown{p, c.moment(p, 0)}); conn {
-	case c.cur:
-		if _, watched := c.shown[p.Address]; watched {
-			c.show(now)
+	switch now := (shownPresence{p, c.knownIndex(p, 0)}); conn {
+	case c.current:
+		if _, watched := c.lastShown[p.Address]; watched {
+			c.showLocked(now)
 		}
 	case c.candidate:
-		if _, watched := conn.held.by[p.Address]; watched {
-			conn.held.hold(now)
+		if _, watched := conn.buffered.byAddress[p.Address]; watched {
+			conn.buffered.add(now)
 		}
 	}
 }
 
-// show tells what is news; c.mu is held.
-func (c *Client) show(now shown) {
-	last, known := c.shown[now.Address]
-	if known && now.moment != 0 && now.moment < last.moment {
+// showLocked delivers a presence if it is news.
+func (c *Client) showLocked(now shownPresence) {
+	last, known := c.lastShown[now.Address]
+	if known && now.knownIndex != 0 && now.knownIndex < last.knownIndex {
 		return // from a node that is behind the one left
 	}
-	c.shown[now.Address] = now
-	if !known || !sameToSee(last.Presence, now.Presence) {
-		c.told.push(told{presence: &now.Presence}, merge)
+	c.lastShown[now.Address] = now
+	if !known || !looksSame(last.Presence, now.Presence) {
+		c.notifications.push(notification{presence: &now.Presence}, mergeNotifications)
 	}
 }
 
-// showHeld tells what a connection held back, and forgets whom it does not
-// watch. c.mu is held.
-func (c *Client) showHeld(h heldPresences) {
-	for a := range c.shown {
-		if _, watched := h.by[a]; !watched {
-			delete(c.shown, a)
+// showBufferedLocked delivers what a connection has buffered, and forgets
+// addresses that it does not watch.
+func (c *Client) showBufferedLocked(h bufferedPresences) {
+	for a := range c.lastShown {
+		if _, watched := h.byAddress[a]; !watched {
+			delete(c.lastShown, a)
 		}
 	}
 	for _, a := range h.order {
-		c.show(h.by[a])
+		c.showLocked(h.byAddress[a])
 	}
 }
 
-// moment returns the index at which p is known to be so. What another site's
-// user is not, no index tells: they count in their own site's.
-func (c *Client) moment(p protocol.Presence, index uint64) uint64 {
-	if p.Index == 0 && p.Address.Domain() == c.Config.User.Domain() {
+// knownIndex returns the index at which p is known. The index does not apply
+// to remote users, who are counted at their own site.
+func (c *Client) knownIndex(p protocol.Presence, index uint64) uint64 {
+	if p.Index == 0 && p.Address.Domain() == c.config.User.Domain() {
 		return index
 	}
 	return p.Index
 }
 
-func sameToSee(a, b protocol.Presence) bool {
+func looksSame(a, b protocol.Presence) bool {
 	return a.State == b.State && a.Note == b.Note && a.Since.Equal(b.Since)
 }
 
-// forgetOtherHistory drops the moments of another history than the new
-// connection's, with which they can't be compared; c.mu is held.
-func (c *Client) forgetOtherHistory(history string) {
+// resetIndexesLocked drops the indexes of another history than the new
+// connection's, since they can't be compared.
+func (c *Client) resetIndexesLocked(history string) {
 	if c.history == history {
 		return
 	}
 	c.history = history
-	for a, s := range c.shown {
-		s.moment = 0
-		c.shown[a] = s
+	for a, s := range c.lastShown {
+		s.knownIndex = 0
+		c.lastShown[a] = s
 	}
 }
 
-// told is what Config's functions are told: a presence or an event.
-type told struct {
+// notification is a presence or an event for Config's functions.
+type notification struct {
 	presence *protocol.Presence
 	event    Event
 }
 
-// merge adds t to what waits to be told. A presence takes the place of an
-// older one of the same address. Where many events wait, one takes the place of
-// the oldest of its kind, so that the application learns how it ended.
-func merge(waiting []told, t told) []told {
+// mergeNotifications adds t to the queue. A presence replaces an older one of
+// the same address. If many events are queued, one replaces the oldest of its
+// kind, so that the application learns the latest state.
+func mergeNotifications(waiting []notification, t notification) []notification {
 	if t.presence != nil {
-		waiting = slices.DeleteFunc(waiting, func(w told) bool {
+		waiting = slices.DeleteFunc(waiting, func(w notification) bool {
 			return w.presence != nil && w.presence.Address == t.presence.Address
 		})
 		return append(waiting, t)
@@ -139,8 +139,8 @@ func merge(waiting []told, t told) []told {
 			events++
 		}
 	}
-	if events >= maxEvents {
-		i := slices.IndexFunc(waiting, func(w told) bool { return w.presence == nil && w.event.Kind == t.event.Kind })
+	if events >= maxQueuedEvents {
+		i := slices.IndexFunc(waiting, func(w notification) bool { return w.presence == nil && w.event.Kind == t.event.Kind })
 		if i >= 0 {
 			waiting = slices.Delete(waiting, i, i+1)
 		}
@@ -148,40 +148,41 @@ func merge(waiting []told, t told) []told {
 	return append(waiting, t)
 }
 
-// maxEvents is how many events wait for an application that does not take them,
-// before newer ones take the place of older.
-const maxEvents = 64
+// maxQueuedEvents is the number of queued events above which newer ones
+// replace older ones.
+const maxQueuedEvents = 64
 
-func (c *Client) tell(t told) {
+func (c *Client) notify(t notification) {
 	if t.presence != nil {
-		c.OnPresence(*t.presence)
+		c.config.OnPresence(*t.presence)
 	} else {
-		c.OnEvent(t.event)
+		c.config.OnEvent(t.event)
 	}
 }
 
-func (c *Client) tellEvent(e Event) {
-	c.Logger.Debug("simp connection", "event", e.Kind.String(), "text", e.Text)
-	c.told.push(told{event: e}, merge)
+func (c *Client) notifyEvent(e Event) {
+	c.config.Logger.Debug("simp connection", "event", e.Kind.String(), "text", e.Text)
+	c.notifications.push(notification{event: e}, mergeNotifications)
 }
 
-// notice takes what a connection says of itself. What an old one says is past.
-func (c *Client) notice(conn *conn, e Event) {
+// onEvent handles an event of a connection. Events of old connections are
+// ignored.
+func (c *Client) onEvent(conn *conn, e Event) {
 	c.mu.Lock()
-	present := conn == c.cur || conn == c.candidate
+	present := conn == c.current || conn == c.candidate
 	if present && e.Kind == Unlistened {
-		c.want.listen = nil
+		c.desired.listen = nil
 	}
 	c.mu.Unlock()
 	if present {
-		c.tellEvent(e)
+		c.notifyEvent(e)
 	}
 }
 
-// move takes a MOVE. One is followed at a time.
-func (c *Client) move(conn *conn, to string, within int) {
+// onMove handles a MOVE. One is followed at a time.
+func (c *Client) onMove(conn *conn, to string, within int) {
 	select {
-	case c.moves <- moving{from: conn, to: to, within: clampWithin(within)}:
+	case c.moves <- moveRequest{from: conn, to: to, within: clampWithin(within)}:
 	default:
 	}
 }

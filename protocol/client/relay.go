@@ -15,33 +15,33 @@ import (
 	"simpd/protocol/budget"
 )
 
-// RelayConfig says for whom a Relay speaks, and what it may do. The functions
-// are asked anew each time, from any goroutine, so that what they tell may
-// change; only Federation and Secret are wanted.
+// RelayConfig configures a Relay. The functions are called each time, from
+// any goroutine, so their results may change. Only Federation and Secret are
+// required.
 type RelayConfig struct {
 	Federation func() *protocol.Federation
-	// Secret is what the site's dialbacks are proved with, the same on all of
-	// its nodes.
+	// Secret returns the key for the site's dialback proofs, the same on all
+	// nodes.
 	Secret func() []byte
-	// Certificate returns the certificate of one of the site's own domains;
-	// nil: there is none, so that dialback has to do.
+	// Certificate returns the certificate of one of the site's domains; nil
+	// means that there is none, so that only dialback is possible.
 	Certificate func(own string) *tls.Certificate
-	// Roots are the authorities to trust; nil: the system's.
+	// Roots returns the trusted authorities; nil means the system's.
 	Roots func() *x509.CertPool
 
 	Agent      string
-	MaxDomains int // other domains dealt with at a time; 0: 4096
-	// MaxMemory bounds what users have under way to other sites, and what those
-	// make the relay keep, in octets; 0: 96 MiB. Users, and registrable domains,
-	// have shares in it.
+	MaxDomains int // limit of remote domains at a time; 0: 4096
+	// MaxMemory limits the octets of pending requests and of data that remote
+	// sites make the relay store; 0 means 96 MiB. Users and registrable domains
+	// have shares of it.
 	MaxMemory int
-	// MaxTried is how many other domains may be tried for one user, or have
-	// been in the last minutes, without that a connection came about; 0: 100.
+	// MaxTried limits for each user the remote domains that were tried in the
+	// last minutes without success; 0 means 100.
 	MaxTried int
 	// Resolver and Dial replace those of package net.
 	Resolver Resolver
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
-	Logger   *slog.Logger // nil: silent
+	Logger   *slog.Logger // nil disables logging
 }
 
 const (
@@ -78,166 +78,165 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	return c
 }
 
-// Relay reaches other sites (SIMP.md, section 9) over one routing connection
-// for each pair of an own and another domain, kept while it is used. What is
-// wrong with one other site costs the others nothing: each has a queue, a
-// pause after failures and limits of its own. Its methods may be called from
-// any goroutine.
+// Relay connects to other sites (SIMP.md, section 9) over one routing
+// connection for each pair of a local and a remote domain, kept while it is
+// used. A faulty remote site does not affect the others: each has its own
+// queue, backoff and limits. Any goroutine may call its methods.
 type Relay struct {
-	RelayConfig
-	names     *names
-	memory    *budget.Pool                     // MaxMemory
-	senders   *budget.Owners[protocol.Address] // of memory: what users have under way
-	places    shares                           // of users, in the table of partners
-	domains   *budget.Pool                     // of accounts, in the table of partners
-	verifying verifying
+	config       RelayConfig
+	dns          *dnsCache
+	memoryPool   *budget.Pool                     // MaxMemory
+	senderShares *budget.Owners[protocol.Address] // of memoryPool: pending requests by user
+	placeShares  userShares                       // of users, in the table of remote domains
+	domainPool   *budget.Pool                     // of registrants, in the table of remote domains
+	verifySlots  verifySlots
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	postponed postponed
+	deferred deferredWatches
 
-	mu       sync.Mutex
-	partners map[way]*partner
-	accounts map[string]*account      // of registrable domains that have a partner
-	tried    map[protocol.Address]int // partners that were made for a user, and never connected
-	closed   bool
+	mu          sync.Mutex
+	remotes     map[domainPair]*remoteDomain
+	registrants map[string]*registrant   // those with a remoteDomain
+	attempts    map[protocol.Address]int // remoteDomains by user that never had a connection
+	closed      bool
 }
 
-// way is whose users speak to whose.
-type way struct{ own, other string }
+// domainPair is a local and a remote domain.
+type domainPair struct{ local, remote string }
 
-// NewRelay makes a relay that has no connection yet.
+// NewRelay returns a Relay without connections.
 func NewRelay(c RelayConfig) *Relay {
 	c = c.withDefaults()
 	memory := budget.NewPool(int64(c.MaxMemory))
 	r := &Relay{
-		RelayConfig: c, names: newNames(c.Resolver), verifying: newVerifying(),
-		memory: memory, senders: budget.NewOwners[protocol.Address](memory),
-		places: newShares(c.MaxDomains), domains: budget.NewPool(int64(c.MaxDomains) * place),
-		partners: make(map[way]*partner), accounts: make(map[string]*account), tried: make(map[protocol.Address]int),
-		postponed: postponed{wishes: make(map[pair]*wish)},
+		config: c, dns: newDNSCache(c.Resolver), verifySlots: newVerifySlots(),
+		memoryPool: memory, senderShares: budget.NewOwners[protocol.Address](memory),
+		placeShares: newUserShares(c.MaxDomains), domainPool: budget.NewPool(int64(c.MaxDomains) * placeOctets),
+		remotes: make(map[domainPair]*remoteDomain), registrants: make(map[string]*registrant), attempts: make(map[protocol.Address]int),
+		deferred: deferredWatches{watches: make(map[pair]*deferredWatch)},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
 
-// Close ends all connections and waits for what the relay has begun. What is
-// under way is in doubt.
+// Close closes all connections and waits for the relay's goroutines. Pending
+// messages are in doubt.
 func (r *Relay) Close() {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
-	for _, p := range r.all() {
+	for _, p := range r.remoteDomains() {
 		p.close(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "this node is shutting down"})
 	}
 	r.cancel()
-	r.beginAll() // which begins nothing any more
+	r.retryDeferred() // which begins nothing any more
 	r.wg.Wait()
 }
 
-func (r *Relay) all() []*partner {
+func (r *Relay) remoteDomains() []*remoteDomain {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*partner, 0, len(r.partners))
-	for _, p := range r.partners {
+	all := make([]*remoteDomain, 0, len(r.remotes))
+	for _, p := range r.remotes {
 		all = append(all, p)
 	}
 	return all
 }
 
-// Recheck ends what the federation, which has changed, does not admit, and
-// begins to watch what it did not admit before.
-func (r *Relay) Recheck() {
-	f := r.Federation()
-	for _, p := range r.all() {
-		if err := f.Admits(p.own, p.other); err != nil {
-			r.part(p, outcomeOf(err))
+// Revalidate closes what the changed federation policy does not allow, and
+// starts watches that it did not allow before.
+func (r *Relay) Revalidate() {
+	f := r.config.Federation()
+	for _, p := range r.remoteDomains() {
+		if err := f.Admits(p.local, p.remote); err != nil {
+			r.closeDomain(p, failureOutcome(err))
 		}
 	}
-	r.beginAll()
+	r.retryDeferred()
 }
 
-// part closes a partner; what is watched there is postponed.
-func (r *Relay) part(p *partner, why protocol.Outcome) {
-	r.postponed.watching.Lock()
-	defer r.postponed.watching.Unlock()
+// closeDomain closes a remoteDomain and defers its watches.
+func (r *Relay) closeDomain(p *remoteDomain, why protocol.Outcome) {
+	r.deferred.watchMu.Lock()
+	defer r.deferred.watchMu.Unlock()
 	for p, tell := range p.close(why) {
-		r.postpone(p, &wish{tell: tell})
+		r.deferWatch(p, &deferredWatch{tell: tell})
 	}
 }
 
-// Send delivers m to a user of another site, as protocol.Inbox says. Its
-// statuses, besides those of the other site, are 504 and 502 (nothing was
-// handed over), 403 (the federation does not admit it), 429 (too many sites
-// that can't be reached were tried for the sender) and 201.
+// Send delivers m to a user of another site, with the contract of
+// protocol.Inbox. Its statuses, besides those of the other site, are 504 and
+// 502 (nothing was sent), 403 (the federation policy does not allow it), 429
+// (too many unreachable sites were tried for the sender) and 201.
 func (r *Relay) Send(m *protocol.Message, done func(protocol.Outcome)) {
-	r.run(m.From, m.To, sendErrand(m, done))
+	r.submit(m.From, m.To, newSend(m, done))
 }
 
-// run has an errand of by's to to done, whatever it takes.
-func (r *Relay) run(by, to protocol.Address, e *errand) {
+// submit submits a request of by about to.
+func (r *Relay) submit(by, to protocol.Address, e *s2sRequest) {
 	for {
-		p, err := r.partner(way{by.Domain(), to.Domain()}, by)
+		p, err := r.remoteDomain(domainPair{by.Domain(), to.Domain()}, by)
 		if err != nil {
-			e.done(answer{failed: outcomeOf(err)})
+			e.done(s2sResponse{failed: failureOutcome(err)})
 			return
 		}
-		if p.run(e) {
+		if p.submit(e) {
 			return
 		}
 	}
 }
 
-// Watch has of watched for by, as router.Relay says.
+// Watch watches of for by, with the contract of router.Relay.
 func (r *Relay) Watch(by, of protocol.Address, tell func(protocol.Presence)) {
-	r.postponed.watching.Lock()
-	defer r.postponed.watching.Unlock()
-	r.begin(pair{by, of}, &wish{tell: tell})
+	r.deferred.watchMu.Lock()
+	defer r.deferred.watchMu.Unlock()
+	r.startWatch(pair{by, of}, &deferredWatch{tell: tell})
 }
 
-// Unwatch ends Watch.
+// Unwatch undoes Watch.
 func (r *Relay) Unwatch(by, of protocol.Address) {
-	r.postponed.watching.Lock()
-	defer r.postponed.watching.Unlock()
-	delete(r.postponed.wishes, pair{by, of})
+	r.deferred.watchMu.Lock()
+	defer r.deferred.watchMu.Unlock()
+	delete(r.deferred.watches, pair{by, of})
 	r.mu.Lock()
-	p := r.partners[way{by.Domain(), of.Domain()}]
+	p := r.remotes[domainPair{by.Domain(), of.Domain()}]
 	r.mu.Unlock()
 	if p != nil {
 		p.unwatch(by, of)
 	}
 }
 
-// queryTime is how long a QUERY without a deadline may take.
-const queryTime = 2 * time.Second
+// queryTimeout limits a QUERY without a deadline.
+const queryTimeout = 2 * time.Second
 
-// Query asks for the presence of a user once; Unknown when no answer comes
-// before ctx ends.
+// Query asks for the presence of a user once. It returns Unknown if no answer
+// arrives before ctx ends.
 func (r *Relay) Query(ctx context.Context, by, of protocol.Address) protocol.Presence {
 	until, ok := ctx.Deadline()
 	if !ok {
-		until = time.Now().Add(queryTime)
+		until = time.Now().Add(queryTimeout)
 	}
 	said := make(chan protocol.Presence, 1)
-	r.run(by, of, queryErrand(by, of, until, func(p protocol.Presence) { said <- p }))
+	r.submit(by, of, newQuery(by, of, until, func(p protocol.Presence) { said <- p }))
 	select {
 	case p := <-said:
 		return p
 	case <-ctx.Done():
-		return unknown(of)
+		return unknownPresence(of)
 	}
 }
 
-func unknown(of protocol.Address) protocol.Presence {
+func unknownPresence(of protocol.Address) protocol.Presence {
 	return protocol.Presence{Address: of, State: protocol.Unknown}
 }
 
-// Proof returns what proves to called, by dialback, that who says nonce's
+// Proof returns the dialback proof to called that the sender of nonce's
 // answer is caller, a domain of this site (SIMP.md, section 9).
 func (r *Relay) Proof(caller, called string, nonce []byte) []byte {
-	mac := hmac.New(sha256.New, r.Secret())
+	mac := hmac.New(sha256.New, r.config.Secret())
 	mac.Write([]byte(caller))
 	mac.Write([]byte{0})
 	mac.Write([]byte(called))

@@ -352,7 +352,7 @@ func TestRelayPolicy(t *testing.T) {
 			t.Errorf("allowed for that domain: %v", got)
 		}
 		a.rules = protocol.Federation{Standard: protocol.Policy{Mode: protocol.Closed}}
-		a.relay.Recheck()
+		a.relay.Revalidate()
 		if got := a.send("bob@two.example"); got.Status != 403 {
 			t.Errorf("after the change: %v", got)
 		}

@@ -9,21 +9,22 @@ import (
 	"simpd/protocol"
 )
 
-// Listening is what LISTEN answered.
-type Listening struct {
-	Session string // the server's name for the session
-	Index   uint64 // from which on the site finds it
+// ListenResult is the result of LISTEN.
+type ListenResult struct {
+	Session string // the session's name
+	Index   uint64 // from which the site finds it
 }
 
-// Listen has messages come to Config.OnMessage (SIMP.md, section 5). It is
-// done again on each new connection, shared, until Unlisten or until another
-// session displaces this one. Listening already is a 409.
-func (c *Client) Listen(ctx context.Context, l protocol.ListenRequest) (Listening, error) {
-	_, r, err := c.arrange(ctx, listenRequest(l), func(w *want) { w.listen = &l })
+// Listen makes messages arrive at Config.OnMessage (SIMP.md, section 5). Each
+// new connection listens again, not exclusively, until Unlisten or until
+// another session displaces this one. The error has status 409 if the client
+// listens already.
+func (c *Client) Listen(ctx context.Context, l protocol.ListenRequest) (ListenResult, error) {
+	_, r, err := c.updateDesired(ctx, listenRequest(l), func(w *desiredState) { w.listen = &l })
 	if err != nil {
-		return Listening{}, err
+		return ListenResult{}, err
 	}
-	return Listening{textParam(&r.Line, "session"), uintParam(&r.Line, "index")}, nil
+	return ListenResult{textParam(&r.Line, "session"), uintParam(&r.Line, "index")}, nil
 }
 
 func listenRequest(l protocol.ListenRequest) request {
@@ -41,8 +42,8 @@ func listenRequest(l protocol.ListenRequest) request {
 	}}
 }
 
-// SetState changes what watchers see. A nil note stays as it is. It returns
-// the change's index.
+// SetState changes what watchers see. A nil note keeps the present one. It
+// returns the index of the change.
 func (c *Client) SetState(ctx context.Context, s protocol.State, note *string) (uint64, error) {
 	r := request{verb: "STATE", params: func(b []byte) []byte {
 		b = protocol.AppendParam(b, "state", s.String())
@@ -51,11 +52,11 @@ func (c *Client) SetState(ctx context.Context, s protocol.State, note *string) (
 		}
 		return b
 	}}
-	_, final, err := c.arrange(ctx, r, func(w *want) { w.setState(s, note) })
+	_, final, err := c.updateDesired(ctx, r, func(w *desiredState) { w.setState(s, note) })
 	return uintParam(&final.Line, "index"), err
 }
 
-func (w *want) setState(s protocol.State, note *string) {
+func (w *desiredState) setState(s protocol.State, note *string) {
 	if w.listen == nil {
 		return
 	}
@@ -67,21 +68,21 @@ func (w *want) setState(s protocol.State, note *string) {
 	w.listen = &changed
 }
 
-// Unlisten ends listening. It returns the change's index.
+// Unlisten ends listening. It returns the index of the change.
 func (c *Client) Unlisten(ctx context.Context) (uint64, error) {
-	_, final, err := c.arrange(ctx, request{verb: "UNLISTEN"}, func(w *want) { w.listen = nil })
+	_, final, err := c.updateDesired(ctx, request{verb: "UNLISTEN"}, func(w *desiredState) { w.listen = nil })
 	return uintParam(&final.Line, "index"), err
 }
 
-// SetPassword gives the user a new password, with which the client goes on.
-// The user's other connections are closed. Where the connection ends before
-// the answer, either password may be the one that counts (ErrLost). What
+// SetPassword changes the user's password and continues with the new one. The
+// user's other connections are closed. If the connection ends before the
+// response (ErrLost), either password may be valid. A password that
 // protocol.CheckPassword refuses is not sent.
 func (c *Client) SetPassword(ctx context.Context, new string) error {
 	if err := protocol.CheckPassword(new); err != nil {
 		return err
 	}
-	cur, err := c.connected(ctx)
+	cur, err := c.awaitConn(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,23 +91,23 @@ func (c *Client) SetPassword(ctx context.Context, new string) error {
 	}
 	old, _ := c.secret.get()
 	data := protocol.PreparePassword(old) + "\x00" + protocol.PreparePassword(new)
-	_, _, err = c.askOn(ctx, cur, request{verb: "PASSWD", params: func(b []byte) []byte { return appendData(b, data) }})
+	_, _, err = c.roundTripOn(ctx, cur, request{verb: "PASSWD", params: func(b []byte) []byte { return appendData(b, data) }})
 	if err == nil {
-		c.secret.set(c.Config.User, new)
+		c.secret.set(c.config.User, new)
 	}
 	return err
 }
 
-// Ping asks the server for a sign of life, and returns the time it took.
+// Ping sends a PING and returns the round-trip time.
 func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
-	_, _, err := c.ask(ctx, request{verb: "PING"})
+	_, _, err := c.roundTrip(ctx, request{verb: "PING"})
 	return time.Since(began), err
 }
 
 // Rules returns the user's rules (SIMP.md, section 8).
 func (c *Client) Rules(ctx context.Context) ([]protocol.Rule, error) {
-	partial, _, err := c.ask(ctx, request{verb: "ACL", due: protocol.MaxRules})
+	partial, _, err := c.roundTrip(ctx, request{verb: "ACL", maxPartial: protocol.MaxRules})
 	var rules []protocol.Rule
 	for i := range partial {
 		l := &partial[i].Line
@@ -124,7 +125,7 @@ func (c *Client) Rules(ctx context.Context) ([]protocol.Rule, error) {
 
 // SetRule sets a rule, or removes it if both permissions are unset.
 func (c *Client) SetRule(ctx context.Context, r protocol.Rule) error {
-	_, _, err := c.ask(ctx, request{verb: "ACL", params: func(b []byte) []byte {
+	_, _, err := c.roundTrip(ctx, request{verb: "ACL", params: func(b []byte) []byte {
 		b = protocol.AppendParam(b, "who", r.Who.String())
 		if r.Message != protocol.Unset {
 			b = protocol.AppendParam(b, "message", r.Message.String())
@@ -139,7 +140,7 @@ func (c *Client) SetRule(ctx context.Context, r protocol.Rule) error {
 
 // Contacts returns the user's contact list.
 func (c *Client) Contacts(ctx context.Context) ([]protocol.Contact, error) {
-	partial, _, err := c.ask(ctx, request{verb: "CONTACT", due: protocol.MaxContacts})
+	partial, _, err := c.roundTrip(ctx, request{verb: "CONTACT", maxPartial: protocol.MaxContacts})
 	var contacts []protocol.Contact
 	for i := range partial {
 		a, bad := protocol.ParseAddress(textParam(&partial[i].Line, "ima"))
@@ -150,9 +151,9 @@ func (c *Client) Contacts(ctx context.Context) ([]protocol.Contact, error) {
 	return contacts, err
 }
 
-// SetContact adds a contact or renames it.
+// SetContact adds or renames a contact.
 func (c *Client) SetContact(ctx context.Context, contact protocol.Contact) error {
-	_, _, err := c.ask(ctx, request{verb: "CONTACT", params: func(b []byte) []byte {
+	_, _, err := c.roundTrip(ctx, request{verb: "CONTACT", params: func(b []byte) []byte {
 		b = protocol.AppendParam(b, "ima", contact.Address.String())
 		if contact.Name != "" {
 			b = protocol.AppendParam(b, "name", contact.Name)
@@ -162,19 +163,19 @@ func (c *Client) SetContact(ctx context.Context, contact protocol.Contact) error
 	return err
 }
 
-// RemoveContact takes a contact off the list.
+// RemoveContact removes a contact.
 func (c *Client) RemoveContact(ctx context.Context, a protocol.Address) error {
-	_, _, err := c.ask(ctx, request{verb: "CONTACT", params: func(b []byte) []byte {
+	_, _, err := c.roundTrip(ctx, request{verb: "CONTACT", params: func(b []byte) []byte {
 		b = protocol.AppendParam(b, "ima", a.String())
 		return protocol.AppendParam(b, "remove", "yes")
 	}})
 	return err
 }
 
-// Watchers returns who watches the user now; partial says that a node of the
+// Watchers returns who watches the user. partial reports that a node of the
 // site did not answer in time.
 func (c *Client) Watchers(ctx context.Context) (by []protocol.Address, partial bool, err error) {
-	lines, final, err := c.ask(ctx, request{verb: "WATCHERS", due: maxWatchers})
+	lines, final, err := c.roundTrip(ctx, request{verb: "WATCHERS", maxPartial: maxWatchers})
 	for i := range lines {
 		if a, bad := protocol.ParseAddress(textParam(&lines[i].Line, "ima")); bad == nil {
 			by = append(by, a)

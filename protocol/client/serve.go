@@ -8,51 +8,52 @@ import (
 	"simpd/protocol"
 )
 
-// serve takes what the server asks and tells.
-func (c *conn) serve(l *protocol.Line, body []byte) {
+// handleRequest handles requests and notices of the server.
+func (c *conn) handleRequest(l *protocol.Line, body []byte) {
 	switch l.Verb {
 	case "MESSAGE":
-		c.serveMessage(l, body)
+		c.handleMessage(l, body)
 	case "PING":
 		c.reply(l.Tag, protocol.StatusOK, "")
 	case "PRESENCE":
-		if p, ok := presenceOf(l); ok {
-			c.owner.change(c, p)
+		if p, ok := parsePresence(l); ok {
+			c.owner.onPresence(c, p)
 		}
 	case "UNLISTENED":
-		c.owner.notice(c, Event{Kind: Unlistened, Text: short(l.Text)})
+		c.owner.onEvent(c, Event{Kind: Unlistened, Text: sanitizeText(l.Text)})
 	case "STALE":
-		c.owner.notice(c, Event{Kind: Stale, Text: short(l.Text)})
+		c.owner.onEvent(c, Event{Kind: Stale, Text: sanitizeText(l.Text)})
 	case "FRESH":
-		c.owner.notice(c, Event{Kind: Fresh, Text: short(l.Text), Index: uintParam(l, "index")})
+		c.owner.onEvent(c, Event{Kind: Fresh, Text: sanitizeText(l.Text), Index: uintParam(l, "index")})
 	case "MOVE":
-		c.owner.move(c, strings.Clone(textParam(l, "to")), intParam(l, "within"))
+		c.owner.onMove(c, strings.Clone(textParam(l, "to")), intParam(l, "within"))
 	case "BYE":
-		c.end(byeError(l))
+		c.endWith(byeError(l))
 	default:
 		c.reply(l.Tag, protocol.StatusUnknownVerb, "this client does not know "+l.Verb)
 	}
 }
 
-// serveMessage hands a message to the owner, who calls settle in the end.
-func (c *conn) serveMessage(l *protocol.Line, body []byte) {
-	m, err := messageOf(l, body)
+// handleMessage passes a message to the owner, which calls messageDone in the
+// end.
+func (c *conn) handleMessage(l *protocol.Line, body []byte) {
+	m, err := parseMessage(l, body)
 	if err != nil {
 		c.reply(l.Tag, protocol.StatusBadRequest, err.Text)
 		return
 	}
-	if !c.take(messageCost(body)) {
+	if !c.trackMessage(messageCost(body)) {
 		c.reply(l.Tag, protocol.StatusRefused, "this client does not keep up")
 		return
 	}
-	c.owner.message(c, l.Tag, m)
+	c.owner.onMessage(c, l.Tag, m)
 }
 
-// messageCost returns what a message takes in octets while it is in hand: its
-// content, and its line, of which its addresses are parts.
+// messageCost returns the octets that a message holds until it is answered:
+// its content, and the line that its addresses are part of.
 func messageCost(entity []byte) int { return len(entity) + protocol.MaxLine }
 
-func messageOf(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Error) {
+func parseMessage(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Error) {
 	from, badFrom := protocol.ParseAddress(textParam(l, "from"))
 	to, badTo := protocol.ParseAddress(textParam(l, "to"))
 	id := textParam(l, "id")
@@ -63,9 +64,9 @@ func messageOf(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Erro
 	return &protocol.Message{From: from, To: to, ID: id, Time: at, Entity: body}, nil
 }
 
-// presenceOf reads a PRESENCE, or a 100 line of WATCH or QUERY. It keeps nothing
-// of the line's memory. A note that is none is left out.
-func presenceOf(l *protocol.Line) (protocol.Presence, bool) {
+// parsePresence parses a PRESENCE, or a 100 line of WATCH or QUERY. It copies
+// what it keeps of the line. An invalid note is dropped.
+func parsePresence(l *protocol.Line) (protocol.Presence, bool) {
 	a, err := protocol.ParseAddress(strings.Clone(textParam(l, "ima")))
 	if err != nil {
 		return protocol.Presence{}, false
@@ -88,56 +89,58 @@ func presenceOf(l *protocol.Line) (protocol.Presence, bool) {
 	return p, true
 }
 
-// take counts a message that goes to the owner; false if it has too many.
-func (c *conn) take(octets int) bool {
+// trackMessage counts a message passed to the owner. It returns false if
+// there are too many.
+func (c *conn) trackMessage(octets int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inHand >= maxInHand || c.octets+octets > maxInHandOctets {
+	if c.unanswered >= maxUnanswered || c.unansweredOctets+octets > maxUnansweredOctets {
 		return false
 	}
-	c.inHand++
-	c.octets += octets
+	c.unanswered++
+	c.unansweredOctets += octets
 	return true
 }
 
-// settle counts a message as done with, after its answer was put out.
-func (c *conn) settle(octets int) {
+// messageDone stops counting a message, after its response was queued.
+func (c *conn) messageDone(octets int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inHand--
-	c.octets -= octets
-	if c.inHand == 0 && c.settled != nil {
-		close(c.settled)
-		c.settled = nil
+	c.unanswered--
+	c.unansweredOctets -= octets
+	if c.unanswered == 0 && c.allAnswered != nil {
+		close(c.allAnswered)
+		c.allAnswered = nil
 	}
 }
 
-// answeredAll waits until the owner is done with all messages.
-func (c *conn) answeredAll(ctx context.Context) error {
+// awaitAnswered waits until the owner has answered all messages.
+func (c *conn) awaitAnswered(ctx context.Context) error {
 	for {
-		settled := c.unsettled()
+		settled := c.answeredChan()
 		if settled == nil {
 			return nil
 		}
 		select {
 		case <-settled:
-		case <-c.ended:
-			return c.why()
+		case <-c.done:
+			return c.endReason()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// unsettled returns what is closed when nothing is in hand; nil if it is so now.
-func (c *conn) unsettled() <-chan struct{} {
+// answeredChan returns a channel that is closed when all messages are
+// answered; nil if they are.
+func (c *conn) answeredChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inHand == 0 {
+	if c.unanswered == 0 {
 		return nil
 	}
-	if c.settled == nil {
-		c.settled = make(chan struct{})
+	if c.allAnswered == nil {
+		c.allAnswered = make(chan struct{})
 	}
-	return c.settled
+	return c.allAnswered
 }

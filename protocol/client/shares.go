@@ -5,23 +5,24 @@ import (
 	"simpd/protocol/budget"
 )
 
-// place is what one of a limited number of places counts for in a budget.Pool:
-// as much as an owner may always hold while any place is free.
-const place = 16 << 10
+// placeOctets is what one of a limited number of places counts as in a
+// budget.Pool: as much as an owner may always hold while any place is free.
+const placeOctets = 16 << 10
 
-// shares are places that users share in: one user alone gets a quarter of them,
-// and who has none is served while any is free. It may be used by any goroutine.
-type shares struct {
+// userShares divides a number of places among users: one user alone can have
+// a quarter of them, and a user without any is served while one is free. Any
+// goroutine may use it.
+type userShares struct {
 	owners *budget.Owners[protocol.Address]
 }
 
-func newShares(places int) shares {
-	return shares{budget.NewOwners[protocol.Address](budget.NewPool(int64(places) * place))}
+func newUserShares(places int) userShares {
+	return userShares{budget.NewOwners[protocol.Address](budget.NewPool(int64(places) * placeOctets))}
 }
 
-// share is a part of one or two budgets that is held for a user. The zero share
-// is nothing.
-type share struct {
+// userShare is what is held of one or more budgets for a user. The zero
+// userShare holds nothing.
+type userShare struct {
 	user protocol.Address
 	held []holding
 }
@@ -32,9 +33,9 @@ type holding struct {
 	n      int
 }
 
-// add holds n octets of what owners share for s.user, and reports whether that
-// user may. If not, everything that s holds is given back.
-func (s *share) add(owners *budget.Owners[protocol.Address], n int) bool {
+// reserve reserves n octets for s.user, and reports whether the user's share
+// allows it. If not, it releases everything that s holds.
+func (s *userShare) reserve(owners *budget.Owners[protocol.Address], n int) bool {
 	owner := owners.Acquire(s.user)
 	if !owner.Reserve(n) {
 		owners.Drop(s.user)
@@ -45,15 +46,15 @@ func (s *share) add(owners *budget.Owners[protocol.Address], n int) bool {
 	return true
 }
 
-// charge holds n octets of what owners share for s.user, whatever that user's share.
-func (s *share) charge(owners *budget.Owners[protocol.Address], n int) {
+// charge reserves n octets for s.user whatever the user's share.
+func (s *userShare) charge(owners *budget.Owners[protocol.Address], n int) {
 	owner := owners.Acquire(s.user)
 	owner.Charge(n)
 	s.held = append(s.held, holding{owners, owner, n})
 }
 
-// release gives back what s holds.
-func (s *share) release() {
+// release returns everything that s holds.
+func (s *userShare) release() {
 	for _, h := range s.held {
 		h.owner.Release(h.n)
 		h.owners.Drop(s.user)

@@ -230,7 +230,7 @@ func TestNamesHaveShares(t *testing.T) {
 		asked := len(a.asked())
 		a.put(home, nil)
 		delete(a.places, home)
-		if _, reached := a.relay.Survey(context.Background(), "three.example", "two.example"); reached {
+		if _, reached := a.relay.Diagnose(context.Background(), "three.example", "two.example"); reached {
 			t.Error("it is gone")
 		}
 		if got := a.asked()[asked:]; !slices.Equal(got, []string{"two.example"}) {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitUnacknowledged has the kernel give up after 45 s without an
-// acknowledgement for what was sent; keepalive alone waits while data is out.
+// limitUnacknowledged sets TCP_USER_TIMEOUT to 45 s, because keepalive does
+// not apply while data is unacknowledged.
 func limitUnacknowledged(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {

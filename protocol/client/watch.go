@@ -7,83 +7,83 @@ import (
 	"simpd/protocol"
 )
 
-// Watch has the presence of addresses told to Config.OnPresence, now and at
-// every change, on this and all later connections (SIMP.md, section 7). It
-// returns what they are now.
+// Watch delivers the presence of addresses to Config.OnPresence, now and at
+// each change, on this and all later connections (SIMP.md, section 7). It
+// returns the present presences.
 func (c *Client) Watch(ctx context.Context, addresses ...protocol.Address) ([]protocol.Presence, error) {
 	var all []protocol.Presence
-	for _, some := range chunks(addresses) {
+	for _, some := range splitToLines(addresses) {
 		r := c.presenceRequest("WATCH", some, "")
-		partial, _, err := c.arrange(ctx, r, func(w *want) { w.add(some) })
+		partial, _, err := c.updateDesired(ctx, r, func(w *desiredState) { w.add(some) })
 		if err != nil {
 			return all, err
 		}
-		all = append(all, presences(partial)...)
+		all = append(all, parsePresences(partial)...)
 	}
 	return all, nil
 }
 
-// WatchContacts watches all of the user's contacts, as they are at that time.
+// WatchContacts watches all of the user's contacts as they are now.
 func (c *Client) WatchContacts(ctx context.Context) ([]protocol.Presence, error) {
 	r := c.presenceRequest("WATCH", nil, contactsFlag)
-	partial, _, err := c.arrange(ctx, r, func(w *want) { w.contacts = true })
-	return presences(partial), err
+	partial, _, err := c.updateDesired(ctx, r, func(w *desiredState) { w.contacts = true })
+	return parsePresences(partial), err
 }
 
-// Unwatch ends watching addresses; none named: all.
+// Unwatch ends the watches of addresses; without any, of all.
 func (c *Client) Unwatch(ctx context.Context, addresses ...protocol.Address) error {
 	if len(addresses) == 0 {
-		_, _, err := c.arrange(ctx, request{verb: "UNWATCH"}, func(w *want) { w.watch, w.contacts = nil, false })
-		c.forgetShown(nil)
+		_, _, err := c.updateDesired(ctx, request{verb: "UNWATCH"}, func(w *desiredState) { w.watch, w.contacts = nil, false })
+		c.removeShown(nil)
 		return err
 	}
-	for _, some := range chunks(addresses) {
-		_, _, err := c.arrange(ctx, request{verb: "UNWATCH", params: appendAddresses(some)}, func(w *want) { w.remove(some) })
+	for _, some := range splitToLines(addresses) {
+		_, _, err := c.updateDesired(ctx, request{verb: "UNWATCH", params: appendAddresses(some)}, func(w *desiredState) { w.remove(some) })
 		if err != nil {
 			return err
 		}
-		c.forgetShown(some)
+		c.removeShown(some)
 	}
 	return nil
 }
 
-// Query returns the presence of addresses, once. With fresh it holds every
-// change that the site had acknowledged when it was asked.
+// Query returns the presence of addresses. With fresh the answer reflects
+// every change that the site had acknowledged before the request.
 func (c *Client) Query(ctx context.Context, fresh bool, addresses ...protocol.Address) ([]protocol.Presence, error) {
 	flag := ""
 	if fresh {
 		flag = "fresh"
 	}
 	var all []protocol.Presence
-	for _, some := range chunks(addresses) {
-		partial, _, err := c.ask(ctx, request{verb: "QUERY", due: len(some), params: presenceParams(some, flag)})
+	for _, some := range splitToLines(addresses) {
+		partial, _, err := c.roundTrip(ctx, request{verb: "QUERY", maxPartial: len(some), params: presenceParams(some, flag)})
 		if err != nil {
 			return all, err
 		}
-		all = append(all, presences(partial)...)
+		all = append(all, parsePresences(partial)...)
 	}
 	return all, nil
 }
 
-// contactsFlag has all of the user's contacts watched.
+// contactsFlag requests all of the user's contacts.
 const contactsFlag = "contacts"
 
-// presenceRequest makes a WATCH whose answer is told before the changes that
-// follow it.
+// presenceRequest returns a WATCH whose answer is delivered before the
+// changes that follow it.
 func (c *Client) presenceRequest(verb string, addresses []protocol.Address, flag string) request {
 	due := len(addresses)
 	if flag == contactsFlag {
 		due += protocol.MaxContacts
 	}
-	return request{verb: verb, due: due, params: presenceParams(addresses, flag), apply: func(conn *conn, partial []response, final response) {
-		c.answer(conn, presences(partial), uintParam(&final.Line, "index"))
+	return request{verb: verb, maxPartial: due, params: presenceParams(addresses, flag), apply: func(conn *conn, partial []response, final response) {
+		c.onWatchAnswer(conn, parsePresences(partial), uintParam(&final.Line, "index"))
 	}}
 }
 
-// watchRequests makes the WATCHes for all that is wanted.
-func (c *Client) watchRequests(w want) []request {
+// watchRequests returns the WATCHes that restore the desired state.
+func (c *Client) watchRequests(w desiredState) []request {
 	var all []request
-	for _, some := range chunks(w.watch) {
+	for _, some := range splitToLines(w.watch) {
 		all = append(all, c.presenceRequest("WATCH", some, ""))
 	}
 	if w.contacts {
@@ -111,18 +111,18 @@ func appendAddresses(addresses []protocol.Address) func([]byte) []byte {
 	}
 }
 
-func presences(partial []response) []protocol.Presence {
+func parsePresences(partial []response) []protocol.Presence {
 	var all []protocol.Presence
 	for i := range partial {
-		if p, ok := presenceOf(&partial[i].Line); ok {
+		if p, ok := parsePresence(&partial[i].Line); ok {
 			all = append(all, p)
 		}
 	}
 	return all
 }
 
-// chunks cuts a list into pieces that fit a line.
-func chunks(addresses []protocol.Address) [][]protocol.Address {
+// splitToLines divides a list into parts that fit into a line.
+func splitToLines(addresses []protocol.Address) [][]protocol.Address {
 	const room = protocol.MaxLine - 128
 	var all [][]protocol.Address
 	start, used := 0, 0
@@ -140,7 +140,7 @@ func chunks(addresses []protocol.Address) [][]protocol.Address {
 	return all
 }
 
-func (w *want) add(addresses []protocol.Address) {
+func (w *desiredState) add(addresses []protocol.Address) {
 	known := make(map[protocol.Address]bool, len(w.watch))
 	for _, a := range w.watch {
 		known[a] = true
@@ -153,20 +153,21 @@ func (w *want) add(addresses []protocol.Address) {
 	}
 }
 
-func (w *want) remove(addresses []protocol.Address) {
+func (w *desiredState) remove(addresses []protocol.Address) {
 	w.watch = slices.DeleteFunc(slices.Clone(w.watch), func(a protocol.Address) bool {
 		return slices.Contains(addresses, a)
 	})
 }
 
-// forgetShown has addresses told anew if they are watched again; nil: all.
-func (c *Client) forgetShown(addresses []protocol.Address) {
+// removeShown forgets the last presence of addresses, so that they are
+// delivered again if they are watched again; nil means all.
+func (c *Client) removeShown(addresses []protocol.Address) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if addresses == nil {
-		clear(c.shown)
+		clear(c.lastShown)
 	}
 	for _, a := range addresses {
-		delete(c.shown, a)
+		delete(c.lastShown, a)
 	}
 }

@@ -13,50 +13,50 @@ import (
 	"simpd/protocol"
 )
 
-// wire reads lines and literals from a connection. It is used by one
-// goroutine: first the one that opens the connection, then its reader.
+// wire reads lines and literals from a connection. One goroutine at a time
+// uses it: first the one that opens the connection, then its reader.
 type wire struct {
 	net.Conn
-	mem  []byte
-	rest []byte // of mem: read and not used yet
-	line protocol.Line
+	buf    []byte
+	unread []byte // part of buf that has been read from the connection but not used
+	line   protocol.Line
 
-	idle    time.Duration // of silence, after which silent is called; 0: never
-	silent  func()
-	waiting bool // silent was called, and nothing came since
+	idle     time.Duration // silence after which onIdle is called; 0: never
+	onIdle   func()
+	pingSent bool // onIdle was called, and nothing has arrived since
 
-	length  int       // of the line, with its CRLF
-	skipped int       // lines that were empty or wrong, since
-	since   time.Time // when they are counted anew after skippedTime
+	lineLength   int       // with CRLF
+	skipped      int       // empty or malformed lines since skippedSince
+	skippedSince time.Time // start of the period of skipped
 }
 
 const (
 	wireBuffer  = 2 * protocol.MaxLine
-	maxSkipped  = 1000 // lines in skippedTime that are empty, or whole but wrong
+	maxSkipped  = 1000 // empty or malformed lines in skippedTime
 	skippedTime = time.Minute
-	manyParams  = 64 // of a line; room for more is not kept for the next
+	manyParams  = 64 // above it the parameters' memory is not reused
 
-	paramCost    = 32  // octets that a protocol.Param takes
-	responseCost = 128 // octets that a response takes beside its line and params
+	paramCost    = 32  // octets of a protocol.Param
+	responseCost = 128 // octets of a response without its line and parameters
 )
 
-// lineCost returns what keeping a line takes, in octets: the text that its
-// strings are parts of, its params and what points to them.
+// lineCost returns the memory that keeping the line takes: its text, its
+// parameters, and the structures around them.
 func (w *wire) lineCost() int {
-	return w.length + len(w.line.Params)*paramCost + responseCost
+	return w.lineLength + len(w.line.Params)*paramCost + responseCost
 }
 
-// next reads one line that is not empty, and the literal that follows it. The
-// line is valid until the next call. A malformed line that leaves the stream
-// sound is skipped, with its literal.
-func (w *wire) next(limit int) (*protocol.Line, []byte, error) {
+// readNext reads one line that is not empty, and the literal that follows it.
+// The line is valid until the next call. Malformed lines that do not corrupt
+// the stream are skipped with their literals.
+func (w *wire) readNext(limit int) (*protocol.Line, []byte, error) {
 	for {
 		s, err := w.readLine()
 		if err != nil {
 			return nil, nil, err
 		}
 		if s == "" {
-			if err := w.skip("they are empty"); err != nil {
+			if err := w.countSkipped("they are empty"); err != nil {
 				return nil, nil, err
 			}
 			continue
@@ -66,7 +66,7 @@ func (w *wire) next(limit int) (*protocol.Line, []byte, error) {
 			return nil, nil, protocolError("%v", malformed)
 		}
 		if malformed != nil {
-			if err := w.skip(malformed.Error()); err != nil {
+			if err := w.countSkipped(malformed.Error()); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -77,19 +77,20 @@ func (w *wire) next(limit int) (*protocol.Line, []byte, error) {
 	}
 }
 
-// parse reads a line. Room for very many params is not kept.
+// parse parses a line. It does not keep memory for very many parameters.
 func (w *wire) parse(s string) error {
 	if cap(w.line.Params) > manyParams {
 		w.line.Params = nil
 	}
-	w.length = len(s) + len("\r\n")
+	w.lineLength = len(s) + len("\r\n")
 	return protocol.ParseLine(s, &w.line)
 }
 
-// skip counts a line that means nothing; too many in a short time are an error.
-func (w *wire) skip(why string) error {
-	if now := time.Now(); now.Sub(w.since) > skippedTime {
-		w.since, w.skipped = now, 0
+// countSkipped counts a line without meaning; too many in a short time are an
+// error.
+func (w *wire) countSkipped(why string) error {
+	if now := time.Now(); now.Sub(w.skippedSince) > skippedTime {
+		w.skippedSince, w.skipped = now, 0
 	}
 	if w.skipped++; w.skipped > maxSkipped {
 		return protocolError("too many lines mean nothing: %s", why)
@@ -97,16 +98,16 @@ func (w *wire) skip(why string) error {
 	return nil
 }
 
-// readLine returns the next line without its CRLF.
+// readLine returns the next line without CRLF.
 func (w *wire) readLine() (string, error) {
 	for {
-		n, err := protocol.ScanLine(w.rest)
+		n, err := protocol.ScanLine(w.unread)
 		if err != nil {
 			return "", protocolError("%v", err)
 		}
 		if n > 0 {
-			s := string(w.rest[:n-2])
-			w.rest = w.rest[n:]
+			s := string(w.unread[:n-2])
+			w.unread = w.unread[n:]
 			return s, nil
 		}
 		if err := w.fill(); err != nil {
@@ -115,14 +116,14 @@ func (w *wire) readLine() (string, error) {
 	}
 }
 
-// fill reads some octets more behind what is not used yet, which is less than a line.
+// fill reads more octets after the unread ones, which are less than a line.
 func (w *wire) fill() error {
-	if w.mem == nil {
-		w.mem = make([]byte, wireBuffer)
+	if w.buf == nil {
+		w.buf = make([]byte, wireBuffer)
 	}
-	kept := copy(w.mem, w.rest)
-	n, err := w.Read(w.mem[kept:])
-	w.rest = w.mem[:kept+n]
+	kept := copy(w.buf, w.unread)
+	n, err := w.Read(w.buf[kept:])
+	w.unread = w.buf[:kept+n]
 	if n > 0 {
 		return nil
 	}
@@ -138,8 +139,8 @@ func (w *wire) readLiteral(n, limit int) ([]byte, error) {
 		return nil, protocolError("a message of %d octets; at most %d are taken", n, limit)
 	}
 	body := make([]byte, min(n, bodyAtOnce))
-	used := copy(body, w.rest)
-	w.rest = w.rest[used:]
+	used := copy(body, w.unread)
+	w.unread = w.unread[used:]
 	for {
 		if _, err := io.ReadFull(w, body[used:]); err != nil {
 			return nil, fmt.Errorf("in the midst of a message: %w", err)
@@ -152,11 +153,12 @@ func (w *wire) readLiteral(n, limit int) ([]byte, error) {
 	}
 }
 
-// bodyAtOnce is how much room is made for a message before its octets come.
+// bodyAtOnce is how many octets are allocated for a message before they
+// arrive.
 const bodyAtOnce = 64 << 10
 
-// Read reads from the connection. After a time of silence it has the other
-// side asked for a sign of life, and waits for that once.
+// Read reads from the connection. After a period of silence it calls onIdle,
+// once, to make the other side respond.
 func (w *wire) Read(p []byte) (int, error) {
 	for {
 		if err := w.limitSilence(); err != nil {
@@ -164,14 +166,14 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 		n, err := w.Conn.Read(p)
 		if n > 0 || err == nil || w.idle == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			w.waiting = false
+			w.pingSent = false
 			return n, err
 		}
-		if w.waiting {
+		if w.pingSent {
 			return 0, errors.New("the server is silent")
 		}
-		w.waiting = true
-		w.silent()
+		w.pingSent = true
+		w.onIdle()
 	}
 }
 
@@ -179,13 +181,13 @@ func (w *wire) limitSilence() error {
 	switch {
 	case w.idle == 0:
 		return nil
-	case w.waiting:
+	case w.pingSent:
 		return w.SetReadDeadline(time.Now().Add(aliveTimeout))
 	}
 	return w.SetReadDeadline(time.Now().Add(w.idle))
 }
 
-// intParam returns a param that is a number; 0 if it is missing or none.
+// intParam returns a numeric parameter; 0 if it is missing or invalid.
 func intParam(l *protocol.Line, key string) int {
 	n, err := strconv.ParseUint(textParam(l, key), 10, 31)
 	if err != nil {

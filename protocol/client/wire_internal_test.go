@@ -23,7 +23,7 @@ func TestMessagesAreReadWhole(t *testing.T) {
 		for _, rest := range []int{0, min(n, 1), min(n/2, wireBuffer), min(n, wireBuffer)} {
 			body := bytes.Repeat([]byte("message"), n/7+1)[:n]
 			said := append(bytes.Clone(body), "next"...)
-			w := &wire{Conn: saidConn{said: bytes.NewReader(said[rest:])}, rest: said[:rest]}
+			w := &wire{Conn: saidConn{said: bytes.NewReader(said[rest:])}, unread: said[:rest]}
 			got, err := w.readLiteral(n, n)
 			if err != nil || !bytes.Equal(got, body) {
 				t.Errorf("%d octets, %d of them read before: %d came, %v", n, rest, len(got), err)

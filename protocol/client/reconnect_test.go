@@ -114,7 +114,7 @@ func TestMove(t *testing.T) {
 		bob := address(t, "bob@example.com")
 		sent := make(chan client.Report)
 		go func() {
-			report, err := c.Send(t.Context(), client.Outgoing{To: []protocol.Address{bob}, ID: "x", Entity: client.Text("hi")})
+			report, err := c.Send(t.Context(), client.Message{To: []protocol.Address{bob}, ID: "x", Entity: client.Text("hi")})
 			if err != nil {
 				t.Error(err)
 			}

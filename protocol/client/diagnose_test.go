@@ -49,7 +49,7 @@ func TestSurveySaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			goAbroad(t, func(a *abroad, _ *client.RelayConfig) { c.set(a) }, func(a *abroad) {
-				all, reached := a.relay.Survey(context.Background(), "one.example", "two.example")
+				all, reached := a.relay.Diagnose(context.Background(), "one.example", "two.example")
 				last := all[len(all)-1]
 				if reached || last.OK || last.Step != c.step || !strings.Contains(last.Text, c.text) || !strings.Contains(last.Advice, c.advice) {
 					t.Errorf("%s: %s\n→ %s", last.Step, last.Text, last.Advice)

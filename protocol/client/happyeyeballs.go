@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// result is what became of one runner of a race.
-type result[T any] struct {
+// raceResult is the result of one attempt.
+type raceResult[T any] struct {
 	of  T
 	err error
 }
 
-// race runs an attempt for each of the runners, of which there is at least
-// one: each a head start after the one before it, or at once when that has
-// failed (RFC 8305, section 5). It returns the first success, and closes those
-// that come later; or the last failure. Its goroutines are counted in running.
-func race[R any, T io.Closer](ctx context.Context, running *sync.WaitGroup, headStart time.Duration, runners []R, attempt func(R, context.Context) (T, error)) (won T, err error) {
+// dialHappyEyeballs makes an attempt for each of the runners, of which there
+// is at least one: each headStart after the previous one, or when that has
+// failed (RFC 8305, section 5). It returns the first success and closes later
+// ones, or returns the last error. It counts its goroutines in running.
+func dialHappyEyeballs[R any, T io.Closer](ctx context.Context, running *sync.WaitGroup, headStart time.Duration, runners []R, attempt func(R, context.Context) (T, error)) (won T, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := make(chan result[T], len(runners))
+	results := make(chan raceResult[T], len(runners))
 	begun, ended := 0, 0
 	begin := func() {
 		if begun < len(runners) {
@@ -28,7 +28,7 @@ func race[R any, T io.Closer](ctx context.Context, running *sync.WaitGroup, head
 			begun++
 			running.Go(func() {
 				of, err := attempt(runner, ctx)
-				results <- result[T]{of, err}
+				results <- raceResult[T]{of, err}
 			})
 		}
 	}
@@ -54,8 +54,8 @@ func race[R any, T io.Closer](ctx context.Context, running *sync.WaitGroup, head
 	return won, err
 }
 
-// closeLate closes what comes too late.
-func closeLate[T io.Closer](results <-chan result[T], left int) {
+// closeLate closes connections that were established after the first.
+func closeLate[T io.Closer](results <-chan raceResult[T], left int) {
 	for range left {
 		if r := <-results; r.err == nil {
 			_ = r.of.Close()

@@ -12,55 +12,55 @@ import (
 	"simpd/protocol"
 )
 
-// How a domain proves who it is (SIMP.md, section 9).
+// How a domain authenticates (SIMP.md, section 9).
 const (
 	mechExternal = "EXTERNAL"
 	mechDialback = "DIALBACK"
 	minNonce     = 16 // octets
 )
 
-// open makes a routing connection, authenticated as w.own.
-func (r *Relay) open(ctx context.Context, w way) (*opening, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+// dialS2S makes a routing connection, authenticated as w.local.
+func (r *Relay) dialS2S(ctx context.Context, w domainPair) (*handshakeConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	o, err := r.reach(ctx, w)
+	o, err := r.connect(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.within(ctx, func() error { return r.prove(o, w) }); err != nil {
-		return nil, fmt.Errorf("%s does not take this site for %s: %w", o.target, w.own, err)
+	if err := o.withDeadline(ctx, func() error { return r.authenticate(o, w) }); err != nil {
+		return nil, fmt.Errorf("%s does not take this site for %s: %w", o.target, w.local, err)
 	}
 	return o, nil
 }
 
-// prove authenticates, by certificate where the other site offers that, which
-// it does when it was shown one, and else or after a refusal by dialback.
-func (r *Relay) prove(o *opening, w way) error {
+// authenticate authenticates by certificate if the other site offers that,
+// and otherwise, or after a refusal, by dialback.
+func (r *Relay) authenticate(o *handshakeConn, w domainPair) error {
 	external, dialback := slices.Contains(o.hello.auth, mechExternal), slices.Contains(o.hello.auth, mechDialback)
 	failed := protocolError("it offers neither EXTERNAL nor DIALBACK but %s", strings.Join(o.hello.auth, ", "))
-	if external && r.Certificate(w.own) != nil {
-		if failed = o.external(w); failed == nil || !errors.As(failed, new(*protocol.Error)) {
+	if external && r.config.Certificate(w.local) != nil {
+		if failed = o.authExternal(w); failed == nil || !errors.As(failed, new(*protocol.Error)) {
 			return failed
 		}
 	}
 	if dialback {
-		return r.dialback(o, w)
+		return r.authDialback(o, w)
 	}
 	return failed
 }
 
-func (o *opening) external(w way) error {
-	_, err := o.conclude("ext", "AUTH", func(b []byte) []byte {
-		return appendData(protocol.AppendParam(b, "mech", mechExternal), w.own)
+func (o *handshakeConn) authExternal(w domainPair) error {
+	_, err := o.exchangeFinal("ext", "AUTH", func(b []byte) []byte {
+		return appendData(protocol.AppendParam(b, "mech", mechExternal), w.local)
 	})
 	return err
 }
 
-// dialback answers a nonce with what only this site can make, and can
-// recognise when the other site asks it.
-func (r *Relay) dialback(o *opening, w way) error {
+// authDialback answers a nonce with a proof that only this site can make, and
+// recognizes when the other site asks it.
+func (r *Relay) authDialback(o *handshakeConn, w domainPair) error {
 	l, err := o.exchange("back", "AUTH", func(b []byte) []byte {
-		return appendData(protocol.AppendParam(b, "mech", mechDialback), w.own)
+		return appendData(protocol.AppendParam(b, "mech", mechDialback), w.local)
 	})
 	if err != nil {
 		return err
@@ -69,26 +69,27 @@ func (r *Relay) dialback(o *opening, w way) error {
 	if err != nil || l.Status != protocol.StatusChallenge || len(nonce) < minNonce {
 		return protocolError("its challenge has no nonce of %d octets", minNonce)
 	}
-	_, err = o.conclude("back", "MORE", func(b []byte) []byte {
-		return appendData(b, string(r.Proof(w.own, w.other, nonce)))
+	_, err = o.exchangeFinal("back", "MORE", func(b []byte) []byte {
+		return appendData(b, string(r.Proof(w.local, w.remote, nonce)))
 	})
 	return err
 }
 
 // Verify asks caller's home server whether data is its proof to called, one
-// of this site's domains, for nonce. It returns nil if so, a *protocol.Error of
-// status 401 if not, and one of 429, 502 or 504 if nobody could be asked.
+// of this site's domains, for nonce. It returns nil if so, a *protocol.Error
+// with status 401 if not, and one with 429, 502 or 504 if the server could
+// not be asked.
 func (r *Relay) Verify(ctx context.Context, caller, called string, nonce, data []byte) error {
-	done, ok := r.verifying.begin(caller)
+	done, ok := r.verifySlots.acquire(caller)
 	if !ok {
 		return &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks are being looked into", Retry: 5}
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	o, err := r.reach(ctx, way{called, caller})
+	o, err := r.connect(ctx, domainPair{called, caller})
 	if err == nil {
-		err = o.within(ctx, func() error { return o.verify(caller, called, nonce, data) })
+		err = o.withDeadline(ctx, func() error { return o.sendVerify(caller, called, nonce, data) })
 	}
 	if err == nil {
 		_ = o.Close()
@@ -102,12 +103,12 @@ func (r *Relay) Verify(ctx context.Context, caller, called string, nonce, data [
 	if errors.As(err, &unverified) { // whoever is there is not the domain's home server
 		return protocol.Errorf(protocol.StatusUnauthorized, "the home server of %s has no certificate of that domain's", caller)
 	}
-	why := outcomeOf(fmt.Errorf("asking the home server of %s: %w", caller, err))
+	why := failureOutcome(fmt.Errorf("asking the home server of %s: %w", caller, err))
 	return &protocol.Error{Status: why.Status, Text: why.Text}
 }
 
-func (o *opening) verify(caller, called string, nonce, data []byte) error {
-	_, err := o.conclude("verify", "VERIFY", func(b []byte) []byte {
+func (o *handshakeConn) sendVerify(caller, called string, nonce, data []byte) error {
+	_, err := o.exchangeFinal("verify", "VERIFY", func(b []byte) []byte {
 		b = protocol.AppendParam(b, "domain", called)
 		b = protocol.AppendParam(b, "caller", caller)
 		b = protocol.AppendParam(b, "nonce", base64.StdEncoding.EncodeToString(nonce))

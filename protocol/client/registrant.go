@@ -9,14 +9,14 @@ import (
 	"simpd/protocol/rate"
 )
 
-// account is what the domains below one registrable domain cost together. It
-// lives while there is a partner among them.
-type account struct {
-	name     string
-	partners int           // Relay.mu guards it
-	places   *budget.Owner // in the table of partners
-	memory   *budget.Owner // what they make this side keep
-	pace     pace
+// registrant accounts for what all remote domains below one registrable
+// domain cost together. It exists while there is a remoteDomain among them.
+type registrant struct {
+	name        string
+	domains     int           // number of remoteDomains; Relay.mu guards it
+	placeShare  *budget.Owner // of the table of remote domains
+	memoryShare *budget.Owner // of what they make this side store
+	reads       readLimiter
 }
 
 // What is read of what other sites say unasked, of all connections to the
@@ -27,16 +27,17 @@ var (
 	unaskedOctets = rate.NewLimit(256<<10, 4<<20) // a second, and at once
 )
 
-// pace limits how fast somebody is read. It may be used by any goroutine.
-type pace struct {
+// readLimiter limits how fast the connections of a registrant are read. Any
+// goroutine may use it.
+type readLimiter struct {
 	mu            sync.Mutex
 	began         time.Time
 	lines, octets rate.Bucket
 }
 
-// spend takes a line of n octets, and returns how long to wait before the next
-// is read.
-func (p *pace) spend(n int) time.Duration {
+// spend counts a line of n octets, and returns how long to wait before
+// reading the next.
+func (p *readLimiter) spend(n int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.began.IsZero() {
@@ -48,8 +49,8 @@ func (p *pace) spend(n int) time.Duration {
 	return max(p.lines.Wait(unaskedLines, 1, now), p.octets.Wait(unaskedOctets, 1, now))
 }
 
-// sleep waits; false if ctx ends before.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleepContext sleeps for d. It returns false, early, if ctx ends.
+func sleepContext(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

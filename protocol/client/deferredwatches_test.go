@@ -62,13 +62,13 @@ func TestRelayPostponesWatches(t *testing.T) {
 		w.hears(t, "bob@two.example available")
 
 		a.rules.Standard.Mode = protocol.Closed
-		a.relay.Recheck()
+		a.relay.Revalidate()
 		w.hears(t, "bob@two.example unknown, bob@two.example unknown")
 		a.relay.Watch(alice, address(t, "dave@two.example"), twice.tell)
 		twice.hears(t, "dave@two.example unknown")
 		a.relay.Unwatch(alice, bob)
 		a.rules.Standard.Mode = protocol.Open
-		a.relay.Recheck()
+		a.relay.Revalidate()
 		twice.hears(t, "dave@two.example available")
 		w.hears(t, "")
 		never.hears(t, "carol@two.example unknown")
@@ -160,7 +160,7 @@ func TestRelayFindsWhatIsRefused(t *testing.T) {
 		}
 		synctest.Wait()
 		a.rules.Standard.Mode = protocol.Open
-		a.relay.Recheck()
+		a.relay.Revalidate()
 		time.Sleep(100 * time.Millisecond)
 		for name, w := range watchers {
 			want := name + " unknown, " + name + " busy"
