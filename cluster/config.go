@@ -58,7 +58,11 @@ type Config struct {
 	// UnsetAddresses returns the settings without which this node does not know
 	// where clients reach it; nil: none.
 	UnsetAddresses func() []string
-	Logger         *slog.Logger // nil: none
+	// Settings returns those settings of this node that must be the same on all,
+	// as they are in use: always the same names in the same order, or none. It
+	// may be called from any goroutine. Nil: none.
+	Settings func() []*clusterv1.Setting
+	Logger   *slog.Logger // nil: none
 
 	bounds logBounds // of Raft's log; zero: the default
 }

@@ -143,7 +143,7 @@ func (n *Node) makeParts() {
 // node is of use. From now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.compactLog, n.heed, n.compareDigests, n.watchStalls, n.announceData,
+		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.compactLog, n.heed, n.compareDigests, n.watchStalls, n.announceData, n.watchSettings,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

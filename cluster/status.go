@@ -54,7 +54,8 @@ type NodeStatus struct {
 	MinSchema       uint32
 	MaxSchema       uint32
 	Certificates    CertificateStatus
-	UnsetAddresses  []string // settings without which it does not know where clients reach it
+	UnsetAddresses  []string             // settings without which it does not know where clients reach it
+	Settings        []*clusterv1.Setting // that must be the same on all nodes
 }
 
 // Ready returns nil once the node is part of a site with a leader, in touch
@@ -139,7 +140,7 @@ func (n *Node) ask(ctx context.Context, s *NodeStatus) {
 	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
 	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
 	s.MinSchema, s.MaxSchema, s.Boot = r.MinSchema, r.MaxSchema, r.Boot
-	s.UnsetAddresses = r.UnsetAddress
+	s.UnsetAddresses, s.Settings = r.UnsetAddress, r.Setting
 	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
 	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, time.UnixMilli(r.StartedMs)
 	if newest := n.raft.CommitIndex(); newest > r.AppliedLog {
@@ -163,6 +164,7 @@ func (n *Node) status() *clusterv1.StatusResponse {
 	if n.cfg.Load != nil {
 		s.Sessions, s.Connections = n.cfg.Load()
 	}
+	s.Setting = n.settings()
 	if n.cfg.UnsetAddresses != nil {
 		s.UnsetAddress = n.cfg.UnsetAddresses()
 	}

@@ -25,13 +25,13 @@ const maxDrain = time.Hour
 
 // Status tells how the site and its nodes are.
 func (s *clusterService) Status(ctx context.Context, _ *simpv1.StatusRequest) (*simpv1.StatusResponse, error) {
-	nodes, err := s.Cluster.Nodes(ctx)
+	nodes, differences, err := s.Cluster.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	v := s.Table.View()
 	resp := &simpv1.StatusResponse{
-		Site: s.Site, Domain: s.Domains, Position: position(v), Node: nodes,
+		Site: s.Site, Domain: s.Domains, Position: position(v), Node: nodes, Difference: differences,
 		AnsweredBy: s.NodeID, Schema: v.Schema(),
 	}
 	count(resp, v)

@@ -76,9 +76,10 @@ type Messenger interface {
 // their errors are sentences for people, and *protocol.Error where the cause
 // is the caller's: 400, 404 (no such node), 409 (not now), 503.
 type Cluster interface {
-	// Nodes tells of every node of the site, in the order of their ids. What
-	// the table knows (Sessions, Epoch) is left to the caller.
-	Nodes(ctx context.Context) ([]*simpv1.NodeStatus, error)
+	// Nodes tells of every node of the site, in the order of their ids, and of
+	// settings that differ. What the table knows (Sessions, Epoch) is left to the
+	// caller.
+	Nodes(ctx context.Context) ([]*simpv1.NodeStatus, []*simpv1.SettingDifference, error)
 	// TransferLeadership makes the node, or with "" the most fitting, the
 	// leader, and returns who leads then.
 	TransferLeadership(ctx context.Context, node string) (leader string, err error)

@@ -237,13 +237,13 @@ func (n *nodes) note(format string, args ...any) error {
 	return n.err
 }
 
-func (n *nodes) Nodes(context.Context) ([]*simpv1.NodeStatus, error) {
+func (n *nodes) Nodes(context.Context) ([]*simpv1.NodeStatus, []*simpv1.SettingDifference, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err == errFault {
 		panic(n.err)
 	}
-	return slices.Clone(n.list), n.err
+	return slices.Clone(n.list), nil, n.err
 }
 
 func (n *nodes) TransferLeadership(_ context.Context, node string) (string, error) {

@@ -156,6 +156,21 @@ func (t *Tokens) Ends() (all []TokenEnd) {
 	return all
 }
 
+// Lines returns the tokens as the lines of a file have them, in order. Two files
+// that say the same have the same.
+func (t *Tokens) Lines() (all []string) {
+	for hash, c := range *t.now.Load() {
+		as := make([]string, 0, len(c.as))
+		for _, p := range c.as {
+			as = append(as, p.String())
+		}
+		slices.Sort(as)
+		all = append(all, fmt.Sprintf("%s sha256:%x roles=%d as=%s any=%t until=%d", c.name, hash, c.roles, strings.Join(as, ","), c.any, c.end.Unix()))
+	}
+	slices.Sort(all)
+	return all
+}
+
 var (
 	errToken      = errors.New("the token is not one of this site's")
 	errTokenEnded = errors.New("the token has ended: its time is over")

@@ -31,6 +31,9 @@ type Member struct {
 	// FoundingSum is the beginning of the hash of its cluster ID; empty if it
 	// has no data or its version does not send it.
 	FoundingSum string
+	// SettingsSum is of the settings that must be the same on all nodes; empty:
+	// its version does not say, or it is part of no site yet.
+	SettingsSum string
 }
 
 // Suspicion is how a node fails to respond.
@@ -72,6 +75,7 @@ func (m *Member) encode(site string) ([]byte, error) {
 		GrpcAddr: m.GRPCAddr, Version: m.Version, MinSchema: m.MinSchema, MaxSchema: m.MaxSchema,
 		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Zone: m.Zone, Leaving: m.Leaving,
 		FoundingSum: []byte(m.FoundingSum), ClientAddrGuessed: m.ClientGuessed, SimpsAddrGuessed: m.SIMPSGuessed,
+		SettingsSum: []byte(m.SettingsSum),
 	})
 	if err == nil && len(b) > maxMeta {
 		err = fmt.Errorf("what this node tells of itself takes %d octets; gossip has room for %d: use shorter names", len(b), maxMeta)
@@ -91,5 +95,6 @@ func decodeMember(id string, meta []byte) (m Member, site string, err error) {
 		GRPCAddr: p.GrpcAddr, Version: p.Version, MinSchema: p.MinSchema, MaxSchema: p.MaxSchema,
 		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Zone: p.Zone, Leaving: p.Leaving,
 		FoundingSum: string(p.FoundingSum), ClientGuessed: p.ClientAddrGuessed, SIMPSGuessed: p.SimpsAddrGuessed,
+		SettingsSum: string(p.SettingsSum),
 	}, p.Site, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,9 @@ func examine(r *simpv1.StatusResponse, now time.Time) []finding {
 	for _, n := range r.Node {
 		all = append(all, examineCoverage(n)...)
 	}
+	for _, d := range r.Difference {
+		all = append(all, examineDifference(d))
+	}
 	for _, n := range r.Node {
 		all = append(all, examineAddress(r, n)...)
 	}
@@ -127,6 +131,29 @@ func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding)
 		add(fmt.Sprintf("it is %d changes behind", behind), "look at that machine's processors and disk; it catches up by itself")
 	}
 	return all
+}
+
+// reloaded are settings that a node reads again by SIGHUP.
+var reloaded = []string{"federation", "federation_allow", "federation_block", "federation_require_external", "route", "federation_ca", "token_file", "cluster_ca"}
+
+// examineDifference says what is wrong where a setting is not the same on all nodes.
+func examineDifference(d *simpv1.SettingDifference) finding {
+	f := finding{About: "site", What: describeDifference(d), Mend: "give all nodes the same, and restart those that had another: systemctl restart simpd"}
+	if slices.Contains(reloaded, d.Setting) {
+		f.Mend = "give all nodes the same, and have those that had another read it again: systemctl reload simpd"
+	}
+	if d.Setting == "domain" {
+		f.What += "; users of a domain can't be reached through nodes that do not serve it"
+	}
+	return f
+}
+
+func describeDifference(d *simpv1.SettingDifference) string {
+	var values []string
+	for _, v := range d.Value {
+		values = append(values, strings.Join(v.Node, ", ")+": "+v.Value)
+	}
+	return d.Setting + " is not the same on all nodes (" + strings.Join(values, "; ") + ")"
 }
 
 // examineAddress finds a node of several that does not know where clients reach

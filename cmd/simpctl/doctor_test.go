@@ -67,6 +67,13 @@ func expiring(kind simpv1.ExpiryKind, end time.Time) func(r *simpv1.StatusRespon
 	}
 }
 
+// differ has n1 have another value of a setting than n2 and n3.
+func differ(setting, most, one string) []*simpv1.SettingDifference {
+	return []*simpv1.SettingDifference{{Setting: setting, Value: []*simpv1.SettingValue{
+		{Value: most, Node: []string{"n2", "n3"}}, {Value: one, Node: []string{"n1"}},
+	}}}
+}
+
 func TestExamine(t *testing.T) {
 	const day = 24 * time.Hour
 	now := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -105,6 +112,10 @@ func TestExamine(t *testing.T) {
 		}, "not valid before 2027-01-02T00:00:00Z", "clock", false},
 		{"a domain without certificate", func(r *simpv1.StatusResponse) { r.Node[0].UncoveredDomain = []string{"example.org"} }, "names example.org", "tls_cert", false},
 		{"a certificate for nothing", func(r *simpv1.StatusResponse) { r.Node[0].ForeignCertificate = []string{"old.example"} }, "certificate for old.example", "tls_cert", true},
+		{"another domain", func(r *simpv1.StatusResponse) {
+			r.Difference = differ("domain", "example.com, example.org", "example.com")
+		}, "domain is not the same on all nodes (n2, n3: example.com, example.org; n1: example.com); users", "systemctl restart simpd", false},
+		{"another file of tokens", func(r *simpv1.StatusResponse) { r.Difference = differ("token_file", "3 tokens", "2 tokens") }, "token_file is not the same", "systemctl reload simpd", false},
 		{"clients' address unknown", func(r *simpv1.StatusResponse) { r.Node[0].UnsetAddress = []string{"advertise_client"} }, "does not know where clients reach it", "set advertise_client to", true},
 		{"clients' address of a node alone unknown", func(r *simpv1.StatusResponse) {
 			r.Node = r.Node[1:2]

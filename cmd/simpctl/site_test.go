@@ -119,7 +119,7 @@ func (s *testSite) Send(r *protocol.SendRequest) {
 	}
 }
 
-func (s *testSite) Nodes(context.Context) ([]*simpv1.NodeStatus, error) {
+func (s *testSite) Nodes(context.Context) ([]*simpv1.NodeStatus, []*simpv1.SettingDifference, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []*simpv1.NodeStatus{
@@ -133,7 +133,7 @@ func (s *testSite) Nodes(context.Context) ([]*simpv1.NodeStatus, error) {
 	if s.down {
 		list[2].State, list[2].Problem = simpv1.NodeState_NODE_STATE_DOWN, "does not answer"
 	}
-	return list, nil
+	return list, nil, nil
 }
 
 func (s *testSite) TransferLeadership(_ context.Context, node string) (string, error) {

@@ -148,6 +148,9 @@ func (a *app) printProblems(r *simpv1.StatusResponse) {
 			fmt.Fprintf(a.out, "%s\n", a.paint(yellow, cli.Escape(n.Id+": "+n.Problem)))
 		}
 	}
+	for _, d := range r.Difference {
+		fmt.Fprintf(a.out, "%s\n", a.paint(yellow, cli.Escape(describeDifference(d))))
+	}
 }
 
 func stateColour(s simpv1.NodeState) colour {

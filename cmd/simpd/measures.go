@@ -71,6 +71,14 @@ func certificateMeasures() []measure {
 			uncovered, _ := n.coverage(n.conf.domains)
 			return float64(len(uncovered))
 		}),
+		{name: "simp_setting_differs", kind: prometheus.GaugeValue, labels: []string{"setting"}, read: emitDifferences,
+			help: "Other nodes whose value of a setting is not this node's, of those settings that must be the same on all."},
+	}
+}
+
+func emitDifferences(n *node, emit emitter) {
+	for setting, nodes := range n.cluster.DifferingNodes() {
+		emit(float64(len(nodes)), setting)
 	}
 }
 

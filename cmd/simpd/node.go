@@ -210,7 +210,7 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 	return cluster.Config{
 		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: n.linkConfig(), Table: n.table, Receiver: n.router,
 		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
-		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Logger: n.logger,
+		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Settings: n.agreement, Logger: n.logger,
 	}, nil
 }
 

@@ -21,13 +21,20 @@ import (
 // operations is what operators steer, as the services for programs see it.
 type operations struct{ *node }
 
-// Nodes tells how each node is.
-func (o operations) Nodes(ctx context.Context) ([]*simpv1.NodeStatus, error) {
-	var all []*simpv1.NodeStatus
-	for _, s := range o.cluster.Status(ctx) {
+// Nodes tells how each node is, and where their settings differ.
+func (o operations) Nodes(ctx context.Context) (all []*simpv1.NodeStatus, differ []*simpv1.SettingDifference, err error) {
+	nodes := o.cluster.Status(ctx)
+	for _, s := range nodes {
 		all = append(all, nodeStatus(&s))
 	}
-	return all, nil
+	for _, d := range cluster.Differences(nodes) {
+		told := &simpv1.SettingDifference{Setting: d.Setting}
+		for _, v := range d.Values {
+			told.Value = append(told.Value, &simpv1.SettingValue{Value: v.Value, Node: v.Nodes})
+		}
+		differ = append(differ, told)
+	}
+	return all, differ, nil
 }
 
 func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {

@@ -336,7 +336,9 @@ type StatusResponse struct {
 	// The id of the node that answers.
 	AnsweredBy string `protobuf:"bytes,11,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
 	// The version of the log's format that the site works at.
-	Schema        uint32 `protobuf:"varint,12,opt,name=schema,proto3" json:"schema,omitempty"`
+	Schema uint32 `protobuf:"varint,12,opt,name=schema,proto3" json:"schema,omitempty"`
+	// Settings that must be the same on all nodes, and are not.
+	Difference    []*SettingDifference `protobuf:"bytes,13,rep,name=difference,proto3" json:"difference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +457,123 @@ func (x *StatusResponse) GetSchema() uint32 {
 	return 0
 }
 
+func (x *StatusResponse) GetDifference() []*SettingDifference {
+	if x != nil {
+		return x.Difference
+	}
+	return nil
+}
+
+// SettingDifference is a setting that must be the same on all nodes, and is not.
+type SettingDifference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The setting's name, as in the configuration file.
+	Setting string `protobuf:"bytes,1,opt,name=setting,proto3" json:"setting,omitempty"`
+	// Its values, the one that most nodes have first.
+	Value         []*SettingValue `protobuf:"bytes,2,rep,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingDifference) Reset() {
+	*x = SettingDifference{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingDifference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingDifference) ProtoMessage() {}
+
+func (x *SettingDifference) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingDifference.ProtoReflect.Descriptor instead.
+func (*SettingDifference) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SettingDifference) GetSetting() string {
+	if x != nil {
+		return x.Setting
+	}
+	return ""
+}
+
+func (x *SettingDifference) GetValue() []*SettingValue {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// SettingValue is a value of a setting, and where it is in use.
+type SettingValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For people; of a file, what can be told of it.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// The ids of the nodes, in order.
+	Node          []string `protobuf:"bytes,2,rep,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingValue) Reset() {
+	*x = SettingValue{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingValue) ProtoMessage() {}
+
+func (x *SettingValue) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingValue.ProtoReflect.Descriptor instead.
+func (*SettingValue) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SettingValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *SettingValue) GetNode() []string {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
 // NodeStatus is how one node is.
 type NodeStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -508,7 +627,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[2]
+	mi := &file_simp_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +639,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[2]
+	mi := &file_simp_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +652,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NodeStatus) GetId() string {
@@ -696,7 +815,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	mi := &file_simp_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +827,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[3]
+	mi := &file_simp_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +840,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Expiry) GetKind() ExpiryKind {
@@ -772,7 +891,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +903,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[4]
+	mi := &file_simp_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +916,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DrainRequest) GetNode() string {
@@ -830,7 +949,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +961,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +974,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DrainResponse) GetTotal() uint64 {
@@ -896,7 +1015,7 @@ type UndrainRequest struct {
 
 func (x *UndrainRequest) Reset() {
 	*x = UndrainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1027,7 @@ func (x *UndrainRequest) String() string {
 func (*UndrainRequest) ProtoMessage() {}
 
 func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1040,7 @@ func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainRequest.ProtoReflect.Descriptor instead.
 func (*UndrainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UndrainRequest) GetNode() string {
@@ -939,7 +1058,7 @@ type UndrainResponse struct {
 
 func (x *UndrainResponse) Reset() {
 	*x = UndrainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1070,7 @@ func (x *UndrainResponse) String() string {
 func (*UndrainResponse) ProtoMessage() {}
 
 func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1083,7 @@ func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainResponse.ProtoReflect.Descriptor instead.
 func (*UndrainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 type TransferLeadershipRequest struct {
@@ -977,7 +1096,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1108,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1121,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TransferLeadershipRequest) GetNode() string {
@@ -1022,7 +1141,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1153,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1166,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -1067,7 +1186,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1198,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1211,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -1110,7 +1229,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1241,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1254,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 type AdmitNodeRequest struct {
@@ -1148,7 +1267,7 @@ type AdmitNodeRequest struct {
 
 func (x *AdmitNodeRequest) Reset() {
 	*x = AdmitNodeRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1279,7 @@ func (x *AdmitNodeRequest) String() string {
 func (*AdmitNodeRequest) ProtoMessage() {}
 
 func (x *AdmitNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1292,7 @@ func (x *AdmitNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNodeRequest.ProtoReflect.Descriptor instead.
 func (*AdmitNodeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AdmitNodeRequest) GetNode() string {
@@ -1191,7 +1310,7 @@ type AdmitNodeResponse struct {
 
 func (x *AdmitNodeResponse) Reset() {
 	*x = AdmitNodeResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1322,7 @@ func (x *AdmitNodeResponse) String() string {
 func (*AdmitNodeResponse) ProtoMessage() {}
 
 func (x *AdmitNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1335,7 @@ func (x *AdmitNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNodeResponse.ProtoReflect.Descriptor instead.
 func (*AdmitNodeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 type ListSessionsRequest struct {
@@ -1239,7 +1358,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1370,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1383,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListSessionsRequest) GetIma() string {
@@ -1308,7 +1427,7 @@ type UserSession struct {
 
 func (x *UserSession) Reset() {
 	*x = UserSession{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1439,7 @@ func (x *UserSession) String() string {
 func (*UserSession) ProtoMessage() {}
 
 func (x *UserSession) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1452,7 @@ func (x *UserSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSession.ProtoReflect.Descriptor instead.
 func (*UserSession) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UserSession) GetIma() string {
@@ -1364,7 +1483,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1495,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1508,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListSessionsResponse) GetSession() []*UserSession {
@@ -1428,7 +1547,7 @@ type KickSessionRequest struct {
 
 func (x *KickSessionRequest) Reset() {
 	*x = KickSessionRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1559,7 @@ func (x *KickSessionRequest) String() string {
 func (*KickSessionRequest) ProtoMessage() {}
 
 func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1572,7 @@ func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionRequest.ProtoReflect.Descriptor instead.
 func (*KickSessionRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KickSessionRequest) GetTarget() isKickSessionRequest_Target {
@@ -1509,7 +1628,7 @@ type KickSessionResponse struct {
 
 func (x *KickSessionResponse) Reset() {
 	*x = KickSessionResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1640,7 @@ func (x *KickSessionResponse) String() string {
 func (*KickSessionResponse) ProtoMessage() {}
 
 func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1653,7 @@ func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionResponse.ProtoReflect.Descriptor instead.
 func (*KickSessionResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KickSessionResponse) GetClosed() uint32 {
@@ -1555,7 +1674,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1686,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1699,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BackupRequest) GetAllowEmpty() bool {
@@ -1604,7 +1723,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1735,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1748,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *BackupResponse) GetOffset() uint64 {
@@ -1670,7 +1789,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1801,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1814,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RestoreRequest) GetOffset() uint64 {
@@ -1742,7 +1861,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1873,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1886,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestoreResponse) GetPosition() *Position {
@@ -1810,7 +1929,7 @@ type CheckDomainRequest struct {
 
 func (x *CheckDomainRequest) Reset() {
 	*x = CheckDomainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1941,7 @@ func (x *CheckDomainRequest) String() string {
 func (*CheckDomainRequest) ProtoMessage() {}
 
 func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1954,7 @@ func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainRequest.ProtoReflect.Descriptor instead.
 func (*CheckDomainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CheckDomainRequest) GetDomain() string {
@@ -1864,7 +1983,7 @@ type CheckDomainResponse struct {
 
 func (x *CheckDomainResponse) Reset() {
 	*x = CheckDomainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +1995,7 @@ func (x *CheckDomainResponse) String() string {
 func (*CheckDomainResponse) ProtoMessage() {}
 
 func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2008,7 @@ func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainResponse.ProtoReflect.Descriptor instead.
 func (*CheckDomainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckDomainResponse) GetCheck() []*DomainCheck {
@@ -1924,7 +2043,7 @@ type DomainCheck struct {
 
 func (x *DomainCheck) Reset() {
 	*x = DomainCheck{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2055,7 @@ func (x *DomainCheck) String() string {
 func (*DomainCheck) ProtoMessage() {}
 
 func (x *DomainCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2068,7 @@ func (x *DomainCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DomainCheck.ProtoReflect.Descriptor instead.
 func (*DomainCheck) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DomainCheck) GetStep() string {
@@ -1985,7 +2104,7 @@ var File_simp_v1_cluster_proto protoreflect.FileDescriptor
 const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x15simp/v1/cluster.proto\x12\asimp.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16simp/v1/presence.proto\"\x0f\n" +
-	"\rStatusRequest\"\x85\x03\n" +
+	"\rStatusRequest\"\xc1\x03\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x16\n" +
 	"\x06domain\x18\x02 \x03(\tR\x06domain\x12-\n" +
@@ -2000,7 +2119,16 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	" \x01(\x04R\baccounts\x12\x1f\n" +
 	"\vanswered_by\x18\v \x01(\tR\n" +
 	"answeredBy\x12\x16\n" +
-	"\x06schema\x18\f \x01(\rR\x06schema\"\xdd\x05\n" +
+	"\x06schema\x18\f \x01(\rR\x06schema\x12:\n" +
+	"\n" +
+	"difference\x18\r \x03(\v2\x1a.simp.v1.SettingDifferenceR\n" +
+	"difference\"Z\n" +
+	"\x11SettingDifference\x12\x18\n" +
+	"\asetting\x18\x01 \x01(\tR\asetting\x12+\n" +
+	"\x05value\x18\x02 \x03(\v2\x15.simp.v1.SettingValueR\x05value\"8\n" +
+	"\fSettingValue\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x12\x12\n" +
+	"\x04node\x18\x02 \x03(\tR\x04node\"\xdd\x05\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
@@ -2157,7 +2285,7 @@ func file_simp_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_simp_v1_cluster_proto_goTypes = []any{
 	(NodeState)(0),                     // 0: simp.v1.NodeState
 	(NodeRole)(0),                      // 1: simp.v1.NodeRole
@@ -2165,80 +2293,84 @@ var file_simp_v1_cluster_proto_goTypes = []any{
 	(ExpiryKind)(0),                    // 3: simp.v1.ExpiryKind
 	(*StatusRequest)(nil),              // 4: simp.v1.StatusRequest
 	(*StatusResponse)(nil),             // 5: simp.v1.StatusResponse
-	(*NodeStatus)(nil),                 // 6: simp.v1.NodeStatus
-	(*Expiry)(nil),                     // 7: simp.v1.Expiry
-	(*DrainRequest)(nil),               // 8: simp.v1.DrainRequest
-	(*DrainResponse)(nil),              // 9: simp.v1.DrainResponse
-	(*UndrainRequest)(nil),             // 10: simp.v1.UndrainRequest
-	(*UndrainResponse)(nil),            // 11: simp.v1.UndrainResponse
-	(*TransferLeadershipRequest)(nil),  // 12: simp.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 13: simp.v1.TransferLeadershipResponse
-	(*RemoveNodeRequest)(nil),          // 14: simp.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),         // 15: simp.v1.RemoveNodeResponse
-	(*AdmitNodeRequest)(nil),           // 16: simp.v1.AdmitNodeRequest
-	(*AdmitNodeResponse)(nil),          // 17: simp.v1.AdmitNodeResponse
-	(*ListSessionsRequest)(nil),        // 18: simp.v1.ListSessionsRequest
-	(*UserSession)(nil),                // 19: simp.v1.UserSession
-	(*ListSessionsResponse)(nil),       // 20: simp.v1.ListSessionsResponse
-	(*KickSessionRequest)(nil),         // 21: simp.v1.KickSessionRequest
-	(*KickSessionResponse)(nil),        // 22: simp.v1.KickSessionResponse
-	(*BackupRequest)(nil),              // 23: simp.v1.BackupRequest
-	(*BackupResponse)(nil),             // 24: simp.v1.BackupResponse
-	(*RestoreRequest)(nil),             // 25: simp.v1.RestoreRequest
-	(*RestoreResponse)(nil),            // 26: simp.v1.RestoreResponse
-	(*CheckDomainRequest)(nil),         // 27: simp.v1.CheckDomainRequest
-	(*CheckDomainResponse)(nil),        // 28: simp.v1.CheckDomainResponse
-	(*DomainCheck)(nil),                // 29: simp.v1.DomainCheck
-	(*Position)(nil),                   // 30: simp.v1.Position
-	(*timestamppb.Timestamp)(nil),      // 31: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 32: google.protobuf.Duration
-	(*Session)(nil),                    // 33: simp.v1.Session
+	(*SettingDifference)(nil),          // 6: simp.v1.SettingDifference
+	(*SettingValue)(nil),               // 7: simp.v1.SettingValue
+	(*NodeStatus)(nil),                 // 8: simp.v1.NodeStatus
+	(*Expiry)(nil),                     // 9: simp.v1.Expiry
+	(*DrainRequest)(nil),               // 10: simp.v1.DrainRequest
+	(*DrainResponse)(nil),              // 11: simp.v1.DrainResponse
+	(*UndrainRequest)(nil),             // 12: simp.v1.UndrainRequest
+	(*UndrainResponse)(nil),            // 13: simp.v1.UndrainResponse
+	(*TransferLeadershipRequest)(nil),  // 14: simp.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 15: simp.v1.TransferLeadershipResponse
+	(*RemoveNodeRequest)(nil),          // 16: simp.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),         // 17: simp.v1.RemoveNodeResponse
+	(*AdmitNodeRequest)(nil),           // 18: simp.v1.AdmitNodeRequest
+	(*AdmitNodeResponse)(nil),          // 19: simp.v1.AdmitNodeResponse
+	(*ListSessionsRequest)(nil),        // 20: simp.v1.ListSessionsRequest
+	(*UserSession)(nil),                // 21: simp.v1.UserSession
+	(*ListSessionsResponse)(nil),       // 22: simp.v1.ListSessionsResponse
+	(*KickSessionRequest)(nil),         // 23: simp.v1.KickSessionRequest
+	(*KickSessionResponse)(nil),        // 24: simp.v1.KickSessionResponse
+	(*BackupRequest)(nil),              // 25: simp.v1.BackupRequest
+	(*BackupResponse)(nil),             // 26: simp.v1.BackupResponse
+	(*RestoreRequest)(nil),             // 27: simp.v1.RestoreRequest
+	(*RestoreResponse)(nil),            // 28: simp.v1.RestoreResponse
+	(*CheckDomainRequest)(nil),         // 29: simp.v1.CheckDomainRequest
+	(*CheckDomainResponse)(nil),        // 30: simp.v1.CheckDomainResponse
+	(*DomainCheck)(nil),                // 31: simp.v1.DomainCheck
+	(*Position)(nil),                   // 32: simp.v1.Position
+	(*timestamppb.Timestamp)(nil),      // 33: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 34: google.protobuf.Duration
+	(*Session)(nil),                    // 35: simp.v1.Session
 }
 var file_simp_v1_cluster_proto_depIdxs = []int32{
-	30, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
+	32, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
 	2,  // 1: simp.v1.StatusResponse.health:type_name -> simp.v1.Health
-	6,  // 2: simp.v1.StatusResponse.node:type_name -> simp.v1.NodeStatus
-	0,  // 3: simp.v1.NodeStatus.state:type_name -> simp.v1.NodeState
-	1,  // 4: simp.v1.NodeStatus.role:type_name -> simp.v1.NodeRole
-	31, // 5: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	32, // 6: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
-	7,  // 7: simp.v1.NodeStatus.expiring:type_name -> simp.v1.Expiry
-	3,  // 8: simp.v1.Expiry.kind:type_name -> simp.v1.ExpiryKind
-	31, // 9: simp.v1.Expiry.not_before:type_name -> google.protobuf.Timestamp
-	31, // 10: simp.v1.Expiry.not_after:type_name -> google.protobuf.Timestamp
-	32, // 11: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	33, // 12: simp.v1.UserSession.session:type_name -> simp.v1.Session
-	19, // 13: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
-	30, // 14: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
-	30, // 15: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
-	29, // 16: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
-	4,  // 17: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
-	8,  // 18: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
-	10, // 19: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
-	12, // 20: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
-	14, // 21: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
-	16, // 22: simp.v1.ClusterService.AdmitNode:input_type -> simp.v1.AdmitNodeRequest
-	18, // 23: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
-	21, // 24: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
-	23, // 25: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
-	25, // 26: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
-	27, // 27: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
-	5,  // 28: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
-	9,  // 29: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
-	11, // 30: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
-	13, // 31: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
-	15, // 32: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
-	17, // 33: simp.v1.ClusterService.AdmitNode:output_type -> simp.v1.AdmitNodeResponse
-	20, // 34: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
-	22, // 35: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
-	24, // 36: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
-	26, // 37: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
-	28, // 38: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
-	28, // [28:39] is the sub-list for method output_type
-	17, // [17:28] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	8,  // 2: simp.v1.StatusResponse.node:type_name -> simp.v1.NodeStatus
+	6,  // 3: simp.v1.StatusResponse.difference:type_name -> simp.v1.SettingDifference
+	7,  // 4: simp.v1.SettingDifference.value:type_name -> simp.v1.SettingValue
+	0,  // 5: simp.v1.NodeStatus.state:type_name -> simp.v1.NodeState
+	1,  // 6: simp.v1.NodeStatus.role:type_name -> simp.v1.NodeRole
+	33, // 7: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	34, // 8: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
+	9,  // 9: simp.v1.NodeStatus.expiring:type_name -> simp.v1.Expiry
+	3,  // 10: simp.v1.Expiry.kind:type_name -> simp.v1.ExpiryKind
+	33, // 11: simp.v1.Expiry.not_before:type_name -> google.protobuf.Timestamp
+	33, // 12: simp.v1.Expiry.not_after:type_name -> google.protobuf.Timestamp
+	34, // 13: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	35, // 14: simp.v1.UserSession.session:type_name -> simp.v1.Session
+	21, // 15: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
+	32, // 16: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
+	32, // 17: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
+	31, // 18: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
+	4,  // 19: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
+	10, // 20: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
+	12, // 21: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
+	14, // 22: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
+	16, // 23: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
+	18, // 24: simp.v1.ClusterService.AdmitNode:input_type -> simp.v1.AdmitNodeRequest
+	20, // 25: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
+	23, // 26: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
+	25, // 27: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
+	27, // 28: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
+	29, // 29: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
+	5,  // 30: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
+	11, // 31: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
+	13, // 32: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
+	15, // 33: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
+	17, // 34: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
+	19, // 35: simp.v1.ClusterService.AdmitNode:output_type -> simp.v1.AdmitNodeResponse
+	22, // 36: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
+	24, // 37: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
+	26, // 38: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
+	28, // 39: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
+	30, // 40: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
+	30, // [30:41] is the sub-list for method output_type
+	19, // [19:30] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_cluster_proto_init() }
@@ -2247,7 +2379,7 @@ func file_simp_v1_cluster_proto_init() {
 		return
 	}
 	file_simp_v1_presence_proto_init()
-	file_simp_v1_cluster_proto_msgTypes[17].OneofWrappers = []any{
+	file_simp_v1_cluster_proto_msgTypes[19].OneofWrappers = []any{
 		(*KickSessionRequest_Ima)(nil),
 		(*KickSessionRequest_Session)(nil),
 	}
@@ -2257,7 +2389,7 @@ func file_simp_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_cluster_proto_rawDesc), len(file_simp_v1_cluster_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

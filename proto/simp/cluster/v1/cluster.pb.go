@@ -1514,7 +1514,10 @@ type StatusResponse struct {
 	ForeignCertificate []string `protobuf:"bytes,22,rep,name=foreign_certificate,json=foreignCertificate,proto3" json:"foreign_certificate,omitempty"`
 	// Settings (as advertise_client) without which the node does not know where
 	// clients reach it.
-	UnsetAddress  []string `protobuf:"bytes,23,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
+	UnsetAddress []string `protobuf:"bytes,23,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
+	// Those of its settings that must be the same on all nodes. Absent: its version
+	// does not say, or it is part of no site yet.
+	Setting       []*Setting `protobuf:"bytes,24,rep,name=setting,proto3" json:"setting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1710,6 +1713,76 @@ func (x *StatusResponse) GetUnsetAddress() []string {
 	return nil
 }
 
+func (x *StatusResponse) GetSetting() []*Setting {
+	if x != nil {
+		return x.Setting
+	}
+	return nil
+}
+
+// Setting is one of a node's settings.
+type Setting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`   // as in the configuration file
+	Value string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // for people; at most 256 octets, and no secret
+	// Of the whole value, by the site's secret: two that differ have others. Empty:
+	// the setting does not matter on this node.
+	Sum           []byte `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Setting) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Setting) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Setting) GetSum() []byte {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
 // Expiry is when a certificate or a token ends.
 type Expiry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1724,7 +1797,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1809,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1822,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Expiry) GetKind() string {
@@ -1799,7 +1872,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +1884,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +1897,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TableDigest) GetLog() uint64 {
@@ -1850,7 +1923,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1935,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1948,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CopyRequest) GetLog() uint64 {
@@ -1896,7 +1969,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +1981,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +1994,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CopyResponse) GetLog() uint64 {
@@ -1946,7 +2019,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2031,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2044,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 type ProbeResponse struct {
@@ -1995,7 +2068,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2080,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2093,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -2109,7 +2182,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2121,7 +2194,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2134,7 +2207,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -2232,7 +2305,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2317,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2330,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -2289,13 +2362,17 @@ type Member struct {
 	// give clients to no node without; MOVE does not name them.
 	ClientAddrGuessed bool `protobuf:"varint,16,opt,name=client_addr_guessed,json=clientAddrGuessed,proto3" json:"client_addr_guessed,omitempty"`
 	SimpsAddrGuessed  bool `protobuf:"varint,17,opt,name=simps_addr_guessed,json=simpsAddrGuessed,proto3" json:"simps_addr_guessed,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Of the settings that must be the same on all nodes: 4 octets of a hash of
+	// their names, and 2 of one of each one's sum, zero without. Absent: its version
+	// does not say, or it is part of no site yet.
+	SettingsSum   []byte `protobuf:"bytes,18,opt,name=settings_sum,json=settingsSum,proto3" json:"settings_sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2384,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2397,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Member) GetSite() string {
@@ -2442,6 +2519,13 @@ func (x *Member) GetSimpsAddrGuessed() bool {
 	return false
 }
 
+func (x *Member) GetSettingsSum() []byte {
+	if x != nil {
+		return x.SettingsSum
+	}
+	return nil
+}
+
 type CommandRequest_TransferLeadership struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	To            string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"` // empty: whoever is fit
@@ -2451,7 +2535,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2547,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2560,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -2495,7 +2579,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2591,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2604,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -2540,7 +2624,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2552,7 +2636,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2565,7 +2649,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -2594,7 +2678,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2690,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2703,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2647,7 +2731,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +2743,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,7 +2756,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 4}
 }
 
 func (x *CommandRequest_Admit) GetFounding() string {
@@ -2787,7 +2871,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\"&\n" +
 	"\fKickResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rStatusRequest\"\xd5\x05\n" +
+	"\rStatusRequest\"\x89\x06\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2817,7 +2901,12 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\bexpiring\x18\x14 \x03(\v2\x17.simp.cluster.v1.ExpiryR\bexpiring\x12)\n" +
 	"\x10uncovered_domain\x18\x15 \x03(\tR\x0funcoveredDomain\x12/\n" +
 	"\x13foreign_certificate\x18\x16 \x03(\tR\x12foreignCertificate\x12#\n" +
-	"\runset_address\x18\x17 \x03(\tR\funsetAddress\"r\n" +
+	"\runset_address\x18\x17 \x03(\tR\funsetAddress\x122\n" +
+	"\asetting\x18\x18 \x03(\v2\x18.simp.cluster.v1.SettingR\asetting\"E\n" +
+	"\aSetting\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x10\n" +
+	"\x03sum\x18\x03 \x01(\fR\x03sum\"r\n" +
 	"\x06Expiry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -2868,7 +2957,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\bfounding\x18\x01 \x01(\tR\bfoundingB\x06\n" +
 	"\x04kind\"E\n" +
 	"\x0fCommandResponse\x122\n" +
-	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\x98\x04\n" +
+	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\xbb\x04\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12!\n" +
@@ -2891,7 +2980,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aleaving\x18\x0e \x01(\bR\aleaving\x12!\n" +
 	"\ffounding_sum\x18\x0f \x01(\fR\vfoundingSum\x12.\n" +
 	"\x13client_addr_guessed\x18\x10 \x01(\bR\x11clientAddrGuessed\x12,\n" +
-	"\x12simps_addr_guessed\x18\x11 \x01(\bR\x10simpsAddrGuessed2\xf5\x05\n" +
+	"\x12simps_addr_guessed\x18\x11 \x01(\bR\x10simpsAddrGuessed\x12!\n" +
+	"\fsettings_sum\x18\x12 \x01(\fR\vsettingsSum2\xf5\x05\n" +
 	"\x04Peer\x12?\n" +
 	"\bMessages\x12\x16.simp.cluster.v1.Frame\x1a\x17.simp.cluster.v1.Answer(\x010\x01\x12L\n" +
 	"\aPropose\x12\x1f.simp.cluster.v1.ProposeRequest\x1a .simp.cluster.v1.ProposeResponse\x12R\n" +
@@ -2917,7 +3007,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Rejection_Reason)(0),                     // 0: simp.cluster.v1.Rejection.Reason
 	(Refusal_Reason)(0),                       // 1: simp.cluster.v1.Refusal.Reason
@@ -2945,22 +3035,23 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*KickResponse)(nil),                      // 23: simp.cluster.v1.KickResponse
 	(*StatusRequest)(nil),                     // 24: simp.cluster.v1.StatusRequest
 	(*StatusResponse)(nil),                    // 25: simp.cluster.v1.StatusResponse
-	(*Expiry)(nil),                            // 26: simp.cluster.v1.Expiry
-	(*TableDigest)(nil),                       // 27: simp.cluster.v1.TableDigest
-	(*CopyRequest)(nil),                       // 28: simp.cluster.v1.CopyRequest
-	(*CopyResponse)(nil),                      // 29: simp.cluster.v1.CopyResponse
-	(*ProbeRequest)(nil),                      // 30: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 31: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 32: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 33: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 34: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 35: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 36: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 37: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 38: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 39: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 40: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 41: simp.store.v1.Batch
+	(*Setting)(nil),                           // 26: simp.cluster.v1.Setting
+	(*Expiry)(nil),                            // 27: simp.cluster.v1.Expiry
+	(*TableDigest)(nil),                       // 28: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 29: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 30: simp.cluster.v1.CopyResponse
+	(*ProbeRequest)(nil),                      // 31: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 32: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 33: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 34: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 35: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 36: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 37: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 38: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 39: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 40: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 41: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 42: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
@@ -2968,7 +3059,7 @@ var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	6,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
 	7,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
 	4,  // 4: simp.cluster.v1.Hello.lineage:type_name -> simp.cluster.v1.Lineage
-	40, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	41, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	10, // 6: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	11, // 7: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
 	9,  // 8: simp.cluster.v1.Answer.rejection:type_name -> simp.cluster.v1.Rejection
@@ -2976,44 +3067,45 @@ var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	12, // 10: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
 	4,  // 11: simp.cluster.v1.Pong.lineage:type_name -> simp.cluster.v1.Lineage
 	1,  // 12: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	41, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	42, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
 	13, // 14: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	13, // 15: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	13, // 16: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	40, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	27, // 18: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
-	26, // 19: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
-	35, // 20: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	36, // 21: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	37, // 22: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	38, // 23: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	39, // 24: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	13, // 25: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	2,  // 26: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	14, // 27: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	16, // 28: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	18, // 29: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	20, // 30: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	22, // 31: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	24, // 32: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	30, // 33: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	32, // 34: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	28, // 35: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	8,  // 36: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	15, // 37: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	17, // 38: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	19, // 39: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	21, // 40: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	23, // 41: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	25, // 42: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	31, // 43: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	33, // 44: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	29, // 45: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	36, // [36:46] is the sub-list for method output_type
-	26, // [26:36] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	41, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	28, // 18: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	27, // 19: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
+	26, // 20: simp.cluster.v1.StatusResponse.setting:type_name -> simp.cluster.v1.Setting
+	36, // 21: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	37, // 22: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	38, // 23: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	39, // 24: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	40, // 25: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	13, // 26: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	2,  // 27: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	14, // 28: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	16, // 29: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	18, // 30: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	20, // 31: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	22, // 32: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	24, // 33: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	31, // 34: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	33, // 35: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	29, // 36: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	8,  // 37: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	15, // 38: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	17, // 39: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	19, // 40: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	21, // 41: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	23, // 42: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	25, // 43: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	32, // 44: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	34, // 45: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	30, // 46: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	37, // [37:47] is the sub-list for method output_type
+	27, // [27:37] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -3021,8 +3113,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[29].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[30].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[30].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[31].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -3035,7 +3127,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
