@@ -17,11 +17,12 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile"},
-	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
+	"protocol/tlsrecord":      {"protocol/rate"},
+	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/tlsrecord"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
 	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/secretfile"},
+	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
 	"cluster/api/backup":      {"proto/simp/store/v1"},
 	"cluster/link/pki":        {"protocol/secretfile"},
 	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
@@ -36,7 +37,7 @@ var arrows = map[string][]string{
 	"cmd/simpd/demo":          {"cmd/simpd/site", "cmd/simpd/world", "cmd/internal/cli"},
 	"cmd/simpd/webtest":       {"cmd/internal/cli"},
 	"cmd/simpd/examples":      {"protocol", "protocol/client", "cmd/simpd/site", "cmd/internal/cli"},
-	"cmd/simpd/attack":        {"protocol", "proto/*", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/simpd/world", "cmd/internal/cli"},
+	"cmd/simpd/attack":        {"protocol", "proto/*", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/simpd/world", "cmd/internal/cli", "protocol/tlsrecord/tlsrecordtest"},
 	"cmd/simpd/lab":           {"protocol", "proto/simp/v1", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/internal/cli"},
 	"cmd/simpd/wire":          {"protocol"},
 	"docs/examples/warehouse": {"proto/simp/v1"},
