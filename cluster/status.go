@@ -142,10 +142,20 @@ func (n *Node) ask(ctx context.Context, s *NodeStatus) {
 	s.MinSchema, s.MaxSchema, s.Boot = r.MinSchema, r.MaxSchema, r.Boot
 	s.UnsetAddresses, s.Settings = r.UnsetAddress, r.Setting
 	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
-	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, time.UnixMilli(r.StartedMs)
+	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, startTime(r, time.Now())
 	if newest := n.raft.CommitIndex(); newest > r.AppliedLog {
 		s.Lag = newest - r.AppliedLog
 	}
+}
+
+// startTime returns when a node's process began, by this node's clock: two nodes
+// are compared by it, and a node may have started with a wrong clock. Versions
+// that do not tell their uptime are believed.
+func startTime(r *clusterv1.StatusResponse, now time.Time) time.Time {
+	if r.UptimeMs == 0 {
+		return time.UnixMilli(r.StartedMs)
+	}
+	return now.Add(-time.Duration(r.UptimeMs) * time.Millisecond)
 }
 
 // status is what this node says of itself.
@@ -156,6 +166,7 @@ func (n *Node) status() *clusterv1.StatusResponse {
 		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
 		AppliedLog: n.fsm.log.now(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
 		MinSchema: minSchema, MaxSchema: n.table.Newest(), Boot: n.boot, StartedMs: n.started.UnixMilli(),
+		UptimeMs:  uint64(time.Since(n.started).Milliseconds()) + 1,
 		ContactMs: uint64(n.Contact().Milliseconds()), Digest: n.digests.get(),
 	}
 	if node, ok := n.table.Node(n.cfg.NodeID); ok {

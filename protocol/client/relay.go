@@ -96,6 +96,7 @@ type Relay struct {
 	wg     sync.WaitGroup
 
 	deferred deferredWatches
+	started  time.Time // which the idle times of remote domains count from
 
 	mu          sync.Mutex
 	remotes     map[domainPair]*remoteDomain
@@ -116,7 +117,7 @@ func NewRelay(c RelayConfig) *Relay {
 		memoryPool: memory, senderShares: budget.NewOwners[protocol.Address](memory),
 		placeShares: newUserShares(c.MaxDomains), domainPool: budget.NewPool(int64(c.MaxDomains) * placeOctets),
 		remotes: make(map[domainPair]*remoteDomain), registrants: make(map[string]*registrant), attempts: make(map[protocol.Address]int),
-		deferred: deferredWatches{watches: make(map[pair]*deferredWatch)},
+		deferred: deferredWatches{watches: make(map[pair]*deferredWatch)}, started: time.Now(),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r

@@ -22,7 +22,7 @@ type remoteDomain struct {
 	placeShare     userShare        // owner's, of the table; relay.mu guards it
 	evicted        bool             // its place was given to another; relay.mu guards it
 	attemptCounted bool             // counts as an attempt of owner, since no connection has been established; relay.mu guards it
-	idleSince      atomic.Int64     // Unix nanoseconds; 0 while it is busy
+	idleSince      atomic.Int64     // nanoseconds since relay.started; 0 while it is busy
 	requestShares  userShares       // of queued and unanswered requests
 	watchShares    userShares       // of watches
 
@@ -135,7 +135,7 @@ func (p *remoteDomain) advance() {
 	p.expireQueue(now)
 	p.retryRefused(now)
 	p.sendQueued(now)
-	p.idleSince.Store(now.UnixNano())
+	p.idleSince.Store(max(1, now.Sub(p.relay.started).Nanoseconds()))
 	if p.isBusy() {
 		p.lastUsed = now
 		p.idleSince.Store(0)
