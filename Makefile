@@ -26,6 +26,7 @@ faults: build ## break nodes, network and disks beneath clients: minutes; wants 
 	go build -o bin/lab ./cmd/simpd/lab
 	bin/lab -bin bin -faults all -rounds 5 -length 60s
 	bin/lab -bin bin -faults pauses -rounds 1 -length 60s
+	bin/lab -bin bin -faults clocks -rounds 1 -length 60s
 	bin/lab -bin bin -faults process -insecure -rounds 1 -length 30s
 	bin/lab -bin bin -measure deaths -rounds 10
 	bin/lab -bin bin -measure crowds

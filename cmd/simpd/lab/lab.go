@@ -27,6 +27,7 @@ type plan struct {
 	shared   bool           // the machine is shared: small delays and low throughput are not failures
 	groups   isolate.Groups // of MiB 0: each node may use what there is
 	clocks   bool           // the nodes' monotonic clocks are apart
+	shifted  string         // the folder of a simpd whose wall clock can be set; empty: none is used
 	faults   []injector
 	nodes    int
 }
@@ -77,6 +78,9 @@ func (p *plan) within(i int) (line []string) {
 	if p.clocks {
 		line = append(line, "unshare", "-T", "-f", "--kill-child", "--monotonic", fmt.Sprint(i*100_000))
 	}
+	if p.shifted != "" {
+		line = append(line, "env", shiftVariable+"="+p.shiftFile(i))
+	}
 	return line
 }
 
@@ -110,6 +114,9 @@ func (l *lab) start() (err error) {
 		return err
 	}
 	l.site.Env = append(l.site.Env, site.Unlimited)
+	for _, n := range l.site.Nodes {
+		n.Bin = l.shifted
+	}
 	if l.groups.MiB > 0 {
 		env, err := l.groups.Make()
 		if err != nil {

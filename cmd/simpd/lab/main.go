@@ -28,7 +28,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "how many sites are tried, one after the other")
 	flag.DurationVar(&o.length, "length", 40*time.Second, "of the time in which faults come, in each round")
 	flag.DurationVar(&o.pause, "pause", 5*time.Millisecond, "of each of the six senders between two messages")
-	flag.StringVar(&o.faults, "faults", "process", "process or pauses (which need no root), network, disk or all")
+	flag.StringVar(&o.faults, "faults", "process", "process, pauses or clocks (which need no root), network, disk or all")
 	flag.StringVar(&o.measure, "measure", "", "instead: deaths (kill -9 and SIGSTOP of each node, and with network faults each cut off) or crowds (clients that do not read, or say nothing)")
 	flag.IntVar(&o.memory, "memory", 0, "with crowds: what each node may use at most, in MiB (needs root and control groups); 0: what there is")
 	flag.StringVar(&o.history, "history", "", "instead: check again the history.json that a failure has left")
@@ -54,7 +54,7 @@ func (o *options) enter() (code int, err error) {
 	switch {
 	case o.history != "":
 		return 0, recheck(o.history)
-	case o.faults != "process" && o.faults != "pauses":
+	case o.faults != "process" && o.faults != "pauses" && o.faults != "clocks":
 	case o.measure != "":
 		return 0, o.runMeasure()
 	default:
@@ -107,6 +107,8 @@ func (o *options) injectors() []injector {
 		return networkFaults()
 	case "pauses":
 		return []injector{{"SIGSTOP of the leader", stopLeader, time.Second, 30 * time.Second, false}}
+	case "clocks":
+		return clockFaults()
 	case "disk":
 		return diskFaults()
 	case "all":
@@ -134,9 +136,14 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
+	shifted, err := o.buildShifted()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(shifted)
 	bad, all := 0, newReport(0, "")
 	for i := range o.rounds {
-		p := plan{seed: o.seed + uint64(i), bin: bin, length: o.length, pause: o.pause, nodes: 3, faults: o.injectors(), net: o.net, insecure: o.insecure, clocks: o.clocks}
+		p := plan{seed: o.seed + uint64(i), bin: bin, length: o.length, pause: o.pause, nodes: 3, faults: o.injectors(), net: o.net, insecure: o.insecure, clocks: o.clocks, shifted: shifted}
 		if p.dir, err = os.MkdirTemp(o.keep, fmt.Sprintf("simpd-lab-%d-", p.seed)); err != nil {
 			return err
 		}
