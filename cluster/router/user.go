@@ -200,8 +200,13 @@ func (r *Router) proposeChange(ctx context.Context, c *storev1.Change) (store.Re
 }
 
 // unavailableError converts a failure to change the table into a response.
+// Users are not told of the nodes and addresses that err may name.
 func unavailableError(err error) error {
-	return &protocol.Error{Status: protocol.StatusUnavailable, Text: "the change is not confirmed: " + err.Error()}
+	text := "the change could not be made now; try again"
+	if errors.Is(err, ErrUncertain) || errors.Is(err, context.DeadlineExceeded) {
+		text = "the change is not confirmed: it may have been made, or may yet be"
+	}
+	return &protocol.Error{Status: protocol.StatusUnavailable, Text: text}
 }
 
 // refusalError converts a refusal by the table into a response.

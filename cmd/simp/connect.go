@@ -80,11 +80,9 @@ func (a *app) config(ctx context.Context) (client.Config, error) {
 // resolveBy has the server found by the resolver that the user has named. Who
 // does that means what it says, also where that is on this network.
 func (a *app) resolveBy(config *client.Config) {
-	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, a.dns)
-	}}
+	resolver := client.NewDNSServer(a.dns)
 	config.Resolver, config.AllowPrivate = resolver, true
-	config.Dial = (&net.Dialer{Resolver: resolver}).DialContext
+	config.Dial = resolver.DialContext
 }
 
 // trusted returns the authorities to trust beside the system's.

@@ -90,12 +90,12 @@ func (b *logbook) check(t *testing.T) map[protocol.Status]int {
 // roamer connects a user by DNS to any node of their site, again and again.
 func (g *globe) roamer(a protocol.Address, b *logbook) *client.Client {
 	g.Helper()
-	resolver := (&federation{dns: g.zone.Addr}).resolver()
+	resolver := client.NewDNSServer(g.zone.Addr)
 	ctx, cancel := context.WithTimeout(g.Context(), patience)
 	defer cancel()
 	c, err := client.Open(ctx, client.Config{
 		User: a, Password: testPassword, TLS: &tls.Config{RootCAs: g.authority.Roots()}, Resolver: resolver, AllowPrivate: true,
-		Dial:      (&net.Dialer{Resolver: resolver}).DialContext,
+		Dial:      resolver.DialContext,
 		OnMessage: func(_ context.Context, m *protocol.Message) error { b.take(m); return nil },
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
@@ -168,13 +167,11 @@ func (f *federation) readRoots() (authorities []*x509.Certificate, pool *x509.Ce
 }
 
 // resolver asks the operator's choice, or the system's.
-func (f *federation) resolver() *net.Resolver {
+func (f *federation) resolver() client.Resolver {
 	if f.dns == "" {
 		return net.DefaultResolver
 	}
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, f.dns)
-	}}
+	return client.NewDNSServer(f.dns)
 }
 
 // partners is what this node has to do with other sites: it speaks to them

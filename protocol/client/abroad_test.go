@@ -40,6 +40,7 @@ type abroad struct {
 	mu       sync.Mutex
 	places   map[string]func(p *peer) // nil: nobody answers at all
 	dialed   []string
+	dialErr  error    // of each connection; nil: what is there answers
 	lookedUp []string // names
 	wg       sync.WaitGroup
 }
@@ -113,6 +114,8 @@ func (a *abroad) dial(ctx context.Context, _, address string) (net.Conn, error) 
 	play, known := a.places[address]
 	a.mu.Unlock()
 	switch {
+	case a.dialErr != nil:
+		return nil, a.dialErr
 	case !known:
 		return nil, errNobody
 	case play == nil:

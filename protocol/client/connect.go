@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -92,7 +91,7 @@ func (c *candidate) tryConnect(ctx context.Context) (targetConn, error) {
 			c.exhausted = true
 			c.mu.Unlock()
 		}
-		return targetConn{}, fmt.Errorf("%s: %w", c.target, err)
+		return targetConn{}, &targetError{c.target, err}
 	}
 	return targetConn{conn, c.target}, nil
 }
@@ -136,7 +135,7 @@ func (c *candidate) addresses(ctx context.Context) ([]string, error) {
 	}
 	ips, err := c.lookupIPs(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("looking up its address: %w", err)
+		return nil, &lookupError{"its address", err}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

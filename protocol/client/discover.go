@@ -73,7 +73,7 @@ func lookupSRV(ctx context.Context, r Resolver, service, domain string, s Securi
 		err = nil
 	}
 	if err != nil && len(records) == 0 {
-		return nil, fmt.Errorf("looking up the server of %s: %w", domain, err)
+		return nil, &lookupError{"the server of " + domain, err}
 	}
 	var found []target
 	for _, record := range records {

@@ -28,7 +28,7 @@ func (r *Relay) dialS2S(ctx context.Context, w domainPair) (*handshakeConn, erro
 		return nil, err
 	}
 	if err := o.withDeadline(ctx, func() error { return r.authenticate(o, w) }); err != nil {
-		return nil, fmt.Errorf("%s does not take this site for %s: %w", o.target, w.local, err)
+		return nil, &targetError{o.target, fmt.Errorf("it does not take this site for %s: %w", w.local, err)}
 	}
 	return o, nil
 }

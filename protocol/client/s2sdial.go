@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
@@ -30,7 +29,7 @@ func (r *Relay) connect(ctx context.Context, w domainPair) (*handshakeConn, erro
 		ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 		defer cancel()
 		if err := o.withDeadline(ctx, func() error { return r.handshake(ctx, o, w) }); err != nil {
-			return nil, fmt.Errorf("%s: %w", t, err)
+			return nil, &targetError{t, err}
 		}
 		return o, nil
 	}
@@ -102,14 +101,14 @@ func (r *Relay) tlsConfig(w domainPair) *tls.Config {
 
 // failureOutcome returns the outcome of a message that was not sent because
 // of err: 504 if no connection was established in time. Refusals by this site
-// itself are passed through.
+// itself are passed through. Users and other sites are told it.
 func failureOutcome(err error) protocol.Outcome {
 	var network net.Error
 	if own, ok := err.(*protocol.Error); ok {
 		return protocol.Outcome{Status: own.Status, Text: own.Text}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout() {
-		return protocol.Outcome{Status: protocol.StatusRemoteTimeout, Text: "no connection came about in time: " + sanitizeText(err.Error())}
+		return protocol.Outcome{Status: protocol.StatusRemoteTimeout, Text: "no connection came about in time: " + sanitizeText(publicText(err))}
 	}
-	return protocol.Outcome{Status: protocol.StatusRemoteFailure, Text: sanitizeText(err.Error())}
+	return protocol.Outcome{Status: protocol.StatusRemoteFailure, Text: sanitizeText(publicText(err))}
 }

@@ -1,0 +1,109 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"simpd/protocol"
+	"simpd/protocol/client"
+)
+
+var (
+	innerResolver = &net.UDPAddr{IP: net.IPv4(10, 0, 0, 53), Port: 53}
+	innerAddress  = &net.TCPAddr{IP: net.IPv4(10, 0, 0, 7), Port: 41234}
+	refusedDial   = os.NewSyscallError("connect", syscall.ECONNREFUSED)
+)
+
+// What users and other sites are told of another site that can't be reached names
+// nothing of this one; the log tells the operator all.
+func TestUsersAreNotToldOfInnerAddresses(t *testing.T) {
+	lookup := func(text string, timeout bool) error {
+		return &net.DNSError{Err: text, Name: "_simps._tcp.two.example", Server: innerResolver.String(), IsTimeout: timeout, IsTemporary: true}
+	}
+	ioTimeout := "read udp 10.0.0.7:41234->10.0.0.53:53: i/o timeout"
+	for name, c := range map[string]struct {
+		set  func(*abroad)
+		told string // to users
+		kept string // for operators
+	}{
+		"the resolver fails":     {func(a *abroad) { a.zone = zone{err: lookup("server misbehaving", false)} }, "DNS gave no answer", "10.0.0.53:53"},
+		"the resolver is silent": {func(a *abroad) { a.zone = zone{err: lookup(ioTimeout, true)} }, "DNS did not answer in time", "10.0.0.53:53"},
+		"the resolver can't be asked": {func(a *abroad) {
+			a.zone = zone{err: &net.OpError{Op: "dial", Net: "udp", Source: innerAddress, Addr: innerResolver, Err: refusedDial}}
+		}, "DNS gave no answer", "10.0.0.53:53"},
+		"another error of the resolver": {func(a *abroad) { a.zone = zone{err: errors.New("asking dns1.inner.example")} }, "DNS gave no answer", "dns1.inner"},
+		"nothing listens": {func(a *abroad) {
+			a.dialErr = &net.OpError{Op: "dial", Net: "tcp", Source: innerAddress, Addr: innerResolver, Err: refusedDial}
+		}, "host.example.net:7468: it can't be connected: connect: connection refused", "10.0.0.7:41234"},
+		"the connection breaks": {func(a *abroad) {
+			a.dialErr = fmt.Errorf("TLS: %w", &net.OpError{Op: "read", Net: "tcp", Source: innerAddress, Addr: innerResolver, Err: os.NewSyscallError("read", syscall.ECONNRESET)})
+		}, "TLS: the connection has failed: read: connection reset by peer", "10.0.0.7:41234"},
+		"a route leads nowhere": {func(a *abroad) {
+			a.rules.Routes = map[string]string{"two.example": "gateway.inner.example:7468"}
+			a.dialErr = &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "gateway.inner.example", Server: innerResolver.String(), IsNotFound: true}}
+		}, "looking up its address: no such host", "gateway.inner.example:7468"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			goAbroad(t, func(a *abroad, r *client.RelayConfig) {
+				r.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				c.set(a)
+			}, func(a *abroad) {
+				checkPublic(t, a.send("bob@two.example").Text, c.told)
+				var refused *protocol.Error
+				if err := a.relay.Verify(context.Background(), "two.example", "one.example", make([]byte, 16), nil); !errors.As(err, &refused) {
+					t.Errorf("verifying: %v", err)
+				} else {
+					checkPublic(t, refused.Text, c.told)
+				}
+			})
+			if !strings.Contains(log.String(), c.kept) {
+				t.Errorf("the log does not name %s: %s", c.kept, log.String())
+			}
+		})
+	}
+}
+
+// checkPublic fails unless a text for users says what it has to, and nothing inner.
+func checkPublic(t *testing.T, text, told string) {
+	t.Helper()
+	if !strings.Contains(text, told) {
+		t.Errorf("users are told %q, want %q", text, told)
+	}
+	for _, inner := range []string{"10.0.0", "inner"} {
+		if strings.Contains(text, inner) {
+			t.Errorf("users are told %q", text)
+		}
+	}
+}
+
+// The resolver that an error names is the one that was asked, not the system's.
+func TestADNSServerIsNamedInItsErrors(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := silent.LocalAddr().String()
+	silent.Close() // who asks is refused at once
+	r := client.NewDNSServer(address)
+	_, _, srv := r.LookupSRV(t.Context(), "simp", "tcp", "two.example")
+	_, ip := r.LookupNetIP(t.Context(), "ip", "two.example")
+	conn, dial := r.DialContext(t.Context(), "tcp", "two.example:7467")
+	if conn != nil {
+		conn.Close()
+	}
+	for what, err := range map[string]error{"SRV": srv, "address": ip, "dial": dial} {
+		dns, ok := errors.AsType[*net.DNSError](err)
+		if !ok || dns.Server != address || !strings.Contains(err.Error(), " on "+address) {
+			t.Errorf("%s: %v, want the server %s", what, err, address)
+		}
+	}
+}
