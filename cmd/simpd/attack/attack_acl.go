@@ -69,35 +69,14 @@ func (g *ground) watchRuled(ctx context.Context, t *tally, i int) error {
 }
 
 func (g *ground) flap(ctx context.Context, t *tally) error {
-	c, err := g.login(ctx, t, attackSource(151), g.Nodes[1].SIMPS, ruled)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.open("LISTEN"); err != nil {
-		return err
-	}
-	go c.listen("200")
 	states := []string{"busy", "away"}
-	n := 0
-	return every(ctx, 100, func() error {
-		n++
-		t.add(1)
-		return c.say(fmt.Sprintf("%d STATE state=%s\r\n", n, states[n%2]))
-	})
+	who := talker{user: ruled, from: attackSource(151), node: 1, begins: []string{"LISTEN"}, perSecond: 100}
+	return g.talk(ctx, t, who, numbered(1, func(n int) string { return fmt.Sprintf("%d STATE state=%s\r\n", n, states[n%2]) }))
 }
 
 // sendBursts sends a thousand messages at once, every second.
 func (g *ground) sendBursts(ctx context.Context, t *tally, i int) error {
-	c, err := g.login(ctx, t, attackSource(152+i), g.node(i).SIMPS, "mallory9")
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	go c.listen("200")
-	burst := strings.Repeat("1 SEND to="+g.address(ruled)+" {2}\r\n\r\n", 1000)
-	return every(ctx, 1, func() error {
-		t.add(1000)
-		return c.say(burst)
-	})
+	const messages = 1000
+	who := talker{user: "mallory9", from: attackSource(152 + i), node: i, perSecond: 1}
+	return g.talk(ctx, t, who, always(strings.Repeat("1 SEND to="+g.address(ruled)+" {2}\r\n\r\n", messages), messages))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -20,20 +19,10 @@ func remoteDomains() attack {
 			}
 			var n atomic.Int64
 			return crew(ctx, t, 3, time.Second, func(ctx context.Context, i int) error {
-				c, err := g.login(ctx, t, attackSource(235+i), g.node(i).SIMPS, fmt.Sprintf("mallory%d", 24+i))
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				go c.listen("200")
-				return every(ctx, 20, func() error {
-					var burst strings.Builder
-					for range 5 {
-						fmt.Fprintf(&burst, "1 SEND to=u@r%d.%s timeout=10 {2}\r\n\r\n", n.Add(1), evilZone)
-					}
-					t.add(5)
-					return c.say(burst.String())
-				})
+				who := talker{user: fmt.Sprintf("mallory%d", 24+i), from: attackSource(235 + i), node: i, perSecond: 20}
+				return g.talk(ctx, t, who, numbered(5, func(int) string {
+					return fmt.Sprintf("1 SEND to=u@r%d.%s timeout=10 {2}\r\n\r\n", n.Add(1), evilZone)
+				}))
 			})
 		},
 	}

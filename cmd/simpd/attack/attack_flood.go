@@ -43,21 +43,13 @@ func floodedUser(i int) string { return fmt.Sprintf("mallory%d", 10+i%floodedUse
 
 // flood sends big messages to the flooded, 20 a second.
 func (g *ground) flood(ctx context.Context, t *tally, i int) error {
-	c, err := g.login(ctx, t, attackSource(130+i), g.node(i).SIMPS, fmt.Sprintf("mallory%d", 14+i))
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	go c.listen("200")
 	var to strings.Builder
 	for k := range floodedUsers {
 		to.WriteString(" to=" + g.address(floodedUser(k)))
 	}
 	entity := "\r\n" + strings.Repeat("f", floodSize)
-	return every(ctx, 10, func() error {
-		t.add(1)
-		return c.say(fmt.Sprintf("1 SEND%s timeout=60 {%d}\r\n%s", to.String(), len(entity), entity))
-	})
+	who := talker{user: fmt.Sprintf("mallory%d", 14+i), from: attackSource(130 + i), node: i, perSecond: 10}
+	return g.talk(ctx, t, who, always(fmt.Sprintf("1 SEND%s timeout=60 {%d}\r\n%s", to.String(), len(entity), entity), 1))
 }
 
 // ids: the ids of messages are remembered for five minutes.
@@ -68,25 +60,10 @@ func ids() attack {
 		harms: "fill the memory with ids that a node remembers",
 		run: func(ctx context.Context, g *ground, t *tally) error {
 			return crew(ctx, t, 4, time.Second, func(ctx context.Context, i int) error {
-				c, err := g.login(ctx, t, attackSource(140+i), g.node(i).SIMPS, "mallory16")
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				if err := c.open("LISTEN"); err != nil {
-					return err
-				}
-				go c.listen("200")
-				n := 0
-				return every(ctx, 25, func() error {
-					var burst strings.Builder
-					for range 20 {
-						n++
-						fmt.Fprintf(&burst, "%d SEND to=%s id=%064d {2}\r\n\r\n", n, g.address("mallory16"), n*16+i)
-					}
-					t.add(20)
-					return c.say(burst.String())
-				})
+				who := talker{user: "mallory16", from: attackSource(140 + i), node: i, begins: []string{"LISTEN"}, perSecond: 25}
+				return g.talk(ctx, t, who, numbered(20, func(n int) string {
+					return fmt.Sprintf("%d SEND to=%s id=%064d {2}\r\n\r\n", n, g.address(who.user), n*16+i)
+				}))
 			})
 		},
 	}

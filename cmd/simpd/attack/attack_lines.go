@@ -40,16 +40,8 @@ func badCommands() attack {
 		harms: "keep others waiting",
 		run: func(ctx context.Context, g *ground, t *tally) error {
 			return crew(ctx, t, 8, time.Second, func(ctx context.Context, i int) error {
-				c, err := g.login(ctx, t, attackSource(160+i), g.node(i).SIMPS, "mallory17")
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				go c.listen("200")
-				return every(ctx, 10, func() error {
-					t.add(200)
-					return c.say(burst)
-				})
+				who := talker{user: "mallory17", from: attackSource(160 + i), node: i, perSecond: 10}
+				return g.talk(ctx, t, who, always(burst, 200))
 			})
 		},
 	}
@@ -83,16 +75,8 @@ func idn() attack {
 				})
 			}()
 			return crew(ctx, t, 8, time.Second, func(ctx context.Context, i int) error {
-				c, err := g.login(ctx, t, attackSource(170+i), g.node(i).SIMPS, "mallory18")
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				go c.listen("200")
-				return every(ctx, 5, func() error {
-					t.add(8)
-					return c.say(burst)
-				})
+				who := talker{user: "mallory18", from: attackSource(170 + i), node: i, perSecond: 5}
+				return g.talk(ctx, t, who, always(burst, 8))
 			})
 		},
 	}

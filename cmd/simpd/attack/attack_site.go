@@ -23,16 +23,8 @@ func endlessAnswers() attack {
 			to := endlessUser + "@" + g.Hostile.Domain
 			burst := strings.Repeat("1 SEND to="+to+" timeout=30 {2}\r\n\r\n2 QUERY ima="+to+"\r\n", 5)
 			return crew(ctx, t, 3, time.Second, func(ctx context.Context, i int) error {
-				c, err := g.login(ctx, t, attackSource(210+i), g.node(i).SIMPS, "mallory20")
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				go c.listen("200")
-				return every(ctx, 1, func() error {
-					t.add(10)
-					return c.say(burst)
-				})
+				who := talker{user: "mallory20", from: attackSource(210 + i), node: i, perSecond: 1}
+				return g.talk(ctx, t, who, always(burst, 10))
 			})
 		},
 	}

@@ -83,11 +83,12 @@ type attackers struct {
 	last  map[string]counts
 }
 
-// startAttackers starts it, below everybody else's priority: attackers have
-// machines of their own, and only what the site spends on them counts.
+// startAttackers starts it, in Linux's idle class: it takes what everybody else
+// leaves. Attackers have machines of their own, and only what the site spends on
+// them counts.
 func startAttackers(file, only string) (*attackers, error) {
 	a := &attackers{done: make(chan struct{})}
-	a.cmd = exec.Command("nice", "-n", "19", os.Args[0], "-attackers", file, "-only", only)
+	a.cmd = exec.Command("chrt", "--idle", "0", os.Args[0], "-attackers", file, "-only", only)
 	a.cmd.Stderr = os.Stderr
 	a.cmd.Env = append(os.Environ(), "GOMEMLIMIT=1GiB")
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ^C is for the laboratory, which then ends them

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -52,4 +53,51 @@ func every(ctx context.Context, perSecond int, do func() error) error {
 			return err
 		}
 	}
+}
+
+// talker is a user who logs in and then says something at a steady rate.
+type talker struct {
+	user      string
+	from      net.Addr
+	node      int
+	begins    []string // requests at the beginning
+	perSecond int
+}
+
+// talk logs a talker in, and has them say what say returns, which counts as so
+// many tries, until ctx ends or they are sent away. What comes is counted, and
+// accepted.
+func (g *ground) talk(ctx context.Context, t *tally, who talker, say func() (octets string, tries int)) error {
+	c, err := g.login(ctx, t, who.from, g.node(who.node).SIMPS, who.user)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.open(who.begins...); err != nil {
+		return err
+	}
+	go c.listen("200")
+	return every(ctx, who.perSecond, func() error {
+		octets, tries := say()
+		t.add(tries)
+		return c.say(octets)
+	})
+}
+
+// numbered returns what says so many lines at a time, each with its number.
+func numbered(lines int, line func(n int) string) func() (octets string, tries int) {
+	n := 0
+	return func() (string, int) {
+		var burst strings.Builder
+		for range lines {
+			n++
+			burst.WriteString(line(n))
+		}
+		return burst.String(), lines
+	}
+}
+
+// always returns what says the same each time.
+func always(octets string, tries int) func() (string, int) {
+	return func() (string, int) { return octets, tries }
 }

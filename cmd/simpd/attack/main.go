@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -63,7 +64,7 @@ func (o *options) run() (code int, err error) {
 	case o.ground != "":
 		return 0, attackFrom(o.ground, chosen)
 	}
-	if lacks := append(isolate.Missing("ip", "nsenter", "nice"), missingGroups()...); len(lacks) > 0 {
+	if lacks := append(isolate.Missing("ip", "nsenter", "chrt"), missingGroups()...); len(lacks) > 0 {
 		return 1, fmt.Errorf("for attacks this machine lacks: %s", strings.Join(lacks, ", "))
 	}
 	network, code, err := isolate.Enter(isolate.ByNsenter)
@@ -89,6 +90,7 @@ func (o *options) attack(network *isolate.Network, chosen []attack) (err error) 
 	if l.dir, err = os.MkdirTemp(o.keep, "simpd-attack-"); err != nil {
 		return err
 	}
+	debug.SetGCPercent(800) // the honest users' process is small, and a pause of it would be taken for the site's
 	defer l.close()
 	defer l.guard(o.length + setupLimit)()
 	r, err := l.run()
