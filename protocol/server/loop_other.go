@@ -30,8 +30,8 @@ func (s *Server) accepting(l net.Listener) net.Listener { return l }
 func (a *acceptor) acceptAll(*Server, protocol.Transport) error { return net.ErrClosed }
 
 // newTLS returns the wire of TLS over c, once the handshake is done.
-func newTLS(c conn, config *tls.Config) (wire, func() tls.ConnectionState, error) {
-	return newStreamTLS(c.(net.Conn), config)
+func newTLS(c conn, config *tls.Config, turn *handshakeTurn) (wire, func() tls.ConnectionState, error) {
+	return newStreamTLS(c.(net.Conn), config, turn)
 }
 
 func (s *session) waits() bool    { return true }

@@ -23,12 +23,15 @@ type sealed struct {
 }
 
 // newSealed holds the handshake as the server; it waits until sock's deadline.
-func newSealed(sock *socket, config *tls.Config) (*sealed, error) {
-	low := &ciphertext{sock: sock}
+func newSealed(sock *socket, config *tls.Config, turn *handshakeTurn) (*sealed, error) {
+	low := &ciphertext{sock: sock, turn: turn}
 	s := &sealed{socket: sock, tls: tls.Server(low, config), low: low}
-	if err := s.tls.Handshake(); err != nil {
+	err := s.tls.Handshake()
+	turn.end()
+	if err != nil {
 		return nil, err
 	}
+	low.turn = nil
 	low.steady = true
 	low.records.Begin()
 	s.left = findLeftovers(s.tls)
@@ -90,6 +93,7 @@ type ciphertext struct {
 	sock    *socket
 	steady  bool
 	records tlsrecord.Counter
+	turn    *handshakeTurn // nil once steady
 
 	mu   sync.Mutex
 	rest []byte // what the kernel has not taken
@@ -99,9 +103,13 @@ func (c *ciphertext) Read(b []byte) (int, error) {
 	if err := c.records.Check(); err != nil {
 		return 0, err
 	}
+	c.turn.end()
 	for {
 		octets, _, err := c.sock.readNow(b)
 		c.records.Took(octets)
+		if len(octets) > 0 {
+			c.turn.begin()
+		}
 		if c.steady || err != error(errAgain) {
 			return len(octets), err
 		}

@@ -29,6 +29,7 @@ type Server struct {
 	hash      *hasher
 	hashing   hashing
 	idn       idnReaders
+	slots     *fairSlots // of TLS handshakes
 	verifiers verifiers
 	ids       *ids
 	routes    counts      // routing connections, by domain
@@ -53,7 +54,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, metrics: c.Metrics, admission: newAdmission(c),
-		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), idn: newIDNReaders(), ids: newIDs(),
+		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), idn: newIDNReaders(), slots: newFairSlots(), ids: newIDs(),
 		parties: newParties(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}

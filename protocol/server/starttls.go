@@ -68,7 +68,7 @@ func (s *session) handshake() (wire, error) {
 	if err := s.conn.SetReadDeadline(sooner(time.Now().Add(handshakeTime), s.vigil.began.Add(proveTime))); err != nil {
 		return nil, err
 	}
-	w, state, err := newTLS(s.conn, s.server.tls)
+	w, state, err := newTLS(s.conn, s.server.tls, s.server.newHandshakeTurn(s.client.Remote))
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +77,16 @@ func (s *session) handshake() (wire, error) {
 }
 
 // newStreamTLS returns the wire of TLS over c, once the handshake is done.
-func newStreamTLS(c net.Conn, config *tls.Config) (wire, func() tls.ConnectionState, error) {
+func newStreamTLS(c net.Conn, config *tls.Config, turn *handshakeTurn) (wire, func() tls.ConnectionState, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return nil, nil, err
 	}
-	below := tlsrecord.NewBelow(c)
+	turns := &turnConn{c, turn}
+	below := tlsrecord.NewBelow(turns)
 	t := tls.Server(below, config)
-	if err := t.Handshake(); err != nil {
+	err := t.Handshake()
+	turns.finish()
+	if err != nil {
 		return nil, nil, err
 	}
 	return newStream(below.Above(t)), t.ConnectionState, c.SetWriteDeadline(time.Time{})

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"time"
@@ -11,8 +13,11 @@ import (
 type webListener struct {
 	net.Listener
 	server *Server
-	ready  chan net.Conn
-	done   chan struct{} // closed when nothing is accepted any more
+	tls    *tls.Config // nil: in clear
+	// serving ends when nothing is accepted any more.
+	serving context.Context
+	ready   chan net.Conn
+	done    chan struct{} // closed when nothing is accepted any more
 }
 
 // Accept returns the next connection that is ready for TLS and HTTP.
@@ -67,10 +72,35 @@ func (l *webListener) admit(c net.Conn, remote netip.AddrPort, began time.Time) 
 		_ = c.Close()
 		return
 	}
-	w := newWebConn(c, remote, a, began, s.tls != nil)
-	select {
-	case l.ready <- w:
-	case <-l.done:
+	w := newWebConn(c, remote, a, began, l.tls != nil)
+	if l.tls == nil {
+		l.handOver(w)
+	} else if !s.aside(func() { l.handshake(w, counted) }) {
 		_ = w.Close()
+	}
+}
+
+// handshake hands a connection over to HTTP once TLS is begun on it.
+func (l *webListener) handshake(w *webConn, counted netip.AddrPort) {
+	w.turns.turn = l.server.newHandshakeTurn(counted)
+	secured := tls.Server(w, l.tls)
+	_ = w.SetDeadline(time.Now().Add(handshakeTime))
+	err := secured.HandshakeContext(l.serving)
+	w.turns.finish()
+	if err != nil {
+		l.server.metrics.Handshakes.Add(1)
+		_ = w.Close()
+		return
+	}
+	_ = w.SetDeadline(time.Time{})
+	l.handOver(secured)
+}
+
+// handOver gives HTTP a connection, or closes it if nothing is accepted any more.
+func (l *webListener) handOver(c net.Conn) {
+	select {
+	case l.ready <- c:
+	case <-l.done:
+		_ = c.Close()
 	}
 }

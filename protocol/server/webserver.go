@@ -32,18 +32,21 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	}
 	defer s.removeListener(l)
 	web := &webListener{Listener: l, server: s, ready: make(chan net.Conn), done: make(chan struct{})}
+	if s.tls != nil {
+		web.tls = s.webTLS()
+	}
+	var end context.CancelFunc
+	web.serving, end = context.WithCancel(context.Background())
+	defer end()
 	h := s.newHTTPServer()
 	defer h.Close()
 	failed := make(chan error, 1)
 	go func() {
 		failed <- web.acceptAll()
+		end()
 		_ = h.Close()
 	}()
-	if s.tls == nil {
-		_ = h.Serve(web)
-	} else {
-		_ = h.Serve(tls.NewListener(web, s.webTLS()))
-	}
+	_ = h.Serve(web)
 	return <-failed // what ended the accepting ended the rest
 }
 
@@ -150,6 +153,7 @@ type webConn struct {
 	began    time.Time
 	overtime *time.Timer
 	records  *tlsrecord.Below // what TLS runs on; nil without TLS
+	turns    *turnConn        // below it
 
 	mu      sync.Mutex
 	counted *admitted // replaced once, before the upgrade, where a proxy says who the client is
@@ -159,7 +163,8 @@ type webConn struct {
 func newWebConn(c net.Conn, remote netip.AddrPort, a *admitted, began time.Time, secured bool) *webConn {
 	w := &webConn{Conn: c, remote: remote, began: began, counted: a}
 	if secured {
-		w.records = tlsrecord.NewBelow(c)
+		w.turns = &turnConn{Conn: c}
+		w.records = tlsrecord.NewBelow(w.turns)
 		w.Conn = w.records
 	}
 	w.overtime = time.AfterFunc(time.Until(began.Add(proveTime)), func() { _ = c.Close() })

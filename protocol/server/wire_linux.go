@@ -27,15 +27,15 @@ func (s *Server) newWire(c net.Conn) (wire, conn, error) {
 }
 
 // newTLS returns the wire of TLS over c, once the handshake is done.
-func newTLS(c conn, config *tls.Config) (wire, func() tls.ConnectionState, error) {
+func newTLS(c conn, config *tls.Config, turn *handshakeTurn) (wire, func() tls.ConnectionState, error) {
 	sock, ok := c.(*socket)
 	if !ok {
-		return newStreamTLS(c.(net.Conn), config)
+		return newStreamTLS(c.(net.Conn), config, turn)
 	}
 	if err := sock.listen(nil); err != nil {
 		return nil, nil, err
 	}
-	w, err := newSealed(sock, config)
+	w, err := newSealed(sock, config, turn)
 	if err != nil {
 		return nil, nil, err
 	}
