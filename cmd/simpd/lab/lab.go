@@ -44,6 +44,7 @@ type lab struct {
 	conns    atomic.Int64
 	sessions atomic.Int64
 	struck   map[int]bool   // nodes that a fault is on
+	stepped  map[int]bool   // nodes whose wall clock a fault has set
 	notes    map[string]int // what became of some faults
 	disks    []string       // file systems that were made
 	shelf    string         // where they are kept
@@ -86,7 +87,7 @@ func (p *plan) within(i int) (line []string) {
 
 // newLab prepares a run; nothing is started yet.
 func newLab(p plan) *lab {
-	l := &lab{plan: p, clock: clock{Begun: time.Now()}, history: &history{}, struck: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
+	l := &lab{plan: p, clock: clock{Begun: time.Now()}, history: &history{}, struck: map[int]bool{}, stepped: map[int]bool{}, notes: map[string]int{}, r: rand.New(rand.NewPCG(p.seed, 5))}
 	for i := range manyUsers {
 		l.users = append(l.users, fmt.Sprintf("user%d", i))
 	}

@@ -52,7 +52,9 @@ func stepLeader(l *lab) ([]int, string, func() error, error) { return l.step(l.l
 func stepAll(l *lab) ([]int, string, func() error, error)    { return l.step(l.site.Nodes...) }
 
 // step sets the wall clocks of some nodes, each by another step, until it ends.
+// A clock that another fault has set is left alone.
 func (l *lab) step(nodes ...*site.Node) ([]int, string, func() error, error) {
+	nodes = l.takeClocks(nodes...)
 	var said []string
 	for _, n := range nodes {
 		name := stepNames[l.intN(len(stepNames))]
@@ -60,47 +62,71 @@ func (l *lab) step(nodes ...*site.Node) ([]int, string, func() error, error) {
 		if err := l.setClock(n, steps[name]); err != nil {
 			return nil, "", nil, err
 		}
-	}
-	return numbers(nodes), strings.Join(said, ", "), func() error {
-		for _, n := range nodes {
-			if err := l.setClock(n, 0); err != nil {
-				return err
-			}
+		if err := l.awaitClock(n, steps[name]); err != nil {
+			return nil, "", nil, err
 		}
-		return nil
-	}, nil
+	}
+	return numbers(nodes), strings.Join(said, ", "), func() error { return l.returnClocks(nodes...) }, nil
 }
 
 // swing steps a node's wall clock again and again, and then back.
 func swing(l *lab) ([]int, string, func() error, error) {
-	n, over, ended := l.someNode(), make(chan struct{}), make(chan error, 1)
+	nodes := l.takeClocks(l.someNode())
+	if len(nodes) == 0 {
+		return nil, "", func() error { return nil }, nil
+	}
+	over, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		var err error
 		for i := 0; err == nil && !closed(over); i++ {
-			err = l.setClock(n, steps[stepNames[i%len(stepNames)]])
+			err = l.setClock(nodes[0], steps[stepNames[i%len(stepNames)]])
 			l.pauseFor(300 * time.Millisecond)
 		}
 		ended <- err
 	}()
-	return []int{n.Number}, n.ID, func() error {
+	return numbers(nodes), nodes[0].ID, func() error {
 		close(over)
 		if err := <-ended; err != nil {
 			return err
 		}
-		return l.setClock(n, 0)
+		return l.returnClocks(nodes...)
 	}, nil
 }
 
-// setClock sets a node's wall clock, and waits until the node shows it where it
-// does not stand still for another fault.
+// takeClocks returns those of the nodes whose clock no other fault has set.
+func (l *lab) takeClocks(nodes ...*site.Node) (free []*site.Node) {
+	for _, n := range nodes {
+		if !l.stepped[n.Number] {
+			l.stepped[n.Number] = true
+			free = append(free, n)
+		}
+	}
+	return free
+}
+
+// returnClocks sets the clocks of nodes right.
+func (l *lab) returnClocks(nodes ...*site.Node) error {
+	for _, n := range nodes {
+		if err := l.setClock(n, 0); err != nil {
+			return err
+		}
+		delete(l.stepped, n.Number)
+	}
+	return nil
+}
+
+// setClock sets a node's wall clock. The node looks at the file again and again.
 func (l *lab) setClock(n *site.Node, shift time.Duration) error {
 	temporary := l.shiftFile(n.Number) + ".new"
 	if err := os.WriteFile(temporary, []byte(strconv.FormatInt(int64(shift/time.Second), 10)), 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(temporary, l.shiftFile(n.Number)); err != nil {
-		return err
-	}
+	return os.Rename(temporary, l.shiftFile(n.Number))
+}
+
+// awaitClock waits until a node shows its wall clock to be off so far, unless
+// another fault is on the node.
+func (l *lab) awaitClock(n *site.Node, shift time.Duration) error {
 	if l.struck[n.Number] || ended(n) {
 		return nil
 	}
