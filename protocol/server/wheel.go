@@ -21,16 +21,17 @@ type wheel struct {
 }
 
 const (
-	tick  = 100 * time.Millisecond
-	slots = 4096
-	never = math.MaxInt64
+	tick    = 100 * time.Millisecond
+	slots   = 4096
+	never   = math.MaxInt64
+	stopped = math.MinInt64 // earlier than any tick
 )
 
 // alarm is what one owner waits for. It is set for one moment at a time, and
 // unset before it rings.
 type alarm struct {
 	owner      ringer
-	tick       atomic.Int64 // never while it is not set
+	tick       atomic.Int64 // never while it is not set, stopped at the end
 	next, prev *alarm
 }
 
@@ -64,11 +65,14 @@ func (w *wheel) wake(a *alarm, at time.Time) {
 	w.link(a, max(t, w.turned+1))
 }
 
-// stop unsets a. It may ring once more if it is just about to.
+// stop unsets a for good. It may ring once more if it is just about to; whoever
+// sets it then, or later, does nothing: else the wheel would turn, and its owner
+// be kept, until it rings.
 func (w *wheel) stop(a *alarm) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.unlink(a)
-	w.mu.Unlock()
+	a.tick.Store(stopped)
 }
 
 func (w *wheel) link(a *alarm, t int64) {
@@ -84,7 +88,7 @@ func (w *wheel) link(a *alarm, t int64) {
 
 func (w *wheel) unlink(a *alarm) {
 	t := a.tick.Load()
-	if t == never {
+	if t == never || t == stopped {
 		return
 	}
 	if a.prev != nil {

@@ -42,17 +42,18 @@ func TestWheelRingsInTime(t *testing.T) {
 func TestWheelSoonerStopAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWheel()
-		one, two := &bell{since: time.Now()}, &bell{since: time.Now()}
+		one, two, three := &bell{since: time.Now()}, &bell{since: time.Now()}, &bell{since: time.Now()}
 		one.alarm.init(one)
 		two.alarm.init(two)
+		three.alarm.init(three)
 		w.wake(&one.alarm, time.Now().Add(time.Hour))
-		w.wake(&two.alarm, time.Now().Add(time.Second))
+		w.wake(&three.alarm, time.Now().Add(time.Second))
 		w.wake(&one.alarm, time.Now().Add(2*time.Second))
-		w.stop(&two.alarm)
+		w.stop(&three.alarm)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if len(one.rang) != 1 || len(two.rang) != 0 {
-			t.Fatalf("rang %v and %v", one.rang, two.rang)
+		if len(one.rang) != 1 || len(three.rang) != 0 {
+			t.Fatalf("rang %v and %v", one.rang, three.rang)
 		}
 		w.done.Wait() // nothing is set: nothing runs
 		w.wake(&two.alarm, time.Now().Add(-time.Minute))
@@ -64,6 +65,39 @@ func TestWheelSoonerStopAndAgain(t *testing.T) {
 			t.Fatalf("rang %v and %v", one.rang, two.rang)
 		}
 		w.done.Wait()
+	})
+}
+
+// late is stopped while it rings for the first time, and sets its alarm again.
+type late struct {
+	alarm alarm
+	wheel *wheel
+	rang  bool
+}
+
+func (l *late) ring(now time.Time) {
+	if !l.rang {
+		l.rang = true
+		l.wheel.stop(&l.alarm)
+		l.wheel.wake(&l.alarm, now.Add(time.Hour))
+	}
+}
+
+// TestWheelStopsForGood: Shutdown waits until the wheel stands still, so that no
+// session that has ended may have it turn.
+func TestWheelStopsForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &late{wheel: newWheel()}
+		l.alarm.init(l)
+		began := time.Now()
+		l.wheel.wake(&l.alarm, began)
+		l.wheel.done.Wait()
+		l.wheel.wake(&l.alarm, began)
+		l.wheel.stop(&l.alarm)
+		l.wheel.done.Wait()
+		if waited := time.Since(began); waited > time.Second {
+			t.Errorf("the wheel turned for %v after its only alarm had been stopped", waited)
+		}
 	})
 }
 
