@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"time"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
 	"simpd/protocol/secretfile"
@@ -50,8 +50,11 @@ func hangUp(c *client.Client) {
 
 func (a *app) config(ctx context.Context) (client.Config, error) {
 	config := client.Config{Server: a.server, Agent: "simp"}
-	if host, port, err := net.SplitHostPort(a.server); a.server != "" && (err != nil || host == "" || port == "") {
+	if a.server != "" && !cli.IsHostPort(a.server) {
 		return config, usagef("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
+	}
+	if a.dns != "" && !cli.IsHostPort(a.dns) {
+		return config, usagef("invalid --dns %q: must be HOST:PORT, such as 192.0.2.53:53", a.dns)
 	}
 	if a.user == "" {
 		return config, usagef("--user is missing: your address, such as alice@example.com")

@@ -378,6 +378,9 @@ func TestRefusals(t *testing.T) {
 		{[]string{"query", "bob@example.com", "--plaintext=false", "--tls-ca", empty}, nil, 1, "holds no certificate"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "127.0.0.1:1"}, 1, "is it running, and is --server right?"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "localhost"}, 2, `invalid --server "localhost": must be HOST:PORT`},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "127.0.0.1:99999"}, 2, `invalid --server "127.0.0.1:99999": must be HOST:PORT`},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": "127.0.0.1:simp"}, 2, `invalid --server "127.0.0.1:simp": must be HOST:PORT`},
+		{[]string{"query", "bob@example.com", "--dns", "192.0.2.53"}, nil, 2, `invalid --dns "192.0.2.53": must be HOST:PORT`},
 	} {
 		con := newConsole(s.env())
 		for name, value := range c.env {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol/secretfile"
 )
@@ -68,7 +69,7 @@ func call[Q, R any](ctx context.Context, method func(context.Context, Q, ...grpc
 }
 
 func (a *app) credentials() (credentials.TransportCredentials, error) {
-	if _, _, err := net.SplitHostPort(a.addr); err != nil {
+	if !cli.IsHostPort(a.addr) {
 		return nil, usagef("--addr %s is not HOST:PORT", a.addr)
 	}
 	if a.insecure {

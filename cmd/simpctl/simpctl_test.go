@@ -153,6 +153,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{2, "status --wach", "simpctl: unknown flag: --wach; see simpctl status --help"},
 		{2, "status --output xml", `simpctl: --output is text or json, not "xml"`},
 		{2, "status --addr nowhere", "simpctl: --addr nowhere is not HOST:PORT"},
+		{2, "status --addr localhost:70000", "simpctl: --addr localhost:70000 is not HOST:PORT"},
 		{2, "status --addr 192.0.2.1:7469", "simpctl: --insecure is for a node on this machine, and 192.0.2.1:7469 is not; use --tls-ca, --tls-cert and --tls-key"},
 		{2, "account disable alice", "simpctl: invalid address alice"},
 		{1, "account delete --yes nobody@example.com", "simpctl: there is no account nobody@example.com"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"strconv"
 	"strings"
 
 	"simpd/protocol"
@@ -47,6 +48,9 @@ func parseOrigin(s string) (string, error) {
 	host, err := originHost(host)
 	if err != nil {
 		return "", badOrigin(s, err.Error())
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && !strings.ContainsAny(port, "*?[\\") && (err != nil || n == 0) {
+		return "", badOrigin(s, "the port is a number up to 65535")
 	}
 	if port != "" && !(scheme == "https" && port == "443" || scheme == "http" && port == "80") {
 		host += ":" + port

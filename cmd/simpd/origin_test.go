@@ -16,6 +16,7 @@ func TestOriginsAsBrowsersSendThem(t *testing.T) {
 		"*.example.com":                 "*.example.com",
 		"https://*.Example.com":         "https://*.example.com",
 		"http://localhost:8080":         "http://localhost:8080",
+		"http://localhost:*":            "http://localhost:*",
 		"http://127.0.0.1:8080":         "http://127.0.0.1:8080",
 		"http://[::1]:8080":             "http://[::1]:8080",
 		"*":                             "*",
@@ -24,7 +25,7 @@ func TestOriginsAsBrowsersSendThem(t *testing.T) {
 			t.Errorf("%q: %q, %v; want %q", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "https://", "https://a/b", "ftp://a.example", "https://user@a.example", "https://a example", "https://a.example?x#y", "https://[a"} {
+	for _, in := range []string{"", "https://", "https://a/b", "ftp://a.example", "https://user@a.example", "https://a example", "https://a.example?x#y", "https://[a", "https://a.example:99999", "https://a.example:x"} {
 		if got, err := parseOrigin(in); err == nil {
 			t.Errorf("%q is taken as %q", in, got)
 		}

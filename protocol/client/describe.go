@@ -75,6 +75,9 @@ func describeProtocol(first []byte) string {
 			return fmt.Sprintf("%s (it says %s)", p.name, protocol.Quote(shown))
 		}
 	}
+	if shown == "" {
+		return "something else, which is no text"
+	}
 	return fmt.Sprintf("something else (it says %s)", protocol.Quote(shown))
 }
 

@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 
 	"github.com/spf13/pflag"
 )
@@ -22,6 +24,16 @@ func FlagError(err error) string {
 // environment.
 func VariableError(variable, value string, f *pflag.Flag) string {
 	return fmt.Sprintf("invalid %s=%q: %s", variable, value, valueRule(f))
+}
+
+// IsHostPort reports whether s is HOST:PORT, with a port that there is.
+func IsHostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // valueRule says which values a flag takes.
