@@ -64,7 +64,7 @@ func (n *node) federationSettings() []agreed {
 	if n.partners == nil {
 		return all
 	}
-	rules := n.partners.Federation()
+	rules := n.partners.Policy()
 	all[0].values = listPolicies(rules, func(p protocol.Policy) []string { return []string{p.Mode.String()} })
 	all[1].values = listPolicies(rules, func(p protocol.Policy) []string { return slices.Sorted(maps.Keys(p.Allow)) })
 	all[2].values = listPolicies(rules, func(p protocol.Policy) []string { return slices.Sorted(maps.Keys(p.Block)) })

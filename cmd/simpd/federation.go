@@ -196,8 +196,8 @@ func (p *partners) load(f *federation) error {
 	return nil
 }
 
-// Federation says whom the site deals with now.
-func (p *partners) Federation() *protocol.Federation { return p.rules.Load() }
+// Policy says whom the site deals with now.
+func (p *partners) Policy() *protocol.Federation { return p.rules.Load() }
 
 // Roots are the authorities of other sites; nil: the system's.
 func (p *partners) Roots() *x509.CertPool { return p.roots.Load() }
@@ -219,7 +219,7 @@ func (n *node) newPartners() (*partners, error) {
 		return nil, err
 	}
 	c := client.RelayConfig{
-		Federation: p.Federation, Roots: p.Roots, Certificate: p.Certificate, Secret: n.dialbackSecret, Agent: "simpd",
+		Federation: p.Policy, Roots: p.Roots, Certificate: p.Certificate, Secret: n.dialbackSecret, Agent: "simpd",
 		Resolver: n.conf.federation.resolver(), Logger: n.logger,
 	}
 	p.Relay = client.NewRelay(c)
@@ -233,7 +233,7 @@ func (n *node) reloadPartners(f *federation) error {
 		return err
 	}
 	n.partners.Revalidate()
-	n.clients.Load().Recheck()
+	n.clients.Load().Revalidate()
 	return nil
 }
 

@@ -30,7 +30,7 @@ func programMeasures() []measure {
 		}
 	}
 	return []measure{
-		counter("simp_reading_paused_total", "Times that a client's connection was not read for a while, as it sent too much or too many errors.", func(n *node) float64 { return float64(n.counts.Slowed.Load()) }),
+		counter("simp_reading_paused_total", "Times that a client's connection was not read for a while, as it sent too much or too many errors.", func(n *node) float64 { return float64(n.counts.Throttled.Load()) }),
 		gauge("simp_program_connections", "Connections of programs, those that have not said who they are included.", of(func(s *api.Server) float64 { return float64(s.Connections()) })),
 		gauge("simp_program_octets", "Octets held for programs: connections, requests and answers under way.", of(func(s *api.Server) float64 { return float64(s.Held()) })),
 		counter("simp_program_calls_refused_total", "Calls that were refused: for who made them, or for what their caller held already.", of(func(s *api.Server) float64 { return float64(s.Refused()) })),
@@ -165,11 +165,11 @@ type counted struct {
 
 func refusals() func(*node, emitter) {
 	return emitCounts(
-		counted{"limit", func(m *server.Metrics) *server.Counter { return &m.Turned }},
-		counted{"handshake", func(m *server.Metrics) *server.Counter { return &m.Handshakes }},
-		counted{"foreign_protocol", func(m *server.Metrics) *server.Counter { return &m.Foreign }},
-		counted{"too_slow", func(m *server.Metrics) *server.Counter { return &m.Overtime }},
-		counted{"not_reading", func(m *server.Metrics) *server.Counter { return &m.Stuck }},
+		counted{"limit", func(m *server.Metrics) *server.Counter { return &m.Rejected }},
+		counted{"handshake", func(m *server.Metrics) *server.Counter { return &m.FailedHandshakes }},
+		counted{"foreign_protocol", func(m *server.Metrics) *server.Counter { return &m.WrongProtocol }},
+		counted{"too_slow", func(m *server.Metrics) *server.Counter { return &m.TimedOut }},
+		counted{"not_reading", func(m *server.Metrics) *server.Counter { return &m.SlowConsumers }},
 		counted{"memory", func(m *server.Metrics) *server.Counter { return &m.Shed }},
 		counted{"empty_tls_records", func(m *server.Metrics) *server.Counter { return &m.EmptyRecords }},
 	)

@@ -258,7 +258,7 @@ func (n *node) serveClients() error {
 		Limits: n.conf.limits.ofServer(),
 	}
 	if n.partners != nil {
-		c.Partners = n.partners
+		c.Federation = n.partners
 	}
 	clients, err := server.New(c)
 	if err != nil {

@@ -14,20 +14,20 @@ import (
 	"simpd/protocol"
 )
 
-// acceptor takes connections from a TCP listener as sockets, which is all
-// that a loop wants of them: to make a net.Conn of each would cost a dozen
-// calls of the kernel that the loop's own repeat. What the kernel is to do for
-// a connection is said once, to the listening socket: those that it accepts
-// begin with the same options.
-type acceptor struct {
+// socketListener accepts connections from a TCP listener as sockets for the
+// event loop. Making a net.Conn of each would cost about a dozen system calls
+// that the event loop repeats anyway. Socket options are set once, on the
+// listening socket, and inherited by accepted ones.
+type socketListener struct {
 	net.Listener
-	file *os.File // the listener's, once more
+	file *os.File // a duplicate of the listener's descriptor
 }
 
-// accepting returns l as an acceptor where it can be one, else as it is.
-func (s *Server) accepting(l net.Listener) net.Listener {
+// newSocketListener returns l as a socketListener if possible, and otherwise
+// l.
+func (s *Server) newSocketListener(l net.Listener) net.Listener {
 	tcp, ok := l.(*net.TCPListener)
-	if !ok || len(s.config.Balancers) > 0 { // whose header is read before a loop has the connection
+	if !ok || len(s.config.Balancers) > 0 { // their header is read before the event loop takes over
 		return l
 	}
 	file, err := tcp.File()
@@ -37,31 +37,31 @@ func (s *Server) accepting(l net.Listener) net.Listener {
 	raw, err := file.SyscallConn()
 	if err == nil {
 		var watch error
-		err = errors.Join(raw.Control(func(fd uintptr) { watch = watchSocket(int(fd)) }), watch)
+		err = errors.Join(raw.Control(func(fd uintptr) { watch = setKeepaliveFD(int(fd)) }), watch)
 	}
 	if err != nil { // a multipath socket has no such options
 		_ = file.Close()
 		return l
 	}
-	return &acceptor{l, file}
+	return &socketListener{l, file}
 }
 
-// Close ends the accepting.
-func (a *acceptor) Close() error { return errors.Join(a.file.Close(), a.Listener.Close()) }
+// Close stops accepting.
+func (a *socketListener) Close() error { return errors.Join(a.file.Close(), a.Listener.Close()) }
 
-// acceptAll takes connections until the listener is closed.
-func (a *acceptor) acceptAll(s *Server, t protocol.Transport) error {
+// acceptLoop accepts connections until the listener is closed.
+func (a *socketListener) acceptLoop(s *Server, t protocol.Transport) error {
 	raw, err := a.file.SyscallConn()
 	if err != nil {
 		return net.ErrClosed
 	}
-	pause := firstPause
+	pause := minAcceptBackoff
 	early := true // those that wait may have come before the options were said
 	for {
 		var some int
 		var failed error
 		err := raw.Read(func(fd uintptr) bool {
-			some, failed = s.acceptSome(int(fd), t, early)
+			some, failed = s.acceptPending(int(fd), t, early)
 			early = early && failed != nil
 			return failed != nil
 		})
@@ -71,26 +71,26 @@ func (a *acceptor) acceptAll(s *Server, t protocol.Transport) error {
 		case err != nil:
 			return net.ErrClosed
 		case some > 0:
-			pause = firstPause
+			pause = minAcceptBackoff
 		}
-		s.pauseAccepting(failed, pause)
-		pause = min(2*pause, longestPause)
+		s.backoffAccept(failed, pause)
+		pause = min(2*pause, maxAcceptBackoff)
 	}
 }
 
-// acceptSome takes the connections that wait; early ones may lack the
-// listener's options. The error is nil once there are none.
-func (s *Server) acceptSome(listener int, t protocol.Transport, early bool) (some int, err error) {
+// acceptPending accepts the pending connections. Those accepted early may
+// lack the listener's options. The error is nil when there are no more.
+func (s *Server) acceptPending(listener int, t protocol.Transport, early bool) (some int, err error) {
 	for {
 		fd, remote, err := acceptFD(listener)
 		switch err {
 		case nil:
 			some++
 			if early {
-				_ = watchSocket(fd) // fails where the connection is gone
+				_ = setKeepaliveFD(fd) // fails where the connection is gone
 			}
 			s.metrics.Accepted.Add(1)
-			s.takeSocket(fd, remote, t)
+			s.admitSocket(fd, remote, t)
 		case unix.EAGAIN:
 			return some, nil
 		case unix.EINTR, unix.ECONNABORTED:
@@ -100,28 +100,29 @@ func (s *Server) acceptSome(listener int, t protocol.Transport, early bool) (som
 	}
 }
 
-// takeSocket makes a session of a socket, or turns it away.
-func (s *Server) takeSocket(fd int, remote netip.AddrPort, t protocol.Transport) {
-	a, refusal := s.admission.admit(remote)
+// admitSocket starts a session on a socket, or rejects it.
+func (s *Server) admitSocket(fd int, remote netip.AddrPort, t protocol.Transport) {
+	a, refusal := s.connLimiter.acquire(remote)
 	if refusal != "" {
-		s.metrics.Turned.Add(1)
+		s.metrics.Rejected.Add(1)
 		if t == protocol.PlainTCP {
-			_, _ = writeFD(fd, turnedAway(refusal)) // the client may be gone
+			_, _ = writeFD(fd, rejectLine(refusal)) // the client may be gone
 		}
 		_ = unix.Close(fd)
 		return
 	}
-	l, err := s.loops.pick(&s.gather)
+	l, err := s.loops.pick(&s.coalescer)
 	if err != nil {
-		a.leave()
+		a.release()
 		_ = unix.Close(fd)
 		return
 	}
 	sock := &socket{loop: l, fd: fd}
-	s.hold(sock, sock, remote, a, t)
+	s.beginSession(sock, sock, remote, a, t)
 }
 
-// acceptFD takes a connection, without waiting; EAGAIN: there is none.
+// acceptFD accepts a connection without blocking; EAGAIN means that there is
+// none.
 func acceptFD(listener int) (fd int, remote netip.AddrPort, err error) {
 	var from unix.RawSockaddrAny
 	size := uint32(unix.SizeofSockaddrAny)
@@ -130,28 +131,29 @@ func acceptFD(listener int) (fd int, remote netip.AddrPort, err error) {
 	if e != 0 {
 		return -1, netip.AddrPort{}, e
 	}
-	return int(n), addrPortOf(&from), nil
+	return int(n), parseSockaddr(&from), nil
 }
 
-// addrPortOf reads an address of IPv4 or IPv6 as the kernel writes it; any other is none.
-func addrPortOf(from *unix.RawSockaddrAny) netip.AddrPort {
+// parseSockaddr converts an IPv4 or IPv6 address of the kernel; any other
+// becomes the zero AddrPort.
+func parseSockaddr(from *unix.RawSockaddrAny) netip.AddrPort {
 	switch from.Addr.Family {
 	case unix.AF_INET:
 		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), port(a.Port))
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), ntohs(a.Port))
 	case unix.AF_INET6:
 		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(from))
 		ip := netip.AddrFrom16(a.Addr)
 		if a.Scope_id != 0 {
 			ip = ip.WithZone(strconv.FormatUint(uint64(a.Scope_id), 10))
 		}
-		return netip.AddrPortFrom(ip, port(a.Port))
+		return netip.AddrPortFrom(ip, ntohs(a.Port))
 	}
 	return netip.AddrPort{}
 }
 
-// port reads a number in the order of the network.
-func port(n uint16) uint16 {
+// ntohs converts a number from network byte order.
+func ntohs(n uint16) uint16 {
 	octets := (*[2]byte)(unsafe.Pointer(&n))
 	return uint16(octets[0])<<8 | uint16(octets[1])
 }

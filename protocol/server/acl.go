@@ -6,15 +6,16 @@ import (
 	"simpd/protocol"
 )
 
-// acl lists the user's rules, or sets or removes one (SIMP.md, section 8).
-func (s *session) acl(ctx context.Context, r *request) {
+// handleACL lists the user's rules, or sets or removes one (SIMP.md, section
+// 8).
+func (s *session) handleACL(ctx context.Context, r *request) {
 	who, given := r.line.Get("who")
-	if !given && !r.asksNothing("message", "presence") {
+	if !given && !r.hasNoneOf("message", "presence") {
 		s.refuse(r, protocol.Errorf(protocol.StatusBadRequest, "who is missing: ACL who=PATTERN"))
 		return
 	}
 	if !given {
-		s.answer(r, ruleLines(r, s.user.Rules()))
+		s.respond(r, ruleLines(r, s.user.Rules()))
 		return
 	}
 	rule, err := s.decodeRule(r, who)
@@ -29,7 +30,7 @@ func (s *session) acl(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	s.ok(r)
+	s.respondOK(r)
 }
 
 func ruleLines(r *request, rules []protocol.Rule) []byte {
@@ -49,7 +50,7 @@ func ruleLines(r *request, rules []protocol.Rule) []byte {
 }
 
 func (s *session) decodeRule(r *request, who string) (rule protocol.Rule, err error) {
-	err = s.server.idn.read(who, func() error { return s.server.decodeWho(&rule, who) })
+	err = s.server.idn.parse(who, func() error { return s.server.decodeWho(&rule, who) })
 	if err != nil {
 		return rule, err
 	}
@@ -60,13 +61,13 @@ func (s *session) decodeRule(r *request, who string) (rule protocol.Rule, err er
 	return rule, err
 }
 
-// decodeWho reads whom a rule speaks of.
+// decodeWho parses the pattern of a rule.
 func (s *Server) decodeWho(rule *protocol.Rule, who string) (err error) {
 	if rule.Who, err = protocol.ParsePattern(who); err != nil {
 		return err
 	}
 	if a, ok := rule.Who.Address(); ok {
-		own, given := s.own(a), rule.Who
+		own, given := s.isLocal(a), rule.Who
 		// A user of this site is shown as the rule compares, another site's as given.
 		if rule.Who = given.Key(own); !own && rule.Who != given {
 			rule.Written = given
@@ -75,8 +76,8 @@ func (s *Server) decodeWho(rule *protocol.Rule, who string) (err error) {
 	return nil
 }
 
-// ruleCost returns what the change to a rule counts for, in parts. All who watch
-// the user are looked at where the rule says something of presence, or did.
+// ruleCost returns what a change of a rule costs, in token parts. It affects
+// all watchers of the user if the rule concerns presence, or did before.
 func (s *session) ruleCost(rule *protocol.Rule) int {
 	if rule.Presence != protocol.Unset {
 		return presenceChange

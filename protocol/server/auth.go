@@ -9,32 +9,33 @@ import (
 	"simpd/protocol"
 )
 
-// auth begins to prove who the client is (SIMP.md, section 4).
-func (s *session) auth(ctx context.Context, r *request) {
-	data, given, err := s.beginLogin(r)
+// handleAuth starts a SASL exchange (SIMP.md, section 4).
+func (s *session) handleAuth(ctx context.Context, r *request) {
+	data, given, err := s.startAuth(r)
 	if err != nil {
-		s.logging.Store(false)
+		s.authPending.Store(false)
 		s.refuse(r, err)
 		return
 	}
-	s.login.tag, s.login.octets, s.login.begun = r.line.Tag, r.octets, time.Now()
+	s.auth.tag, s.auth.octets, s.auth.startedAt = r.line.Tag, r.octets, time.Now()
 	if !given { // the client begins
-		s.challenge(r.line.Tag, nil)
+		s.sendChallenge(r.line.Tag, nil)
 		return
 	}
-	s.step(ctx, data)
+	s.stepAuth(ctx, data)
 }
 
-// more continues an AUTH. It bears that request's tag, and is none itself.
-func (s *session) more(ctx context.Context, r *request) {
-	defer s.ledger.settle(r.octets)
-	if s.login == nil || s.login.tag != r.line.Tag {
+// handleMore continues an AUTH. It has that request's tag, and is not a
+// request of its own.
+func (s *session) handleMore(ctx context.Context, r *request) {
+	defer s.inflight.release(r.octets)
+	if s.auth == nil || s.auth.tag != r.line.Tag {
 		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag,
 			protocol.Errorf(protocol.StatusWrongState, "MORE bears the tag of the AUTH that it continues"))))
 		return
 	}
-	if cancel, err := yes(r, "cancel"); cancel || err != nil {
-		s.cancelLogin()
+	if cancel, err := boolParam(r, "cancel"); cancel || err != nil {
+		s.cancelAuth()
 		return
 	}
 	data, given, err := authData(r)
@@ -42,43 +43,42 @@ func (s *session) more(ctx context.Context, r *request) {
 		err = protocol.Errorf(protocol.StatusBadRequest, "data is missing: MORE data=BASE64")
 	}
 	if err != nil {
-		s.endLogin(err)
+		s.failAuth(err)
 		return
 	}
-	s.step(ctx, data)
+	s.stepAuth(ctx, data)
 }
 
-// provesAtOnce reports whether r is a step of SCRAM's, which waits for nobody:
-// the client has done what takes long. Only a verifier that has yet to be
-// checked is hashed here too, and where many have failed there are turns to
-// wait for, and so for a name that needs IDNA. It is asked while no job is being
-// done.
-func (s *session) provesAtOnce(r *request) bool {
+// isNonBlockingAuth reports whether r is a SCRAM step that can run on the
+// event loop, because the client does the expensive part. A step blocks if a
+// verifier has to be checked, if attempts at the account have to take turns,
+// or if the name needs IDNA. It is called while no task is running.
+func (s *session) isNonBlockingAuth(r *request) bool {
 	switch r.line.Verb {
 	case "AUTH":
 		mech, _ := r.line.Get("mech")
 		mech = strings.ToUpper(mech)
 		return (mech == mechScram || mech == mechPlus) && !namesInIDN(r)
 	case "MORE":
-		if s.login != nil {
-			m, scram := s.login.mechanism.(*scramLogin)
+		if s.auth != nil {
+			m, scram := s.auth.mechanism.(*scramMechanism)
 			if scram {
-				m.atOnce = !s.server.verifiers.needsCheck(m.credentials) && !s.server.config.Backend.IsPaced(s.attemptOf(m.user))
+				m.nonBlocking = !s.server.verifiers.needsCheck(m.credentials) && !s.server.config.Backend.IsPaced(s.userAttempt(m.user))
 			}
-			return scram && m.atOnce && !namesInIDN(r)
+			return scram && m.nonBlocking && !namesInIDN(r)
 		}
 	}
 	return false
 }
 
-// namesInIDN reports whether the data of an AUTH or MORE may have an address
-// that needs IDNA.
+// namesInIDN reports whether the data of an AUTH or MORE may contain an
+// address that needs IDNA.
 func namesInIDN(r *request) bool {
 	data, _, err := authData(r)
 	return err == nil && protocol.NeedsIDNA(string(data))
 }
 
-func (s *session) beginLogin(r *request) (data []byte, given bool, err error) {
+func (s *session) startAuth(r *request) (data []byte, given bool, err error) {
 	if s.user != nil {
 		return nil, false, protocol.Errorf(protocol.StatusWrongState, "this connection is authenticated already")
 	}
@@ -89,18 +89,19 @@ func (s *session) beginLogin(r *request) (data []byte, given bool, err error) {
 	if !ok {
 		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "mech is missing: AUTH mech=SCRAM-SHA-256")
 	}
-	m, err := s.mechanism(mech)
+	m, err := s.newMechanism(mech)
 	if err != nil {
 		return nil, false, err
 	}
 	if data, given, err = authData(r); err != nil {
 		return nil, false, err
 	}
-	s.login = &login{mechanism: m}
+	s.auth = &authExchange{mechanism: m}
 	return data, given, nil
 }
 
-// authData reads data, which may be a param or a literal.
+// authData returns the data of a request, which may be a parameter or a
+// literal.
 func authData(r *request) (data []byte, given bool, err error) {
 	v, param := r.line.Get("data")
 	switch {
@@ -120,47 +121,48 @@ func authData(r *request) (data []byte, given bool, err error) {
 	return data, true, nil
 }
 
-// step takes what the client answered to the last challenge, or began with.
-func (s *session) step(ctx context.Context, data []byte) {
-	answer, done, err := s.login.next(ctx, data)
+// stepAuth processes the client's initial response, or its response to a
+// challenge.
+func (s *session) stepAuth(ctx context.Context, data []byte) {
+	answer, done, err := s.auth.step(ctx, data)
 	switch {
 	case err != nil:
-		s.endLogin(err)
+		s.failAuth(err)
 	case !done:
-		s.challenge(s.login.tag, answer)
+		s.sendChallenge(s.auth.tag, answer)
 	default:
-		s.enter(ctx, answer)
+		s.completeAuth(ctx, answer)
 	}
 }
 
-func (s *session) challenge(tag string, data []byte) {
+func (s *session) sendChallenge(tag string, data []byte) {
 	b := protocol.AppendResponse(nil, tag, protocol.StatusChallenge)
 	b = protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString(data))
 	s.reply(tag, protocol.AppendEnd(b))
 }
 
-// enter makes the session that of the user who has been proved. data is what
-// the mechanism adds to the answer.
-func (s *session) enter(ctx context.Context, data []byte) {
-	who := s.login.proof()
+// completeAuth makes the session that of the authenticated user or domain.
+// data is additional data of the mechanism for the response.
+func (s *session) completeAuth(ctx context.Context, data []byte) {
+	who := s.auth.identity()
 	who.Agent, who.Remote, who.Transport = s.client.Agent, s.client.Remote, s.transport
-	if who.Domain != "" && !s.server.routes.take(who.Domain, maxRoutes) {
-		s.endLogin(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: strangersRetry})
+	if who.Domain != "" && !s.server.routingConns.acquire(who.Domain, maxRoutingConns) {
+		s.failAuth(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: firstContactRetry})
 		return
 	}
-	s.routed = who.Domain != ""
-	s.usage.move(func() { s.client = who })
+	s.routeCounted = who.Domain != ""
+	s.usage.moveTenant(func() { s.client = who })
 	user, err := s.server.config.Backend.Login(ctx, s)
 	if err != nil {
-		s.forgetRoute()
-		s.endLogin(err)
+		s.releaseRoute()
+		s.failAuth(err)
 		return
 	}
 	s.user = user
 	s.server.metrics.Logins.Add(1)
-	s.server.config.Backend.Succeeded(s.attempt(protocol.Principal{User: who.User, Domain: who.Domain}))
-	s.admitted.prove()
-	b := protocol.AppendResponse(nil, s.login.tag, protocol.StatusOK)
+	s.server.config.Backend.Succeeded(s.newAttempt(protocol.Principal{User: who.User, Domain: who.Domain}))
+	s.connSlot.markAuthenticated()
+	b := protocol.AppendResponse(nil, s.auth.tag, protocol.StatusOK)
 	if who.Domain != "" {
 		b = protocol.AppendParam(b, "domain", who.Domain)
 	} else {
@@ -169,77 +171,78 @@ func (s *session) enter(ctx context.Context, data []byte) {
 	if len(data) > 0 {
 		b = protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString(data))
 	}
-	s.proved.Store(true)
-	s.closeLogin(b)
+	s.authenticated.Store(true)
+	s.finishAuth(b)
 }
 
-// forgetRoute uncounts a routing connection.
-func (s *session) forgetRoute() {
-	if s.routed {
-		s.server.routes.give(s.client.Domain)
-		s.routed = false
+// releaseRoute stops counting a routing connection.
+func (s *session) releaseRoute() {
+	if s.routeCounted {
+		s.server.routingConns.release(s.client.Domain)
+		s.routeCounted = false
 	}
 }
 
-// endLogin answers an AUTH that failed. After too many the connection ends.
-func (s *session) endLogin(err error) {
+// failAuth answers an AUTH that failed. After too many failures it closes the
+// connection.
+func (s *session) failAuth(err error) {
 	e := s.server.toError(err)
 	switch e.Status {
 	case protocol.StatusUnauthorized:
-		s.failures++
+		s.authFailures++
 		s.server.metrics.LoginsFailed.Add(1)
 	case protocol.StatusSlowDown:
 		s.server.metrics.LoginsSlowed.Add(1)
 	}
-	s.closeLogin(refusal(s.login.tag, e))
-	if s.failures >= maxFailures {
+	s.finishAuth(refusal(s.auth.tag, e))
+	if s.authFailures >= maxFailures {
 		s.Bye(protocol.StatusUnauthorized, "too many failed logins")
 	}
 }
 
-func (s *session) closeLogin(line []byte) {
-	l := s.login
-	s.login = nil
-	s.logging.Store(false)
+func (s *session) finishAuth(line []byte) {
+	l := s.auth
+	s.auth = nil
+	s.authPending.Store(false)
 	s.reply(l.tag, protocol.AppendEnd(line))
-	s.server.metrics.LoginTime.Since(l.begun)
-	s.ledger.settle(l.octets)
+	s.server.metrics.LoginTime.Since(l.startedAt)
+	s.inflight.release(l.octets)
 }
 
-// cancelLogin gives an AUTH up, if one is unanswered.
-func (s *session) cancelLogin() {
-	if s.login != nil {
-		s.closeLogin(refusal(s.login.tag, protocol.Errorf(protocol.StatusUnauthorized, "given up")))
+// cancelAuth aborts an unanswered AUTH, if there is one.
+func (s *session) cancelAuth() {
+	if s.auth != nil {
+		s.finishAuth(refusal(s.auth.tag, protocol.Errorf(protocol.StatusUnauthorized, "given up")))
 	}
 }
 
-// attempt is a try of this connection's to be who.
-func (s *session) attempt(who protocol.Principal) protocol.Attempt {
-	return protocol.Attempt{Principal: who, Source: s.client.Remote.Addr(), Exempt: s.admitted.isExempt()}
+// newAttempt returns a login attempt of this connection for who.
+func (s *session) newAttempt(who protocol.Principal) protocol.Attempt {
+	return protocol.Attempt{Principal: who, Source: s.client.Remote.Addr(), Exempt: s.connSlot.isExempt()}
 }
 
-func (s *session) attemptOf(user protocol.Address) protocol.Attempt {
-	return s.attempt(protocol.Principal{User: user})
+func (s *session) userAttempt(user protocol.Address) protocol.Attempt {
+	return s.newAttempt(protocol.Principal{User: user})
 }
 
-// admit asks the limits of failed logins. It does not wait.
-func (s *session) admit(a protocol.Attempt) error {
-	return tooManyFailed(s.server.config.Backend.Admit(a))
+// checkLoginLimits checks the limits on failed logins. It does not block.
+func (s *session) checkLoginLimits(a protocol.Attempt) error {
+	return loginLimitError(s.server.config.Backend.Admit(a))
 }
 
-// awaitTurn waits until the attempt may be looked at, turnTime at most.
+// awaitTurn waits at most turnTimeout until the attempt may proceed.
 func (s *session) awaitTurn(ctx context.Context, a protocol.Attempt) error {
 	if s.server.config.Backend.IsPaced(a) {
-		ctx, cancel := context.WithTimeout(ctx, turnTime)
+		ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 		defer cancel()
-		if err := tooManyFailed(s.server.config.Backend.AwaitTurn(ctx, a)); err != nil {
+		if err := loginLimitError(s.server.config.Backend.AwaitTurn(ctx, a)); err != nil {
 			return err
 		}
 	}
-	return s.admit(a)
+	return s.checkLoginLimits(a)
 }
 
-func tooManyFailed(wait time.Duration) error {
+func loginLimitError(wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
@@ -249,8 +252,9 @@ func tooManyFailed(wait time.Duration) error {
 	}
 }
 
-// wrongCredentials is what every failed proof is told, whatever failed.
-func (s *session) wrongCredentials(user protocol.Address) error {
-	s.server.config.Backend.Failed(s.attemptOf(user))
+// authFailure counts a failed login, and returns the error, which is the same
+// for all causes.
+func (s *session) authFailure(user protocol.Address) error {
+	s.server.config.Backend.Failed(s.userAttempt(user))
 	return protocol.Errorf(protocol.StatusUnauthorized, "the address or the password is wrong")
 }

@@ -26,7 +26,7 @@ func benchHarbour(b *testing.B, set func(*Config)) (*Server, string) {
 	site.most = 1 << 20
 	c := Config{
 		Backend: site, Domains: []string{"example.com"}, Insecure: true, Logger: silent(),
-		PerSource: 1 << 20, PerSourceUnproved: 1 << 20,
+		PerSource: 1 << 20, PerSourceUnauthenticated: 1 << 20,
 	}
 	if set != nil {
 		set(&c)
@@ -143,7 +143,7 @@ func BenchmarkNotify(b *testing.B) {
 		c := benchLogin(b, address, "alice", false)
 		go func() { _, _ = io.Copy(io.Discard, c.Conn) }()
 	}
-	all := s.all()
+	all := s.allSessions()
 	n := &protocol.Notice{Presence: protocol.Presence{
 		Address: all[0].client.User, State: protocol.Away, Since: time.Now(), Index: 7,
 	}}

@@ -12,18 +12,18 @@ import (
 	"simpd/protocol/secretfile"
 )
 
-// Certificates are the site's certificates, as their files were when they
-// were last loaded. One is chosen by the name that a client asks for; the
-// first where none fits.
+// Certificates holds the site's certificates as they were last loaded. One is
+// selected by the name that a client requests, the first if none matches.
 type Certificates struct {
-	reloading   sync.Mutex
-	certs, keys []string // files, under reloading; none: they come from nowhere
+	reloadMu            sync.Mutex
+	certFiles, keyFiles []string // guarded by reloadMu; empty without files
 
 	loaded atomic.Pointer[[]tls.Certificate]
 }
 
-// LoadCertificates reads pairs of PEM files: certs[i] is a chain, keys[i] the
-// key of its first certificate, which nobody else may use (secretfile.Check).
+// LoadCertificates loads pairs of PEM files: certs[i] is a chain, keys[i] the
+// key of its first certificate, which must not be accessible to others
+// (secretfile.Check).
 func LoadCertificates(certs, keys []string) (*Certificates, error) {
 	c := &Certificates{}
 	if err := c.ReloadFrom(certs, keys); err != nil {
@@ -32,36 +32,36 @@ func LoadCertificates(certs, keys []string) (*Certificates, error) {
 	return c, nil
 }
 
-// NewCertificates holds certificates that come from no files.
+// NewCertificates returns certificates that do not come from files.
 func NewCertificates(all ...tls.Certificate) *Certificates {
 	c := &Certificates{}
 	c.loaded.Store(&all)
 	return c
 }
 
-// Reload reads the files again. After an error the certificates stay as they
-// are. Connections that are open keep theirs. Any goroutine may call it.
+// Reload reads the files again. If it fails, the certificates remain as they
+// were. Open connections keep theirs. Any goroutine may call it.
 func (c *Certificates) Reload() error {
-	c.reloading.Lock()
-	defer c.reloading.Unlock()
-	if len(c.certs) == 0 {
+	c.reloadMu.Lock()
+	defer c.reloadMu.Unlock()
+	if len(c.certFiles) == 0 {
 		return nil
 	}
-	return c.reload(c.certs, c.keys)
+	return c.reload(c.certFiles, c.keyFiles)
 }
 
-// ReloadFrom is Reload from other files, as LoadCertificates takes them, which
-// Reload then reads too.
+// ReloadFrom reloads from other files, given as to LoadCertificates, which
+// later calls of Reload read too.
 func (c *Certificates) ReloadFrom(certs, keys []string) error {
 	if len(certs) == 0 || len(certs) != len(keys) {
 		return fmt.Errorf("%d certificates and %d keys: they go in pairs", len(certs), len(keys))
 	}
-	c.reloading.Lock()
-	defer c.reloading.Unlock()
+	c.reloadMu.Lock()
+	defer c.reloadMu.Unlock()
 	return c.reload(certs, keys)
 }
 
-// reload takes what the files hold; c.reloading is held.
+// reload loads the files. The caller holds c.reloadMu.
 func (c *Certificates) reload(certs, keys []string) error {
 	all := make([]tls.Certificate, len(certs))
 	for i := range certs {
@@ -71,23 +71,23 @@ func (c *Certificates) reload(certs, keys []string) error {
 		}
 		all[i] = cert
 	}
-	c.certs, c.keys = certs, keys
+	c.certFiles, c.keyFiles = certs, keys
 	c.loaded.Store(&all)
 	return nil
 }
 
-// Leaf is a certificate that is loaded. It must not be changed.
+// Leaf is a loaded certificate. It must not be changed.
 type Leaf struct {
 	*x509.Certificate
 	Authorities []*x509.Certificate // the rest of its chain
-	File        string              // where it comes from; empty: nowhere
+	File        string              // its file; empty without one
 }
 
-// Leaves returns what is loaded, in the order of the files. Any goroutine may
-// call it.
+// Leaves returns the loaded certificates in the order of the files. Any
+// goroutine may call it.
 func (c *Certificates) Leaves() (all []Leaf) {
-	c.reloading.Lock()
-	defer c.reloading.Unlock()
+	c.reloadMu.Lock()
+	defer c.reloadMu.Unlock()
 	for i, cert := range *c.loaded.Load() {
 		if cert.Leaf == nil {
 			continue
@@ -98,25 +98,25 @@ func (c *Certificates) Leaves() (all []Leaf) {
 				leaf.Authorities = append(leaf.Authorities, authority)
 			}
 		}
-		if len(c.certs) > 0 {
-			leaf.File = c.certs[i]
+		if len(c.certFiles) > 0 {
+			leaf.File = c.certFiles[i]
 		}
 		all = append(all, leaf)
 	}
 	return all
 }
 
-// For returns the certificate that proves domain, rather a valid one than one
-// that has expired or is not valid yet; nil: there is none.
+// For returns a certificate for domain, preferring one that is valid now; nil
+// if there is none.
 func (c *Certificates) For(domain string) *tls.Certificate {
 	return c.best(func(cert *tls.Certificate) bool {
 		return cert.Leaf != nil && cert.Leaf.VerifyHostname(domain) == nil
 	})
 }
 
-// choose returns the certificate for a client: one that fits the name asked for
-// and the client's algorithms, or else any.
-func (c *Certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+// getCertificate returns the certificate for a client: one that matches the
+// requested name and the client's algorithms, or otherwise any.
+func (c *Certificates) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	cert := c.best(func(cert *tls.Certificate) bool { return hello.SupportsCertificate(cert) == nil })
 	if cert == nil {
 		cert = c.best(func(*tls.Certificate) bool { return true })
@@ -127,8 +127,8 @@ func (c *Certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	return cert, nil
 }
 
-// best returns the first certificate that fits and is valid now, else the first
-// that fits; nil if none does.
+// best returns the first certificate that fits and is valid now, or otherwise
+// the first that fits; nil if none does.
 func (c *Certificates) best(fits func(*tls.Certificate) bool) (first *tls.Certificate) {
 	all, now := *c.loaded.Load(), time.Now()
 	for i := range all {
@@ -145,20 +145,22 @@ func (c *Certificates) best(fits func(*tls.Certificate) bool) (first *tls.Certif
 	return first
 }
 
-// TLSConfig is how TLS is spoken with clients: with forward secrecy and AEAD
-// only, without session tickets, under the ALPN name simp or none.
+// TLSConfig returns the configuration of TLS with clients: only suites with
+// forward secrecy and AEAD, no session tickets, and the ALPN name simp or
+// none.
 func (c *Certificates) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS12,
-		CipherSuites:           suites(),
+		CipherSuites:           cipherSuites(),
 		NextProtos:             []string{"simp"},
 		SessionTicketsDisabled: true,
-		GetCertificate:         c.choose,
+		GetCertificate:         c.getCertificate,
 	}
 }
 
-// suites are those of TLS 1.2; TLS 1.3 has only good ones.
-func suites() []uint16 {
+// cipherSuites returns the allowed suites of TLS 1.2; all suites of TLS 1.3
+// are good.
+func cipherSuites() []uint16 {
 	return []uint16{
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,

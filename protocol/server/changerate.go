@@ -8,83 +8,83 @@ import (
 	"simpd/protocol/rate"
 )
 
-// What a change counts for, in 64ths of a token of Limits.Changes: contacts and
-// rules for messages are told to nobody, and their lists are long.
+// Costs of changes in 64ths of a token of Limits.Changes. Contacts and rules
+// for messages are cheap, since nobody is notified and the lists are long.
 const (
 	tokenParts     = 64
 	presenceChange = tokenParts
 	listChange     = 1
 )
 
-// maxChangeWait is how long a change waits for its token. Requests are answered
-// within 10 s (SIMP.md, section 3).
+// maxChangeWait is how long a change waits for its token. Requests are
+// answered within 10 s (SIMP.md, section 3).
 const maxChangeWait = 5 * time.Second
 
-// domainWatches is how many watches of a remote domain count as one: it speaks
-// for many users.
+// domainWatches is how many watches of a remote domain count as one, since it
+// acts for many users.
 const domainWatches = 10
 
-// awaitChange returns once the user may make a change that counts for parts, and
-// whether that took a wait; 429 if it would take too long. It must not be called
-// by the event loop.
+// awaitChange waits until the user may make a change that costs parts, and
+// reports whether it waited. The error is 429 if that would take too long.
+// The event loop must not call it.
 func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err error) {
-	wait := s.reserve(s.server.parties.limits.Load().Changes.Divide(tokenParts), parts, maxChangeWait, (*party).changeBucket)
+	wait := s.reserveTokens(s.server.tenants.limits.Load().Changes.Divide(tokenParts), parts, maxChangeWait, (*tenant).changeBucket)
 	switch {
 	case wait > maxChangeWait:
-		return false, tooFrequent("changes", wait)
+		return false, rateError("changes", wait)
 	case wait > 0:
-		return true, sleep(ctx, wait)
+		return true, sleepContext(ctx, wait)
 	}
 	return false, nil
 }
 
-// chargeChange counts a change that is made whatever the limit, as what it ends
-// can't wait.
+// chargeChange counts a change that is made whatever the limit, because
+// ending something can't wait.
 func (s *session) chargeChange(parts int) {
-	p := s.server.parties.acquire(s)
-	defer s.server.parties.drop(p)
+	p := s.server.tenants.acquire(s)
+	defer s.server.tenants.release(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.changes.Spend(s.server.parties.limits.Load().Changes.Divide(tokenParts), parts, time.Since(s.server.parties.start))
+	p.changes.Spend(s.server.tenants.limits.Load().Changes.Divide(tokenParts), parts, time.Since(s.server.tenants.start))
 }
 
-// takeWatches counts addresses that are asked about, and what the answer to r
-// will take; 429 if that is too much.
-func (s *session) takeWatches(r *request, w *protocol.WatchRequest) error {
-	n := pairsOf(w)
+// chargeWatches counts the requested addresses and the memory of the
+// response; the error is 429 if that is too much.
+func (s *session) chargeWatches(r *request, w *protocol.WatchRequest) error {
+	n := pairCount(w)
 	if w.Contacts {
 		n += len(s.user.Contacts())
 	}
-	limit := s.server.parties.limits.Load().Watches
+	limit := s.server.tenants.limits.Load().Watches
 	if s.client.Domain != "" {
 		limit = limit.Divide(domainWatches)
 	}
-	if wait := s.reserve(limit, n, 0, (*party).watchBucket); wait > 0 {
-		return tooFrequent("watches", wait)
+	if wait := s.reserveTokens(limit, n, 0, (*tenant).watchBucket); wait > 0 {
+		return rateError("watches", wait)
 	}
-	if !s.ledger.extend(r, n*pairCost) {
-		return tooMany
+	if !s.inflight.extend(r, n*pairCost) {
+		return errTooMuchUnanswered
 	}
 	return nil
 }
 
-// pairCost is about how many octets presence of one pair of watcher and watched
-// takes until it is answered, and the line that answers it.
+// pairCost estimates the octets that one pair of watcher and watched takes
+// until it is answered, with its line of the response.
 const pairCost = 384
 
-func (p *party) changeBucket() *rate.Bucket { return &p.changes }
-func (p *party) watchBucket() *rate.Bucket  { return &p.watches }
+func (p *tenant) changeBucket() *rate.Bucket { return &p.changes }
+func (p *tenant) watchBucket() *rate.Bucket  { return &p.watches }
 
-// reserve takes n tokens of one of the user's buckets if they are there within
-// most, and returns how long that takes. If it takes longer none is taken. More
-// than a burst is taken when the bucket is full.
-func (s *session) reserve(l rate.Limit, n int, most time.Duration, bucket func(*party) *rate.Bucket) time.Duration {
+// reserveTokens takes n tokens of one of the tenant's buckets if they are
+// available within most, and returns how long that takes. If it takes longer,
+// none is taken. More than a burst is taken when the bucket is full.
+func (s *session) reserveTokens(l rate.Limit, n int, most time.Duration, bucket func(*tenant) *rate.Bucket) time.Duration {
 	if l.IsUnlimited() {
 		return 0
 	}
-	p := s.server.parties.acquire(s)
-	defer s.server.parties.drop(p)
-	now := time.Since(s.server.parties.start)
+	p := s.server.tenants.acquire(s)
+	defer s.server.tenants.release(p)
+	now := time.Since(s.server.tenants.start)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := bucket(p)
@@ -95,14 +95,14 @@ func (s *session) reserve(l rate.Limit, n int, most time.Duration, bucket func(*
 	return wait
 }
 
-func tooFrequent(what string, wait time.Duration) error {
+func rateError(what string, wait time.Duration) error {
 	e := protocol.Errorf(protocol.StatusSlowDown, "too many %s in a short time", what)
 	e.Retry = int(wait/time.Second) + 1
 	return e
 }
 
-// sleep waits for d, or returns why ctx ended before.
-func sleep(ctx context.Context, d time.Duration) error {
+// sleepContext sleeps for d, or returns an error if ctx ends first.
+func sleepContext(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -16,7 +16,7 @@ func TestIdlePING(t *testing.T) {
 		if took := time.Since(started); took < 300*time.Second || took > 301*time.Second {
 			t.Errorf("PING came after %v", took)
 		}
-		time.Sleep(pingTime - time.Second)
+		time.Sleep(pingTimeout - time.Second)
 		c.send("p1 200")
 		c.expectNothing(299 * time.Second)
 		c.expect("p2 PING")
@@ -165,7 +165,7 @@ func TestF17ClientThatDoesNotRead(t *testing.T) {
 		if statuses["1 201"] != 1 || statuses["1 480"] != 19 {
 			t.Errorf("got %v, want one in doubt and the others certain", statuses)
 		}
-		if took := time.Since(started); took < stuckTime || took > stuckTime+2*time.Second {
+		if took := time.Since(started); took < blockedTimeout || took > blockedTimeout+2*time.Second {
 			t.Errorf("it was cut off after %v", took)
 		}
 	})
@@ -182,7 +182,7 @@ func TestF17ClientThatOnlyAsks(t *testing.T) {
 			if _, err := c.Write([]byte("1 PING\r\n")); err != nil {
 				break
 			}
-			if time.Since(started) > 2*stuckTime {
+			if time.Since(started) > 2*blockedTimeout {
 				t.Fatal("it is still read from")
 			}
 			time.Sleep(time.Millisecond)

@@ -2,47 +2,48 @@ package server
 
 import "context"
 
-// command is how one verb is answered. Each has a file of its own, and four
-// beats: read what is asked, see whether it may be, ask the site, answer.
+// command describes how a request is handled. Each command has a file of its
+// own, and its handler four steps: decode the request, check whether it is
+// allowed, call the site, respond.
 type command struct {
-	run     func(s *session, ctx context.Context, r *request)
+	handle  func(s *session, ctx context.Context, r *request)
 	phase   phase
-	waits   bool // for the site or for a hash, or takes long: it is done aside
-	literal bool // it may have one
-	unknown bool // its verb is none: it is refused in its turn
+	blocks  bool // it waits for the site or for a hash, or takes long: it runs on the work queue
+	literal bool // a literal is allowed
+	unknown bool // the verb is unknown: it is refused in its turn
 }
 
-// phase is how far the conversation has to be for a command.
+// phase is how far the session must be for a command.
 type phase uint8
 
 const (
-	anyTime phase = iota
-	greeted       // after HELLO
-	proved        // after AUTH
+	phaseAny           phase = iota
+	phaseGreeted             // after HELLO
+	phaseAuthenticated       // after AUTH
 )
 
-// commandFor returns how r is answered. PING, QUIT and STARTTLS are not among
-// them: they are the reader's own.
+// commandFor returns the command of r. PING, QUIT and STARTTLS are handled by
+// the reader itself.
 func (s *session) commandFor(r *request) command {
 	switch r.line.Verb {
 	case "HELLO":
-		return command{run: (*session).hello}
+		return command{handle: (*session).handleHello}
 	case "VERIFY":
-		return command{run: (*session).verify, phase: greeted}
+		return command{handle: (*session).handleVerify, phase: phaseGreeted}
 	case "AUTH":
-		return command{run: (*session).auth, phase: greeted, waits: true, literal: true}
+		return command{handle: (*session).handleAuth, phase: phaseGreeted, blocks: true, literal: true}
 	case "MORE":
-		return command{run: (*session).more, phase: greeted, waits: true, literal: true}
+		return command{handle: (*session).handleMore, phase: phaseGreeted, blocks: true, literal: true}
 	case "PASSWD":
-		return command{run: (*session).passwd, phase: proved, waits: true}
+		return command{handle: (*session).handlePasswd, phase: phaseAuthenticated, blocks: true}
 	case "LISTEN":
-		return command{run: (*session).listen, phase: proved, waits: true}
+		return command{handle: (*session).handleListen, phase: phaseAuthenticated, blocks: true}
 	case "STATE":
-		return command{run: (*session).state, phase: proved, waits: true}
+		return command{handle: (*session).handleState, phase: phaseAuthenticated, blocks: true}
 	case "UNLISTEN":
-		return command{run: (*session).unlisten, phase: proved, waits: true}
+		return command{handle: (*session).handleUnlisten, phase: phaseAuthenticated, blocks: true}
 	case "SEND":
-		return command{run: (*session).send, phase: proved, waits: r.idn > 0, literal: true}
+		return command{handle: (*session).handleSend, phase: phaseAuthenticated, blocks: r.idn > 0, literal: true}
 	}
 	return s.presenceCommand(r)
 }
@@ -50,17 +51,17 @@ func (s *session) commandFor(r *request) command {
 func (s *session) presenceCommand(r *request) command {
 	switch r.line.Verb {
 	case "WATCH":
-		return command{run: (*session).watch, phase: proved, waits: true}
+		return command{handle: (*session).handleWatch, phase: phaseAuthenticated, blocks: true}
 	case "UNWATCH":
-		return command{run: (*session).unwatch, phase: proved, waits: r.isLong() || len(r.line.Params) == 0}
+		return command{handle: (*session).handleUnwatch, phase: phaseAuthenticated, blocks: r.isLong() || len(r.line.Params) == 0}
 	case "QUERY":
-		return command{run: (*session).query, phase: proved, waits: r.isLong() || s.queryWaits(r)}
+		return command{handle: (*session).handleQuery, phase: phaseAuthenticated, blocks: r.isLong() || s.queryBlocks(r)}
 	case "WATCHERS":
-		return command{run: (*session).watchers, phase: proved, waits: true}
+		return command{handle: (*session).handleWatchers, phase: phaseAuthenticated, blocks: true}
 	case "ACL":
-		return command{run: (*session).acl, phase: proved, waits: true}
+		return command{handle: (*session).handleACL, phase: phaseAuthenticated, blocks: true}
 	case "CONTACT":
-		return command{run: (*session).contact, phase: proved, waits: true}
+		return command{handle: (*session).handleContact, phase: phaseAuthenticated, blocks: true}
 	}
-	return command{unknown: true, phase: greeted}
+	return command{unknown: true, phase: phaseGreeted}
 }

@@ -6,23 +6,23 @@ import (
 	"simpd/protocol"
 )
 
-// contact lists the user's contacts, or adds, renames or removes one
+// handleContact lists the user's contacts, or adds, renames or removes one
 // (SIMP.md, section 8).
-func (s *session) contact(ctx context.Context, r *request) {
+func (s *session) handleContact(ctx context.Context, r *request) {
 	address, given := r.line.Get("ima")
-	if !given && !r.asksNothing("name", "remove") {
+	if !given && !r.hasNoneOf("name", "remove") {
 		s.refuse(r, protocol.Errorf(protocol.StatusBadRequest, "ima is missing: CONTACT ima=IMA"))
 		return
 	}
 	if !given {
-		s.answer(r, contactLines(r, s.user.Contacts()))
+		s.respond(r, contactLines(r, s.user.Contacts()))
 		return
 	}
 	if err := s.changeContact(ctx, r, address); err != nil {
 		s.refuse(r, err)
 		return
 	}
-	s.ok(r)
+	s.respondOK(r)
 }
 
 func contactLines(r *request, contacts []protocol.Contact) []byte {
@@ -52,7 +52,7 @@ func (s *session) changeContact(ctx context.Context, r *request, address string)
 	if err != nil {
 		return err
 	}
-	remove, err := yes(r, "remove")
+	remove, err := boolParam(r, "remove")
 	if err != nil {
 		return err
 	}

@@ -7,31 +7,31 @@ import (
 	"simpd/protocol"
 )
 
-// dedupCache remembers which messages a client accepted, each for at least
-// protocol.RepeatWindow (SIMP.md, section 6, rule 6). It keeps two hashes of a
-// message, and forgets none of them early: whoever fills it counts what it
-// costs, and takes no message that could not be counted.
+// dedupCache remembers which messages a client has accepted, each for at
+// least protocol.RepeatWindow (SIMP.md, section 6, rule 6). It stores two
+// hashes of a message and never evicts early: the owner counts its memory,
+// and refuses messages whose memory can't be counted.
 type dedupCache struct {
 	generations []generation // oldest first
 }
 
-// generation holds the messages that were accepted within about a minute.
+// generation holds the messages accepted within about a minute.
 type generation struct {
 	since  time.Time
-	tables []table // all but the last are full
-	size   int     // entries in all
-	free   int     // how many more the last table takes
+	tables []table // all except the last are full
+	size   int     // entries in all tables
+	free   int     // room in the last table
 }
 
-// table is a hash table with open addressing, of a fixed length that is a power
-// of two. It is never enlarged: once it is full another is made.
+// table is a hash table with open addressing, whose length is a power of two.
+// It does not grow; when it is full, another one is made.
 type table []entry
 
-// entry is one message that was accepted. Its key is not zero.
+// entry is one accepted message. Its key is not zero.
 type entry struct{ key, sum uint64 }
 
 const (
-	generationTime = time.Minute
+	generationSpan = time.Minute
 	minTable       = 8
 	maxTable       = 1 << 16 // a mebibyte
 
@@ -41,7 +41,7 @@ const (
 	generationCost = 256
 )
 
-// get returns the hash of the octets that were accepted with the given key.
+// get returns the content hash of the accepted message with that key.
 func (c *dedupCache) get(key uint64, now time.Time) (sum uint64, ok bool) {
 	for i := len(c.generations) - 1; i >= 0; i-- {
 		g := &c.generations[i]
@@ -55,12 +55,12 @@ func (c *dedupCache) get(key uint64, now time.Time) (sum uint64, ok bool) {
 	return 0, false
 }
 
-// put remembers a message that was accepted now, and returns how many octets
-// more the cache takes.
+// put remembers a message accepted now, and returns the additional memory in
+// octets.
 func (c *dedupCache) put(key, sum uint64, now time.Time) (cost int) {
 	cost = entryCost
 	g := c.newest()
-	if g == nil || now.Sub(g.since) > generationTime {
+	if g == nil || now.Sub(g.since) > generationSpan {
 		c.generations = append(c.generations, generation{since: now})
 		g = c.newest()
 		cost += generationCost
@@ -69,9 +69,9 @@ func (c *dedupCache) put(key, sum uint64, now time.Time) (cost int) {
 	return cost
 }
 
-// forget drops the generations of which no entry is needed any more, and returns
-// how many octets the cache takes less.
-func (c *dedupCache) forget(now time.Time) (freed int) {
+// expire drops generations that are no longer needed, and returns the
+// released memory in octets.
+func (c *dedupCache) expire(now time.Time) (freed int) {
 	for len(c.generations) > 0 && c.generations[0].isOver(now) {
 		freed += c.generations[0].cost()
 		c.generations[0] = generation{}
@@ -83,8 +83,8 @@ func (c *dedupCache) forget(now time.Time) (freed int) {
 	return freed
 }
 
-// forgetAll empties the cache, and returns how many octets that gives back.
-func (c *dedupCache) forgetAll() (freed int) {
+// clear empties the cache, and returns the released memory in octets.
+func (c *dedupCache) clear() (freed int) {
 	for i := range c.generations {
 		freed += c.generations[i].cost()
 	}
@@ -92,8 +92,8 @@ func (c *dedupCache) forgetAll() (freed int) {
 	return freed
 }
 
-// due returns when forget has to be called next, the zero time if it need not.
-func (c *dedupCache) due() (at time.Time) {
+// nextExpiry returns when expire has to be called next; zero if not at all.
+func (c *dedupCache) nextExpiry() (at time.Time) {
 	if len(c.generations) > 0 {
 		at = c.generations[0].end()
 	}
@@ -107,8 +107,8 @@ func (c *dedupCache) newest() *generation {
 	return &c.generations[len(c.generations)-1]
 }
 
-// end returns when the last entry of g is not needed any more.
-func (g *generation) end() time.Time { return g.since.Add(generationTime + protocol.RepeatWindow) }
+// end returns when the last entry is no longer needed.
+func (g *generation) end() time.Time { return g.since.Add(generationSpan + protocol.RepeatWindow) }
 
 func (g *generation) isOver(now time.Time) bool { return now.After(g.end()) }
 
@@ -142,7 +142,7 @@ func newTable(n int) table {
 	return make(table, length)
 }
 
-// find returns the entry with the given key, or the free one where it belongs.
+// find returns the entry with that key, or the free entry for it.
 func (t table) find(key uint64) *entry {
 	mask := uint64(len(t) - 1)
 	for i := key & mask; ; i++ {
@@ -152,14 +152,14 @@ func (t table) find(key uint64) *entry {
 	}
 }
 
-// hasher hashes messages, with seeds that no sender knows.
-type hasher struct{ ids, octets maphash.Seed }
+// messageHasher hashes messages with seeds that no sender knows.
+type messageHasher struct{ ids, octets maphash.Seed }
 
-func newHasher() *hasher { return &hasher{maphash.MakeSeed(), maphash.MakeSeed()} }
+func newMessageHasher() *messageHasher { return &messageHasher{maphash.MakeSeed(), maphash.MakeSeed()} }
 
-// message returns the hash of m's sender and id, which is not zero, and that of
-// its octets.
-func (h *hasher) message(m *protocol.Message) (key, sum uint64) {
+// hashMessage returns the hash of m's sender and ID, which is not zero, and
+// that of its content.
+func (h *messageHasher) hashMessage(m *protocol.Message) (key, sum uint64) {
 	key = maphash.String(h.ids, m.From.String())
 	key = key*0x9E3779B97F4A7C15 ^ maphash.String(h.ids, m.ID)
 	return max(key, 1), maphash.Bytes(h.octets, m.Entity)

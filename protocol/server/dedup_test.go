@@ -31,7 +31,7 @@ func TestDedupFindsWhatWasAccepted(t *testing.T) {
 		if sum, ok := c.get(k, end); !ok || sum != uint64(at) {
 			t.Fatalf("what was accepted at second %d is %d, %v", at, sum, ok)
 		}
-		if _, ok := c.get(k, end.Add(generationTime+time.Second)); ok {
+		if _, ok := c.get(k, end.Add(generationSpan+time.Second)); ok {
 			t.Fatalf("what was accepted at second %d is known for too long", at)
 		}
 	}
@@ -45,11 +45,11 @@ func TestDedupForgetsNothingEarly(t *testing.T) {
 	const many = 4*maxTable + 100
 	keyOf := func(i uint64) uint64 { return (i + 1) * 0x9E3779B97F4A7C15 }
 	for i := range uint64(many) {
-		now := start.Add(time.Duration(i) * 2 * generationTime / many)
-		cost += c.put(keyOf(i), i, now) - c.forget(now)
+		now := start.Add(time.Duration(i) * 2 * generationSpan / many)
+		cost += c.put(keyOf(i), i, now) - c.expire(now)
 	}
 	end := start.Add(protocol.RepeatWindow)
-	cost -= c.forget(end)
+	cost -= c.expire(end)
 	for i := range uint64(many) {
 		if sum, ok := c.get(keyOf(i), end); !ok || sum != i {
 			t.Fatalf("message %d of %d is %d, %v", i, many, sum, ok)
@@ -63,7 +63,7 @@ func TestDedupForgetsNothingEarly(t *testing.T) {
 	if cost < many*entryCost {
 		t.Errorf("%d octets are counted for %d entries", cost, many)
 	}
-	if cost -= c.forget(c.due().Add(time.Hour)); cost != 0 || !c.due().IsZero() {
+	if cost -= c.expire(c.nextExpiry().Add(time.Hour)); cost != 0 || !c.nextExpiry().IsZero() {
 		t.Errorf("%d octets are still counted", cost)
 	}
 }
@@ -125,7 +125,7 @@ func TestAcceptedMessagesAreNotForgottenEarly(t *testing.T) {
 		other.expect("1 100 <rest>")
 		other.expect("1 200 <rest>")
 
-		time.Sleep(protocol.RepeatWindow + 2*generationTime)
+		time.Sleep(protocol.RepeatWindow + 2*generationSpan)
 		alice = s.login("alice")
 		if status := send(full); status != "200" {
 			t.Errorf("once the memory is free again a message is answered %s", status)
@@ -136,13 +136,13 @@ func TestAcceptedMessagesAreNotForgottenEarly(t *testing.T) {
 // What is remembered is counted at what it takes.
 func TestUsageOfAcceptedMessages(t *testing.T) {
 	checkUsage(t, func(_ *Server, x *session) {
-		x.out.wire = &sink{}
-		x.in.start()
+		x.out.transport = &sink{}
+		x.in.startListening()
 		for i := range uint64(100_000) {
 			x.Deliver(&protocol.Message{
 				From: x.client.User, To: x.client.User, ID: fmt.Sprint(i), Deadline: time.Now().Add(time.Minute),
 			}, func(protocol.Outcome) {})
-			settle(x.in.answer(nil, i+1, protocol.StatusOK, "", time.Now()))
+			reportAll(x.in.onAnswer(nil, i+1, protocol.StatusOK, "", time.Now()))
 		}
 	})
 }

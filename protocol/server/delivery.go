@@ -7,63 +7,65 @@ import (
 	"simpd/protocol"
 )
 
-// delivery is one message on its way to one client. Its inbox's lock guards it.
+// delivery is one message on its way to one client. Its inbox's lock guards
+// it.
 type delivery struct {
-	in      *inbox
-	m       *protocol.Message
-	number  uint64 // its tag is m and this
-	key     uint64 // of sender and id
-	sum     uint64 // of the octets
-	state   progress
-	forget  time.Time // when it no longer counts as unanswered
-	waiters []waiter
-	one     [1]waiter // what waiters usually is
+	inbox     *inbox
+	message   *protocol.Message
+	number    uint64 // its tag is "m" followed by this number
+	key       uint64 // hash of sender and ID
+	sum       uint64 // hash of the content
+	state     deliveryState
+	forgetAt  time.Time // when it no longer counts as unanswered
+	waiters   []waiter
+	waiterBuf [1]waiter // avoids an allocation for waiters
 }
 
-// progress is how far a delivery is.
-type progress uint8
+// deliveryState is the progress of a delivery.
+type deliveryState uint8
 
 const (
-	waiting progress = iota // none of it is written
-	begun                   // some of it is written, or is just being written
-	gone                    // dropped or forgotten: it never will be
+	stateQueued  deliveryState = iota // nothing of it is written
+	stateBegun                        // some of it is written or being written
+	stateDropped                      // it will never be written
 )
 
-// waiter is one SEND that a delivery serves.
+// waiter is one SEND that waits for the delivery.
 type waiter struct {
 	done     func(protocol.Outcome)
 	deadline time.Time
 }
 
-// begin is called as d is about to be written; false: it may not be.
-func (d *delivery) begin(now time.Time) bool {
-	d.in.mu.Lock()
-	defer d.in.mu.Unlock()
-	if d.state != waiting || !d.wanted(now) {
+// beginWrite is called when d is about to be written. It returns false if d
+// must not be written.
+func (d *delivery) beginWrite(now time.Time) bool {
+	d.inbox.mu.Lock()
+	defer d.inbox.mu.Unlock()
+	if d.state != stateQueued || !d.isWanted(now) {
 		return false
 	}
-	d.state = begun
+	d.state = stateBegun
 	return true
 }
 
-// putBack says that nothing of d was written after all.
-func (d *delivery) putBack() {
-	d.in.mu.Lock()
-	defer d.in.mu.Unlock()
-	if d.state == begun {
-		d.state = waiting
+// requeue records that nothing of d was written after all.
+func (d *delivery) requeue() {
+	d.inbox.mu.Lock()
+	defer d.inbox.mu.Unlock()
+	if d.state == stateBegun {
+		d.state = stateQueued
 	}
 }
 
-// dropped reports whether d will never be written.
-func (d *delivery) dropped() bool {
-	d.in.mu.Lock()
-	defer d.in.mu.Unlock()
-	return d.state == gone
+// isDropped reports whether d will never be written.
+func (d *delivery) isDropped() bool {
+	d.inbox.mu.Lock()
+	defer d.inbox.mu.Unlock()
+	return d.state == stateDropped
 }
 
-// wanted reports whether anybody still waits for d.
-func (d *delivery) wanted(now time.Time) bool {
+// isWanted reports whether any SEND still waits for d.
+func (d *delivery) isWanted(now time.Time) bool {
 	for _, w := range d.waiters {
 		if now.Before(w.deadline) {
 			return true
@@ -72,36 +74,36 @@ func (d *delivery) wanted(now time.Time) bool {
 	return false
 }
 
-// settle gives all who wait the same outcome, appended to all.
-func (d *delivery) settle(all []settled, s protocol.Status) []settled {
+// complete gives all waiters the same outcome, appended to all.
+func (d *delivery) complete(all []completedSend, s protocol.Status) []completedSend {
 	for _, w := range d.waiters {
-		all = append(all, settled{w.done, protocol.Outcome{Status: s}})
+		all = append(all, completedSend{w.done, protocol.Outcome{Status: s}})
 	}
 	d.waiters = nil
 	return all
 }
 
-// refuse tells all who wait that the client refused, and what it said.
-func (d *delivery) refuse(all []settled, text string) []settled {
+// completeRefused tells all waiters that the client refused, with its text.
+func (d *delivery) completeRefused(all []completedSend, text string) []completedSend {
 	before := len(all)
-	all = d.settle(all, protocol.StatusRefused)
+	all = d.complete(all, protocol.StatusRefused)
 	for i := range all[before:] {
 		all[before+i].Text = text
 	}
 	return all
 }
 
-// expire settles those whose time is over. A message of which nothing is
-// written is dropped with the last of them, which is certain then; as long as
-// it may be written for another's sake it is in doubt.
-func (d *delivery) expire(now time.Time) (all []settled) {
-	if d.state == begun && !now.Before(d.forget) {
-		d.state = gone
-		return d.settle(nil, protocol.StatusIndeterminate)
+// expire completes the waiters whose deadline has passed. A message of which
+// nothing is written is dropped with the last waiter, which is then certain;
+// while it may be written for another waiter, it is in doubt.
+func (d *delivery) expire(now time.Time) (all []completedSend) {
+	if d.state == stateBegun && !now.Before(d.forgetAt) {
+		d.state = stateDropped
+		return d.complete(nil, protocol.StatusIndeterminate)
 	}
-	if d.state == waiting && !d.wanted(now) {
-		d.state = gone
-		return d.settle(nil, protocol.StatusNotReading)
+	if d.state == stateQueued && !d.isWanted(now) {
+		d.state = stateDropped
+		return d.complete(nil, protocol.StatusNotReading)
 	}
 	kept := d.waiters[:0]
 	for _, w := range d.waiters {
@@ -109,34 +111,34 @@ func (d *delivery) expire(now time.Time) (all []settled) {
 			kept = append(kept, w)
 			continue
 		}
-		all = append(all, settled{w.done, protocol.Outcome{Status: protocol.StatusIndeterminate}})
+		all = append(all, completedSend{w.done, protocol.Outcome{Status: protocol.StatusIndeterminate}})
 	}
 	d.waiters = kept
 	return all
 }
 
-// next is when expire has to be called again.
-func (d *delivery) next() time.Time {
+// nextExpiry returns when expire has to be called next.
+func (d *delivery) nextExpiry() time.Time {
 	var at time.Time
 	for _, w := range d.waiters {
-		at = sooner(at, w.deadline)
+		at = earlier(at, w.deadline)
 	}
 	if at.IsZero() {
-		return d.forget
+		return d.forgetAt
 	}
 	return at
 }
 
-// appendTo encodes the MESSAGE.
+// appendTo appends the MESSAGE to b.
 func (d *delivery) appendTo(b []byte) []byte {
 	b = append(b, messageTag...)
 	b = strconv.AppendUint(b, d.number, 10)
 	b = append(b, " MESSAGE"...)
-	b = protocol.AppendParam(b, "from", d.m.From.String())
-	b = protocol.AppendParam(b, "to", d.m.To.String())
-	b = protocol.AppendParam(b, "id", d.m.ID)
-	b = protocol.AppendTime(b, "time", d.m.Time)
-	b = protocol.AppendLiteral(b, len(d.m.Entity))
+	b = protocol.AppendParam(b, "from", d.message.From.String())
+	b = protocol.AppendParam(b, "to", d.message.To.String())
+	b = protocol.AppendParam(b, "id", d.message.ID)
+	b = protocol.AppendTime(b, "time", d.message.Time)
+	b = protocol.AppendLiteral(b, len(d.message.Entity))
 	b = protocol.AppendEnd(b)
-	return append(b, d.m.Entity...)
+	return append(b, d.message.Entity...)
 }

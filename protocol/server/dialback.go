@@ -15,61 +15,62 @@ const (
 	minNonce  = 16
 )
 
-// dialback proves a domain by asking its home server (SIMP.md, section 9).
-type dialback struct {
+// dialbackMechanism authenticates a domain by asking its home server
+// (SIMP.md, section 9).
+type dialbackMechanism struct {
 	s      *session
 	domain string
 	nonce  []byte
 }
 
-func (m *dialback) proof() protocol.Client { return protocol.Client{Domain: m.domain} }
+func (m *dialbackMechanism) identity() protocol.Client { return protocol.Client{Domain: m.domain} }
 
-func (m *dialback) next(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
+func (m *dialbackMechanism) step(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
 	if m.nonce == nil {
-		return m.begin(data)
+		return m.start(data)
 	}
 	if err := m.s.awaitDomainTurn(ctx, m.domain); err != nil {
 		return nil, false, err
 	}
 	slot := m.s.verifySlot(m.domain)
-	if !m.s.server.verifying.acquire(slot) {
+	if !m.s.server.verifySlots.acquire(slot) {
 		return nil, false, &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks are being looked into", Retry: 5}
 	}
-	err = m.s.server.config.Partners.Verify(ctx, m.domain, m.s.called(), m.nonce, data)
-	m.s.server.verifying.release(slot, err == nil)
+	err = m.s.server.config.Federation.Verify(ctx, m.domain, m.s.servedDomain(), m.nonce, data)
+	m.s.server.verifySlots.release(slot, err == nil)
 	if err == nil {
 		return nil, true, nil
 	}
 	if e := m.s.server.toError(err); e.Status == protocol.StatusUnauthorized {
-		return nil, false, m.s.unproved(m.domain, "dialback does not prove %s: %s", m.domain, e.Text)
+		return nil, false, m.s.domainAuthFailure(m.domain, "dialback does not prove %s: %s", m.domain, e.Text)
 	}
 	return nil, false, err // this site could not find out: it is no failure
 }
 
-func (m *dialback) begin(data []byte) (nonce []byte, done bool, err error) {
-	if m.domain, err = m.s.admitDomain(data); err != nil {
+func (m *dialbackMechanism) start(data []byte) (nonce []byte, done bool, err error) {
+	if m.domain, err = m.s.parseDomainIdentity(data); err != nil {
 		return nil, false, err
 	}
-	if m.s.server.config.Partners.Federation().WantsCertificate(m.s.called(), m.domain) {
+	if m.s.server.config.Federation.Policy().WantsCertificate(m.s.servedDomain(), m.domain) {
 		return nil, false, protocol.Errorf(protocol.StatusForbidden, "%s has to prove itself by its certificate: AUTH mech=EXTERNAL", m.domain)
 	}
 	m.nonce = make([]byte, nonceSize)
-	_, _ = rand.Read(m.nonce) // which never fails
+	_, _ = rand.Read(m.nonce) // never fails
 	return m.nonce, false, nil
 }
 
-// verify tells another site whether what it was shown is this site's proof of
-// a domain of its own.
-func (s *session) verify(_ context.Context, r *request) {
+// handleVerify tells another site whether what it received is this site's
+// proof of one of its own domains.
+func (s *session) handleVerify(_ context.Context, r *request) {
 	if err := s.checkProof(r); err != nil {
 		s.refuse(r, err)
 		return
 	}
-	s.ok(r)
+	s.respondOK(r)
 }
 
 func (s *session) checkProof(r *request) error {
-	p := s.server.config.Partners
+	p := s.server.config.Federation
 	switch {
 	case p == nil:
 		return protocol.Errorf(protocol.StatusForbidden, "this site does not deal with others")
@@ -95,7 +96,7 @@ func (s *session) checkProof(r *request) error {
 	if len(nonce) < minNonce {
 		return protocol.Errorf(protocol.StatusBadRequest, "nonce has less than %d octets", minNonce)
 	}
-	if !s.server.serves(caller) || !hmac.Equal(data, p.Proof(caller, called, nonce)) {
+	if !s.server.isLocalDomain(caller) || !hmac.Equal(data, p.Proof(caller, called, nonce)) {
 		return protocol.Errorf(protocol.StatusForbidden, "invalid dialback proof")
 	}
 	return nil

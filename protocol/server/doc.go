@@ -1,12 +1,12 @@
-// Package server holds the conversations of SIMP 1.0 with a site's clients
-// (protocol/SIMP.md): it reads their requests, asks the site, which it knows
-// as a Backend, and writes answers, messages and presence.
+// Package server implements the server side of SIMP 1.0 (protocol/SIMP.md):
+// it reads the requests of clients, calls the site, which it knows as a
+// Backend, and writes responses, messages and presence.
 //
-// The one idea: a client costs what it makes the server hold for it, within
-// a budget, and nobody else anything. On Linux a few loops wait for the octets
-// of all TCP connections; elsewhere, and for WebSockets, each connection is a
-// goroutine that does. Nothing that is written to one client ever makes
-// another wait; nothing is held for a connection at which nothing happens.
+// Its main idea is that each client pays for what it makes the server hold,
+// within a budget, and costs nobody else anything. On Linux a few event loops
+// wait for input on all TCP connections; elsewhere, and for WebSockets, each
+// connection has a goroutine. Writing to one client never makes another one
+// wait, and an idle connection holds neither a goroutine nor buffers.
 //
-// It decides nothing about who listens, who may, and where a message goes.
+// It does not decide who listens, who may do what, and where a message goes.
 package server

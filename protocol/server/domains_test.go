@@ -20,8 +20,8 @@ type partners struct {
 	verdict    func(caller string) error
 }
 
-func (p *partners) Federation() *protocol.Federation { return p.federation.Load() }
-func (p *partners) Roots() *x509.CertPool            { return p.roots }
+func (p *partners) Policy() *protocol.Federation { return p.federation.Load() }
+func (p *partners) Roots() *x509.CertPool        { return p.roots }
 
 func (p *partners) Verify(_ context.Context, caller, _ string, _, _ []byte) error {
 	return p.verdict(caller)
@@ -34,7 +34,7 @@ func (p *partners) Proof(string, string, []byte) []byte { return []byte("proof")
 func federated(t *testing.T, p *partners, set ...func(*Config)) (h *harbour, call func(name string, certs ...tls.Certificate) *client) {
 	p.federation.CompareAndSwap(nil, &protocol.Federation{})
 	h = newHarbour(t, func(c *Config) {
-		c.Domains, c.Partners = []string{"example.com", "example.org"}, p
+		c.Domains, c.Federation = []string{"example.com", "example.org"}, p
 		for _, f := range set {
 			f(c)
 		}
@@ -116,7 +116,7 @@ func TestRecheckAsksHowADomainWasProved(t *testing.T) {
 	both.expect("3 100 <rest>")
 	both.expect("3 200 <rest>")
 	p.federation.Store(wantsCertificates())
-	h.server.Recheck()
+	h.server.Revalidate()
 	both.expect("* BYE status=403 :<rest>")
 	one.send("4 PING")
 	one.expect("4 200")
@@ -156,7 +156,7 @@ func TestWhatCannotBeFoundOutIsNoFailure(t *testing.T) {
 
 func slotAt(domain, source string) verifySlot {
 	a := netip.MustParseAddr(source)
-	c := &session{admitted: &admitted{of: &tally{source: netip.PrefixFrom(a, a.BitLen())}}, client: protocol.Client{Remote: netip.AddrPortFrom(a, 1)}}
+	c := &session{connSlot: &connSlot{count: &connCount{source: netip.PrefixFrom(a, a.BitLen())}}, client: protocol.Client{Remote: netip.AddrPortFrom(a, 1)}}
 	return c.verifySlot(domain)
 }
 

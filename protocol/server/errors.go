@@ -7,8 +7,8 @@ import (
 	"simpd/protocol"
 )
 
-// toError makes of any error what a client is told. What is our own fault is
-// logged, and not told.
+// toError converts an error to the response for the client. Internal errors
+// are logged and not disclosed.
 func (s *Server) toError(err error) *protocol.Error {
 	var e *protocol.Error
 	switch {
@@ -21,7 +21,7 @@ func (s *Server) toError(err error) *protocol.Error {
 	return protocol.Errorf(protocol.StatusServerError, "a fault in the server")
 }
 
-// statusText says a status to a person, where nobody said it better.
+// statusText explains a status to a person if nobody has given a better text.
 func statusText(s protocol.Status) string {
 	if text, ok := statusTexts[s]; ok {
 		return text

@@ -7,31 +7,33 @@ import (
 	"simpd/protocol"
 )
 
-// external proves a domain by the certificate that the client showed in TLS
+// externalMechanism authenticates a domain by the client's TLS certificate
 // (SIMP.md, section 9).
-type external struct {
+type externalMechanism struct {
 	s      *session
 	domain string
 }
 
-func (m *external) proof() protocol.Client { return protocol.Client{Domain: m.domain, Certified: true} }
+func (m *externalMechanism) identity() protocol.Client {
+	return protocol.Client{Domain: m.domain, Certified: true}
+}
 
-func (m *external) next(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
-	if m.domain, err = m.s.admitDomain(data); err != nil {
+func (m *externalMechanism) step(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
+	if m.domain, err = m.s.parseDomainIdentity(data); err != nil {
 		return nil, false, err
 	}
 	if err := m.s.awaitDomainTurn(ctx, m.domain); err != nil {
 		return nil, false, err
 	}
-	if err := checkCertificate(m.s.tls().PeerCertificates, m.s.server.config.Partners.Roots(), m.domain); err != nil {
-		return nil, false, m.s.unproved(m.domain, "the certificate does not prove %s: %v", m.domain, err)
+	if err := checkCertificate(m.s.tls().PeerCertificates, m.s.server.config.Federation.Roots(), m.domain); err != nil {
+		return nil, false, m.s.domainAuthFailure(m.domain, "the certificate does not prove %s: %v", m.domain, err)
 	}
 	return nil, true, nil
 }
 
-// checkCertificate returns nil if chain, whose key the peer has proved in TLS,
-// is trusted and valid now for domain, by a subject alternative name. The
-// common name does not count.
+// checkCertificate returns nil if chain, whose key the peer has proved in
+// TLS, is trusted and valid now for domain by a subject alternative name. The
+// common name is ignored.
 func checkCertificate(chain []*x509.Certificate, roots *x509.CertPool, domain string) error {
 	between := x509.NewCertPool()
 	for _, c := range chain[1:] {

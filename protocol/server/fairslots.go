@@ -9,14 +9,14 @@ import (
 	"simpd/protocol/netaddr"
 )
 
-// fairSlots let so many goroutines at a time do what takes a processor long. The
-// networks of those who wait take turns, so that one that opens very many
-// connections at once keeps nobody else waiting for all of them.
+// fairSlots limits concurrent work that needs a processor for long. The
+// networks of those who wait take turns, so that one network that opens very
+// many connections at once does not make others wait for all of them.
 type fairSlots struct {
 	mu      sync.Mutex
 	free    int
-	waiting map[netip.Prefix][]chan struct{} // by network, each closed when its turn has come
-	order   []netip.Prefix                   // of networks that wait, the next first
+	waiting map[netip.Prefix][]chan struct{} // by network; each channel is closed when its turn has come
+	order   []netip.Prefix                   // of the waiting networks, the next first
 }
 
 // newFairSlots returns as many slots as there are processors.
@@ -24,7 +24,7 @@ func newFairSlots() *fairSlots {
 	return &fairSlots{free: runtime.GOMAXPROCS(0), waiting: make(map[netip.Prefix][]chan struct{})}
 }
 
-// acquire takes a slot for a network, in its turn.
+// acquire waits for a slot in the network's turn.
 func (f *fairSlots) acquire(network netip.Prefix) {
 	f.mu.Lock()
 	if f.free > 0 {
@@ -41,7 +41,7 @@ func (f *fairSlots) acquire(network netip.Prefix) {
 	<-turn
 }
 
-// release gives a slot up, to the next network that waits.
+// release gives a slot to the next waiting network.
 func (f *fairSlots) release() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -59,8 +59,8 @@ func (f *fairSlots) release() {
 	}
 }
 
-// handshakeTurn has the slot of a TLS handshake while that computes, and not
-// while it waits for what the client says. A nil handshakeTurn does nothing.
+// handshakeTurn holds the slot of a TLS handshake while it computes, but not
+// while it waits for the client. A nil handshakeTurn does nothing.
 type handshakeTurn struct {
 	slots   *fairSlots
 	network netip.Prefix
@@ -68,37 +68,38 @@ type handshakeTurn struct {
 }
 
 func (s *Server) newHandshakeTurn(remote netip.AddrPort) *handshakeTurn {
-	return &handshakeTurn{slots: s.slots, network: netaddr.Network(remote.Addr())}
+	return &handshakeTurn{slots: s.handshakeSlots, network: netaddr.Network(remote.Addr())}
 }
 
-// begin waits for a slot: something has come.
-func (t *handshakeTurn) begin() {
+// acquire waits for a slot, because something has arrived.
+func (t *handshakeTurn) acquire() {
 	if t != nil && !t.held {
 		t.slots.acquire(t.network)
 		t.held = true
 	}
 }
 
-// end gives the slot up: more has to come, or the handshake is over.
-func (t *handshakeTurn) end() {
+// release gives the slot up, because more has to arrive or the handshake has
+// ended.
+func (t *handshakeTurn) release() {
 	if t != nil && t.held {
 		t.slots.release()
 		t.held = false
 	}
 }
 
-// turnConn is what a TLS handshake runs on.
+// turnConn is the connection below a TLS handshake.
 type turnConn struct {
 	net.Conn
-	turn *handshakeTurn // nil once the handshake is over
+	turn *handshakeTurn // nil after the handshake
 }
 
-// Read reads without the slot, and takes it for what it has read.
+// Read reads without a slot, and acquires one for what it has read.
 func (c *turnConn) Read(b []byte) (int, error) {
-	c.turn.end()
+	c.turn.release()
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.turn.begin()
+		c.turn.acquire()
 	}
 	return n, err
 }
@@ -113,6 +114,6 @@ func (c *turnConn) CloseWrite() error {
 
 // finish ends the turn for good.
 func (c *turnConn) finish() {
-	c.turn.end()
+	c.turn.release()
 	c.turn = nil
 }

@@ -66,7 +66,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHarbour(t, nil)
 			dial, protocols := listen(h)
-			alice, slots := h.dialTLS().login("alice"), h.server.slots
+			alice, slots := h.dialTLS().login("alice"), h.server.handshakeSlots
 			for range 2 * runtime.GOMAXPROCS(0) {
 				defer dial().Close() // and never says anything
 			}

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// isForwarder reports whether an HTTP proxy there is believed whose client it
-// passes on, by X-Forwarded-For.
+// isForwarder reports whether the HTTP proxy at that address is trusted to
+// name its client in X-Forwarded-For.
 func (s *Server) isForwarder(a netip.Addr) bool { return containsAddr(s.config.ForwardedFrom, a) }
 
-// identifyForwarded takes the client's address from what a proxy says, if
-// conn comes from one, and counts the connection as that client's. It returns
-// the status to refuse the request with, and why; 0: none.
+// identifyForwarded takes the client's address from X-Forwarded-For if conn
+// comes from a trusted proxy, and counts the connection for that client. It
+// returns the status and reason to refuse the request with, or 0.
 func (s *Server) identifyForwarded(conn *webConn, header http.Header) (status int, why string) {
 	proxy := conn.remote
 	if !s.isForwarder(proxy.Addr()) {
@@ -27,18 +27,18 @@ func (s *Server) identifyForwarded(conn *webConn, header http.Header) (status in
 	if !client.IsValid() {
 		remote = proxy // which speaks for itself
 	}
-	a, refusal := s.admission.admit(remote)
+	a, refusal := s.connLimiter.acquire(remote)
 	if refusal != "" {
-		s.metrics.Turned.Add(1)
+		s.metrics.Rejected.Add(1)
 		return http.StatusServiceUnavailable, refusal
 	}
-	conn.recount(a, remote)
+	conn.replaceSlot(a, remote)
 	return 0, ""
 }
 
-// forwardedFor returns the rightmost address of the lists that is no proxy's:
-// what stands to the left of it the client itself may have written. If all are
-// proxies it is the leftmost; without any it is the zero Addr.
+// forwardedFor returns the rightmost address of the lists that does not
+// belong to a proxy: the client itself may have written those to the left of
+// it. If all are proxies it returns the leftmost; without any, the zero Addr.
 func (s *Server) forwardedFor(lists []string) (client netip.Addr, ok bool) {
 	if len(lists) == 0 {
 		return client, true
@@ -55,7 +55,7 @@ func (s *Server) forwardedFor(lists []string) (client netip.Addr, ok bool) {
 	return client, true
 }
 
-// parseForwarded reads an address, which may have a port, as some proxies
+// parseForwarded parses an address, which may have a port, as some proxies
 // write it.
 func parseForwarded(s string) (netip.Addr, bool) {
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {

@@ -8,78 +8,81 @@ import (
 	"simpd/protocol"
 )
 
-// frame is one thing that waits to be written: whole lines with their
-// literals, or what they will be made of when their time comes.
+// frame is one unit of output: complete lines with their literals, or what
+// they are generated from when they are written.
 type frame struct {
-	octets   []byte    // ready lines; or
-	delivery *delivery // a message, which may be dropped before it is begun; or
-	shown    *shown    // a change of presence, in whose place a newer one may come
-	last     bool      // nothing is written after it
+	octets   []byte          // complete lines; or
+	delivery *delivery       // a message, which may be dropped before its writing begins; or
+	notice   *renderedNotice // a change of presence, which may be replaced by a newer one
+	last     bool            // nothing is written after it
 }
 
-// shown is a notice and its line. All who are told share it; an outbox in which
-// a newer one may come in its place has its own.
-type shown struct {
+// renderedNotice is a notice with its encoded line. All recipients share it;
+// an outbox that may replace it by a newer one has its own copy.
+type renderedNotice struct {
 	*protocol.Notice
 	line []byte
-	own  bool // it is one outbox's
+	own  bool // it belongs to one outbox
 }
 
-// notices keeps the line of the notice that was shown last, as it is shown to
-// many in a row.
-type notices struct{ last atomic.Pointer[shown] }
+// noticeCache caches the encoded form of the last notice, because many
+// recipients in a row receive the same one.
+type noticeCache struct {
+	last atomic.Pointer[renderedNotice]
+}
 
-func (c *notices) show(n *protocol.Notice) *shown {
+func (c *noticeCache) render(n *protocol.Notice) *renderedNotice {
 	last := c.last.Load()
 	if last == nil || last.Notice != n {
-		last = &shown{n, appendNotice(make([]byte, 0, 160), n), false}
+		last = &renderedNotice{n, appendNotice(make([]byte, 0, 160), n), false}
 		c.last.Store(last)
 	}
 	return last
 }
 
 const (
-	frameCost = 96  // of a frame and its place in a queue, of which half may be free
+	frameCost = 96  // of a frame and its place in a queue, half of which may be free
 	shownCost = 192 // of what one outbox keeps to find a notice by its address
 )
 
-// size is what f takes, in octets. Messages count for themselves.
+// size returns the memory of f in octets. Messages are counted elsewhere.
 func (f *frame) size() int {
 	switch {
 	case f.delivery != nil:
 		return 0
-	case f.shown == nil:
+	case f.notice == nil:
 		return frameCost + cap(f.octets)
-	case f.shown.own:
-		return frameCost + cap(f.shown.line) + shownCost
+	case f.notice.own:
+		return frameCost + cap(f.notice.line) + shownCost
 	}
-	return frameCost + cap(f.shown.line)
+	return frameCost + cap(f.notice.line)
 }
 
-// appendTo encodes f.
+// appendTo appends the encoded frame to b.
 func (f *frame) appendTo(b []byte) []byte {
 	switch {
 	case f.delivery != nil:
 		return f.delivery.appendTo(b)
-	case f.shown != nil:
-		return append(b, f.shown.line...)
+	case f.notice != nil:
+		return append(b, f.notice.line...)
 	}
 	return append(b, f.octets...)
 }
 
-// queue is room for frames that wait. An outbox has one only while some do.
-type queue [64]frame
+// frameBuffer is memory for queued frames. An outbox has one only while
+// frames are queued.
+type frameBuffer [64]frame
 
-var queues = sync.Pool{New: func() any { return new(queue) }}
+var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
 
-// freeQueue gives the room of frames back, which are cleared.
-func freeQueue(frames []frame) {
-	if cap(frames) == len(queue{}) {
-		queues.Put((*queue)(frames[:len(queue{})]))
+// freeFrameBuffer returns the memory of frames, which have been cleared.
+func freeFrameBuffer(frames []frame) {
+	if cap(frames) == len(frameBuffer{}) {
+		frameBuffers.Put((*frameBuffer)(frames[:len(frameBuffer{})]))
 	}
 }
 
-// batch is what one write is given: frames, and where each ends.
+// batch is the data of one write: encoded frames, and where each ends.
 type batch struct {
 	octets []byte
 	ends   []int
@@ -97,7 +100,7 @@ func (b *batch) free() {
 
 func (b *batch) reset() { b.octets, b.ends = b.octets[:0], b.ends[:0] }
 
-// start returns where frame i begins.
+// start returns the offset of frame i.
 func (b *batch) start(i int) int {
 	if i == 0 {
 		return 0
@@ -105,8 +108,9 @@ func (b *batch) start(i int) int {
 	return b.ends[i-1]
 }
 
-// whole returns how many frames n octets hold the whole of.
-func (b *batch) whole(n int) int {
+// completeFrames returns how many frames are complete within the first n
+// octets.
+func (b *batch) completeFrames(n int) int {
 	if n == len(b.octets) {
 		return len(b.ends)
 	}

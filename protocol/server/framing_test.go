@@ -69,7 +69,7 @@ func TestS9ForeignProtocols(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.expectEnd()
-				if s.server.metrics.Foreign.Load() != 1 {
+				if s.server.metrics.WrongProtocol.Load() != 1 {
 					t.Error("it was not counted")
 				}
 			})

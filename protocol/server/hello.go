@@ -8,18 +8,18 @@ import (
 	"simpd/protocol"
 )
 
-// hello opens the conversation (SIMP.md, section 4).
-func (s *session) hello(_ context.Context, r *request) {
-	if err := s.mayHello(r); err != nil {
+// handleHello handles HELLO (SIMP.md, section 4).
+func (s *session) handleHello(_ context.Context, r *request) {
+	if err := s.checkHello(r); err != nil {
 		s.refuse(r, err)
 		return
 	}
 	s.client.Agent, _ = r.line.Get("agent")
 	s.greeted = true
-	s.answer(r, s.welcome(r))
+	s.respond(r, s.helloResponse(r))
 }
 
-func (s *session) mayHello(r *request) error {
+func (s *session) checkHello(r *request) error {
 	if s.greeted {
 		return protocol.Errorf(protocol.StatusWrongState, "HELLO was said already")
 	}
@@ -49,19 +49,19 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// isNumber reports whether s is one, however big.
+// isNumber reports whether s consists of digits, however many.
 func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-func (s *session) welcome(r *request) []byte {
+func (s *session) helloResponse(r *request) []byte {
 	c := &s.server.config
 	b := response(r, protocol.StatusOK)
 	b = protocol.AppendParam(b, "version", protocol.Version)
 	b = protocol.AppendParam(b, "domain", c.Domains[0])
 	b = protocol.AppendInt(b, "size", uint64(c.Size))
 	b = protocol.AppendInt(b, "idle", uint64(c.Idle/time.Second))
-	b = protocol.AppendParam(b, "auth", strings.Join(s.mechanisms(), ","))
+	b = protocol.AppendParam(b, "auth", strings.Join(s.offeredMechanisms(), ","))
 	b = protocol.AppendParam(b, "history", c.Backend.Greeting().History)
 	switch {
 	case s.tls != nil:

@@ -20,7 +20,7 @@ var (
 	domainIDN = rate.NewLimit(256<<10, 1<<20)
 )
 
-// idnPerTurn is how many octets of such addresses end a turn of a connection.
+// idnPerTurn is how many octets of such addresses end a connection's turn.
 const idnPerTurn = 8 << 10
 
 // countIDN counts the octets of the addresses in r that need IDNA or PRECIS.
@@ -41,18 +41,18 @@ func hasAddress(key string) bool {
 	return false
 }
 
-// spendIDN takes what was read of such addresses off the owner's limit, and
-// returns how long reading pauses for that. It is asked again after a pause.
+// spendIDN charges the octets of such addresses to the owner's limit, and
+// returns how long reading must pause. It is called again after a pause.
 func (s *session) spendIDN() (wait time.Duration) {
 	p := &s.pace
-	if p.idn == 0 && p.until == 0 {
+	if p.idn == 0 && p.pausedUntil == 0 {
 		return 0
 	}
-	limit, now := userIDN, time.Since(s.server.parties.start)
+	limit, now := userIDN, time.Since(s.server.tenants.start)
 	if s.client.Domain != "" {
 		limit = domainIDN
 	}
-	s.usage.withParty(func(o *party) {
+	s.usage.withTenant(func(o *tenant) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.idn.Spend(limit, int(p.idn), now)
@@ -62,13 +62,14 @@ func (s *session) spendIDN() (wait time.Duration) {
 	return wait
 }
 
-// idnReaders lets so many goroutines at a time read addresses that need IDNA.
-type idnReaders chan struct{}
+// idnSemaphore limits the goroutines that parse addresses that need IDNA.
+type idnSemaphore chan struct{}
 
-func newIDNReaders() idnReaders { return make(idnReaders, max(1, runtime.GOMAXPROCS(0)/2)) }
+func newIDNSemaphore() idnSemaphore { return make(idnSemaphore, max(1, runtime.GOMAXPROCS(0)/2)) }
 
-// read calls parse, which reads v, in its turn if v needs IDNA.
-func (readers idnReaders) read(v string, parse func() error) error {
+// parse calls parse, which parses v, after acquiring the semaphore if v needs
+// IDNA.
+func (readers idnSemaphore) parse(v string, parse func() error) error {
 	if !protocol.NeedsIDNA(v) {
 		return parse()
 	}

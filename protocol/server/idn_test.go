@@ -32,8 +32,8 @@ func TestAddressesThatNeedIDNAAreReadAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.countIDN()
-		if c := s.commandFor(r); c.waits != waits {
-			t.Errorf("%s: done aside: %t", line, c.waits)
+		if c := s.commandFor(r); c.blocks != waits {
+			t.Errorf("%s: done aside: %t", line, c.blocks)
 		}
 	}
 	for name, atOnce := range map[string]bool{"bob@example.com": true, "bøb@example.com": false, "bob@xn--bcher-kva.example": false} {
@@ -42,7 +42,7 @@ func TestAddressesThatNeedIDNAAreReadAside(t *testing.T) {
 		if err := protocol.ParseLine("1 AUTH mech=SCRAM-SHA-256 data="+data, &r.line); err != nil {
 			t.Fatal(err)
 		}
-		if s.provesAtOnce(r) != atOnce {
+		if s.isNonBlockingAuth(r) != atOnce {
 			t.Errorf("%s: at once: %t", name, !atOnce)
 		}
 	}
@@ -82,11 +82,11 @@ func TestOctetsThatNeedIDNAAreLimited(t *testing.T) {
 // At most half of the processors read them at a time, and none waits for what
 // is cheap.
 func TestFewReadIDNAtATime(t *testing.T) {
-	readers := make(idnReaders, 2)
+	readers := make(idnSemaphore, 2)
 	reading, over := make(chan struct{}), make(chan struct{})
 	for range 3 {
 		go func() {
-			_ = readers.read("ü@example.com", func() error {
+			_ = readers.parse("ü@example.com", func() error {
 				reading <- struct{}{}
 				<-over
 				return nil
@@ -95,7 +95,7 @@ func TestFewReadIDNAtATime(t *testing.T) {
 	}
 	<-reading
 	<-reading
-	if err := readers.read("u@example.com", func() error { return nil }); err != nil {
+	if err := readers.parse("u@example.com", func() error { return nil }); err != nil {
 		t.Error(err)
 	}
 	select {

@@ -7,187 +7,189 @@ import (
 	"simpd/protocol"
 )
 
-// inbox is what a session has been given to deliver: messages that are
-// unwritten or unanswered, and for some minutes the memory of those that its
-// client accepted (SIMP.md, section 6, rules 4, 6 and 9).
+// inbox holds the messages given to a session: queued or unanswered ones, and
+// for some minutes the hashes of those that its client accepted (SIMP.md,
+// section 6, rules 4, 6 and 9).
 //
-// It never calls the outbox, nor any done, while it is locked.
+// It never calls the outbox or a done function while it is locked.
 type inbox struct {
-	hash  *hasher
+	hash  *messageHasher
 	usage *usage
 
 	mu       sync.Mutex
-	open     bool // the session listens
+	isOpen   bool // the session listens
 	ended    bool // it never will again
 	number   uint64
-	pending  pending
-	octets   int // of their entities
+	pending  deliveryQueue
+	octets   int // of the pending entities
 	accepted dedupCache
 }
 
-// settled is the outcome of a delivery for one of those who wait for it.
-type settled struct {
+// completedSend is an outcome for one of the SENDs that wait for a delivery.
+type completedSend struct {
 	done func(protocol.Outcome)
 	protocol.Outcome
 }
 
-func settle(all []settled) {
+func reportAll(all []completedSend) {
 	for _, s := range all {
 		s.done(s.Outcome)
 	}
 }
 
-// start makes the session listen; it returns false if it does already.
-func (in *inbox) start() bool {
+// startListening makes the session listen. It returns false if it listens
+// already.
+func (in *inbox) startListening() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.open || in.ended {
+	if in.isOpen || in.ended {
 		return false
 	}
-	in.open = true
+	in.isOpen = true
 	return true
 }
 
-// listening reports whether messages are taken.
-func (in *inbox) listening() bool {
+// isListening reports whether messages are accepted.
+func (in *inbox) isListening() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.open
+	return in.isOpen
 }
 
-// stop ends listening; it returns false if the session does not listen. What
-// is not begun is certainly not delivered. What is begun may still be
-// answered.
-func (in *inbox) stop() ([]settled, bool) {
+// stopListening ends listening. It returns false if the session does not
+// listen. Messages whose writing has not begun are certainly not delivered;
+// the others may still be answered.
+func (in *inbox) stopListening() ([]completedSend, bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !in.open {
+	if !in.isOpen {
 		return nil, false
 	}
-	in.open = false
-	in.usage.forgetAccepted(in.accepted.forgetAll())
-	return in.drop(), true
+	in.isOpen = false
+	in.usage.releaseAccepted(in.accepted.clear())
+	return in.dropQueuedLocked(), true
 }
 
-// refuseNew takes no more messages; those that were taken stay.
+// refuseNew accepts no more messages, but keeps those accepted before.
 func (in *inbox) refuseNew() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.open = false
+	in.isOpen = false
 }
 
-// drop takes out what is not begun. in.mu is held.
-func (in *inbox) drop() (all []settled) {
+// dropQueuedLocked removes messages whose writing has not begun.
+func (in *inbox) dropQueuedLocked() (all []completedSend) {
 	in.pending.removeAll(func(d *delivery) bool {
-		if d.state != begun {
-			d.state = gone
-			all = d.settle(all, protocol.StatusNotListening)
-			in.uncount(d, 0)
+		if d.state != stateBegun {
+			d.state = stateDropped
+			all = d.complete(all, protocol.StatusNotListening)
+			in.releaseLocked(d, 0)
 		}
-		return d.state == gone
+		return d.state == stateDropped
 	})
 	return all
 }
 
-// messageCost is what a message takes besides its entity until it is answered.
+// messageCost is the memory of a message, besides its entity, until it is
+// answered.
 const messageCost = 768
 
-// count counts m, and what remembering it will take, unless that is too much
-// (rules 6 and 9). in.mu is held.
-func (in *inbox) count(m *protocol.Message) bool {
+// reserveLocked counts m and the memory needed to remember it, unless that is
+// too much (rules 6 and 9).
+func (in *inbox) reserveLocked(m *protocol.Message) bool {
 	if in.pending.len() >= protocol.MaxUnanswered || in.octets+len(m.Entity) > protocol.MaxUnansweredOctets ||
-		!in.usage.mayAccept() || !in.usage.reserveEntity(m.Entity, messageCost+entryCost) {
+		!in.usage.canAccept() || !in.usage.reserveEntity(m.Entity, messageCost+entryCost) {
 		return false
 	}
 	in.octets += len(m.Entity)
 	return true
 }
 
-// uncount undoes count, but for kept octets. in.mu is held.
-func (in *inbox) uncount(d *delivery, kept int) {
-	in.octets -= len(d.m.Entity)
-	in.usage.releaseEntity(d.m.Entity, messageCost+entryCost-kept)
+// releaseLocked undoes reserveLocked, except for kept octets.
+func (in *inbox) releaseLocked(d *delivery, kept int) {
+	in.octets -= len(d.message.Entity)
+	in.usage.releaseEntity(d.message.Entity, messageCost+entryCost-kept)
 }
 
-// remember keeps that the client has accepted d. in.mu is held.
-func (in *inbox) remember(d *delivery, now time.Time) {
+// rememberLocked records that the client has accepted d.
+func (in *inbox) rememberLocked(d *delivery, now time.Time) {
 	cost := in.accepted.put(d.key, d.sum, now)
-	in.uncount(d, cost)
-	in.usage.noteAccepted(cost)
+	in.releaseLocked(d, cost)
+	in.usage.addAccepted(cost)
 }
 
-// forget drops what is not a repeat any more. in.mu is held.
-func (in *inbox) forget(now time.Time) {
-	in.usage.forgetAccepted(in.accepted.forget(now))
+// expireDedupLocked forgets messages whose repeat window has ended.
+func (in *inbox) expireDedupLocked(now time.Time) {
+	in.usage.releaseAccepted(in.accepted.expire(now))
 }
 
-// end settles everything, as no answer will be read any more.
-func (in *inbox) end() []settled {
+// close completes everything, because no more responses will be read.
+func (in *inbox) close() []completedSend {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.open, in.ended = false, true
-	all := in.drop()
+	in.isOpen, in.ended = false, true
+	all := in.dropQueuedLocked()
 	for _, d := range in.pending.all() {
-		all = d.settle(all, protocol.StatusIndeterminate)
-		in.uncount(d, 0)
+		all = d.complete(all, protocol.StatusIndeterminate)
+		in.releaseLocked(d, 0)
 	}
-	in.pending = pending{}
-	in.usage.forgetAccepted(in.accepted.forgetAll())
+	in.pending = deliveryQueue{}
+	in.usage.releaseAccepted(in.accepted.clear())
 	return all
 }
 
-// take takes m in. It returns what is to be written; or an outcome that is
-// known at once; or neither, where the answer to an earlier message serves.
-func (in *inbox) take(m *protocol.Message, done func(protocol.Outcome)) (*delivery, protocol.Status) {
-	key, sum := in.hash.message(m)
+// accept accepts m. It returns a delivery to write; or an outcome that is
+// known at once; or neither, if the response to an earlier message serves.
+func (in *inbox) accept(m *protocol.Message, done func(protocol.Outcome)) (*delivery, protocol.Status) {
+	key, sum := in.hash.hashMessage(m)
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !in.open {
+	if !in.isOpen {
 		return nil, protocol.StatusNotListening
 	}
-	in.forget(now)
-	if m.Repeatable { // nobody else has the id of another
-		if served, status := in.repeat(key, sum, now, waiter{done, m.Deadline}); served || status != 0 {
+	in.expireDedupLocked(now)
+	if m.Repeatable { // generated IDs are unique
+		if served, status := in.joinRepeatLocked(key, sum, now, waiter{done, m.Deadline}); served || status != 0 {
 			return nil, status
 		}
 	}
-	if !in.count(m) {
+	if !in.reserveLocked(m) {
 		return nil, protocol.StatusNotReading
 	}
-	return in.add(&delivery{
-		in: in, m: m, key: key, sum: sum, forget: now.Add(protocol.RepeatWindow),
+	return in.addLocked(&delivery{
+		inbox: in, message: m, key: key, sum: sum, forgetAt: now.Add(protocol.RepeatWindow),
 	}, done), 0
 }
 
-// repeat has an earlier message's answer serve, or returns the outcome that is
-// known at once. in.mu is held.
-func (in *inbox) repeat(key, sum uint64, now time.Time, w waiter) (served bool, status protocol.Status) {
+// joinRepeatLocked makes w wait for an earlier message's response, or returns
+// the outcome if it is known.
+func (in *inbox) joinRepeatLocked(key, sum uint64, now time.Time, w waiter) (served bool, status protocol.Status) {
 	if before, ok := in.accepted.get(key, now); ok {
-		return false, repeated(before, sum, protocol.StatusOK)
+		return false, repeatStatus(before, sum, protocol.StatusOK)
 	}
-	d := in.find(key)
+	d := in.findLocked(key)
 	if d == nil {
 		return false, 0
 	}
-	if status = repeated(d.sum, sum, 0); status != 0 {
+	if status = repeatStatus(d.sum, sum, 0); status != 0 {
 		return false, status
 	}
 	d.waiters = append(d.waiters, w)
 	return true, 0
 }
 
-// repeated compares a repeat with the original: the same content yields the
+// repeatStatus compares a repeat with the original: the same content yields the
 // original outcome, different content is a conflict (409).
-func repeated(before, now uint64, same protocol.Status) protocol.Status {
+func repeatStatus(before, now uint64, same protocol.Status) protocol.Status {
 	if before != now {
 		return protocol.StatusWrongState
 	}
 	return same
 }
 
-// find returns the delivery that a repeat joins. in.mu is held.
-func (in *inbox) find(key uint64) *delivery {
+// findLocked returns the pending delivery with that key, or nil.
+func (in *inbox) findLocked(key uint64) *delivery {
 	for _, d := range in.pending.all() {
 		if d.key == key {
 			return d
@@ -196,18 +198,18 @@ func (in *inbox) find(key uint64) *delivery {
 	return nil
 }
 
-func (in *inbox) add(d *delivery, done func(protocol.Outcome)) *delivery {
+func (in *inbox) addLocked(d *delivery, done func(protocol.Outcome)) *delivery {
 	in.number++
 	d.number = in.number
-	d.one[0] = waiter{done, d.m.Deadline}
-	d.waiters = d.one[:]
+	d.waiterBuf[0] = waiter{done, d.message.Deadline}
+	d.waiters = d.waiterBuf[:]
 	in.pending.add(d)
 	return d
 }
 
-// answer takes what the client said to message number, now, and appends to all
-// what is settled by it. One that is not asked (any more) is ignored.
-func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text string, now time.Time) []settled {
+// onAnswer handles the client's response to message number, and appends the
+// completed SENDs to all. Responses to unknown messages are ignored.
+func (in *inbox) onAnswer(all []completedSend, number uint64, s protocol.Status, text string, now time.Time) []completedSend {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	i, ok := in.pending.find(number)
@@ -215,41 +217,41 @@ func (in *inbox) answer(all []settled, number uint64, s protocol.Status, text st
 		return all
 	}
 	d := in.pending.all()[i]
-	if d.state != begun {
+	if d.state != stateBegun {
 		return all
 	}
 	in.pending.remove(i)
 	if s.OK() {
-		in.remember(d, now)
-		return d.settle(all, protocol.StatusOK)
+		in.rememberLocked(d, now)
+		return d.complete(all, protocol.StatusOK)
 	}
-	in.uncount(d, 0)
-	return d.refuse(all, text)
+	in.releaseLocked(d, 0)
+	return d.completeRefused(all, text)
 }
 
-// expire settles what nobody can wait for any longer, and forgets what is
-// unanswered for too long. next is when to call again, if it is not zero;
-// dropped says that messages which still wait to be written were dropped.
-func (in *inbox) expire(now time.Time) (all []settled, next time.Time, dropped bool) {
+// expire completes what nobody can wait for any longer, and forgets messages
+// that have been unanswered for too long. next is when to call it again, if
+// not zero. dropped reports that queued messages were dropped.
+func (in *inbox) expire(now time.Time) (all []completedSend, next time.Time, dropped bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.pending.removeAll(func(d *delivery) bool {
 		before := d.state
 		all = append(all, d.expire(now)...)
-		if d.state == gone {
-			in.uncount(d, 0)
-			dropped = dropped || before != begun
+		if d.state == stateDropped {
+			in.releaseLocked(d, 0)
+			dropped = dropped || before != stateBegun
 			return true
 		}
-		next = sooner(next, d.next())
+		next = earlier(next, d.nextExpiry())
 		return false
 	})
-	in.forget(now)
-	return all, sooner(next, in.accepted.due()), dropped
+	in.expireDedupLocked(now)
+	return all, earlier(next, in.accepted.nextExpiry()), dropped
 }
 
-// sooner returns the earlier of two times, of which a zero one is none.
-func sooner(a, b time.Time) time.Time {
+// earlier returns the earlier of two times. A zero time means none.
+func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

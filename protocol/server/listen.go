@@ -6,32 +6,32 @@ import (
 	"simpd/protocol"
 )
 
-// listen makes the session receive messages (SIMP.md, section 5). They may
-// come before its answer.
-func (s *session) listen(ctx context.Context, r *request) {
+// handleListen makes the session receive messages (SIMP.md, section 5). They
+// may arrive before its response.
+func (s *session) handleListen(ctx context.Context, r *request) {
 	l, err := decodeListen(r)
 	if err != nil {
 		s.refuse(r, err)
 		return
 	}
-	if !s.in.listening() { // or it is refused below, without a wait
+	if !s.in.isListening() { // or it is refused below, without a wait
 		if _, err := s.awaitChange(ctx, presenceChange); err != nil {
 			s.refuse(r, err)
 			return
 		}
 	}
-	if !s.in.start() {
+	if !s.in.startListening() {
 		s.refuse(r, protocol.Errorf(protocol.StatusWrongState, "this session listens already"))
 		return
 	}
 	id, index, err := s.user.Listen(ctx, l)
 	if err != nil {
-		s.deafen()
+		s.stopListening()
 		s.refuse(r, err)
 		return
 	}
 	b := protocol.AppendParam(response(r, protocol.StatusOK), "session", id)
-	s.answer(r, protocol.AppendInt(b, "index", index))
+	s.respond(r, protocol.AppendInt(b, "index", index))
 }
 
 func decodeListen(r *request) (l protocol.ListenRequest, err error) {
@@ -55,8 +55,8 @@ func decodeListen(r *request) (l protocol.ListenRequest, err error) {
 	return l, nil
 }
 
-// listeningState reads state, or returns what stands for it if it is not
-// given; Deaf: it has to be.
+// listeningState parses state. If it is missing it returns otherwise, or an
+// error if that is Deaf.
 func listeningState(r *request, otherwise protocol.State) (protocol.State, error) {
 	name, given := r.line.Get("state")
 	if !given && otherwise != protocol.Deaf {
@@ -69,7 +69,7 @@ func listeningState(r *request, otherwise protocol.State) (protocol.State, error
 	return state, nil
 }
 
-// noteParam reads a text of limited length; nil if it is not given.
+// noteParam parses a text of limited length; nil if it is missing.
 func noteParam(r *request, key string) (*string, error) {
 	note, given := r.line.Get(key)
 	if !given {
@@ -81,12 +81,13 @@ func noteParam(r *request, key string) (*string, error) {
 	return &note, nil
 }
 
-// deafen ends listening. What is not begun is certainly not delivered.
-func (s *session) deafen() bool {
-	all, listened := s.in.stop()
+// stopListening ends listening. Messages whose writing has not begun are
+// certainly not delivered.
+func (s *session) stopListening() bool {
+	all, listened := s.in.stopListening()
 	if len(all) > 0 {
-		s.out.purge()
-		settle(all)
+		s.out.removeDropped()
+		reportAll(all)
 	}
 	return listened
 }

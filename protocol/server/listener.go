@@ -9,83 +9,83 @@ import (
 	"simpd/protocol"
 )
 
-// Serve takes connections from l until Shutdown, each beginning in clear,
-// where STARTTLS may follow. It closes l.
-func (s *Server) Serve(l net.Listener) error { return s.serve(l, protocol.PlainTCP) }
+// Serve accepts connections from l until Shutdown. They begin in plaintext,
+// and STARTTLS may follow. It closes l.
+func (s *Server) Serve(l net.Listener) error { return s.acceptFrom(l, protocol.PlainTCP) }
 
-// ServeTLS takes connections from l until Shutdown, each beginning with TLS.
-// It closes l.
+// ServeTLS accepts connections from l until Shutdown. They begin with TLS. It
+// closes l.
 func (s *Server) ServeTLS(l net.Listener) error {
 	if s.tls == nil {
 		return errors.New("TLS wants a certificate")
 	}
-	return s.serve(l, protocol.TLS)
+	return s.acceptFrom(l, protocol.TLS)
 }
 
-func (s *Server) serve(l net.Listener, t protocol.Transport) error {
-	l = s.accepting(l)
+func (s *Server) acceptFrom(l net.Listener, t protocol.Transport) error {
+	l = s.newSocketListener(l)
 	if !s.addListener(l) {
 		return ErrClosed
 	}
 	defer s.removeListener(l)
-	if a, ok := l.(*acceptor); ok {
-		return a.acceptAll(s, t)
+	if a, ok := l.(*socketListener); ok {
+		return a.acceptLoop(s, t)
 	}
 	for {
-		c, err := s.accept(l)
+		c, err := s.acceptRetrying(l)
 		if err != nil {
 			return err
 		}
 		s.metrics.Accepted.Add(1)
-		s.take(c, t)
+		s.acceptConn(c, t)
 	}
 }
 
-// take makes a session of a connection, or turns it away.
-func (s *Server) take(c net.Conn, t protocol.Transport) {
+// acceptConn starts a session on a connection, or rejects it.
+func (s *Server) acceptConn(c net.Conn, t protocol.Transport) {
 	if s.isBalancer(addrPort(c.RemoteAddr()).Addr()) {
-		s.takeProxied(c, false, func(c net.Conn, remote netip.AddrPort) { s.takeFrom(c, t, remote) })
+		s.acceptProxied(c, false, func(c net.Conn, remote netip.AddrPort) { s.admitConn(c, t, remote) })
 		return
 	}
-	s.takeFrom(c, t, addrPort(c.RemoteAddr()))
+	s.admitConn(c, t, addrPort(c.RemoteAddr()))
 }
 
-func (s *Server) takeFrom(c net.Conn, t protocol.Transport, remote netip.AddrPort) {
-	a, refusal := s.admission.admit(remote)
+func (s *Server) admitConn(c net.Conn, t protocol.Transport, remote netip.AddrPort) {
+	a, refusal := s.connLimiter.acquire(remote)
 	if refusal != "" {
-		s.metrics.Turned.Add(1)
-		turnAway(c, t, refusal)
+		s.metrics.Rejected.Add(1)
+		rejectConn(c, t, refusal)
 		return
 	}
-	w, on, err := s.newWire(c)
+	w, on, err := s.newTransport(c)
 	if err != nil {
-		a.leave()
+		a.release()
 		_ = c.Close() // it is gone already
 		return
 	}
-	s.hold(on, w, remote, a, t)
+	s.beginSession(on, w, remote, a, t)
 }
 
-// hold begins a session over a connection that was admitted.
-func (s *Server) hold(on conn, w wire, remote netip.AddrPort, a *admitted, t protocol.Transport) {
+// beginSession starts a session on a connection that was admitted.
+func (s *Server) beginSession(on conn, w transport, remote netip.AddrPort, a *connSlot, t protocol.Transport) {
 	x := s.newSession(on, w, remote, a)
 	x.transport = t
 	if t == protocol.TLS {
 		x.out.freeze() // until the handshake is done
 	}
-	s.start(x)
+	s.startSession(x)
 }
 
-// turnAway says why, as far as that costs nothing, and closes.
-func turnAway(c net.Conn, t protocol.Transport, why string) {
+// rejectConn sends the reason, if that costs nothing, and closes.
+func rejectConn(c net.Conn, t protocol.Transport, why string) {
 	if t == protocol.PlainTCP {
 		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		_, _ = c.Write(turnedAway(why)) // the client may be gone
+		_, _ = c.Write(rejectLine(why)) // the client may be gone
 	}
 	_ = c.Close()
 }
 
-func turnedAway(why string) []byte {
+func rejectLine(why string) []byte {
 	b := protocol.AppendRequest(nil, "*", "BYE")
 	b = protocol.AppendInt(b, "status", uint64(protocol.StatusUnavailable))
 	return protocol.AppendEnd(protocol.AppendText(b, why))
@@ -116,16 +116,16 @@ func (s *Server) removeListener(l net.Listener) {
 	_ = l.Close()
 }
 
-// How long accepting pauses where it fails: longer and longer.
+// Limits of the pause after a failure to accept, which doubles each time.
 const (
-	firstPause   = 5 * time.Millisecond
-	longestPause = time.Second
+	minAcceptBackoff = 5 * time.Millisecond
+	maxAcceptBackoff = time.Second
 )
 
-// accept waits for a connection. Where there are no files left, or the like,
-// it tries again ever more slowly.
-func (s *Server) accept(l net.Listener) (net.Conn, error) {
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+// acceptRetrying accepts a connection. If that fails temporarily, as for lack
+// of file descriptors, it tries again after growing pauses.
+func (s *Server) acceptRetrying(l net.Listener) (net.Conn, error) {
+	for pause := minAcceptBackoff; ; pause = min(2*pause, maxAcceptBackoff) {
 		c, err := l.Accept()
 		if err == nil {
 			return c, nil
@@ -136,11 +136,11 @@ func (s *Server) accept(l net.Listener) (net.Conn, error) {
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		s.pauseAccepting(err, pause)
+		s.backoffAccept(err, pause)
 	}
 }
 
-func (s *Server) pauseAccepting(why error, pause time.Duration) {
+func (s *Server) backoffAccept(why error, pause time.Duration) {
 	s.config.Logger.Warn("no connection can be accepted", "error", why, "again", pause)
 	time.Sleep(pause)
 }

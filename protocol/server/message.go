@@ -6,10 +6,11 @@ import (
 	"simpd/protocol"
 )
 
-// acknowledged takes a client's answer to MESSAGE (SIMP.md, section 6).
-func (s *session) acknowledged(number uint64, r *request) {
-	var one [1]settled // what it usually is
-	all := s.in.answer(one[:0], number, r.line.Status, strings.Clone(r.line.Text), r.received)
+// onMessageResponse handles a client's response to MESSAGE (SIMP.md, section
+// 6).
+func (s *session) onMessageResponse(number uint64, r *request) {
+	var one [1]completedSend // avoids an allocation
+	all := s.in.onAnswer(one[:0], number, r.line.Status, strings.Clone(r.line.Text), r.received)
 	if len(all) == 0 {
 		return
 	}
@@ -18,5 +19,5 @@ func (s *session) acknowledged(number uint64, r *request) {
 	} else {
 		s.server.metrics.Refused.Add(1)
 	}
-	settle(all)
+	reportAll(all)
 }

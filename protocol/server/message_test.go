@@ -264,8 +264,8 @@ func TestTheLastLinesWaitForNoOtherSession(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			play(t, nil, func(s *stage) {
 				c := s.login("alice")
-				s.server.gather.begin() // another session reads
-				defer s.server.gather.end()
+				s.server.coalescer.cork() // another session reads
+				defer s.server.coalescer.uncork()
 				end(c)
 				c.expect("1 200")
 				switch what {
@@ -358,7 +358,7 @@ func TestEndOfConnectionEndsWaiting(t *testing.T) {
 		c.send("1 LISTEN")
 		synctest.Wait()
 		started := time.Now()
-		for _, x := range s.server.all() {
+		for _, x := range s.server.allSessions() {
 			x.Bye(protocol.StatusUnauthorized, "the account was removed")
 		}
 		c.expect("* BYE status=401 :the account was removed")

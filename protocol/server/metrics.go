@@ -7,36 +7,36 @@ import (
 	"simpd/protocol/meter"
 )
 
-// Counter only grows.
+// Counter only increases.
 type Counter = atomic.Uint64
 
-// Metrics counts what happens. Any goroutine may read it at any time.
+// Metrics counts events. Any goroutine may read it at any time.
 type Metrics struct {
-	Accepted     Counter // connections
-	Turned       Counter // connections turned away by a limit
-	Handshakes   Counter // TLS handshakes that failed
-	Foreign      Counter // connections of HTTP or TLS on the plain port
-	Logins       Counter
-	LoginsFailed Counter         // wrong credentials
-	LoginsSlowed Counter         // 429: too many failed before
-	LoginTime    meter.Durations // from AUTH to its final answer
-	Errors       Counter         // lines without a tag
-	Slowed       Counter         // times that a connection was not read for a while: too much came
-	Overtime     Counter         // connections ended for taking too long
-	Stuck        Counter         // connections ended for not reading
-	EmptyRecords Counter         // connections ended for TLS records that carried nothing
-	Shed         Counter         // connections ended for holding most of too much memory
+	Accepted         Counter // connections
+	Rejected         Counter // connections rejected by a limit
+	FailedHandshakes Counter // failed TLS handshakes
+	WrongProtocol    Counter // HTTP or TLS on the plaintext port
+	Logins           Counter
+	LoginsFailed     Counter         // wrong credentials
+	LoginsSlowed     Counter         // 429, because too many failed before
+	LoginTime        meter.Durations // from AUTH to its final response
+	Errors           Counter         // lines without a tag
+	Throttled        Counter         // times that reading a connection was paused
+	TimedOut         Counter         // connections closed for taking too long
+	SlowConsumers    Counter         // connections closed for not reading
+	EmptyRecords     Counter         // connections closed for TLS records without data
+	Shed             Counter         // connections closed because their owner held most of too much memory
 
-	Delivered    Counter // messages that a client acknowledged
+	Delivered    Counter // messages that a client accepted
 	Refused      Counter // messages that a client refused
-	NotReading   Counter // messages dropped: the client does not take them
-	NotListening Counter // messages dropped: the session listens no more
-	Repeated     Counter // messages that the client had accepted already
-	Conflicting  Counter // messages whose id stands for other octets
+	NotReading   Counter // messages dropped because the client does not read
+	NotListening Counter // messages dropped because the session no longer listens
+	Repeated     Counter // messages that the client had already accepted
+	Conflicting  Counter // messages whose ID was used for different content
 }
 
-// dropped counts a message that a session did not take.
-func (m *Metrics) dropped(s protocol.Status) {
+// countDropped counts a message that a session did not accept.
+func (m *Metrics) countDropped(s protocol.Status) {
 	switch s {
 	case protocol.StatusOK:
 		m.Repeated.Add(1)

@@ -56,15 +56,15 @@ func TestUncheckedVerifiersAreCheckedOnce(t *testing.T) {
 }
 
 func TestVerifiersAreRememberedWithinBounds(t *testing.T) {
-	var v verifiers
+	var v verifierChecks
 	key := func(i int) protocol.Credentials {
 		return protocol.Credentials{Unchecked: true, StoredKey: []byte{byte(i >> 16), byte(i >> 8), byte(i), 0, 0, 0, 0, 1}}
 	}
 	for i := range maxVerifiers + 10 {
 		v.remember(key(i))
 	}
-	if len(v.sound) != maxVerifiers || v.needsCheck(key(maxVerifiers+9)) {
-		t.Errorf("%d are remembered, the newest among them: %v", len(v.sound), !v.needsCheck(key(maxVerifiers+9)))
+	if len(v.checked) != maxVerifiers || v.needsCheck(key(maxVerifiers+9)) {
+		t.Errorf("%d are remembered, the newest among them: %v", len(v.checked), !v.needsCheck(key(maxVerifiers+9)))
 	}
 }
 

@@ -8,130 +8,129 @@ import (
 	"simpd/protocol"
 )
 
-// outbox is what waits to be written to one client. Whoever puts something
-// in writes it, if nobody writes just then and as far as the client takes it
-// without waiting; the rest is left to a goroutine that lives until nothing
-// is left. So whoever puts something in never waits.
+// outbox holds the output for one client. Whoever adds output writes it, if
+// nobody else is writing and as far as the client accepts it without
+// blocking. A goroutine that exists only while output is queued writes the
+// rest. So adding output never blocks.
 //
-// What waits can change: a message is dropped when its time is over, and
-// where much waits a change of presence gives way to a newer one of the same
+// Queued output can change: a message is dropped at its deadline, and if much
+// is queued, a change of presence is replaced by a newer one of the same
 // address.
 type outbox struct {
 	// What writing a notification needs stands first, and first in a session:
 	// of a thousand that are told one after the other little is in a cache.
-	mu      sync.Mutex
-	writing bool          // somebody writes
-	closing bool          // nothing more is put in
-	staffed bool          // a goroutine writes
-	joined  bool          // it is in the gather's list; the gather's
-	wire    wire          // changed by thaw
-	queue   []frame       // what waits
-	idle    chan struct{} // closed when nobody writes; nil while nobody waits for that
+	mu        sync.Mutex
+	writing   bool          // somebody is writing
+	closing   bool          // nothing more is accepted
+	hasWriter bool          // a goroutine is writing
+	corked    bool          // in the coalescer's list; guarded by the coalescer
+	transport transport     // replaced by thaw
+	queue     []frame       // what waits
+	idle      chan struct{} // closed when nobody writes; nil if nobody waits for that
 
-	taken  int                           // frames at the queue's head that are being written
-	size   int                           // of what waits, messages aside
-	merge  map[protocol.Address][]*shown // notices in whose place newer ones may come
-	stuck  time.Time                     // since when no octet of what waits was taken
-	sent   uint64                        // wire.sent() then
-	gather *gather
-	owner  outboxOwner
+	inWrite      int                                    // frames at the head of the queue that are being written
+	size         int                                    // of the queue without messages
+	merge        map[protocol.Address][]*renderedNotice // queued notices that newer ones may replace
+	blockedSince time.Time                              // since when the client has accepted nothing
+	lastSent     uint64                                 // transport.sentOctets() at that time
+	coalescer    *writeCoalescer
+	owner        outboxOwner
 }
 
-// outboxOwner is told what becomes of the writing.
+// outboxOwner is notified of the state of an outbox.
 type outboxOwner interface {
-	behind()                // the client does not take all at once
-	hold(octets int)        // so many more wait, or fewer
-	bears(waiting int) bool // so many octets may wait
-	cut()                   // nothing can be written any more
+	onBehind()                     // the client does not take all at once
+	addMemory(octets int)          // the queue grew by octets, or shrank
+	allowsQueued(waiting int) bool // so many octets may wait
+	abort()                        // nothing can be written any more
 }
 
-// maxRounds is how many writes are made in a row by somebody who has other
-// things to do.
+// maxRounds limits the consecutive writes by somebody who has other work.
 const maxRounds = 4
 
-// maxWaiting is how many octets, messages aside, may wait: those of as many
-// answers as requests may be, and of their refusals.
+// maxWaiting limits the queued octets without messages: the responses to as
+// many requests as allowed, and their refusals.
 const maxWaiting = protocol.MaxRequestOctets + 1<<20
 
-// mergeFrom is how many octets, messages aside, wait for a client that reads too
-// slowly to be told each change of presence. Less may wait for one that reads
-// as fast as it can, when many changes come at once.
+// mergeFrom is the queue size without messages from which changes of presence
+// are merged. A client that reads as fast as it can may have less queued when
+// many changes come at once.
 const mergeFrom = 256 << 10
 
-// put puts f in; it is written with the next flush. A client that asks on and
-// on and reads nothing is cut off.
-func (o *outbox) put(f frame) {
-	if !o.putIn(f) {
-		o.owner.cut()
+// enqueue queues f for the next flush. A client that keeps asking without
+// reading is cut off.
+func (o *outbox) enqueue(f frame) {
+	if !o.tryEnqueue(f) {
+		o.owner.abort()
 	}
 }
 
-func (o *outbox) putIn(f frame) bool {
+func (o *outbox) tryEnqueue(f frame) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.closing:
 		return true
-	case f.shown != nil && o.size >= mergeFrom:
-		o.putShown(f.shown)
+	case f.notice != nil && o.size >= mergeFrom:
+		o.mergeNoticeLocked(f.notice)
 	default:
 		o.closing = f.last
-		o.append(f)
+		o.appendLocked(f)
 	}
-	return o.owner.bears(o.size)
+	return o.owner.allowsQueued(o.size)
 }
 
-func (o *outbox) grow(octets int) {
+func (o *outbox) addSize(octets int) {
 	o.size += octets
-	o.owner.hold(octets)
+	o.owner.addMemory(octets)
 }
 
-// putState puts in lines that say how presence is at one moment: no later
+// enqueueState queues lines that describe presence at one moment: no later
 // notice may come before them.
-func (o *outbox) putState(octets []byte) {
+func (o *outbox) enqueueState(octets []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
 		return
 	}
 	o.merge = nil
-	o.append(frame{octets: octets})
+	o.appendLocked(frame{octets: octets})
 }
 
-// flush has what waits written: now, or with all that is being gathered.
+// flush writes the queue, now or with the coalesced output.
 func (o *outbox) flush() {
-	if o.gather.join(o) {
+	if o.coalescer.add(o) {
 		return
 	}
 	o.flushNow()
 }
 
 func (o *outbox) flushNow() {
-	if !o.begin() {
+	if !o.beginWriting() {
 		return
 	}
-	if o.wire.waits() || !o.drain(maxRounds) {
-		o.leaveToWriter()
+	if o.transport.isBlocking() || !o.writeQueued(maxRounds) {
+		o.startWriter()
 	}
 }
 
-// leaveToWriter is for the one who writes, and has no more time to.
-func (o *outbox) leaveToWriter() {
-	o.owner.behind()
+// startWriter hands the writing over to a goroutine.
+func (o *outbox) startWriter() {
+	o.owner.onBehind()
 	o.mu.Lock()
-	o.staffed = true
-	o.owner.hold(writerCost)
+	o.hasWriter = true
+	o.owner.addMemory(writerCost)
 	o.mu.Unlock()
-	go o.writer() // close waits for it
+	go o.writeLoop() // close waits for it
 }
 
-// writerCost is what a goroutine takes that writes to a client which does not
-// take all at once: its stack, its batch, and what TLS has encrypted.
+// writerCost is the memory of a goroutine that writes to a client which does
+// not accept everything at once: its stack, its batch, and encrypted data.
 const writerCost = 24 << 10
 
-// begin makes the caller the one who writes, if there is something to write
-// and nobody does.
-func (o *outbox) begin() bool {
+// beginWriting makes the caller the writer, if there is something to write
+// and nobody else is writing.
+func (o *outbox) beginWriting() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.writing || len(o.queue) == 0 {
@@ -141,33 +140,33 @@ func (o *outbox) begin() bool {
 	return true
 }
 
-// writer writes until nothing waits.
-func (o *outbox) writer() {
+// writeLoop writes until the queue is empty.
+func (o *outbox) writeLoop() {
 	for {
-		if err := o.wire.wait(); err != nil {
+		if err := o.transport.waitWritable(); err != nil {
 			o.fail()
 			return
 		}
-		if o.drain(-1) {
+		if o.writeQueued(-1) {
 			return
 		}
 	}
 }
 
-// drain writes what waits, in as many writes as rounds says. It returns false
-// if something is left that the caller still has to write; else the caller
-// writes no more.
-func (o *outbox) drain(rounds int) bool {
+// writeQueued writes the queue with at most that many writes. If it returns
+// false, something is left and the caller must continue; otherwise the caller
+// is no longer the writer.
+func (o *outbox) writeQueued(rounds int) bool {
 	b := newBatch()
 	defer b.free()
 	for ; rounds != 0; rounds-- {
-		o.take(b)
-		n, clear, err := o.wire.write(b.octets)
+		o.fillBatch(b)
+		n, clear, err := o.transport.write(b.octets)
 		if err != nil {
 			o.fail()
 			return true
 		}
-		if o.written(b, n, clear) {
+		if o.completeWrite(b, n, clear) {
 			return true
 		}
 		if !clear {
@@ -177,73 +176,72 @@ func (o *outbox) drain(rounds int) bool {
 	return false
 }
 
-// take fills b with frames at the head of the queue, which they leave once they
-// are written.
-func (o *outbox) take(b *batch) {
+// fillBatch encodes frames at the head of the queue, where they stay until
+// they are written.
+func (o *outbox) fillBatch(b *batch) {
 	b.reset()
-	now, limit := time.Now(), o.wire.batch()
+	now, limit := time.Now(), o.transport.batchSize()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if sent := o.wire.sent(); sent != o.sent || o.stuck.IsZero() {
-		o.stuck, o.sent = now, sent
+	if sent := o.transport.sentOctets(); sent != o.lastSent || o.blockedSince.IsZero() {
+		o.blockedSince, o.lastSent = now, sent
 	}
-	for o.taken < len(o.queue) && len(b.octets) < limit {
-		f := &o.queue[o.taken]
-		o.taken++
-		o.grow(-f.size())
-		if f.shown != nil && o.merge != nil {
-			o.unmerge(f.shown)
+	for o.inWrite < len(o.queue) && len(b.octets) < limit {
+		f := &o.queue[o.inWrite]
+		o.inWrite++
+		o.addSize(-f.size())
+		if f.notice != nil && o.merge != nil {
+			o.unmergeLocked(f.notice)
 		}
-		if f.delivery == nil || f.delivery.begin(now) {
+		if f.delivery == nil || f.delivery.beginWrite(now) {
 			b.octets = f.appendTo(b.octets)
 		}
 		b.ends = append(b.ends, len(b.octets))
 	}
 }
 
-// written takes out of the queue what is written of b, n octets, and tells
-// whether nothing is left to write: then the caller is no longer the one who
-// writes.
-func (o *outbox) written(b *batch, n int, clear bool) (finished bool) {
+// completeWrite removes from the queue what was written of b, n octets, and
+// reports whether nothing is left. The caller is then no longer the writer.
+func (o *outbox) completeWrite(b *batch, n int, clear bool) (finished bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	whole := b.whole(n)
-	for i := whole; i < o.taken; i++ {
+	whole := b.completeFrames(n)
+	for i := whole; i < o.inWrite; i++ {
 		f := &o.queue[i]
 		if start := b.start(i); n > start { // its tail is all that waits
 			*f = frame{octets: slices.Clone(b.octets[n:b.ends[i]]), last: f.last}
 		}
 		if f.delivery != nil {
-			f.delivery.putBack()
+			f.delivery.requeue()
 		}
-		o.grow(f.size())
+		o.addSize(f.size())
 	}
-	o.queue, o.taken = slices.Delete(o.queue, 0, whole), 0
-	return o.finish(clear)
+	o.queue, o.inWrite = slices.Delete(o.queue, 0, whole), 0
+	return o.finishWriteLocked(clear)
 }
 
-// finish is called after a write, and reports whether nothing is left to write:
-// then the caller is no longer the one who writes. o.mu is held.
-func (o *outbox) finish(clear bool) bool {
+// finishWriteLocked is called after a write, and reports whether nothing is
+// left. The caller is then no longer the writer.
+func (o *outbox) finishWriteLocked(clear bool) bool {
 	if !clear || len(o.queue) > 0 {
 		return false
 	}
 	if o.closing {
-		_ = o.wire.closeWrite() // fails only where the connection is gone
+		_ = o.transport.closeWrite() // fails only where the connection is gone
 	}
-	o.clear()
+	o.resetLocked()
 	return true
 }
 
-// clear leaves nothing waiting and nobody writing. o.mu is held.
-func (o *outbox) clear() {
-	freeQueue(o.queue)
-	o.queue, o.taken = nil, 0
-	o.merge, o.stuck = nil, time.Time{}
-	o.grow(-o.size)
-	if o.staffed {
-		o.staffed = false
-		o.owner.hold(-writerCost)
+// resetLocked empties the queue and ends the writing.
+func (o *outbox) resetLocked() {
+	freeFrameBuffer(o.queue)
+	o.queue, o.inWrite = nil, 0
+	o.merge, o.blockedSince = nil, time.Time{}
+	o.addSize(-o.size)
+	if o.hasWriter {
+		o.hasWriter = false
+		o.owner.addMemory(-writerCost)
 	}
 	o.writing = false
 	if o.idle != nil {
@@ -252,30 +250,30 @@ func (o *outbox) clear() {
 	}
 }
 
-// fail: the connection is broken. What waits is not written any more; the
-// messages among it are settled by the inbox.
+// fail handles a broken connection. The queue is dropped; the inbox completes
+// the messages in it.
 func (o *outbox) fail() {
 	o.mu.Lock()
 	o.closing = true
 	clear(o.queue)
-	o.clear()
+	o.resetLocked()
 	o.mu.Unlock()
-	o.owner.cut()
+	o.owner.abort()
 }
 
-// purge forgets messages that wait and were dropped.
-func (o *outbox) purge() {
+// removeDropped removes queued messages that were dropped.
+func (o *outbox) removeDropped() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	rest := slices.DeleteFunc(o.queue[o.taken:], func(f frame) bool {
-		return f.delivery != nil && f.delivery.dropped()
+	rest := slices.DeleteFunc(o.queue[o.inWrite:], func(f frame) bool {
+		return f.delivery != nil && f.delivery.isDropped()
 	})
-	o.queue = o.queue[:o.taken+len(rest)]
+	o.queue = o.queue[:o.inWrite+len(rest)]
 }
 
-// drained writes what waits, also what was left to a gather's end, and returns
-// when nothing waits any more or nothing can be written.
-func (o *outbox) drained() {
+// awaitDrained writes the queue, even if its writing was delayed by the
+// coalescer, and returns when the queue is empty or can't be written.
+func (o *outbox) awaitDrained() {
 	o.flushNow()
 	o.awaitWriter()
 }
@@ -295,52 +293,53 @@ func (o *outbox) awaitWriter() {
 	<-idle
 }
 
-// close ends the outbox once its wire is closed, and waits for who writes.
+// close ends the outbox after its transport was closed, and waits for the
+// writer.
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closing = true
 	if !o.writing {
 		clear(o.queue)
-		o.clear()
+		o.resetLocked()
 	}
 	o.mu.Unlock()
 	o.awaitWriter()
 }
 
-// stuckSince returns since when the client takes nothing of what waits; zero:
-// nothing waits.
-func (o *outbox) stuckSince() time.Time {
+// checkBlocked returns since when the client has accepted nothing of the
+// queue; zero if nothing is queued.
+func (o *outbox) checkBlocked() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.writing {
 		return time.Time{}
 	}
-	if sent := o.wire.sent(); sent != o.sent {
-		o.stuck, o.sent = time.Now(), sent
+	if sent := o.transport.sentOctets(); sent != o.lastSent {
+		o.blockedSince, o.lastSent = time.Now(), sent
 	}
-	return o.stuck
+	return o.blockedSince
 }
 
-func (o *outbox) held() int {
+func (o *outbox) queuedOctets() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.size
 }
 
-// freeze waits until nothing waits to be written, and lets nothing be written
-// before thaw. It returns false if nothing can be written any more.
+// freeze waits until the queue is empty, and prevents writing until thaw. It
+// returns false if nothing can be written any more.
 func (o *outbox) freeze() bool {
-	o.drained()
+	o.awaitDrained()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = true
 	return !o.closing
 }
 
-// thaw goes on, with another wire.
-func (o *outbox) thaw(w wire) {
+// thaw continues with another transport.
+func (o *outbox) thaw(w transport) {
 	o.mu.Lock()
-	o.wire = w
+	o.transport = w
 	o.writing = false
 	o.mu.Unlock()
 	o.flush()

@@ -5,29 +5,30 @@ import (
 	"time"
 )
 
-// show puts n in and has it written. Where nothing waits, which is nearly
-// always so for one who only watches, it goes straight to the kernel: of what a
-// notification costs all but that write is then a lock, taken twice.
-func (o *outbox) show(n *shown) {
-	if o.direct(n.line) {
+// sendNotice queues and writes n. If nothing is queued, which is nearly
+// always so for a client that only watches, it is passed directly to the
+// kernel, so that all a notification costs besides that write is locking
+// twice.
+func (o *outbox) sendNotice(n *renderedNotice) {
+	if o.writeDirect(n.line) {
 		return
 	}
-	o.put(frame{shown: n})
+	o.enqueue(frame{notice: n})
 	o.flush()
 }
 
-// say has whole lines written: with all that is being gathered, or at once.
-func (o *outbox) say(octets []byte) {
-	if !o.gather.opened() && o.direct(octets) {
+// sendLines writes complete lines, at once or with the coalesced output.
+func (o *outbox) sendLines(octets []byte) {
+	if !o.coalescer.isCorked() && o.writeDirect(octets) {
 		return
 	}
-	o.put(frame{octets: octets})
+	o.enqueue(frame{octets: octets})
 	o.flush()
 }
 
-// direct writes octets, whole lines, if nothing waits and nobody writes; false:
-// nothing was done.
-func (o *outbox) direct(octets []byte) bool {
+// writeDirect writes complete lines if nothing is queued and nobody writes.
+// It returns false if it did nothing.
+func (o *outbox) writeDirect(octets []byte) bool {
 	w := o.beginDirect()
 	if w == nil {
 		return false
@@ -37,26 +38,26 @@ func (o *outbox) direct(octets []byte) bool {
 	case err != nil:
 		o.fail()
 	case o.endDirect(octets[n:], clear):
-	case !clear || !o.drain(maxRounds):
-		o.leaveToWriter()
+	case !clear || !o.writeQueued(maxRounds):
+		o.startWriter()
 	}
 	return true
 }
 
-// beginDirect makes the caller the one who writes, if there is nothing else to
-// write and it need not wait for that. It returns where to.
-func (o *outbox) beginDirect() wire {
+// beginDirect makes the caller the writer if nothing else has to be written
+// and writing does not block. It returns the transport, or nil.
+func (o *outbox) beginDirect() transport {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.writing || o.closing || len(o.queue) > 0 || o.wire.waits() {
+	if o.writing || o.closing || len(o.queue) > 0 || o.transport.isBlocking() {
 		return nil
 	}
 	o.writing = true
-	return o.wire
+	return o.transport
 }
 
-// endDirect completes a direct write. rest is the part that the kernel did not
-// accept; it is queued.
+// endDirect completes a direct write. rest is the part that the kernel did
+// not accept; it is queued.
 func (o *outbox) endDirect(rest []byte, clear bool) (finished bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,10 +65,10 @@ func (o *outbox) endDirect(rest []byte, clear bool) (finished bool) {
 		o.writing = false
 		return true
 	}
-	o.stuck, o.sent = time.Now(), o.wire.sent()
+	o.blockedSince, o.lastSent = time.Now(), o.transport.sentOctets()
 	if len(rest) > 0 {
 		o.queue = slices.Insert(o.queue, 0, frame{octets: slices.Clone(rest)})
-		o.grow(len(rest))
+		o.addSize(len(rest))
 	}
-	return o.finish(clear)
+	return o.finishWriteLocked(clear)
 }

@@ -6,28 +6,28 @@ import (
 	"simpd/protocol"
 )
 
-// Where so many frames wait, ready lines share one, up to so many octets: a
-// frame costs more than a short line has octets.
+// When that many frames are queued, complete lines share a frame up to that
+// many octets, because a frame costs more than a short line.
 const (
 	packFrom  = 8
 	maxPacked = 4 << 10
 )
 
-// append puts f behind what waits.
-func (o *outbox) append(f frame) {
-	if o.pack(f) {
+// appendLocked appends f to the queue.
+func (o *outbox) appendLocked(f frame) {
+	if o.packLocked(f) {
 		return
 	}
-	o.grow(f.size())
+	o.addSize(f.size())
 	if o.queue == nil {
-		o.queue = queues.Get().(*queue)[:0]
+		o.queue = frameBuffers.Get().(*frameBuffer)[:0]
 	}
 	o.queue = append(o.queue, f)
 }
 
-func (o *outbox) pack(f frame) bool {
+func (o *outbox) packLocked(f frame) bool {
 	n := len(o.queue)
-	if n < o.taken+packFrom || f.octets == nil {
+	if n < o.inWrite+packFrom || f.octets == nil {
 		return false
 	}
 	last := &o.queue[n-1]
@@ -37,37 +37,37 @@ func (o *outbox) pack(f frame) bool {
 	before := last.size()
 	last.octets = append(last.octets, f.octets...)
 	last.last = f.last
-	o.grow(last.size() - before)
+	o.addSize(last.size() - before)
 	return true
 }
 
-// putShown puts n in the place of an unwritten notice of the same address for
-// the same watchers, or behind what waits. In the latter case no later notice
-// may come before it: those that wait can be replaced no more, but for the
-// parts of the same change, which are for other watchers.
-func (o *outbox) putShown(n *shown) {
+// mergeNoticeLocked replaces an unwritten notice of the same address for the
+// same watchers by n, or appends n. In the latter case no later notice may
+// come before it, so those queued earlier can't be replaced any more, except
+// the parts of the same change for other watchers.
+func (o *outbox) mergeNoticeLocked(n *renderedNotice) {
 	all := o.merge[n.Address]
 	for _, old := range all {
 		if slices.Equal(old.By, n.By) {
-			before := frame{shown: old}
-			*old = shown{n.Notice, n.line, true}
-			after := frame{shown: old}
-			o.grow(after.size() - before.size())
+			before := frame{notice: old}
+			*old = renderedNotice{n.Notice, n.line, true}
+			after := frame{notice: old}
+			o.addSize(after.size() - before.size())
 			return
 		}
 	}
-	n = &shown{n.Notice, n.line, true} // its own: another will be put in its place
+	n = &renderedNotice{n.Notice, n.line, true} // its own: another will be put in its place
 	if o.merge == nil {
-		o.merge = make(map[protocol.Address][]*shown)
+		o.merge = make(map[protocol.Address][]*renderedNotice)
 	}
-	all = slices.DeleteFunc(all, func(old *shown) bool { return old.Presence != n.Presence })
+	all = slices.DeleteFunc(all, func(old *renderedNotice) bool { return old.Presence != n.Presence })
 	o.merge[n.Address] = append(all, n)
-	o.append(frame{shown: n})
+	o.appendLocked(frame{notice: n})
 }
 
-// unmerge: s is about to be written.
-func (o *outbox) unmerge(s *shown) {
-	all := slices.DeleteFunc(o.merge[s.Address], func(other *shown) bool { return other == s })
+// unmergeLocked is called when s is about to be written.
+func (o *outbox) unmergeLocked(s *renderedNotice) {
+	all := slices.DeleteFunc(o.merge[s.Address], func(other *renderedNotice) bool { return other == s })
 	if o.merge[s.Address] = all; len(all) == 0 {
 		delete(o.merge, s.Address)
 	}

@@ -39,27 +39,27 @@ func (w *narrow) write(b []byte) (int, bool, error) {
 	return n, n == len(b), nil
 }
 
-func (w *narrow) wait() error {
+func (w *narrow) waitWritable() error {
 	<-w.open
 	return nil
 }
 
 func (w *narrow) read() ([]byte, bool, error) { select {} }
-func (w *narrow) waits() bool                 { return false }
-func (w *narrow) batch() int                  { return 200 }
-func (w *narrow) sent() uint64                { return w.moved.Load() }
+func (w *narrow) isBlocking() bool            { return false }
+func (w *narrow) batchSize() int              { return 200 }
+func (w *narrow) sentOctets() uint64          { return w.moved.Load() }
 func (w *narrow) closeWrite() error           { w.closed = true; return nil }
 
 type silentOwner struct{ held atomic.Int64 }
 
-func (o *silentOwner) behind()        {}
-func (o *silentOwner) cut()           {}
-func (o *silentOwner) hold(n int)     { o.held.Add(int64(n)) }
-func (o *silentOwner) bears(int) bool { return true }
+func (o *silentOwner) onBehind()             {}
+func (o *silentOwner) abort()                {}
+func (o *silentOwner) addMemory(n int)       { o.held.Add(int64(n)) }
+func (o *silentOwner) allowsQueued(int) bool { return true }
 
-func newTestOutbox(w wire) (*outbox, *silentOwner) {
+func newTestOutbox(w transport) (*outbox, *silentOwner) {
 	owner := &silentOwner{}
-	return &outbox{wire: w, gather: &gather{}, owner: owner}, owner
+	return &outbox{transport: w, coalescer: &writeCoalescer{}, owner: owner}, owner
 }
 
 // Whatever the wire takes, and whoever puts in: what is written are whole
@@ -73,7 +73,7 @@ func TestOutboxWritesWholeFramesInOrder(t *testing.T) {
 		for who := range 4 {
 			putting.Go(func() {
 				for i := range 100 {
-					o.put(frame{octets: fmt.Appendf(nil, "%d %d %s\r\n", who, i, strings.Repeat("x", i))})
+					o.enqueue(frame{octets: fmt.Appendf(nil, "%d %d %s\r\n", who, i, strings.Repeat("x", i))})
 					if i%3 == 0 {
 						o.flush()
 					}
@@ -82,9 +82,9 @@ func TestOutboxWritesWholeFramesInOrder(t *testing.T) {
 			})
 		}
 		putting.Wait()
-		o.put(frame{octets: []byte("end\r\n"), last: true})
+		o.enqueue(frame{octets: []byte("end\r\n"), last: true})
 		o.flush()
-		o.drained()
+		o.awaitDrained()
 		checkFrames(t, w.took.String())
 		if !w.closed || owner.held.Load() != 0 {
 			t.Fatalf("closed %v, %d octets still count", w.closed, owner.held.Load())
@@ -115,15 +115,15 @@ func checkFrames(t *testing.T, took string) {
 func TestGatherWritesOnce(t *testing.T) {
 	w := &counting{}
 	o, _ := newTestOutbox(w)
-	o.gather.begin()
+	o.coalescer.cork()
 	for range 10 {
-		o.put(frame{octets: []byte("x\r\n")})
+		o.enqueue(frame{octets: []byte("x\r\n")})
 		o.flush()
 	}
 	if w.writes != 0 {
 		t.Errorf("%d writes before the end", w.writes)
 	}
-	o.gather.end()
+	o.coalescer.uncork()
 	if w.writes != 1 || w.octets != 30 {
 		t.Errorf("%d writes of %d octets", w.writes, w.octets)
 	}
@@ -137,19 +137,19 @@ func (w *counting) write(b []byte) (int, bool, error) {
 	w.octets += len(b)
 	return len(b), true, nil
 }
-func (w *counting) wait() error                 { return nil }
+func (w *counting) waitWritable() error         { return nil }
 func (w *counting) read() ([]byte, bool, error) { select {} }
-func (w *counting) waits() bool                 { return false }
-func (w *counting) batch() int                  { return bufferSize }
-func (w *counting) sent() uint64                { return uint64(w.octets) }
+func (w *counting) isBlocking() bool            { return false }
+func (w *counting) batchSize() int              { return bufferSize }
+func (w *counting) sentOctets() uint64          { return uint64(w.octets) }
 func (w *counting) closeWrite() error           { return nil }
 
 // A message of which nothing was written goes back: it is not begun.
 func TestUnwrittenMessageIsNotBegun(t *testing.T) {
-	s := &Server{parties: newParties(1<<30, Limits{}), wheel: newWheel()}
-	hash, in := newHasher(), &inbox{usage: &usage{session: &session{server: s}}}
+	s := &Server{tenants: newTenantTable(1<<30, Limits{}), timers: newTimerWheel()}
+	hash, in := newMessageHasher(), &inbox{usage: &usage{session: &session{server: s}}}
 	in.hash = hash
-	in.start()
+	in.startListening()
 	w := &blocked{}
 	o, _ := newTestOutbox(w)
 	var got []protocol.Status
@@ -157,15 +157,15 @@ func TestUnwrittenMessageIsNotBegun(t *testing.T) {
 		m := &protocol.Message{
 			ID: fmt.Sprint(i), Entity: []byte("hello"), Deadline: time.Now().Add(time.Minute),
 		}
-		d, _ := in.take(m, func(out protocol.Outcome) { got = append(got, out.Status) })
-		o.put(frame{delivery: d})
+		d, _ := in.accept(m, func(out protocol.Outcome) { got = append(got, out.Status) })
+		o.enqueue(frame{delivery: d})
 	}
 	w.takes = 10 // of the first
-	o.begin()
-	if o.drain(1) {
+	o.beginWriting()
+	if o.writeQueued(1) {
 		t.Fatal("it is called written")
 	}
-	settle(in.end())
+	reportAll(in.close())
 	if len(got) != 2 || got[0] != protocol.StatusNotListening || got[1] != protocol.StatusIndeterminate {
 		t.Errorf("the outcomes are %v: want the unwritten one certain, the begun one in doubt", got)
 	}

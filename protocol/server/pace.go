@@ -8,81 +8,79 @@ import (
 	"simpd/protocol/rate"
 )
 
-// pace limits how fast one connection is read: how many octets, requests and
-// errors a second. Where one of them is more than its limit nothing is taken
-// from the connection until it is not. The client is slowed down by TCP then,
-// whatever it waits for: no answer of its own is needed to go on. It is the
-// reader's, but for wrong.
-type pace struct {
+// readPace limits how fast one connection is read, in octets, requests and
+// errors a second. Above a limit reading pauses, so that TCP slows the client
+// down. It belongs to the reader, except pendingErrors.
+type readPace struct {
 	octets, requests, errors rate.Bucket
 
-	idn   int32         // octets of addresses that need IDNA, read and not in their owner's bucket yet
-	wrong atomic.Int32  // errors that were answered and are not in the bucket yet
-	until time.Duration // after the session began: when reading goes on; 0: now
+	idn           int32         // octets of addresses that need IDNA, not yet charged to the owner
+	pendingErrors atomic.Int32  // errors answered and not yet charged
+	pausedUntil   time.Duration // since the session began; 0: not paused
 }
 
-// limitsOfPace are the limits of connections of one kind.
-type limitsOfPace struct{ octets, requests, errors rate.Limit }
+// paceLimits are the limits for one kind of connections.
+type paceLimits struct{ octets, requests, errors rate.Limit }
 
-// Before AUTH little is needed. After it the limits are above what an honest
+// Little is needed before AUTH. After it the limits exceed what an honest
 // client does at full speed; SENDs have limits of their own.
 var (
-	earlyPace = limitsOfPace{rate.NewLimit(32<<10, 96<<10), rate.NewLimit(20, 60), rate.NewLimit(2, 10)}
-	fullPace  = limitsOfPace{rate.NewLimit(256<<20, 256<<20), rate.NewLimit(5000, 20_000), rate.NewLimit(5, 20)}
+	earlyPace = paceLimits{rate.NewLimit(32<<10, 96<<10), rate.NewLimit(20, 60), rate.NewLimit(2, 10)}
+	fullPace  = paceLimits{rate.NewLimit(256<<20, 256<<20), rate.NewLimit(5000, 20_000), rate.NewLimit(5, 20)}
 )
 
-func (s *session) paceLimits() *limitsOfPace {
-	if s.proved.Load() {
+func (s *session) paceLimits() *paceLimits {
+	if s.authenticated.Load() {
 		return &fullPace
 	}
 	return &earlyPace
 }
 
-// spend takes what was read, and what was answered with an error, off the
-// limits. It reports whether reading may go on at once; else pace.until says when.
-func (s *session) spend(octets, requests int) bool {
+// spendRead charges what was read, and the errors answered. It reports
+// whether reading may continue; otherwise pace.pausedUntil says when.
+func (s *session) spendRead(octets, requests int) bool {
 	p, l := &s.pace, s.paceLimits()
-	now := s.input.now.Sub(s.vigil.began)
+	now := s.decoder.now.Sub(s.activity.start)
 	p.octets.Spend(l.octets, octets, now)
 	p.requests.Spend(l.requests, requests, now)
-	p.errors.Spend(l.errors, min(int(p.wrong.Swap(0)), maxErrorsOwed), now)
+	p.errors.Spend(l.errors, min(int(p.pendingErrors.Swap(0)), maxErrorsOwed), now)
 	wait := max(p.octets.Wait(l.octets, 1, now), p.requests.Wait(l.requests, 1, now), p.errors.Wait(l.errors, 1, now), s.spendIDN())
-	if p.until = 0; wait > 0 {
-		p.until = now + min(wait, longestPace)
-		s.server.metrics.Slowed.Add(1)
+	if p.pausedUntil = 0; wait > 0 {
+		p.pausedUntil = now + min(wait, maxPause)
+		s.server.metrics.Throttled.Add(1)
 	}
 	return wait == 0
 }
 
-// untilPaced returns how long reading still pauses; zero or less: not any more.
-func (s *session) untilPaced() time.Duration { return s.pace.until - time.Since(s.vigil.began) }
+// pauseLeft returns how long reading still pauses; not positive: no longer.
+func (s *session) pauseLeft() time.Duration { return s.pace.pausedUntil - time.Since(s.activity.start) }
 
-// mayRead looks at the limits again after a pause, and reports whether reading
-// goes on; else p.until is when to look next.
-func (s *session) mayRead() bool {
-	s.input.now = time.Now()
-	return s.spend(0, 0)
+// recheckPace checks the limits again after a pause, and reports whether
+// reading continues; otherwise pausedUntil says when to check next.
+func (s *session) recheckPace() bool {
+	s.decoder.now = time.Now()
+	return s.spendRead(0, 0)
 }
 
-// longestPace is how long reading pauses at most before the limits are looked
-// at again: by then a connection that has ended meanwhile is found.
-const longestPace = time.Second
+// maxPause limits a pause, after which the limits are checked again, so that
+// a connection that has ended meanwhile is noticed.
+const maxPause = time.Second
 
-// maxErrorsOwed is how many errors count that were answered aside since the
-// last turn.
+// maxErrorsOwed limits the errors charged at a time.
 const maxErrorsOwed = 300
 
-// erred counts an answer for what was asked wrongly.
-func (s *session) erred(status protocol.Status) {
+// countError counts the response to an invalid request.
+func (s *session) countError(status protocol.Status) {
 	switch status {
 	case protocol.StatusBadRequest, protocol.StatusUnauthorized, protocol.StatusForbidden, protocol.StatusUnknownVerb,
 		protocol.StatusWrongState, protocol.StatusTooLarge, protocol.StatusTLSNeeded, protocol.StatusVersion:
-		s.pace.wrong.Add(1)
+		s.pace.pendingErrors.Add(1)
 	}
 }
 
-// turn bounds what is done for one connection before others have their turn.
-type turn struct {
+// readTurn limits what is done for one connection before others have their
+// turn.
+type readTurn struct {
 	lines int
 	began time.Time
 }
@@ -90,51 +88,51 @@ type turn struct {
 const (
 	linesPerTurn = 128
 	timePerTurn  = 200 * time.Microsecond
-	linesPerLook = 8 // at the clock
+	linesPerLook = 8 // between looks at the clock
 )
 
-// isOver counts a line, and reports whether the others' turn has come.
-func (t *turn) isOver() bool {
+// isOver counts a line, and reports whether the turn has ended.
+func (t *readTurn) isOver() bool {
 	if t.lines++; t.lines >= linesPerTurn {
 		return true
 	}
 	return t.lines%linesPerLook == 0 && time.Since(t.began) > timePerTurn
 }
 
-// errorsPerTurn ends a turn early, so that an error is answered late rather
-// than owed for long; so does a request before AUTH.
+// Errors, and requests before AUTH, end a turn early.
 const (
 	errorsPerTurn        = 4
 	earlyRequestsPerTurn = 8
 )
 
-// isPressing reports whether a turn ends early after so many requests.
-func (s *session) isPressing(requests int) bool {
-	return s.pace.wrong.Load() >= errorsPerTurn || s.pace.idn >= idnPerTurn || requests >= earlyRequestsPerTurn && !s.proved.Load()
+// endsTurnEarly reports whether a turn ends after so many requests.
+func (s *session) endsTurnEarly(requests int) bool {
+	return s.pace.pendingErrors.Load() >= errorsPerTurn || s.pace.idn >= idnPerTurn || requests >= earlyRequestsPerTurn && !s.authenticated.Load()
 }
 
-// paceCost counts r, and returns how many requests it counts for. After AUTH those that have a
-// limit of their own, or answer one of ours, cost nothing.
-func (s *session) paceCost(r *request) int {
-	if s.proved.Load() && r.line.Status == 0 && r.wrong == nil {
+// countRequest returns how many requests r counts for. After AUTH, requests
+// with a limit of their own and responses are free.
+func (s *session) countRequest(r *request) int {
+	if s.authenticated.Load() && r.line.Status == 0 && r.err == nil {
 		r.countIDN()
 		s.pace.idn += int32(r.idn)
 	}
-	if s.proved.Load() && (r.line.Status != 0 || r.line.Verb == "SEND" && r.wrong == nil) {
+	if s.authenticated.Load() && (r.line.Status != 0 || r.line.Verb == "SEND" && r.err == nil) {
 		return 0
 	}
 	return 1
 }
 
-// spendUser takes n from a limit of the user's, all their connections together,
-// unless it is used up: that is a 429. Other sites have other limits.
-func (s *session) spendUser(l rate.Limit, of func(*party) *rate.Bucket, n int) error {
+// spendUser takes n tokens of a limit of the user, over all their
+// connections. The error is 429 if the limit is used up. Other sites have
+// other limits.
+func (s *session) spendUser(l rate.Limit, of func(*tenant) *rate.Bucket, n int) error {
 	if l.IsUnlimited() || s.client.User.IsZero() {
 		return nil
 	}
-	now := time.Since(s.server.parties.start)
+	now := time.Since(s.server.tenants.start)
 	var wait time.Duration
-	s.usage.withParty(func(p *party) {
+	s.usage.withTenant(func(p *tenant) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if wait = of(p).Wait(l, 1, now); wait == 0 {
@@ -151,9 +149,9 @@ func (s *session) spendUser(l rate.Limit, of func(*party) *rate.Bucket, n int) e
 }
 
 func (s *session) spendCommand() error {
-	return s.spendUser(s.server.parties.limits.Load().Commands, func(p *party) *rate.Bucket { return &p.commands }, 1)
+	return s.spendUser(s.server.tenants.limits.Load().Commands, func(p *tenant) *rate.Bucket { return &p.commands }, 1)
 }
 
 func (s *session) spendMessages(n int) error {
-	return s.spendUser(s.server.parties.limits.Load().Messages, func(p *party) *rate.Bucket { return &p.messages }, n)
+	return s.spendUser(s.server.tenants.limits.Load().Messages, func(p *tenant) *rate.Bucket { return &p.messages }, n)
 }

@@ -149,12 +149,12 @@ func TestLimitsCanBeChanged(t *testing.T) {
 func TestTurnIsBounded(t *testing.T) {
 	s, x := newUsageSession(t)
 	s.benchHeard(x, []byte(strings.Repeat("m1 200\r\n", 2000)))
-	left := strings.Count(string(x.input.later.octets), "\n")
+	left := strings.Count(string(x.decoder.deferred.octets), "\n")
 	if left < 2000-linesPerTurn || left == 2000 {
 		t.Errorf("of 2000 lines %d are left", left)
 	}
-	for turns := 0; x.input.later != nil; turns++ {
-		octets, _, _ := x.input.takeLater()
+	for turns := 0; x.decoder.deferred != nil; turns++ {
+		octets, _, _ := x.decoder.takeDeferred()
 		s.benchHeard(x, octets)
 		if turns > 2000/linesPerLook {
 			t.Fatal("there is no end")

@@ -52,12 +52,12 @@ func TestLongRequestsAreDoneAside(t *testing.T) {
 		"UNWATCH" + many("ima", "example.com", 2): false, "UNWATCH" + many("ima", "example.com", 100): true, "UNWATCH": true,
 		"ACL": true, "CONTACT": true,
 	} {
-		_, r, err := x.input.next([]byte("1 " + line + "\r\n"))
+		_, r, err := x.decoder.nextRequest([]byte("1 " + line + "\r\n"))
 		if err != nil || r == nil {
 			t.Fatalf("%.20s: %v", line, err)
 		}
-		if c := x.commandFor(r); c.waits != aside {
-			t.Errorf("%.20s: done aside: %v", line, c.waits)
+		if c := x.commandFor(r); c.blocks != aside {
+			t.Errorf("%.20s: done aside: %v", line, c.blocks)
 		}
 	}
 }

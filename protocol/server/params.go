@@ -6,27 +6,27 @@ import (
 	"simpd/protocol"
 )
 
-// own reports whether a's domain is one of the site's.
-func (s *Server) own(a protocol.Address) bool { return s.serves(a.Domain()) }
+// isLocal reports whether a is in one of the site's own domains.
+func (s *Server) isLocal(a protocol.Address) bool { return s.isLocalDomain(a.Domain()) }
 
-// serves reports whether a domain is one of the site's.
-func (s *Server) serves(domain string) bool { return slices.Contains(s.config.Domains, domain) }
+// isLocalDomain reports whether a domain is one of the site's.
+func (s *Server) isLocalDomain(domain string) bool { return slices.Contains(s.config.Domains, domain) }
 
-// parseAddress reads an address, and brings it into the form in which those
-// of the site's own users compare.
+// parseAddress parses an address, and converts those of the site's own users
+// to the form in which they are compared.
 func (s *Server) parseAddress(v string) (protocol.Address, error) {
 	var a protocol.Address
-	err := s.idn.read(v, func() (err error) {
-		if a, err = protocol.ParseAddress(v); err == nil && s.own(a) {
-			a, _ = a.Fold() // one that can't be a user's is nobody's, as it is
+	err := s.idn.parse(v, func() (err error) {
+		if a, err = protocol.ParseAddress(v); err == nil && s.isLocal(a) {
+			a, _ = a.Fold() // an address that no user can have stays as it is
 		}
 		return err
 	})
 	return a, err
 }
 
-// addresses appends to all what key gives, each once; the error names the first
-// that is none.
+// addresses appends the values of key to all, each once. The error names the
+// first invalid one.
 func (s *session) addresses(all []protocol.Address, r *request, key string) ([]protocol.Address, error) {
 	for i := range r.line.Params {
 		p := &r.line.Params[i]
@@ -42,7 +42,7 @@ func (s *session) addresses(all []protocol.Address, r *request, key string) ([]p
 	return withoutRepeats(all), nil
 }
 
-// withoutRepeats takes out the addresses that are given again.
+// withoutRepeats removes repeated addresses.
 func withoutRepeats(all []protocol.Address) []protocol.Address {
 	if len(all) < 2 {
 		return all
@@ -55,16 +55,16 @@ func withoutRepeats(all []protocol.Address) []protocol.Address {
 	})
 }
 
-// longLine is how many params a line has at most that is dealt with where others
-// wait: by the event loop.
+// longLine is the number of parameters above which a line is not handled on
+// the event loop.
 const longLine = 16
 
-// isLong reports whether r takes long to read: it has many params, or addresses
-// that need IDNA.
+// isLong reports whether r takes long to parse: it has many parameters, or
+// addresses that need IDNA.
 func (r *request) isLong() bool { return len(r.line.Params) > longLine || r.idn > 0 }
 
-// yes reads a key of which yes is the only value.
-func yes(r *request, key string) (bool, error) {
+// boolParam parses a parameter whose only value is yes.
+func boolParam(r *request, key string) (bool, error) {
 	v, given := r.line.Get(key)
 	if given && v != "yes" {
 		return false, protocol.Errorf(protocol.StatusBadRequest, "%s=%s: yes is the only value", key, protocol.Quote(v))
@@ -72,8 +72,8 @@ func yes(r *request, key string) (bool, error) {
 	return given, nil
 }
 
-// asksNothing reports whether none of the keys is given.
-func (r *request) asksNothing(keys ...string) bool {
+// hasNoneOf reports whether none of the keys is given.
+func (r *request) hasNoneOf(keys ...string) bool {
 	for _, key := range keys {
 		if _, given := r.line.Get(key); given {
 			return false

@@ -9,8 +9,8 @@ import (
 	"simpd/protocol"
 )
 
-// passwd changes the user's password (SIMP.md, section 4).
-func (s *session) passwd(ctx context.Context, r *request) {
+// handlePasswd changes the user's password (SIMP.md, section 4).
+func (s *session) handlePasswd(ctx context.Context, r *request) {
 	before, after, err := s.decodePasswd(r)
 	if err != nil {
 		s.refuse(r, err)
@@ -24,7 +24,7 @@ func (s *session) passwd(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	c, err := s.server.hashing.make(after, s.server.config.Iterations)
+	c, err := s.server.hashing.newCredentials(after, s.server.config.Iterations)
 	if err != nil {
 		s.refuse(r, err)
 		return
@@ -33,11 +33,11 @@ func (s *session) passwd(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	s.ok(r)
+	s.respondOK(r)
 }
 
 func (s *session) decodePasswd(r *request) (before, after string, err error) {
-	if !s.mayPlain() {
+	if !s.allowsPlain() {
 		return "", "", protocol.Errorf(protocol.StatusTLSNeeded, "a password is said under TLS only")
 	}
 	data, given, err := authData(r)
@@ -51,46 +51,47 @@ func (s *session) decodePasswd(r *request) (before, after string, err error) {
 	return string(parts[0]), string(parts[1]), nil
 }
 
-// checkOldPassword looks whether password is the user's.
+// checkOldPassword checks the user's present password.
 func (s *session) checkOldPassword(ctx context.Context, password string) error {
-	if err := s.admit(s.attemptOf(s.client.User)); err != nil {
+	if err := s.checkLoginLimits(s.userAttempt(s.client.User)); err != nil {
 		return err
 	}
 	c, known := s.server.config.Backend.Credentials(s.client.User)
-	return s.checkPassword(ctx, account{s.client.User, c, known}, password)
+	return s.checkPassword(ctx, saslAccount{s.client.User, c, known}, password)
 }
 
-// checkPassword looks whether password is the account's, in its turn. The
-// limits of failed logins are asked once more when there is a processor for
-// the hash: others may have failed meanwhile.
-func (s *session) checkPassword(ctx context.Context, a account, password string) error {
-	if err := s.awaitTurn(ctx, s.attemptOf(a.user)); err != nil {
+// checkPassword checks the account's password, in its turn. It checks the
+// limits on failed logins again when it has acquired a processor for the
+// hash, because others may have failed meanwhile.
+func (s *session) checkPassword(ctx context.Context, a saslAccount, password string) error {
+	if err := s.awaitTurn(ctx, s.userAttempt(a.user)); err != nil {
 		return err
 	}
 	h := s.server.hashing
 	h <- struct{}{}
 	defer func() { <-h }()
-	if err := s.admit(s.attemptOf(a.user)); err != nil {
+	if err := s.checkLoginLimits(s.userAttempt(a.user)); err != nil {
 		return err
 	}
 	if fits := a.credentials.Fits(password); !fits || !a.known {
-		return s.wrongCredentials(a.user)
+		return s.authFailure(a.user)
 	}
 	return nil
 }
 
-// hashing lets as many passwords be hashed at a time as there are processors.
-type hashing chan struct{}
+// hashSemaphore limits concurrent password hashing to the number of
+// processors.
+type hashSemaphore chan struct{}
 
-func newHashing() hashing { return make(hashing, runtime.GOMAXPROCS(0)) }
+func newHashSemaphore() hashSemaphore { return make(hashSemaphore, runtime.GOMAXPROCS(0)) }
 
-func (h hashing) fitsEmpty(c protocol.Credentials) bool {
+func (h hashSemaphore) fitsEmpty(c protocol.Credentials) bool {
 	h <- struct{}{}
 	defer func() { <-h }()
 	return c.FitsEmpty()
 }
 
-func (h hashing) make(password string, iterations int) (protocol.Credentials, error) {
+func (h hashSemaphore) newCredentials(password string, iterations int) (protocol.Credentials, error) {
 	h <- struct{}{}
 	defer func() { <-h }()
 	salt := make([]byte, protocol.ScramSaltOctets)

@@ -24,10 +24,10 @@ func (w *sink) write(b []byte) (int, bool, error) {
 }
 
 func (w *sink) read() ([]byte, bool, error)     { select {} }
-func (w *sink) wait() error                     { return nil }
-func (w *sink) waits() bool                     { return false }
-func (w *sink) batch() int                      { return 4 * bufferSize }
-func (w *sink) sent() uint64                    { return w.octets.Load() }
+func (w *sink) waitWritable() error             { return nil }
+func (w *sink) isBlocking() bool                { return false }
+func (w *sink) batchSize() int                  { return 4 * bufferSize }
+func (w *sink) sentOctets() uint64              { return w.octets.Load() }
 func (w *sink) closeWrite() error               { return nil }
 func (w *sink) SetReadDeadline(time.Time) error { return nil }
 func (w *sink) Close() error                    { return nil }
@@ -47,15 +47,15 @@ func (u *straight) Send(r *protocol.SendRequest) {
 func benchPair(s *Server) (alice, bob *session) {
 	open := func() *session {
 		w := &sink{}
-		x := s.newSession(w, w, netip.AddrPort{}, &admitted{})
+		x := s.newSession(w, w, netip.AddrPort{}, &connSlot{})
 		x.greeted = true
-		x.proved.Store(true)
+		x.authenticated.Store(true)
 		x.user = &straight{}
 		return x
 	}
 	alice, bob = open(), open()
 	alice.user.(*straight).to = bob
-	bob.in.start()
+	bob.in.startListening()
 	return alice, bob
 }
 
@@ -70,16 +70,16 @@ func processorTime(b *testing.B) int64 {
 }
 
 func (s *Server) benchHeard(x *session, octets []byte) {
-	s.gather.begin()
-	x.heard(octets, false, nil)
-	s.gather.end()
+	s.coalescer.cork()
+	x.onRead(octets, false, nil)
+	s.coalescer.uncork()
 }
 
 // benchHeardAll gives x the octets in as many turns as that takes.
 func (s *Server) benchHeardAll(x *session, octets []byte) {
 	for octets != nil {
 		s.benchHeard(x, octets)
-		octets, _, _ = x.input.takeLater()
+		octets, _, _ = x.decoder.takeDeferred()
 	}
 }
 
@@ -121,10 +121,10 @@ func benchPath(b *testing.B, window int) {
 	b.StopTimer()
 	b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
 	for _, p := range pairs {
-		if n := p.alice.ledger.requests; n != 0 {
+		if n := p.alice.inflight.requests; n != 0 {
 			b.Fatalf("%d requests are not answered", n)
 		}
-		s.wheel.stop(&p.alice.alarm)
-		s.wheel.stop(&p.bob.alarm)
+		s.timers.cancel(&p.alice.timer)
+		s.timers.cancel(&p.bob.timer)
 	}
 }

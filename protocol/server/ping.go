@@ -2,7 +2,7 @@ package server
 
 import "simpd/protocol"
 
-// ping is answered at once, whatever is outstanding.
-func (s *session) ping(r *request) {
+// handlePing responds at once, whatever is in flight.
+func (s *session) handlePing(r *request) {
 	s.reply(r.line.Tag, protocol.AppendEnd(response(r, protocol.StatusOK)))
 }

@@ -23,39 +23,40 @@ const (
 	proxyV1      = "PROXY "
 	proxyV2      = "\r\n\r\n\x00\r\nQUIT\n"
 	maxProxyV1   = 107
-	maxProxyV2   = 4096 // of what follows the fixed part; TLVs are not used
+	maxProxyV2   = 4096 // after the fixed part; TLVs are not used
 	proxyV2Fixed = 16
 )
 
 // proxyTime is how long a balancer may take for the header.
 const proxyTime = 5 * time.Second
 
-// isBalancer reports whether the PROXY protocol is spoken from there.
+// isBalancer reports whether connections from that address must begin with a
+// PROXY header.
 func (s *Server) isBalancer(a netip.Addr) bool { return containsAddr(s.config.Balancers, a) }
 
-// takeProxied finds out who c's client is, and has it taken then, in a
-// goroutine of its own. Until then it counts as the balancer's, for which
-// limits by source do not hold. Where the header is optional, a connection
-// without one is the balancer's own.
-func (s *Server) takeProxied(c net.Conn, optional bool, take func(net.Conn, netip.AddrPort)) {
-	a, refusal := s.admission.admit(netip.AddrPort{})
+// acceptProxied reads the client's address in a goroutine, and then calls
+// take. Until then the connection counts for the balancer, which is exempt
+// from limits by source. If the header is optional, a connection without one
+// is the balancer's own.
+func (s *Server) acceptProxied(c net.Conn, optional bool, take func(net.Conn, netip.AddrPort)) {
+	a, refusal := s.connLimiter.acquire(netip.AddrPort{})
 	if refusal != "" {
-		s.metrics.Turned.Add(1)
-		_ = c.Close() // whose client it is is not known
+		s.metrics.Rejected.Add(1)
+		_ = c.Close() // the client is not known
 		return
 	}
-	if !s.aside(func() { s.identify(c, optional, take, a) }) {
-		a.leave()
+	if !s.goTracked(func() { s.identifyProxied(c, optional, take, a) }) {
+		a.release()
 		_ = c.Close() // nothing was said yet
 	}
 }
 
-func (s *Server) identify(c net.Conn, optional bool, take func(net.Conn, netip.AddrPort), a *admitted) {
+func (s *Server) identifyProxied(c net.Conn, optional bool, take func(net.Conn, netip.AddrPort), a *connSlot) {
 	remote, err := readProxy(c)
-	a.leave()
+	a.release()
 	var other *noProxyError
 	if optional && errors.As(err, &other) {
-		c, remote, err = &begunConn{c, other.head}, addrPort(c.RemoteAddr()), c.SetReadDeadline(time.Time{})
+		c, remote, err = &prefixedConn{c, other.head}, addrPort(c.RemoteAddr()), c.SetReadDeadline(time.Time{})
 	}
 	if err != nil {
 		level := slog.LevelWarn
@@ -69,7 +70,7 @@ func (s *Server) identify(c net.Conn, optional bool, take func(net.Conn, netip.A
 	take(c, remote)
 }
 
-// readProxy reads the header of the PROXY protocol and not an octet more.
+// readProxy reads the header of the PROXY protocol and not one octet more.
 func readProxy(c net.Conn) (netip.AddrPort, error) {
 	if err := c.SetReadDeadline(time.Now().Add(proxyTime)); err != nil {
 		return netip.AddrPort{}, err
@@ -109,18 +110,18 @@ func readProxyHead(c net.Conn) ([]byte, error) {
 
 var errNothingCame = errors.New("it was closed before anything came")
 
-// noProxyError says that a connection begins with something else.
+// noProxyError reports that a connection begins with something else.
 type noProxyError struct{ head []byte }
 
 func (*noProxyError) Error() string { return "it does not begin with a PROXY header" }
 
-// begunConn is a connection of which some octets were read already.
-type begunConn struct {
+// prefixedConn is a connection of which some octets were already read.
+type prefixedConn struct {
 	net.Conn
 	head []byte
 }
 
-func (c *begunConn) Read(b []byte) (int, error) {
+func (c *prefixedConn) Read(b []byte) (int, error) {
 	if len(c.head) == 0 {
 		return c.Conn.Read(b)
 	}

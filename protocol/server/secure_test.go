@@ -27,7 +27,7 @@ func TestS11NoResumption(t *testing.T) {
 
 // S21: as many passwords are hashed at a time as there are processors.
 func TestS21HashingIsLimited(t *testing.T) {
-	h := newHashing()
+	h := newHashSemaphore()
 	for range cap(h) {
 		h <- struct{}{}
 	}
@@ -35,7 +35,7 @@ func TestS21HashingIsLimited(t *testing.T) {
 	done := make(chan struct{})
 	made.Go(func() {
 		defer close(done)
-		if _, err := h.make("secret", 4096); err != nil {
+		if _, err := h.newCredentials("secret", 4096); err != nil {
 			t.Error(err)
 		}
 	})

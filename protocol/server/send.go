@@ -8,30 +8,30 @@ import (
 	"simpd/protocol"
 )
 
-// send begins a SEND (SIMP.md, section 6). It never waits.
-func (s *session) send(_ context.Context, r *request) {
+// handleSend starts a SEND (SIMP.md, section 6). It never blocks.
+func (s *session) handleSend(_ context.Context, r *request) {
 	x, err := s.decodeSend(r)
 	if err != nil {
 		s.refuse(r, err)
 		return
 	}
-	s.ledger.add(x)
-	s.server.wheel.wake(&s.alarm, x.due())
+	s.inflight.addSend(x)
+	s.server.timers.schedule(&s.timer, x.dueAt())
 	s.user.Send(&x.SendRequest)
 }
 
-func (s *session) decodeSend(r *request) (*sending, error) {
-	x := &sending{s: s, tag: r.line.Tag, octets: r.octets}
-	to, err := s.addresses(x.firstTo[:0], r, "to")
+func (s *session) decodeSend(r *request) (*pendingSend, error) {
+	x := &pendingSend{session: s, tag: r.line.Tag, octets: r.octets}
+	to, err := s.addresses(x.toBuf[:0], r, "to")
 	if err == nil {
 		err = s.checkSend(r, to)
 	}
 	if err != nil {
 		return nil, err
 	}
-	x.To, x.Received, x.Entity, x.Done = to, r.received, r.literal, x.done
-	if x.From, err = s.claimed(r); err == nil {
-		err = s.checkHere(to)
+	x.To, x.Received, x.Entity, x.Done = to, r.received, r.literal, x.onOutcome
+	if x.From, err = s.senderParam(r); err == nil {
+		err = s.checkLocalTargets(to)
 	}
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (s *session) decodeSend(r *request) (*sending, error) {
 	if err = s.spendMessages(len(to)); err != nil {
 		return nil, err
 	}
-	x.left, x.outcomes = len(to), x.firstOutcome[:]
+	x.remaining, x.outcomes = len(to), x.outcomeBuf[:]
 	if len(to) > 1 {
 		x.outcomes = make([]protocol.Outcome, len(to))
 	}
@@ -90,51 +90,51 @@ func timeout(r *request) (time.Duration, error) {
 	return d, nil
 }
 
-// sending is a SEND that is not answered.
-type sending struct {
+// pendingSend is an unanswered SEND.
+type pendingSend struct {
 	protocol.SendRequest
-	s      *session
-	tag    string
-	octets int
+	session *session
+	tag     string
+	octets  int
 
-	// Of the ledger, whose lock guards them.
-	newer, older *sending
+	// Guarded by inflight's lock.
+	newer, older *pendingSend
 	outcomes     []protocol.Outcome // those without a status are not known yet
-	left         int
+	remaining    int
 
-	firstTo      [1]protocol.Address // what To and outcomes usually are
-	firstOutcome [1]protocol.Outcome
+	toBuf      [1]protocol.Address // avoids allocations for To and outcomes
+	outcomeBuf [1]protocol.Outcome
 }
 
-// answerGrace is how long after its timeout a SEND is answered without an
-// outcome from the site, which then is in doubt. Rule 4 allows a second.
+// answerGrace is how long after its timeout a SEND without an outcome is
+// answered, as in doubt. Rule 4 allows a second.
 const answerGrace = 700 * time.Millisecond
 
-// due is when x has to be answered.
-func (x *sending) due() time.Time { return x.Deadline().Add(answerGrace) }
+// dueAt returns when the SEND must be answered.
+func (x *pendingSend) dueAt() time.Time { return x.Deadline().Add(answerGrace) }
 
-// done takes the outcome for recipient i.
-func (x *sending) done(i int, o protocol.Outcome) {
-	if x.s.ledger.note(x, i, o) {
-		x.finish()
+// onOutcome records the outcome for recipient i.
+func (x *pendingSend) onOutcome(i int, o protocol.Outcome) {
+	if x.session.inflight.recordOutcome(x, i, o) {
+		x.respond()
 	}
 }
 
-// giveUp answers x though not all outcomes are known: those are in doubt.
-func (x *sending) giveUp() {
-	if x.s.ledger.forgo(x) {
-		x.finish()
+// abandon answers the SEND although outcomes are missing, which are in doubt.
+func (x *pendingSend) abandon() {
+	if x.session.inflight.markUnknown(x) {
+		x.respond()
 	}
 }
 
-// finish answers x, which has left the ledger. Its outcomes do not change any
-// more.
-func (x *sending) finish() {
-	x.s.reply(x.tag, x.answer())
-	x.s.ledger.settle(x.octets)
+// respond sends the response. The SEND is no longer in flight, and its
+// outcomes do not change any more.
+func (x *pendingSend) respond() {
+	x.session.reply(x.tag, x.encodeResponse())
+	x.session.inflight.release(x.octets)
 }
 
-func (x *sending) answer() []byte {
+func (x *pendingSend) encodeResponse() []byte {
 	common := x.outcomes[0].Status
 	b := make([]byte, 0, len(x.tag)+len(x.ID)+len(outcomeText(x, common))+len(" 200 id= :\r\n"))
 	if len(x.To) > 1 {
@@ -148,15 +148,15 @@ func (x *sending) answer() []byte {
 	b = protocol.AppendResponse(b, x.tag, common)
 	b = protocol.AppendParam(b, "id", x.ID)
 	if common == protocol.StatusSlowDown {
-		b = protocol.AppendInt(b, "retry", strangersRetry)
+		b = protocol.AppendInt(b, "retry", firstContactRetry)
 	}
 	b = protocol.AppendText(b, outcomeText(x, common))
 	return protocol.AppendEnd(b)
 }
 
-// strangersRetry is after how many seconds a sender of whom a SEND was too
-// much may try again: budgets are counted by the minute.
-const strangersRetry = 60
+// firstContactRetry is the retry time in seconds for a sender above the limit
+// of first contacts, which counts by the minute.
+const firstContactRetry = 60
 
 func appendOutcome(b []byte, o protocol.Outcome) []byte {
 	b = protocol.AppendInt(b, "status", uint64(o.Status))
@@ -166,7 +166,7 @@ func appendOutcome(b []byte, o protocol.Outcome) []byte {
 	return protocol.AppendEnd(b)
 }
 
-func outcomeText(x *sending, common protocol.Status) string {
+func outcomeText(x *pendingSend, common protocol.Status) string {
 	if len(x.To) == 1 && x.outcomes[0].Text != "" {
 		return x.outcomes[0].Text
 	}

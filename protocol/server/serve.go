@@ -9,25 +9,25 @@ import (
 	"simpd/protocol/tlsrecord"
 )
 
-// converse holds the conversation, from the first octet to the last. Where a
-// loop reads it returns once the conversation has begun.
-func (s *session) converse() {
-	if s.transport == protocol.TLS && !s.shakeHands() {
-		s.server.forget(s)
+// serve runs the session from the first octet to the last. If an event loop
+// reads, it returns when the session has started.
+func (s *session) serve() {
+	if s.transport == protocol.TLS && !s.startTLS() {
+		s.server.unregister(s)
 		return
 	}
-	s.wakeAt(s.vigil.began.Add(proveTime))
-	s.greet()
-	if !s.handOver() {
-		s.leave(s.readAll())
+	s.wakeAt(s.activity.start.Add(authTimeout))
+	s.sendGreeting()
+	if !s.attachToLoop() {
+		s.teardown(s.readLoop())
 	}
 }
 
-// shakeHands begins with TLS.
-func (s *session) shakeHands() bool {
+// startTLS performs the handshake of a connection that begins with TLS.
+func (s *session) startTLS() bool {
 	w, err := s.handshake()
 	if err != nil {
-		s.server.metrics.Handshakes.Add(1)
+		s.server.metrics.FailedHandshakes.Add(1)
 		s.out.fail()
 		return false
 	}
@@ -35,124 +35,125 @@ func (s *session) shakeHands() bool {
 	return true
 }
 
-func (s *session) greet() {
+func (s *session) sendGreeting() {
 	if g := s.server.config.Backend.Greeting(); g.Refuse != "" {
 		s.Bye(protocol.StatusUnavailable, g.Refuse)
 		return
 	}
 	b := protocol.AppendRequest(nil, "*", "HELLO")
 	b = protocol.AppendParam(b, "version", protocol.Version)
-	s.say(protocol.AppendParam(b, "domain", s.server.config.Domains[0]))
+	s.sendNotification(protocol.AppendParam(b, "domain", s.server.config.Domains[0]))
 }
 
-// ending is why a conversation is over.
-type ending uint8
+// endReason is why a session ends.
+type endReason uint8
 
 const (
-	broken   ending = iota // nothing can be read any more
-	finished               // the client has said all: QUIT, or a half-close
-	closed                 // we have said the last line
+	endBroken   endReason = iota // nothing can be read any more
+	endFinished                  // the client has finished: QUIT, or a half-close
+	endClosed                    // the server has sent the last line
 )
 
-// readAll reads until there is nothing more to read.
-func (s *session) readAll() ending {
+// readLoop reads until the session ends.
+func (s *session) readLoop() endReason {
 	for {
-		octets, whole, err := s.input.takeLater()
+		octets, whole, err := s.decoder.takeDeferred()
 		if octets == nil {
-			octets, whole, err = s.out.wire.read()
+			octets, whole, err = s.out.transport.read()
 		}
-		s.server.gather.begin() // what this leads to is written once
-		end, over := s.heard(octets, whole, err)
-		s.server.gather.end()
+		s.server.coalescer.cork() // what this leads to is written once
+		end, over := s.onRead(octets, whole, err)
+		s.server.coalescer.uncork()
 		if over {
 			return end
 		}
-		s.pause()
+		s.awaitPace()
 	}
 }
 
-// pause waits until reading may go on, or the session is closing.
-func (s *session) pause() {
+// awaitPace waits until reading may continue, or the session is closing.
+func (s *session) awaitPace() {
 	for !s.closing.Load() {
-		left := s.untilPaced()
-		if left <= 0 && (s.pace.until == 0 || s.mayRead()) {
+		left := s.pauseLeft()
+		if left <= 0 && (s.pace.pausedUntil == 0 || s.recheckPace()) {
 			return
 		}
 		time.Sleep(min(max(left, 0), 100*time.Millisecond))
 	}
 }
 
-// heard takes what was read, and reports whether the conversation is over.
-func (s *session) heard(octets []byte, whole bool, err error) (end ending, over bool) {
+// onRead handles what was read, and reports whether the session ends.
+func (s *session) onRead(octets []byte, whole bool, err error) (end endReason, over bool) {
 	switch {
 	case s.closing.Load():
-		return closed, true
-	case isEnd(err):
-		return finished, true
+		return endClosed, true
+	case isEOF(err):
+		return endFinished, true
 	case errors.Is(err, tlsrecord.ErrTooMany):
-		s.endForRecords(err)
-		return broken, true
+		s.cutForRecords(err)
+		return endBroken, true
 	case err != nil:
-		return broken, true
+		return endBroken, true
 	}
-	s.input.now = time.Now()
-	requests := s.take(octets, whole)
-	if s.input.counted > 0 || s.input.partial() || s.input.later != nil {
-		s.input.count(&s.usage)
+	s.decoder.now = time.Now()
+	requests := s.feed(octets, whole)
+	if s.decoder.countedOctets > 0 || s.decoder.isPartial() || s.decoder.deferred != nil {
+		s.decoder.countMemory(&s.usage)
 	}
-	if s.quit != "" {
-		return finished, true
+	if s.quitTag != "" {
+		return endFinished, true
 	}
-	s.wakeAt(s.vigil.heard(&s.input))
-	s.spend(len(octets)-s.input.leftOver(), requests)
-	return closed, s.closing.Load()
+	s.wakeAt(s.activity.onData(&s.decoder))
+	s.spendRead(len(octets)-s.decoder.deferredOctets(), requests)
+	return endClosed, s.closing.Load()
 }
 
-// take does what the octets ask, or as much of it as one turn allows: the rest
-// is kept for the next. It returns how many requests count against the pace.
-func (s *session) take(octets []byte, whole bool) (requests int) {
-	t := turn{began: s.input.now}
-	octets, r, err := s.input.next(octets)
+// feed handles the requests in octets, or as many as one turn allows; the
+// rest is deferred. It returns how many requests count for the pace.
+func (s *session) feed(octets []byte, whole bool) (requests int) {
+	t := readTurn{began: s.decoder.now}
+	octets, r, err := s.decoder.nextRequest(octets)
 	for r != nil {
-		requests += s.paceCost(r)
-		if again := s.handle(r, octets); !again {
+		requests += s.countRequest(r)
+		if again := s.dispatch(r, octets); !again {
 			return requests
 		}
-		if len(octets) > 0 && (t.isOver() || s.isPressing(requests)) {
-			s.input.keepLater(octets, whole)
+		if len(octets) > 0 && (t.isOver() || s.endsTurnEarly(requests)) {
+			s.decoder.deferInput(octets, whole)
 			return requests
 		}
-		octets, r, err = s.input.next(octets)
+		octets, r, err = s.decoder.nextRequest(octets)
 	}
-	if err == nil && whole && s.input.partial() {
+	if err == nil && whole && s.decoder.isPartial() {
 		err = errors.New("a WebSocket message ends within a line or its literal")
 	}
 	if err != nil {
-		s.reject(err)
+		s.closeForError(err)
 	}
 	return requests
 }
 
-// handle does what one line asks; false: nothing more is to be read.
-func (s *session) handle(r *request, rest []byte) bool {
-	if s.input.counted > 0 {
-		s.input.count(&s.usage) // of r nothing: it counts for itself now
+// dispatch handles one line. It returns false if nothing more is to be read.
+func (s *session) dispatch(r *request, rest []byte) bool {
+	if s.decoder.countedOctets > 0 {
+		s.decoder.countMemory(&s.usage) // of r nothing: it counts for itself now
 	}
 	if r.line.Status != 0 {
-		s.responded(r)
+		s.handleResponse(r)
 		r.free()
 	} else {
-		s.request(r, rest)
+		s.handleRequest(r, rest)
 	}
-	return s.quit == "" && !s.closing.Load()
+	return s.quitTag == "" && !s.closing.Load()
 }
 
-// reject closes the connection, as the position in the stream is in doubt.
-func (s *session) reject(err error) {
+// closeForError closes the connection because the position in the stream is
+// undefined.
+func (s *session) closeForError(err error) {
 	switch {
 	case err == errHTTP, err == errTLS:
-		s.server.metrics.Foreign.Add(1)
-		s.cut()
+		s.server.metrics.WrongProtocol.Add(1)
+		s.abort()
 	case err == errTooLarge:
 		s.Bye(protocol.StatusTooLarge, err.Error())
 	default:
@@ -160,79 +161,80 @@ func (s *session) reject(err error) {
 	}
 }
 
-// endForRecords closes the connection at once: TLS goes on no more.
-func (s *session) endForRecords(err error) {
+// cutForRecords closes the connection at once, because TLS can't continue.
+func (s *session) cutForRecords(err error) {
 	s.server.metrics.EmptyRecords.Add(1)
 	s.server.config.Logger.Warn("a connection is ended", "error", err, "source", s.client.Remote, "user", s.client.User)
-	s.cut()
+	s.abort()
 }
 
-// leave ends what the session has with the site, answers what is to be
-// answered, and closes.
-func (s *session) leave(end ending) {
-	if end == finished {
-		s.finishQueue()
+// teardown ends the session with the site, sends outstanding responses, and
+// closes.
+func (s *session) teardown(end endReason) {
+	if end == endFinished {
+		s.drainRequests()
 	}
-	settle(s.in.end())
-	if end == finished {
-		s.finish()
+	reportAll(s.in.close())
+	if end == endFinished {
+		s.drainResponses()
 	}
 	s.closing.Store(true)
-	s.ledger.end()
-	s.jobs.stop()
-	s.jobs.add(s.logout, time.Time{})
-	s.jobs.close()
-	if end != broken {
-		s.linger()
+	s.inflight.close()
+	s.work.cancelAll()
+	s.work.add(s.closeUser, time.Time{})
+	s.work.close()
+	if end != endBroken {
+		s.lingerClose()
 	}
-	_ = s.conn.Close() // nothing is lost with it any more
+	_ = s.conn.Close() // nothing is lost any more
 	s.out.close()
-	s.server.wheel.stop(&s.alarm)
-	s.input = input{counted: s.input.counted}
-	s.input.count(&s.usage)
-	s.usage.forget()
-	s.server.forget(s)
+	s.server.timers.cancel(&s.timer)
+	s.decoder = decoder{countedOctets: s.decoder.countedOctets}
+	s.decoder.countMemory(&s.usage)
+	s.usage.dropTenant()
+	s.server.unregister(s)
 }
 
-func (s *session) logout(context.Context) {
+func (s *session) closeUser(context.Context) {
 	if s.user != nil {
 		s.user.Close()
 		s.user = nil
-		s.forgetRoute()
+		s.releaseRoute()
 	}
 }
 
-// finishQueue waits until what was asked before the end has taken effect: until
-// then the session listens as it was asked to (SIMP.md, section 4). The messages
-// that it was given are written; their answers are not waited for. A client that
-// does not read is cut off meanwhile.
-func (s *session) finishQueue() {
+// drainRequests waits until earlier requests have taken effect; until then
+// the session listens as requested (SIMP.md, section 4). Messages that it was
+// given are written, but their responses are not awaited. A client that does
+// not read is cut off meanwhile.
+func (s *session) drainRequests() {
 	done := make(chan struct{})
-	if s.jobs.add(func(context.Context) { close(done) }, time.Time{}) {
+	if s.work.add(func(context.Context) { close(done) }, time.Time{}) {
 		<-done
 	}
 	s.in.refuseNew()
-	s.out.drained()
+	s.out.awaitDrained()
 }
 
-// finish answers all that is outstanding, and then QUIT.
-func (s *session) finish() {
-	s.jobs.add(func(context.Context) { s.cancelLogin() }, time.Time{})
-	s.jobs.add(s.logout, time.Time{})
-	s.ledger.settled()
-	if s.quit == "" || s.quit == "*" { // nobody asked, or nobody wants to know
-		s.last(nil)
+// drainResponses sends all outstanding responses, and then that to QUIT.
+func (s *session) drainResponses() {
+	s.work.add(func(context.Context) { s.cancelAuth() }, time.Time{})
+	s.work.add(s.closeUser, time.Time{})
+	s.inflight.waitIdle()
+	if s.quitTag == "" || s.quitTag == "*" { // a half-close, or a QUIT without a tag
+		s.sendFinal(nil)
 		return
 	}
-	s.last(protocol.AppendEnd(protocol.AppendResponse(nil, s.quit, protocol.StatusOK)))
+	s.sendFinal(protocol.AppendEnd(protocol.AppendResponse(nil, s.quitTag, protocol.StatusOK)))
 }
 
-// linger lets the last line arrive: it drops what the client still sends.
-func (s *session) linger() {
-	s.out.drained()
-	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails where there is nothing to wait for
+// lingerClose lets the last line arrive: it reads and drops what the client
+// still sends.
+func (s *session) lingerClose() {
+	s.out.awaitDrained()
+	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails if nothing can arrive
 	for dropped := 0; ; {
-		octets, _, err := s.out.wire.read()
+		octets, _, err := s.out.transport.read()
 		if err != nil {
 			return
 		}
@@ -243,8 +245,8 @@ func (s *session) linger() {
 	}
 }
 
-// Of what is dropped so many octets are read before a pause, so that who goes
-// on sending costs little.
+// lingerClose pauses after so many octets, so that a client that keeps
+// sending costs little.
 const (
 	lingerOctets = 32 << 10
 	lingerPause  = 20 * time.Millisecond

@@ -6,99 +6,100 @@ import (
 	"simpd/protocol"
 )
 
-// waits reports whether converse waits: for a handshake, or because it reads.
-func (s *session) waits() bool {
+// isBlocking reports whether converse waits: for a handshake, or because it reads.
+func (s *session) isBlocking() bool {
 	_, looped := s.conn.(*socket)
 	return !looped || s.transport == protocol.TLS
 }
 
-// handOver lets a loop read, which tells ready; false: there is none.
-func (s *session) handOver() bool {
+// attachToLoop lets a loop read, which tells ready; false: there is none.
+func (s *session) attachToLoop() bool {
 	sock, ok := s.conn.(*socket)
 	if !ok {
 		return false
 	}
-	if sock.listen(s) != nil {
-		s.depart(sock, broken)
+	if sock.attach(s) != nil {
+		s.scheduleTeardown(sock, endBroken)
 	}
 	return true
 }
 
-// ready is told by the loop that there may be something to read. It must not
-// wait. It returns true to be called again.
-func (s *session) ready(sock *socket, buf []byte) (again bool) {
+// onReadable is called by the event loop when there may be something to read.
+// It must not block. It returns true to be called again.
+func (s *session) onReadable(sock *socket, buf []byte) (again bool) {
 	if s.isPaused(sock) {
 		return false // resume has it called again
 	}
-	octets, _, err := s.input.takeLater()
+	octets, _, err := s.decoder.takeDeferred()
 	more := true
 	if octets == nil {
-		octets, more, err = s.out.wire.(evented).readNow(s.window(buf))
+		octets, more, err = s.out.transport.(nonBlockingTransport).readNow(s.readWindow(buf))
 	}
 	if err == error(errAgain) && !s.closing.Load() {
 		return false
 	}
-	if end, over := s.heard(octets, false, err); over {
-		s.depart(sock, end)
+	if end, over := s.onRead(octets, false, err); over {
+		s.scheduleTeardown(sock, end)
 		return false
 	}
-	if s.pace.until != 0 {
+	if s.pace.pausedUntil != 0 {
 		s.resume(sock)
 		return false
 	}
-	return more || s.input.later != nil
+	return more || s.decoder.deferred != nil
 }
 
-// isPaused reports whether nothing may be read yet. Where the limits are still
-// exceeded when a pause is over it begins another.
+// isPaused reports whether nothing may be read yet. If the limits are still
+// exceeded at the end of a pause, it starts another one.
 func (s *session) isPaused(sock *socket) bool {
-	if s.pace.until == 0 || s.closing.Load() {
+	if s.pace.pausedUntil == 0 || s.closing.Load() {
 		return false
 	}
-	if s.untilPaced() > 0 {
+	if s.pauseLeft() > 0 {
 		return true
 	}
-	if !s.mayRead() {
+	if !s.recheckPace() {
 		s.resume(sock)
 		return true
 	}
 	return false
 }
 
-// resume has the loop go on once the pause is over.
+// resume schedules the next read for the end of the pause.
 func (s *session) resume(sock *socket) {
-	time.AfterFunc(s.untilPaced(), func() { sock.loop.post(sock) })
+	time.AfterFunc(s.pauseLeft(), func() { sock.loop.schedule(sock) })
 }
 
-// window is as much of buf as is read at a time: little before AUTH, and much
-// only within a literal.
-func (s *session) window(buf []byte) []byte {
+// readWindow returns the part of buf to read into: little before AUTH, and
+// all only within a literal.
+func (s *session) readWindow(buf []byte) []byte {
 	switch {
-	case !s.proved.Load():
+	case !s.authenticated.Load():
 		return buf[:protocol.MaxLine]
-	case s.input.open == nil:
+	case s.decoder.pending == nil:
 		return buf[:bufferSize]
 	}
 	return buf
 }
 
-// depart leaves, once. The loop tells nothing any more.
-func (s *session) depart(sock *socket, end ending) {
-	if sock.deafen(s) {
-		go s.leave(end) // Shutdown waits until it is forgotten
+// scheduleTeardown starts teardown, once. The event loop does not call the
+// session any more.
+func (s *session) scheduleTeardown(sock *socket, end endReason) {
+	if sock.detach(s) {
+		go s.teardown(end) // Shutdown waits until it is forgotten
 	}
 }
 
-// wait does what waits, in the place of reading.
-func (s *session) wait(f func()) {
+// runBlocking does what waits, in the place of reading.
+func (s *session) runBlocking(f func()) {
 	sock, ok := s.conn.(*socket)
 	if !ok {
 		f()
 		return
 	}
-	sock.deafen(s)
+	sock.detach(s)
 	go func() { // Shutdown waits until the session is forgotten
 		f()
-		_ = sock.listen(s) // the loop knows it already
+		_ = sock.attach(s) // the loop knows it already
 	}()
 }

@@ -13,28 +13,28 @@ import (
 	"simpd/protocol"
 )
 
-// Server holds the conversations with a node's clients.
+// Server serves the clients of a node.
 type Server struct {
-	config    Config
-	tls       *tls.Config // nil without certificates
-	metrics   *Metrics
-	admission *admission
-	gather    gather
-	parties   *parties
-	entities  entities
-	shedding  atomic.Bool // somebody is being cut off for holding too much
-	notices   notices
-	wheel     *wheel
-	loops     loops
-	hash      *hasher
-	hashing   hashing
-	idn       idnReaders
-	slots     *fairSlots // of TLS handshakes
-	verifiers verifiers
-	ids       *ids
-	routes    counts      // routing connections, by domain
-	verifying verifySlots // dialbacks being looked into
-	hosts     webHosts
+	config         Config
+	tls            *tls.Config // nil without certificates
+	metrics        *Metrics
+	connLimiter    *connLimiter
+	coalescer      writeCoalescer
+	tenants        *tenantTable
+	entities       entityTable
+	shedding       atomic.Bool // shedLoad is running
+	notices        noticeCache
+	timers         *timerWheel
+	loops          eventLoops
+	hash           *messageHasher
+	hashing        hashSemaphore
+	idn            idnSemaphore
+	handshakeSlots *fairSlots // of TLS handshakes
+	verifiers      verifierChecks
+	ids            *messageIDs
+	routingConns   keyedSemaphore // by domain
+	verifySlots    verifySlots    // dialbacks being verified
+	hosts          webHosts
 
 	mu        sync.Mutex
 	sessions  map[*session]struct{}
@@ -43,49 +43,49 @@ type Server struct {
 	done      sync.WaitGroup
 }
 
-// ErrClosed is what Serve returns after Shutdown.
+// ErrClosed is returned by Serve after Shutdown.
 var ErrClosed = errors.New("the server is shut down")
 
-// New makes a server that serves no listener yet.
+// New returns a Server without listeners.
 func New(c Config) (*Server, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		config: c, metrics: c.Metrics, admission: newAdmission(c),
-		wheel: newWheel(), hash: newHasher(), hashing: newHashing(), idn: newIDNReaders(), slots: newFairSlots(), ids: newIDs(),
-		parties: newParties(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
+		config: c, metrics: c.Metrics, connLimiter: newConnLimiter(c),
+		timers: newTimerWheel(), hash: newMessageHasher(), hashing: newHashSemaphore(), idn: newIDNSemaphore(), handshakeSlots: newFairSlots(), ids: newMessageIDs(),
+		tenants: newTenantTable(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
 	if c.Certificates != nil {
 		s.tls = c.Certificates.TLSConfig()
-		if c.Partners != nil {
-			// Only who wants to prove a domain shows one; AUTH checks it.
+		if c.Federation != nil {
+			// Only servers that authenticate a domain present one; AUTH checks it.
 			s.tls.ClientAuth = tls.RequestClientCert
 		}
 	}
 	return s, nil
 }
 
-// SetLimits replaces Config.Limits. What users have used up of the limits
-// before counts against the new ones.
-func (s *Server) SetLimits(l Limits) { s.parties.limits.Store(&l) }
+// SetLimits replaces Config.Limits. What users have used of the previous
+// limits counts for the new ones.
+func (s *Server) SetLimits(l Limits) { s.tenants.limits.Store(&l) }
 
-// Sessions returns how many connections there are, and how many of them are
+// Sessions returns the number of connections, and how many of them are
 // authenticated.
 func (s *Server) Sessions() (open, proved int) {
-	s.admission.mu.Lock()
-	defer s.admission.mu.Unlock()
-	return s.admission.all.open, s.admission.all.open - s.admission.all.unproved
+	s.connLimiter.mu.Lock()
+	defer s.connLimiter.mu.Unlock()
+	return s.connLimiter.total.open, s.connLimiter.total.open - s.connLimiter.total.unauthenticated
 }
 
-// Move asks all clients that are authenticated to go to another node, which
-// to names for each; it returns how many were asked.
+// Move asks all authenticated clients to move to another node, which to
+// returns for each. It returns how many were asked.
 func (s *Server) Move(to func(protocol.Client) string, within time.Duration, why string) int {
 	asked := 0
-	for _, c := range s.all() {
-		if c.proved.Load() {
+	for _, c := range s.allSessions() {
+		if c.authenticated.Load() {
 			asked++
 			c.Move(to(c.client), within, why)
 		}
@@ -93,9 +93,9 @@ func (s *Server) Move(to func(protocol.Client) string, within time.Duration, why
 	return asked
 }
 
-// Shutdown closes the listeners, says BYE to all clients, and waits until
-// they are gone. When ctx ends it cuts those off that are left. The error is
-// then the context's.
+// Shutdown closes the listeners, sends BYE to all clients, and waits until
+// they are gone. When ctx ends it closes the remaining connections and
+// returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true
@@ -103,23 +103,23 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		_ = l.Close() // it is not used any more
 	}
 	s.mu.Unlock()
-	for _, c := range s.all() {
+	for _, c := range s.allSessions() {
 		c.Bye(protocol.StatusUnavailable, "this node is shutting down")
 	}
 	stop := context.AfterFunc(ctx, func() {
-		for _, c := range s.all() {
-			c.cut()
+		for _, c := range s.allSessions() {
+			c.abort()
 		}
 	})
 	defer stop()
 	s.done.Wait()
 	s.loops.stop()
-	s.wheel.done.Wait()
+	s.timers.done.Wait()
 	return ctx.Err()
 }
 
-// all returns the sessions as they are now.
-func (s *Server) all() []*session {
+// allSessions returns the present sessions.
+func (s *Server) allSessions() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]*session, 0, len(s.sessions))
@@ -129,20 +129,21 @@ func (s *Server) all() []*session {
 	return all
 }
 
-// start holds a session: in a goroutine of its own where beginning it waits,
-// or reading. Shutdown waits for its end, forget.
-func (s *Server) start(x *session) {
+// startSession runs a session, in a goroutine if starting it or reading
+// blocks. Shutdown waits until it is unregistered.
+func (s *Server) startSession(x *session) {
 	switch {
 	case !s.register(x):
-	case x.waits():
-		go x.converse()
+	case x.isBlocking():
+		go x.serve()
 	default:
-		x.converse()
+		x.serve()
 	}
 }
 
-// aside has f done by a goroutine that Shutdown waits for; not after it.
-func (s *Server) aside(f func()) bool {
+// goTracked runs f in a goroutine that Shutdown waits for. It returns false
+// after Shutdown.
+func (s *Server) goTracked(f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopped {
@@ -151,13 +152,13 @@ func (s *Server) aside(f func()) bool {
 	return !s.stopped
 }
 
-// register makes a session known, or closes it if the server is shut down.
+// register registers a session, or closes it if the server is shut down.
 func (s *Server) register(x *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		_ = x.conn.Close() // nothing was said yet
-		x.admitted.leave()
+		x.connSlot.release()
 		return false
 	}
 	s.sessions[x] = struct{}{}
@@ -165,23 +166,23 @@ func (s *Server) register(x *session) bool {
 	return true
 }
 
-func (s *Server) forget(x *session) {
-	x.admitted.leave()
+func (s *Server) unregister(x *session) {
+	x.connSlot.release()
 	s.mu.Lock()
 	delete(s.sessions, x)
 	s.mu.Unlock()
 	s.done.Done()
 }
 
-// newSession prepares the conversation over c.
-func (s *Server) newSession(c conn, w wire, remote netip.AddrPort, a *admitted) *session {
-	x := &session{server: s, conn: c, admitted: a, client: protocol.Client{Remote: remote}}
-	x.alarm.init(x)
-	x.vigil.began = time.Now()
+// newSession returns a session on c.
+func (s *Server) newSession(c conn, w transport, remote netip.AddrPort, a *connSlot) *session {
+	x := &session{server: s, conn: c, connSlot: a, client: protocol.Client{Remote: remote}}
+	x.timer.init(x)
+	x.activity.start = time.Now()
 	x.usage.session = x
-	x.in.hash, x.in.usage, x.ledger.session = s.hash, &x.usage, x
-	x.input.size, x.input.proved = s.config.Size, &x.proved
-	x.out.wire, x.out.gather = w, &s.gather
+	x.in.hash, x.in.usage, x.inflight.session = s.hash, &x.usage, x
+	x.decoder.maxMessage, x.decoder.authenticated = s.config.Size, &x.authenticated
+	x.out.transport, x.out.coalescer = w, &s.coalescer
 	x.out.owner = x
 	return x
 }

@@ -13,37 +13,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is the wire of a plain TCP connection, and its conn. A loop reads for
-// it while it has a listener; else whoever reads waits. A write takes what the
-// kernel takes at once.
+// socket is the transport of a plain TCP connection, and its conn. An event
+// loop reads for it while it has a handler; otherwise reading blocks. A write
+// accepts what the kernel accepts at once.
 type socket struct {
-	fd    int // valid between hold and release
-	slot  uint32
-	uses  atomic.Int32 // of fd, and closedBit
-	loop  *loop
-	taken atomic.Uint64
+	fd      int // valid between acquire and release
+	slot    uint32
+	refs    atomic.Int32 // of fd, with closedBit and freedBit
+	loop    *eventLoop
+	written atomic.Uint64
 
-	ear   atomic.Pointer[session] // who is told what comes; nil: whoever reads waits
-	over  bool                    // nothing comes after what is there; the loop's
-	known atomic.Bool             // the loop knows it
+	handler    atomic.Pointer[session] // receives events; nil: reading blocks
+	eof        bool                    // nothing follows the available data; used by the event loop only
+	registered atomic.Bool             // with the event loop
 
-	mu    sync.Mutex
-	calls *calls // nil until somebody waits
-	late  bool   // whoever waits to read has waited long enough
-	timer *time.Timer
-	small *[512]byte // what whoever waits reads into
+	mu             sync.Mutex
+	waiters        *ioWaiters // nil until somebody waits
+	deadlinePassed bool       // the read deadline has passed
+	timer          *time.Timer
+	readBuf        *[512]byte // for blocking reads
 }
 
-// calls wake those who wait; each holds one call.
-type calls struct{ readable, writable chan struct{} }
+// ioWaiters wakes those who wait; each channel holds one token.
+type ioWaiters struct{ readable, writable chan struct{} }
 
 const (
-	closedBit = 1 << 28 // nobody may begin to use fd
-	freedBit  = 1 << 29 // it is closed
+	closedBit = 1 << 28 // fd must not be acquired
+	freedBit  = 1 << 29 // fd is closed
 )
 
-// adopt takes the connection over from tcp, which is closed in any case.
-func (ls *loops) adopt(tcp *net.TCPConn, g *gather) (*socket, error) {
+// fromTCPConn takes the connection over from tcp, which it closes in any
+// case.
+func (ls *eventLoops) fromTCPConn(tcp *net.TCPConn, g *writeCoalescer) (*socket, error) {
 	defer tcp.Close()
 	l, err := ls.pick(g)
 	if err != nil {
@@ -62,9 +63,9 @@ func (ls *loops) adopt(tcp *net.TCPConn, g *gather) (*socket, error) {
 	return s, err
 }
 
-// hold makes fd valid until release; false: it is closed.
-func (s *socket) hold() bool {
-	if s.uses.Add(1) >= closedBit {
+// acquire makes fd valid until release. It returns false if it is closed.
+func (s *socket) acquire() bool {
+	if s.refs.Add(1) >= closedBit {
 		s.release()
 		return false
 	}
@@ -72,139 +73,143 @@ func (s *socket) hold() bool {
 }
 
 func (s *socket) release() {
-	if s.uses.Add(-1) == closedBit {
-		s.free()
+	if s.refs.Add(-1) == closedBit {
+		s.closeFD()
 	}
 }
 
-// free closes fd, which nobody uses any more. It may be called by two at once.
-func (s *socket) free() {
-	if s.uses.CompareAndSwap(closedBit, freedBit) {
-		if s.known.Load() {
+// closeFD closes fd, which nobody uses any more. It may be called
+// concurrently.
+func (s *socket) closeFD() {
+	if s.refs.CompareAndSwap(closedBit, freedBit) {
+		if s.registered.Load() {
 			s.loop.remove(s)
 		}
 		_ = unix.Close(s.fd) // nothing is lost with it any more
 	}
 }
 
-// Close ends the connection at once. Whoever reads or writes learns of it.
+// Close closes the connection at once. Pending reads and writes fail.
 func (s *socket) Close() error {
 	for {
-		n := s.uses.Load()
+		n := s.refs.Load()
 		if n >= closedBit {
 			return net.ErrClosed
 		}
-		if s.uses.CompareAndSwap(n, n+closedBit+1) {
+		if s.refs.CompareAndSwap(n, n+closedBit+1) {
 			break
 		}
 	}
 	_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // fails if the peer is gone
 	s.release()
 	_ = s.SetReadDeadline(longAgo) // it has no other
-	s.call(false, true)
+	s.wakeWaiters(false, true)
 	return nil
 }
 
-// listen has the loop tell x what comes, and what is there already; nil: it
-// only wakes those who wait.
-func (s *socket) listen(x *session) error {
-	s.ear.Store(x)
-	if s.known.Load() {
-		s.loop.post(s)
+// attach makes the event loop call x for what arrives, and for what has
+// already arrived; with nil it only wakes those who wait.
+func (s *socket) attach(x *session) error {
+	s.handler.Store(x)
+	if s.registered.Load() {
+		s.loop.schedule(s)
 		return nil
 	}
-	if !s.hold() {
+	if !s.acquire() {
 		return net.ErrClosed
 	}
 	defer s.release()
-	s.known.Store(true) // before the loop may tell x something that leads here again
+	s.registered.Store(true) // before the loop may tell x something that leads here again
 	if err := s.loop.add(s); err != nil {
-		s.known.Store(false) // add has removed it
+		s.registered.Store(false) // add has removed it
 		return err
 	}
-	if s.uses.Load() >= closedBit { // meanwhile: nobody may have posted it
+	if s.refs.Load() >= closedBit { // meanwhile: nobody may have posted it
 		return net.ErrClosed
 	}
 	return nil
 }
 
-// deafen leaves reading to whoever waits; false: x was not told any more.
-func (s *socket) deafen(x *session) bool { return s.ear.CompareAndSwap(x, nil) }
+// detach stops the event loop's calls. It returns false if x was not
+// attached.
+func (s *socket) detach(x *session) bool { return s.handler.CompareAndSwap(x, nil) }
 
-// happened is for the loop.
-func (s *socket) happened(events uint32, buf []byte) (again bool) {
+// onEvent is called by the event loop.
+func (s *socket) onEvent(events uint32, buf []byte) (again bool) {
 	const over = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
-	x := s.ear.Load()
+	x := s.handler.Load()
 	if x == nil || events&(unix.EPOLLOUT|over) != 0 {
-		s.call(events&(unix.EPOLLIN|over) != 0, events&(unix.EPOLLOUT|over) != 0)
+		s.wakeWaiters(events&(unix.EPOLLIN|over) != 0, events&(unix.EPOLLOUT|over) != 0)
 	}
 	if x == nil || events&(unix.EPOLLIN|over) == 0 {
 		return false
 	}
-	s.over = s.over || events&over != 0
-	return x.ready(s, buf)
+	s.eof = s.eof || events&over != 0
+	return x.onReadable(s, buf)
 }
 
-// call wakes those who wait to read or to write.
-func (s *socket) call(readable, writable bool) {
+// wakeWaiters wakes those who wait to read or to write.
+func (s *socket) wakeWaiters(readable, writable bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls == nil {
+	if s.waiters == nil {
 		return
 	}
 	if readable {
-		callOnce(s.calls.readable)
+		signal(s.waiters.readable)
 	}
 	if writable {
-		callOnce(s.calls.writable)
+		signal(s.waiters.writable)
 	}
 }
 
-func callOnce(c chan struct{}) {
+func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default: // it is called already
 	}
 }
 
-// await waits until the socket is ready for what poll names, or has failed.
-func (s *socket) await(poll int16) error {
+// awaitReady waits until the socket is ready for what poll names, or has
+// failed.
+func (s *socket) awaitReady(poll int16) error {
 	s.mu.Lock()
-	if s.calls == nil {
-		s.calls = &calls{make(chan struct{}, 1), make(chan struct{}, 1)}
+	if s.waiters == nil {
+		s.waiters = &ioWaiters{make(chan struct{}, 1), make(chan struct{}, 1)}
 	}
-	c := s.calls.readable
+	c := s.waiters.readable
 	if poll == unix.POLLOUT {
-		c = s.calls.writable
+		c = s.waiters.writable
 	}
 	s.mu.Unlock()
 	for {
 		if ready, err := s.poll(poll); ready || err != nil {
 			return err
 		}
-		if poll == unix.POLLIN && s.isLate() {
+		if poll == unix.POLLIN && s.isDeadlinePassed() {
 			return os.ErrDeadlineExceeded
 		}
 		<-c
 	}
 }
 
-// forgetCalls gives back what waiting took: from now on a loop reads.
-func (s *socket) forgetCalls() {
+// releaseWaiters releases the memory for waiting: from now on an event loop
+// reads.
+func (s *socket) releaseWaiters() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls = nil
+	s.waiters = nil
 }
 
-func (s *socket) isLate() bool {
+func (s *socket) isDeadlinePassed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.late
+	return s.deadlinePassed
 }
 
-// poll asks the kernel: what a call said may have changed.
+// poll asks the kernel, because the state may have changed since a wake-up.
 func (s *socket) poll(events int16) (bool, error) {
-	if !s.hold() {
+	if !s.acquire() {
 		return false, net.ErrClosed
 	}
 	defer s.release()
@@ -213,10 +218,10 @@ func (s *socket) poll(events int16) (bool, error) {
 	return err == unix.EINTR || n > 0, nil
 }
 
-// readNow reads what has come, without waiting; errAgain: nothing. more tells
-// that there may be more.
+// readNow reads what has arrived without blocking; errAgain means nothing.
+// more reports that there may be more.
 func (s *socket) readNow(buf []byte) (octets []byte, more bool, err error) {
-	if !s.hold() {
+	if !s.acquire() {
 		return nil, false, net.ErrClosed
 	}
 	defer s.release()
@@ -224,22 +229,22 @@ func (s *socket) readNow(buf []byte) (octets []byte, more bool, err error) {
 	if err == unix.EAGAIN {
 		return nil, false, errAgain
 	}
-	return buf[:max(n, 0)], n == len(buf) || s.over, err
+	return buf[:max(n, 0)], n == len(buf) || s.eof, err
 }
 
 func (s *socket) read() ([]byte, bool, error) { return s.readFor(s) }
 
-// readFor waits for what w, which runs on s, has to read.
-func (s *socket) readFor(w evented) ([]byte, bool, error) {
-	if s.small == nil {
-		s.small = new([512]byte)
+// readFor blocks until w, which runs on s, has something to read.
+func (s *socket) readFor(w nonBlockingTransport) ([]byte, bool, error) {
+	if s.readBuf == nil {
+		s.readBuf = new([512]byte)
 	}
 	for {
-		octets, _, err := w.readNow(s.small[:])
+		octets, _, err := w.readNow(s.readBuf[:])
 		if err != error(errAgain) {
 			return octets, false, err
 		}
-		if err := s.await(unix.POLLIN); err != nil {
+		if err := s.awaitReady(unix.POLLIN); err != nil {
 			return nil, false, err
 		}
 	}
@@ -249,7 +254,7 @@ func (s *socket) write(b []byte) (int, bool, error) {
 	if len(b) == 0 {
 		return 0, true, nil
 	}
-	if !s.hold() {
+	if !s.acquire() {
 		return 0, false, net.ErrClosed
 	}
 	defer s.release()
@@ -258,25 +263,26 @@ func (s *socket) write(b []byte) (int, bool, error) {
 		return 0, false, nil
 	}
 	n = max(n, 0)
-	s.taken.Add(uint64(n))
+	s.written.Add(uint64(n))
 	return n, n == len(b), err
 }
 
-func (s *socket) wait() error  { return s.await(unix.POLLOUT) }
-func (s *socket) waits() bool  { return false }
-func (s *socket) batch() int   { return 4 * bufferSize }
-func (s *socket) sent() uint64 { return s.taken.Load() }
+func (s *socket) waitWritable() error { return s.awaitReady(unix.POLLOUT) }
+func (s *socket) isBlocking() bool    { return false }
+func (s *socket) batchSize() int      { return 4 * bufferSize }
+func (s *socket) sentOctets() uint64  { return s.written.Load() }
 
 func (s *socket) closeWrite() error {
-	if !s.hold() {
+	if !s.acquire() {
 		return net.ErrClosed
 	}
 	defer s.release()
 	return unix.Shutdown(s.fd, unix.SHUT_WR)
 }
 
-// SetReadDeadline bounds how long read waits. Where a loop reads, a time that
-// is past has the session told as if something had come; another does nothing.
+// SetReadDeadline limits how long read blocks. If an event loop reads, a time
+// in the past makes it call the session as if something had arrived; other
+// times do nothing.
 func (s *socket) SetReadDeadline(at time.Time) error {
 	s.mu.Lock()
 	if s.timer != nil {
@@ -284,22 +290,23 @@ func (s *socket) SetReadDeadline(at time.Time) error {
 		s.timer = nil
 	}
 	left := time.Until(at)
-	s.late = !at.IsZero() && left <= 0
+	s.deadlinePassed = !at.IsZero() && left <= 0
 	if left > 0 {
 		s.timer = time.AfterFunc(left, func() { _ = s.SetReadDeadline(longAgo) })
 	}
-	late := s.late
+	late := s.deadlinePassed
 	s.mu.Unlock()
 	if late {
-		s.call(true, false)
-		s.loop.post(s)
+		s.wakeWaiters(true, false)
+		s.loop.schedule(s)
 	}
 	return nil
 }
 
-// readFD reads without waiting; the end of input is io.EOF. The runtime is not
-// told of the call, as it is of one that may wait: that would cost more than a
-// short read does, and have another thread woken where this one is preempted.
+// readFD reads without blocking; the end of input is io.EOF. The runtime is
+// not told of the system call, as it is of one that may block: that would
+// cost more than a short read, and wake another thread if this one is
+// preempted.
 func readFD(fd int, b []byte) (int, error) {
 	for {
 		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
@@ -316,7 +323,7 @@ func readFD(fd int, b []byte) (int, error) {
 	}
 }
 
-// writeFD writes without waiting, as readFD reads.
+// writeFD writes without blocking, like readFD.
 func writeFD(fd int, b []byte) (int, error) {
 	for {
 		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),

@@ -18,7 +18,7 @@ import (
 func TestVanishedPeerIsFound(t *testing.T) {
 	h := newHarbour(t, nil)
 	h.dial()
-	for _, x := range h.server.all() {
+	for _, x := range h.server.allSessions() {
 		sock := x.conn.(*socket)
 		got := map[string]int{}
 		for name, option := range map[string]int{
@@ -135,7 +135,7 @@ func TestSlowReaderOnSockets(t *testing.T) {
 		if err := c.(*net.TCPConn).SetReadBuffer(256 << 10); err != nil {
 			t.Fatal(err)
 		}
-		for _, x := range h.server.all() {
+		for _, x := range h.server.allSessions() {
 			if err := unix.SetsockoptInt(x.conn.(*socket).fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 256<<10); err != nil {
 				t.Fatal(err)
 			}

@@ -9,14 +9,15 @@ import (
 	"simpd/protocol/tlsrecord"
 )
 
-// mayStartTLS reports whether STARTTLS is offered now.
+// mayStartTLS reports whether STARTTLS is offered.
 func (s *session) mayStartTLS() bool {
 	return s.tls == nil && s.server.config.Certificates != nil && s.transport != protocol.WebSocket
 }
 
-// starttls goes on in TLS (SIMP.md, section 4). rest is what came after the
-// request: somebody else may have put it in, so nothing of it is done.
-func (s *session) starttls(r *request, rest []byte) {
+// handleStartTLS continues with TLS (SIMP.md, section 4). rest is what
+// followed the request in plaintext, which an attacker may have injected, so
+// it is an error.
+func (s *session) handleStartTLS(r *request, rest []byte) {
 	err := s.checkStartTLS(r)
 	if err != nil {
 		s.refuse(r, err)
@@ -26,8 +27,8 @@ func (s *session) starttls(r *request, rest []byte) {
 		s.Bye(protocol.StatusBadRequest, "something follows STARTTLS in clear")
 		return
 	}
-	s.ok(r)
-	s.wait(func() {
+	s.respondOK(r)
+	s.runBlocking(func() {
 		if s.out.freeze() {
 			s.upgrade()
 		}
@@ -36,11 +37,11 @@ func (s *session) starttls(r *request, rest []byte) {
 
 func (s *session) checkStartTLS(r *request) error {
 	switch {
-	case s.logging.Load():
+	case s.authPending.Load():
 		return protocol.Errorf(protocol.StatusWrongState, "AUTH is not answered yet: only MORE, PING and QUIT may be sent")
 	case s.tls != nil:
 		return protocol.Errorf(protocol.StatusWrongState, "TLS is on already")
-	case s.proved.Load():
+	case s.authenticated.Load():
 		return protocol.Errorf(protocol.StatusWrongState, "STARTTLS comes before AUTH")
 	case !s.mayStartTLS():
 		return protocol.Errorf(protocol.StatusForbidden, "there is no TLS here")
@@ -50,12 +51,12 @@ func (s *session) checkStartTLS(r *request) error {
 	return nil
 }
 
-// upgrade holds the handshake and forgets what was said before. The outbox is
-// frozen meanwhile.
+// upgrade performs the handshake and forgets what was said before. The outbox
+// is frozen meanwhile.
 func (s *session) upgrade() {
 	w, err := s.handshake()
 	if err != nil {
-		s.server.metrics.Handshakes.Add(1)
+		s.server.metrics.FailedHandshakes.Add(1)
 		s.out.fail()
 		return
 	}
@@ -64,11 +65,11 @@ func (s *session) upgrade() {
 }
 
 // handshake puts TLS over the connection.
-func (s *session) handshake() (wire, error) {
-	if err := s.conn.SetReadDeadline(sooner(time.Now().Add(handshakeTime), s.vigil.began.Add(proveTime))); err != nil {
+func (s *session) handshake() (transport, error) {
+	if err := s.conn.SetReadDeadline(earlier(time.Now().Add(handshakeTimeout), s.activity.start.Add(authTimeout))); err != nil {
 		return nil, err
 	}
-	w, state, err := newTLS(s.conn, s.server.tls, s.server.newHandshakeTurn(s.client.Remote))
+	w, state, err := newTLSTransport(s.conn, s.server.tls, s.server.newHandshakeTurn(s.client.Remote))
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +77,9 @@ func (s *session) handshake() (wire, error) {
 	return w, s.conn.SetReadDeadline(time.Time{})
 }
 
-// newStreamTLS returns the wire of TLS over c, once the handshake is done.
-func newStreamTLS(c net.Conn, config *tls.Config, turn *handshakeTurn) (wire, func() tls.ConnectionState, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(handshakeTime)); err != nil {
+// newNetTLSTransport returns the transport of TLS over c after the handshake.
+func newNetTLSTransport(c net.Conn, config *tls.Config, turn *handshakeTurn) (transport, func() tls.ConnectionState, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, nil, err
 	}
 	turns := &turnConn{c, turn}
@@ -89,5 +90,5 @@ func newStreamTLS(c net.Conn, config *tls.Config, turn *handshakeTurn) (wire, fu
 	if err != nil {
 		return nil, nil, err
 	}
-	return newStream(below.Above(t)), t.ConnectionState, c.SetWriteDeadline(time.Time{})
+	return newNetTransport(below.Above(t)), t.ConnectionState, c.SetWriteDeadline(time.Time{})
 }

@@ -6,16 +6,16 @@ import (
 	"simpd/protocol"
 )
 
-// stateChange is what a STATE asks for.
+// stateChange is what a STATE requests.
 type stateChange struct {
 	state protocol.State
-	note  *string // nil: it stays
+	note  *string // nil: unchanged
 }
 
-// state changes what watchers are shown (SIMP.md, section 5). While it waits
-// for the limit of changes, the STATEs that follow it are merged with it: the
-// newest is what counts.
-func (s *session) state(ctx context.Context, r *request) {
+// handleState changes what watchers see (SIMP.md, section 5). While it waits
+// for the limit of changes, the following STATEs are merged with it: the
+// newest counts.
+func (s *session) handleState(ctx context.Context, r *request) {
 	change, err := s.decodeState(r)
 	waited := false
 	if err == nil {
@@ -34,7 +34,7 @@ func (s *session) state(ctx context.Context, r *request) {
 		if err != nil {
 			s.refuse(one, err)
 		} else {
-			s.answer(one, protocol.AppendInt(response(one, protocol.StatusOK), "index", index))
+			s.respond(one, protocol.AppendInt(response(one, protocol.StatusOK), "index", index))
 		}
 		if i > 0 {
 			one.free() // run frees r
@@ -42,11 +42,11 @@ func (s *session) state(ctx context.Context, r *request) {
 	}
 }
 
-// mergeStates takes the STATEs that come next into change, and returns them.
-// Those that are wrong are answered.
+// mergeStates merges the following STATEs into change, and returns them. It
+// refuses invalid ones.
 func (s *session) mergeStates(change *stateChange) (merged []*request) {
-	for _, r := range s.jobs.takeStates() {
-		err := checkShape(command{}, r)
+	for _, r := range s.work.takeStates() {
+		err := checkSyntax(command{}, r)
 		next := stateChange{}
 		if err == nil {
 			next, err = s.decodeState(r)
@@ -72,7 +72,7 @@ func (s *session) decodeState(r *request) (c stateChange, err error) {
 	if c.note, err = noteParam(r, "note"); err != nil {
 		return c, err
 	}
-	if !s.in.listening() {
+	if !s.in.isListening() {
 		return c, notListening()
 	}
 	return c, nil

@@ -199,7 +199,7 @@ func TestS7NothingInClearOutlivesSTARTTLS(t *testing.T) {
 // of TLS's may come.)
 func (c *client) expectNoPlaintext() {
 	c.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(handshakeTime))
+	_ = c.SetReadDeadline(time.Now().Add(handshakeTimeout))
 	for {
 		line, err := c.in.ReadString('\n')
 		if ne, ok := err.(net.Error); ok && ne.Timeout() {
@@ -295,7 +295,7 @@ func TestAnExpiredCertificateIsTheLastChoice(t *testing.T) {
 	for name, want := range map[string]*x509.Certificate{
 		"example.com": good.Leaf, "example.org": other.Leaf, "example.net": oldOther.Leaf, "nobody.example": good.Leaf,
 	} {
-		got, err := c.choose(&tls.ClientHelloInfo{
+		got, err := c.getCertificate(&tls.ClientHelloInfo{
 			ServerName: name, SupportedVersions: []uint16{tls.VersionTLS13}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256},
 		})
 		if err != nil || got.Leaf != want {

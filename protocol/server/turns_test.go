@@ -19,7 +19,7 @@ func TestPacedLoginsWaitForTheirTurn(t *testing.T) {
 		c.send("1 AUTH mech=PLAIN data=%s", plainData("alice", "secret"))
 		c.send("2 PING")
 		c.expect("2 200")
-		c.expectNothing(turnTime - time.Second)
+		c.expectNothing(turnTimeout - time.Second)
 		s.site.turns <- struct{}{}
 		c.expect("1 200 ima=alice@example.com")
 
@@ -46,7 +46,7 @@ func TestPacedLoginsAreRefusedInTime(t *testing.T) {
 		began := time.Now()
 		c.send("1 AUTH mech=PLAIN data=%s", plainData("alice", "secret"))
 		c.expect("1 429 retry=6 :too many failed logins")
-		if took := time.Since(began); took != turnTime {
+		if took := time.Since(began); took != turnTimeout {
 			t.Errorf("refused after %v", took)
 		}
 		if n := len(s.site.attempts); n != 0 {

@@ -6,10 +6,10 @@ import (
 	"simpd/protocol"
 )
 
-// unlisten ends listening (SIMP.md, section 5): no message comes from now on,
-// whatever the site answers.
-func (s *session) unlisten(ctx context.Context, r *request) {
-	if !s.deafen() {
+// handleUnlisten ends listening (SIMP.md, section 5). No message arrives from
+// now on, whatever the site answers.
+func (s *session) handleUnlisten(ctx context.Context, r *request) {
+	if !s.stopListening() {
 		s.refuse(r, notListening())
 		return
 	}
@@ -19,5 +19,5 @@ func (s *session) unlisten(ctx context.Context, r *request) {
 		s.refuse(r, err)
 		return
 	}
-	s.answer(r, protocol.AppendInt(response(r, protocol.StatusOK), "index", index))
+	s.respond(r, protocol.AppendInt(response(r, protocol.StatusOK), "index", index))
 }

@@ -7,40 +7,40 @@ import (
 	"simpd/protocol/budget"
 )
 
-// usage counts the octets that are held for one connection: requests that are
-// not answered, messages that are not, what waits to be written, and buffers.
-// They count against whoever the connection belongs to: its source until AUTH,
-// then its user or its domain. It knows that party only while something is
-// held, or was held lately. Any goroutine may use it.
+// usage counts the octets held for one connection: unanswered requests and
+// messages, queued output, and buffers. They count for the connection's
+// tenant: its source until AUTH, then its user or domain. It refers to the
+// tenant only while something is held or was held recently. Any goroutine may
+// use it.
 type usage struct {
 	session *session
 
 	mu      sync.Mutex
-	party   *party
+	tenant  *tenant
 	held    int // octets
-	counted int // octets that the party's owner counts: held, rounded up
-	pins    int // entities that the owner holds besides, see entities
+	counted int // octets that the tenant's owner counts: held, rounded up
+	pins    int // entities that the owner holds besides, see entityTable
 }
 
 const (
-	// grain is in what steps an account counts with its owner, so that most
-	// changes concern nobody else.
+	// grain is the step in which a connection counts with its owner, so that
+	// most changes do not touch the owner.
 	grain = 2 << 10
 	// smallAccount is how many octets a connection may hold although its owner
-	// is above its share: HELLO, AUTH and small requests are served as long as
-	// the pool is not used up.
+	// is above its share: HELLO, AUTH and small requests are served until the
+	// pool is used up.
 	smallAccount = 4 << 10
 
-	// partyTime is for how long a connection knows its party at least, so that
-	// one that is busy need not look for it each time; if something is held then
-	// it looks again after every busyPartyTime.
-	partyTime     = 2 * time.Second
-	busyPartyTime = 30 * time.Second
+	// tenantTime is how long a connection keeps its tenant at least, so that a
+	// busy one need not look it up each time. If something is held then, it
+	// checks again after every busyTenantTime.
+	tenantTime     = 2 * time.Second
+	busyTenantTime = 30 * time.Second
 )
 
 func roundUp(n int) int { return (n + grain - 1) &^ (grain - 1) }
 
-// reserve counts n more octets, unless that is more than the owner's share.
+// reserve counts n more octets, unless that exceeds the owner's share.
 func (u *usage) reserve(n int) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -54,7 +54,7 @@ func (u *usage) reserve(n int) bool {
 	return true
 }
 
-// mayCountLocked has the owner count more octets, for n that are needed.
+// mayCountLocked makes the owner count more octets, because n are needed.
 func (u *usage) mayCountLocked(n, more int) bool {
 	o := u.ownerLocked()
 	if u.held+n <= smallAccount && o.Pool().Held()+int64(more) <= o.Pool().Limit() {
@@ -64,8 +64,8 @@ func (u *usage) mayCountLocked(n, more int) bool {
 	return o.Reserve(more)
 }
 
-// charge counts n more octets whatever the owner's share, or fewer where n is
-// negative. It reports whether the pool has more than its limit.
+// charge counts n more octets whatever the owner's share, or fewer if n is
+// negative. It reports whether the pool exceeds its limit.
 func (u *usage) charge(n int) (exhausted bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -84,28 +84,27 @@ func (u *usage) charge(n int) (exhausted bool) {
 	return false
 }
 
-// mayAccept reports whether the owner may accept another message. It may spend
-// half of its share on remembering those that it has accepted, so that the
-// other half is left for what it asks.
-func (u *usage) mayAccept() bool {
+// canAccept reports whether the owner may accept another message. It may use
+// half of its share to remember accepted messages, so that the other half
+// remains for requests.
+func (u *usage) canAccept() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	p := u.partyLocked()
+	p := u.tenantLocked()
 	return p.owner.MayHold(2 * (p.accepted.Load() + generationCost))
 }
 
-// noteAccepted notes that n of the octets that are held remember an accepted
-// message.
-func (u *usage) noteAccepted(n int) {
+// addAccepted records that n of the held octets remember an accepted message.
+func (u *usage) addAccepted(n int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.partyLocked().accepted.Add(int64(n))
+	u.tenantLocked().accepted.Add(int64(n))
 }
 
-// forgetAccepted undoes noteAccepted, and releases the octets.
-func (u *usage) forgetAccepted(n int) {
+// releaseAccepted undoes addAccepted, and releases the octets.
+func (u *usage) releaseAccepted(n int) {
 	if n > 0 {
-		u.noteAccepted(-n)
+		u.addAccepted(-n)
 		u.release(n)
 	}
 }
@@ -113,64 +112,64 @@ func (u *usage) forgetAccepted(n int) {
 // release counts n octets less.
 func (u *usage) release(n int) { u.charge(-n) }
 
-// owner returns who pays, and how many octets are held; nil if none are.
+// owner returns the owner that pays and the octets held; nil without any.
 func (u *usage) owner() (*budget.Owner, int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.party == nil {
+	if u.tenant == nil {
 		return nil, 0
 	}
-	return u.party.owner, u.held
+	return u.tenant.owner, u.held
 }
 
 // isOverdrawn reports whether the owner holds more than its share.
 func (u *usage) isOverdrawn() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.party != nil && u.party.owner.IsOverdrawn()
+	return u.tenant != nil && u.tenant.owner.IsOverdrawn()
 }
 
 // ownerLocked returns the owner that pays.
-func (u *usage) ownerLocked() *budget.Owner { return u.partyLocked().owner }
+func (u *usage) ownerLocked() *budget.Owner { return u.tenantLocked().owner }
 
-func (u *usage) partyLocked() *party {
-	if u.party == nil {
-		u.party = u.session.server.parties.acquire(u.session)
-		u.session.wakeAt(time.Now().Add(partyTime))
+func (u *usage) tenantLocked() *tenant {
+	if u.tenant == nil {
+		u.tenant = u.session.server.tenants.acquire(u.session)
+		u.session.wakeAt(time.Now().Add(tenantTime))
 	}
-	return u.party
+	return u.tenant
 }
 
-// withParty calls f with the party that pays.
-func (u *usage) withParty(f func(*party)) {
+// withTenant calls f with the tenant.
+func (u *usage) withTenant(f func(*tenant)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	f(u.partyLocked())
+	f(u.tenantLocked())
 }
 
-// move has another party pay from now on, and for what is held: change makes
-// the session that of a user or of a domain.
-func (u *usage) move(change func()) {
+// moveTenant transfers what is held to another tenant: change makes the
+// session that of a user or a domain.
+func (u *usage) moveTenant(change func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	old := u.party
+	old := u.tenant
 	change()
-	u.party = nil
+	u.tenant = nil
 	if old == nil {
 		return
 	}
-	u.partyLocked().owner.Transfer(old.owner, u.counted)
-	u.session.server.parties.drop(old)
+	u.tenantLocked().owner.Transfer(old.owner, u.counted)
+	u.session.server.tenants.release(old)
 }
 
-// forget lets go of a party that pays for nothing now, and reports whether there
-// is none any more.
-func (u *usage) forget() bool {
+// dropTenant gives up the tenant if nothing is held, and reports whether
+// there is none any more.
+func (u *usage) dropTenant() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.party != nil && u.counted == 0 && u.pins == 0 {
-		u.session.server.parties.drop(u.party)
-		u.party = nil
+	if u.tenant != nil && u.counted == 0 && u.pins == 0 {
+		u.session.server.tenants.release(u.tenant)
+		u.tenant = nil
 	}
-	return u.party == nil
+	return u.tenant == nil
 }

@@ -51,11 +51,11 @@ func newUsageSession(t *testing.T) (*Server, *session) {
 	}
 	w := &stuckWire{ended: make(chan struct{})}
 	t.Cleanup(func() { close(w.ended) })
-	x := s.newSession(w, w, netip.AddrPort{}, &admitted{})
+	x := s.newSession(w, w, netip.AddrPort{}, &connSlot{})
 	x.greeted = true
 	x.client.User = address(t, "alice@example.com")
 	x.user = &unanswered{}
-	x.proved.Store(true)
+	x.authenticated.Store(true)
 	return s, x
 }
 
@@ -66,7 +66,7 @@ type stuckWire struct {
 }
 
 func (w *stuckWire) write(b []byte) (int, bool, error) { return 0, false, nil }
-func (w *stuckWire) wait() error {
+func (w *stuckWire) waitWritable() error {
 	<-w.ended
 	return net.ErrClosed
 }
@@ -100,7 +100,7 @@ func TestUsageOfRequests(t *testing.T) {
 func TestUsageOfMessages(t *testing.T) {
 	for _, octets := range []int{0, 100, 4000} {
 		checkUsage(t, func(_ *Server, x *session) {
-			x.in.start()
+			x.in.startListening()
 			for i := range 500 {
 				x.Deliver(&protocol.Message{
 					From: x.client.User, To: x.client.User, ID: fmt.Sprint(i), Time: time.Now(),
@@ -127,10 +127,10 @@ func TestIdleConnectionsHaveNoParty(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		s.listen("alice")
 		s.dial()
-		time.Sleep(partyTime + 2*tick)
-		s.server.parties.mu.Lock()
-		defer s.server.parties.mu.Unlock()
-		if sources, named := len(s.server.parties.sources), len(s.server.parties.named); sources+named != 0 {
+		time.Sleep(tenantTime + 2*tick)
+		s.server.tenants.mu.Lock()
+		defer s.server.tenants.mu.Unlock()
+		if sources, named := len(s.server.tenants.sources), len(s.server.tenants.named); sources+named != 0 {
 			t.Errorf("%d sources and %d users are kept", sources, named)
 		}
 	})

@@ -7,44 +7,43 @@ import (
 	"simpd/protocol"
 )
 
-// maxVerifiers is how many verifiers are remembered as checked: at some 16
-// octets each, 2 MiB.
+// maxVerifiers limits the verifiers remembered as checked: 2 MiB at about 16
+// octets each.
 const maxVerifiers = 1 << 17
 
-// verifiers remembers which verifiers are known not to be the empty
-// password's. Any goroutine may use it.
-type verifiers struct {
-	mu    sync.Mutex
-	sound map[uint64]struct{} // by the first octets of the stored key, which is a hash
+// verifierChecks remembers which verifiers are known not to belong to the
+// empty password. Any goroutine may use it.
+type verifierChecks struct {
+	mu      sync.Mutex
+	checked map[uint64]struct{} // by the first octets of the stored key, which is a hash
 }
 
-// needsCheck reports whether nobody has yet seen that c is not the empty
-// password's.
-func (v *verifiers) needsCheck(c protocol.Credentials) bool {
+// needsCheck reports whether c may belong to the empty password.
+func (v *verifierChecks) needsCheck(c protocol.Credentials) bool {
 	if !c.Unchecked {
 		return false
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	_, known := v.sound[verifierKey(c)]
+	_, known := v.checked[verifierKey(c)]
 	return !known
 }
 
-// remember keeps that c is not the empty password's, in the place of any
-// other where there is no room.
-func (v *verifiers) remember(c protocol.Credentials) {
+// remember records that c does not belong to the empty password, replacing an
+// arbitrary entry if there is no room.
+func (v *verifierChecks) remember(c protocol.Credentials) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.sound == nil {
-		v.sound = make(map[uint64]struct{})
+	if v.checked == nil {
+		v.checked = make(map[uint64]struct{})
 	}
-	for k := range v.sound {
-		if len(v.sound) < maxVerifiers {
+	for k := range v.checked {
+		if len(v.checked) < maxVerifiers {
 			break
 		}
-		delete(v.sound, k)
+		delete(v.checked, k)
 	}
-	v.sound[verifierKey(c)] = struct{}{}
+	v.checked[verifierKey(c)] = struct{}{}
 }
 
 func verifierKey(c protocol.Credentials) uint64 {
@@ -53,9 +52,10 @@ func verifierKey(c protocol.Credentials) uint64 {
 	return binary.BigEndian.Uint64(first[:])
 }
 
-// isOpen reports whether c verifies the empty password, which nobody may log
-// in with. It hashes once for each verifier, which takes milliseconds.
-func (s *Server) isOpen(c protocol.Credentials) bool {
+// verifiesEmpty reports whether c verifies the empty password, with which
+// nobody may log in. It hashes once for each verifier, which takes
+// milliseconds.
+func (s *Server) verifiesEmpty(c protocol.Credentials) bool {
 	if !s.verifiers.needsCheck(c) {
 		return false
 	}

@@ -7,27 +7,26 @@ import (
 	"simpd/protocol/netaddr"
 )
 
-// How many dialbacks are looked into at a time. Each waits for another site's
-// DNS and server, which may take its time, so each party has a share.
+// Limits of concurrent dialback verifications. Each waits for another site's
+// DNS and server, so they are shared out.
 const (
 	maxVerifying      = 64
-	reservedVerifying = 16 // of them, for domains that have been proved here before
-	maxPerSite        = 4  // of one registrable domain: wildcards in DNS are free
+	reservedVerifying = 16 // for domains that were verified before
+	maxPerSite        = 4  // of one registrable domain, because DNS wildcards are free
 	maxPerSource      = 4
 	maxPerNetwork     = 8
-	maxProved         = 4096 // registrable domains remembered as proved
+	maxProved         = 4096 // registrable domains remembered as verified
 )
 
-// verifySlots shares the dialbacks that are looked into between those who ask
-// for them. Any goroutine may use it.
+// verifySlots shares out concurrent verifications. Any goroutine may use it.
 type verifySlots struct {
 	mu     sync.Mutex
 	used   int
-	held   map[any]int // by registrable domain, by source and by network
+	held   map[any]int // by registrable domain, source and network
 	proved map[string]struct{}
 }
 
-// verifySlot is what one dialback is counted by.
+// verifySlot is what one dialback counts for.
 type verifySlot struct {
 	site            string
 	source, network netip.Prefix // invalid: a source that many share
@@ -35,17 +34,16 @@ type verifySlot struct {
 
 func (s *session) verifySlot(domain string) verifySlot {
 	slot := verifySlot{site: netaddr.Registrable(domain)}
-	if !s.admitted.isExempt() {
+	if !s.connSlot.isExempt() {
 		slot.source, slot.network = netaddr.Source(s.client.Remote.Addr()), netaddr.Network(s.client.Remote.Addr())
 	}
 	return slot
 }
 
-// networkKey keeps a network apart from a source of the same prefix.
+// networkKey distinguishes a network from a source with the same prefix.
 type networkKey netip.Prefix
 
-// acquire takes a slot, unless there is none, or the share of one of those
-// that it counts for is used up.
+// acquire takes a slot, unless there is none or a share is used up.
 func (v *verifySlots) acquire(s verifySlot) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -61,7 +59,7 @@ func (v *verifySlots) acquire(s verifySlot) bool {
 	return true
 }
 
-// release gives a slot back. If the domain was proved its site is known from
+// release returns a slot. If the domain was verified, its site is known from
 // now on.
 func (v *verifySlots) release(s verifySlot, proved bool) {
 	v.mu.Lock()

@@ -6,14 +6,15 @@ import (
 	"simpd/protocol"
 )
 
-// watch shows users' presence, now and at every change (SIMP.md, section 7).
-func (s *session) watch(_ context.Context, r *request) {
+// handleWatch sends users' presence, now and at every change (SIMP.md,
+// section 7).
+func (s *session) handleWatch(_ context.Context, r *request) {
 	w, err := s.decodeWatch(r)
 	if err == nil && len(w.Addresses) == 0 && !w.Contacts {
 		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: WATCH ima=IMA, or contacts=yes")
 	}
 	if err == nil {
-		err = s.takeWatches(r, &w)
+		err = s.chargeWatches(r, &w)
 	}
 	if err != nil {
 		s.refuse(r, err)
@@ -22,11 +23,11 @@ func (s *session) watch(_ context.Context, r *request) {
 	own, written := r.detach(), false
 	later, err := s.user.BeginWatch(w, func(at []protocol.Notice, index uint64) {
 		written = true
-		s.answerState(own, presenceLines(own, at, index))
+		s.respondState(own, presenceLines(own, at, index))
 	})
 	switch {
 	case later != nil:
-		s.jobs.detach(later, r.received.Add(requestTime))
+		s.work.detach(later, r.received.Add(requestTime))
 	case !written:
 		if err == nil {
 			err = protocol.Errorf(protocol.StatusServerError, "the site did not say how presence is")
@@ -39,36 +40,37 @@ func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {
 	if w.Addresses, err = s.addresses(nil, r, "ima"); err != nil {
 		return w, err
 	}
-	if w.By, err = s.watchersNamed(r); err != nil {
+	if w.By, err = s.watcherParams(r); err != nil {
 		return w, err
 	}
-	if n := pairsOf(&w); n > protocol.MaxPairs {
+	if n := pairCount(&w); n > protocol.MaxPairs {
 		return w, protocol.Errorf(protocol.StatusTooLarge, "%d pairs of ima and by are too many: %d are allowed", n, protocol.MaxPairs)
 	}
-	if err = s.checkHere(w.Addresses); err != nil {
+	if err = s.checkLocalTargets(w.Addresses); err != nil {
 		return w, err
 	}
-	if w.Contacts, err = yes(r, "contacts"); err != nil {
+	if w.Contacts, err = boolParam(r, "contacts"); err != nil {
 		return w, err
 	}
 	if w.Contacts && s.client.Domain != "" {
 		return w, protocol.Errorf(protocol.StatusForbidden, "contacts are for users; this connection speaks for a domain")
 	}
-	w.Fresh, err = yes(r, "fresh")
+	w.Fresh, err = boolParam(r, "fresh")
 	return w, err
 }
 
-// pairsOf returns how many pairs of watcher and watched w names.
-func pairsOf(w *protocol.WatchRequest) int { return len(w.Addresses) * max(1, len(w.By)) }
+// pairCount returns how many pairs of watcher and watched w names.
+func pairCount(w *protocol.WatchRequest) int { return len(w.Addresses) * max(1, len(w.By)) }
 
-// watchersNamed reads by, which only a routing connection may say, and has to.
-func (s *session) watchersNamed(r *request) ([]protocol.Address, error) {
+// watcherParams parses by, which is required on a routing connection and not
+// allowed for users.
+func (s *session) watcherParams(r *request) ([]protocol.Address, error) {
 	by, err := s.addresses(nil, r, "by")
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range by {
-		if err := s.speaksFor(a); err != nil {
+		if err := s.checkSenderDomain(a); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +80,7 @@ func (s *session) watchersNamed(r *request) ([]protocol.Address, error) {
 	return by, nil
 }
 
-// presenceLines answers r with presence at one moment.
+// presenceLines returns the response to r: presence at one moment.
 func presenceLines(r *request, at []protocol.Notice, index uint64) []byte {
 	b := make([]byte, 0, 64+128*len(at))
 	for i := range at {
@@ -89,8 +91,8 @@ func presenceLines(r *request, at []protocol.Notice, index uint64) []byte {
 	return protocol.AppendEnd(protocol.AppendInt(b, "index", index))
 }
 
-// appendNotice encodes a PRESENCE. Unlike a 100 line it bears its index also
-// where the user is deaf: it is a change, of the user's or of a rule.
+// appendNotice encodes a PRESENCE. Unlike a 100 line it carries its index
+// even if the user is deaf, because it is a change, of the user or of a rule.
 func appendNotice(b []byte, n *protocol.Notice) []byte {
 	b = protocol.AppendRequest(b, "*", "PRESENCE")
 	return appendPresence(b, n, n.State != protocol.Unknown && n.Index > 0)

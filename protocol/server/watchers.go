@@ -6,18 +6,18 @@ import (
 	"simpd/protocol"
 )
 
-// watchers tells who watches the user now (SIMP.md, section 7).
-func (s *session) watchers(ctx context.Context, r *request) {
+// handleWatchers returns who watches the user (SIMP.md, section 7).
+func (s *session) handleWatchers(ctx context.Context, r *request) {
 	by, partial, err := s.user.Watchers(ctx)
 	if err != nil {
 		s.refuse(r, err)
 		return
 	}
-	s.answer(r, watcherLines(r.line.Tag, by, partial))
+	s.respond(r, watcherLines(r.line.Tag, by, partial))
 }
 
-// watcherLines returns an answer to WATCHERS, without its end. What exceeds protocol.MaxWatchersOctets is
-// left out, and partial=yes says so.
+// watcherLines returns the response to WATCHERS, without its end. What
+// exceeds protocol.MaxWatchersOctets is omitted and reported by partial=yes.
 func watcherLines(tag string, by []protocol.Address, partial bool) (b []byte) {
 	for _, a := range by {
 		end := len(b)

@@ -9,7 +9,7 @@ import (
 	"simpd/protocol/httphost"
 )
 
-// webHosts decides which Hosts WebSocket requests may name (Config.Hosts).
+// webHosts decides which Hosts WebSocket requests may use (Config.Hosts).
 type webHosts struct {
 	names        httphost.Names
 	origins      []originPattern
@@ -31,8 +31,8 @@ func newWebHosts(c Config) webHosts {
 	return w
 }
 
-// allow reports whether r may be answered as what it asks: a page of others
-// that came here by DNS rebinding (httphost) may not.
+// allow reports whether r may be served. A foreign page that got here by DNS
+// rebinding (httphost) may not.
 func (w *webHosts) allow(r *http.Request) bool {
 	if w.names.Allow(r) {
 		return true
@@ -46,8 +46,9 @@ func (w *webHosts) allow(r *http.Request) bool {
 	})
 }
 
-// matchesOrigin reports whether p is the pattern of an Origin header, so that
-// this decides and Host need not: it is a proxy's, or of another name.
+// matchesOrigin reports whether p matches an Origin header, so that the
+// origin decides whatever the Host is: that may be a proxy's, or another
+// name.
 func (p originPattern) matchesOrigin(origin string) bool {
 	scheme, hostport, ok := strings.Cut(origin, "://")
 	return ok && (p.scheme == "" || p.scheme == scheme) && matches(p.hostport, hostport)

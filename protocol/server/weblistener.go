@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// webListener counts connections as they come, before TLS and HTTP, and finds
-// out who the clients of balancers are.
+// webListener counts connections before TLS and HTTP, and identifies the
+// clients of balancers.
 type webListener struct {
 	net.Listener
 	server *Server
@@ -17,7 +17,7 @@ type webListener struct {
 	// serving ends when nothing is accepted any more.
 	serving context.Context
 	ready   chan net.Conn
-	done    chan struct{} // closed when nothing is accepted any more
+	done    chan struct{} // closed when accepting has ended
 }
 
 // Accept returns the next connection that is ready for TLS and HTTP.
@@ -30,74 +30,74 @@ func (l *webListener) Accept() (net.Conn, error) {
 	}
 }
 
-// acceptAll takes connections until the listener is closed.
+// acceptAll accepts connections until the listener is closed.
 func (l *webListener) acceptAll() error {
 	defer close(l.done)
 	for {
-		c, err := l.server.accept(l.Listener)
+		c, err := l.server.acceptRetrying(l.Listener)
 		if err != nil {
 			return err
 		}
 		l.server.metrics.Accepted.Add(1)
-		if watchPeer(c) != nil {
+		if setKeepalive(c) != nil {
 			_ = c.Close() // it is gone
 			continue
 		}
-		l.take(c)
+		l.acceptConn(c)
 	}
 }
 
-// take counts a connection. One of a proxy counts as nobody's until its
-// client is known.
-func (l *webListener) take(c net.Conn) {
+// acceptConn counts a connection. A proxy's connection counts for nobody
+// until its client is known.
+func (l *webListener) acceptConn(c net.Conn) {
 	s, began, remote := l.server, time.Now(), addrPort(c.RemoteAddr())
 	if !s.isBalancer(remote.Addr()) {
-		l.admit(c, remote, began)
+		l.admitConn(c, remote, began)
 		return
 	}
-	s.takeProxied(c, s.isForwarder(remote.Addr()), func(c net.Conn, remote netip.AddrPort) { l.admit(c, remote, began) })
+	s.acceptProxied(c, s.isForwarder(remote.Addr()), func(c net.Conn, remote netip.AddrPort) { l.admitConn(c, remote, began) })
 }
 
-// admit hands a connection over to HTTP, or closes it: there is no telling it
-// why before HTTP.
-func (l *webListener) admit(c net.Conn, remote netip.AddrPort, began time.Time) {
+// admitConn passes a connection to HTTP, or closes it without a reason, which
+// can't be sent before HTTP.
+func (l *webListener) admitConn(c net.Conn, remote netip.AddrPort, began time.Time) {
 	s := l.server
 	counted := remote
 	if s.isForwarder(remote.Addr()) {
 		counted = netip.AddrPort{} // until the request names the client
 	}
-	a, refusal := s.admission.admit(counted)
+	a, refusal := s.connLimiter.acquire(counted)
 	if refusal != "" {
-		s.metrics.Turned.Add(1)
+		s.metrics.Rejected.Add(1)
 		_ = c.Close()
 		return
 	}
 	w := newWebConn(c, remote, a, began, l.tls != nil)
 	if l.tls == nil {
-		l.handOver(w)
-	} else if !s.aside(func() { l.handshake(w, counted) }) {
+		l.enqueue(w)
+	} else if !s.goTracked(func() { l.handshake(w, counted) }) {
 		_ = w.Close()
 	}
 }
 
-// handshake hands a connection over to HTTP once TLS is begun on it.
+// handshake performs the TLS handshake and passes the connection to HTTP.
 func (l *webListener) handshake(w *webConn, counted netip.AddrPort) {
 	w.turns.turn = l.server.newHandshakeTurn(counted)
 	secured := tls.Server(w, l.tls)
-	_ = w.SetDeadline(time.Now().Add(handshakeTime))
+	_ = w.SetDeadline(time.Now().Add(handshakeTimeout))
 	err := secured.HandshakeContext(l.serving)
 	w.turns.finish()
 	if err != nil {
-		l.server.metrics.Handshakes.Add(1)
+		l.server.metrics.FailedHandshakes.Add(1)
 		_ = w.Close()
 		return
 	}
 	_ = w.SetDeadline(time.Time{})
-	l.handOver(secured)
+	l.enqueue(secured)
 }
 
-// handOver gives HTTP a connection, or closes it if nothing is accepted any more.
-func (l *webListener) handOver(c net.Conn) {
+// enqueue passes a connection to HTTP, or closes it if accepting has ended.
+func (l *webListener) enqueue(c net.Conn) {
 	select {
 	case l.ready <- c:
 	case <-l.done:

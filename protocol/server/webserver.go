@@ -20,12 +20,12 @@ import (
 	"simpd/protocol/tlsrecord"
 )
 
-// maxHeader is how many octets a request of HTTP may have before its body,
-// which it must not have.
+// maxHeader limits an HTTP request's header in octets; it must not have a
+// body.
 const maxHeader = 16 << 10
 
-// ServeWebSocket takes WebSockets from l, at the path /simp, until Shutdown.
-// With certificates they are under TLS. It closes l.
+// ServeWebSocket accepts WebSockets from l, at the path /simp, until
+// Shutdown; over TLS if there are certificates. It closes l.
 func (s *Server) ServeWebSocket(l net.Listener) error {
 	if !s.addListener(l) {
 		return ErrClosed
@@ -50,22 +50,22 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	return <-failed // what ended the accepting ended the rest
 }
 
-// newHTTPServer returns a server of HTTP/1.1 that takes one request of each
-// connection: an upgrade to a WebSocket, or what it refuses.
+// newHTTPServer returns an HTTP/1.1 server that handles one request per
+// connection: an upgrade to a WebSocket, or a refusal.
 func (s *Server) newHTTPServer() *http.Server {
 	var only http.Protocols
 	only.SetHTTP1(true)
 	h := &http.Server{
 		Handler: http.HandlerFunc(s.serveHTTP), ConnContext: withWebConn, Protocols: &only,
-		ReadHeaderTimeout: handshakeTime, MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout: handshakeTimeout, MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
 	h.SetKeepAlivesEnabled(false)
 	return h
 }
 
-// webTLS is TLS as browsers speak it: with HTTP/1.1, and without a
-// certificate, which they would ask their user for.
+// webTLS returns a TLS configuration for browsers: with HTTP/1.1, and without
+// requesting a certificate, for which they would ask their user.
 func (s *Server) webTLS() *tls.Config {
 	c := s.tls.Clone()
 	c.NextProtos = []string{"http/1.1"}
@@ -89,7 +89,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseHTTP answers a request, of which no more is read, and closes.
+// refuseHTTP responds to a request, of which no more is read, and closes.
 func refuseHTTP(w http.ResponseWriter, status int, why string) {
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -108,14 +108,14 @@ func refuseHTTP(w http.ResponseWriter, status int, why string) {
 	}
 }
 
-// upgradeHTTP holds the conversation over one WebSocket.
+// upgradeHTTP runs a session on a WebSocket.
 func (s *Server) upgradeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(webConnKey{}).(*webConn)
 	if status, why := s.identifyForwarded(conn, r.Header); status != 0 {
 		refuseHTTP(w, status, why)
 		return
 	}
-	c, err := websocket.Accept(conn.counting(w), r, &websocket.AcceptOptions{
+	c, err := websocket.Accept(conn.withRecordLimit(w), r, &websocket.AcceptOptions{
 		Subprotocols: []string{"simp"}, OriginPatterns: s.config.Origins,
 		CompressionMode: websocket.CompressionDisabled,
 	})
@@ -127,56 +127,56 @@ func (s *Server) upgradeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if conn.upgrade() {
-		s.converseWeb(c, conn, r.TLS)
+		s.serveWeb(c, conn, r.TLS)
 	}
 }
 
-func (s *Server) converseWeb(c *websocket.Conn, conn *webConn, state *tls.ConnectionState) {
-	wire := newWeb(c)
+func (s *Server) serveWeb(c *websocket.Conn, conn *webConn, state *tls.ConnectionState) {
+	wire := newWSTransport(c)
 	defer wire.ending.Wait()
-	x := s.newSession(wire, wire, conn.remote, conn.admitted())
-	x.vigil.began = conn.began
+	x := s.newSession(wire, wire, conn.remote, conn.connSlot())
+	x.activity.start = conn.began
 	x.transport = protocol.WebSocket
 	if state != nil {
 		x.tls = func() tls.ConnectionState { return *state }
 	}
 	if s.register(x) {
-		x.converse()
+		x.serve()
 	}
 }
 
-// webConn is a connection of HTTP's until it becomes a WebSocket's. It is
-// closed proveTime after it began, unless it is one by then.
+// webConn is an HTTP connection until it becomes a WebSocket. It is closed
+// authTimeout after it began unless it has become one.
 type webConn struct {
 	net.Conn
-	remote   netip.AddrPort // the client's, or until the request says whose it is its proxy's
-	began    time.Time
-	overtime *time.Timer
-	records  *tlsrecord.Below // what TLS runs on; nil without TLS
-	turns    *turnConn        // below it
+	remote  netip.AddrPort // the client's, or that of its proxy until the request names the client
+	began   time.Time
+	timeout *time.Timer
+	records *tlsrecord.Below // what TLS runs on; nil without TLS
+	turns   *turnConn        // below it
 
-	mu      sync.Mutex
-	counted *admitted // replaced once, before the upgrade, where a proxy says who the client is
-	closed  bool
+	mu     sync.Mutex
+	slot   *connSlot // replaced once, before the upgrade, if a proxy names the client
+	closed bool
 }
 
-func newWebConn(c net.Conn, remote netip.AddrPort, a *admitted, began time.Time, secured bool) *webConn {
-	w := &webConn{Conn: c, remote: remote, began: began, counted: a}
+func newWebConn(c net.Conn, remote netip.AddrPort, a *connSlot, began time.Time, secured bool) *webConn {
+	w := &webConn{Conn: c, remote: remote, began: began, slot: a}
 	if secured {
 		w.turns = &turnConn{Conn: c}
 		w.records = tlsrecord.NewBelow(w.turns)
 		w.Conn = w.records
 	}
-	w.overtime = time.AfterFunc(time.Until(began.Add(proveTime)), func() { _ = c.Close() })
+	w.timeout = time.AfterFunc(time.Until(began.Add(authTimeout)), func() { _ = c.Close() })
 	return w
 }
 
-// upgrade ends the limit of time; false: it is over.
-func (c *webConn) upgrade() bool { return c.overtime.Stop() }
+// upgrade stops the timeout. It returns false if it has passed.
+func (c *webConn) upgrade() bool { return c.timeout.Stop() }
 
-// counting returns w, of which what becomes a WebSocket is read with the limit
-// on TLS records.
-func (c *webConn) counting(w http.ResponseWriter) http.ResponseWriter {
+// withRecordLimit returns w with the limit on TLS records for the hijacked
+// connection.
+func (c *webConn) withRecordLimit(w http.ResponseWriter) http.ResponseWriter {
 	if c.records == nil {
 		return w
 	}
@@ -197,31 +197,31 @@ func (w *countingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.records.Above(c), buffered, nil
 }
 
-// admitted returns how the connection is counted.
-func (c *webConn) admitted() *admitted {
+// connSlot returns the slot of the connection.
+func (c *webConn) connSlot() *connSlot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.counted
+	return c.slot
 }
 
-// recount counts the connection as a, which is remote's, from now on. It is
-// called before the upgrade.
-func (c *webConn) recount(a *admitted, remote netip.AddrPort) {
+// replaceSlot counts the connection for remote from now on. It is called
+// before the upgrade.
+func (c *webConn) replaceSlot(a *connSlot, remote netip.AddrPort) {
 	c.remote = remote
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.counted.leave()
-	c.counted = a
+	c.slot.release()
+	c.slot = a
 	if c.closed {
-		a.leave()
+		a.release()
 	}
 }
 
 func (c *webConn) Close() error {
-	c.overtime.Stop()
+	c.timeout.Stop()
 	c.mu.Lock()
 	c.closed = true
-	c.counted.leave()
+	c.slot.release()
 	c.mu.Unlock()
 	return c.Conn.Close()
 }

@@ -28,7 +28,7 @@ func TestS10Limits(t *testing.T) {
 		"in all":               {func(c *Config) { c.MaxConnections = 4 }, 4, true, "this node has no room for another connection"},
 		"unproved":             {func(c *Config) { c.MaxUnauthenticated = 3 }, 3, false, "too many connections are not authenticated yet"},
 		"from one address":     {func(c *Config) { c.PerSource = 5 }, 5, true, "too many connections from this address"},
-		"unproved, of address": {func(c *Config) { c.PerSourceUnproved = 2 }, 2, false, "too many connections from this address are not authenticated yet"},
+		"unproved, of address": {func(c *Config) { c.PerSourceUnauthenticated = 2 }, 2, false, "too many connections from this address are not authenticated yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, x.set, func(s *stage) {
@@ -51,8 +51,8 @@ func TestS10Limits(t *testing.T) {
 }
 
 func TestLimitsBySourceAreByNetwork(t *testing.T) {
-	a := newAdmission(Config{
-		MaxConnections: 100, MaxUnauthenticated: 100, PerSource: 1, PerSourceUnproved: 1,
+	a := newConnLimiter(Config{
+		MaxConnections: 100, MaxUnauthenticated: 100, PerSource: 1, PerSourceUnauthenticated: 1,
 		Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	})
 	for _, x := range []struct {
@@ -63,7 +63,7 @@ func TestLimitsBySourceAreByNetwork(t *testing.T) {
 		{"[2001:db8::1]:1", true}, {"[2001:db8::2]:1", false}, {"[2001:db8:0:1::1]:1", true},
 		{"10.0.0.1:1", true}, {"10.0.0.1:2", true},
 	} {
-		if _, refusal := a.admit(netip.MustParseAddrPort(x.source)); (refusal == "") != x.taken {
+		if _, refusal := a.acquire(netip.MustParseAddrPort(x.source)); (refusal == "") != x.taken {
 			t.Errorf("%s: %q", x.source, refusal)
 		}
 	}
@@ -72,7 +72,7 @@ func TestLimitsBySourceAreByNetwork(t *testing.T) {
 // S10: connections that send nothing leave nothing behind.
 func TestS10SilentConnectionsLeaveNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
-	h := newHarbour(t, func(c *Config) { c.PerSourceUnproved, c.PerSource = 1<<20, 1<<20 })
+	h := newHarbour(t, func(c *Config) { c.PerSourceUnauthenticated, c.PerSource = 1<<20, 1<<20 })
 	var all []net.Conn
 	for i := range 400 {
 		address := h.plain
@@ -119,7 +119,7 @@ func TestS10HandshakeDeadline(t *testing.T) {
 				t.Errorf("got %q, %v", b, err)
 			}
 		}
-		if took := time.Since(started); took != handshakeTime {
+		if took := time.Since(started); took != handshakeTimeout {
 			t.Errorf("they were closed after %v", took)
 		}
 		_ = l.Close()
@@ -232,7 +232,7 @@ func TestPROXYProtocolIsWanted(t *testing.T) {
 				c := s.connect(roomy)
 				c.write(octets)
 				c.expectEnd()
-				if time.Since(started) > handshakeTime {
+				if time.Since(started) > handshakeTimeout {
 					t.Error("it took too long to be closed")
 				}
 			})

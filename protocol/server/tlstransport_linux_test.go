@@ -30,17 +30,17 @@ func TestNothingIsLeftOverOfTLS(t *testing.T) {
 		c.expect("p 200")
 	}
 	for s := range sealedSessions(h.server) {
-		if s.left.raw == nil || s.left.hand == nil {
+		if s.buffers.raw == nil || s.buffers.hand == nil {
 			t.Fatal("package tls keeps its buffers under other names now: findLeftovers wants a look")
 		}
 	}
 }
 
 // sealedSessions are those over TLS.
-func sealedSessions(s *Server) map[*sealed]bool {
-	all := map[*sealed]bool{}
-	for _, x := range s.all() {
-		if w, ok := x.out.wire.(*sealed); ok {
+func sealedSessions(s *Server) map[*tlsTransport]bool {
+	all := map[*tlsTransport]bool{}
+	for _, x := range s.allSessions() {
+		if w, ok := x.out.transport.(*tlsTransport); ok {
 			all[w] = true
 		}
 	}
@@ -50,12 +50,12 @@ func sealedSessions(s *Server) map[*sealed]bool {
 // Empty buffers are given back, and those that hold something are not.
 func TestLeftoversKeepWhatIsNotRead(t *testing.T) {
 	var empty, full, small bytes.Buffer
-	empty.Grow(2 * worthGivingBack)
-	full.Write(make([]byte, 2*worthGivingBack))
-	small.Grow(worthGivingBack / 2)
-	leftovers{&full, &empty}.giveBack()
-	leftovers{nil, &small}.giveBack()
-	if empty.Cap() > 0 || full.Len() < 2*worthGivingBack || small.Cap() == 0 {
+	empty.Grow(2 * minReleasable)
+	full.Write(make([]byte, 2*minReleasable))
+	small.Grow(minReleasable / 2)
+	tlsBuffers{&full, &empty}.release()
+	tlsBuffers{nil, &small}.release()
+	if empty.Cap() > 0 || full.Len() < 2*minReleasable || small.Cap() == 0 {
 		t.Errorf("room for %d is kept in an empty one, %d octets in a full one, room for %d in a small one", empty.Cap(), full.Len(), small.Cap())
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// watchPeer lets the kernel find out that the peer of a TCP connection has
+// setKeepalive lets the kernel find out that the peer of a TCP connection has
 // vanished.
-func watchPeer(c net.Conn) error {
+func setKeepalive(c net.Conn) error {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return nil

@@ -34,7 +34,7 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 // What is posted once a loop has ended reaches nobody, least of all whoever
 // has the numbers of its files by then.
 func TestPostAfterTheEnd(t *testing.T) {
-	var ls loops
+	var ls eventLoops
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -49,19 +49,19 @@ func TestPostAfterTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ls.adopt(conn.(*net.TCPConn), new(gather))
+	s, err := ls.fromTCPConn(conn.(*net.TCPConn), new(writeCoalescer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.listen(nil); err != nil {
+	if err := s.attach(nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	ls.stop()
-	s.loop.post(s)
-	if n := len(s.loop.posted); n != 0 {
+	s.loop.schedule(s)
+	if n := len(s.loop.scheduled); n != 0 {
 		t.Errorf("%d sockets are posted to a loop that has ended", n)
 	}
 }
@@ -73,7 +73,7 @@ func TestClosedSocketIsNotUsed(t *testing.T) {
 	c := h.dial()
 	c.login("alice")
 	var sock *socket
-	for _, x := range h.server.all() {
+	for _, x := range h.server.allSessions() {
 		sock = x.conn.(*socket)
 	}
 	if err := sock.Close(); err != nil {
@@ -83,7 +83,7 @@ func TestClosedSocketIsNotUsed(t *testing.T) {
 	for name, use := range map[string]func() error{
 		"write":      func() error { _, _, err := sock.write([]byte("x")); return err },
 		"read":       func() error { _, _, err := sock.readNow(make([]byte, 1)); return err },
-		"wait":       sock.wait,
+		"wait":       sock.waitWritable,
 		"closeWrite": sock.closeWrite,
 		"Close":      sock.Close,
 	} {

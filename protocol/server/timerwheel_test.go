@@ -9,16 +9,16 @@ import (
 
 // bell notes when it rings.
 type bell struct {
-	alarm alarm
+	alarm timer
 	rang  []time.Duration
 	since time.Time
 }
 
-func (b *bell) ring(now time.Time) { b.rang = append(b.rang, now.Sub(b.since)) }
+func (b *bell) onTimer(now time.Time) { b.rang = append(b.rang, now.Sub(b.since)) }
 
 func TestWheelRingsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWheel()
+		w := newTimerWheel()
 		random := rand.New(rand.NewPCG(1, 2))
 		bells := make([]*bell, 500)
 		wants := make([]time.Duration, len(bells))
@@ -26,8 +26,8 @@ func TestWheelRingsInTime(t *testing.T) {
 			bells[i] = &bell{since: time.Now()}
 			bells[i].alarm.init(bells[i])
 			wants[i] = time.Duration(random.Int64N(int64(20 * time.Minute))) // the wheel turns in seven
-			w.wake(&bells[i].alarm, time.Now().Add(wants[i]))
-			w.wake(&bells[i].alarm, time.Now().Add(wants[i]+time.Minute)) // later: no effect
+			w.schedule(&bells[i].alarm, time.Now().Add(wants[i]))
+			w.schedule(&bells[i].alarm, time.Now().Add(wants[i]+time.Minute)) // later: no effect
 		}
 		time.Sleep(21 * time.Minute)
 		w.done.Wait()
@@ -41,24 +41,24 @@ func TestWheelRingsInTime(t *testing.T) {
 
 func TestWheelSoonerStopAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWheel()
+		w := newTimerWheel()
 		one, two, three := &bell{since: time.Now()}, &bell{since: time.Now()}, &bell{since: time.Now()}
 		one.alarm.init(one)
 		two.alarm.init(two)
 		three.alarm.init(three)
-		w.wake(&one.alarm, time.Now().Add(time.Hour))
-		w.wake(&three.alarm, time.Now().Add(time.Second))
-		w.wake(&one.alarm, time.Now().Add(2*time.Second))
-		w.stop(&three.alarm)
+		w.schedule(&one.alarm, time.Now().Add(time.Hour))
+		w.schedule(&three.alarm, time.Now().Add(time.Second))
+		w.schedule(&one.alarm, time.Now().Add(2*time.Second))
+		w.cancel(&three.alarm)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if len(one.rang) != 1 || len(three.rang) != 0 {
 			t.Fatalf("rang %v and %v", one.rang, three.rang)
 		}
 		w.done.Wait() // nothing is set: nothing runs
-		w.wake(&two.alarm, time.Now().Add(-time.Minute))
+		w.schedule(&two.alarm, time.Now().Add(-time.Minute))
 		time.Sleep(time.Second)
-		w.wake(&one.alarm, time.Now().Add(time.Second))
+		w.schedule(&one.alarm, time.Now().Add(time.Second))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(one.rang) != 2 || len(two.rang) != 1 {
@@ -70,16 +70,16 @@ func TestWheelSoonerStopAndAgain(t *testing.T) {
 
 // late is stopped while it rings for the first time, and sets its alarm again.
 type late struct {
-	alarm alarm
-	wheel *wheel
+	alarm timer
+	wheel *timerWheel
 	rang  bool
 }
 
-func (l *late) ring(now time.Time) {
+func (l *late) onTimer(now time.Time) {
 	if !l.rang {
 		l.rang = true
-		l.wheel.stop(&l.alarm)
-		l.wheel.wake(&l.alarm, now.Add(time.Hour))
+		l.wheel.cancel(&l.alarm)
+		l.wheel.schedule(&l.alarm, now.Add(time.Hour))
 	}
 }
 
@@ -87,13 +87,13 @@ func (l *late) ring(now time.Time) {
 // session that has ended may have it turn.
 func TestWheelStopsForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &late{wheel: newWheel()}
+		l := &late{wheel: newTimerWheel()}
 		l.alarm.init(l)
 		began := time.Now()
-		l.wheel.wake(&l.alarm, began)
+		l.wheel.schedule(&l.alarm, began)
 		l.wheel.done.Wait()
-		l.wheel.wake(&l.alarm, began)
-		l.wheel.stop(&l.alarm)
+		l.wheel.schedule(&l.alarm, began)
+		l.wheel.cancel(&l.alarm)
 		l.wheel.done.Wait()
 		if waited := time.Since(began); waited > time.Second {
 			t.Errorf("the wheel turned for %v after its only alarm had been stopped", waited)
@@ -102,7 +102,7 @@ func TestWheelStopsForGood(t *testing.T) {
 }
 
 func BenchmarkWheelWake(b *testing.B) {
-	w := newWheel()
+	w := newTimerWheel()
 	bells := make([]bell, 1000)
 	for i := range bells {
 		bells[i].alarm.init(&bells[i])
@@ -110,7 +110,7 @@ func BenchmarkWheelWake(b *testing.B) {
 	b.ReportAllocs()
 	for i := range b.N {
 		a := &bells[i%len(bells)].alarm
-		w.wake(a, w.start.Add(time.Hour))
-		w.stop(a)
+		w.schedule(a, w.start.Add(time.Hour))
+		w.cancel(a)
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"simpd/protocol/budget"
 )
 
-// sharedEntity is how many octets an entity has at least to be counted only
-// once although several sessions hold it: for less it is not worth the while.
+// sharedEntity is the size from which an entity that several sessions hold is
+// counted only once. For smaller ones it is not worth the cost.
 const sharedEntity = 1 << 10
 
-// entities counts the octets of messages that several sessions hold: in full
-// for each owner, and once in the pool. An entity is known by where its octets
-// are. Any goroutine may use it.
-type entities struct {
-	mu sync.Mutex
-	of map[*byte]*entity
+// entityTable counts the memory of messages that several sessions hold: in
+// full for each owner, and once in the pool. An entity is identified by the
+// address of its octets. Any goroutine may use it.
+type entityTable struct {
+	mu     sync.Mutex
+	byData map[*byte]*entity
 }
 
 type entity struct {
@@ -24,36 +24,36 @@ type entity struct {
 	uses int
 }
 
-// reserve counts an entity for o, unless that is more than its share.
-func (e *entities) reserve(o *budget.Owner, octets []byte) bool {
+// reserve counts an entity for o, unless that exceeds its share.
+func (e *entityTable) reserve(o *budget.Owner, octets []byte) bool {
 	key := unsafe.SliceData(octets)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	x := e.of[key]
+	x := e.byData[key]
 	if x == nil {
 		x = &entity{}
 		x.Init(cap(octets))
-		if e.of == nil {
-			e.of = make(map[*byte]*entity)
+		if e.byData == nil {
+			e.byData = make(map[*byte]*entity)
 		}
 	}
 	if !x.Reserve(o) {
 		return false
 	}
 	x.uses++
-	e.of[key] = x
+	e.byData[key] = x
 	return true
 }
 
 // release undoes one reserve.
-func (e *entities) release(o *budget.Owner, octets []byte) {
+func (e *entityTable) release(o *budget.Owner, octets []byte) {
 	key := unsafe.SliceData(octets)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	x := e.of[key]
+	x := e.byData[key]
 	x.Release(o)
 	if x.uses--; x.uses == 0 {
-		delete(e.of, key)
+		delete(e.byData, key)
 	}
 }
 

@@ -17,20 +17,20 @@ import (
 func readAllOf(octets []byte, cut func(left int) int) (found []string, err error) {
 	var proved atomic.Bool
 	proved.Store(true)
-	in := input{size: 1000, proved: &proved}
+	in := decoder{maxMessage: 1000, authenticated: &proved}
 	for len(octets) > 0 && err == nil {
 		n := cut(len(octets))
 		piece := bytes.Clone(octets[:n])
 		octets = octets[n:]
 		for len(piece) > 0 && err == nil {
 			var r *request
-			piece, r, err = in.next(piece)
+			piece, r, err = in.nextRequest(piece)
 			if r != nil {
-				found = append(found, fmt.Sprintf("%+v %q %v %v", r.line, r.literal, r.tooLarge, r.wrong))
+				found = append(found, fmt.Sprintf("%+v %q %v %v", r.line, r.literal, r.tooLarge, r.err))
 			}
 		}
 	}
-	if err == nil && in.partial() {
+	if err == nil && in.isPartial() {
 		found = append(found, "…")
 	}
 	return found, err
@@ -103,16 +103,16 @@ func TestInputErrors(t *testing.T) {
 func TestLiteralTakesMemoryAsItComes(t *testing.T) {
 	var proved atomic.Bool
 	proved.Store(true)
-	in := input{size: 64 << 10, proved: &proved}
-	if _, r, err := in.next([]byte("1 SEND to=bob@example.com {65536}\r\nx")); r != nil || err != nil {
+	in := decoder{maxMessage: 64 << 10, authenticated: &proved}
+	if _, r, err := in.nextRequest([]byte("1 SEND to=bob@example.com {65536}\r\nx")); r != nil || err != nil {
 		t.Fatal(r, err)
 	}
-	if c := cap(in.open.literal); c > 1024 {
+	if c := cap(in.pending.literal); c > 1024 {
 		t.Errorf("%d octets are held for one that came", c)
 	}
 	proved.Store(false)
-	in = input{size: 64 << 10, proved: &proved}
-	if _, r, err := in.next([]byte("1 SEND to=bob@example.com {65536}\r\nxxxxxxxx")); r != nil || err != nil || in.open.literal != nil {
+	in = decoder{maxMessage: 64 << 10, authenticated: &proved}
+	if _, r, err := in.nextRequest([]byte("1 SEND to=bob@example.com {65536}\r\nxxxxxxxx")); r != nil || err != nil || in.pending.literal != nil {
 		t.Error("a client that is not authenticated has its message held")
 	}
 }
@@ -120,11 +120,11 @@ func TestLiteralTakesMemoryAsItComes(t *testing.T) {
 func BenchmarkParseSEND(b *testing.B) {
 	var proved atomic.Bool
 	proved.Store(true)
-	in := input{size: 64 << 10, proved: &proved}
+	in := decoder{maxMessage: 64 << 10, authenticated: &proved}
 	octets := []byte("1 SEND to=bob@example.com {100}\r\n" + strings.Repeat("x", 100))
 	b.ReportAllocs()
 	for b.Loop() {
-		_, r, err := in.next(octets)
+		_, r, err := in.nextRequest(octets)
 		if err != nil || r == nil {
 			b.Fatal(err)
 		}

@@ -17,9 +17,9 @@ const (
 	unackedTime = 30 * time.Second
 )
 
-// watchPeer lets the kernel find out that the peer of a TCP connection has
+// setKeepalive makes the kernel detect that the peer of a TCP connection has
 // vanished.
-func watchPeer(c net.Conn) error {
+func setKeepalive(c net.Conn) error {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return nil
@@ -29,15 +29,15 @@ func watchPeer(c net.Conn) error {
 		return err
 	}
 	var watch error
-	if err := raw.Control(func(fd uintptr) { watch = watchSocket(int(fd)) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { watch = setKeepaliveFD(int(fd)) }); err != nil {
 		return err
 	}
 	return watch
 }
 
-// watchSocket lets the kernel find out that the peer of a TCP connection has
-// vanished, and has it send at once what is written.
-func watchSocket(fd int) error {
+// setKeepaliveFD makes the kernel detect that the peer of a TCP connection
+// has vanished, and send written data at once.
+func setKeepaliveFD(fd int) error {
 	for _, o := range []struct{ level, option, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},

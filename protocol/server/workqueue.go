@@ -1,0 +1,171 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// workQueue runs a session's requests that may block, and those that follow
+// them: one at a time, in order, in a goroutine that exists only while there
+// are tasks.
+type workQueue struct {
+	mu       sync.Mutex
+	tasks    []task
+	working  bool
+	stopped  bool
+	closed   bool
+	cancel   context.CancelFunc           // of the running task
+	detached map[*task]context.CancelFunc // tasks that run without blocking later ones
+	done     sync.WaitGroup
+}
+
+// task is a function to run, with the deadline of its context.
+type task struct {
+	run      func(context.Context)
+	deadline time.Time // zero: none
+	state    *request  // a STATE, which an earlier one may merge; else nil
+}
+
+// add queues f, whose context ends at deadline if that is not zero. It
+// returns false, and does nothing, after close.
+func (j *workQueue) add(f func(context.Context), by time.Time) bool {
+	return j.addTask(task{run: f, deadline: by})
+}
+
+func (j *workQueue) addTask(next task) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return false
+	}
+	j.tasks = append(j.tasks, next)
+	if !j.working {
+		j.working = true
+		j.done.Go(j.run)
+	}
+	return true
+}
+
+// takeStates removes and returns the STATEs at the head of the queue.
+func (j *workQueue) takeStates() (states []*request) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for len(j.tasks) > 0 && j.tasks[0].state != nil {
+		states = append(states, j.tasks[0].state)
+		j.tasks = j.tasks[1:]
+	}
+	return states
+}
+
+// spawn runs f at once in a goroutine of its own.
+func (j *workQueue) spawn(f func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.closed {
+		j.done.Go(f)
+	}
+}
+
+// maxDetached limits the requests of a connection that wait for other sites
+// without blocking later ones.
+const maxDetached = 256
+
+// detach runs the rest of the current task, which waits for other sites, in a
+// goroutine of its own, so that the next task can start. Above maxDetached it
+// runs it at once, which blocks the connection.
+func (j *workQueue) detach(f func(context.Context), by time.Time) {
+	part := &task{run: f, deadline: by}
+	ctx, cancel := part.context()
+	j.mu.Lock()
+	if j.stopped {
+		cancel()
+	}
+	full := len(j.detached) >= maxDetached
+	if j.detached == nil {
+		j.detached = make(map[*task]context.CancelFunc)
+	}
+	j.detached[part] = cancel
+	if !full {
+		j.done.Go(func() { j.runDetached(ctx, part) })
+	}
+	j.mu.Unlock()
+	if full {
+		j.runDetached(ctx, part)
+	}
+}
+
+// runDetached runs a detached task.
+func (j *workQueue) runDetached(ctx context.Context, part *task) {
+	part.run(ctx)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.detached[part]()
+	if delete(j.detached, part); len(j.detached) == 0 {
+		j.detached = nil
+	}
+}
+
+// isBusy reports whether a task is running.
+func (j *workQueue) isBusy() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.working
+}
+
+func (j *workQueue) run() {
+	for f, ctx := j.nextTask(); f != nil; f, ctx = j.nextTask() {
+		f(ctx)
+	}
+}
+
+// nextTask ends the task that has run, and returns the next.
+func (j *workQueue) nextTask() (func(context.Context), context.Context) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cancel != nil {
+		j.cancel()
+		j.cancel = nil
+	}
+	if len(j.tasks) == 0 {
+		j.tasks = nil
+		j.working = false
+		return nil, nil
+	}
+	next := j.tasks[0]
+	j.tasks = j.tasks[1:]
+	var ctx context.Context
+	ctx, j.cancel = next.context()
+	if j.stopped {
+		j.cancel()
+	}
+	return next.run, ctx
+}
+
+func (j task) context() (context.Context, context.CancelFunc) {
+	if j.deadline.IsZero() {
+		return context.WithCancel(context.Background())
+	}
+	return context.WithDeadline(context.Background(), j.deadline)
+}
+
+// cancelAll cancels the contexts of all present and future tasks.
+func (j *workQueue) cancelAll() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stopped = true
+	if j.cancel != nil {
+		j.cancel()
+	}
+	for _, cancel := range j.detached {
+		cancel()
+	}
+}
+
+// close accepts no more tasks, and waits until all have run.
+func (j *workQueue) close() {
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	j.done.Wait()
+}
