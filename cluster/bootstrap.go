@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,14 +18,16 @@ func (n *Node) arrive(ctx context.Context) {
 	tick := time.NewTicker(n.pace.duties)
 	defer tick.Stop()
 	for !n.disk.marker.get().Begun {
-		others, ok := n.probeOthers(ctx)
-		if err := n.lostData(others); err != nil {
+		round := n.probeOthers(ctx)
+		if err := n.lostData(round.answers); err != nil {
 			n.cfg.Fatal(err)
 			return
 		}
-		if ok && !inSite(others) {
-			n.form(ctx, others)
+		var failed error
+		if len(round.unanswered) == 0 && !inSite(round.answers) {
+			failed = n.form(ctx, round.answers)
 		}
+		n.observe(round, failed)
 		select {
 		case <-tick.C:
 		case <-n.members:
@@ -34,24 +37,29 @@ func (n *Node) arrive(ctx context.Context) {
 	}
 }
 
-// probeOthers asks all members that gossip knows what they have; ok is false
-// if one did not say.
-func (n *Node) probeOthers(ctx context.Context) (all []*clusterv1.ProbeResponse, ok bool) {
+// probeRound is what the other nodes have, as they said, and why some did not.
+type probeRound struct {
+	answers    []*clusterv1.ProbeResponse
+	unanswered map[string]error
+}
+
+// probeOthers asks all members that gossip knows what they have.
+func (n *Node) probeOthers(ctx context.Context) *probeRound {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	ok = true
+	round := &probeRound{unanswered: map[string]error{}}
 	for _, m := range n.link.Members() {
 		if m.ID == n.cfg.NodeID {
 			continue
 		}
 		p, err := n.link.Probe(ctx, m.ID)
 		if err != nil {
-			ok = false
+			round.unanswered[m.ID] = err
 			continue
 		}
-		all = append(all, p)
+		round.answers = append(round.answers, p)
 	}
-	return all, ok
+	return round
 }
 
 func inSite(probes []*clusterv1.ProbeResponse) bool {
@@ -65,8 +73,13 @@ func (n *Node) lostData(probes []*clusterv1.ProbeResponse) error {
 	if n.disk.marker.get().Admitted {
 		return nil
 	}
+	addr, runs := n.anotherRuns(probes)
+	if n.formation.isCopied(runs, time.Now()) {
+		return fmt.Errorf("another process runs as node %s, at %s, and this one does not have its data: end one of the two; "+
+			"each node needs an id, a certificate and a data directory of its own", n.cfg.NodeID, cmp.Or(addr, "an unknown address"))
+	}
 	for _, p := range probes {
-		if p.HasState && slices.Contains(p.Server, n.cfg.NodeID) {
+		if p.HasState && slices.Contains(p.Server, n.cfg.NodeID) && !runs {
 			return fmt.Errorf("the site has a node %s already, and this one does not have its data: "+
 				"bring the data directory back, or simpctl node remove %s, simpctl node admit %s and give it a new certificate, or start this node with another --node-id", n.cfg.NodeID, n.cfg.NodeID, n.cfg.NodeID)
 		}
@@ -76,17 +89,17 @@ func (n *Node) lostData(probes []*clusterv1.ProbeResponse) error {
 
 // form forms a new site, if it is this node's to begin: it has the lowest id
 // of as many as are expected. Each of these agrees to one list only, so that
-// no two sites come of it.
-func (n *Node) form(ctx context.Context, others []*clusterv1.ProbeResponse) {
+// no two sites come of it. The error says why it could not.
+func (n *Node) form(ctx context.Context, others []*clusterv1.ProbeResponse) error {
 	list := n.founders()
 	if len(list) == 0 || list[0] != n.cfg.NodeID {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := n.agree(ctx, list, n.foundingFor(others)); err != nil {
 		n.cfg.Logger.Info("the new site can't be formed yet", "nodes", list, "error", err)
-		return
+		return err
 	}
 	c, err := n.configurationOf(list)
 	if err == nil {
@@ -94,9 +107,10 @@ func (n *Node) form(ctx context.Context, others []*clusterv1.ProbeResponse) {
 	}
 	if err != nil {
 		n.cfg.Logger.Error("forming the new site", "error", err)
-		return
+		return err
 	}
 	n.cfg.Logger.Info("a new site is formed", "nodes", list)
+	return nil
 }
 
 // founders are the ids of the nodes that form the new site, in order; none
@@ -218,6 +232,7 @@ func (n *Node) probe(from string) *clusterv1.ProbeResponse {
 	if id.Begun {
 		p.FoundingSum = foundingSum(id.Founding)
 	}
+	p.RunningIncarnation, p.RunningAddr = n.link.RunningProcess(from)
 	for _, s := range n.servers() {
 		p.Server = append(p.Server, string(s.ID))
 	}

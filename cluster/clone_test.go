@@ -281,3 +281,23 @@ func TestANewNodeOfAnIDThatRuns(t *testing.T) {
 		l.undisturbed(20 * time.Second)
 	})
 }
+
+// TestANewNodeThatCannotReachTheOther: that its id is in use, and not that its data
+// was lost, it is told by the other nodes.
+func TestANewNodeThatCannotReachTheOther(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.expect, l.dir = 3, t.TempDir()
+		l.start("n1", "n2", "n3")
+		l.awaitReady()
+		s := l.second()
+		defer s.close()
+		s.joins(l)
+		for _, id := range []string{"n2", "n3"} { // n1 is the one that it finds
+			l.network.Cut(s.host("n3"), l.host(id))
+			l.network.Cut(l.host(id), s.host("n3"))
+		}
+		s.start("n3")
+		s.ends("n3", "another process runs as node n3, at 10.0.0.3:7470")
+		l.undisturbed(20 * time.Second)
+	})
+}

@@ -59,6 +59,7 @@ type Node struct {
 	members    poke // gossip has told something
 	leaving    atomic.Bool
 	digests    digests
+	formation  formationWatch
 
 	ctx       context.Context // of what the node does by itself
 	stop      context.CancelFunc

@@ -24,6 +24,7 @@ type peers interface {
 	IsMember(node string) bool
 	AcceptsRaftFrom(node string, boot uint64) bool
 	ChecksIncarnation(node string) bool
+	RunningProcess(node string) (incarnation uint64, addr string)
 	Certificates(node string) []store.Fingerprint
 	Members() []link.Member
 	AddrOf(node string) string
@@ -88,6 +89,7 @@ func (*alone) SetConfiguration(link.Configuration)         {}
 func (*alone) SetRemoved(link.Removed)                     {}
 func (*alone) IsMember(string) bool                        { return false }
 func (*alone) AcceptsRaftFrom(string, uint64) bool         { return true }
+func (*alone) RunningProcess(string) (uint64, string)      { return 0, "" }
 func (*alone) ChecksIncarnation(string) bool               { return false }
 func (*alone) Certificates(string) []store.Fingerprint     { return nil }
 func (*alone) Members() []link.Member                      { return nil }

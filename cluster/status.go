@@ -67,7 +67,7 @@ func (n *Node) Ready() error {
 	case !n.isServer(n.cfg.NodeID) && n.table.History() != "":
 		return errors.New("this node is no longer part of the site")
 	case !n.isServer(n.cfg.NodeID):
-		return errors.New("waiting to form a site, or to be taken into one")
+		return errors.New(cmp.Or(n.formation.reason(), "waiting to form a site, or to be taken into one"))
 	case n.Contact() > 0:
 		return fmt.Errorf("cut off from the majority for %v", n.Contact().Round(100*time.Millisecond))
 	case n.Leader() == "":
@@ -168,6 +168,9 @@ func (n *Node) status() *clusterv1.StatusResponse {
 		MinSchema: minSchema, MaxSchema: n.table.Newest(), Boot: n.boot, StartedMs: n.started.UnixMilli(),
 		UptimeMs:  uint64(time.Since(n.started).Milliseconds()) + 1,
 		ContactMs: uint64(n.Contact().Milliseconds()), Digest: n.digests.get(),
+	}
+	if !n.isServer(n.cfg.NodeID) {
+		s.ContactMs = 0 // there is no majority that it is cut off from
 	}
 	if node, ok := n.table.Node(n.cfg.NodeID); ok {
 		s.Draining = node.Draining

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -83,6 +84,8 @@ func judge(resp *simpv1.StatusResponse) {
 
 func healthOf(resp *simpv1.StatusResponse, voters, able, unready int) simpv1.Health {
 	switch {
+	case voters == 0 && resp.Position.GetHistory() == "":
+		return simpv1.Health_HEALTH_NOT_FORMED
 	case able < voters/2+1 || resp.Leader == "":
 		return simpv1.Health_HEALTH_NO_MAJORITY
 	case unready > 0:
@@ -94,6 +97,8 @@ func healthOf(resp *simpv1.StatusResponse, voters, able, unready int) simpv1.Hea
 func summaryOf(resp *simpv1.StatusResponse, voters, able, unready int) string {
 	of := fmt.Sprintf("%d of %d voters", able, voters)
 	switch {
+	case resp.Health == simpv1.Health_HEALTH_NOT_FORMED:
+		return "no site has been formed yet: " + describeExpectations(resp.Node)
 	case resp.Health == simpv1.Health_HEALTH_HEALTHY:
 		return fmt.Sprintf("healthy: %s, can lose %d", of, resp.SpareVoters)
 	case resp.Health == simpv1.Health_HEALTH_DEGRADED:
@@ -102,6 +107,22 @@ func summaryOf(resp *simpv1.StatusResponse, voters, able, unready int) string {
 		return fmt.Sprintf("the majority is lost: %s; nothing can be changed", of)
 	}
 	return fmt.Sprintf("no leader is known: %s", of)
+}
+
+// describeExpectations says which nodes are seen, and how many each expects.
+func describeExpectations(nodes []*simpv1.NodeStatus) string {
+	var all []string
+	for _, n := range nodes {
+		switch {
+		case n.State == simpv1.NodeState_NODE_STATE_DOWN:
+			all = append(all, n.Id+" does not answer")
+		case n.BootstrapExpect == 0:
+			all = append(all, n.Id+" has no bootstrap_expect")
+		default:
+			all = append(all, fmt.Sprintf("%s expects %d", n.Id, n.BootstrapExpect))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // Drain moves a node's clients and its leadership away.

@@ -163,6 +163,13 @@ func (l *Link) ChecksIncarnation(node string) bool {
 	return p.checksIncarnation
 }
 
+// RunningProcess returns the process that runs as a node, as far as this node
+// knows, and the address of its cluster listener; 0: none.
+func (l *Link) RunningProcess(node string) (incarnation uint64, addr string) {
+	p, _ := l.processes.running(node)
+	return p.incarnation, p.addr
+}
+
 // processFromHello returns the process that sent h.
 func processFromHello(h *clusterv1.Hello) process {
 	return process{incarnation: h.Boot, addr: h.ClusterAddr, checksIncarnation: h.Lineage != nil}

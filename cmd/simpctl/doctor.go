@@ -74,8 +74,11 @@ func (a *app) printFindings(resp *simpv1.StatusResponse, all []finding) {
 // examine finds all that is not as it should be: what stops the site first.
 func examine(r *simpv1.StatusResponse, now time.Time) []finding {
 	all := []finding{}
-	if r.Health == simpv1.Health_HEALTH_NO_MAJORITY {
+	switch r.Health {
+	case simpv1.Health_HEALTH_NO_MAJORITY:
 		all = append(all, noMajority(r))
+	case simpv1.Health_HEALTH_NOT_FORMED:
+		return append(all, notFormed(r))
 	}
 	for _, n := range r.Node {
 		all = append(all, examineNode(r, n)...)
@@ -91,6 +94,32 @@ func examine(r *simpv1.StatusResponse, now time.Time) []finding {
 		all = append(all, examineAddress(r, n)...)
 	}
 	return append(all, hints(r)...)
+}
+
+// notFormed says what keeps nodes from forming a site, and what the answering one
+// waits for.
+func notFormed(r *simpv1.StatusResponse) finding {
+	f := finding{About: "site", What: r.Summary, Mend: "start all nodes that are to form it, each with the others in join: docs/operators/trouble.md"}
+	expects, silent := map[uint32]bool{}, []string{}
+	for _, n := range r.Node {
+		if n.Id == r.AnsweredBy {
+			f.What += "; " + n.Id + " is " + n.Problem
+		}
+		if n.State == simpv1.NodeState_NODE_STATE_DOWN {
+			silent = append(silent, fmt.Sprintf("%s at %s", n.Id, dash(n.ClusterAddress)))
+		} else {
+			expects[n.BootstrapExpect] = true
+		}
+	}
+	switch {
+	case len(silent) > 0:
+		f.Mend = "gossip finds them: have the other nodes reach " + strings.Join(silent, ", ") + " (cluster_listen, advertise, a firewall)"
+	case len(expects) > 1:
+		f.Mend = "give all nodes the same bootstrap_expect, and restart those that had another: systemctl restart simpd"
+	case expects[0] || expects[1]:
+		f.Mend = "set bootstrap_expect to 3 on the three nodes that are to form it, or to 1 on one that has no join, and restart them: systemctl restart simpd"
+	}
+	return f
 }
 
 func noMajority(r *simpv1.StatusResponse) finding {

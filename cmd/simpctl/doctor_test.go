@@ -67,6 +67,15 @@ func expiring(kind simpv1.ExpiryKind, end time.Time) func(r *simpv1.StatusRespon
 	}
 }
 
+// unformed has the nodes be part of no site yet, with what each expects.
+func unformed(r *simpv1.StatusResponse, expect ...uint32) {
+	r.AnsweredBy, r.Leader, r.Health, r.Summary = "n2", "", simpv1.Health_HEALTH_NOT_FORMED, "no site has been formed yet: …"
+	for i, n := range r.Node {
+		n.BootstrapExpect, n.State, n.Role = expect[i], simpv1.NodeState_NODE_STATE_STARTING, simpv1.NodeRole_NODE_ROLE_UNSPECIFIED
+		n.Problem = "waiting to form a site"
+	}
+}
+
 // differ has n1 have another value of a setting than n2 and n3.
 func differ(setting, most, one string) []*simpv1.SettingDifference {
 	return []*simpv1.SettingDifference{{Setting: setting, Value: []*simpv1.SettingValue{
@@ -112,6 +121,13 @@ func TestExamine(t *testing.T) {
 		}, "not valid before 2027-01-02T00:00:00Z", "clock", false},
 		{"a domain without certificate", func(r *simpv1.StatusResponse) { r.Node[0].UncoveredDomain = []string{"example.org"} }, "names example.org", "tls_cert", false},
 		{"a certificate for nothing", func(r *simpv1.StatusResponse) { r.Node[0].ForeignCertificate = []string{"old.example"} }, "certificate for old.example", "tls_cert", true},
+		{"no site yet", func(r *simpv1.StatusResponse) { unformed(r, 3, 3, 5) }, "no site has been formed yet", "the same bootstrap_expect", false},
+		{"no site yet, as all wait for one", func(r *simpv1.StatusResponse) { unformed(r, 1, 1, 1) }, "formed yet: …; n2 is waiting", "to 1 on one that has no join", false},
+		{"no site yet, and nodes are missing", func(r *simpv1.StatusResponse) { unformed(r, 5, 5, 5) }, "no site has been formed yet", "start all nodes", false},
+		{"no site yet, and a node does not answer", func(r *simpv1.StatusResponse) {
+			unformed(r, 3, 3, 3)
+			r.Node[2].State, r.Node[2].ClusterAddress = simpv1.NodeState_NODE_STATE_DOWN, "10.0.0.3:7470"
+		}, "no site has been formed yet", "reach n3 at 10.0.0.3:7470", false},
 		{"another domain", func(r *simpv1.StatusResponse) {
 			r.Difference = differ("domain", "example.com, example.org", "example.com")
 		}, "domain is not the same on all nodes (n2, n3: example.com, example.org; n1: example.com); users", "systemctl restart simpd", false},

@@ -120,6 +120,9 @@ func (a *app) printStatus(r *simpv1.StatusResponse) error {
 func nodeRow(r *simpv1.StatusResponse, n *simpv1.NodeStatus) []cell {
 	state := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(n.State.String(), "NODE_STATE_"), "_", " "))
 	role := strings.ToLower(strings.TrimPrefix(n.Role.String(), "NODE_ROLE_"))
+	if n.Role == simpv1.NodeRole_NODE_ROLE_UNSPECIFIED {
+		role = "-"
+	}
 	in := stateColour(n.State)
 	row := append([]cell{{"●", in}}, plain(n.Id, state, role, fmt.Sprint(n.Sessions), lag(r, n), fmt.Sprint(n.Epoch),
 		dash(n.Version), ago(n.Started), dash(n.ClientAddress))...)

@@ -42,7 +42,7 @@ func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {
 		Id: s.ID, State: nodeState(s), Problem: s.Unready, Role: nodeRole(s.Role), Version: s.Version,
 		Index: s.Index, Epoch: s.Epoch, Connections: s.Connections,
 		ClusterAddress: s.Addr, GrpcAddress: s.Member.GRPCAddr,
-		MinSchema: s.MinSchema, MaxSchema: s.MaxSchema, UnsetAddress: s.UnsetAddresses,
+		MinSchema: s.MinSchema, MaxSchema: s.MaxSchema, UnsetAddress: s.UnsetAddresses, BootstrapExpect: uint32(s.Member.BootstrapExpect),
 	}
 	clients := target{Member: s.Member}
 	n.ClientAddress = cmp.Or(clients.address(protocol.PlainTCP), clients.address(protocol.TLS))

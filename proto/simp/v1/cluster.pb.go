@@ -157,6 +157,8 @@ const (
 	Health_HEALTH_DEGRADED Health = 2
 	// The majority is lost: nothing can be changed.
 	Health_HEALTH_NO_MAJORITY Health = 3
+	// The answering node knows of no site: it has not been formed yet.
+	Health_HEALTH_NOT_FORMED Health = 4
 )
 
 // Enum value maps for Health.
@@ -166,12 +168,14 @@ var (
 		1: "HEALTH_HEALTHY",
 		2: "HEALTH_DEGRADED",
 		3: "HEALTH_NO_MAJORITY",
+		4: "HEALTH_NOT_FORMED",
 	}
 	Health_value = map[string]int32{
 		"HEALTH_UNSPECIFIED": 0,
 		"HEALTH_HEALTHY":     1,
 		"HEALTH_DEGRADED":    2,
 		"HEALTH_NO_MAJORITY": 3,
+		"HEALTH_NOT_FORMED":  4,
 	}
 )
 
@@ -620,9 +624,11 @@ type NodeStatus struct {
 	ForeignCertificate []string `protobuf:"bytes,19,rep,name=foreign_certificate,json=foreignCertificate,proto3" json:"foreign_certificate,omitempty"`
 	// Settings (as advertise_client) without which it does not know where clients
 	// reach it, so that MOVE can't name it.
-	UnsetAddress  []string `protobuf:"bytes,20,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UnsetAddress []string `protobuf:"bytes,20,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
+	// How many nodes it expects to form a new site with; 0: it forms none.
+	BootstrapExpect uint32 `protobuf:"varint,21,opt,name=bootstrap_expect,json=bootstrapExpect,proto3" json:"bootstrap_expect,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
@@ -793,6 +799,13 @@ func (x *NodeStatus) GetUnsetAddress() []string {
 		return x.UnsetAddress
 	}
 	return nil
+}
+
+func (x *NodeStatus) GetBootstrapExpect() uint32 {
+	if x != nil {
+		return x.BootstrapExpect
+	}
+	return 0
 }
 
 // Expiry is when a certificate or a token ends.
@@ -2128,7 +2141,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x03(\v2\x15.simp.v1.SettingValueR\x05value\"8\n" +
 	"\fSettingValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x12\n" +
-	"\x04node\x18\x02 \x03(\tR\x04node\"\xdd\x05\n" +
+	"\x04node\x18\x02 \x03(\tR\x04node\"\x88\x06\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
@@ -2154,7 +2167,8 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\bexpiring\x18\x11 \x03(\v2\x0f.simp.v1.ExpiryR\bexpiring\x12)\n" +
 	"\x10uncovered_domain\x18\x12 \x03(\tR\x0funcoveredDomain\x12/\n" +
 	"\x13foreign_certificate\x18\x13 \x03(\tR\x12foreignCertificate\x12#\n" +
-	"\runset_address\x18\x14 \x03(\tR\funsetAddress\"\xc9\x01\n" +
+	"\runset_address\x18\x14 \x03(\tR\funsetAddress\x12)\n" +
+	"\x10bootstrap_expect\x18\x15 \x01(\rR\x0fbootstrapExpect\"\xc9\x01\n" +
 	"\x06Expiry\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.simp.v1.ExpiryKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -2242,12 +2256,13 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_ROLE_LEADER\x10\x01\x12\x16\n" +
 	"\x12NODE_ROLE_FOLLOWER\x10\x02\x12\x16\n" +
-	"\x12NODE_ROLE_NONVOTER\x10\x03*a\n" +
+	"\x12NODE_ROLE_NONVOTER\x10\x03*x\n" +
 	"\x06Health\x12\x16\n" +
 	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x02\x12\x16\n" +
-	"\x12HEALTH_NO_MAJORITY\x10\x03*\xd9\x01\n" +
+	"\x12HEALTH_NO_MAJORITY\x10\x03\x12\x15\n" +
+	"\x11HEALTH_NOT_FORMED\x10\x04*\xd9\x01\n" +
 	"\n" +
 	"ExpiryKind\x12\x1b\n" +
 	"\x17EXPIRY_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +

@@ -2068,10 +2068,14 @@ type ProbeResponse struct {
 	Founding *string `protobuf:"bytes,7,opt,name=founding,proto3,oneof" json:"founding,omitempty"`
 	Leader   string  `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // as it knows; empty: none
 	// SHA-256 of founding, also for callers that may not know it; only with data.
-	FoundingSum   []byte `protobuf:"bytes,9,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"`
-	UptimeMs      uint64 `protobuf:"varint,10,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FoundingSum []byte `protobuf:"bytes,9,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"`
+	UptimeMs    uint64 `protobuf:"varint,10,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
+	// The process that the node takes for the caller's node, which may be another
+	// than the caller, and where it is; 0: none, or its version does not say.
+	RunningIncarnation uint64 `protobuf:"fixed64,11,opt,name=running_incarnation,json=runningIncarnation,proto3" json:"running_incarnation,omitempty"`
+	RunningAddr        string `protobuf:"bytes,12,opt,name=running_addr,json=runningAddr,proto3" json:"running_addr,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ProbeResponse) Reset() {
@@ -2172,6 +2176,20 @@ func (x *ProbeResponse) GetUptimeMs() uint64 {
 		return x.UptimeMs
 	}
 	return 0
+}
+
+func (x *ProbeResponse) GetRunningIncarnation() uint64 {
+	if x != nil {
+		return x.RunningIncarnation
+	}
+	return 0
+}
+
+func (x *ProbeResponse) GetRunningAddr() string {
+	if x != nil {
+		return x.RunningAddr
+	}
+	return ""
 }
 
 type CommandRequest struct {
@@ -2930,7 +2948,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fCopyResponse\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x16\n" +
 	"\x06octets\x18\x02 \x01(\fR\x06octets\"\x0e\n" +
-	"\fProbeRequest\"\xbe\x02\n" +
+	"\fProbeRequest\"\x92\x03\n" +
 	"\rProbeResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
 	"\thas_state\x18\x02 \x01(\bR\bhasState\x12)\n" +
@@ -2942,7 +2960,9 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06leader\x18\b \x01(\tR\x06leader\x12!\n" +
 	"\ffounding_sum\x18\t \x01(\fR\vfoundingSum\x12\x1b\n" +
 	"\tuptime_ms\x18\n" +
-	" \x01(\x04R\buptimeMsB\v\n" +
+	" \x01(\x04R\buptimeMs\x12/\n" +
+	"\x13running_incarnation\x18\v \x01(\x06R\x12runningIncarnation\x12!\n" +
+	"\frunning_addr\x18\f \x01(\tR\vrunningAddrB\v\n" +
 	"\t_founding\"\xeb\x04\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
