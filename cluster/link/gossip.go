@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -284,6 +285,10 @@ func (g *gossip) foundingSum() string {
 	return string(sum[:min(len(sum), gossipedSum)])
 }
 
+// errNotStarted is returned before there is anybody to tell: what is to be told
+// is kept, and may have come too late for the first message.
+var errNotStarted = errors.New("gossip has not started yet")
+
 // UpdateMember changes this node's gossip metadata, except its ID, cluster
 // address and data, and waits at most 5 s until the others have received it.
 func (l *Link) UpdateMember(change func(*Member)) error {
@@ -296,11 +301,15 @@ func (l *Link) UpdateMember(change func(*Member)) error {
 	if err == nil {
 		g.self, g.meta = m, meta
 	}
+	list := g.list
 	g.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return g.list.UpdateNode(updateTimeout)
+	if list == nil {
+		return errNotStarted
+	}
+	return list.UpdateNode(updateTimeout)
 }
 
 // SetKeys replaces the gossip keys while running: the first encrypts, all

@@ -352,3 +352,13 @@ func TestWhoDoesNotSayWhatItIsDoesNotBecomeAMember(t *testing.T) {
 		}
 	}
 }
+
+// TestUpdateBeforeTheStart: what is to be told is kept until there is somebody to
+// tell.
+func TestUpdateBeforeTheStart(t *testing.T) {
+	g := &gossip{link: &Link{config: Config{Site: "example.com", Lineage: func() *clusterv1.Lineage { return &clusterv1.Lineage{} }}}}
+	g.link.gossip = g
+	if err := g.link.UpdateMember(func(m *Member) { m.SettingsSum = "sum" }); err != errNotStarted || g.self.SettingsSum != "sum" {
+		t.Errorf("%v, %+v", err, g.self)
+	}
+}
