@@ -389,7 +389,11 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		go func() { ended <- s.server.ServeTLS(l) }()
 		conn := l.dial(roomy, s.source)
 		synctest.Wait()
+		began := time.Now()
 		s.close()
+		if waited := time.Since(began); waited > time.Second {
+			t.Errorf("Shutdown waited for %v", waited)
+		}
 		if b, err := io.ReadAll(conn); err != nil || len(b) > 0 {
 			t.Errorf("got %q, %v", b, err)
 		}

@@ -188,7 +188,6 @@ func (s *session) teardown(end endReason) {
 	}
 	_ = s.conn.Close() // nothing is lost any more
 	s.out.close()
-	s.server.timers.cancel(&s.timer)
 	s.decoder = decoder{countedOctets: s.decoder.countedOctets}
 	s.decoder.countMemory(&s.usage)
 	s.usage.dropTenant()

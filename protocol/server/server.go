@@ -166,7 +166,9 @@ func (s *Server) register(x *session) bool {
 	return true
 }
 
+// unregister forgets a session that has ended, in whatever way.
 func (s *Server) unregister(x *session) {
+	s.timers.cancel(&x.timer)
 	x.connSlot.release()
 	s.mu.Lock()
 	delete(s.sessions, x)
