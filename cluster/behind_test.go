@@ -10,8 +10,8 @@ import (
 // ask has one node ask another for its vote, in a high term.
 func ask(from, to *Node) error {
 	var answer raft.RequestVoteResponse
-	header := from.gate.mark(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(from.cfg.NodeID)})
-	return from.gate.Transport.RequestVote(raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()),
+	header := from.guard.stampHeader(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(from.cfg.NodeID)})
+	return from.guard.Transport.RequestVote(raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()),
 		&raft.RequestVoteRequest{RPCHeader: header, Term: 1000, LastLogIndex: 1 << 40, LastLogTerm: 999}, &answer)
 }
 
@@ -33,7 +33,7 @@ func TestWhoIsBehindTrustsNoRemovedNode(t *testing.T) {
 				l.network.Cut(l.host("n4"), l.host(id))
 			}
 		}
-		<-time.After(2 * trustFor)
+		<-time.After(2 * trustTimeout)
 		must(t, l.leader3(removed).RemoveNode(l.within(20*time.Second), removed.cfg.NodeID))
 		if !behind.isServer(removed.cfg.NodeID) {
 			t.Fatal("n4 knows of the removal")

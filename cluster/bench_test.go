@@ -58,7 +58,7 @@ func BenchmarkConfirm(b *testing.B) {
 	<-r.up
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := n.Confirm(b.Context()); err != nil {
+			if err := n.ReadBarrier(b.Context()); err != nil {
 				b.Error(err)
 			}
 		}

@@ -12,25 +12,25 @@ import (
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
-// arrive brings a node without data into a site: into a new one, that it forms
-// with others, or into the one that is there, once its leader admits it.
-func (n *Node) arrive(ctx context.Context) {
-	tick := time.NewTicker(n.pace.duties)
+// bootstrap brings a node without data into a site: a new one, which it forms
+// with others, or an existing one, once its leader admits it.
+func (n *Node) bootstrap(ctx context.Context) {
+	tick := time.NewTicker(n.timeouts.dutyInterval)
 	defer tick.Stop()
-	for !n.disk.marker.get().Begun {
-		round := n.probeOthers(ctx)
-		if err := n.lostData(round.answers); err != nil {
+	for !n.storage.manifest.get().Dirty {
+		round := n.probePeers(ctx)
+		if err := n.checkDataLoss(round.answers); err != nil {
 			n.cfg.Fatal(err)
 			return
 		}
 		var failed error
-		if len(round.unanswered) == 0 && !inSite(round.answers) {
-			failed = n.form(ctx, round.answers)
+		if len(round.unanswered) == 0 && !anyHasState(round.answers) {
+			failed = n.formCluster(ctx, round.answers)
 		}
 		n.observe(round, failed)
 		select {
 		case <-tick.C:
-		case <-n.members:
+		case <-n.gossipChanged:
 		case <-ctx.Done():
 			return
 		}
@@ -43,8 +43,8 @@ type probeRound struct {
 	unanswered map[string]error
 }
 
-// probeOthers asks all members that gossip knows what they have.
-func (n *Node) probeOthers(ctx context.Context) *probeRound {
+// probePeers asks all members known to gossip what data they have.
+func (n *Node) probePeers(ctx context.Context) *probeRound {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	round := &probeRound{unanswered: map[string]error{}}
@@ -62,15 +62,15 @@ func (n *Node) probeOthers(ctx context.Context) *probeRound {
 	return round
 }
 
-func inSite(probes []*clusterv1.ProbeResponse) bool {
+func anyHasState(probes []*clusterv1.ProbeResponse) bool {
 	return slices.ContainsFunc(probes, func(p *clusterv1.ProbeResponse) bool { return p.HasState })
 }
 
-// lostData finds that the site knows this node's id, though this node has no
+// checkDataLoss finds that the site knows this node's id, though this node has no
 // data: another life of it may have voted, and acknowledged, what this one
 // has forgotten.
-func (n *Node) lostData(probes []*clusterv1.ProbeResponse) error {
-	if n.disk.marker.get().Admitted {
+func (n *Node) checkDataLoss(probes []*clusterv1.ProbeResponse) error {
+	if n.storage.manifest.get().Admitted {
 		return nil
 	}
 	addr, runs := n.anotherRuns(probes)
@@ -87,21 +87,21 @@ func (n *Node) lostData(probes []*clusterv1.ProbeResponse) error {
 	return nil
 }
 
-// form forms a new site, if it is this node's to begin: it has the lowest id
-// of as many as are expected. Each of these agrees to one list only, so that
-// no two sites come of it. The error says why it could not.
-func (n *Node) form(ctx context.Context, others []*clusterv1.ProbeResponse) error {
-	list := n.founders()
+// formCluster forms a new site, if it is this node's turn to start: it has
+// the lowest ID of the expected nodes. Each of them accepts only one list, so
+// that no two sites result.
+func (n *Node) formCluster(ctx context.Context, others []*clusterv1.ProbeResponse) error {
+	list := n.initialVoters()
 	if len(list) == 0 || list[0] != n.cfg.NodeID {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := n.agree(ctx, list, n.foundingFor(others)); err != nil {
+	if err := n.proposeInitialConfig(ctx, list, n.chooseClusterID(others)); err != nil {
 		n.cfg.Logger.Info("the new site can't be formed yet", "nodes", list, "error", err)
 		return err
 	}
-	c, err := n.configurationOf(list)
+	c, err := n.raftConfiguration(list)
 	if err == nil {
 		err = n.raft.BootstrapCluster(c).Error()
 	}
@@ -113,10 +113,10 @@ func (n *Node) form(ctx context.Context, others []*clusterv1.ProbeResponse) erro
 	return nil
 }
 
-// founders are the ids of the nodes that form the new site, in order; none
-// while there are too few.
-func (n *Node) founders() []string {
-	if list := n.disk.marker.get().Form; len(list) > 0 {
+// initialVoters returns the IDs of the nodes that form the new site, in
+// order; none while there are too few.
+func (n *Node) initialVoters() []string {
+	if list := n.storage.manifest.get().InitialVoters; len(list) > 0 {
 		return list
 	}
 	expect := n.cfg.BootstrapExpect
@@ -139,9 +139,10 @@ func (n *Node) founders() []string {
 	return list[:expect]
 }
 
-// agree has all founders agree to the list, in its order, itself first.
-func (n *Node) agree(ctx context.Context, list []string, founding string) error {
-	if err := n.promise(list, founding); err != nil {
+// proposeInitialConfig makes all initial voters accept the list, in its
+// order, this node first.
+func (n *Node) proposeInitialConfig(ctx context.Context, list []string, founding string) error {
+	if err := n.acceptInitialConfig(list, founding); err != nil {
 		return err
 	}
 	for _, id := range list[1:] {
@@ -154,58 +155,60 @@ func (n *Node) agree(ctx context.Context, list []string, founding string) error 
 	return nil
 }
 
-// promiseTo is promise for the node that asks, which is to be the first of the list.
-func (n *Node) promiseTo(from string, list []string, founding string) error {
+// acceptProposal accepts the list of the proposing node, which must be the
+// first in it.
+func (n *Node) acceptProposal(from string, list []string, founding string) error {
 	if len(list) == 0 || from != list[0] {
 		return fmt.Errorf("%w: node %s is not the first of %v", ErrRefused, from, list)
 	}
-	return n.promise(list, founding)
+	return n.acceptInitialConfig(list, founding)
 }
 
-// promise has this node be a founder with these others, and with no others.
-// The word may be another as long as nothing was begun under the first.
-func (n *Node) promise(list []string, founding string) error {
-	id := n.disk.marker.get()
+// acceptInitialConfig makes this node an initial voter with these others, and
+// with no others. The cluster ID may change as long as nothing was written
+// under the first one.
+func (n *Node) acceptInitialConfig(list []string, founding string) error {
+	id := n.storage.manifest.get()
 	switch {
-	case slices.Equal(id.Form, list) && (id.Founding == founding || !id.Begun):
+	case slices.Equal(id.InitialVoters, list) && (id.ClusterID == founding || !id.Dirty):
 	case !slices.Contains(list, n.cfg.NodeID):
 		return fmt.Errorf("%w: node %s is not in the list %v", ErrRefused, n.cfg.NodeID, list)
-	case id.Begun || id.Admitted:
+	case id.Dirty || id.Admitted:
 		return fmt.Errorf("%w: node %s is part of a site already", ErrRefused, n.cfg.NodeID)
-	case len(id.Form) > 0:
-		return fmt.Errorf("%w: node %s forms a site with %v", ErrRefused, n.cfg.NodeID, id.Form)
+	case len(id.InitialVoters) > 0:
+		return fmt.Errorf("%w: node %s forms a site with %v", ErrRefused, n.cfg.NodeID, id.InitialVoters)
 	}
-	return n.admit(func(id *identity) { id.Form, id.Founding = list, founding })
+	return n.markAdmitted(func(id *manifestRecord) { id.InitialVoters, id.ClusterID = list, founding })
 }
 
-// beAdmitted takes the leader's word that this node, which has no data, is new
-// to the site.
-func (n *Node) beAdmitted(leader, founding string) error {
-	if n.disk.marker.get().Begun {
+// acceptJoin accepts the leader's word that this node, which has no data, is
+// new to the site.
+func (n *Node) acceptJoin(leader, founding string) error {
+	if n.storage.manifest.get().Dirty {
 		return fmt.Errorf("%w: node %s has data of a site already", ErrRefused, n.cfg.NodeID)
 	}
 	if !n.link.IsMember(leader) {
 		return fmt.Errorf("%w: other nodes say that %s is not part of their site", ErrRefused, leader)
 	}
 	n.cfg.Logger.Info("the site takes this node in", "leader", leader)
-	return n.admit(func(id *identity) { id.Founding = founding })
+	return n.markAdmitted(func(id *manifestRecord) { id.ClusterID = founding })
 }
 
-// admit notes that this node may take part in Raft, and lets it.
-func (n *Node) admit(also func(*identity)) error {
-	err := n.disk.marker.change(func(id *identity) {
+// markAdmitted records that this node may take part in Raft, and lets it.
+func (n *Node) markAdmitted(also func(*manifestRecord)) error {
+	err := n.storage.manifest.change(func(id *manifestRecord) {
 		id.Admitted = true
 		also(id)
 	})
 	if err == nil {
-		n.publish()
-		n.gate.open()
+		n.publishMembership()
+		n.guard.open()
 	}
 	return err
 }
 
-// configurationOf are the founders as Raft's first configuration.
-func (n *Node) configurationOf(list []string) (raft.Configuration, error) {
+// raftConfiguration returns the initial voters as Raft's first configuration.
+func (n *Node) raftConfiguration(list []string) (raft.Configuration, error) {
 	addrs := map[string]string{n.cfg.NodeID: n.link.Addr()}
 	for _, m := range n.link.Members() {
 		addrs[m.ID] = m.ClusterAddr
@@ -220,17 +223,17 @@ func (n *Node) configurationOf(list []string) (raft.Configuration, error) {
 	return c, nil
 }
 
-// probe is what this node has, as it tells another one. The founding's word is
-// for the nodes of the site alone: who bears it speaks Raft. Others are told
-// what they need to see that it is not theirs.
-func (n *Node) probe(from string) *clusterv1.ProbeResponse {
-	id := n.disk.marker.get()
+// probeResponse describes this node's data to another node. The cluster ID is
+// only for nodes of the site, because whoever has it can speak Raft. Others
+// receive what they need to see that it is not theirs.
+func (n *Node) probeResponse(from string) *clusterv1.ProbeResponse {
+	id := n.storage.manifest.get()
 	p := &clusterv1.ProbeResponse{
-		Node: n.cfg.NodeID, HasState: id.Begun, BootstrapExpect: uint32(n.cfg.BootstrapExpect), Leader: n.Leader(),
+		Node: n.cfg.NodeID, HasState: id.Dirty, BootstrapExpect: uint32(n.cfg.BootstrapExpect), Leader: n.Leader(),
 		UptimeMs: uint64(time.Since(n.started).Milliseconds()) + 1,
 	}
-	if id.Begun {
-		p.FoundingSum = foundingSum(id.Founding)
+	if id.Dirty {
+		p.FoundingSum = clusterIDSum(id.ClusterID)
 	}
 	p.RunningIncarnation, p.RunningAddr = n.link.RunningProcess(from)
 	for _, s := range n.servers() {
@@ -238,8 +241,8 @@ func (n *Node) probe(from string) *clusterv1.ProbeResponse {
 	}
 	switch {
 	case n.isServer(from) && n.link.IsMember(from):
-		p.LastLog, p.History, p.Founding = n.raft.LastIndex(), n.table.History(), &id.Founding
-	case !id.Begun:
+		p.LastLog, p.History, p.Founding = n.raft.LastIndex(), n.table.History(), &id.ClusterID
+	case !id.Dirty:
 		p.Founding = new(string)
 	}
 	return p

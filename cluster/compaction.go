@@ -11,14 +11,14 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// logBounds bounds Raft's log, in memory and on disk. The log has at most
-// trailing and pending octets, with what is written while a snapshot is; held
-// in the place of trailing while a node takes a snapshot over.
+// logBounds limits Raft's log, in memory and on disk. The log has at most
+// trailing and pending octets, plus what is written during a snapshot; held
+// instead of trailing while a node receives a snapshot.
 type logBounds struct {
-	entries  uint64 // that stay behind a snapshot for nodes that lag
+	entries  uint64 // kept behind a snapshot for nodes that lag
 	trailing uint64 // their octets
-	held     uint64 // octets that stay for a node that takes a snapshot over
-	pending  uint64 // octets beyond the newest snapshot after which the next is taken
+	held     uint64 // octets kept for a node that receives a snapshot
+	pending  uint64 // octets after the newest snapshot at which the next one is taken
 }
 
 // The bounds that apply. The shortest log that stays has more entries than a
@@ -41,10 +41,11 @@ const (
 	heldFor          = 30 * time.Second // after a node has taken a snapshot over
 )
 
-// compactLog takes snapshots, and with each has Raft drop the entries that it
-// replaces, until ctx ends. Raft's own way goes by the number of entries alone.
+// compactLog takes snapshots, after which Raft drops the entries that they
+// contain, until ctx ends. Raft's own compaction considers only the number of
+// entries.
 func (n *Node) compactLog(ctx context.Context) {
-	size := n.disk.size
+	size := n.storage.size
 	for {
 		// By chance, as all nodes write the same log: they are not to be busy
 		// with a snapshot at the same moment.
@@ -68,12 +69,12 @@ func (n *Node) compactLog(ctx context.Context) {
 			n.cfg.Logger.Warn("no snapshot could be taken: the log grows until one is", "octets", size.total(), "error", err)
 		}
 		if size.snapshotIndex() == before {
-			pause(ctx, snapshotRetry)
+			sleepContext(ctx, snapshotRetry)
 		}
 	}
 }
 
-// takeSnapshot has Raft take a snapshot and shorten the log.
+// takeSnapshot makes Raft take a snapshot and shorten the log.
 func (n *Node) takeSnapshot() error {
 	c := n.raft.ReloadableConfig()
 	c.TrailingLogs = n.trailingLogs()
@@ -87,40 +88,41 @@ func (n *Node) takeSnapshot() error {
 	return err
 }
 
-// trailingLogs is the number of entries that stay in the log behind a snapshot.
+// trailingLogs returns the number of entries kept in the log behind a
+// snapshot.
 func (n *Node) trailingLogs() uint64 {
-	stay := min(n.bounds.entries, n.disk.size.newest(n.bounds.trailing, 0))
-	if from, ok := n.announcer.installs.needed(); ok {
-		stay = max(stay, n.disk.size.newest(n.bounds.held, from))
+	stay := min(n.bounds.entries, n.storage.size.newest(n.bounds.trailing, 0))
+	if from, ok := n.broadcaster.snapshots.firstNeeded(); ok {
+		stay = max(stay, n.storage.size.newest(n.bounds.held, from))
 	}
 	return stay
 }
 
-// installs tracks the nodes that take a snapshot over from this one. What was
-// written since has to stay in the log for them: were it replaced by another
-// snapshot, they would need that one next, and so on for as long as somebody
-// writes. Methods may be called from any goroutine.
-type installs struct {
-	count atomic.Uint64 // snapshots that were begun to be sent
+// snapshotTransfers tracks the nodes that receive a snapshot from this one.
+// What was written since must stay in the log for them: if it were replaced
+// by another snapshot, they would need that one next, and so on as long as
+// somebody writes. Any goroutine may call its methods.
+type snapshotTransfers struct {
+	count atomic.Uint64 // snapshots whose sending has begun
 	mu    sync.Mutex
-	nodes map[raft.ServerID]*install
+	nodes map[raft.ServerID]*snapshotTransfer
 }
 
-type install struct {
+type snapshotTransfer struct {
 	last  uint64 // the newest entry that the node has
-	open  int    // calls under way
+	open  int    // calls in progress
 	ended time.Time
 }
 
-// begin notes that a snapshot up to index is on its way to a node.
-func (in *installs) begin(id raft.ServerID, index uint64) {
+// begin records that a snapshot up to index is being sent to a node.
+func (in *snapshotTransfers) begin(id raft.ServerID, index uint64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	i := in.nodes[id]
 	if i == nil {
-		i = &install{}
+		i = &snapshotTransfer{}
 		if in.nodes == nil {
-			in.nodes = make(map[raft.ServerID]*install)
+			in.nodes = make(map[raft.ServerID]*snapshotTransfer)
 		}
 		in.nodes[id] = i
 	}
@@ -129,8 +131,9 @@ func (in *installs) begin(id raft.ServerID, index uint64) {
 	in.count.Add(1)
 }
 
-// end notes that it has arrived, or why not: then the newest is sent next.
-func (in *installs) end(id raft.ServerID, err error) {
+// end records that it has arrived, or that it failed; then the newest one is
+// sent next.
+func (in *snapshotTransfers) end(id raft.ServerID, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	i := in.nodes[id]
@@ -140,8 +143,8 @@ func (in *installs) end(id raft.ServerID, err error) {
 	}
 }
 
-// advance notes that a node has all entries up to index.
-func (in *installs) advance(id raft.ServerID, index uint64) {
+// advance records that a node has all entries up to index.
+func (in *snapshotTransfers) advance(id raft.ServerID, index uint64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if i := in.nodes[id]; i != nil {
@@ -149,10 +152,10 @@ func (in *installs) advance(id raft.ServerID, index uint64) {
 	}
 }
 
-// needed returns the first entry that has to stay for such nodes; false if there
-// are none. It is the newest that the node has: Raft sends its term along with
-// the next.
-func (in *installs) needed() (first uint64, ok bool) {
+// firstNeeded returns the first entry that must be kept for such nodes; false
+// if there are none. It is the newest that the node has, because Raft sends
+// its term with the next.
+func (in *snapshotTransfers) firstNeeded() (first uint64, ok bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for id, i := range in.nodes {

@@ -38,13 +38,13 @@ func TestTheLogIsBoundedInOctets(t *testing.T) {
 	path := filepath.Join(c.DataDir, logFile)
 	var written, file uint64
 	for round := 0; written < 24<<20; round++ {
-		before := n.disk.size.total()
+		before := n.storage.size.total()
 		propose(t, n, largeChanges("alice@example.com", 96, round)...)
-		if after := n.disk.size.total(); after > before {
+		if after := n.storage.size.total(); after > before {
 			written += after - before
 		}
 		awaitSnapshot(t, n, c.bounds.pending)
-		if size := n.disk.size.total(); size > limit {
+		if size := n.storage.size.total(); size > limit {
 			t.Fatalf("after %d octets the log has %d, more than %d", written, size, limit)
 		}
 		info, err := os.Stat(path)
@@ -54,14 +54,14 @@ func TestTheLogIsBoundedInOctets(t *testing.T) {
 	if bound := 2*limit + 16<<20; file > bound { // bolt grows by 16 MiB, and its pages are not full
 		t.Errorf("after %d octets the file has %d, more than %d", written, file, bound)
 	}
-	t.Logf("%d octets written: the log has %d, its file %d", written, n.disk.size.total(), file)
+	t.Logf("%d octets written: the log has %d, its file %d", written, n.storage.size.total(), file)
 	must(t, n.Close())
-	d, err := openDisk(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
+	d, err := openStorage(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
 	must(t, err)
 	defer d.Close()
-	entries, octets := n.disk.size.beyondSnapshot()
-	if again, more := d.size.beyondSnapshot(); d.size.total() != n.disk.size.total() || again != entries || more != octets {
-		t.Errorf("opened again it counts %d octets, %d beyond the snapshot; they were %d and %d", d.size.total(), more, n.disk.size.total(), octets)
+	entries, octets := n.storage.size.beyondSnapshot()
+	if again, more := d.size.beyondSnapshot(); d.size.total() != n.storage.size.total() || again != entries || more != octets {
+		t.Errorf("opened again it counts %d octets, %d beyond the snapshot; they were %d and %d", d.size.total(), more, n.storage.size.total(), octets)
 	}
 }
 
@@ -71,14 +71,14 @@ func awaitSnapshot(t *testing.T, n *Node, octets uint64) {
 	t.Helper()
 	ctx := within(t)
 	for {
-		_, pending := n.disk.size.beyondSnapshot()
-		if pending <= octets && n.disk.size.total() <= n.bounds.trailing+octets {
+		_, pending := n.storage.size.beyondSnapshot()
+		if pending <= octets && n.storage.size.total() <= n.bounds.trailing+octets {
 			return
 		}
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("%d octets are beyond the newest snapshot, and %d in the log", pending, n.disk.size.total())
+			t.Fatalf("%d octets are beyond the newest snapshot, and %d in the log", pending, n.storage.size.total())
 		}
 	}
 }
@@ -128,15 +128,17 @@ func TestANodeThatLagsTakesOneSnapshot(t *testing.T) {
 		}
 		<-time.After(time.Minute) // what was sent before is given up
 		lag := leader.raft.LastIndex()
-		if first, err := leader.disk.logs.FirstIndex(); err != nil || first <= behind.raft.LastIndex()+1 {
+		if first, err := leader.storage.logs.FirstIndex(); err != nil || first <= behind.raft.LastIndex()+1 {
 			t.Fatalf("the log still has what n3 lacks: it begins at %d, %v", first, err)
 		}
 		stop, before := writeSteadily(l, leader), leader.Stats().SnapshotsSent
 		l.network.Rejoin(l.host("n3"))
-		l.eventually("n3 has the snapshot", func() bool { return behind.fsm.log.now() >= lag })
-		l.eventually("n3 keeps up", func() bool { return behind.Ready() == nil && behind.fsm.log.now()+10 >= leader.fsm.log.now() })
+		l.eventually("n3 has the snapshot", func() bool { return behind.fsm.progress.value() >= lag })
+		l.eventually("n3 keeps up", func() bool {
+			return behind.Ready() == nil && behind.fsm.progress.value()+10 >= leader.fsm.progress.value()
+		})
 		l.eventually("the log is short again", func() bool {
-			return leader.disk.size.total() <= leader.bounds.trailing+leader.bounds.pending
+			return leader.storage.size.total() <= leader.bounds.trailing+leader.bounds.pending
 		})
 		written := stop()
 		if written < 2*leader.bounds.trailing {

@@ -14,14 +14,14 @@ import (
 	"simpd/store"
 )
 
-// Config says what a node is part of. Its first seven fields are needed.
+// Config configures a Node. The first seven fields are required.
 type Config struct {
-	// NodeID names the node in its site, for ever.
+	// NodeID is the node's permanent name in its site.
 	NodeID string
-	// Site names the site: its first domain.
+	// Site is the site's name: its first domain.
 	Site string
-	// DataDir holds Raft's log, the snapshots and the marker. It is made if
-	// it is not there. Empty: nothing outlives the process.
+	// DataDir holds Raft's log, the snapshots and the manifest. It is created if
+	// necessary. Empty keeps everything in memory.
 	DataDir string
 	// Link says how the node reaches the others. NodeID, Site, Handler,
 	// InTouch, Lineage, Check and Logger are filled in, and Member's ID, Boot, Version, schemas
@@ -29,28 +29,30 @@ type Config struct {
 	Link link.Config
 	// Table is the site's table, which only this node writes to.
 	Table *store.Table
-	// Receiver is what the other nodes reach through this one.
+	// Receiver serves the other nodes.
 	Receiver Receiver
-	// Fatal is called, perhaps more than once and from any goroutine, when
-	// the process must end at once: the disk hangs or lies, or the log holds
-	// what this version does not know. It may return.
+	// Fatal is called, possibly more than once and from any goroutine, if the
+	// process must end at once: the disk hangs or returns wrong data, or the log
+	// contains what this version does not know. It may return.
 	Fatal func(error)
 
-	// BootstrapExpect is how many nodes form a new site: 1, 2, 3 or 5. 0: this
-	// node waits to be taken into one.
+	// BootstrapExpect is the number of nodes that form a new site: 1, 2, 3 or 5.
+	// 0 waits to be taken into one.
 	BootstrapExpect int
 	Timing          Timing
-	Version         string // of simpd, for others to see
-	Replica         bool   // never wants to vote
-	// Failed is told of failed logins at other nodes. Nil: nobody cares.
+	Version         string // of simpd, shown to others
+	Replica         bool   // never votes
+	// Failed is called with failed logins at other nodes. It may be nil.
 	Failed func(a protocol.Attempt, times int)
-	// Succeeded is told of logins at other nodes from new sources. It may be nil.
+	// Succeeded is called with logins at other nodes from new sources. It may be
+	// nil.
 	Succeeded func(a protocol.Attempt)
 	// Drain is asked to send the clients of this node away, within that time
 	// (0: as it is configured), or to stop doing so. It returns once the table
 	// says so. Nil: refused.
 	Drain func(ctx context.Context, within time.Duration, undo bool) error
-	// Load counts this node's listening sessions and its connections. Nil: none.
+	// Load returns this node's numbers of listening sessions and connections. It
+	// may be nil.
 	Load func() (sessions, connections uint64)
 	// Certificates returns what an operator should know of the certificates and
 	// tokens of this node. It may be called from any goroutine. Nil: nothing.
@@ -67,38 +69,37 @@ type Config struct {
 	bounds logBounds // of Raft's log; zero: the default
 }
 
-// CertificateStatus holds what is wrong with a node's certificates and tokens, or
-// soon will be. Each list has at most 32 entries.
+// CertificateStatus lists what is or will soon be wrong with a node's
+// certificates and tokens. Each list has at most 32 entries.
 type CertificateStatus struct {
-	Expiring []*clusterv1.Expiry // that end soon, have ended, or are not valid yet
+	Expiring []*clusterv1.Expiry // that expire soon, have expired, or are not valid yet
 	// UncoveredDomains are domains of the site that no certificate for clients
 	// names; ForeignCertificates is whom those name that name no such domain.
 	UncoveredDomains, ForeignCertificates []string
 }
 
-// Receiver is what the other nodes reach through this one. Its methods are
-// called from many goroutines.
+// Receiver serves the other nodes. Its methods are called from many
+// goroutines.
 type Receiver interface {
-	// Deliver takes a message for a session of this node, and calls done
+	// Deliver delivers a message to a session of this node, and calls done
 	// exactly once. Neither blocks.
 	Deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome))
-	// WatchersOf says who watches user through this node, each once. Where their
-	// addresses take more than protocol.MaxWatchersOctets it may leave out those
-	// who make it still more.
+	// WatchersOf returns who watches user on this node, each once. It may stop
+	// when their addresses exceed protocol.MaxWatchersOctets.
 	WatchersOf(user protocol.Address) []protocol.Address
-	// Up says that this node has a new epoch, and is to bind its live
-	// sessions again. The next epoch is told once it has returned.
+	// Up reports that this node has a new epoch, so that its live sessions are
+	// bound again. The next epoch is reported after it has returned.
 	Up(epoch uint64)
-	// Kick closes the user's connections here, or only that of session s,
-	// and says how many.
+	// Kick closes the user's connections here, or only the one with session s,
+	// and returns how many it closed.
 	Kick(user protocol.Address, s *store.Session) int
-	// Settle returns nil once the sessions here have been told every change
-	// up to index, which the table holds already.
+	// Settle returns nil once the sessions here have been notified of every
+	// change up to index, which the table already contains.
 	Settle(ctx context.Context, index uint64) error
 }
 
-// minSchema is the oldest schema of the log's entries that this version reads;
-// the table knows the newest.
+// minSchema is the oldest log schema that this version reads; the table knows
+// the newest.
 const minSchema = store.OldestSchema
 
 func (c *Config) check() error {

@@ -21,12 +21,12 @@ func TestALeaderIsInTouchUntilItsReignEnds(t *testing.T) {
 		l.network.Isolate(l.host(follower.cfg.NodeID))
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		if c := follower.Contact(); c < 20*time.Second {
+		if c := follower.QuorumLostFor(); c < 20*time.Second {
 			t.Fatalf("cut off for 30 s, it says %v", c)
 		}
-		follower.reign.Store(&reign{})
-		defer follower.reign.Store(nil)
-		if c := follower.Contact(); c != 0 {
+		follower.leadership.Store(&leadership{})
+		defer follower.leadership.Store(nil)
+		if c := follower.QuorumLostFor(); c != 0 {
 			t.Errorf("a leader whose reign is not over says that it has been cut off for %v", c)
 		}
 	})

@@ -34,9 +34,9 @@ func locateData(dir string, user int) (string, error) {
 	}
 	own := filepath.Join(dir, ownDir)
 	switch {
-	case hasAny(dir, markerFile, logFile, snapshotDir):
+	case hasAny(dir, manifestFile, logFile, snapshotDir):
 		return dir, nil
-	case belongsTo(info, user) && !hasAny(dir, lostFound, filepath.Join(ownDir, markerFile)):
+	case belongsTo(info, user) && !hasAny(dir, lostFound, filepath.Join(ownDir, manifestFile)):
 		return dir, nil
 	case info.Mode().Perm()&0o002 != 0:
 		return "", fmt.Errorf("%s can be written by every user of this machine: name a directory that only this one can write", dir)

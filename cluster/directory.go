@@ -13,9 +13,9 @@ import (
 )
 
 // Propose makes changes, in order, each by itself, and returns once this
-// node's own table holds them: a result for each, refused or not. The error
-// is ErrUnavailable if certainly nothing was done, and ErrUnknown if it may
-// have been, or may yet be. It is given within ctx; and within two seconds
+// node's own table contains them: a result for each, refused or not. The
+// error is ErrUnavailable if certainly nothing was done, and ErrUnknown if it
+// may have been, or may yet be. It returns within ctx, and within two seconds
 // (three with relaxed timing) of the loss of the majority.
 func (n *Node) Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
 	return n.propose(ctx, changes...)
@@ -27,49 +27,49 @@ func (n *Node) propose(ctx context.Context, changes ...*storev1.Change) ([]store
 	}
 	begun := time.Now()
 	results, err := n.proposer.propose(ctx, changes)
-	n.measures.Change.Since(begun)
-	n.measures.Changes.count(len(changes), err)
+	n.metrics.Change.Since(begun)
+	n.metrics.Changes.add(len(changes), err)
 	return results, err
 }
 
-// Epoch is this node's present epoch; 0 while it has none.
+// Epoch returns this node's current epoch; 0 without one.
 func (n *Node) Epoch() uint64 { return n.epoch.Load() }
 
-// Position is how far this node's table has come.
+// Position returns how far this node's table has come.
 func (n *Node) Position() store.Position { return n.table.Position() }
 
-// Contact returns for how long this node has been unable to speak for the
-// site: out of touch with the majority, or just woken from a stall and not
-// confirmed since. 0 while it can.
-func (n *Node) Contact() time.Duration {
-	return max(n.stalledFor(), n.quorumContact())
+// QuorumLostFor returns for how long this node has been unable to speak for
+// the site: out of contact with the majority, or just resumed after a stall
+// and not confirmed since. It returns 0 while it can.
+func (n *Node) QuorumLostFor() time.Duration {
+	return max(n.stalledFor(), n.raftQuorumLostFor())
 }
 
-// quorumContact returns how long this node has been out of touch with the
-// majority; 0 while it is in touch.
-func (n *Node) quorumContact() time.Duration {
-	if n.digests.wrong.Load() {
-		return forGood
+// raftQuorumLostFor returns for how long this node has been out of contact
+// with the majority; 0 while it is in contact.
+func (n *Node) raftQuorumLostFor() time.Duration {
+	if n.consistency.isWrong.Load() {
+		return forever
 	}
 	if n.raft.State() == raft.Leader {
 		return 0 // or its lease would have run out
 	}
-	if n.leadsNow() {
+	if n.isLeader() {
 		return 0 // it has just led, and Raft still says when it last followed
 	}
 	last := n.raft.LastContact()
 	if last.Before(n.started) {
 		last = n.started
 	}
-	if d := time.Since(last); d >= touch {
+	if d := time.Since(last); d >= contactGrace {
 		return d
 	}
 	return 0
 }
 
-// CaughtUp returns nil if the table has, since this process started, once held
-// all that the site had acknowledged, and this node is part of the site;
-// otherwise why the table must not be asked.
+// CaughtUp returns nil if the table has, since this process started,
+// contained everything that the site had acknowledged at some moment, and
+// this node is part of the site; otherwise why the table must not be read.
 func (n *Node) CaughtUp() error {
 	switch {
 	case n.table.History() != "" && !n.isServer(n.cfg.NodeID):
@@ -80,18 +80,19 @@ func (n *Node) CaughtUp() error {
 	return nil
 }
 
-// forGood is longer than any contact is waited for.
-const forGood = time.Hour
+// forever is longer than any caller waits.
+const forever = time.Hour
 
-// lost reports whether what waits for the majority is to be given up.
-func (n *Node) lost() bool { return n.quorumContact() >= n.pace.lost }
+// quorumLost reports whether everything that waits for the majority is to be
+// given up.
+func (n *Node) quorumLost() bool { return n.raftQuorumLostFor() >= n.timeouts.quorumLost }
 
-// Applied returns nil once the named nodes (nil: all that are up, this one
-// among them) have applied index and told their sessions, or are down;
+// Applied returns nil once the named nodes (nil: all that are up, including
+// this one) have applied index and notified their sessions, or are down;
 // otherwise ErrUnavailable when ctx ends.
 func (n *Node) Applied(ctx context.Context, index uint64, nodes []string) error {
 	if nodes == nil {
-		nodes = n.up()
+		nodes = n.liveNodes()
 	}
 	errs := make(chan error, len(nodes))
 	for _, id := range nodes {
@@ -106,8 +107,8 @@ func (n *Node) Applied(ctx context.Context, index uint64, nodes []string) error 
 	return failed
 }
 
-// up are the ids of the nodes that are up.
-func (n *Node) up() []string {
+// liveNodes returns the IDs of the nodes that are up.
+func (n *Node) liveNodes() []string {
 	var ids []string
 	for _, node := range n.table.Nodes() {
 		if !node.Down {
@@ -117,13 +118,13 @@ func (n *Node) up() []string {
 	return ids
 }
 
-// appliedAt waits for one node to have applied index, or to be down.
+// appliedAt waits until one node has applied index, or is down.
 func (n *Node) appliedAt(ctx context.Context, id string, index uint64) error {
 	if id == n.cfg.NodeID {
 		return n.appliedHere(ctx, index)
 	}
 	for {
-		changed := n.nodes.wait()
+		changed := n.nodesChanged.changed()
 		if node, ok := n.table.Node(id); !ok || node.Down {
 			return nil
 		}
@@ -134,7 +135,7 @@ func (n *Node) appliedAt(ctx context.Context, id string, index uint64) error {
 		if ctx.Err() != nil {
 			return unavailable("waiting for node %s to apply change %d: %w", id, index, err)
 		}
-		pause(ctx, retryAfter)
+		sleepContext(ctx, retryDelay)
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package cluster is the nodes of a site agreeing on one table. A Node brings
-// together Raft, the table (package store) and the way to the other nodes
-// (package link):
+// Package cluster lets the nodes of a site agree on one table. A Node
+// combines Raft, the table (package store) and the connections to the other
+// nodes (package link):
 //
 //	n, err := cluster.Open(cluster.Config{NodeID: "n1", …})
 //	…
@@ -10,11 +10,11 @@
 //	…
 //	n.Shutdown(ctx)
 //
-// A change goes from the proposer of the node it was made on to the leader,
-// there with whatever else waits into one entry of the log, and from the log
-// into the table of every node. Propose returns once this node's own table
-// holds it.
+// A change goes from the proposal client of the node where it was made to the
+// leader, there together with other waiting changes into one entry of the
+// log, and from the log into the table of every node. Propose returns once
+// this node's own table contains it.
 //
-// The package decides who is part of the site, who leads, which epochs live
-// and which have ended. It knows no client, no message's way and no rule.
+// The package decides which nodes belong to the site, which one leads, and
+// which epochs are current. It knows no clients, no routing and no rules.
 package cluster

@@ -10,18 +10,19 @@ import (
 
 // How long coming up may take, and how long a refused attempt is not repeated.
 const (
-	comeUpFor  = 5 * time.Second
-	comeUpRest = 250 * time.Millisecond
+	registerTimeout = 5 * time.Second
+	registerRetry   = 250 * time.Millisecond
 )
 
-// keepEpoch sees to it that this node has a living epoch while it is part of
-// a site: it comes up, and comes up anew whenever it finds its epoch ended.
-func (n *Node) keepEpoch(ctx context.Context) {
+// maintainEpoch makes sure that this node has a current epoch while it is
+// part of a site: it registers, and registers again whenever its epoch was
+// ended.
+func (n *Node) maintainEpoch(ctx context.Context) {
 	for {
-		nodes, servers := n.nodes.wait(), n.configured.wait()
+		nodes, servers := n.nodesChanged.changed(), n.configChanged.changed()
 		var again <-chan time.Time
-		if !n.minded(ctx) {
-			again = time.After(comeUpRest)
+		if !n.ensureRegistered(ctx) {
+			again = time.After(registerRetry)
 		}
 		select {
 		case <-nodes:
@@ -33,11 +34,12 @@ func (n *Node) keepEpoch(ctx context.Context) {
 	}
 }
 
-// minded reports whether nothing is left to do about the epoch for now.
-func (n *Node) minded(ctx context.Context) bool {
+// ensureRegistered reports whether nothing remains to be done about the epoch
+// for now.
+func (n *Node) ensureRegistered(ctx context.Context) bool {
 	node, known := n.table.Node(n.cfg.NodeID)
-	if known && !node.Down && node.Incarnation == n.boot {
-		n.isUp(node.Epoch)
+	if known && !node.Down && node.Incarnation == n.incarnation {
+		n.onRegistered(node.Epoch)
 		return true
 	}
 	had := n.epoch.Swap(0) != 0
@@ -48,36 +50,36 @@ func (n *Node) minded(ctx context.Context) bool {
 		return true
 	}
 	if had && known && node.Down {
-		n.measures.TakenForDead.Add(1)
+		n.metrics.TakenForDead.Add(1)
 	}
-	return n.comeUp(ctx, node.Epoch)
+	return n.register(ctx, node.Epoch)
 }
 
-// isUp takes a new epoch into use.
-func (n *Node) isUp(epoch uint64) {
+// onRegistered takes a new epoch into use.
+func (n *Node) onRegistered(epoch uint64) {
 	if n.epoch.Swap(epoch) == epoch {
 		return
 	}
 	n.caughtUp.Store(true) // the table holds this node's own NodeUp, and so all before it
 	n.cfg.Logger.Info("this node is up", "epoch", epoch)
-	n.measures.Epochs.Add(1)
+	n.metrics.Epochs.Add(1)
 	n.cfg.Receiver.Up(epoch)
-	if err := n.disk.marker.endLineage(n.table.History(), epoch, n.boot); err != nil {
+	if err := n.storage.manifest.endLineage(n.table.History(), epoch, n.incarnation); err != nil {
 		n.cfg.Logger.Warn("the marker can't be brought up to date", "error", err)
 	}
 }
 
-// comeUp proposes a new epoch in place of the last one. What the table makes
-// of it rings the bell.
-func (n *Node) comeUp(ctx context.Context, last uint64) bool {
-	ctx, cancel := context.WithTimeout(ctx, comeUpFor)
+// register proposes a new epoch in place of the last one. The caller notices
+// the result in the table.
+func (n *Node) register(ctx context.Context, last uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	if err := n.disk.marker.beginLineage(n.boot); err != nil {
+	if err := n.storage.manifest.beginLineage(n.incarnation); err != nil {
 		n.cfg.Logger.Warn("this node can't come up", "error", err)
 		return false
 	}
 	results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
-		Node: n.cfg.NodeID, Boot: n.boot, Version: n.cfg.Version,
+		Node: n.cfg.NodeID, Boot: n.incarnation, Version: n.cfg.Version,
 		MinSchema: minSchema, MaxSchema: n.table.Newest(), Replaces: last,
 	}}})
 	if err != nil {
@@ -90,8 +92,8 @@ func (n *Node) comeUp(ctx context.Context, last uint64) bool {
 	return true
 }
 
-// goDown ends this node's epoch, at its own wish.
-func (n *Node) goDown(ctx context.Context) {
+// deregister ends this node's epoch at its own request.
+func (n *Node) deregister(ctx context.Context) {
 	epoch := n.epoch.Swap(0)
 	if epoch == 0 {
 		return

@@ -9,14 +9,14 @@ import (
 	"simpd/store"
 )
 
-// reapAtOnce is how many users one entry makes deaf.
-const reapAtOnce = 128
+// reapBatch is the number of users in one Reap.
+const reapBatch = 128
 
-// evict ends the epochs of nodes that are gone, for as long as this node
-// leads. That ends routing to them at once.
-func (n *Node) evict(ctx context.Context) {
+// evictDead ends the epochs of dead nodes while this node leads, which ends
+// routing to them at once.
+func (n *Node) evictDead(ctx context.Context) {
 	met := make(map[store.Session]time.Time) // epochs, and since when this leader knows them
-	tick := time.NewTicker(n.pace.duties)
+	tick := time.NewTicker(n.timeouts.dutyInterval)
 	defer tick.Stop()
 	for {
 		for _, node := range n.table.Nodes() {
@@ -24,8 +24,8 @@ func (n *Node) evict(ctx context.Context) {
 			if met[epoch].IsZero() {
 				met[epoch] = time.Now()
 			}
-			if !node.Down && node.ID != n.cfg.NodeID && n.gone(node.ID, met[epoch]) {
-				n.end(ctx, node)
+			if !node.Down && node.ID != n.cfg.NodeID && n.isDead(node.ID, met[epoch]) {
+				n.markDown(ctx, node)
 			}
 		}
 		select {
@@ -36,10 +36,10 @@ func (n *Node) evict(ctx context.Context) {
 	}
 }
 
-// gone reports whether a node has not answered for as long as it may, though
-// this leader has known its epoch since met. (What the link knew before may
-// be of an epoch that has ended.)
-func (n *Node) gone(id string, met time.Time) bool {
+// isDead reports whether a node has not responded for as long as allowed,
+// although this leader has known its epoch since met. (What the link knew
+// before may concern an earlier epoch.)
+func (n *Node) isDead(id string, met time.Time) bool {
 	c := n.link.Connectivity(id)
 	waited := time.Since(later(c.Since, met))
 	switch {
@@ -58,7 +58,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func (n *Node) end(ctx context.Context, node store.Node) {
+func (n *Node) markDown(ctx context.Context, node store.Node) {
 	n.cfg.Logger.Warn("a node is gone: its epoch ends", "node", node.ID, "epoch", node.Epoch, "it", n.link.Connectivity(node.ID).Suspicion)
 	_, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NodeDown{
 		NodeDown: &storev1.NodeDown{Node: node.ID, Epoch: node.Epoch}}})
@@ -67,11 +67,11 @@ func (n *Node) end(ctx context.Context, node store.Node) {
 	}
 }
 
-// reap makes the users whom ended epochs have left behind deaf, a few at a
-// time, so that nothing else waits for long.
+// reap removes the bindings of ended epochs, a few users at a time, so that
+// nothing else waits for long.
 func (n *Node) reap(ctx context.Context) {
 	for {
-		changed := n.nodes.wait()
+		changed := n.nodesChanged.changed()
 		for _, node := range n.table.Nodes() {
 			if node.NeedsReap {
 				n.reapNode(ctx, node.ID)
@@ -88,10 +88,10 @@ func (n *Node) reap(ctx context.Context) {
 func (n *Node) reapNode(ctx context.Context, id string) {
 	for ctx.Err() == nil {
 		results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_Reap{
-			Reap: &storev1.Reap{Node: id, Limit: reapAtOnce}}})
+			Reap: &storev1.Reap{Node: id, Limit: reapBatch}}})
 		switch {
 		case err != nil:
-			pause(ctx, retryAfter)
+			sleepContext(ctx, retryDelay)
 		case results[0].Refusal != store.None || !results[0].More:
 			return
 		}

@@ -37,7 +37,7 @@ func TestTheUsersOfADeadNodeBecomeDeafInPieces(t *testing.T) {
 		l.start("n1", "n2", "n3")
 		l.awaitReady()
 		leader, victim := l.leader(), l.followers()[0]
-		const users = 2*reapAtOnce + 10
+		const users = 2*reapBatch + 10
 		listenOn(t, victim, users)
 		l.eventually("the leader knows them", func() bool { return listeners(leader) == users })
 		after := leader.table.Index()
@@ -86,7 +86,7 @@ func TestARestartedNodesUsersAreReaped(t *testing.T) {
 		l.start(id) // sooner than anybody has noticed
 		l.awaitReady()
 		l.eventually("all are deaf", func() bool { return listeners(leader) == 0 })
-		if taken := l.nodes[id].Measures().TakenForDead.Load(); taken != 0 {
+		if taken := l.nodes[id].Metrics().TakenForDead.Load(); taken != 0 {
 			t.Errorf("a new process counts %d times that it was taken for dead", taken)
 		}
 		if node, _ := leader.table.Node(id); node.Down || node.NeedsReap {
@@ -128,7 +128,7 @@ func TestAWokenNodeBindsAgainInItsNewEpoch(t *testing.T) {
 		l.network.Rejoin(l.host(victim.cfg.NodeID))
 		l.eventually("it is up anew", func() bool { return victim.Epoch() > old })
 		for id, n := range l.nodes {
-			if taken := n.Measures().TakenForDead.Load(); (taken == 1) != (n == victim) || taken > 1 {
+			if taken := n.Metrics().TakenForDead.Load(); (taken == 1) != (n == victim) || taken > 1 {
 				t.Errorf("%s was taken for dead %d times", id, taken)
 			}
 		}

@@ -137,11 +137,11 @@ func TestALeaderWithoutTheMajorityPromisesNothing(t *testing.T) {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		begin = time.Now()
-		if err := old.Confirm(l.within(10 * time.Second)); !errors.Is(err, ErrUnavailable) || time.Since(begin) > 2*time.Second {
+		if err := old.ReadBarrier(l.within(10 * time.Second)); !errors.Is(err, ErrUnavailable) || time.Since(begin) > 2*time.Second {
 			t.Errorf("confirmed after %v: %v", time.Since(begin), err)
 		}
-		if old.Contact() < touch {
-			t.Errorf("it believes itself in touch: %v", old.Contact())
+		if old.QuorumLostFor() < contactGrace {
+			t.Errorf("it believes itself in touch: %v", old.QuorumLostFor())
 		}
 		begin = time.Now()
 		_, err = old.Propose(l.within(10*time.Second), account("alice@example.com"))
@@ -246,7 +246,7 @@ func reader(l *lab, n *Node, acked *sync.Map, stop chan struct{}) {
 			names = append(names, name.(string))
 			return true
 		})
-		if n.Confirm(l.within(5*time.Second)) != nil {
+		if n.ReadBarrier(l.within(5*time.Second)) != nil {
 			continue
 		}
 		for _, name := range names {
@@ -269,7 +269,7 @@ func TestANodeThatFellFarBehindCatchesUpBySnapshot(t *testing.T) {
 		l.kill(id)
 		must(t, leader.raft.ReloadConfig(raft.ReloadableConfig{
 			TrailingLogs: 1, SnapshotInterval: time.Minute, SnapshotThreshold: 16384,
-			HeartbeatTimeout: leader.pace.heartbeat, ElectionTimeout: leader.pace.heartbeat,
+			HeartbeatTimeout: leader.timeouts.heartbeat, ElectionTimeout: leader.timeouts.heartbeat,
 		}))
 		for i := range 20 {
 			propose(t, leader, account(fmt.Sprintf("u%d@example.com", i)))

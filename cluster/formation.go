@@ -179,7 +179,7 @@ func (w *formationWatch) set(waits string, waited time.Duration, now time.Time) 
 // observe has operators told what this node, which has no data, waits for.
 func (n *Node) observe(p *probeRound, failed error) {
 	f := &formation{
-		id: n.cfg.NodeID, expect: n.cfg.BootstrapExpect, join: n.cfg.Link.Gossip.Join, promised: n.disk.marker.get().Form,
+		id: n.cfg.NodeID, expect: n.cfg.BootstrapExpect, join: n.cfg.Link.Gossip.Join, promised: n.storage.manifest.get().InitialVoters,
 		probes: p.answers, unanswered: p.unanswered, failed: failed,
 	}
 	for _, m := range n.link.Members() {
@@ -197,7 +197,7 @@ func (n *Node) observe(p *probeRound, failed error) {
 // the other nodes say.
 func (n *Node) anotherRuns(probes []*clusterv1.ProbeResponse) (addr string, runs bool) {
 	for _, p := range probes {
-		if p.RunningIncarnation != 0 && p.RunningIncarnation != n.boot {
+		if p.RunningIncarnation != 0 && p.RunningIncarnation != n.incarnation {
 			return p.RunningAddr, true
 		}
 	}

@@ -14,37 +14,37 @@ import (
 	"simpd/store"
 )
 
-// fsm hands the log's entries to the table, and what came of them to who
-// waits here. Raft calls it from one goroutine.
+// fsm applies the log's entries to the table, and passes the results to those
+// who wait. Raft calls it from one goroutine.
 type fsm struct {
-	table  *store.Table
-	counts *Measures
-	// applied is told of each entry in order: its term, and the results of
-	// its batches.
-	applied func(term uint64, results []store.BatchResult)
-	// restored is told that a snapshot has replaced the table: what lay
-	// between is not told.
-	restored func()
-	// nodesChanged and serversChanged ring when who is in the table, or in
-	// Raft's configuration, may have changed.
-	nodesChanged, serversChanged *bell
-	// hash is told of each entry that asks for the table's hash.
-	hash func(log uint64)
-	// log is Raft's index of the newest entry that the table holds.
-	log progress
+	table   *store.Table
+	metrics *Metrics
+	// onApplied is called for each entry in order with its term and the results
+	// of its batches.
+	onApplied func(term uint64, results []store.BatchResult)
+	// onRestored is called when a snapshot has replaced the table; what lay
+	// between is not reported.
+	onRestored func()
+	// nodesChanged and serversChanged are notified when the nodes in the table,
+	// or Raft's configuration, may have changed.
+	nodesChanged, serversChanged *broadcast
+	// onHashRequest is called for each entry that requests the table's hash.
+	onHashRequest func(log uint64)
+	// progress is Raft's index of the newest entry in the table.
+	progress watermark
 
-	// whole is held while an entry is applied, and by who wants the table and
-	// log to be of one moment.
-	whole sync.Mutex
-	skip  uint64 // entries up to it are in the table that replaced another
-	come  uint64 // the newest entry that Raft has handed over
+	// applyMu is held while an entry is applied, and by those who need the table
+	// and progress at one moment.
+	applyMu      sync.Mutex
+	skipThrough  uint64 // entries up to it are already in the table, which was copied
+	lastReceived uint64 // the newest entry that Raft has passed
 
 	mu    sync.Mutex
 	index uint64 // of that entry, with its term
 	term  uint64
 
 	fatal  func(error)
-	broken atomic.Bool // an entry could not be applied: nothing after it may be
+	broken atomic.Bool // an entry could not be applied, so none after it may be
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
@@ -52,7 +52,7 @@ var _ raft.BatchingFSM = (*fsm)(nil)
 // Apply applies one entry.
 func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
-// ApplyBatch applies entries in order. The responses are nil, or errors.
+// ApplyBatch applies entries in order. The responses are nil or errors.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	responses := make([]any, len(logs))
 	for i, l := range logs {
@@ -64,24 +64,24 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 }
 
 func (f *fsm) apply(l *raft.Log) error {
-	f.whole.Lock()
-	defer f.whole.Unlock()
-	f.come = l.Index
-	if l.Index <= f.skip {
-		f.serversChanged.ring()
+	f.applyMu.Lock()
+	defer f.applyMu.Unlock()
+	f.lastReceived = l.Index
+	if l.Index <= f.skipThrough {
+		f.serversChanged.notify()
 		return nil
 	}
 	if f.broken.Load() {
 		return fmt.Errorf("entry %d of the log comes after one that could not be applied", l.Index)
 	}
 	if l.Type != raft.LogCommand {
-		f.serversChanged.ring()
+		f.serversChanged.notify()
 		f.advance(l, nil)
 		return nil
 	}
 	begun := time.Now()
-	results, err := f.command(l)
-	f.counts.Apply.Since(begun)
+	results, err := f.applyCommand(l)
+	f.metrics.Apply.Since(begun)
 	if err != nil {
 		f.broken.Store(true)
 		err = fmt.Errorf("entry %d of the log can't be applied: %w", l.Index, err)
@@ -92,24 +92,24 @@ func (f *fsm) apply(l *raft.Log) error {
 	return nil
 }
 
-func (f *fsm) command(l *raft.Log) ([]store.BatchResult, error) {
-	e, err := meant(l)
+func (f *fsm) applyCommand(l *raft.Log) ([]store.BatchResult, error) {
+	e, err := decodeForTerm(l)
 	if err != nil {
 		return nil, err
 	}
 	results, err := f.table.Apply(e)
-	if err == nil && aboutNodes(e) {
-		f.nodesChanged.ring()
+	if err == nil && mayChangeNodes(e) {
+		f.nodesChanged.notify()
 	}
-	if err == nil && wantsHash(e) {
-		f.hash(l.Index)
+	if err == nil && requestsHash(e) {
+		f.onHashRequest(l.Index)
 	}
 	return results, err
 }
 
-// meant is what an entry holds, without batches that were meant for another
-// term than the one it came to be in.
-func meant(l *raft.Log) (*storev1.Entry, error) {
+// decodeForTerm decodes an entry without the batches that were meant for
+// another term than the entry's.
+func decodeForTerm(l *raft.Log) (*storev1.Entry, error) {
 	e, err := store.DecodeEntry(l.Data)
 	if err != nil {
 		return nil, err
@@ -119,23 +119,23 @@ func meant(l *raft.Log) (*storev1.Entry, error) {
 }
 
 func (f *fsm) advance(l *raft.Log, results []store.BatchResult) {
-	f.applied(l.Term, results)
+	f.onApplied(l.Term, results)
 	f.mu.Lock()
 	f.index, f.term = l.Index, l.Term
 	f.mu.Unlock()
-	f.log.reach(l.Index)
+	f.progress.advance(l.Index)
 }
 
-// newest is Raft's index and term of the newest entry that the table holds; 0
-// if a snapshot was all it got.
-func (f *fsm) newest() (index, term uint64) {
+// newestApplied returns Raft's index and term of the newest entry in the
+// table; 0 if it received only a snapshot.
+func (f *fsm) newestApplied() (index, term uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.index, f.term
 }
 
-// aboutNodes reports whether an entry may have begun or ended an epoch.
-func aboutNodes(e *storev1.Entry) bool {
+// mayChangeNodes reports whether an entry may have started or ended an epoch.
+func mayChangeNodes(e *storev1.Entry) bool {
 	for _, b := range e.Batch {
 		for _, c := range b.Change {
 			switch c.Kind.(type) {
@@ -149,30 +149,30 @@ func aboutNodes(e *storev1.Entry) bool {
 	return false
 }
 
-// wantsHash reports whether an entry asks for the table's hash.
-func wantsHash(e *storev1.Entry) bool {
+// requestsHash reports whether an entry requests the table's hash.
+func requestsHash(e *storev1.Entry) bool {
 	return slices.ContainsFunc(e.Batch, func(b *storev1.Batch) bool {
 		return slices.ContainsFunc(b.Change, func(c *storev1.Change) bool { return c.GetDigest() != nil })
 	})
 }
 
-// copy returns the table's state, and the newest entry that it holds.
-func (f *fsm) copy() (*store.Snapshot, uint64) {
-	f.whole.Lock()
-	defer f.whole.Unlock()
-	return f.table.Snapshot(), f.log.now()
+// snapshotWithIndex returns the table's state, and the newest entry in it.
+func (f *fsm) snapshotWithIndex() (*store.Snapshot, uint64) {
+	f.applyMu.Lock()
+	defer f.applyMu.Unlock()
+	return f.table.Snapshot(), f.progress.value()
 }
 
-// Snapshot takes the table's state of this moment, at once. Raft calls it the
-// state after the newest entry that it has handed over.
+// Snapshot captures the table's state in constant time. Raft takes it for the
+// state after the newest entry that it has passed.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if f.broken.Load() {
 		return nil, fmt.Errorf("the table does not hold all of the log")
 	}
-	f.whole.Lock()
-	defer f.whole.Unlock()
-	if f.come < f.skip {
-		return nil, fmt.Errorf("the table holds entry %d already, and Raft has handed over %d", f.skip, f.come)
+	f.applyMu.Lock()
+	defer f.applyMu.Unlock()
+	if f.lastReceived < f.skipThrough {
+		return nil, fmt.Errorf("the table holds entry %d already, and Raft has handed over %d", f.skipThrough, f.lastReceived)
 	}
 	return snapshot{f.table.Snapshot()}, nil
 }
@@ -180,19 +180,19 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 // Restore replaces the table by a snapshot.
 func (f *fsm) Restore(r io.ReadCloser) error {
 	defer r.Close()
-	f.whole.Lock()
-	defer f.whole.Unlock()
+	f.applyMu.Lock()
+	defer f.applyMu.Unlock()
 	if err := f.table.Restore(r); err != nil {
 		return err
 	}
-	f.skip = 0 // what comes next is what follows in Raft's log
-	f.restored()
-	f.nodesChanged.ring()
-	f.serversChanged.ring()
+	f.skipThrough = 0 // what comes next is what follows in Raft's log
+	f.onRestored()
+	f.nodesChanged.notify()
+	f.serversChanged.notify()
 	return nil
 }
 
-// snapshot writes the table's state while the table goes on.
+// snapshot writes the table's state while the table changes.
 type snapshot struct{ of *store.Snapshot }
 
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
@@ -205,14 +205,14 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 
 func (snapshot) Release() {}
 
-// snapshotStore is Raft's store of snapshots, and notes how far the newest
-// reaches, whether this node took it or was sent it.
+// snapshotStore is Raft's store of snapshots. It records how far the newest
+// reaches, whether this node took or received it.
 type snapshotStore struct {
 	raft.SnapshotStore
 	size *logSize
 }
 
-// Create begins a snapshot that reaches index.
+// Create starts a snapshot that reaches index.
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configIndex uint64, t raft.Transport) (raft.SnapshotSink, error) {
 	sink, err := s.SnapshotStore.Create(version, index, term, c, configIndex, t)
 	if err != nil {
@@ -221,13 +221,13 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	return &snapshotSink{SnapshotSink: sink, done: func() { s.size.snapshotAt(index) }}, nil
 }
 
-// snapshotSink writes a snapshot, and calls done once it is complete.
+// snapshotSink writes a snapshot, and calls done when it is complete.
 type snapshotSink struct {
 	raft.SnapshotSink
 	done func()
 }
 
-// Close ends the snapshot, which counts from now on.
+// Close completes the snapshot, which counts from now on.
 func (s *snapshotSink) Close() error {
 	err := s.SnapshotSink.Close()
 	if err == nil {

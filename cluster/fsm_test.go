@@ -18,9 +18,9 @@ func newFSM(t *testing.T) (*fsm, *error) {
 	t.Helper()
 	fatal := new(error)
 	f := &fsm{
-		counts: new(Measures),
-		table:  store.New(store.Config{}), nodesChanged: new(bell), serversChanged: new(bell),
-		applied: func(uint64, []store.BatchResult) {}, restored: func() {}, fatal: func(err error) { *fatal = err },
+		metrics: new(Metrics),
+		table:   store.New(store.Config{}), nodesChanged: new(broadcast), serversChanged: new(broadcast),
+		onApplied: func(uint64, []store.BatchResult) {}, onRestored: func() {}, fatal: func(err error) { *fatal = err },
 	}
 	must(t, applyChange(f, 1, 1, 1, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: newHistory()}}))
 	return f, fatal
@@ -36,7 +36,7 @@ func applyChange(f *fsm, index, term, meant uint64, c *storev1.Change) error {
 func TestABatchCountsInTheTermItWasMeantForOnly(t *testing.T) {
 	f, _ := newFSM(t)
 	var told []store.BatchResult
-	f.applied = func(_ uint64, r []store.BatchResult) { told = append(told, r...) }
+	f.onApplied = func(_ uint64, r []store.BatchResult) { told = append(told, r...) }
 	must(t, applyChange(f, 2, 3, 2, account("late@example.com")))
 	must(t, applyChange(f, 3, 3, 3, account("good@example.com")))
 	if _, ok := f.table.Account(address(t, "late@example.com")); ok {
@@ -90,7 +90,7 @@ func TestAHangingDiskEndsTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan time.Time, 1)
 		h := hung{raft.NewInmemStore(), make(chan struct{})}
-		s := logStore{LogStore: h, marker: &marker{}, size: newLogSize(), fatal: func(error) { ended <- time.Now() }}
+		s := logStore{LogStore: h, marker: &manifest{}, size: newLogSize(), fatal: func(error) { ended <- time.Now() }}
 		begin := time.Now()
 		go func() {
 			<-time.After(10 * time.Second)
@@ -111,7 +111,7 @@ var errFull = errors.New("no space left on device")
 func (full) StoreLogs([]*raft.Log) error { return errFull }
 
 func TestAFullDiskIsAnErrorOnly(t *testing.T) {
-	s := logStore{LogStore: full{raft.NewInmemStore()}, marker: &marker{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
+	s := logStore{LogStore: full{raft.NewInmemStore()}, marker: &manifest{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
 	if err := s.StoreLog(&raft.Log{Index: 1}); !errors.Is(err, errFull) {
 		t.Error(err)
 	}

@@ -26,7 +26,7 @@ func TestNoSnapshotAheadOfRaft(t *testing.T) {
 	must(t, applyChange(other, 2, 1, 1, account("alice@example.com")))
 	must(t, applyChange(other, 3, 1, 1, account("bob@example.com")))
 	sick, _ := newFSM(t)
-	must(t, sick.replace(copyAt(t, other, 3)))
+	must(t, sick.replaceTable(copyAt(t, other, 3)))
 	for index := uint64(2); index <= 3; index++ {
 		if _, err := sick.Snapshot(); err == nil {
 			t.Errorf("a snapshot is taken before entry %d has come", index)
@@ -46,7 +46,7 @@ func TestRestoreAfterHealing(t *testing.T) {
 	other, _ := newFSM(t)
 	must(t, applyChange(other, 2, 1, 1, account("alice@example.com")))
 	sick, _ := newFSM(t)
-	must(t, sick.replace(copyAt(t, other, 9)))
+	must(t, sick.replaceTable(copyAt(t, other, 9)))
 	var b bytes.Buffer
 	_, err := other.table.Snapshot().WriteTo(&b)
 	must(t, err)
@@ -61,15 +61,15 @@ func TestRestoreAfterHealing(t *testing.T) {
 // first, and is then woken once more than there is something to do.
 func TestHashesAskedForAtOnce(t *testing.T) {
 	f, _ := newFSM(t)
-	d := digests{wanted: newPoke()}
-	d.want(1, f.table.View())
+	d := consistencyChecker{wanted: newSignal()}
+	d.requestHash(1, f.table.View())
 	<-d.wanted
-	d.want(2, f.table.View())
-	if got := d.take(); got.GetLog() != 2 {
+	d.requestHash(2, f.table.View())
+	if got := d.hashRequested(); got.GetLog() != 2 {
 		t.Errorf("the hash after entry %d is taken, not the newest", got.GetLog())
 	}
 	<-d.wanted
-	if got := d.take(); got != nil {
+	if got := d.hashRequested(); got != nil {
 		t.Errorf("something is hashed that nobody wants: %v", got)
 	}
 }

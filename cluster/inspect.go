@@ -13,12 +13,12 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
-// inspectLog looks at the log file before it is used, as a damaged one may
-// open as an empty one, or bring the process down.
-func (d *disk) inspectLog() error {
+// inspectLog checks the log file before it is used, because a damaged one may
+// open as an empty one, or crash the process.
+func (d *storage) inspectLog() error {
 	path := filepath.Join(d.dir, logFile)
-	begun := d.marker.get().Begun
-	err := inspectPages(path)
+	begun := d.manifest.get().Dirty
+	err := checkBoltFile(path)
 	switch {
 	case err == nil:
 	case !begun && errors.Is(err, fs.ErrNotExist):
@@ -26,19 +26,19 @@ func (d *disk) inspectLog() error {
 	case !begun:
 		return os.Remove(path) // its first start was cut short
 	case errors.Is(err, fs.ErrNotExist):
-		return d.refuse(fmt.Errorf("its log %s is gone", logFile))
+		return d.unusableError(fmt.Errorf("its log %s is gone", logFile))
 	default:
-		return d.refuse(err)
+		return d.unusableError(err)
 	}
-	if err := guarded(func() error { return d.inspectAll(path) }); err != nil {
-		return d.refuse(err)
+	if err := recoverFaults(func() error { return d.inspectAll(path) }); err != nil {
+		return d.unusableError(err)
 	}
 	return nil
 }
 
-// guarded turns what damaged pages make bolt do into an error: a pointer in
-// one may lead anywhere.
-func guarded(read func() error) (err error) {
+// recoverFaults converts the faults that damaged pages cause in bolt to
+// errors, because a pointer in them may lead anywhere.
+func recoverFaults(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
@@ -48,7 +48,7 @@ func guarded(read func() error) (err error) {
 	return read()
 }
 
-func (d *disk) inspectAll(path string) error {
+func (d *storage) inspectAll(path string) error {
 	store, err := openBolt(path, true)
 	if err != nil {
 		return err
@@ -56,8 +56,9 @@ func (d *disk) inspectAll(path string) error {
 	return errors.Join(d.inspectEntries(store), store.Close())
 }
 
-// inspectEntries reads every entry of the log, counts it, and reads Raft's term and vote.
-func (d *disk) inspectEntries(store *raftboltdb.BoltStore) error {
+// inspectEntries reads and counts every entry of the log, and reads Raft's
+// term and vote.
+func (d *storage) inspectEntries(store *raftboltdb.BoltStore) error {
 	if err := inspectVote(&stableStore{StableStore: store}); err != nil {
 		return err
 	}
@@ -70,10 +71,10 @@ func (d *disk) inspectEntries(store *raftboltdb.BoltStore) error {
 		if err := store.GetLog(i, &l); err != nil {
 			return fmt.Errorf("%s: entry %d: %w", logFile, i, err)
 		}
-		if err := unseal(i, &l); err != nil {
+		if err := verifyChecksum(i, &l); err != nil {
 			return fmt.Errorf("%s: %w", logFile, err)
 		}
-		if id := d.marker.get(); i == id.Index && l.Term != id.Term {
+		if id := d.manifest.get(); i == id.Index && l.Term != id.Term {
 			return fmt.Errorf("%s: entry %d is of term %d, and was of %d", logFile, i, l.Term, id.Term)
 		}
 		d.size.add(i, len(l.Data))
@@ -81,7 +82,7 @@ func (d *disk) inspectEntries(store *raftboltdb.BoltStore) error {
 	return nil
 }
 
-// inspectVote reads what Raft keeps beside its log.
+// inspectVote reads what Raft stores beside its log.
 func inspectVote(s *stableStore) error {
 	for _, key := range []string{"CurrentTerm", "LastVoteTerm", "LastVoteCand"} {
 		_, err := s.Get([]byte(key))
@@ -100,23 +101,24 @@ func bounds(s raft.LogStore) (first, last uint64, err error) {
 	return first, last, err
 }
 
-// inspectSnapshots checks that the snapshots can be read, that the log goes on
-// where the newest ends, and that nothing is missing that was applied.
-func (d *disk) inspectSnapshots() error {
+// inspectSnapshots checks that the snapshots can be read, that the log
+// continues where the newest ends, and that nothing is missing that was
+// applied.
+func (d *storage) inspectSnapshots() error {
 	newest, err := d.newestSnapshot()
 	if err != nil {
-		return d.refuse(err)
+		return d.unusableError(err)
 	}
 	first, last, err := bounds(d.logs)
 	if err != nil {
-		return d.refuse(err)
+		return d.unusableError(err)
 	}
-	id := d.marker.get()
+	id := d.manifest.get()
 	switch {
 	case first > newest+1:
-		return d.refuse(fmt.Errorf("the log begins at entry %d, and no snapshot reaches further than %d", first, newest))
+		return d.unusableError(fmt.Errorf("the log begins at entry %d, and no snapshot reaches further than %d", first, newest))
 	case id.Index > max(last, newest):
-		return d.refuse(fmt.Errorf("the log ends at entry %d, and %d were applied", max(last, newest), id.Index))
+		return d.unusableError(fmt.Errorf("the log ends at entry %d, and %d were applied", max(last, newest), id.Index))
 	}
 	d.size.snapshotAt(newest)
 	return nil
@@ -124,8 +126,8 @@ func (d *disk) inspectSnapshots() error {
 
 // newestSnapshot returns the log's index in the newest snapshot, 0 if there is
 // none, after reading each as a whole.
-func (d *disk) newestSnapshot() (uint64, error) {
-	listed, err := d.snaps.List()
+func (d *storage) newestSnapshot() (uint64, error) {
+	listed, err := d.snapshots.List()
 	if err != nil {
 		return 0, fmt.Errorf("snapshots: %w", err)
 	}
@@ -134,7 +136,7 @@ func (d *disk) newestSnapshot() (uint64, error) {
 	}
 	var newest uint64
 	for _, meta := range listed {
-		_, r, err := d.snaps.Open(meta.ID)
+		_, r, err := d.snapshots.Open(meta.ID)
 		if err != nil {
 			return 0, fmt.Errorf("snapshot %s: %w", meta.ID, err)
 		}

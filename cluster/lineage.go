@@ -15,29 +15,29 @@ import (
 // another process has come up on another copy, and has voted and acknowledged
 // what this one does not hold.
 
-// maxLineage bounds how many processes a marker names.
+// maxLineage limits how many processes a manifest names.
 const maxLineage = 64
 
 // lineage records the processes that have run on the data of a directory.
 type lineage struct {
 	History string `json:"history"` // of the table that gave the node the epoch
 	Epoch   uint64 `json:"epoch"`   // the newest that one of them has seen of itself
-	// Boots are the numbers of those that may have come up in that epoch or a
-	// later one, the oldest first.
-	Boots []uint64 `json:"boots"`
-	Sum   string   `json:"sum"`
+	// Incarnations are those of the processes that may have registered in that
+	// epoch or a later one, the oldest first.
+	Incarnations []uint64 `json:"boots"`
+	Sum          string   `json:"sum"`
 }
 
-// sum is a checksum of everything else in it.
+// sum returns a checksum of everything else.
 func (l lineage) sum() string {
 	l.Sum = ""
 	b, _ := json.Marshal(l) // of strings and numbers: no error
 	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// setLineage changes the marker's lineage; nil: it has none yet.
-func (m *marker) setLineage(change func(old lineage) lineage) error {
-	return m.change(func(id *identity) {
+// setLineage changes the manifest's lineage.
+func (m *manifest) setLineage(change func(old lineage) lineage) error {
+	return m.change(func(id *manifestRecord) {
 		old := lineage{}
 		if id.Lineage != nil {
 			old = *id.Lineage
@@ -48,42 +48,43 @@ func (m *marker) setLineage(change func(old lineage) lineage) error {
 	})
 }
 
-// beginLineage notes, before the table can know it, that this process runs on
-// the data.
-func (m *marker) beginLineage(boot uint64) error {
-	if l := m.get().Lineage; l != nil && slices.Contains(l.Boots, boot) {
+// beginLineage records, before the table can know it, that this process runs
+// on the data.
+func (m *manifest) beginLineage(boot uint64) error {
+	if l := m.get().Lineage; l != nil && slices.Contains(l.Incarnations, boot) {
 		return nil
 	}
 	return m.setLineage(func(l lineage) lineage {
-		l.Boots = append(slices.Clone(l.Boots), boot)
-		if extra := len(l.Boots) - maxLineage; extra > 0 {
-			l.Boots = slices.Delete(l.Boots, 1, 1+extra) // the first may be the one that came up last
+		l.Incarnations = append(slices.Clone(l.Incarnations), boot)
+		if extra := len(l.Incarnations) - maxLineage; extra > 0 {
+			l.Incarnations = slices.Delete(l.Incarnations, 1, 1+extra) // the first may be the one that came up last
 		}
 		return l
 	})
 }
 
-// endLineage notes that the table has this process as the one that came up last.
-func (m *marker) endLineage(history string, epoch, boot uint64) error {
-	return m.setLineage(func(lineage) lineage { return lineage{History: history, Epoch: epoch, Boots: []uint64{boot}} })
+// endLineage records that the table has this process as the one that
+// registered last.
+func (m *manifest) endLineage(history string, epoch, boot uint64) error {
+	return m.setLineage(func(lineage) lineage { return lineage{History: history, Epoch: epoch, Incarnations: []uint64{boot}} })
 }
 
-// lineage describes this process and its data for the other nodes.
+// lineage describes this process and its data to the other nodes.
 func (n *Node) lineage() *clusterv1.Lineage {
-	id := n.disk.marker.get()
+	id := n.storage.manifest.get()
 	l := &clusterv1.Lineage{}
-	if id.Begun {
-		l.FoundingSum = foundingSum(id.Founding)
+	if id.Dirty {
+		l.FoundingSum = clusterIDSum(id.ClusterID)
 	}
 	if id.Lineage != nil {
-		l.History, l.Epoch, l.Boot = id.Lineage.History, id.Lineage.Epoch, id.Lineage.Boots
+		l.History, l.Epoch, l.Boot = id.Lineage.History, id.Lineage.Epoch, id.Lineage.Incarnations
 	}
 	return l
 }
 
-// checkProcess judges whether a process may be let in as a node, by its lineage.
-// Unless this node's table is certainly up to date, a process is believed that
-// says it came up later than the table knows.
+// checkProcess decides by its lineage whether a process may be admitted as a
+// node. Unless this node's table is certainly up to date, it believes a
+// process that claims to have registered later than the table knows.
 func (n *Node) checkProcess(node string, boot uint64, l *clusterv1.Lineage, upToDate bool) clusterv1.Rejection_Reason {
 	own := n.lineage()
 	if sum := l.GetFoundingSum(); len(sum) > 0 && len(own.FoundingSum) > 0 && !slices.Equal(sum, own.FoundingSum) {

@@ -18,23 +18,23 @@ import (
 // not know.
 func TestLineageIsForNewVersionsOnly(t *testing.T) {
 	dir := t.TempDir()
-	m, err := claim(dir, "example.com", "n1")
+	m, err := acquireDir(dir, "example.com", "n1")
 	must(t, err)
-	must(t, m.begin())
+	must(t, m.markDirty())
 	must(t, m.beginLineage(7))
-	id, _, err := readMarker(dir)
-	if err != nil || id.Lineage == nil || !slices.Equal(id.Lineage.Boots, []uint64{7}) {
+	id, _, err := readManifest(dir)
+	if err != nil || id.Lineage == nil || !slices.Equal(id.Lineage.Incarnations, []uint64{7}) {
 		t.Fatalf("%+v, %v", id, err)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, markerFile))
+	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
 	must(t, err)
 	var old map[string]any
 	must(t, json.Unmarshal(b, &old))
 	delete(old, "lineage")
 	b, err = json.Marshal(old)
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, markerFile), b, 0o600))
-	if id, _, err := readMarker(dir); err != nil || id.Lineage != nil {
+	must(t, os.WriteFile(filepath.Join(dir, manifestFile), b, 0o600))
+	if id, _, err := readManifest(dir); err != nil || id.Lineage != nil {
 		t.Errorf("without a lineage: %+v, %v", id, err)
 	}
 }
@@ -42,17 +42,17 @@ func TestLineageIsForNewVersionsOnly(t *testing.T) {
 // TestLineageKeepsWhoMayHaveComeUp: of many starts the first and the newest ones
 // stay, until one has come up.
 func TestLineageKeepsWhoMayHaveComeUp(t *testing.T) {
-	m := &marker{}
+	m := &manifest{}
 	for boot := range uint64(200) {
 		must(t, m.beginLineage(boot+1))
 		must(t, m.beginLineage(boot+1))
 	}
-	all := m.get().Lineage.Boots
+	all := m.get().Lineage.Incarnations
 	if len(all) != maxLineage || all[0] != 1 || all[1] != 200-maxLineage+2 || all[maxLineage-1] != 200 {
 		t.Errorf("%d: %v", len(all), all)
 	}
 	must(t, m.endLineage("h", 9, 200))
-	if l := m.get().Lineage; l.Epoch != 9 || l.History != "h" || !slices.Equal(l.Boots, []uint64{200}) {
+	if l := m.get().Lineage; l.Epoch != 9 || l.History != "h" || !slices.Equal(l.Incarnations, []uint64{200}) {
 		t.Errorf("%+v", l)
 	}
 }
@@ -60,14 +60,14 @@ func TestLineageKeepsWhoMayHaveComeUp(t *testing.T) {
 // TestADamagedLineageIsNoticed: it has a checksum of its own.
 func TestADamagedLineageIsNoticed(t *testing.T) {
 	dir := t.TempDir()
-	m, err := claim(dir, "example.com", "n1")
+	m, err := acquireDir(dir, "example.com", "n1")
 	must(t, err)
 	must(t, m.endLineage("h", 9, 12345))
-	path := filepath.Join(dir, markerFile)
+	path := filepath.Join(dir, manifestFile)
 	b, err := os.ReadFile(path)
 	must(t, err)
 	must(t, os.WriteFile(path, []byte(strings.Replace(string(b), "12345", "12346", 1)), 0o600))
-	if _, _, err := readMarker(dir); err == nil {
+	if _, _, err := readManifest(dir); err == nil {
 		t.Error("another process is taken for the one that was written")
 	}
 }
@@ -75,8 +75,8 @@ func TestADamagedLineageIsNoticed(t *testing.T) {
 // TestCheckProcess: who holds the data of the process that came up last is let in,
 // and who holds an older copy is not; a node that is behind believes the others.
 func TestCheckProcess(t *testing.T) {
-	n := &Node{cfg: Config{NodeID: "n1"}, disk: memoryDisk("example.com", "n1", nil), table: store.New(store.Config{})}
-	must(t, n.disk.marker.change(func(id *identity) { id.Begun, id.Founding = true, "f" }))
+	n := &Node{cfg: Config{NodeID: "n1"}, storage: memoryStorage("example.com", "n1", nil), table: store.New(store.Config{})}
+	must(t, n.storage.manifest.change(func(id *manifestRecord) { id.Dirty, id.ClusterID = true, "f" }))
 	apply := func(c *storev1.Change) {
 		t.Helper()
 		n.table.Apply(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{c}}}})
@@ -102,8 +102,8 @@ func TestCheckProcess(t *testing.T) {
 		"of an older version":     {"n2", 7, nil, fine, fine},
 		"without a past":          {"n2", 7, &clusterv1.Lineage{}, fine, fine},
 		"of a history before":     {"n2", 7, &clusterv1.Lineage{History: "g", Epoch: 1, Boot: []uint64{1}}, fine, fine},
-		"of the same founding":    {"n2", 5, &clusterv1.Lineage{FoundingSum: foundingSum("f")}, fine, fine},
-		"of another founding":     {"n2", 5, &clusterv1.Lineage{FoundingSum: foundingSum("g")}, founding, founding},
+		"of the same founding":    {"n2", 5, &clusterv1.Lineage{FoundingSum: clusterIDSum("f")}, fine, fine},
+		"of another founding":     {"n2", 5, &clusterv1.Lineage{FoundingSum: clusterIDSum("g")}, founding, founding},
 		"a node that is not here": {"n3", 7, &clusterv1.Lineage{History: "h", Epoch: 1, Boot: []uint64{6, 7}}, fine, fine},
 	} {
 		for upToDate, want := range map[bool]clusterv1.Rejection_Reason{false: c.behind, true: c.upToDate} {

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLogger writes what Raft logs to slog. What Raft calls info is about its
-// own inside, and is debug here.
+// raftLogger writes Raft's log messages to slog. What Raft considers info
+// concerns its internals, and becomes debug.
 type raftLogger struct {
 	to    *slog.Logger
 	name  string
@@ -23,7 +23,7 @@ func newRaftLogger(to *slog.Logger) hclog.Logger {
 }
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
-	l.to.Log(context.Background(), slogLevel(level), msg, plain(args)...)
+	l.to.Log(context.Background(), slogLevel(level), msg, plainValues(args)...)
 }
 
 func slogLevel(level hclog.Level) slog.Level {
@@ -38,8 +38,8 @@ func slogLevel(level hclog.Level) slog.Level {
 	return slog.LevelDebug - 4
 }
 
-// plain makes the values of hclog ones that slog can write.
-func plain(args []any) []any {
+// plainValues converts hclog values to ones that slog can write.
+func plainValues(args []any) []any {
 	out := make([]any, 0, len(args)+1)
 	for i, a := range args {
 		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
@@ -73,7 +73,7 @@ func (l *raftLogger) ImpliedArgs() []any { return l.attrs }
 
 func (l *raftLogger) With(args ...any) hclog.Logger {
 	attrs := append(append([]any(nil), l.attrs...), args...)
-	return &raftLogger{to: l.to.With(plain(args)...), name: l.name, attrs: attrs}
+	return &raftLogger{to: l.to.With(plainValues(args)...), name: l.name, attrs: attrs}
 }
 
 func (l *raftLogger) Name() string { return l.name }

@@ -2,12 +2,12 @@ package cluster
 
 import "sync"
 
-// entryOverhead is what an entry takes in the log store beside its data: its
-// key, the names and values of its other fields, its checksum.
+// entryOverhead is the size of an entry in the log store besides its data:
+// its key, the names and values of its other fields, and its checksum.
 const entryOverhead = 128
 
-// logSize counts the octets of the entries in Raft's log, one by one. Methods
-// may be called from any goroutine.
+// logSize counts the octets of each entry in Raft's log. Any goroutine may
+// call its methods.
 type logSize struct {
 	mu       sync.Mutex
 	first    uint64   // index of the oldest entry
@@ -16,13 +16,13 @@ type logSize struct {
 	snapshot uint64   // index that the newest snapshot reaches
 	pending  uint64   // octets of the entries beyond it
 	limit    uint64   // of pending; 0: none
-	exceeded poke     // pending has gone beyond limit
+	exceeded signal   // notified when pending exceeds limit
 }
 
-func newLogSize() *logSize { return &logSize{exceeded: newPoke()} }
+func newLogSize() *logSize { return &logSize{exceeded: newSignal()} }
 
-// add counts an entry of so many octets of data. It replaces the entry at its
-// index and all that follow; before a gap nothing counts any more.
+// add counts an entry with that many octets of data. It replaces the entry at
+// its index and all that follow; before a gap nothing counts any more.
 func (s *logSize) add(index uint64, data int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,12 +41,12 @@ func (s *logSize) add(index uint64, data int) {
 	s.tell()
 }
 
-// next is the index after the newest entry; s.mu is held, as for all below
-// that say nothing else.
+// next returns the index after the newest entry. The caller holds s.mu, as
+// for all methods below that do not say otherwise.
 func (s *logSize) next() uint64 { return s.first + uint64(len(s.sizes)) }
 
-// cut forgets the entry at index and all that follow; all there are if none is
-// there.
+// cut removes the entry at index and all that follow, or all if there is none
+// at index.
 func (s *logSize) cut(index uint64) {
 	if index < s.first || index > s.next() {
 		index = s.first
@@ -55,7 +55,7 @@ func (s *logSize) cut(index uint64) {
 	s.count()
 }
 
-// count adds up anew.
+// count recomputes the sums.
 func (s *logSize) count() {
 	s.octets, s.pending = 0, 0
 	for i, size := range s.sizes {
@@ -66,7 +66,7 @@ func (s *logSize) count() {
 	}
 }
 
-// remove forgets the entries of a range, which is the beginning or the end of
+// remove removes the entries of a range, which is the beginning or the end of
 // the log.
 func (s *logSize) remove(from, to uint64) {
 	s.mu.Lock()
@@ -82,7 +82,7 @@ func (s *logSize) remove(from, to uint64) {
 	}
 }
 
-// snapshotAt notes how far the newest snapshot reaches.
+// snapshotAt records how far the newest snapshot reaches.
 func (s *logSize) snapshotAt(index uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +97,8 @@ func (s *logSize) snapshotIndex() uint64 {
 	return s.snapshot
 }
 
-// setLimit sets how many octets there may be beyond the newest snapshot before
-// exceeded is told.
+// setLimit sets the octets after the newest snapshot above which exceeded is
+// notified.
 func (s *logSize) setLimit(octets uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,14 +106,15 @@ func (s *logSize) setLimit(octets uint64) {
 	s.tell()
 }
 
-// tell tells if there is too much beyond the newest snapshot.
+// tell notifies if there is too much after the newest snapshot.
 func (s *logSize) tell() {
 	if s.limit > 0 && s.pending > s.limit {
-		s.exceeded.now()
+		s.exceeded.notify()
 	}
 }
 
-// beyondSnapshot counts the entries that no snapshot holds, and their octets.
+// beyondSnapshot counts the entries after the newest snapshot, and their
+// octets.
 func (s *logSize) beyondSnapshot() (entries, octets uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,8 +131,8 @@ func (s *logSize) total() uint64 {
 	return s.octets
 }
 
-// newest counts the newest entries that have at most so many octets together,
-// none of which comes before the entry from.
+// newest counts the newest entries that together have at most that many
+// octets, none before the entry from.
 func (s *logSize) newest(octets, from uint64) (entries uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 func TestLogSizeAgreesWithAStore(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 0))
 	inner := raft.NewInmemStore()
-	s := &logStore{LogStore: inner, marker: &marker{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
+	s := &logStore{LogStore: inner, marker: &manifest{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
 	var snapshot uint64
 	for range 5000 {
 		first, last, err := bounds(inner)

@@ -11,31 +11,32 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// stallTimeout is how long one write may take. Raft never replaces a leader
-// whose disk hangs, as its heartbeats go on; ending the process does.
+// stallTimeout is the maximum duration of one write. Raft never replaces a
+// leader whose disk hangs, because its heartbeats continue; ending the
+// process does.
 const stallTimeout = 3 * time.Second
 
-// logStore is Raft's log store with a checksum on each entry, and an end to
-// the process if a write hangs or what is read is not what was written. It
-// keeps the newest entries in memory, and counts the octets of all.
+// logStore is Raft's log store with a checksum for each entry. It stops the
+// process if a write hangs or if an entry fails its checksum. It caches the
+// newest entries in memory, and counts the octets of all.
 type logStore struct {
 	raft.LogStore
-	marker *marker
+	marker *manifest
 	size   *logSize
 	recent recentLogs
 	fatal  func(error)
 }
 
-// StoreLogs stores logs, each sealed by its checksum. (Raft's Extensions
-// carry it on the disk only.)
+// StoreLogs stores logs with their checksums. (Raft's Extensions field
+// carries them, on disk only.)
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
-	if err := s.marker.begin(); err != nil {
+	if err := s.marker.markDirty(); err != nil {
 		return err
 	}
 	sealed := make([]*raft.Log, len(logs))
 	for i, l := range logs {
 		c := *l
-		c.Extensions = seal(&c)
+		c.Extensions = checksumOf(&c)
 		sealed[i] = &c
 	}
 	if err := s.write(sealed); err != nil {
@@ -49,15 +50,15 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 }
 
 func (s *logStore) write(sealed []*raft.Log) error {
-	defer watch(s.fatal)()
+	defer startWatchdog(s.fatal)()
 	return s.LogStore.StoreLogs(sealed)
 }
 
 // StoreLog stores one log.
 func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
-// GetLog reads the log at index. One that fails its checksum ends the process:
-// Raft must not act on it, nor go on without it.
+// GetLog reads the log at index. If it fails its checksum, the process ends:
+// Raft must neither act on it nor continue without it.
 func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	if s.recent.get(index, l) {
 		return nil
@@ -65,7 +66,7 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) error {
 	if err := s.LogStore.GetLog(index, l); err != nil {
 		return err
 	}
-	if err := unseal(index, l); err != nil {
+	if err := verifyChecksum(index, l); err != nil {
 		s.fatal(err)
 		return err
 	}
@@ -82,11 +83,11 @@ func (s *logStore) DeleteRange(from, to uint64) error {
 	return nil
 }
 
-// IsMonotonic says that after a snapshot is installed Raft is to delete the
-// log before it, rather than leave a gap.
+// IsMonotonic makes Raft delete the log before an installed snapshot, rather
+// than leave a gap.
 func (s *logStore) IsMonotonic() bool { return true }
 
-func seal(l *raft.Log) []byte {
+func checksumOf(l *raft.Log) []byte {
 	var head [17]byte
 	binary.BigEndian.PutUint64(head[0:], l.Index)
 	binary.BigEndian.PutUint64(head[8:], l.Term)
@@ -96,30 +97,30 @@ func seal(l *raft.Log) []byte {
 	return binary.BigEndian.AppendUint32(nil, sum)
 }
 
-// unseal checks a log that was read, and takes its checksum off.
-func unseal(index uint64, l *raft.Log) error {
-	if l.Index != index || string(l.Extensions) != string(seal(l)) {
+// verifyChecksum checks a log that was read, and removes its checksum.
+func verifyChecksum(index uint64, l *raft.Log) error {
+	if l.Index != index || string(l.Extensions) != string(checksumOf(l)) {
 		return fmt.Errorf("entry %d of the log fails its checksum", index)
 	}
 	l.Extensions = nil
 	return nil
 }
 
-// stallLooks is how often a write is looked at before it counts as stalled. A
-// time in which the process itself stands still is one look only.
+// stallLooks is how often a write is checked before it counts as stalled. A
+// period in which the process itself is paused counts as one check.
 const stallLooks = 30
 
-// watch calls fatal unless the function it returns is called in time.
-func watch(fatal func(error)) (done func()) {
-	w := &stallWatch{fatal: fatal}
+// startWatchdog calls fatal unless the returned function is called in time.
+func startWatchdog(fatal func(error)) (done func()) {
+	w := &writeWatchdog{fatal: fatal}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(stallTimeout/stallLooks, w.look)
+	w.timer = time.AfterFunc(stallTimeout/stallLooks, w.check)
 	return w.stop
 }
 
-// stallWatch watches one write.
-type stallWatch struct {
+// writeWatchdog watches one write.
+type writeWatchdog struct {
 	fatal func(error)
 
 	mu    sync.Mutex
@@ -128,7 +129,7 @@ type stallWatch struct {
 	done  bool
 }
 
-func (w *stallWatch) look() {
+func (w *writeWatchdog) check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch w.looks++; {
@@ -140,7 +141,7 @@ func (w *stallWatch) look() {
 	}
 }
 
-func (w *stallWatch) stop() {
+func (w *writeWatchdog) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.done = true
@@ -150,24 +151,24 @@ func (w *stallWatch) stop() {
 // stableStore is Raft's store of its term and vote, with checksums.
 type stableStore struct {
 	raft.StableStore
-	marker *marker
+	marker *manifest
 	fatal  func(error)
 }
 
 // Set stores a value durably.
 func (s *stableStore) Set(key, value []byte) error {
-	if err := s.marker.begin(); err != nil {
+	if err := s.marker.markDirty(); err != nil {
 		return err
 	}
 	return s.set(key, value)
 }
 
 func (s *stableStore) set(key, value []byte) error {
-	defer watch(s.fatal)()
+	defer startWatchdog(s.fatal)()
 	return s.StableStore.Set(key, binary.BigEndian.AppendUint32(append([]byte(nil), value...), keySum(key, value)))
 }
 
-// Get returns the value of key, none if there is none.
+// Get returns the value of key, nil if there is none.
 func (s *stableStore) Get(key []byte) ([]byte, error) {
 	b, err := s.StableStore.Get(key)
 	if err != nil {
@@ -180,8 +181,8 @@ func (s *stableStore) Get(key []byte) ([]byte, error) {
 	return b[:n], nil
 }
 
-// SetUint64 stores a number durably. A zero, as Raft writes before it has
-// heard of anybody, does not yet begin anything.
+// SetUint64 stores a number durably. A zero, which Raft writes before it has
+// heard of any node, does not make the directory dirty.
 func (s *stableStore) SetUint64(key []byte, value uint64) error {
 	if value == 0 {
 		return s.set(key, make([]byte, 8))

@@ -12,8 +12,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Wipe removes what a node keeps in its data directory; the node must not run.
-// Before a site takes a node of the same id again, its old life has to be
+// Wipe removes a node's data from its directory; the node must not run.
+// Before a site accepts a node with the same ID again, the old one must be
 // removed from the site.
 func Wipe(dir string) error {
 	if err := checkOurs(dir); err != nil {
@@ -28,7 +28,7 @@ func Wipe(dir string) error {
 		return err
 	}
 	// The marker goes last: until then what is left is refused.
-	for _, name := range []string{snapshotDir, logFile, markerFile} {
+	for _, name := range []string{snapshotDir, logFile, manifestFile} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("wiping %s: %w", dir, err)
 		}
@@ -36,10 +36,10 @@ func Wipe(dir string) error {
 	return syncDir(dir)
 }
 
-// leftovers are patterns of what a process leaves in its data directory when it
-// is killed while it writes: a snapshot, the marker, a log that is compacted, a
-// backup that is restored. Nobody reads it.
-var leftovers = []string{snapshotDir + "/*.tmp", markerFile + ".*", logFile + ".compact", "simp-restore-*"}
+// leftovers are patterns of files that a process leaves in its data directory
+// if it is killed while it writes: a snapshot, the manifest, a compacted log,
+// a backup being restored. Nothing reads them.
+var leftovers = []string{snapshotDir + "/*.tmp", manifestFile + ".*", logFile + ".compact", "simp-restore-*"}
 
 // removeLeftovers removes them from a data directory that no process uses.
 func removeLeftovers(dir string) error {
@@ -59,7 +59,7 @@ func removeLeftovers(dir string) error {
 
 // checkOurs refuses a directory that no node has used.
 func checkOurs(dir string) error {
-	for _, name := range []string{markerFile, logFile} {
+	for _, name := range []string{manifestFile, logFile} {
 		_, err := os.Stat(filepath.Join(dir, name))
 		if err == nil {
 			return nil
@@ -68,11 +68,11 @@ func checkOurs(dir string) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%s is not a data directory of simpd: it has neither %s nor %s", dir, markerFile, logFile)
+	return fmt.Errorf("%s is not a data directory of simpd: it has neither %s nor %s", dir, manifestFile, logFile)
 }
 
-// lock takes the lock that a running node holds on its log, whatever state
-// the log is in.
+// lock takes the lock that a running node holds on its log, whatever the
+// state of the log.
 func lock(dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, logFile), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -92,8 +92,8 @@ func inUse(dir string) error {
 	return fmt.Errorf("another process uses the data directory %s: stop it, or give this node a directory of its own", dir)
 }
 
-// Compact rewrites the log file of a node that does not run, which never
-// shrinks by itself, and returns its size before and after, in octets.
+// Compact rewrites the log file of a node that does not run, since the file
+// never shrinks by itself. It returns the size before and after, in octets.
 func Compact(dir string) (before, after int64, err error) {
 	d, err := openStopped(dir)
 	if err != nil {
@@ -142,15 +142,15 @@ func sizes(a, b string) (int64, int64, error) {
 	return one.Size(), other.Size(), nil
 }
 
-// openStopped opens the directory of a node that does not run, as that node.
-func openStopped(dir string) (*disk, error) {
+// openStopped opens the directory of a node that does not run.
+func openStopped(dir string) (*storage, error) {
 	if err := checkOurs(dir); err != nil {
 		return nil, err
 	}
-	id, _, err := readMarker(dir)
+	id, _, err := readManifest(dir)
 	if err != nil {
-		return nil, damaged(dir, "ID", err)
+		return nil, damagedError(dir, "ID", err)
 	}
 	quiet := newRaftLogger(slog.New(slog.DiscardHandler))
-	return openDisk(dir, id.Site, id.Node, func(error) {}, quiet)
+	return openStorage(dir, id.Site, id.Node, func(error) {}, quiet)
 }

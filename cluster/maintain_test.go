@@ -43,7 +43,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			c := used(t)
 			must(t, os.MkdirAll(filepath.Join(c.DataDir, snapshotDir, "2-17-1.tmp"), 0o700))
-			left := []string{snapshotDir + "/2-17-1.tmp/state.bin", markerFile + ".123", logFile + ".compact", "simp-restore-45"}
+			left := []string{snapshotDir + "/2-17-1.tmp/state.bin", manifestFile + ".123", logFile + ".compact", "simp-restore-45"}
 			for _, name := range append(left, "notes.tmp") {
 				must(t, os.WriteFile(filepath.Join(c.DataDir, name), []byte("x"), 0o600))
 			}
@@ -69,7 +69,7 @@ func TestCompactKeepsTheLog(t *testing.T) {
 	}
 	last := n.raft.LastIndex()
 	must(t, n.raft.Snapshot().Error())
-	must(t, n.disk.logs.DeleteRange(1, last-3)) // as after many more
+	must(t, n.storage.logs.DeleteRange(1, last-3)) // as after many more
 	must(t, n.Close())
 	before, after, err := Compact(c.DataDir)
 	must(t, err)

@@ -16,8 +16,8 @@ import (
 	"simpd/store"
 )
 
-// configFor is how long a change of Raft's configuration may take.
-const configFor = 5 * time.Second
+// configTimeout is how long a change of Raft's configuration may take.
+const configTimeout = 5 * time.Second
 
 // server is a node in Raft's newest configuration.
 func (n *Node) server(id string) (raft.Server, bool) {
@@ -36,18 +36,18 @@ func (n *Node) isServer(id string) bool {
 
 func (n *Node) notLeader() error { return &link.NotLeaderError{Leader: n.Leader()} }
 
-// membersEvery is how often the link is told who is of the site although
-// nothing has said that it changed: Raft may take an entry back.
-const membersEvery = time.Second
+// membershipInterval is how often the link is told the members without a
+// known change, because Raft may take an entry back.
+const membershipInterval = time.Second
 
-// publishMembers tells the link who is of the site, and who is kept out of it,
-// whenever that changes, until ctx ends.
-func (n *Node) publishMembers(ctx context.Context) {
-	tick := time.NewTicker(membersEvery)
+// watchMembership tells the link which nodes belong to the site, and which
+// are excluded, whenever that changes, until ctx ends.
+func (n *Node) watchMembership(ctx context.Context) {
+	tick := time.NewTicker(membershipInterval)
 	defer tick.Stop()
 	for {
-		servers, nodes := n.configured.wait(), n.nodes.wait()
-		n.publish()
+		servers, nodes := n.configChanged.changed(), n.nodesChanged.changed()
+		n.publishMembership()
 		select {
 		case <-servers:
 		case <-nodes:
@@ -58,27 +58,27 @@ func (n *Node) publishMembers(ctx context.Context) {
 	}
 }
 
-func (n *Node) publish() {
+func (n *Node) publishMembership() {
 	n.publishing.Lock()
 	defer n.publishing.Unlock()
-	if n.runs.Load() == nil {
+	if n.running.Load() == nil {
 		return // it is told once Raft has read its log
 	}
 	if c := n.configuration(); !sameConfiguration(c, n.published) {
 		n.published = c
 		n.link.SetConfiguration(c)
 	}
-	if r := n.table.RemovedNodes(); !slices.EqualFunc(r, n.kept, sameRemoved) {
-		n.kept = r
+	if r := n.table.RemovedNodes(); !slices.EqualFunc(r, n.publishedRemoved, sameRemoved) {
+		n.publishedRemoved = r
 		n.link.SetRemoved(removedOf(r))
 	}
 }
 
 // configuration returns Raft's newest configuration, with how far this node's
-// log was applied before it was read: whoever has got further knows better.
-// Before there is one, those who form the site with this node are its members.
+// log was applied before it was read, since a node that has come further
+// knows better. Before there is one, the initial voters are the members.
 func (n *Node) configuration() link.Configuration {
-	c := link.Configuration{Index: n.fsm.log.now(), Servers: map[string]string{}, Voters: map[string]bool{}}
+	c := link.Configuration{Index: n.fsm.progress.value(), Servers: map[string]string{}, Voters: map[string]bool{}}
 	for _, s := range n.servers() {
 		c.Servers[string(s.ID)] = string(s.Address)
 		if s.Suffrage == raft.Voter {
@@ -88,7 +88,7 @@ func (n *Node) configuration() link.Configuration {
 	if len(c.Servers) > 0 {
 		return c
 	}
-	for _, id := range n.disk.marker.get().Form {
+	for _, id := range n.storage.manifest.get().InitialVoters {
 		c.Servers[id], c.Voters[id] = "", true
 	}
 	return c
@@ -115,78 +115,79 @@ func removedOf(nodes []store.RemovedNode) link.Removed {
 	return r
 }
 
-// announceData has gossip tell of which founding this node's data is, once there
-// is data.
+// announceData announces by gossip which cluster this node's data belongs to,
+// once there is data.
 func (n *Node) announceData(ctx context.Context) {
-	tick := time.NewTicker(membersEvery)
+	tick := time.NewTicker(membershipInterval)
 	defer tick.Stop()
-	for told := n.disk.marker.get().Begun; !told; {
+	for told := n.storage.manifest.get().Dirty; !told; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		told = n.disk.marker.get().Begun && n.link.UpdateMember(func(*link.Member) {}) == nil
+		told = n.storage.manifest.get().Dirty && n.link.UpdateMember(func(*link.Member) {}) == nil
 	}
 }
 
-// trustFor is how long after the leader's last word this node's log counts as
-// up to date with who is of the site.
-const trustFor = 3 * time.Second
+// trustTimeout is how long after the leader's last message this node's log
+// counts as up to date about the members.
+const trustTimeout = 3 * time.Second
 
-// inTouch reports whether this node leads, or has followed a leader just now.
+// inTouch reports whether this node leads, or has just heard from a leader.
 func (n *Node) inTouch() bool {
-	r := n.runs.Load()
-	return r != nil && (r.State() == raft.Leader || time.Since(r.LastContact()) < trustFor)
+	r := n.running.Load()
+	return r != nil && (r.State() == raft.Leader || time.Since(r.LastContact()) < trustTimeout)
 }
 
-// tender looks after Raft's configuration for a leader.
-type tender struct {
+// memberReconciler keeps Raft's configuration up to date for a leader.
+type memberReconciler struct {
 	*Node
-	said map[string]string // by node: why it is not taken in
+	logged map[string]string // by node: why it is not added
 }
 
-// tend takes the nodes that gossip finds into the site, and follows their
-// addresses, for as long as this node leads.
-func (n *Node) tend(ctx context.Context) {
-	t := tender{Node: n, said: make(map[string]string)}
-	tick := time.NewTicker(n.pace.duties)
+// reconcileMembers adds the nodes that gossip finds to the site, and updates
+// their addresses, while this node leads.
+func (n *Node) reconcileMembers(ctx context.Context) {
+	t := memberReconciler{Node: n, logged: make(map[string]string)}
+	tick := time.NewTicker(n.timeouts.dutyInterval)
 	defer tick.Stop()
 	for {
 		for _, m := range n.link.Members() {
-			t.meet(ctx, m)
+			t.reconcileMember(ctx, m)
 		}
 		for _, s := range n.servers() {
-			t.follow(s)
-			t.record(ctx, string(s.ID))
+			t.updateAddress(s)
+			t.recordCertificates(ctx, string(s.ID))
 		}
 		select {
 		case <-tick.C:
-		case <-n.members:
+		case <-n.gossipChanged:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// meet takes a member in that is not of the site yet.
-func (t *tender) meet(ctx context.Context, m link.Member) {
+// reconcileMember adds a member that does not belong to the site yet.
+func (t *memberReconciler) reconcileMember(ctx context.Context, m link.Member) {
 	if m.ID != t.cfg.NodeID && !t.isServer(m.ID) {
-		t.say("a node is not taken into the site", m.ID, m.ClusterAddr, t.takeIn(ctx, m))
+		t.logOnce("a node is not taken into the site", m.ID, m.ClusterAddr, t.addNewNode(ctx, m))
 	}
 }
 
-// follow puts a node's address into Raft's configuration once it is another.
-func (t *tender) follow(s raft.Server) {
+// updateAddress changes a node's address in Raft's configuration if it has
+// moved.
+func (t *memberReconciler) updateAddress(s raft.Server) {
 	id := string(s.ID)
 	if at := t.link.AddrOf(id); at != "" && at != string(s.Address) {
-		t.say("a node's new address is not taken", id, at, t.add(s.Suffrage, id, at))
+		t.logOnce("a node's new address is not taken", id, at, t.addServer(s.Suffrage, id, at))
 	}
 }
 
-// record has the table know the certificates by which a node has proved who it
-// is: once it is removed they are refused.
-func (t *tender) record(ctx context.Context, id string) {
+// recordCertificates records in the table the certificates with which a node
+// has proved its identity, so that they are refused once it is removed.
+func (t *memberReconciler) recordCertificates(ctx context.Context, id string) {
 	node, ok := t.table.Node(id)
 	if !ok || !t.table.RemovesNodes() {
 		return
@@ -197,24 +198,25 @@ func (t *tender) record(ctx context.Context, id string) {
 		}
 		_, err := t.propose(ctx, &storev1.Change{Kind: &storev1.Change_AddCertificate{
 			AddCertificate: &storev1.AddCertificate{Node: id, Fingerprint: f[:]}}})
-		t.say("a node's certificate is not recorded", id, "", err)
+		t.logOnce("a node's certificate is not recorded", id, "", err)
 	}
 }
 
-// say logs why something is not done for a node, once; nil: it is done.
-func (t *tender) say(what, node, at string, err error) {
+// logOnce logs why something is not done for a node, once; nil means that it
+// is done.
+func (t *memberReconciler) logOnce(what, node, at string, err error) {
 	if err == nil {
-		delete(t.said, node)
+		delete(t.logged, node)
 		return
 	}
-	if why := err.Error(); t.said[node] != why {
-		t.said[node] = why
+	if why := err.Error(); t.logged[node] != why {
+		t.logged[node] = why
 		t.cfg.Logger.Warn(what, "node", node, "address", at, "error", err)
 	}
 }
 
-// takeIn makes a node that has no data a replica.
-func (t *tender) takeIn(ctx context.Context, m link.Member) error {
+// addNewNode makes a node without data a replica.
+func (t *memberReconciler) addNewNode(ctx context.Context, m link.Member) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if m.MaxSchema < t.table.Schema() {
@@ -230,11 +232,11 @@ func (t *tender) takeIn(ctx context.Context, m link.Member) error {
 	if p.HasState {
 		return fmt.Errorf("it has data, but is not a node of this site: on that machine run simpd wipe, and start it again")
 	}
-	founding := t.disk.marker.get().Founding
+	founding := t.storage.manifest.get().ClusterID
 	if founding != "" && p.Founding == nil {
 		return fmt.Errorf("its version of simpd can't be part of a site that a newer one has founded: start a newer version there")
 	}
-	if err := t.verify(ctx); err != nil {
+	if err := t.verifyLeadership(ctx); err != nil {
 		return err
 	}
 	err = t.link.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{
@@ -242,11 +244,11 @@ func (t *tender) takeIn(ctx context.Context, m link.Member) error {
 	if err != nil {
 		return err
 	}
-	return t.add(raft.Nonvoter, m.ID, m.ClusterAddr)
+	return t.addServer(raft.Nonvoter, m.ID, m.ClusterAddr)
 }
 
-// add puts a node into Raft's configuration, or its new address.
-func (t *tender) add(as raft.ServerSuffrage, id, at string) error {
+// addServer adds a node, or its new address, to Raft's configuration.
+func (t *memberReconciler) addServer(as raft.ServerSuffrage, id, at string) error {
 	for _, s := range t.servers() {
 		if string(s.Address) == at && string(s.ID) != id {
 			return fmt.Errorf("node %s has its address: if that node is gone for good, simpctl node remove %s", s.ID, s.ID)
@@ -256,16 +258,17 @@ func (t *tender) add(as raft.ServerSuffrage, id, at string) error {
 	if as == raft.Voter {
 		change = t.raft.AddVoter
 	}
-	if err := change(raft.ServerID(id), raft.ServerAddress(at), 0, configFor).Error(); err != nil {
+	if err := change(raft.ServerID(id), raft.ServerAddress(at), 0, configTimeout).Error(); err != nil {
 		return err
 	}
 	t.cfg.Logger.Info("a node of the site", "node", id, "address", at, "as", as)
-	t.configured.ring()
+	t.configChanged.notify()
 	return nil
 }
 
-// RemoveNode takes a node out of the site for good. It may be called on any
-// node. The node's data is of no more use: to come back it has to be wiped.
+// RemoveNode removes a node from the site permanently. It may be called on
+// any node. The removed node's data is useless: to come back it has to be
+// wiped.
 func (n *Node) RemoveNode(ctx context.Context, id string) error {
 	leader := n.Leader()
 	if leader == id && len(n.servers()) > 1 {
@@ -278,36 +281,38 @@ func (n *Node) RemoveNode(ctx context.Context, id string) error {
 	case "":
 		return unavailable("%w", errNoLeader)
 	case n.cfg.NodeID:
-		return n.remove(ctx, id)
+		return n.removeMember(ctx, id)
 	}
 	return n.link.Command(ctx, leader, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
 		RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: id}}})
 }
 
-// replaceLeader hands the leadership over from a node that is to be removed, if
-// it may be. The error is one of the removal, of which nothing was done then.
+// replaceLeader transfers leadership away from a node that is to be removed,
+// if that is allowed. An error concerns the removal, of which nothing was
+// done.
 func (n *Node) replaceLeader(ctx context.Context, id string) (leader string, err error) {
 	if err := n.checkRemoval(ctx, id); err != nil {
 		return "", err
 	}
 	leader, err = n.TransferLeadership(ctx, "")
-	return leader, notRemoved(id, err)
+	return leader, removalError(id, err)
 }
 
-// notRemoved returns the error of a transfer as one of the removal that it was
-// for. What became of the transfer may be unknown; nothing was removed.
-func notRemoved(id string, err error) error {
+// removalError converts the error of a leadership transfer to one of the
+// removal that it was for. The result of the transfer may be unknown, but
+// nothing was removed.
+func removalError(id string, err error) error {
 	if err == nil || errors.Is(err, ErrRefused) {
 		return err
 	}
 	return unavailable("%s leads, and can't be removed before another node does; repeat the removal: %v", id, err)
 }
 
-// remove keeps a node out of the site, takes it out of Raft's configuration, and
-// then out of the table. It is kept out first: a removal that stops half way
+// removeMember excludes a node, and removes it from Raft's configuration and
+// then from the table. It is excluded first, so that an interrupted removal
 // leaves no node that may join by itself.
-func (n *Node) remove(ctx context.Context, id string) error {
-	if err := n.reigns(ctx); err != nil {
+func (n *Node) removeMember(ctx context.Context, id string) error {
+	if err := n.awaitLeadership(ctx); err != nil {
 		return err
 	}
 	node, inTable := n.table.Node(id)
@@ -320,28 +325,28 @@ func (n *Node) remove(ctx context.Context, id string) error {
 	if err := n.checkRemoval(ctx, id); err != nil {
 		return err
 	}
-	if err := n.exclude(ctx, id); err != nil {
+	if err := n.excludeNode(ctx, id); err != nil {
 		return err
 	}
-	if err := n.raft.RemoveServer(raft.ServerID(id), 0, configFor).Error(); err != nil {
+	if err := n.raft.RemoveServer(raft.ServerID(id), 0, configTimeout).Error(); err != nil {
 		return unknown("taking %s out of Raft's configuration: %w", id, err)
 	}
-	n.configured.ring()
+	n.configChanged.notify()
 	if !inTable {
 		return nil
 	}
 	if !node.Down {
-		n.end(ctx, node)
+		n.markDown(ctx, node)
 	}
-	if err := n.forget(ctx, id); err != nil {
+	if err := n.removeFromTable(ctx, id); err != nil {
 		return unknown("%s is no longer part of the site, but still in its table; repeat the removal: %w", id, err)
 	}
 	return nil
 }
 
-// exclude keeps a removed node out of the site, with all certificates that it
-// is known by. A site that older versions are part of can't.
-func (n *Node) exclude(ctx context.Context, id string) error {
+// excludeNode excludes a removed node and all its known certificates from the
+// site. That is not possible while older versions are part of the site.
+func (n *Node) excludeNode(ctx context.Context, id string) error {
 	if !n.table.RemovesNodes() {
 		n.cfg.Logger.Warn("the removed node may ask to join again: the site's schema is too old to keep it out", "node", id, "schema", n.table.Schema())
 		return nil
@@ -353,19 +358,19 @@ func (n *Node) exclude(ctx context.Context, id string) error {
 	return n.proposeOne(ctx, &storev1.Change{Kind: &storev1.Change_ExcludeNode{ExcludeNode: c}})
 }
 
-// isExcluded reports whether the table keeps an id out of the site.
+// isExcluded reports whether the table excludes an ID from the site.
 func (n *Node) isExcluded(id string) bool {
 	return slices.ContainsFunc(n.table.RemovedNodes(), func(r store.RemovedNode) bool { return r.ID == id && r.Excluded })
 }
 
-// AdmitNode lets a node that was removed join again, with an empty data
-// directory and another certificate. It may be called on any node. An error
-// that wraps ErrNotRemoved says that no node of that id was removed.
+// AdmitNode allows a removed node to join again, with an empty data directory
+// and another certificate. It may be called on any node. An error that wraps
+// ErrNotRemoved means that no node with that ID was removed.
 func (n *Node) AdmitNode(ctx context.Context, id string) error {
 	return n.proposeOne(ctx, &storev1.Change{Kind: &storev1.Change_AdmitNode{AdmitNode: &storev1.AdmitNode{Node: id}}})
 }
 
-// proposeOne proposes one change, whose refusal is an error.
+// proposeOne proposes one change and converts its refusal to an error.
 func (n *Node) proposeOne(ctx context.Context, c *storev1.Change) error {
 	results, err := n.propose(ctx, c)
 	switch {
@@ -379,10 +384,11 @@ func (n *Node) proposeOne(ctx context.Context, c *storev1.Change) error {
 	return nil
 }
 
-// forget takes a node out of the table, once what it left is reaped.
-func (n *Node) forget(ctx context.Context, id string) error {
+// removeFromTable removes a node from the table after its bindings were
+// reaped.
+func (n *Node) removeFromTable(ctx context.Context, id string) error {
 	for {
-		changed := n.nodes.wait()
+		changed := n.nodesChanged.changed()
 		results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_RemoveNode{RemoveNode: &storev1.RemoveNode{Node: id}}})
 		if err != nil {
 			return err

@@ -18,69 +18,69 @@ import (
 	"simpd/store"
 )
 
-// Node is one node's part in the site. All methods may be called from any
-// goroutine.
+// Node is one node of a site. Any goroutine may call its methods.
 type Node struct {
-	cfg     Config
-	pace    pace
-	bounds  logBounds
-	boot    uint64
-	started time.Time
+	cfg         Config
+	timeouts    timeouts
+	bounds      logBounds
+	incarnation uint64
+	started     time.Time
 
-	table *store.Table
-	disk  *disk
-	fsm   *fsm
-	link  peers
-	gate  *gate
-	raft  *raft.Raft
-	runs  atomic.Pointer[raft.Raft] // raft, for who may ask before it is there
+	table   *store.Table
+	storage *storage
+	fsm     *fsm
+	link    peers
+	guard   *guardedTransport
+	raft    *raft.Raft
+	running atomic.Pointer[raft.Raft] // raft, for those who may ask before it is set
 
-	publishing sync.Mutex // held while the link is told who is of the site
-	published  link.Configuration
-	kept       []store.RemovedNode
+	publishing       sync.Mutex // held while the link is told the members
+	published        link.Configuration
+	publishedRemoved []store.RemovedNode
 
-	proposer *proposer
-	intake   *intake
+	proposer *proposalClient
+	batcher  *leaderBatcher
 
-	announcer *announcer
+	broadcaster *commitBroadcaster
 
-	measures   Measures
-	epoch      atomic.Uint64
-	caughtUp   atomic.Bool // the node was up at least once since it started
-	stalls     stallDetector
-	reign      atomic.Pointer[reign]           // while this node leads
-	piloted    atomic.Pointer[autopilot.State] // likewise: how it sees the others
-	confirms   confirms
-	verifying  verifying
-	transfers  transfers
-	nodes      bell // who is in the table has changed
-	configured bell // who is in Raft's configuration has changed
-	leaders    bell // who leads has changed
-	members    poke // gossip has told something
-	leaving    atomic.Bool
-	digests    digests
-	formation  formationWatch
+	metrics          Metrics
+	epoch            atomic.Uint64
+	caughtUp         atomic.Bool // the node was registered at least once since it started
+	stalls           stallDetector
+	leadership       atomic.Pointer[leadership]      // while this node leads
+	autopilotState   atomic.Pointer[autopilot.State] // likewise: how it sees the others
+	readIndexer      readIndexer
+	leadershipChecks leadershipChecks
+	transfers        transfers
+	nodesChanged     broadcast // the nodes in the table have changed
+	configChanged    broadcast // Raft's configuration has changed
+	leaderChanged    broadcast // another node leads, or none
+	gossipChanged    signal    // gossip has reported something
+	leaving          atomic.Bool
+	consistency      consistencyChecker
+	formation        formationWatch
 
-	ctx       context.Context // of what the node does by itself
-	stop      context.CancelFunc
-	wg        sync.WaitGroup
-	notified  chan bool // by Raft, of leadership won and lost
-	led       poke      // the same, for rule
-	drained   sync.WaitGroup
-	closeOnce sync.Once
-	closeErr  error
+	ctx               context.Context // of the node's own goroutines
+	stop              context.CancelFunc
+	wg                sync.WaitGroup
+	raftNotify        chan bool // by Raft: leadership won and lost
+	leadershipChanged signal    // the same, for monitorLeadership
+	drained           sync.WaitGroup
+	closeOnce         sync.Once
+	closeErr          error
 }
 
 // Open opens the data directory, restores the table and joins Raft; Start
-// does all else. A directory that is damaged or another node's is refused with
-// one sentence. What Config.Link holds open is closed if Open fails.
+// does the rest. If the directory is damaged or belongs to another node, the
+// error says so in one sentence. What Config.Link holds open is closed if
+// Open fails.
 func Open(c Config) (*Node, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	n := &Node{
-		cfg: c, pace: c.Timing.pace(), bounds: cmp.Or(c.bounds, defaultBounds()), boot: randomNumber(), started: time.Now(),
-		table: c.Table, members: newPoke(), digests: digests{wanted: newPoke()}, notified: make(chan bool, 10), led: newPoke(),
+		cfg: c, timeouts: c.Timing.timeouts(), bounds: cmp.Or(c.bounds, defaultBounds()), incarnation: randomNumber(), started: time.Now(),
+		table: c.Table, gossipChanged: newSignal(), consistency: consistencyChecker{wanted: newSignal()}, raftNotify: make(chan bool, 10), leadershipChanged: newSignal(),
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {
@@ -95,64 +95,65 @@ func randomNumber() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// open opens what the node stands on, from the disk up.
+// open opens the parts of the node, from the storage up.
 func (n *Node) open() (err error) {
 	n.makeParts()
-	n.drained.Go(func() { forward(n.notified, n.led) })
+	n.drained.Go(func() { forwardNotifications(n.raftNotify, n.leadershipChanged) })
 	if n.link, err = n.openLink(); err != nil {
 		return fmt.Errorf("opening the way to the other nodes: %w", err)
 	}
 	logger := newRaftLogger(n.cfg.Logger)
-	if n.disk, err = openDisk(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
+	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
 		return err
 	}
-	n.gate = newGate(n.link.RaftTransport(logger), func() string { return n.disk.marker.get().Founding }, n.boot, n.link)
-	n.announcer.gate = n.gate
-	if n.raft, err = newRaft(&n.cfg, n.fsm, n.disk, n.announcer, n.notified); err != nil {
+	n.guard = newGuardedTransport(n.link.RaftTransport(logger), func() string { return n.storage.manifest.get().ClusterID }, n.incarnation, n.link)
+	n.broadcaster.guardedTransport = n.guard
+	if n.raft, err = newRaft(&n.cfg, n.fsm, n.storage, n.broadcaster, n.raftNotify); err != nil {
 		return err
 	}
-	n.runs.Store(n.raft)
-	n.publish()
-	if n.disk.marker.get().Admitted {
-		n.gate.open()
+	n.running.Store(n.raft)
+	n.publishMembership()
+	if n.storage.manifest.get().Admitted {
+		n.guard.open()
 	}
 	return nil
 }
 
-// makeParts makes the parts that need no disk.
+// makeParts creates the parts that need no storage.
 func (n *Node) makeParts() {
-	n.proposer = newProposer(origin{n.cfg.NodeID, n.boot})
-	n.announcer = &announcer{last: func() uint64 { return n.raft.LastIndex() }}
-	n.intake = &intake{
-		apply:     func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
-		committed: n.announcer.commit,
-		leader:    n.Leader,
-		fatal:     n.cfg.Fatal,
-		counts:    &n.measures,
+	n.proposer = newProposalClient(proposerID{n.cfg.NodeID, n.incarnation})
+	n.broadcaster = &commitBroadcaster{lastIndex: func() uint64 { return n.raft.LastIndex() }}
+	n.batcher = &leaderBatcher{
+		apply:    func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
+		onCommit: n.broadcaster.onCommit,
+		leader:   n.Leader,
+		fatal:    n.cfg.Fatal,
+		metrics:  &n.metrics,
 	}
-	n.proposer.leads, n.proposer.lost = n.leads, n.lost
-	n.proposer.offer = n.intake.offer
-	n.proposer.call = n.callLeader
+	n.proposer.leader, n.proposer.quorumLost = n.leaderAndTerm, n.quorumLost
+	n.proposer.submit = n.batcher.submit
+	n.proposer.callLeader = n.callLeader
 	n.fsm = &fsm{
-		table: n.table, counts: &n.measures, fatal: n.cfg.Fatal, nodesChanged: &n.nodes, serversChanged: &n.configured,
-		applied: n.proposer.applied, restored: n.proposer.restored, hash: func(log uint64) { n.digests.want(log, n.table.View()) },
+		table: n.table, metrics: &n.metrics, fatal: n.cfg.Fatal, nodesChanged: &n.nodesChanged, serversChanged: &n.configChanged,
+		onApplied: n.proposer.onApplied, onRestored: n.proposer.onRestored, onHashRequest: func(log uint64) { n.consistency.requestHash(log, n.table.View()) },
 	}
 }
 
-// Start begins to find the other nodes and to answer them, to lead when it
-// falls to this node, and to be up. It returns at once; Ready says when the
-// node is of use. From now on Config's Receiver and functions are called.
+// Start begins to find and serve the other nodes, to lead if elected, and to
+// register. It returns at once; Ready reports when the node is usable. From
+// now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.rule, n.watchLeader, n.proposer.run, n.keepEpoch, n.arrive, n.belong, n.publishMembers, n.remember, n.compactLog, n.heed, n.compareDigests, n.watchStalls, n.announceData, n.watchSettings,
+		n.monitorLeadership, n.watchLeader, n.proposer.run, n.maintainEpoch, n.bootstrap, n.watchClusterID, n.watchMembership, n.persistProgress, n.compactLog, n.watchLinkErrors, n.runChecks, n.watchStalls, n.announceData, n.watchSettings,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}
 	return n.link.Start()
 }
 
-// heed ends the process if the link finds that it must not go on.
-func (n *Node) heed(ctx context.Context) {
+// watchLinkErrors stops the process if the link finds that it must not
+// continue.
+func (n *Node) watchLinkErrors(ctx context.Context) {
 	select {
 	case err := <-n.link.Fatal():
 		n.cfg.Fatal(err)
@@ -160,18 +161,18 @@ func (n *Node) heed(ctx context.Context) {
 	}
 }
 
-// rememberEvery is how often the marker is brought up to date. It says what a
-// log must hold; what it says too late only makes it demand less.
-const rememberEvery = 10 * time.Second
+// persistInterval is how often the manifest is updated. It records what the
+// log must contain; a late update only makes it demand less.
+const persistInterval = 10 * time.Second
 
-// remember writes into the marker how far the log has been applied.
-func (n *Node) remember(ctx context.Context) {
-	tick := time.NewTicker(rememberEvery)
+// persistProgress records in the manifest how far the log has been applied.
+func (n *Node) persistProgress(ctx context.Context) {
+	tick := time.NewTicker(persistInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if err := n.note(); err != nil {
+			if err := n.saveProgress(); err != nil {
 				n.cfg.Logger.Warn("the marker can't be brought up to date", "error", err)
 			}
 		case <-ctx.Done():
@@ -180,7 +181,7 @@ func (n *Node) remember(ctx context.Context) {
 	}
 }
 
-func (n *Node) note() error {
-	index, term := n.fsm.newest()
-	return n.disk.note(index, term)
+func (n *Node) saveProgress() error {
+	index, term := n.fsm.newestApplied()
+	return n.storage.saveApplied(index, term)
 }

@@ -14,7 +14,8 @@ import (
 	"simpd/store"
 )
 
-// peers is the way to the other nodes: *link.Link, or none for a node alone.
+// peers is the connection to the other nodes: *link.Link, or noPeers for a
+// single node.
 type peers interface {
 	Start() error
 	Addr() string
@@ -51,18 +52,18 @@ type peers interface {
 	Close() error
 }
 
-// openLink opens the way to the other nodes. Without a listener there is none,
-// and this node is a site by itself.
+// openLink opens the connections to the other nodes. Without a listener there
+// are none, and this node is a site by itself.
 func (n *Node) openLink() (peers, error) {
 	c := n.cfg.Link
 	if c.Listener == nil {
-		return newAlone(n.cfg.NodeID), nil
+		return newNoPeers(n.cfg.NodeID), nil
 	}
 	c.NodeID, c.Site, c.Logger = n.cfg.NodeID, n.cfg.Site, n.cfg.Logger
-	c.Handler = inbound{n}
+	c.Handler = peerHandler{n}
 	c.InTouch, c.Lineage, c.Check = n.inTouch, n.lineage, n.checkProcess
 	m := &c.Member
-	m.ID, m.Incarnation, m.Version = n.cfg.NodeID, n.boot, n.cfg.Version
+	m.ID, m.Incarnation, m.Version = n.cfg.NodeID, n.incarnation, n.cfg.Version
 	m.MinSchema, m.MaxSchema = minSchema, n.table.Newest()
 	m.BootstrapExpect, m.Replica = n.cfg.BootstrapExpect, n.cfg.Replica
 	l, err := link.Open(c)
@@ -72,75 +73,75 @@ func (n *Node) openLink() (peers, error) {
 	return l, nil
 }
 
-// alone is the way to other nodes where there are none.
-type alone struct {
+// noPeers replaces the link of a single node.
+type noPeers struct {
 	transport *raft.InmemTransport
 }
 
-func newAlone(id string) *alone {
+func newNoPeers(id string) *noPeers {
 	_, t := raft.NewInmemTransport(raft.ServerAddress(id))
-	return &alone{t}
+	return &noPeers{t}
 }
 
-func (*alone) Start() error                                { return nil }
-func (a *alone) Addr() string                              { return string(a.transport.LocalAddr()) }
-func (a *alone) RaftTransport(hclog.Logger) raft.Transport { return a.transport }
-func (*alone) SetConfiguration(link.Configuration)         {}
-func (*alone) SetRemoved(link.Removed)                     {}
-func (*alone) IsMember(string) bool                        { return false }
-func (*alone) AcceptsRaftFrom(string, uint64) bool         { return true }
-func (*alone) RunningProcess(string) (uint64, string)      { return 0, "" }
-func (*alone) ChecksIncarnation(string) bool               { return false }
-func (*alone) Certificates(string) []store.Fingerprint     { return nil }
-func (*alone) Members() []link.Member                      { return nil }
-func (*alone) AddrOf(string) string                        { return "" }
-func (*alone) Connectivity(string) link.Connectivity       { return link.Connectivity{} }
-func (*alone) UpdateMember(func(*link.Member)) error       { return nil }
-func (*alone) SetKeys([][]byte) error                      { return nil }
-func (*alone) Failed(protocol.Attempt)                     {}
-func (*alone) Succeeded(protocol.Attempt)                  {}
-func (*alone) Fatal() <-chan error                         { return nil }
-func (*alone) Leave() error                                { return nil }
-func (*alone) Close() error                                { return nil }
+func (*noPeers) Start() error                                { return nil }
+func (a *noPeers) Addr() string                              { return string(a.transport.LocalAddr()) }
+func (a *noPeers) RaftTransport(hclog.Logger) raft.Transport { return a.transport }
+func (*noPeers) SetConfiguration(link.Configuration)         {}
+func (*noPeers) SetRemoved(link.Removed)                     {}
+func (*noPeers) IsMember(string) bool                        { return false }
+func (*noPeers) AcceptsRaftFrom(string, uint64) bool         { return true }
+func (*noPeers) RunningProcess(string) (uint64, string)      { return 0, "" }
+func (*noPeers) ChecksIncarnation(string) bool               { return false }
+func (*noPeers) Certificates(string) []store.Fingerprint     { return nil }
+func (*noPeers) Members() []link.Member                      { return nil }
+func (*noPeers) AddrOf(string) string                        { return "" }
+func (*noPeers) Connectivity(string) link.Connectivity       { return link.Connectivity{} }
+func (*noPeers) UpdateMember(func(*link.Member)) error       { return nil }
+func (*noPeers) SetKeys([][]byte) error                      { return nil }
+func (*noPeers) Failed(protocol.Attempt)                     {}
+func (*noPeers) Succeeded(protocol.Attempt)                  {}
+func (*noPeers) Fatal() <-chan error                         { return nil }
+func (*noPeers) Leave() error                                { return nil }
+func (*noPeers) Close() error                                { return nil }
 
-func (*alone) Deliver(_ string, _ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
+func (*noPeers) Deliver(_ string, _ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
 	done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "there is no other node"})
 }
 
-func (*alone) Propose(_ context.Context, node string, _ []*storev1.Batch) error {
+func (*noPeers) Propose(_ context.Context, node string, _ []*storev1.Batch) error {
 	return noNode(node)
 }
 
-func (*alone) ReadIndex(_ context.Context, node string) (uint64, error) { return 0, noNode(node) }
+func (*noPeers) ReadIndex(_ context.Context, node string) (uint64, error) { return 0, noNode(node) }
 
-func (*alone) Applied(_ context.Context, node string, _ uint64) error { return noNode(node) }
+func (*noPeers) Applied(_ context.Context, node string, _ uint64) error { return noNode(node) }
 
-func (*alone) Watchers(_ context.Context, node string, _ protocol.Address) ([]protocol.Address, error) {
+func (*noPeers) Watchers(_ context.Context, node string, _ protocol.Address) ([]protocol.Address, error) {
 	return nil, noNode(node)
 }
 
-func (*alone) Kick(_ context.Context, node string, _ protocol.Address, _ *store.Session) (int, error) {
+func (*noPeers) Kick(_ context.Context, node string, _ protocol.Address, _ *store.Session) (int, error) {
 	return 0, noNode(node)
 }
 
-func (*alone) Status(_ context.Context, node string) (*clusterv1.StatusResponse, error) {
+func (*noPeers) Status(_ context.Context, node string) (*clusterv1.StatusResponse, error) {
 	return nil, noNode(node)
 }
 
-func (*alone) Probe(_ context.Context, node string) (*clusterv1.ProbeResponse, error) {
+func (*noPeers) Probe(_ context.Context, node string) (*clusterv1.ProbeResponse, error) {
 	return nil, noNode(node)
 }
 
-func (*alone) ProbeForeign(context.Context) []*clusterv1.ProbeResponse { return nil }
+func (*noPeers) ProbeForeign(context.Context) []*clusterv1.ProbeResponse { return nil }
 
-func (*alone) Copy(_ context.Context, node string, _ uint64, _ io.Writer) (uint64, error) {
+func (*noPeers) Copy(_ context.Context, node string, _ uint64, _ io.Writer) (uint64, error) {
 	return 0, noNode(node)
 }
-func (*alone) Command(_ context.Context, node string, _ *clusterv1.CommandRequest) error {
+func (*noPeers) Command(_ context.Context, node string, _ *clusterv1.CommandRequest) error {
 	return noNode(node)
 }
 
-// callLeader hands batches to a leader elsewhere.
+// callLeader sends batches to a leader on another node.
 func (n *Node) callLeader(ctx context.Context, leader string, b []*storev1.Batch) error {
 	return n.link.Propose(ctx, leader, b)
 }

@@ -9,22 +9,22 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// newRaft starts Raft on a disk and a transport. Leadership won and lost is
-// told to notify, which must be drained.
-func newRaft(c *Config, f *fsm, d *disk, t raft.Transport, notify chan<- bool) (*raft.Raft, error) {
-	r, err := raft.NewRaft(raftConfig(c, notify), f, d.logs, d.stable, d.snaps, t)
+// newRaft starts Raft on a storage and a transport. Changes of leadership are
+// sent to notify, which must be drained.
+func newRaft(c *Config, f *fsm, d *storage, t raft.Transport, notify chan<- bool) (*raft.Raft, error) {
+	r, err := raft.NewRaft(raftConfig(c, notify), f, d.logs, d.stable, d.snapshots, t)
 	if err != nil && d.dir != "" {
-		return nil, d.refuse(fmt.Errorf("raft: %w", err))
+		return nil, d.unusableError(fmt.Errorf("raft: %w", err))
 	}
 	return r, err
 }
 
-// maxAppendEntries bounds the entries of one call to a follower: 3 MiB, unless
-// a restore writes larger ones.
+// maxAppendEntries limits the entries of one call to a follower: 3 MiB,
+// unless a restore writes larger ones.
 const maxAppendEntries = 64
 
 func raftConfig(c *Config, notify chan<- bool) *raft.Config {
-	pace := c.Timing.pace()
+	pace := c.Timing.timeouts()
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.NodeID)
 	rc.Logger = newRaftLogger(c.Logger)
@@ -41,26 +41,29 @@ func raftConfig(c *Config, notify chan<- bool) *raft.Config {
 	return rc
 }
 
-// servers are the nodes in Raft's newest configuration.
+// servers returns the nodes in Raft's newest configuration.
 func (n *Node) servers() []raft.Server {
 	return n.raft.GetConfiguration().Configuration().Servers
 }
 
-// leads says who leads and in which term; "" if nobody is known to. The two
-// may be of different moments: a proposal for the wrong term does nothing.
-func (n *Node) leads() (leader string, term uint64) {
+// leaderAndTerm returns the leader and the term; "" if no leader is known.
+// The two may be of different moments, because a proposal for the wrong term
+// does nothing.
+func (n *Node) leaderAndTerm() (leader string, term uint64) {
 	term = n.raft.CurrentTerm()
 	_, id := n.raft.LeaderWithID()
 	return string(id), term
 }
 
-// Leader is the node that leads, as far as this one knows; "" if there is none.
+// Leader returns the node that leads, as far as this one knows; "" if there
+// is none.
 func (n *Node) Leader() string {
-	leader, _ := n.leads()
+	leader, _ := n.leaderAndTerm()
 	return leader
 }
 
-// watchLeader rings when another node leads, or none, until ctx ends.
+// watchLeader notifies leaderChanged when another node leads, or none, until
+// ctx ends.
 func (n *Node) watchLeader(ctx context.Context) {
 	told := make(chan raft.Observation, 16) // one that finds it full has rung already
 	o := raft.NewObserver(told, false, func(o *raft.Observation) bool {
@@ -72,23 +75,23 @@ func (n *Node) watchLeader(ctx context.Context) {
 	for {
 		select {
 		case <-told:
-			n.leaders.ring()
-			n.proposer.wake.now()
+			n.leaderChanged.notify()
+			n.proposer.wake.notify()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// whileLeads is a context that ends when another node leads, or none. It is
-// for rounds of confirms, which wait for what it starts.
+// whileLeads returns a context that ends when another node leads, or none. It
+// is for the rounds of readIndexer, which waits for its goroutine.
 func (n *Node) whileLeads(ctx context.Context, leader string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	changed := n.leaders.wait()
+	changed := n.leaderChanged.changed()
 	if n.Leader() != leader {
 		cancel()
 	}
-	n.confirms.wg.Go(func() {
+	n.readIndexer.wg.Go(func() {
 		select {
 		case <-changed:
 			cancel()
@@ -98,10 +101,10 @@ func (n *Node) whileLeads(ctx context.Context, leader string) (context.Context, 
 	return ctx, cancel
 }
 
-// awaitLeader returns who leads, once somebody other than old does.
+// awaitLeader returns the leader once a node other than old leads.
 func (n *Node) awaitLeader(ctx context.Context, old string) (string, error) {
 	for {
-		changed := n.leaders.wait()
+		changed := n.leaderChanged.changed()
 		if leader := n.Leader(); leader != "" && leader != old {
 			return leader, nil
 		}

@@ -12,9 +12,8 @@ const (
 	recentOctets  = 8 << 20
 )
 
-// recentLogs keeps the newest entries of the log in memory, for this node's
-// table and for the followers that keep up. Methods may be called from any
-// goroutine.
+// recentLogs caches the newest entries of the log, for this node's table and
+// for followers that keep up. Any goroutine may call its methods.
 type recentLogs struct {
 	mu     sync.RWMutex
 	logs   []*raft.Log // without gaps, the oldest first
@@ -31,7 +30,7 @@ func (r *recentLogs) get(index uint64, l *raft.Log) bool {
 	return true
 }
 
-// add keeps entries that were written just now, in order.
+// add stores entries that were just written, in order.
 func (r *recentLogs) add(logs []*raft.Log) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,7 +50,8 @@ func (r *recentLogs) add(logs []*raft.Log) {
 	r.logs = r.logs[gone:]
 }
 
-// clear forgets them all: the log was changed elsewhere than at its end.
+// clear removes all entries, because the log was changed elsewhere than at
+// its end.
 func (r *recentLogs) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

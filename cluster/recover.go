@@ -12,12 +12,12 @@ import (
 	"simpd/store"
 )
 
-// recoveredGap is how far the site's count of changes is moved on: further
-// than the lost nodes can have got beyond what this one knows, so that no
-// epoch and no session is ever named twice.
+// recoveredGap is how far the index is advanced: further than the lost nodes
+// can have come beyond what this one knows, so that no epoch or session name
+// is used twice.
 const recoveredGap = 1 << 20
 
-// Recovered is what a site goes on with after it lost its majority.
+// Recovered describes what a site continues with after it lost its majority.
 type Recovered struct {
 	Node, Address   string
 	OldHistory      string
@@ -25,20 +25,20 @@ type Recovered struct {
 	Index           uint64 // of the table, as this node knew it
 	Accounts        int
 	AppliedLog      uint64 // Raft's index of the newest entry, committed or not
-	BelievedApplied uint64 // Raft's index of what the marker says was applied for certain
+	BelievedApplied uint64 // Raft's index that the manifest records as certainly applied
 }
 
-// Recover makes a site out of the one node that keeps its data, after the
-// majority of voters is lost for good. The node must not run, and no other
-// that has data may ever run again: they are to be wiped, and join anew.
+// Recover makes a site of the one node that keeps its data, after the
+// majority of voters is lost permanently. The node must not run, and no other
+// node with data may ever run again: they must be wiped and join anew.
 //
 // What only the lost nodes had acknowledged is lost; what this node had
-// received and nobody acknowledged may come to be. Epochs and bindings end,
-// and the history gets a new name, by which everyone can tell. It counts as
-// another founding: nodes that keep the old one's data are turned away.
+// received and nobody acknowledged may become valid. Epochs and bindings end,
+// and the history gets a new name, by which everyone can tell. The site
+// becomes a new cluster: nodes with the old one's data are refused.
 //
-// The file peers is Raft's peers.json with that one node:
-// [{"id": "n1", "address": "10.0.0.1:7470"}].
+// The file peers is Raft's peers.json with that one node: [{"id": "n1",
+// "address": "10.0.0.1:7470"}].
 func Recover(dir, peers string) (*Recovered, error) {
 	config, err := raft.ReadConfigJSON(peers)
 	if err != nil {
@@ -55,8 +55,8 @@ func Recover(dir, peers string) (*Recovered, error) {
 	return r, nil
 }
 
-func (d *disk) recover(config raft.Configuration) (*Recovered, error) {
-	id := d.marker.get()
+func (d *storage) recover(config raft.Configuration) (*Recovered, error) {
+	id := d.manifest.get()
 	if len(config.Servers) != 1 || string(config.Servers[0].ID) != id.Node || config.Servers[0].Suffrage != raft.Voter {
 		return nil, fmt.Errorf("the file of peers has to name %s alone, as a voter: the one node that keeps its data; all others are to be wiped and join it", id.Node)
 	}
@@ -64,10 +64,10 @@ func (d *disk) recover(config raft.Configuration) (*Recovered, error) {
 	c := Config{NodeID: id.Node, Logger: slog.New(slog.DiscardHandler)}
 	_, transport := raft.NewInmemTransport(config.Servers[0].Address)
 	defer transport.Close()
-	if err := raft.RecoverCluster(raftConfig(&c, nil), f, d.logs, d.stable, d.snaps, transport, config); err != nil {
+	if err := raft.RecoverCluster(raftConfig(&c, nil), f, d.logs, d.stable, d.snapshots, transport, config); err != nil {
 		return nil, fmt.Errorf("recovering %s: %w", d.dir, errors.Join(f.broken, err))
 	}
-	if err := d.marker.change(func(id *identity) { id.Founding = newFounding() }); err != nil {
+	if err := d.manifest.change(func(id *manifestRecord) { id.ClusterID = newClusterID() }); err != nil {
 		return nil, err
 	}
 	f.told.Node, f.told.Address = id.Node, string(config.Servers[0].Address)
@@ -75,8 +75,8 @@ func (d *disk) recover(config raft.Configuration) (*Recovered, error) {
 	return &f.told, nil
 }
 
-// recovery is the table while Raft reads all there is into it. Its snapshot is
-// the site's new beginning.
+// recovery is the table while Raft replays everything into it. Its snapshot
+// is the site's new beginning.
 type recovery struct {
 	table  *store.Table
 	told   Recovered
@@ -85,13 +85,13 @@ type recovery struct {
 
 func newRecovery() *recovery { return &recovery{table: store.New(store.Config{})} }
 
-// Apply applies an entry, whether it was ever committed or not.
+// Apply applies an entry, whether it was committed or not.
 func (f *recovery) Apply(l *raft.Log) any {
 	if f.broken != nil {
 		return f.broken
 	}
 	f.told.AppliedLog = l.Index
-	e, err := meant(l)
+	e, err := decodeForTerm(l)
 	if err == nil {
 		_, err = f.table.Apply(e)
 	}
@@ -99,7 +99,7 @@ func (f *recovery) Apply(l *raft.Log) any {
 	return err
 }
 
-// Snapshot names the history anew and returns what then is.
+// Snapshot starts a new history and returns the resulting state.
 func (f *recovery) Snapshot() (raft.FSMSnapshot, error) {
 	if f.broken != nil {
 		return nil, f.broken

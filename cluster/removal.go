@@ -15,11 +15,11 @@ import (
 // lost.
 const answerTimeout = time.Second
 
-// checkRemoval returns ErrRefused if the site could not go on without a node:
-// if the voters that answer are no majority of the configuration as it is, or
-// those that remain no majority of the configuration without the node. Then the
-// removal could not be committed, or would be the last change that is. This may
-// be called on any node.
+// checkRemoval returns ErrRefused if the site could not continue without a
+// node: if the voters that answer are no majority of the present
+// configuration, or the remaining ones no majority of the configuration
+// without the node. The removal could then not be committed, or would be the
+// last change that is. It may be called on any node.
 func (n *Node) checkRemoval(ctx context.Context, id string) error {
 	var voters []string
 	for _, s := range n.servers() {
@@ -43,7 +43,7 @@ func (n *Node) checkRemoval(ctx context.Context, id string) error {
 		ErrRefused, id, strings.Join(silent, ", "))
 }
 
-// answering returns which of the voters answer, this node among them.
+// answering returns which of the voters answer, including this node.
 func (n *Node) answering(ctx context.Context, voters []string) (ids []string) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

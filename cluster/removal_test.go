@@ -60,14 +60,14 @@ func TestRefusedRemovalOfTheLeaderMovesNothing(t *testing.T) {
 
 // What became of a transfer says nothing of the removal that it was for.
 func TestARemovalThatWaitsForATransferIsNotDone(t *testing.T) {
-	err := notRemoved("n1", unknown("handing the leadership over to n2: timeout"))
+	err := removalError("n1", unknown("handing the leadership over to n2: timeout"))
 	if errors.Is(err, ErrUnknown) || !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "handing the leadership over") {
 		t.Errorf("unknown: %v", err)
 	}
-	if err := notRemoved("n1", ErrRefused); !errors.Is(err, ErrRefused) {
+	if err := removalError("n1", ErrRefused); !errors.Is(err, ErrRefused) {
 		t.Errorf("refused: %v", err)
 	}
-	if err := notRemoved("n1", nil); err != nil {
+	if err := removalError("n1", nil); err != nil {
 		t.Errorf("done: %v", err)
 	}
 }

@@ -145,7 +145,7 @@ func (n *Node) watchSettings(ctx context.Context) {
 	defer tick.Stop()
 	w := settingsWatch{node: n}
 	for {
-		w.look(ctx, time.Now())
+		w.check(ctx, time.Now())
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -156,19 +156,19 @@ func (n *Node) watchSettings(ctx context.Context) {
 
 // settingsWatch follows which settings differ.
 type settingsWatch struct {
-	node  *Node
-	told  string               // to the other nodes
-	since map[string]time.Time // by the setting
-	said  map[string]bool      // the log has it
+	node      *Node
+	announced string               // to the other nodes
+	since     map[string]time.Time // by the setting
+	logged    map[string]bool      // the log has it
 }
 
-func (w *settingsWatch) look(ctx context.Context, now time.Time) {
-	if sum := sumSettings(w.node.settings()); sum != w.told {
+func (w *settingsWatch) check(ctx context.Context, now time.Time) {
+	if sum := sumSettings(w.node.settings()); sum != w.announced {
 		if w.node.link.UpdateMember(func(m *link.Member) { m.SettingsSum = sum }) == nil {
-			w.told = sum
+			w.announced = sum
 		}
 	}
-	due := w.follow(w.node.DifferingNodes(), now)
+	due := w.update(w.node.DifferingNodes(), now)
 	if len(due) == 0 {
 		return
 	}
@@ -179,9 +179,9 @@ func (w *settingsWatch) look(ctx context.Context, now time.Time) {
 	}
 }
 
-// follow takes which settings differ now, and returns those of which the log is
+// update takes which settings differ now, and returns those of which the log is
 // to speak: once, until they do not differ any more.
-func (w *settingsWatch) follow(differing map[string][]string, now time.Time) (due map[string]bool) {
+func (w *settingsWatch) update(differing map[string][]string, now time.Time) (due map[string]bool) {
 	since, said, due := map[string]time.Time{}, map[string]bool{}, map[string]bool{}
 	for name, nodes := range differing {
 		if len(nodes) == 0 {
@@ -192,11 +192,11 @@ func (w *settingsWatch) follow(differing map[string][]string, now time.Time) (du
 			since[name] = begun
 		}
 		said[name] = now.Sub(since[name]) >= settingsGrace
-		if said[name] && !w.said[name] {
+		if said[name] && !w.logged[name] {
 			due[name] = true
 		}
 	}
-	w.since, w.said = since, said
+	w.since, w.logged = since, said
 	return due
 }
 

@@ -71,7 +71,7 @@ func TestDifferingSettingsAreSaidOnce(t *testing.T) {
 		if tt.differs {
 			now = differ
 		}
-		if due := w.follow(now, begun.Add(tt.after)); due["domain"] != tt.want || len(due) > 1 {
+		if due := w.update(now, begun.Add(tt.after)); due["domain"] != tt.want || len(due) > 1 {
 			t.Errorf("after %v: %v, want %v", tt.after, due, tt.want)
 		}
 	}

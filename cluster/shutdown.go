@@ -10,32 +10,32 @@ import (
 
 // How long each word of farewell may take.
 const (
-	handOverFor = 2 * time.Second
-	goDownFor   = 1 * time.Second
+	stepDownTimeout   = 2 * time.Second
+	deregisterTimeout = 1 * time.Second
 )
 
-// Shutdown takes this node out of service, in the reverse of its start. Its
-// clients should be gone by then. It takes no longer than ctx, but for what
-// the disk takes, and leaves nothing running.
+// Shutdown takes this node out of service, in reverse order of its start. Its
+// clients should be gone by then. It takes no longer than ctx, except for the
+// disk, and leaves nothing running.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.leaving.Store(true) // or it would come up again
-	n.abdicate(ctx)
+	n.stepDown(ctx)
 	// The site need not wait to find out that this node is gone.
-	down, cancel := context.WithTimeout(ctx, goDownFor)
-	n.goDown(down)
+	down, cancel := context.WithTimeout(ctx, deregisterTimeout)
+	n.deregister(down)
 	cancel()
 	err := n.link.Leave()
 	return errors.Join(err, n.Close())
 }
 
-// abdicate hands leadership over, so that nobody waits for an election.
-func (n *Node) abdicate(ctx context.Context) {
+// stepDown transfers leadership, so that nobody waits for an election.
+func (n *Node) stepDown(ctx context.Context) {
 	if n.raft.State() != raft.Leader || len(n.servers()) == 1 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, handOverFor)
+	ctx, cancel := context.WithTimeout(ctx, stepDownTimeout)
 	defer cancel()
-	err := n.handOver(ctx, "")
+	err := n.transferAway(ctx, "")
 	if err == nil {
 		_, err = n.awaitLeader(ctx, n.cfg.NodeID)
 	}
@@ -44,8 +44,8 @@ func (n *Node) abdicate(ctx context.Context) {
 	}
 }
 
-// Close ends the node at once, without a word to the others, as the end of
-// its process would; but it leaves nothing running.
+// Close ends the node at once, without informing the others, like the end of
+// its process; but it leaves nothing running.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() { n.closeErr = n.close() })
 	return n.closeErr
@@ -56,25 +56,25 @@ func (n *Node) close() error {
 	// The leader's duties and all proposals end before Raft does: what Raft
 	// still has queued when it ends is never answered.
 	n.wg.Wait()
-	n.confirms.wg.Wait()
-	n.intake.wg.Wait()
-	n.verifying.close()
+	n.readIndexer.wg.Wait()
+	n.batcher.wg.Wait()
+	n.leadershipChecks.close()
 	var errs []error
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())
-		errs = append(errs, n.note())
+		errs = append(errs, n.saveProgress())
 	}
-	close(n.notified) // Raft tells nothing more
+	close(n.raftNotify) // Raft tells nothing more
 	n.drained.Wait()
-	if n.gate != nil {
-		errs = append(errs, n.gate.Close())
+	if n.guard != nil {
+		errs = append(errs, n.guard.Close())
 	}
 	if n.link != nil {
 		errs = append(errs, n.link.Close())
-		n.announcer.end()
+		n.broadcaster.close()
 	}
-	if n.disk != nil {
-		errs = append(errs, n.disk.Close())
+	if n.storage != nil {
+		errs = append(errs, n.storage.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -15,14 +15,14 @@ func TestOneNodeIsASite(t *testing.T) {
 	if err := n.Ready(); err != nil {
 		t.Fatal(err)
 	}
-	if n.Epoch() != epoch || n.Contact() != 0 || n.table.History() == "" || len(n.table.Secret()) == 0 {
-		t.Errorf("epoch %d, contact %v, history %q", n.Epoch(), n.Contact(), n.table.History())
+	if n.Epoch() != epoch || n.QuorumLostFor() != 0 || n.table.History() == "" || len(n.table.Secret()) == 0 {
+		t.Errorf("epoch %d, contact %v, history %q", n.Epoch(), n.QuorumLostFor(), n.table.History())
 	}
 	r := propose(t, n, account("alice@example.com"), contact("alice@example.com", "bob@example.com", "Bob"))
 	if len(r) != 2 || r[1].Index != r[0].Index+1 || n.Position().Index != r[1].Index {
 		t.Errorf("results %+v at %+v", r, n.Position())
 	}
-	if err := n.Confirm(within(t)); err != nil {
+	if err := n.ReadBarrier(within(t)); err != nil {
 		t.Error(err)
 	}
 	if err := n.Applied(within(t), r[1].Index, nil); err != nil {

@@ -27,7 +27,7 @@ func TestThreeNodesFormOneSite(t *testing.T) {
 			name := "of-" + id + "@example.com"
 			result := propose(t, n, account(name))[0]
 			for other, m := range l.nodes {
-				if err := m.Confirm(l.within(time.Second)); err != nil {
+				if err := m.ReadBarrier(l.within(time.Second)); err != nil {
 					t.Errorf("%s: %v", other, err)
 				}
 				if _, ok := m.table.Account(address(t, name)); !ok {
@@ -207,6 +207,6 @@ func TestRemovingTheLeaderOrNobody(t *testing.T) {
 		if asked.isServer(old) || asked.Leader() == old {
 			t.Errorf("%s is still part of the site", old)
 		}
-		l.eventually("it knows", func() bool { return l.nodes[old].Ready() != nil && l.nodes[old].Contact() > 0 })
+		l.eventually("it knows", func() bool { return l.nodes[old].Ready() != nil && l.nodes[old].QuorumLostFor() > 0 })
 	})
 }

@@ -17,18 +17,18 @@ const (
 	stallReported = 5 * time.Second
 )
 
-// stallDetector notices that the process has stood still (SIGSTOP, a paused
+// stallDetector detects that the process has been paused (SIGSTOP, a paused
 // machine). The first heartbeats that are read after a stall were sent before
 // or during it, so they do not prove that the table is up to date: the leader
-// has to confirm it first. Methods may be called from any goroutine.
+// has to confirm it first. Any goroutine may call its methods.
 type stallDetector struct {
 	mu    sync.Mutex
 	seen  time.Time // when the process was last seen running
-	since time.Time // start of the stall after which nothing is confirmed; zero: none
+	since time.Time // start of an unconfirmed stall; zero: none
 }
 
-// observe records that the process runs, and returns the start of a stall
-// after which the table is not confirmed; zero if there is none.
+// observe records that the process runs, and returns the start of an
+// unconfirmed stall; zero if there is none.
 func (d *stallDetector) observe(now time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -48,7 +48,7 @@ func (d *stallDetector) confirmed(since time.Time) {
 	}
 }
 
-// watchStalls has the leader confirm the table after each stall, until ctx
+// watchStalls makes the leader confirm the table after each stall, until ctx
 // ends.
 func (n *Node) watchStalls(ctx context.Context) {
 	tick := time.NewTicker(stallInterval)
@@ -64,15 +64,15 @@ func (n *Node) watchStalls(ctx context.Context) {
 			continue
 		}
 		confirm, cancel := context.WithTimeout(ctx, stallConfirm)
-		if n.Confirm(confirm) == nil {
+		if n.ReadBarrier(confirm) == nil {
 			n.stalls.confirmed(since)
 		}
 		cancel()
 	}
 }
 
-// stalledFor returns how long ago a stall began after which the table is not
-// confirmed, at most stallReported; 0 if there was none.
+// stalledFor returns how long ago an unconfirmed stall began, at most
+// stallReported; 0 if there was none.
 func (n *Node) stalledFor() time.Duration {
 	now := time.Now()
 	since := n.stalls.observe(now)

@@ -39,13 +39,13 @@ func TestAStalledNodeIsOutOfTouchUntilConfirmed(t *testing.T) {
 			n.stalls.mu.Lock()
 			n.stalls.seen = time.Now().Add(-time.Minute) // as if it had not run since
 			n.stalls.mu.Unlock()
-			if lost := n.Contact(); lost != stallReported {
+			if lost := n.QuorumLostFor(); lost != stallReported {
 				t.Errorf("%s: out of touch for %v", n.cfg.NodeID, lost)
 			}
 			if err := n.Ready(); err == nil {
 				t.Errorf("%s is ready", n.cfg.NodeID)
 			}
-			l.eventually("the table is confirmed", func() bool { return n.Contact() == 0 })
+			l.eventually("the table is confirmed", func() bool { return n.QuorumLostFor() == 0 })
 		}
 		n := l.followers()[0]
 		for id := range l.nodes {
@@ -57,7 +57,7 @@ func TestAStalledNodeIsOutOfTouchUntilConfirmed(t *testing.T) {
 		n.stalls.seen = time.Now().Add(-time.Minute)
 		n.stalls.mu.Unlock()
 		for range 10 {
-			if lost := n.Contact(); lost != stallReported {
+			if lost := n.QuorumLostFor(); lost != stallReported {
 				t.Errorf("alone: out of touch for %v", lost)
 			}
 			<-time.After(stallInterval)
@@ -82,6 +82,6 @@ func TestCaughtUp(t *testing.T) {
 		gone := l.followers()[0]
 		must(t, l.leader().RemoveNode(l.within(30*time.Second), gone.cfg.NodeID))
 		// It may never be told, as nobody speaks to it any more.
-		l.eventually("the removed node speaks for nothing", func() bool { return gone.CaughtUp() != nil || gone.Contact() > stallAllowed })
+		l.eventually("the removed node speaks for nothing", func() bool { return gone.CaughtUp() != nil || gone.QuorumLostFor() > stallAllowed })
 	})
 }

@@ -22,15 +22,16 @@ const (
 	RoleLeader    = "leader"
 	RoleFollower  = "follower"
 	RoleCandidate = "candidate"
-	RoleReplica   = "replica" // has the log, and no vote
+	RoleReplica   = "replica" // has the log, but no vote
 	RoleNone      = "none"    // not part of the site yet, or any more
 )
 
-// NodeStatus is how a node is.
+// NodeStatus describes a node.
 type NodeStatus struct {
 	ID   string
 	Role string // of the Role… constants; as Raft's configuration says if the node does not answer
-	// Answers reports whether the node itself was asked; else what follows Member is unknown.
+	// Answers reports whether the node itself answered; otherwise what follows
+	// Member is unknown.
 	Answers bool
 	Member  link.Member // what it tells by gossip, zero if gossip misses it
 	Addr    string      // where other nodes reach it
@@ -50,7 +51,7 @@ type NodeStatus struct {
 	Unready         string // why it is not ready; empty if it is
 	Contact         time.Duration
 	Started         time.Time
-	Boot            uint64
+	Incarnation     uint64
 	MinSchema       uint32
 	MaxSchema       uint32
 	Certificates    CertificateStatus
@@ -58,18 +59,18 @@ type NodeStatus struct {
 	Settings        []*clusterv1.Setting // that must be the same on all nodes
 }
 
-// Ready returns nil once the node is part of a site with a leader, in touch
-// with it, caught up and up; else why not, for people.
+// Ready returns nil once the node is part of a site with a leader, in contact
+// with it, caught up and registered; otherwise why not, for people.
 func (n *Node) Ready() error {
 	switch {
-	case n.digests.wrong.Load():
+	case n.consistency.isWrong.Load():
 		return errors.New("this node's table is wrong: it is taking over another node's")
 	case !n.isServer(n.cfg.NodeID) && n.table.History() != "":
 		return errors.New("this node is no longer part of the site")
 	case !n.isServer(n.cfg.NodeID):
 		return errors.New(cmp.Or(n.formation.reason(), "waiting to form a site, or to be taken into one"))
-	case n.Contact() > 0:
-		return fmt.Errorf("cut off from the majority for %v", n.Contact().Round(100*time.Millisecond))
+	case n.QuorumLostFor() > 0:
+		return fmt.Errorf("cut off from the majority for %v", n.QuorumLostFor().Round(100*time.Millisecond))
 	case n.Leader() == "":
 		return errors.New("the site has no leader at present")
 	case n.Epoch() == 0:
@@ -78,21 +79,21 @@ func (n *Node) Ready() error {
 	return nil
 }
 
-// Status asks all nodes, at most a second, and returns them in the order of their ids.
+// Status asks all nodes, for at most a second, and returns them sorted by ID.
 func (n *Node) Status(ctx context.Context) []NodeStatus {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	all := n.known()
+	all := n.knownNodes()
 	var wg sync.WaitGroup
 	for i := range all {
-		wg.Go(func() { n.ask(ctx, &all[i]) })
+		wg.Go(func() { n.fillStatus(ctx, &all[i]) })
 	}
 	wg.Wait()
 	return all
 }
 
-// known are all nodes that Raft, gossip or the table knows of.
-func (n *Node) known() []NodeStatus {
+// knownNodes returns all nodes that Raft, gossip or the table knows.
+func (n *Node) knownNodes() []NodeStatus {
 	nodes := map[string]*NodeStatus{}
 	get := func(id string) *NodeStatus {
 		if nodes[id] == nil {
@@ -129,8 +130,8 @@ func suffrageRole(s raft.ServerSuffrage) string {
 	return RoleReplica
 }
 
-// ask fills in what a node says of itself.
-func (n *Node) ask(ctx context.Context, s *NodeStatus) {
+// fillStatus fills in a node's own answer.
+func (n *Node) fillStatus(ctx context.Context, s *NodeStatus) {
 	r, err := n.statusOf(ctx, s.ID)
 	if err != nil {
 		s.Unready = "it does not answer"
@@ -139,7 +140,7 @@ func (n *Node) ask(ctx context.Context, s *NodeStatus) {
 	s.Answers, s.Role, s.Version, s.Leader, s.Term = true, r.Role, r.Version, r.Leader, r.Term
 	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
 	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
-	s.MinSchema, s.MaxSchema, s.Boot = r.MinSchema, r.MaxSchema, r.Boot
+	s.MinSchema, s.MaxSchema, s.Incarnation = r.MinSchema, r.MaxSchema, r.Boot
 	s.UnsetAddresses, s.Settings = r.UnsetAddress, r.Setting
 	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
 	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, startTime(r, time.Now())
@@ -158,16 +159,16 @@ func startTime(r *clusterv1.StatusResponse, now time.Time) time.Time {
 	return now.Add(-time.Duration(r.UptimeMs) * time.Millisecond)
 }
 
-// status is what this node says of itself.
-func (n *Node) status() *clusterv1.StatusResponse {
-	leader, term := n.leads()
+// statusResponse returns this node's status.
+func (n *Node) statusResponse() *clusterv1.StatusResponse {
+	leader, term := n.leaderAndTerm()
 	position := n.table.Position()
 	s := &clusterv1.StatusResponse{
 		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
-		AppliedLog: n.fsm.log.now(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
-		MinSchema: minSchema, MaxSchema: n.table.Newest(), Boot: n.boot, StartedMs: n.started.UnixMilli(),
+		AppliedLog: n.fsm.progress.value(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
+		MinSchema: minSchema, MaxSchema: n.table.Newest(), Boot: n.incarnation, StartedMs: n.started.UnixMilli(),
 		UptimeMs:  uint64(time.Since(n.started).Milliseconds()) + 1,
-		ContactMs: uint64(n.Contact().Milliseconds()), Digest: n.digests.get(),
+		ContactMs: uint64(n.QuorumLostFor().Milliseconds()), Digest: n.consistency.get(),
 	}
 	if !n.isServer(n.cfg.NodeID) {
 		s.ContactMs = 0 // there is no majority that it is cut off from
@@ -206,8 +207,8 @@ func (n *Node) role() string {
 	return suffrageRole(s.Suffrage)
 }
 
-// Stats are numbers for the node's metrics. All are Raft's own indexes, but
-// where it says otherwise.
+// Stats are numbers for the node's metrics. They are Raft's indexes unless
+// stated otherwise.
 type Stats struct {
 	Term, CommitLog, AppliedLog, LastLog uint64
 	Leads                                bool
@@ -220,23 +221,23 @@ type Stats struct {
 	SnapshotsSent                        uint64        // to nodes that had fallen behind
 	// Digest has the first six octets of the table's newest hash, after entry
 	// DigestLog; Healed is how often another node's table was taken over.
-	Digest, DigestLog, Healed uint64
-	// Tolerance is how many more voters the site can lose, in the eyes of the
-	// leader; -1 at any other node.
+	Digest, DigestLog, Healed uint64 // the first six octets of the table's newest hash, after entry DigestLog
+	// Tolerance is how many more voters the site can lose, according to the
+	// leader; -1 on other nodes.
 	Tolerance int
 }
 
-// Stats returns the numbers of this moment.
+// Stats returns the present numbers.
 func (n *Node) Stats() Stats {
 	s := Stats{
-		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.log.now(), LastLog: n.raft.LastIndex(),
-		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.Contact(), Waiting: n.proposer.backlog(), LogOctets: n.disk.size.total(), SnapshotsSent: n.announcer.installs.count.Load(), Tolerance: -1,
+		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.progress.value(), LastLog: n.raft.LastIndex(),
+		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.QuorumLostFor(), Waiting: n.proposer.queuedChanges(), LogOctets: n.storage.size.total(), SnapshotsSent: n.broadcaster.snapshots.count.Load(), Tolerance: -1,
 	}
-	if piloted := n.piloted.Load(); piloted != nil {
+	if piloted := n.autopilotState.Load(); piloted != nil {
 		s.Tolerance = piloted.FailureTolerance
 	}
-	s.Healed = n.digests.healed.Load()
-	if d := n.digests.get(); d != nil {
+	s.Healed = n.consistency.repairs.Load()
+	if d := n.consistency.get(); d != nil {
 		s.DigestLog, s.Digest = d.Log, binary.BigEndian.Uint64(d.Sum)>>16
 	}
 	for _, server := range n.servers() {

@@ -11,11 +11,11 @@ import (
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
-// transferRest is how long a failed transfer is not repeated: twice what a
-// call of Raft's may take.
-const transferRest = 10 * time.Second
+// transferCooldown is how long a failed transfer is not repeated: twice the
+// maximum duration of a Raft call.
+const transferCooldown = 10 * time.Second
 
-// transfers counts the times that this node, leading, tried to hand over.
+// transfers tracks the leadership transfers that this node has started.
 type transfers struct {
 	mu     sync.Mutex
 	begun  uint64
@@ -29,7 +29,8 @@ func (t *transfers) count() uint64 {
 	return t.begun
 }
 
-// since reports whether one is under way, or has begun after count was begun.
+// since reports whether a transfer is in progress, or has started after count
+// was begun.
 func (t *transfers) since(begun uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,7 +43,7 @@ func (t *transfers) begin() error {
 	if t.busy {
 		return unavailable("another transfer is under way")
 	}
-	if wait := transferRest - time.Since(t.failed); wait > 0 {
+	if wait := transferCooldown - time.Since(t.failed); wait > 0 {
 		return unavailable("a transfer has just failed; the next may begin in %v", wait.Round(time.Second))
 	}
 	t.busy, t.begun = true, t.begun+1
@@ -58,8 +59,8 @@ func (t *transfers) end(err error) {
 	}
 }
 
-// TransferLeadership makes the node to, or with "" the most fitting voter, the
-// leader, and returns who leads then. It may be called on any node.
+// TransferLeadership makes the node to, or with "" the most suitable voter,
+// the leader, and returns the new leader. It may be called on any node.
 func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string, err error) {
 	leads := n.Leader()
 	switch leads {
@@ -68,7 +69,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 	case to:
 		return leads, nil
 	case n.cfg.NodeID:
-		err = n.handOver(ctx, to)
+		err = n.transferAway(ctx, to)
 	default:
 		err = n.link.Command(ctx, leads, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_TransferLeadership_{
 			TransferLeadership: &clusterv1.CommandRequest_TransferLeadership{To: to}}})
@@ -82,12 +83,12 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 	return leader, nil
 }
 
-// handOver makes another voter the leader in place of this node.
-func (n *Node) handOver(ctx context.Context, to string) error {
-	if err := n.reigns(ctx); err != nil {
+// transferAway makes another voter the leader in place of this node.
+func (n *Node) transferAway(ctx context.Context, to string) error {
+	if err := n.awaitLeadership(ctx); err != nil {
 		return err
 	}
-	s, err := n.successor(ctx, to)
+	s, err := n.pickSuccessor(ctx, to)
 	if err != nil {
 		return err
 	}
@@ -112,9 +113,10 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 	return nil
 }
 
-// successor is the voter asked for, or the one that has come furthest. It has
-// to answer now: Raft itself would wait for one that is dead.
-func (n *Node) successor(ctx context.Context, to string) (raft.Server, error) {
+// pickSuccessor returns the requested voter, or the one that has come
+// furthest. It must answer now, because Raft itself would wait for a dead
+// one.
+func (n *Node) pickSuccessor(ctx context.Context, to string) (raft.Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	best, furthest := raft.Server{}, uint64(0)

@@ -50,15 +50,15 @@ type Directory interface {
 	// Propose returns once this node has applied the changes, with a result
 	// for each.
 	Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error)
-	// Confirm returns once the table holds every change that any node had
-	// acknowledged when Confirm was called.
-	Confirm(ctx context.Context) error
+	// ReadBarrier returns once the table holds every change that any node had
+	// acknowledged when ReadBarrier was called.
+	ReadBarrier(ctx context.Context) error
 	// Applied returns once the nodes (nil: all that are up) have applied
 	// index, or are down.
 	Applied(ctx context.Context, index uint64, nodes []string) error
-	// Contact returns for how long this node has been out of touch with the
+	// QuorumLostFor returns for how long this node has been out of touch with the
 	// majority; 0: it is in touch.
-	Contact() time.Duration
+	QuorumLostFor() time.Duration
 	// CaughtUp returns nil if the table has once been level with the site
 	// since this node started, and the node is part of the site; otherwise why
 	// the table must not be asked.

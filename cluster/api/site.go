@@ -24,7 +24,7 @@ var errCutOff = unavailable(reasonCutOff, "this node has no contact to the major
 
 // inTouch refuses what a node that is cut off can't know: with fresh at once.
 func (c *Config) inTouch(fresh bool) error {
-	lost := c.Directory.Contact()
+	lost := c.Directory.QuorumLostFor()
 	if lost >= cutOffTimeout || fresh && lost > 0 {
 		return errCutOff
 	}
@@ -35,7 +35,7 @@ func (c *Config) inTouch(fresh bool) error {
 func (c *Config) confirm(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
-	if err := c.Directory.Confirm(ctx); err != nil {
+	if err := c.Directory.ReadBarrier(ctx); err != nil {
 		return unavailable(reasonNotConfirmed, "the leader did not confirm in time what this node knows; try again, or another node")
 	}
 	return nil

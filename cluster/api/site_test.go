@@ -184,7 +184,7 @@ func (d *directory) Propose(_ context.Context, changes ...*storev1.Change) ([]st
 	return results[0].Results, nil
 }
 
-func (d *directory) Confirm(context.Context) error {
+func (d *directory) ReadBarrier(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.confirm
@@ -197,7 +197,7 @@ func (d *directory) Applied(ctx context.Context, index uint64, _ []string) error
 	return d.table.Wait(ctx, index)
 }
 
-func (d *directory) Contact() time.Duration {
+func (d *directory) QuorumLostFor() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.since.IsZero() {

@@ -42,7 +42,7 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 // same site name, and records such a node. What two clusters tell each other
 // would move nodes of one to the addresses of the other.
 func (g *gossip) isForeign(m Member) bool {
-	foreign := isOtherFounding([]byte(m.FoundingSum), []byte(g.foundingSum()))
+	foreign := isOtherCluster([]byte(m.ClusterIDSum), []byte(g.clusterIDSum()))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -197,7 +197,7 @@ func (g *gossip) isNewcomer(other *clusterv1.ProbeResponse) bool {
 	switch hasData := len(l.config.Lineage().FoundingSum) > 0; {
 	case l.config.InTouch() || l.peers.anyChecksIncarnation():
 		return false
-	case hasData && (!l.peers.isConnected() || isOtherFounding(other.FoundingSum, l.config.Lineage().FoundingSum)):
+	case hasData && (!l.peers.isConnected() || isOtherCluster(other.FoundingSum, l.config.Lineage().FoundingSum)):
 		return false
 	case other.UptimeMs > 0:
 		return uptime <= time.Duration(other.UptimeMs)*time.Millisecond

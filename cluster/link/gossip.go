@@ -48,8 +48,8 @@ const (
 	// newcomerUptime bounds the uptime up to which a node that finds its own id in use
 	// elsewhere counts as the newcomer, if the other does not say how old it is.
 	newcomerUptime = 30 * time.Second // newcomerUptime is the maximum uptime at which a node that finds its own ID in use elsewhere counts as the newcomer, if the other does not tell its uptime
-	// gossipedSum counts the octets of a founding's sum that gossip carries.
-	gossipedSum = 8
+	// gossipedIDOctets counts the octets of a founding's sum that gossip carries.
+	gossipedIDOctets = 8
 )
 
 // gossip finds the other nodes and receives their metadata. Its opinion of
@@ -85,7 +85,7 @@ func newGossip(l *Link) *gossip {
 
 func (g *gossip) start() (err error) {
 	g.mu.Lock()
-	g.self.FoundingSum = g.foundingSum()
+	g.self.ClusterIDSum = g.clusterIDSum()
 	g.meta, err = g.self.encode(g.link.config.Site)
 	g.mu.Unlock()
 	if err != nil {
@@ -278,11 +278,11 @@ func (l *Link) Members() []Member {
 // be called after Start.
 func (l *Link) GossipAddr() string { return l.gossip.list.LocalNode().Address() }
 
-// foundingSum returns the part of the hash of this node's cluster ID that
+// clusterIDSum returns the part of the hash of this node's cluster ID that
 // gossip carries.
-func (g *gossip) foundingSum() string {
+func (g *gossip) clusterIDSum() string {
 	sum := g.link.config.Lineage().FoundingSum
-	return string(sum[:min(len(sum), gossipedSum)])
+	return string(sum[:min(len(sum), gossipedIDOctets)])
 }
 
 // errNotStarted is returned before there is anybody to tell: what is to be told
@@ -296,7 +296,7 @@ func (l *Link) UpdateMember(change func(*Member)) error {
 	g.mu.Lock()
 	m := g.self
 	change(&m)
-	m.ID, m.Incarnation, m.ClusterAddr, m.FoundingSum = g.self.ID, g.self.Incarnation, g.self.ClusterAddr, g.foundingSum()
+	m.ID, m.Incarnation, m.ClusterAddr, m.ClusterIDSum = g.self.ID, g.self.Incarnation, g.self.ClusterAddr, g.clusterIDSum()
 	meta, err := m.encode(l.config.Site)
 	if err == nil {
 		g.self, g.meta = m, meta

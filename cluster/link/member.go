@@ -28,9 +28,9 @@ type Member struct {
 	Draining        bool
 	Zone            string
 	Leaving         bool // set by Leave
-	// FoundingSum is the beginning of the hash of its cluster ID; empty if it
+	// ClusterIDSum is the beginning of the hash of its cluster ID; empty if it
 	// has no data or its version does not send it.
-	FoundingSum string
+	ClusterIDSum string
 	// SettingsSum is of the settings that must be the same on all nodes; empty:
 	// its version does not say, or it is part of no site yet.
 	SettingsSum string
@@ -74,7 +74,7 @@ func (m *Member) encode(site string) ([]byte, error) {
 		Site: site, Boot: m.Incarnation, ClusterAddr: m.ClusterAddr, ClientAddr: m.ClientAddr, SimpsAddr: m.SIMPSAddr,
 		GrpcAddr: m.GRPCAddr, Version: m.Version, MinSchema: m.MinSchema, MaxSchema: m.MaxSchema,
 		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Zone: m.Zone, Leaving: m.Leaving,
-		FoundingSum: []byte(m.FoundingSum), ClientAddrGuessed: m.ClientGuessed, SimpsAddrGuessed: m.SIMPSGuessed,
+		FoundingSum: []byte(m.ClusterIDSum), ClientAddrGuessed: m.ClientGuessed, SimpsAddrGuessed: m.SIMPSGuessed,
 		SettingsSum: []byte(m.SettingsSum),
 	})
 	if err == nil && len(b) > maxMeta {
@@ -94,7 +94,7 @@ func decodeMember(id string, meta []byte) (m Member, site string, err error) {
 		ID: id, Incarnation: p.Boot, ClusterAddr: p.ClusterAddr, ClientAddr: p.ClientAddr, SIMPSAddr: p.SimpsAddr,
 		GRPCAddr: p.GrpcAddr, Version: p.Version, MinSchema: p.MinSchema, MaxSchema: p.MaxSchema,
 		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Zone: p.Zone, Leaving: p.Leaving,
-		FoundingSum: string(p.FoundingSum), ClientGuessed: p.ClientAddrGuessed, SIMPSGuessed: p.SimpsAddrGuessed,
+		ClusterIDSum: string(p.FoundingSum), ClientGuessed: p.ClientAddrGuessed, SIMPSGuessed: p.SimpsAddrGuessed,
 		SettingsSum: string(p.SettingsSum),
 	}, p.Site, nil
 }

@@ -55,9 +55,9 @@ func (l *Link) rejectionError(node string, r *clusterv1.Rejection) error {
 	return &RejectedError{Node: l.config.NodeID, By: node, Reason: r.Reason, Incarnation: r.Boot, Addr: r.Addr, Certain: r.Certain}
 }
 
-// isOtherFounding reports whether two data directories belong to different
+// isOtherCluster reports whether two data directories belong to different
 // clusters; an empty sum matches any.
-func isOtherFounding(a, b []byte) bool {
+func isOtherCluster(a, b []byte) bool {
 	n := min(len(a), len(b))
 	return !bytes.Equal(a[:n], b[:n])
 }

@@ -111,7 +111,7 @@ func (s *sender) confirmTable(batch []*delivery) error {
 	ctx, cancel := context.WithDeadline(s.r.ctx, last)
 	defer cancel()
 	begun := time.Now()
-	err := s.r.Directory.Confirm(ctx)
+	err := s.r.Directory.ReadBarrier(ctx)
 	s.r.Metrics.Lookup.Since(begun)
 	s.r.Metrics.Lookups.add(err)
 	return err

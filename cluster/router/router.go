@@ -26,15 +26,15 @@ type Directory interface {
 	// error wraps ErrUncertain, the changes may still be applied; after any
 	// other error they certainly were not.
 	Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error)
-	// Confirm returns nil once this node's table holds every change that any
-	// node had acknowledged when Confirm was called.
-	Confirm(ctx context.Context) error
+	// ReadBarrier returns nil once this node's table holds every change that any
+	// node had acknowledged when ReadBarrier was called.
+	ReadBarrier(ctx context.Context) error
 	// Applied returns nil once the named nodes (nil: all that are up) have
 	// applied index and notified their sessions, or are down.
 	Applied(ctx context.Context, index uint64, nodes []string) error
-	// Contact returns 0 while the node is in contact with a majority, and
+	// QuorumLostFor returns 0 while the node is in contact with a majority, and
 	// otherwise for how long it has not been.
-	Contact() time.Duration
+	QuorumLostFor() time.Duration
 }
 
 // Peers reaches the sessions on other nodes.

@@ -172,7 +172,7 @@ func (n *node) Propose(_ context.Context, c ...*storev1.Change) ([]store.Result,
 	return n.site.propose(n.id, c...), nil
 }
 
-func (n *node) Confirm(context.Context) error {
+func (n *node) ReadBarrier(context.Context) error {
 	n.site.mu.Lock()
 	n.asked++
 	n.site.mu.Unlock()
@@ -188,7 +188,7 @@ func (n *node) isCut() bool {
 	return n.cut
 }
 
-func (n *node) Contact() time.Duration {
+func (n *node) QuorumLostFor() time.Duration {
 	n.site.mu.Lock()
 	defer n.site.mu.Unlock()
 	if !n.cut {

@@ -167,7 +167,7 @@ func addressSet(all []protocol.Address) map[protocol.Address]bool {
 // Query returns the presence of the requested users without watching them.
 func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
 	if q.Fresh {
-		if err := u.r.Directory.Confirm(ctx); err != nil {
+		if err := u.r.Directory.ReadBarrier(ctx); err != nil {
 			return nil, 0, protocol.Errorf(protocol.StatusUnavailable, noQuorumText)
 		}
 	}

@@ -103,13 +103,13 @@ func (s *testSite) Propose(_ context.Context, changes ...*storev1.Change) ([]sto
 	return results[0].Results, nil
 }
 
-func (s *testSite) Confirm(context.Context) error { return nil }
+func (s *testSite) ReadBarrier(context.Context) error { return nil }
 
 func (s *testSite) Applied(ctx context.Context, index uint64, _ []string) error {
 	return s.table.Wait(ctx, index)
 }
 
-func (s *testSite) Contact() time.Duration { return 0 }
+func (s *testSite) QuorumLostFor() time.Duration { return 0 }
 
 func (s *testSite) CaughtUp() error { return nil }
 

@@ -161,7 +161,7 @@ func (n *node) announce(ctx context.Context, draining bool) error {
 	if err != nil {
 		return err
 	}
-	return n.cluster.Tell(func(m *link.Member) { m.Draining = draining })
+	return n.cluster.UpdateMember(func(m *link.Member) { m.Draining = draining })
 }
 
 // handOver makes another node the leader, if this one leads and there is one.

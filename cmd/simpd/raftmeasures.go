@@ -37,24 +37,24 @@ func emitSpareVoters(n *node, emit emitter) {
 
 // changeMeasures are of the changes of the table.
 func changeMeasures() []measure {
-	number := func(name, help string, read func(m *cluster.Measures) uint64) measure {
-		return counter(name, help, func(n *node) float64 { return float64(read(n.cluster.Measures())) })
+	number := func(name, help string, read func(m *cluster.Metrics) uint64) measure {
+		return counter(name, help, func(n *node) float64 { return float64(read(n.cluster.Metrics())) })
 	}
-	took := func(name, help string, of func(m *cluster.Measures) *meter.Durations) measure {
-		return histogram(name, help, func(n *node) *meter.Durations { return of(n.cluster.Measures()) })
+	took := func(name, help string, of func(m *cluster.Metrics) *meter.Durations) measure {
+		return histogram(name, help, func(n *node) *meter.Durations { return of(n.cluster.Metrics()) })
 	}
 	return []measure{
 		labelled("simp_changes_total", "Changes of the table that this node wanted, by result.", "result", emitChanges),
-		took("simp_change_duration_seconds", "From a wanted change to its result in this node's table.", func(m *cluster.Measures) *meter.Durations { return &m.Change }),
-		number("simp_raft_entries_total", "Entries that this node, leading, has written to the log.", func(m *cluster.Measures) uint64 { return m.Entries.Load() }),
-		number("simp_raft_entry_changes_total", "Changes in those entries.", func(m *cluster.Measures) uint64 { return m.Written.Load() }),
-		took("simp_raft_commit_duration_seconds", "Until an entry that this node, leading, has written was committed and applied here.", func(m *cluster.Measures) *meter.Durations { return &m.Commit }),
-		took("simp_raft_apply_duration_seconds", "Of the application of an entry to this node's table.", func(m *cluster.Measures) *meter.Durations { return &m.Apply }),
+		took("simp_change_duration_seconds", "From a wanted change to its result in this node's table.", func(m *cluster.Metrics) *meter.Durations { return &m.Change }),
+		number("simp_raft_entries_total", "Entries that this node, leading, has written to the log.", func(m *cluster.Metrics) uint64 { return m.Entries.Load() }),
+		number("simp_raft_entry_changes_total", "Changes in those entries.", func(m *cluster.Metrics) uint64 { return m.Written.Load() }),
+		took("simp_raft_commit_duration_seconds", "Until an entry that this node, leading, has written was committed and applied here.", func(m *cluster.Metrics) *meter.Durations { return &m.Commit }),
+		took("simp_raft_apply_duration_seconds", "Of the application of an entry to this node's table.", func(m *cluster.Metrics) *meter.Durations { return &m.Apply }),
 	}
 }
 
 func emitChanges(n *node, emit emitter) {
-	r := &n.cluster.Measures().Changes
+	r := &n.cluster.Metrics().Changes
 	emit(float64(r.Applied.Load()), "ok")
 	emit(float64(r.Unavailable.Load()), "unavailable")
 	emit(float64(r.Unknown.Load()), "unknown")

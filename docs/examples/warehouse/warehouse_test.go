@@ -23,9 +23,9 @@ import (
 // replica is a node's word on its table: it is always up to date.
 type replica struct{ *store.Table }
 
-func (r replica) Confirm(context.Context) error { return nil }
-func (r replica) Contact() time.Duration        { return 0 }
-func (r replica) CaughtUp() error               { return nil }
+func (r replica) ReadBarrier(context.Context) error { return nil }
+func (r replica) QuorumLostFor() time.Duration      { return 0 }
+func (r replica) CaughtUp() error                   { return nil }
 
 func (r replica) Applied(ctx context.Context, index uint64, _ []string) error {
 	return r.Wait(ctx, index)

@@ -86,8 +86,8 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 		{"an entry is bad", func(t *testing.T, dir string) { flip(t, log(dir), find(t, log(dir), "carol@example.com")) }, []string{"fails its checksum"}},
 		{"an entry is gone", func(t *testing.T, dir string) { removeEntry(t, log(dir)) }, []string{"comes after entry"}},
 		{"the newest entries are gone", func(t *testing.T, dir string) { removeTail(t, log(dir)) }, []string{"the log ends at entry", "were applied"}},
-		{"the marker is bad", func(t *testing.T, dir string) { flip(t, filepath.Join(dir, markerFile), 30) }, []string{markerFile}},
-		{"the marker is gone", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, markerFile))) }, []string{"there is a log but no marker.json"}},
+		{"the marker is bad", func(t *testing.T, dir string) { flip(t, filepath.Join(dir, manifestFile), 30) }, []string{manifestFile}},
+		{"the marker is gone", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, manifestFile))) }, []string{"there is a log but no marker.json"}},
 		{"a snapshot is bad", func(t *testing.T, dir string) { flip(t, glob(t, dir, "snapshots/*/state.bin"), 20) }, []string{"snapshot", "CRC mismatch"}},
 		{"a snapshot can't be read", func(t *testing.T, dir string) { must(t, os.Remove(glob(t, dir, "snapshots/*/meta.json"))) }, []string{"of 1 snapshots 0 can be read"}},
 		{"the directory is open", func(t *testing.T, dir string) { must(t, os.Chmod(dir, 0o755)) }, []string{"is open to other users of this machine (mode 0755): chmod go= "}},
@@ -121,7 +121,7 @@ func TestADirectoryInUseIsRefused(t *testing.T) {
 
 func TestAFirstStartThatWasCutShortIsRepeated(t *testing.T) {
 	c := single(t)
-	d, err := openDisk(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
+	d, err := openStorage(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
 	must(t, err)
 	must(t, d.Close())
 	must(t, os.Truncate(filepath.Join(c.DataDir, logFile), 5000))
@@ -130,7 +130,7 @@ func TestAFirstStartThatWasCutShortIsRepeated(t *testing.T) {
 
 func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 	c := used(t)
-	for _, name := range []string{"", markerFile, logFile, snapshotDir} {
+	for _, name := range []string{"", manifestFile, logFile, snapshotDir} {
 		info, err := os.Stat(filepath.Join(c.DataDir, name))
 		must(t, err)
 		if info.Mode().Perm()&0o077 != 0 {
@@ -142,7 +142,7 @@ func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 func TestAFlippedEntryEndsTheProcess(t *testing.T) {
 	c := used(t)
 	var fatal error
-	d, err := openDisk(c.DataDir, c.Site, c.NodeID, func(err error) { fatal = err }, newRaftLogger(c.Logger))
+	d, err := openStorage(c.DataDir, c.Site, c.NodeID, func(err error) { fatal = err }, newRaftLogger(c.Logger))
 	must(t, err)
 	defer d.Close()
 	last, err := d.logs.LastIndex()
@@ -271,7 +271,7 @@ func TestAnyFlippedBitIsFoundOrHarmless(t *testing.T) {
 
 // entries opens a directory and reads its log.
 func entries(c Config) (all []string, err error) {
-	d, err := openDisk(c.DataDir, c.Site, c.NodeID, func(error) {}, newRaftLogger(slog.New(slog.DiscardHandler)))
+	d, err := openStorage(c.DataDir, c.Site, c.NodeID, func(error) {}, newRaftLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, err
 	}
@@ -292,18 +292,18 @@ func entries(c Config) (all []string, err error) {
 
 // TestAShortageIsNoDamage: whoever is told that data is damaged wipes it.
 func TestAShortageIsNoDamage(t *testing.T) {
-	d := &disk{dir: "/var/lib/simpd", marker: &marker{id: identity{Node: "n1"}}}
+	d := &storage{dir: "/var/lib/simpd", manifest: &manifest{id: manifestRecord{Node: "n1"}}}
 	for _, short := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
-		err := d.refuse(fmt.Errorf("raft: %w", &fs.PathError{Op: "write", Path: logFile, Err: short}))
+		err := d.unusableError(fmt.Errorf("raft: %w", &fs.PathError{Op: "write", Path: logFile, Err: short}))
 		if _, refused := errors.AsType[DataError](err); refused || strings.Contains(err.Error(), "wipe") || !errors.Is(err, short) {
 			t.Errorf("%v: %v", short, err)
 		}
 	}
-	err := d.refuse(&fs.PathError{Op: "open", Path: logFile, Err: syscall.EACCES})
+	err := d.unusableError(&fs.PathError{Op: "open", Path: logFile, Err: syscall.EACCES})
 	if _, refused := errors.AsType[DataError](err); !refused || strings.Contains(err.Error(), "wipe") || !strings.Contains(err.Error(), "user that runs simpd") {
 		t.Errorf("another user's file: %v", err)
 	}
-	err = d.refuse(&fs.PathError{Op: "read", Path: logFile, Err: syscall.EIO})
+	err = d.unusableError(&fs.PathError{Op: "read", Path: logFile, Err: syscall.EIO})
 	if _, refused := errors.AsType[DataError](err); !refused || !strings.Contains(err.Error(), "wipe") {
 		t.Errorf("an unreadable disk: %v", err)
 	}

@@ -25,7 +25,7 @@ type fakeLog struct {
 	mu      sync.Mutex
 	random  *rand.Rand
 	term    uint64
-	intake  *intake
+	intake  *leaderBatcher
 	applied map[string]int // by account: how often it was made
 	tell    func(term uint64, results []store.BatchResult)
 	rough   bool
@@ -33,19 +33,19 @@ type fakeLog struct {
 
 func newFakeLog(seed uint64, rough bool) *fakeLog {
 	l := &fakeLog{random: rand.New(rand.NewPCG(seed, 0)), applied: make(map[string]int), rough: rough}
-	l.intake = &intake{counts: new(Measures), apply: l.apply, committed: func(uint64, uint64) {}, leader: func() string { return "n9" }, fatal: func(error) {}}
+	l.intake = &leaderBatcher{metrics: new(Metrics), apply: l.apply, onCommit: func(uint64, uint64) {}, leader: func() string { return "n9" }, fatal: func(error) {}}
 	l.elect()
 	return l
 }
 
 // elect begins a new term.
 func (l *fakeLog) elect() {
-	l.intake.end()
+	l.intake.stop()
 	l.mu.Lock()
 	l.term++
 	term := l.term
 	l.mu.Unlock()
-	l.intake.begin(term)
+	l.intake.start(term)
 	if l.tell != nil {
 		l.tell(term, nil) // the fence
 	}
@@ -112,9 +112,9 @@ func (l *fakeLog) call(ctx context.Context, _ string, batches []*storev1.Batch) 
 		l.wait()
 		answers := make(chan error, len(batches))
 		for _, b := range batches {
-			l.intake.offer(b, func(err error) { answers <- err })
+			l.intake.submit(b, func(err error) { answers <- err })
 		}
-		err := together(context.Background(), answers, len(batches))
+		err := awaitAll(context.Background(), answers, len(batches))
 		l.wait()
 		answer <- err
 	}()
@@ -140,17 +140,17 @@ func (l *fakeLog) wait() {
 }
 
 // proposerOf is a running proposer on a log.
-func proposerOf(t *testing.T, l *fakeLog) *proposer {
-	p := newProposer(origin{"n1", 7})
-	p.leads = func() (string, uint64) {
+func proposerOf(t *testing.T, l *fakeLog) *proposalClient {
+	p := newProposalClient(proposerID{"n1", 7})
+	p.leader = func() (string, uint64) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return "n9", l.term
 	}
-	p.lost = func() bool { return false }
-	p.offer = l.intake.offer
-	p.call = l.call
-	l.tell = p.applied
+	p.quorumLost = func() bool { return false }
+	p.submit = l.intake.submit
+	p.callLeader = l.call
+	l.tell = p.onApplied
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { p.run(ctx) })
@@ -212,8 +212,8 @@ func TestADoubtIsEndedByALaterBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		call, calls := p.call, 0
-		p.call = func(ctx context.Context, leader string, b []*storev1.Batch) error {
+		call, calls := p.callLeader, 0
+		p.callLeader = func(ctx context.Context, leader string, b []*storev1.Batch) error {
 			if calls++; calls == 1 {
 				return unknown("lost on its way")
 			}
@@ -237,7 +237,7 @@ func TestGivingUpSaysWhatIsKnown(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
 		l.mu.Lock()
-		p.call = func(ctx context.Context, _ string, _ []*storev1.Batch) error {
+		p.callLeader = func(ctx context.Context, _ string, _ []*storev1.Batch) error {
 			<-ctx.Done()
 			return unknown("no answer")
 		}
@@ -261,9 +261,9 @@ func TestWithoutTheMajorityProposalsAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.leads = func() (string, uint64) { return "", 1 }
+		p.leader = func() (string, uint64) { return "", 1 }
 		start := time.Now()
-		p.lost = func() bool { return time.Since(start) >= 1800*time.Millisecond }
+		p.quorumLost = func() bool { return time.Since(start) >= 1800*time.Millisecond }
 		_, err := p.propose(t.Context(), []*storev1.Change{account("alice")})
 		if !errors.Is(err, ErrUnavailable) || time.Since(start) > 2*time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
@@ -280,7 +280,7 @@ func TestTooManyChangesAreRefusedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.leads = func() (string, uint64) { return "", 1 }
+		p.leader = func() (string, uint64) { return "", 1 }
 		change := account("alice")
 		full := make([]*storev1.Change, maxWaiting)
 		for i := range full {
@@ -294,7 +294,7 @@ func TestTooManyChangesAreRefusedAtOnce(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		if n := p.backlog(); n != 0 {
+		if n := p.queuedChanges(); n != 0 {
 			t.Errorf("%d changes wait though nobody does", n)
 		}
 	})
@@ -304,7 +304,7 @@ func TestTooManyOctetsAreRefusedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.leads = func() (string, uint64) { return "", 1 }
+		p.leader = func() (string, uint64) { return "", 1 }
 		ctx, cancel := context.WithCancel(t.Context())
 		large := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxChangeOctets/2))
 		for range maxWaitingOctets / proto.Size(large) {
@@ -316,8 +316,8 @@ func TestTooManyOctetsAreRefusedAtOnce(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		if p.waiting != (backlog{}) {
-			t.Errorf("%+v wait though nobody does", p.waiting)
+		if p.queued != (queueSize{}) {
+			t.Errorf("%+v wait though nobody does", p.queued)
 		}
 	})
 }
@@ -338,7 +338,7 @@ func TestTheLeaderTakesNoHugeBatch(t *testing.T) {
 	in := l.intake
 	take := func(number uint64, changes ...*storev1.Change) error {
 		b := &storev1.Batch{Origin: "n2", Boot: 1, Number: number, Term: 1, Change: changes}
-		return in.take(&offer{batch: b, size: proto.Size(b), done: func(error) {}})
+		return in.enqueue(&submission{batch: b, size: proto.Size(b), done: func(error) {}})
 	}
 	large := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxBatchOctets/2))
 	if err := take(1, large, large); !errors.Is(err, ErrRefused) {
@@ -353,8 +353,8 @@ func TestTheLeaderTakesNoHugeBatch(t *testing.T) {
 		number++
 		busy = take(number, large)
 	}
-	if !errors.Is(busy, ErrBusy) || in.waiting.octets > maxWaitingOctets {
-		t.Errorf("after %d large batches, of which %d octets wait: %v", number, in.waiting.octets, busy)
+	if !errors.Is(busy, ErrBusy) || in.queued.octets > maxWaitingOctets {
+		t.Errorf("after %d large batches, of which %d octets wait: %v", number, in.queued.octets, busy)
 	}
 }
 
@@ -362,10 +362,10 @@ func TestASnapshotInPlaceOfEntriesLeavesTheOutcomeUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.call = func(context.Context, string, []*storev1.Batch) error { return nil }
+		p.callLeader = func(context.Context, string, []*storev1.Batch) error { return nil }
 		go func() {
 			<-time.After(time.Second)
-			p.restored()
+			p.onRestored()
 		}()
 		if _, err := p.propose(t.Context(), []*storev1.Change{account("alice")}); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%v", err)

@@ -10,20 +10,20 @@ import (
 	"simpd/store"
 )
 
-// raiseAfter is how long all nodes have to be able to read a schema before the
-// log goes on to it: for so long every one of them may go back to what it ran
-// before.
-const raiseAfter = 60 * time.Second
+// schemaUpgradeDelay is how long all nodes must be able to read a schema
+// before the log uses it. Until then each of them can go back to its previous
+// version.
+const schemaUpgradeDelay = 60 * time.Second
 
-// raise lets the log go on to a newer schema once every node of Raft's
-// configuration, up or down, can read it, for as long as this node leads.
-func (n *Node) raise(ctx context.Context) {
-	var a ascent
-	tick := time.NewTicker(n.pace.watch)
+// upgradeSchema raises the log's schema once every node of Raft's
+// configuration, up or down, can read it, while this node leads.
+func (n *Node) upgradeSchema(ctx context.Context) {
+	var a stabilityTimer
+	tick := time.NewTicker(n.timeouts.healthInterval)
 	defer tick.Stop()
 	for {
-		if to := readByAll(n.table.Newest(), n.servers(), n.table.Node); a.due(to, n.table.Schema(), time.Now()) {
-			n.raiseTo(ctx, to)
+		if to := commonSchema(n.table.Newest(), n.servers(), n.table.Node); a.due(to, n.table.Schema(), time.Now()) {
+			n.proposeSchema(ctx, to)
 		}
 		select {
 		case <-tick.C:
@@ -33,7 +33,7 @@ func (n *Node) raise(ctx context.Context) {
 	}
 }
 
-func (n *Node) raiseTo(ctx context.Context, schema uint32) {
+func (n *Node) proposeSchema(ctx context.Context, schema uint32) {
 	results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: schema}}})
 	switch {
 	case err != nil:
@@ -45,9 +45,9 @@ func (n *Node) raiseTo(ctx context.Context, schema uint32) {
 	}
 }
 
-// readByAll is the newest schema up to that one that all servers can read, as
-// they said when they came up last; 0 if one never did.
-func readByAll(newest uint32, servers []raft.Server, node func(id string) (store.Node, bool)) uint32 {
+// commonSchema returns the newest schema, up to newest, that all servers can
+// read, as they reported when they last registered; 0 if one never did.
+func commonSchema(newest uint32, servers []raft.Server, node func(id string) (store.Node, bool)) uint32 {
 	for _, s := range servers {
 		known, ok := node(string(s.ID))
 		if !ok {
@@ -59,7 +59,8 @@ func readByAll(newest uint32, servers []raft.Server, node func(id string) (store
 }
 
 // schemaOfMembers returns the newest schema that all nodes of Raft's
-// configuration can read, as they announce it by gossip; 0 if one is not known.
+// configuration can read, as they announce it by gossip; 0 if one is not
+// known.
 func (n *Node) schemaOfMembers() uint32 {
 	announced := map[string]uint32{n.cfg.NodeID: n.table.Newest()}
 	for _, m := range n.link.Members() {
@@ -72,13 +73,14 @@ func (n *Node) schemaOfMembers() uint32 {
 	return newest
 }
 
-// ascent waits until the same newer schema has been read by all for long enough.
-type ascent struct {
+// stabilityTimer waits until the same newer schema has been readable by all
+// for long enough.
+type stabilityTimer struct {
 	to    uint32
 	since time.Time
 }
 
-func (a *ascent) due(to, present uint32, now time.Time) bool {
+func (a *stabilityTimer) due(to, present uint32, now time.Time) bool {
 	if to <= present {
 		a.to = 0
 		return false
@@ -86,5 +88,5 @@ func (a *ascent) due(to, present uint32, now time.Time) bool {
 	if a.to != to {
 		a.to, a.since = to, now
 	}
-	return now.Sub(a.since) >= raiseAfter
+	return now.Sub(a.since) >= schemaUpgradeDelay
 }

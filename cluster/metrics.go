@@ -7,27 +7,27 @@ import (
 	"simpd/protocol/meter"
 )
 
-// Measures is what a node counts of its part in the agreement. Any goroutine
-// may read it at any time.
-type Measures struct {
+// Metrics counts what a node does for the agreement. Any goroutine may read
+// it at any time.
+type Metrics struct {
 	Change  meter.Durations // from a proposal made here to its result
 	Changes Results
 	Commit  meter.Durations // of an entry, while this node leads
 	Apply   meter.Durations // of an entry to this node's table
 	Entries atomic.Uint64   // entries written while this node led
 	Written atomic.Uint64   // changes in them
-	Epochs  atomic.Uint64   // epochs begun by this process
+	Epochs  atomic.Uint64   // started by this process
 	// TakenForDead counts how often the site has declared this node dead while
 	// this process ran.
 	TakenForDead atomic.Uint64
 }
 
-// Results counts how proposals ended.
+// Results counts the results of proposals.
 type Results struct {
 	Applied, Unavailable, Unknown atomic.Uint64 // by changes; refused ones are applied too
 }
 
-func (r *Results) count(changes int, err error) {
+func (r *Results) add(changes int, err error) {
 	n := uint64(changes)
 	switch {
 	case err == nil:
@@ -39,13 +39,13 @@ func (r *Results) count(changes int, err error) {
 	}
 }
 
-// Measures returns this node's counts.
-func (n *Node) Measures() *Measures { return &n.measures }
+// Metrics returns this node's metrics.
+func (n *Node) Metrics() *Metrics { return &n.metrics }
 
-// Peers is how many other nodes this one holds a stream to, of those that the
-// table takes for up.
+// Peers returns to how many of the other nodes that the table considers up
+// this one has a stream.
 func (n *Node) Peers() (connected, up int) {
-	for _, id := range n.up() {
+	for _, id := range n.liveNodes() {
 		if id == n.cfg.NodeID {
 			continue
 		}

@@ -19,7 +19,7 @@ func TestWrongTableIsHealed(t *testing.T) {
 			propose(t, l.nodes["n1"], account("alice@example.com"))
 			sick := l.nodes["n1"]
 			for _, n := range l.nodes {
-				if n.leadsNow() == leads {
+				if n.isLeader() == leads {
 					sick = n
 				}
 			}
@@ -37,14 +37,14 @@ func TestWrongTableIsHealed(t *testing.T) {
 			}
 			for range 600 {
 				<-time.After(100 * time.Millisecond)
-				if sick.digests.healed.Load() > 0 {
+				if sick.consistency.repairs.Load() > 0 {
 					break
 				}
 			}
 			propose(t, l.nodes["n2"], account("carol@example.com"))
 			l.awaitReady()
 			for _, n := range l.nodes {
-				if err := n.Confirm(l.within(time.Second)); err != nil {
+				if err := n.ReadBarrier(l.within(time.Second)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -52,11 +52,11 @@ func TestWrongTableIsHealed(t *testing.T) {
 				t.Error("the tables still differ")
 			}
 			for _, n := range l.nodes {
-				if n != sick && n.digests.healed.Load() > 0 {
+				if n != sick && n.consistency.repairs.Load() > 0 {
 					t.Error("a healthy node took over another's table")
 				}
 			}
-			if got := sick.digests.healed.Load(); got != 1 {
+			if got := sick.consistency.repairs.Load(); got != 1 {
 				t.Errorf("healed %d times", got)
 			}
 		})
@@ -66,8 +66,8 @@ func TestWrongTableIsHealed(t *testing.T) {
 // spoil changes a node's table behind the log's back, as a bad memory would.
 func spoil(t *testing.T, n *Node) {
 	t.Helper()
-	n.fsm.whole.Lock()
-	defer n.fsm.whole.Unlock()
+	n.fsm.applyMu.Lock()
+	defer n.fsm.applyMu.Unlock()
 	_, err := n.table.Apply(&storev1.Entry{MinSchema: minSchema, Batch: []*storev1.Batch{{
 		Origin: "nobody", Change: []*storev1.Change{account("mallory@example.com")},
 	}}})
@@ -83,16 +83,16 @@ func TestWrongTableIsNotServed(t *testing.T) {
 		l.start("n1", "n2", "n3")
 		l.awaitReady()
 		n := l.nodes["n1"]
-		n.digests.wrong.Store(true)
+		n.consistency.isWrong.Store(true)
 		if err := n.Ready(); err == nil {
 			t.Error("it says that it is ready")
 		}
-		if n.Contact() < time.Minute {
+		if n.QuorumLostFor() < time.Minute {
 			t.Error("it says that it is in touch with the majority")
 		}
-		if err := (inbound{n}).Copy(t.Context(), 0, nil); err == nil {
+		if err := (peerHandler{n}).Copy(t.Context(), 0, nil); err == nil {
 			t.Error("it gives copies of its table")
 		}
-		n.digests.wrong.Store(false)
+		n.consistency.isWrong.Store(false)
 	})
 }

@@ -20,7 +20,7 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 		_, out := raft.NewInmemTransport("n1")
 		_, in := raft.NewInmemTransport("n2")
 		out.Connect("n2", in)
-		sender, receiver := newGate(out, func() string { return tt.from }, 1, &alone{}), newGate(in, func() string { return tt.to }, 2, &alone{})
+		sender, receiver := newGuardedTransport(out, func() string { return tt.from }, 1, &noPeers{}), newGuardedTransport(in, func() string { return tt.to }, 2, &noPeers{})
 		receiver.open()
 		answering := make(chan struct{})
 		go func() {
@@ -55,10 +55,10 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 // TestHeartbeatOfAnotherFounding: the short cut for heartbeats is no way round.
 func TestHeartbeatOfAnotherFounding(t *testing.T) {
 	_, in := raft.NewInmemTransport("n2")
-	g := newGate(in, func() string { return "b" }, 2, &alone{})
+	g := newGuardedTransport(in, func() string { return "b" }, 2, &noPeers{})
 	defer g.Close()
 	beats := 0
-	beat := g.guarded(func(c raft.RPC) { beats++; c.Respond(nil, nil) })
+	beat := g.guardHeartbeat(func(c raft.RPC) { beats++; c.Respond(nil, nil) })
 	for _, id := range []string{"n1", "n1\x00a", "n1\x00b"} {
 		answer := make(chan raft.RPCResponse, 1)
 		beat(raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte(id)}}, RespChan: answer})
@@ -75,66 +75,66 @@ func TestHeartbeatOfAnotherFounding(t *testing.T) {
 // begun under it, and may be given anew before.
 func TestFoundersKeepTheirWord(t *testing.T) {
 	_, transport := raft.NewInmemTransport("n1")
-	n := &Node{cfg: Config{NodeID: "n1"}, disk: memoryDisk("example.com", "n1", nil)}
-	n.gate = newGate(transport, func() string { return n.disk.marker.get().Founding }, 1, &alone{})
-	defer n.gate.Close()
+	n := &Node{cfg: Config{NodeID: "n1"}, storage: memoryStorage("example.com", "n1", nil)}
+	n.guard = newGuardedTransport(transport, func() string { return n.storage.manifest.get().ClusterID }, 1, &noPeers{})
+	defer n.guard.Close()
 	list := []string{"n1", "n2"}
-	if word := n.foundingFor([]*clusterv1.ProbeResponse{{Node: "n2"}}); word != "" {
+	if word := n.chooseClusterID([]*clusterv1.ProbeResponse{{Node: "n2"}}); word != "" {
 		t.Errorf("a word with a version that knows none: %q", word)
 	}
-	first, none := n.foundingFor([]*clusterv1.ProbeResponse{{Node: "n2", Founding: new(string)}}), n.promise(list, "")
+	first, none := n.chooseClusterID([]*clusterv1.ProbeResponse{{Node: "n2", Founding: new(string)}}), n.acceptInitialConfig(list, "")
 	if len(first) != 16 || none != nil {
 		t.Errorf("%q, %v", first, none)
 	}
-	if err := n.promise(list, first); err != nil {
+	if err := n.acceptInitialConfig(list, first); err != nil {
 		t.Error(err)
 	}
-	if again := n.foundingFor(nil); again != first {
+	if again := n.chooseClusterID(nil); again != first {
 		t.Errorf("%q was promised, and is %q now", first, again)
 	}
-	if err := n.disk.marker.begin(); err != nil {
+	if err := n.storage.manifest.markDirty(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.promise(list, first); err != nil {
+	if err := n.acceptInitialConfig(list, first); err != nil {
 		t.Errorf("the same once more: %v", err)
 	}
-	if err := n.promise(list, newFounding()); err == nil {
+	if err := n.acceptInitialConfig(list, newClusterID()); err == nil {
 		t.Error("a new word under which nothing was begun")
 	}
-	if err := n.beAdmitted("n2", newFounding()); err == nil {
+	if err := n.acceptJoin("n2", newClusterID()); err == nil {
 		t.Error("admitted anew with data")
 	}
 }
 
 // TestStray: a node goes only where a site of another founding is at work.
 func TestStray(t *testing.T) {
-	n := &Node{cfg: Config{NodeID: "n3"}, disk: memoryDisk("example.com", "n3", nil)}
+	n := &Node{cfg: Config{NodeID: "n3"}, storage: memoryStorage("example.com", "n3", nil)}
 	word := func(s string) *string { return &s }
 	probes := []*clusterv1.ProbeResponse{{Node: "n1", Founding: word("b"), Leader: "n1"}}
-	if err := n.stray(probes); err != nil {
+	if err := n.checkForeignCluster(probes); err != nil {
 		t.Errorf("without data: %v", err)
 	}
-	if err := n.disk.marker.change(func(id *identity) { id.Begun, id.Founding = true, "a" }); err != nil {
+	if err := n.storage.manifest.change(func(id *manifestRecord) { id.Dirty, id.ClusterID = true, "a" }); err != nil {
 		t.Fatal(err)
 	}
 	for _, harmless := range []*clusterv1.ProbeResponse{
 		{Node: "n1", Founding: word("a"), Leader: "n1"}, {Node: "n1", Founding: word("b")}, {Node: "n1", Leader: "n1"},
 	} {
-		if err := n.stray([]*clusterv1.ProbeResponse{harmless}); err != nil {
+		if err := n.checkForeignCluster([]*clusterv1.ProbeResponse{harmless}); err != nil {
 			t.Errorf("%v: %v", harmless, err)
 		}
 	}
-	if err := n.stray(probes); err == nil || !strings.Contains(err.Error(), "of another founding of the site example.com than that of n1") {
+	if err := n.checkForeignCluster(probes); err == nil || !strings.Contains(err.Error(), "of another founding of the site example.com than that of n1") {
 		t.Errorf("%v", err)
 	}
 }
 
 // TestStrayStaysWithItsSite: one node of its own site is reason enough to wait.
 func TestStrayStaysWithItsSite(t *testing.T) {
-	n := &Node{cfg: Config{NodeID: "n3"}, disk: memoryDisk("example.com", "n3", nil)}
-	must(t, n.disk.marker.change(func(id *identity) { id.Begun, id.Founding = true, "a" }))
-	err := n.stray([]*clusterv1.ProbeResponse{
-		{Node: "n1", HasState: true, FoundingSum: foundingSum("b"), Leader: "n1"}, {Node: "n2", HasState: true, FoundingSum: foundingSum("a")},
+	n := &Node{cfg: Config{NodeID: "n3"}, storage: memoryStorage("example.com", "n3", nil)}
+	must(t, n.storage.manifest.change(func(id *manifestRecord) { id.Dirty, id.ClusterID = true, "a" }))
+	err := n.checkForeignCluster([]*clusterv1.ProbeResponse{
+		{Node: "n1", HasState: true, FoundingSum: clusterIDSum("b"), Leader: "n1"}, {Node: "n2", HasState: true, FoundingSum: clusterIDSum("a")},
 	})
 	if err != nil {
 		t.Error(err)
@@ -160,9 +160,9 @@ func TestCallsOfASecondProcess(t *testing.T) {
 			ok        bool
 		}{{true, 7, true}, {true, 8, false}, {true, 0, false}, {false, 0, true}, {false, 7, false}} {
 			word := func() string { return founding }
-			sender, receiver := newGate(noTransport("n1"), word, 7, tracker{takesBoot: tt.takesBoot}), newGate(noTransport("n2"), word, 9, tracker{boot: tt.current})
-			call := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: sender.mark("n2", raft.RPCHeader{ID: []byte("n1")})}}
-			if err := receiver.unmark(call); (err == nil) != tt.ok {
+			sender, receiver := newGuardedTransport(noTransport("n1"), word, 7, tracker{takesBoot: tt.takesBoot}), newGuardedTransport(noTransport("n2"), word, 9, tracker{boot: tt.current})
+			call := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: sender.stampHeader("n2", raft.RPCHeader{ID: []byte("n1")})}}
+			if err := receiver.checkHeader(call); (err == nil) != tt.ok {
 				t.Errorf("%+v: %v", tt, err)
 			} else if id := string(link.RaftHeader(call).ID); tt.ok && id != "n1" {
 				t.Errorf("%+v: the id is %q", tt, id)

@@ -33,17 +33,17 @@ const (
 
 var native = binary.NativeEndian
 
-// pages are those of one file.
-type pages struct {
+// boltPages are the pages of one file.
+type boltPages struct {
 	r    io.ReaderAt
 	size int64  // of a page
 	n    uint64 // how many there are
 	seen map[uint64]bool
 }
 
-// inspectPages checks the pages of a bolt file, and that the keys of its logs
-// are numbers without a gap.
-func inspectPages(path string) error {
+// checkBoltFile checks the pages of a bolt file, and that the keys of its
+// logs are consecutive numbers.
+func checkBoltFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -66,8 +66,8 @@ func inspectPages(path string) error {
 	return nil
 }
 
-// openPages checks both meta pages, and returns the root of the newer.
-func openPages(r io.ReaderAt) (*pages, uint64, error) {
+// openPages checks both meta pages, and returns the root of the newer one.
+func openPages(r io.ReaderAt) (*boltPages, uint64, error) {
 	first, err := readMeta(r, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("first meta page: %w", err)
@@ -80,7 +80,7 @@ func openPages(r io.ReaderAt) (*pages, uint64, error) {
 	if native.Uint64(first[metaTx:]) > native.Uint64(newer[metaTx:]) {
 		newer = first
 	}
-	p := &pages{r: r, size: size, n: native.Uint64(newer[metaPages:]), seen: make(map[uint64]bool)}
+	p := &boltPages{r: r, size: size, n: native.Uint64(newer[metaPages:]), seen: make(map[uint64]bool)}
 	return p, native.Uint64(newer[metaRoot:]), nil
 }
 
@@ -99,7 +99,7 @@ func readMeta(r io.ReaderAt, offset int64) ([]byte, error) {
 }
 
 // buckets walks the tree of buckets, and each of them.
-func (p *pages) buckets(root uint64) error {
+func (p *boltPages) buckets(root uint64) error {
 	return p.walk(root, inOrder(func(name, value []byte, flags uint32) error {
 		if flags != leafBucket || len(value) < bucketHeader {
 			return fmt.Errorf("%q is no bucket", name)
@@ -118,7 +118,7 @@ func (p *pages) buckets(root uint64) error {
 // visit is called for each element of the leaves, in order.
 type visit func(key, value []byte, flags uint32) error
 
-// inOrder checks that each key is greater than the one before.
+// inOrder checks that the keys ascend.
 func inOrder(then visit) visit {
 	var last []byte
 	return func(key, value []byte, flags uint32) error {
@@ -130,7 +130,7 @@ func inOrder(then visit) visit {
 	}
 }
 
-// inSequence checks that each key is the number after the one before.
+// inSequence checks that the keys are consecutive numbers.
 func inSequence() visit {
 	var last uint64
 	return func(key, _ []byte, _ uint32) error {
@@ -146,8 +146,8 @@ func inSequence() visit {
 	}
 }
 
-// walk visits the tree below a page. No page may be in it twice.
-func (p *pages) walk(number uint64, v visit) error {
+// walk visits the tree below a page. No page may occur twice.
+func (p *boltPages) walk(number uint64, v visit) error {
 	b, err := p.read(number)
 	if err != nil {
 		return err
@@ -166,8 +166,8 @@ func (p *pages) walk(number uint64, v visit) error {
 	return nil
 }
 
-// read reads a page with those that continue it.
-func (p *pages) read(number uint64) ([]byte, error) {
+// read reads a page with its overflow pages.
+func (p *boltPages) read(number uint64) ([]byte, error) {
 	head := make([]byte, pageHeader)
 	if number < 2 || number >= p.n {
 		return nil, fmt.Errorf("there is no page %d", number)
@@ -190,7 +190,7 @@ func (p *pages) read(number uint64) ([]byte, error) {
 	return b, err
 }
 
-func (p *pages) branch(b []byte, v visit) error {
+func (p *boltPages) branch(b []byte, v visit) error {
 	for i := range int(native.Uint16(b[10:])) {
 		at := pageHeader + i*element
 		if at+element > len(b) {

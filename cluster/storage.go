@@ -24,63 +24,63 @@ const (
 	snapshotKeep = 2
 )
 
-// disk is what a node keeps: Raft's log, its vote and snapshots, and the
-// marker that says whose they are.
-type disk struct {
-	dir    string // empty: kept in memory
-	marker *marker
-	logs   raft.LogStore
-	stable raft.StableStore
-	snaps  raft.SnapshotStore
-	size   *logSize
-	bolt   *raftboltdb.BoltStore
+// storage is a node's persistent state: Raft's log, its vote and snapshots,
+// and the manifest that identifies them.
+type storage struct {
+	dir       string // empty: kept in memory
+	manifest  *manifest
+	logs      raft.LogStore
+	stable    raft.StableStore
+	snapshots raft.SnapshotStore
+	size      *logSize
+	bolt      *raftboltdb.BoltStore
 }
 
-// openDisk opens the data directory of a node, or refuses it with one
-// sentence. An empty dir keeps everything in memory.
-func openDisk(dir, site, node string, fatal func(error), logger hclog.Logger) (*disk, error) {
+// openStorage opens the data directory of a node, or explains in one sentence
+// why it can't be used. An empty dir keeps everything in memory.
+func openStorage(dir, site, node string, fatal func(error), logger hclog.Logger) (*storage, error) {
 	if dir == "" {
-		return memoryDisk(site, node, fatal), nil
+		return memoryStorage(site, node, fatal), nil
 	}
 	if err := makePrivate(dir); err != nil {
 		return nil, err
 	}
-	m, err := claim(dir, site, node)
+	m, err := acquireDir(dir, site, node)
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir, marker: m, size: newLogSize()}
+	d := &storage{dir: dir, manifest: m, size: newLogSize()}
 	if err := d.open(fatal, logger); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func memoryDisk(site, node string, fatal func(error)) *disk {
-	m := &marker{id: identity{Site: site, Node: node}}
+func memoryStorage(site, node string, fatal func(error)) *storage {
+	m := &manifest{id: manifestRecord{Site: site, Node: node}}
 	store, size := raft.NewInmemStore(), newLogSize()
-	return &disk{
-		marker: m,
-		logs:   &logStore{LogStore: store, marker: m, size: size, fatal: fatal},
-		stable: &stableStore{StableStore: store, marker: m, fatal: fatal},
-		snaps:  &snapshotStore{raft.NewInmemSnapshotStore(), size},
-		size:   size,
+	return &storage{
+		manifest:  m,
+		logs:      &logStore{LogStore: store, marker: m, size: size, fatal: fatal},
+		stable:    &stableStore{StableStore: store, marker: m, fatal: fatal},
+		snapshots: &snapshotStore{raft.NewInmemSnapshotStore(), size},
+		size:      size,
 	}
 }
 
-// claim reads the marker of a directory, or makes it this node's.
-func claim(dir, site, node string) (*marker, error) {
-	id, found, err := readMarker(dir)
+// acquireDir reads the manifest of a directory, or creates it for this node.
+func acquireDir(dir, site, node string) (*manifest, error) {
+	id, found, err := readManifest(dir)
 	if err != nil {
-		return nil, damaged(dir, node, err)
+		return nil, damagedError(dir, node, err)
 	}
-	m := &marker{dir: dir, id: id}
+	m := &manifest{dir: dir, id: id}
 	switch _, err := os.Stat(filepath.Join(dir, logFile)); {
 	case !found && err == nil:
-		return nil, damaged(dir, node, fmt.Errorf("there is a log but no %s", markerFile))
+		return nil, damagedError(dir, node, fmt.Errorf("there is a log but no %s", manifestFile))
 	case !found:
-		return m, m.change(func(id *identity) { id.Site, id.Node = site, node })
-	case id.Format != markerFormat:
+		return m, m.change(func(id *manifestRecord) { id.Site, id.Node = site, node })
+	case id.Format != manifestFormat:
 		return nil, unusable("the data directory %s is of a version of simpd that this one does not know: start it with a newer one", dir)
 	case id.Site != site:
 		return nil, unusable("the data directory %s is of the site %s, not of %s: give this node a directory of its own", dir, id.Site, site)
@@ -90,28 +90,28 @@ func claim(dir, site, node string) (*marker, error) {
 	return m, nil
 }
 
-// open opens the stores of a claimed directory, after a look at what they hold.
-func (d *disk) open(fatal func(error), logger hclog.Logger) error {
+// open opens the stores of a directory after inspecting them.
+func (d *storage) open(fatal func(error), logger hclog.Logger) error {
 	if err := d.inspectLog(); err != nil {
 		return err
 	}
-	err := guarded(func() (err error) {
+	err := recoverFaults(func() (err error) {
 		d.bolt, err = openBolt(filepath.Join(d.dir, logFile), false)
 		return err
 	})
 	if err != nil {
-		return d.refuse(err)
+		return d.unusableError(err)
 	}
 	if err := removeLeftovers(d.dir); err != nil { // the log is open: no other process uses the directory
 		return err
 	}
-	d.stable = &stableStore{StableStore: d.bolt, marker: d.marker, fatal: fatal}
-	d.logs = &logStore{LogStore: d.bolt, marker: d.marker, size: d.size, fatal: fatal}
+	d.stable = &stableStore{StableStore: d.bolt, marker: d.manifest, fatal: fatal}
+	d.logs = &logStore{LogStore: d.bolt, marker: d.manifest, size: d.size, fatal: fatal}
 	snaps, err := openSnapshots(d.dir, logger)
 	if err != nil {
-		return d.refuse(err)
+		return d.unusableError(err)
 	}
-	d.snaps = &snapshotStore{snaps, d.size}
+	d.snapshots = &snapshotStore{snaps, d.size}
 	return d.inspectSnapshots()
 }
 
@@ -129,15 +129,15 @@ func openSnapshots(dir string, logger hclog.Logger) (raft.SnapshotStore, error) 
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	if err := tryWriting(path); err != nil {
+	if err := checkWriteAccess(path); err != nil {
 		return nil, err
 	}
 	return raft.NewFileSnapshotStoreWithLogger(dir, snapshotKeep, logger)
 }
 
-// tryWriting makes a file in a folder and removes it. Raft's library does so
-// too, but its error says only in words what failed.
-func tryWriting(dir string) error {
+// checkWriteAccess creates and removes a file. Raft's library does so too,
+// but its error does not wrap the cause.
+func checkWriteAccess(dir string) error {
 	f, err := os.CreateTemp(dir, "*.tmp")
 	if err != nil {
 		return err
@@ -146,23 +146,24 @@ func tryWriting(dir string) error {
 }
 
 // Close closes the files.
-func (d *disk) Close() error {
+func (d *storage) Close() error {
 	if d.bolt == nil {
 		return nil
 	}
 	return d.bolt.Close()
 }
 
-// note has the marker remember how far the log was applied. From then on a
-// log that has less is refused.
-func (d *disk) note(index, term uint64) error {
-	if id := d.marker.get(); index <= id.Index {
+// saveApplied records in the manifest how far the log was applied. From then
+// on a log that ends earlier is refused.
+func (d *storage) saveApplied(index, term uint64) error {
+	if id := d.manifest.get(); index <= id.Index {
 		return nil
 	}
-	return d.marker.change(func(id *identity) { id.Index, id.Term = index, term })
+	return d.manifest.change(func(id *manifestRecord) { id.Index, id.Term = index, term })
 }
 
-// makePrivate makes the directory, or checks that nobody else may look into it.
+// makePrivate creates the directory, or checks that no other user can access
+// it.
 func makePrivate(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("the data directory %s can't be made: %w", dir, err)
@@ -170,7 +171,7 @@ func makePrivate(dir string) error {
 	if err := checkPrivate(dir); err != nil {
 		return err
 	}
-	for _, name := range []string{markerFile, logFile, snapshotDir} {
+	for _, name := range []string{manifestFile, logFile, snapshotDir} {
 		err := checkPrivate(filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -190,17 +191,17 @@ func checkPrivate(path string) error {
 	return unusable("%s is open to other users of this machine (mode %04o): chmod go= %s", path, info.Mode().Perm(), path)
 }
 
-// refuse says why the directory can't be used.
-func (d *disk) refuse(err error) error {
+// unusableError explains why the directory can't be used.
+func (d *storage) unusableError(err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return inUse(d.dir)
 	}
-	return damaged(d.dir, d.marker.get().Node, err)
+	return damagedError(d.dir, d.manifest.get().Node, err)
 }
 
-// damaged is the one sentence about a directory that has lost something, or
-// that can't be used for what the error says of the machine.
-func damaged(dir, node string, what error) error {
+// damagedError is the error for a directory that has lost data, or that can't
+// be used because of the state of the machine.
+func damagedError(dir, node string, what error) error {
 	switch {
 	case isShortage(what):
 		return fmt.Errorf("the data directory %s can't be used now: %w", dir, what)
@@ -211,8 +212,8 @@ func damaged(dir, node string, what error) error {
 		"simpctl node remove %s, simpctl node admit %s, a new certificate, simpd wipe --data-dir %s --yes, and start it", dir, what, node, node, dir)
 }
 
-// isShortage reports whether a call failed for what the machine lacks, which
-// says nothing of the data.
+// isShortage reports whether a call failed because the machine lacks a
+// resource, which says nothing about the data.
 func isShortage(err error) bool {
 	return slices.ContainsFunc([]syscall.Errno{
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,

@@ -7,26 +7,27 @@ import (
 	"time"
 )
 
-// confirms shares look-ups of the leader's index: one is under way at a time,
-// and who comes meanwhile waits for the next.
-type confirms struct {
+// readIndexer shares requests for the leader's read index: one is in progress
+// at a time, and callers that arrive meanwhile share the next.
+type readIndexer struct {
 	mu      sync.Mutex
-	next    *round
+	next    *readRound
 	running bool
 	wg      sync.WaitGroup
 }
 
-// round is one question to the leader.
-type round struct {
+// readRound is one request to the leader.
+type readRound struct {
 	done  chan struct{}
 	index uint64
 	err   error
 }
 
-// Confirm returns nil once this node's table holds every change that any node
-// had acknowledged when Confirm was called. The error is ErrUnavailable.
-func (n *Node) Confirm(ctx context.Context) error {
-	r := n.joinRound()
+// ReadBarrier returns nil once this node's table contains every change that
+// any node had acknowledged when ReadBarrier was called. The error is
+// ErrUnavailable.
+func (n *Node) ReadBarrier(ctx context.Context) error {
+	r := n.joinReadRound()
 	select {
 	case <-r.done:
 	case <-ctx.Done():
@@ -41,25 +42,25 @@ func (n *Node) Confirm(ctx context.Context) error {
 	return nil
 }
 
-// joinRound returns a round that has not begun yet.
-func (n *Node) joinRound() *round {
-	c := &n.confirms
+// joinReadRound returns a round that has not started.
+func (n *Node) joinReadRound() *readRound {
+	c := &n.readIndexer
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.next == nil {
-		c.next = &round{done: make(chan struct{})}
+		c.next = &readRound{done: make(chan struct{})}
 	}
 	r := c.next
 	if !c.running {
 		c.running = true
-		c.wg.Go(n.confirmAll)
+		c.wg.Go(n.runReadRounds)
 	}
 	return r
 }
 
-// confirmAll asks round by round, until nobody waits.
-func (n *Node) confirmAll() {
-	c := &n.confirms
+// runReadRounds runs rounds until nobody waits.
+func (n *Node) runReadRounds() {
+	c := &n.readIndexer
 	for {
 		c.mu.Lock()
 		r := c.next
@@ -69,30 +70,31 @@ func (n *Node) confirmAll() {
 		if r == nil {
 			return
 		}
-		r.index, r.err = n.confirmRound()
+		r.index, r.err = n.readRoundIndex()
 		close(r.done)
 	}
 }
 
-// confirmRound asks the leader, whoever that is, for as long as there is hope.
-func (n *Node) confirmRound() (uint64, error) {
-	ctx, cancel := context.WithTimeout(n.ctx, n.pace.lost)
+// readRoundIndex asks the leader, whoever that is, until it succeeds or the
+// quorum is lost.
+func (n *Node) readRoundIndex() (uint64, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, n.timeouts.quorumLost)
 	defer cancel()
 	for {
-		index, err := n.askLeader(ctx)
+		index, err := n.readIndexFromLeader(ctx)
 		if err == nil {
 			return index, nil
 		}
-		if ctx.Err() != nil || n.lost() {
+		if ctx.Err() != nil || n.quorumLost() {
 			return 0, unavailable("no leader confirmed: %w", err)
 		}
-		pause(ctx, retryAfter)
+		sleepContext(ctx, retryDelay)
 	}
 }
 
 var errNoLeader = errors.New("no leader is known")
 
-func (n *Node) askLeader(ctx context.Context) (uint64, error) {
+func (n *Node) readIndexFromLeader(ctx context.Context) (uint64, error) {
 	leader := n.Leader()
 	switch leader {
 	case "":
@@ -105,11 +107,11 @@ func (n *Node) askLeader(ctx context.Context) (uint64, error) {
 	return n.link.ReadIndex(ctx, leader)
 }
 
-// readIndex is the leader's answer: an index that no acknowledged change is
-// beyond. A change may be acknowledged by another node before this one's
-// table holds it, so the table has to catch up with what is committed first.
+// readIndex returns, as the leader, an index that no acknowledged change
+// exceeds. Another node may acknowledge a change before this one's table
+// contains it, so the table has to catch up with the commit index first.
 func (n *Node) readIndex(ctx context.Context) (uint64, error) {
-	r := n.reign.Load()
+	r := n.leadership.Load()
 	if r == nil {
 		return 0, n.notLeader()
 	}
@@ -120,28 +122,28 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	}
 	// In this term every entry after the fence reaches the table, so that
 	// Raft's index of the newest can be waited for.
-	if err := n.fsm.log.wait(ctx, n.raft.CommitIndex()); err != nil {
+	if err := n.fsm.progress.wait(ctx, n.raft.CommitIndex()); err != nil {
 		return 0, unavailable("applying what is committed: %w", err)
 	}
 	transfers, index := n.transfers.count(), n.table.Index()
-	if err := n.verify(ctx); err != nil {
+	if err := n.verifyLeadership(ctx); err != nil {
 		return 0, err
 	}
 	// During a transfer another leader may begin while this one is still
 	// believed in.
-	if n.transfers.since(transfers) || n.reign.Load() != r || n.raft.CurrentTerm() != r.term {
+	if n.transfers.since(transfers) || n.leadership.Load() != r || n.raft.CurrentTerm() != r.term {
 		return 0, n.notLeader()
 	}
-	if !r.pauses.awake(time.Now()) {
+	if !r.pauses.isAwake(time.Now()) {
 		return 0, unavailable("this node, which leads, has just stood still")
 	}
 	return index, nil
 }
 
-// verify has a majority confirm that this node leads.
-func (n *Node) verify(ctx context.Context) error {
+// verifyLeadership makes a majority confirm that this node leads.
+func (n *Node) verifyLeadership(ctx context.Context) error {
 	verdict := make(chan error, 1)
-	if !n.verifying.run(func() { verdict <- n.raft.VerifyLeader().Error() }) {
+	if !n.leadershipChecks.run(func() { verdict <- n.raft.VerifyLeader().Error() }) {
 		return unavailable("this node closes")
 	}
 	select {
@@ -155,16 +157,17 @@ func (n *Node) verify(ctx context.Context) error {
 	}
 }
 
-// verifying are the questions that Raft has not answered yet. It answers each
-// within the leader's lease while it runs, and none once it is shut down.
-type verifying struct {
+// leadershipChecks tracks the checks that Raft has not answered yet. It
+// answers each within the leader's lease while it runs, and none after it was
+// shut down.
+type leadershipChecks struct {
 	mu     sync.Mutex
 	closed bool
 	wg     sync.WaitGroup
 }
 
-// run runs ask in a goroutine of its own, unless closed.
-func (v *verifying) run(ask func()) bool {
+// run calls ask in a goroutine, unless closed.
+func (v *leadershipChecks) run(ask func()) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.closed {
@@ -173,8 +176,8 @@ func (v *verifying) run(ask func()) bool {
 	return !v.closed
 }
 
-// close lets nothing be asked any more, and waits for the answers.
-func (v *verifying) close() {
+// close allows no more checks, and waits for the answers.
+func (v *leadershipChecks) close() {
 	v.mu.Lock()
 	v.closed = true
 	v.mu.Unlock()

@@ -14,17 +14,17 @@ const (
 	maxWaitingOctets = 32 << 20
 )
 
-// backlog counts the changes that wait in a queue.
-type backlog struct{ changes, octets int }
+// queueSize counts the changes in a queue.
+type queueSize struct{ changes, octets int }
 
-// fits reports whether so many more may wait.
-func (b *backlog) fits(changes, octets int) bool {
+// fits reports whether that many more may be queued.
+func (b *queueSize) fits(changes, octets int) bool {
 	return b.changes+changes <= maxWaiting && b.octets+octets <= maxWaitingOctets
 }
 
-func (b *backlog) add(changes, octets int) {
+func (b *queueSize) add(changes, octets int) {
 	b.changes += changes
 	b.octets += octets
 }
 
-func (b *backlog) remove(changes, octets int) { b.add(-changes, -octets) }
+func (b *queueSize) remove(changes, octets int) { b.add(-changes, -octets) }

@@ -29,7 +29,7 @@ func TestReadByAll(t *testing.T) {
 		for _, id := range tt.servers {
 			servers = append(servers, raft.Server{ID: raft.ServerID(id)})
 		}
-		if got := readByAll(store.NewestSchema, servers, find); got != tt.want {
+		if got := commonSchema(store.NewestSchema, servers, find); got != tt.want {
 			t.Errorf("%v: %d, want %d", tt.servers, got, tt.want)
 		}
 	}
@@ -37,7 +37,7 @@ func TestReadByAll(t *testing.T) {
 
 // TestAscent: the minute begins anew when a node goes back to an older version.
 func TestAscent(t *testing.T) {
-	var a ascent
+	var a stabilityTimer
 	begun := time.Now()
 	for _, step := range []struct {
 		after time.Duration

@@ -6,33 +6,33 @@ import (
 )
 
 func TestALeaderThatWakesConfirmsNothingForAWhile(t *testing.T) {
-	p := newPauses(250 * time.Millisecond)
+	p := newPauseDetector(250 * time.Millisecond)
 	at := p.looked
 	run := func(d time.Duration) { // in which nothing is amiss
-		for end := at.Add(d); at.Before(end); p.look(at) {
+		for end := at.Add(d); at.Before(end); p.observe(at) {
 			at = at.Add(50 * time.Millisecond)
 		}
 	}
 	run(time.Second)
-	if !p.awake(at) {
+	if !p.isAwake(at) {
 		t.Error("a process that runs is not awake")
 	}
 	at = at.Add(200 * time.Millisecond)
-	if !p.awake(at) {
+	if !p.isAwake(at) {
 		t.Error("a short pause does harm")
 	}
-	p.look(at)
+	p.observe(at)
 	at = at.Add(5 * time.Second)
-	if p.awake(at) {
+	if p.isAwake(at) {
 		t.Error("the process has just woken, before anything noticed, and is awake")
 	}
-	p.look(at)
+	p.observe(at)
 	run(450 * time.Millisecond)
-	if p.awake(at) {
+	if p.isAwake(at) {
 		t.Error("the process is awake at once")
 	}
 	run(100 * time.Millisecond)
-	if !p.awake(at) {
+	if !p.isAwake(at) {
 		t.Error("the process never wakes")
 	}
 }

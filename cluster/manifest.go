@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+const (
+	manifestFile   = "marker.json"
+	manifestFormat = 1
+)
+
+// manifestRecord is the content of the manifest file: which node the data
+// belongs to, and how much of it there must be. A log with less has forgotten
+// what it promised.
+type manifestRecord struct {
+	Format        int      `json:"format"`
+	Site          string   `json:"site"`
+	Node          string   `json:"node"`
+	Admitted      bool     `json:"admitted"` // may take part in Raft
+	Dirty         bool     `json:"begun"`    // the log or a vote has been written
+	InitialVoters []string `json:"form,omitempty"`
+	ClusterID     string   `json:"founding,omitempty"` // empty: the cluster was formed before there were IDs
+	Index         uint64   `json:"index"`              // of the log, applied
+	Term          uint64   `json:"term"`               // of that entry
+	Sum           string   `json:"sum"`
+	// Lineage is lost if a version that does not know it writes the manifest.
+	Lineage *lineage `json:"lineage,omitempty"`
+}
+
+// sum returns a checksum of everything else except the lineage, which has its
+// own.
+func (id manifestRecord) sum() string {
+	id.Sum, id.Lineage = "", nil
+	b, _ := json.Marshal(id) // of strings, numbers and bools: no error
+	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// manifest identifies a data directory, in memory and in its file.
+type manifest struct {
+	dir     string     // empty: in memory only
+	writing sync.Mutex // held while it is changed
+
+	mu sync.Mutex
+	id manifestRecord
+}
+
+// readManifest reads the manifest of dir; found is false if there is none.
+func readManifest(dir string) (id manifestRecord, found bool, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return manifestRecord{}, false, nil
+	}
+	if err != nil {
+		return manifestRecord{}, false, err
+	}
+	if err := json.Unmarshal(b, &id); err != nil {
+		return manifestRecord{}, true, fmt.Errorf("%s is not readable: %w", manifestFile, err)
+	}
+	if id.Sum != id.sum() || id.Lineage != nil && id.Lineage.Sum != id.Lineage.sum() {
+		return manifestRecord{}, true, fmt.Errorf("%s fails its checksum", manifestFile)
+	}
+	return id, true, nil
+}
+
+func (m *manifest) get() manifestRecord {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.id
+}
+
+// change changes the manifest and returns when it is on disk.
+func (m *manifest) change(f func(*manifestRecord)) error {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	id := m.get()
+	f(&id)
+	id.Format = manifestFormat
+	id.Sum = id.sum()
+	if m.dir != "" {
+		if err := writeDurably(m.dir, manifestFile, id); err != nil {
+			return fmt.Errorf("writing %s: %w", filepath.Join(m.dir, manifestFile), err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.id = id
+	return nil
+}
+
+// markDirty records, once and before the first such write counts, that the
+// log is no longer empty.
+func (m *manifest) markDirty() error {
+	if m.get().Dirty {
+		return nil
+	}
+	return m.change(func(id *manifestRecord) { id.Dirty, id.Admitted = true, true })
+}
+
+// writeDurably replaces a file atomically: after a crash it is the old one or
+// the new one.
+func writeDurably(dir, name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, name+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it has its name
+	_, err = f.Write(append(b, '\n'))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
