@@ -162,8 +162,13 @@ func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding)
 	return all
 }
 
-// reloaded are settings that a node reads again by SIGHUP.
-var reloaded = []string{"federation", "federation_allow", "federation_block", "federation_require_external", "route", "federation_ca", "token_file", "cluster_ca"}
+// reloaded are the settings that a node reads again by SIGHUP.
+var reloaded = []string{
+	"drain_timeout", "limit",
+	"federation", "federation_allow", "federation_block", "federation_require_external", "route", "federation_ca",
+	"tls_cert", "tls_key", "cluster_ca", "cluster_cert", "cluster_key", "gossip_key_file", "token_file",
+	"log_level",
+}
 
 // examineDifference says what is wrong where a setting is not the same on all nodes.
 func examineDifference(d *simpv1.SettingDifference) finding {

@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,5 +181,21 @@ func TestDoctorAndUpgradeCheck(t *testing.T) {
 	}
 	if r := s.do("", "doctor", "--output", "json"); r.code != 1 || !strings.Contains(r.out, "simpctl node remove n3") {
 		t.Errorf("doctor with a node down: %+v", r)
+	}
+}
+
+// TestReloadedSettings: doctor advises a reload for those settings that a node
+// reads again, as they are documented, and for no others.
+func TestReloadedSettings(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` ⟳").FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, strings.ReplaceAll(row[1], "-", "_"))
+	}
+	if len(documented) == 0 || !slices.Equal(documented, reloaded) {
+		t.Errorf("reloaded: %q, documented: %q", reloaded, documented)
 	}
 }

@@ -35,7 +35,7 @@ func (n *node) agreedSettings() []agreed {
 	c := n.conf
 	all := []agreed{
 		{name: "domain", values: c.domains},
-		{name: "limit", values: c.limits.list()},
+		{name: "limit", values: n.limits.Load().list()},
 		{name: "timing", values: []string{c.timing}},
 		{name: "ws_origin", values: sorted(c.origins), moot: c.ws == ""},
 	}

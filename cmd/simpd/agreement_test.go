@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +23,8 @@ func TestSettingsThatDiffer(t *testing.T) {
 	s.Env = nil // and so with the standard limits
 	secret := strings.Repeat("5e", 32)
 	tokens := write(t, "tokens", "desk sha256:"+secret+" role=presence:read\n", 0o600)
-	other := []string{"--domain=example.org", "--limit=messages=7:70", "--token-file=" + tokens}
+	file := write(t, "simpd.yaml", "limit: messages=7:70\n", 0o600)
+	other := []string{"--config=" + file, "--domain=example.org", "--token-file=" + tokens}
 	for i, n := range s.Nodes {
 		if s.Flags = nil; i == 2 {
 			s.Flags = other
@@ -54,6 +57,16 @@ func TestSettingsThatDiffer(t *testing.T) {
 	}
 	awaitMetric(t, "http://"+s.Nodes[0].HTTP, `simp_setting_differs{setting="domain"} 1`, `simp_setting_differs{setting="token_file"} 1`, `simp_setting_differs{setting="timing"} 0`)
 	awaitMetric(t, "http://"+s.Nodes[2].HTTP, `simp_setting_differs{setting="domain"} 2`)
+
+	// A setting that a node takes while it runs is compared as it is in use.
+	awaitMetric(t, "http://"+s.Nodes[0].HTTP, `simp_setting_differs{setting="limit"} 1`)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Nodes[2].Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	awaitMetric(t, "http://"+s.Nodes[0].HTTP, `simp_setting_differs{setting="limit"} 0`, `simp_setting_differs{setting="domain"} 1`)
 
 	s.Flags = nil
 	restart(t, s.Nodes[2])
@@ -91,6 +104,7 @@ func nodeWith(t *testing.T, args ...string) *node {
 		t.Fatal(wrong)
 	}
 	n := &node{conf: c, table: store.New(store.Config{}), partners: &partners{}}
+	n.limits.Store(&c.limits)
 	if err := n.partners.load(&c.federation); err != nil {
 		t.Fatal(err)
 	}

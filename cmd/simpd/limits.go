@@ -47,6 +47,7 @@ func (l *limits) ofServer() server.Limits {
 
 // setLimits has the node, which is started, go on with other limits.
 func (n *node) setLimits(l limits) {
+	n.limits.Store(&l)
 	n.router.SetFirstContacts(l.firstContacts)
 	n.clients.Load().SetLimits(l.ofServer())
 }

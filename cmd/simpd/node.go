@@ -45,7 +45,8 @@ type node struct {
 	starting starting
 	watch    readiness
 	leave    leave
-	ctx      context.Context // of what the node does by itself
+	limits   atomic.Pointer[limits] // that are in use
+	ctx      context.Context        // of what the node does by itself
 	cancel   context.CancelFunc
 	serving  sync.WaitGroup
 	broken   chan error
@@ -62,6 +63,7 @@ func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting f
 	n := &node{conf: conf, logger: logger, broken: make(chan error, 1), done: make(chan struct{}), sockets: sockets{}}
 	n.watch.first = make(chan struct{})
 	n.leave.timeout.Store(int64(conf.drainTimeout))
+	n.limits.Store(&conf.limits)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, n.cancel)
 	n.starting.waiting = waiting
