@@ -148,7 +148,7 @@ func (in *leaderBatcher) awaitCommit(offers []*submission, f raft.ApplyFuture, t
 	if err == nil {
 		in.onCommit(term, f.Index())
 	}
-	in.metrics.Commit.Since(begun)
+	in.metrics.Commit.ObserveSince(begun)
 	in.metrics.Entries.Add(1)
 	for _, o := range offers {
 		in.metrics.Written.Add(uint64(len(o.batch.Change)))

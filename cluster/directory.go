@@ -27,7 +27,7 @@ func (n *Node) propose(ctx context.Context, changes ...*storev1.Change) ([]store
 	}
 	begun := time.Now()
 	results, err := n.proposer.propose(ctx, changes)
-	n.metrics.Change.Since(begun)
+	n.metrics.Change.ObserveSince(begun)
 	n.metrics.Changes.add(len(changes), err)
 	return results, err
 }

@@ -81,7 +81,7 @@ func (f *fsm) apply(l *raft.Log) error {
 	}
 	begun := time.Now()
 	results, err := f.applyCommand(l)
-	f.metrics.Apply.Since(begun)
+	f.metrics.Apply.ObserveSince(begun)
 	if err != nil {
 		f.broken.Store(true)
 		err = fmt.Errorf("entry %d of the log can't be applied: %w", l.Index, err)

@@ -4,19 +4,19 @@ import (
 	"errors"
 	"sync/atomic"
 
-	"simpd/protocol/meter"
+	"simpd/protocol/histogram"
 )
 
 // Metrics counts what a node does for the agreement. Any goroutine may read
 // it at any time.
 type Metrics struct {
-	Change  meter.Durations // from a proposal made here to its result
+	Change  histogram.Durations // from a proposal made here to its result
 	Changes Results
-	Commit  meter.Durations // of an entry, while this node leads
-	Apply   meter.Durations // of an entry to this node's table
-	Entries atomic.Uint64   // entries written while this node led
-	Written atomic.Uint64   // changes in them
-	Epochs  atomic.Uint64   // started by this process
+	Commit  histogram.Durations // of an entry, while this node leads
+	Apply   histogram.Durations // of an entry to this node's table
+	Entries atomic.Uint64       // entries written while this node led
+	Written atomic.Uint64       // changes in them
+	Epochs  atomic.Uint64       // started by this process
 	// TakenForDead counts how often the site has declared this node dead while
 	// this process ran.
 	TakenForDead atomic.Uint64

@@ -1,10 +1,5 @@
 package protocol
 
-// DefaultIterations is how often PBKDF2 hashes a password for SCRAM-SHA-256,
-// unless the verifier was made elsewhere. It is the same for all accounts that
-// this project makes, so that an unknown user's challenge looks like theirs.
-const DefaultIterations = 10000
-
 // Credentials is what a site keeps of a password: the verifier of
 // SCRAM-SHA-256 (RFC 5802, RFC 7677). The password can't be had from it.
 type Credentials struct {

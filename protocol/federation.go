@@ -1,38 +1,39 @@
 package protocol
 
-// Federation says with which other domains a site deals, and how (SIMP.md,
-// section 9). It is not changed once it is in use; a new one takes its place.
-// The zero Federation deals with all of them.
+// Federation holds the policies and routes for other sites (SIMP.md, section
+// 9). It must not be changed once it is in use; a new one replaces it. The zero
+// Federation allows every domain.
 type Federation struct {
-	Standard Policy
-	// Domains has the policies of those of the site's own domains that have
-	// one of their own, in the place of Standard.
+	Default Policy
+	// Domains has the policies of those of the site's own domains that do not
+	// use Default.
 	Domains map[string]Policy
-	// Routes says where other domains are, in the place of DNS: host:port
-	// (port 7468: TLS at once), or ByDNS.
+	// Routes gives the addresses of domains that are not looked up in DNS:
+	// host:port (port 7468: TLS from the first octet), or ByDNS.
 	Routes map[string]string
 }
 
-// ByDNS is a route of the operator's that goes where DNS leads, also to
-// loopback and private addresses, where no other route may go.
+// ByDNS is a route that follows DNS also to loopback and private addresses,
+// which are refused for a domain without a route.
 const ByDNS = "dns"
 
-// Policy says with which other domains one domain of the site deals.
+// Policy says which other domains may exchange messages and presence with a
+// domain of the site.
 type Policy struct {
 	Mode     FederationMode
-	Allow    map[string]bool // in OnlyListed: with these
-	Block    map[string]bool // never with these
-	External map[string]bool // these prove themselves by certificate; "*": all do
+	Allow    map[string]bool // the domains that AllowListed allows
+	Block    map[string]bool // the domains that are never allowed
+	External map[string]bool // the domains that must prove themselves by certificate; "*": all
 }
 
-// FederationMode is whom a policy allows where its lists say nothing.
+// FederationMode says which domains a policy allows.
 type FederationMode uint8
 
 // The modes. The zero mode is Open.
 const (
-	Open       FederationMode = iota // everybody
-	OnlyListed                       // nobody
-	Closed                           // nobody, whatever the lists say
+	Open        FederationMode = iota // all but those in Policy.Block
+	AllowListed                       // those in Policy.Allow that are not in Policy.Block
+	Closed                            // none
 )
 
 // ParseFederationMode reads open, list or closed.
@@ -41,7 +42,7 @@ func ParseFederationMode(s string) (FederationMode, bool) {
 	case "open":
 		return Open, true
 	case "list":
-		return OnlyListed, true
+		return AllowListed, true
 	case "closed":
 		return Closed, true
 	}
@@ -50,35 +51,35 @@ func ParseFederationMode(s string) (FederationMode, bool) {
 
 func (m FederationMode) String() string { return [...]string{"open", "list", "closed"}[m] }
 
-// policy returns what holds for one of the site's own domains.
+// policy returns the policy of own, a domain of the site.
 func (f *Federation) policy(own string) Policy {
 	if p, ok := f.Domains[own]; ok {
 		return p
 	}
-	return f.Standard
+	return f.Default
 }
 
-// Admits returns nil if own, a domain of the site's, deals with other, and
-// else an *Error of status 403 that says why not.
-func (f *Federation) Admits(own, other string) error {
+// CheckAllowed returns nil if own, a domain of the site, may deal with other.
+// Otherwise it returns an *Error of status 403 with the reason.
+func (f *Federation) CheckAllowed(own, other string) error {
 	p := f.policy(own)
 	switch {
 	case p.Mode == Closed:
 		return Errorf(StatusForbidden, "%s does not deal with other sites", own)
 	case p.Block[other]:
 		return Errorf(StatusForbidden, "%s does not deal with %s", own, other)
-	case p.Mode == OnlyListed && !p.Allow[other]:
+	case p.Mode == AllowListed && !p.Allow[other]:
 		return Errorf(StatusForbidden, "%s deals with listed domains only, and %s is not one", own, other)
 	}
 	return nil
 }
 
-// WantsCertificate reports whether other has to prove itself to own by its
-// certificate: a DIALBACK will not do.
-func (f *Federation) WantsCertificate(own, other string) bool {
+// RequiresCertificate reports whether other must prove itself to own by a
+// certificate, as DIALBACK is not enough.
+func (f *Federation) RequiresCertificate(own, other string) bool {
 	p := f.policy(own)
 	return p.External["*"] || p.External[other]
 }
 
-// Closed reports whether own deals with nobody.
+// Closed reports whether own deals with no other domain.
 func (f *Federation) Closed(own string) bool { return f.policy(own).Mode == Closed }

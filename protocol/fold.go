@@ -9,12 +9,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Fold returns the address with its local part as PRECIS UsernameCaseMapped
+// PRECISFold returns the address with its local part as PRECIS UsernameCaseMapped
 // (RFC 8265) makes it: how the addresses of a site's own users compare. An
 // address whose local part can't be a user's name (it stays quoted, or PRECIS
 // refuses it) is returned as it is, with ok false. Folding again changes
 // nothing.
-func (a Address) Fold() (folded Address, ok bool) {
+func (a Address) PRECISFold() (folded Address, ok bool) {
 	local := a.Local()
 	if local == "" || local[0] == '"' {
 		return a, false
@@ -68,11 +68,11 @@ func foldUser(local string) (string, bool) {
 	return "", false
 }
 
-// FoldCase returns the address with its local part in a form in which local
+// CaseFold returns the address with its local part in a form in which local
 // parts that differ in case alone are the same octets: how the rules of
 // section 8 compare the addresses of other sites' users. It is a key for
 // comparing, not an address to send to.
-func (a Address) FoldCase() Address {
+func (a Address) CaseFold() Address {
 	local := a.Local()
 	if isFolded(local) {
 		return a

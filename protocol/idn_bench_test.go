@@ -15,7 +15,7 @@ func TestASCIIFoldsAsPRECIS(t *testing.T) {
 		}
 		local := "A" + string(c) + "z"
 		want, err := precis.UsernameCaseMapped.String(local)
-		got, ok := Address{local + "@example.com"}.Fold()
+		got, ok := Address{local + "@example.com"}.PRECISFold()
 		if err != nil || !ok || got.Local() != want {
 			t.Errorf("%s: %s, %t; PRECIS makes %s, %v", local, got, ok, want, err)
 		}
@@ -49,7 +49,7 @@ func BenchmarkParseAddressByScript(b *testing.B) {
 			for b.Loop() {
 				a, err := ParseAddress(address)
 				if err == nil {
-					fold, _ = a.Fold()
+					fold, _ = a.PRECISFold()
 				}
 			}
 			_ = fold

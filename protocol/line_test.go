@@ -277,14 +277,14 @@ func FuzzAddress(f *testing.F) {
 		if len(a.String()) > protocol.MaxAddress || a.String() != a.Local()+"@"+a.Domain() {
 			t.Fatalf("%q is %q at %q", a, a.Local(), a.Domain())
 		}
-		folded, ok := a.Fold()
-		again, okAgain := folded.Fold()
+		folded, ok := a.PRECISFold()
+		again, okAgain := folded.PRECISFold()
 		parsed, err := protocol.ParseAddress(folded.String())
 		if again != folded || ok != okAgain || err != nil || parsed != folded {
 			t.Fatalf("%q folds to %q, %q; %q, %v", a, folded, again, parsed, err)
 		}
-		if key := a.FoldCase(); key.FoldCase() != key {
-			t.Fatalf("%q: %q, %q", a, key, key.FoldCase())
+		if key := a.CaseFold(); key.CaseFold() != key {
+			t.Fatalf("%q: %q, %q", a, key, key.CaseFold())
 		}
 		if p, err := protocol.ParsePattern(a.String()); err != nil || !p.Matches(a, false) || !p.Matches(a, true) {
 			t.Fatalf("%q is no pattern of itself: %v", a, err)

@@ -64,7 +64,7 @@ func checkUTF8Local(s string) string {
 
 // checkRunes refuses invalid UTF-8 and control characters. RFC 6531 allows all
 // other characters beyond ASCII, whichever version of Unicode has them; what a
-// site's own users may be called is narrower (Address.Fold).
+// site's own users may be called is narrower (Address.PRECISFold).
 func checkRunes(s string) string {
 	if !utf8.ValidString(s) {
 		return "it is not valid UTF-8"

@@ -11,10 +11,13 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// The work that a SCRAM verifier costs (RFC 5802: Iterations), and the salt.
+// Limits of passwords and of SCRAM verifiers (RFC 5802).
 const (
-	ScramIterations    = 10_000 // of a new password
-	MinScramIterations = 4096   // less is refused by clients (RFC 7677)
+	// ScramIterations is how often PBKDF2 hashes a new password. It is the same
+	// for all accounts that this project makes, so that the challenge of an
+	// unknown user looks like theirs.
+	ScramIterations    = 10_000
+	MinScramIterations = 4096 // clients refuse fewer (RFC 7677)
 	MaxScramIterations = 1_000_000
 	ScramSaltOctets    = 16
 	MaxPassword        = 1024            // octets, after preparation

@@ -45,15 +45,15 @@ func (p Pattern) Address() (a Address, ok bool) {
 func (p Pattern) Domain() (domain string, ok bool) { return strings.CutPrefix(p.s, "@") }
 
 // Key returns the pattern in the form in which patterns compare: an address
-// of the site's own users folded as Address.Fold does, others as
-// Address.FoldCase does. own tells of the pattern's address whether its
+// of the site's own users folded as Address.PRECISFold does, others as
+// Address.CaseFold does. own tells of the pattern's address whether its
 // domain is one of the site's.
 func (p Pattern) Key(own bool) Pattern {
 	a, ok := p.Address()
 	if !ok {
 		return p
 	}
-	return Pattern{compareKey(a, own).s}
+	return Pattern{a.RuleKey(own).s}
 }
 
 // Matches reports whether p speaks of a; own reports whether a's domain is one of
@@ -69,23 +69,19 @@ func (p Pattern) Matches(a Address, own bool) bool {
 	if !ok || who.Domain() != a.Domain() {
 		return false
 	}
-	return who == a || compareKey(who, own) == compareKey(a, own)
-}
-
-// PatternsFor returns the keys of the patterns that speak of a, the most
-// specific first, for a table of rules that is looked up by Pattern.Key.
-func PatternsFor(a Address, own bool) [3]Pattern {
-	return [3]Pattern{{compareKey(a, own).s}, {"@" + a.Domain()}, {"*"}}
+	return who == a || who.RuleKey(own) == a.RuleKey(own)
 }
 
 // RuleKey returns a in the form in which the rules of section 8 compare it (see
 // Pattern.Key); own reports whether a's domain is one of the site's.
-func (a Address) RuleKey(own bool) Address { return compareKey(a, own) }
-
-func compareKey(a Address, own bool) Address {
+func (a Address) RuleKey(own bool) Address {
 	if !own {
-		return a.FoldCase()
+		return a.CaseFold()
 	}
-	folded, _ := a.Fold()
+	folded, _ := a.PRECISFold()
 	return folded
 }
+
+// CanonicalPattern returns the pattern that s, written by Pattern.String, is;
+// see CanonicalAddress.
+func CanonicalPattern(s string) Pattern { return Pattern{s} }

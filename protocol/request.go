@@ -1,68 +1,39 @@
 package protocol
 
-// Permission is what a rule says of one thing.
-type Permission uint8
+import "time"
 
-// The permissions. The zero Permission says nothing: the next less specific
-// rule is asked, and in the end the site's policy.
-const (
-	Unset Permission = iota
-	Allow
-	Deny
-)
+// SendRequest is a SEND on its way to each of its recipients (SIMP.md,
+// section 6). Nothing of it is changed once it is handed on.
+type SendRequest struct {
+	From       Address   // claimed on a routing connection; else zero: the authenticated user
+	To         []Address // canonical, none twice, in the order given
+	ID         string
+	Repeatable bool      // the sender chose ID
+	Received   time.Time // when its last octet came; with a monotonic reading
+	Timeout    time.Duration
+	Entity     []byte
 
-// String returns "allow", "deny", or "" for Unset.
-func (p Permission) String() string {
-	switch p {
-	case Allow:
-		return "allow"
-	case Deny:
-		return "deny"
-	}
-	return ""
+	// Done tells what became of it for To[i]. It is called exactly once for
+	// each recipient, from any goroutine, perhaps before Send returns, and
+	// never blocks.
+	Done func(i int, o Outcome)
 }
 
-// ParsePermission reads "allow" or "deny".
-func ParsePermission(s string) (Permission, bool) {
-	switch s {
-	case "allow":
-		return Allow, true
-	case "deny":
-		return Deny, true
-	}
-	return Unset, false
+// Deadline is the moment after which nothing of r may be handed over.
+func (r *SendRequest) Deadline() time.Time { return r.Received.Add(r.Timeout) }
+
+// ListenRequest is a LISTEN (SIMP.md, section 5).
+type ListenRequest struct {
+	State     State // one that listens
+	Note      string
+	Exclusive bool // displaces the user's other sessions
 }
 
-// Rule is one line of a user's access control list (SIMP.md, section 8): what
-// Who may. A Rule with both permissions Unset removes the rule for Who.
-type Rule struct {
-	Who      Pattern
-	Message  Permission // may send messages
-	Presence Permission // may watch and query
-	// Written is Who as it was given, if Who is a key (Pattern.Key) that
-	// differs from it; else zero.
-	Written Pattern
-}
-
-// Shown is whom the rule speaks of, as it was given.
-func (r Rule) Shown() Pattern {
-	if r.Written.IsZero() {
-		return r.Who
-	}
-	return r.Written
-}
-
-// Same reports whether the rules say the same of the same, however it was given.
-func (r Rule) Same(o Rule) bool {
-	r.Written, o.Written = Pattern{}, Pattern{}
-	return r == o
-}
-
-// Empty reports whether the rule says nothing, which removes it.
-func (r Rule) Empty() bool { return r.Message == Unset && r.Presence == Unset }
-
-// Contact is one entry of a user's contact list (SIMP.md, section 8).
-type Contact struct {
-	Address Address
-	Name    string // for people; at most MaxNote octets, may be empty
+// WatchRequest is a WATCH, an UNWATCH or a QUERY: whom it names, and for whom
+// it asks (SIMP.md, sections 7 and 9).
+type WatchRequest struct {
+	Addresses []Address // canonical, none twice, in the order given
+	By        []Address // on a routing connection: the watchers; else nil
+	Contacts  bool      // WATCH contacts=yes: those of the user's contact list as well
+	Fresh     bool      // QUERY fresh=yes
 }

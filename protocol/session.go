@@ -35,8 +35,8 @@ type Session interface {
 	// Notify shows a change of presence. Of several unwritten ones for one
 	// address only the newest is written.
 	Notify(n *Notice)
-	// Unlistened tells the client that its session was displaced.
-	Unlistened(why string)
+	// Displaced tells the client that its session was displaced.
+	Displaced(why string)
 	// Stale and Fresh bracket the time in which presence can't be known.
 	Stale()
 	Fresh(index uint64)

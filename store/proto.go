@@ -61,7 +61,7 @@ func ruleFromProto(c *storev1.SetRule) (Rule, bool) {
 	presence, ok2 := permissionFromProto(c.GetPresence())
 	return Rule{
 		Who: protocol.CanonicalPattern(c.GetPattern()), Message: message, Presence: presence,
-		Written: protocol.CanonicalPattern(c.GetWritten()),
+		Original: protocol.CanonicalPattern(c.GetWritten()),
 	}, ok1 && ok2 && c.GetPattern() != "" && len(c.GetPattern()) <= maxAddress && len(c.GetWritten()) <= maxAddress
 }
 

@@ -219,7 +219,7 @@ func rulesFromProto(record *storev1.Rules) ([]Rule, bool) {
 	rules := make([]Rule, len(record.GetRule()))
 	for i, r := range record.GetRule() {
 		var ok bool
-		if rules[i], ok = ruleFromProto(r); !ok || rules[i].Empty() || i > 0 && comparePattern(rules[i-1], r.GetPattern()) >= 0 {
+		if rules[i], ok = ruleFromProto(r); !ok || rules[i].IsEmpty() || i > 0 && comparePattern(rules[i-1], r.GetPattern()) >= 0 {
 			return nil, false
 		}
 	}

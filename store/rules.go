@@ -146,17 +146,17 @@ func (l *ACL) octets() int {
 // withRule returns a copy of l with the rule added or replaced, or removed if
 // it is empty.
 func (l *ACL) withRule(i int, found bool, rule Rule) *ACL {
-	changed := &ACL{rules: withReplaced(l.Rules(), i, found, rule, rule.Empty())}
+	changed := &ACL{rules: withReplaced(l.Rules(), i, found, rule, rule.IsEmpty())}
 	for own := range changed.keys {
 		if l != nil {
 			changed.keys[own] = l.keys[own]
 		}
 		if k, ok := ruleKeyOf(rule.Who, own == 1); ok {
 			at, known := slices.BinarySearchFunc(changed.keys[own], k, ruleKey.compare)
-			if known != rule.Empty() {
+			if known != rule.IsEmpty() {
 				continue
 			}
-			changed.keys[own] = withReplaced(changed.keys[own], at, known, k, rule.Empty())
+			changed.keys[own] = withReplaced(changed.keys[own], at, known, k, rule.IsEmpty())
 		}
 	}
 	return changed
@@ -175,7 +175,7 @@ func (t *Table) setRule(c *storev1.SetRule) Result {
 	rules := list.Rules()
 	i, found := slices.BinarySearchFunc(rules, c.GetPattern(), comparePattern)
 	switch {
-	case rule.Empty() && !found, found && rules[i].Same(rule):
+	case rule.IsEmpty() && !found, found && rules[i].Equal(rule):
 		return Result{}
 	case !found && len(rules) >= protocol.MaxRules:
 		return refuse(TooManyRules, "%s has %d rules already", c.GetOwner(), len(rules))

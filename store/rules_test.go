@@ -25,7 +25,7 @@ func TestRulesKeepTheirSpelling(t *testing.T) {
 	s.say("rule a@x.org bob@y.org message=allow", "rule a@x.org bob@y.org message=deny written=BOb@y.org")
 	for name, table := range map[string]*store.Table{"the table": s.Table, "a snapshot": restored(t, s.Table, store.Config{})} {
 		rules := table.Rules(address("a@x.org"))
-		if len(rules) != 1 || rules[0].Shown().String() != "BOb@y.org" || rules[0].Who.String() != "bob@y.org" {
+		if len(rules) != 1 || rules[0].Display().String() != "BOb@y.org" || rules[0].Who.String() != "bob@y.org" {
 			t.Errorf("%s has %v", name, rules)
 		}
 		if decided, allow := table.Allowed(address("a@x.org"), address("bOB@y.org"), false, store.ActionMessage); !decided || allow {
@@ -37,7 +37,7 @@ func TestRulesKeepTheirSpelling(t *testing.T) {
 	if other.View().Digest() != digest {
 		t.Error("the spelling is part of the digest")
 	}
-	if (protocol.Rule{Who: protocol.CanonicalPattern("*")}).Shown().String() != "*" {
+	if (protocol.Rule{Who: protocol.CanonicalPattern("*")}).Display().String() != "*" {
 		t.Error("a rule without a spelling of its own is not shown")
 	}
 }

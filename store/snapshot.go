@@ -142,7 +142,7 @@ func rulesProto(owner string, rules []Rule) *storev1.Record {
 	for i, rule := range rules {
 		r.Rule[i] = &storev1.SetRule{
 			Pattern: rule.Who.String(), Message: storev1.Permission(rule.Message), Presence: storev1.Permission(rule.Presence),
-			Written: rule.Written.String(),
+			Written: rule.Original.String(),
 		}
 	}
 	return &storev1.Record{Kind: &storev1.Record_Rules{Rules: r}}

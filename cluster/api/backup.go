@@ -91,7 +91,7 @@ func milliseconds(t time.Time) int64 {
 func rulesRecord(owner protocol.Address, rules []store.Rule) *storev1.Record {
 	list := make([]*storev1.SetRule, len(rules))
 	for i, r := range rules {
-		list[i] = &storev1.SetRule{Pattern: r.Who.String(), Message: permission(r.Message), Presence: permission(r.Presence), Written: r.Written.String()}
+		list[i] = &storev1.SetRule{Pattern: r.Who.String(), Message: permission(r.Message), Presence: permission(r.Presence), Written: r.Original.String()}
 	}
 	return &storev1.Record{Kind: &storev1.Record_Rules{Rules: &storev1.Rules{Owner: owner.String(), Rule: list}}}
 }

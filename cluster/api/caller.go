@@ -81,7 +81,7 @@ func parseSender(value string) (protocol.Pattern, error) {
 	if err != nil {
 		return p, err
 	}
-	folded, _ := a.Fold()
+	folded, _ := a.PRECISFold()
 	return protocol.ParsePattern(folded.String())
 }
 

@@ -51,7 +51,7 @@ func (f *fields) user(field, value string) protocol.Address {
 		f.add(field, "%s is not of this site, which serves %s", a, strings.Join(f.domains, ", "))
 		return protocol.Address{}
 	}
-	folded, ok := a.Fold()
+	folded, ok := a.PRECISFold()
 	if !ok {
 		f.add(field, "%s can't be a user's name", protocol.Quote(a.Local()))
 		return protocol.Address{}
@@ -71,7 +71,7 @@ func (f *fields) address(field, value string) protocol.Address {
 		return protocol.Address{}
 	}
 	if slices.Contains(f.domains, a.Domain()) {
-		a, _ = a.Fold()
+		a, _ = a.PRECISFold()
 	}
 	return a
 }

@@ -212,8 +212,8 @@ func (c *Client) Notify(n *protocol.Notice) {
 	c.notices = append(c.notices, *n)
 }
 
-// Unlistened writes down that the session was displaced.
-func (c *Client) Unlistened(why string) { c.word("unlistened") }
+// Displaced writes down that the session was displaced.
+func (c *Client) Displaced(why string) { c.word("unlistened") }
 
 // Stale writes down that presence can't be known.
 func (c *Client) Stale() { c.word("stale") }

@@ -56,7 +56,7 @@ func (u *User) Rules() []protocol.Rule { return u.r.Table.Rules(u.client.User) }
 func (u *User) SetRule(ctx context.Context, rule protocol.Rule) error {
 	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetRule{SetRule: &storev1.SetRule{
 		Owner: u.client.User.String(), Pattern: rule.Who.String(),
-		Message: storev1.Permission(rule.Message), Presence: storev1.Permission(rule.Presence), Written: rule.Written.String(),
+		Message: storev1.Permission(rule.Message), Presence: storev1.Permission(rule.Presence), Written: rule.Original.String(),
 	}}})
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 // defaultShape is the shape of the verifiers that this program makes.
-var defaultShape = store.VerifierShape{Salt: protocol.ScramSaltOctets, Iterations: protocol.DefaultIterations}
+var defaultShape = store.VerifierShape{Salt: protocol.ScramSaltOctets, Iterations: protocol.ScramIterations}
 
 // decoyCredentials returns credentials for an unknown user. Salt lengths and
 // iteration counts are distributed over names as over the site's accounts.

@@ -71,8 +71,8 @@ func TestDecoysOfOlderVersions(t *testing.T) {
 	mac := hmac.New(sha256.New, []byte("secret"))
 	mac.Write([]byte("salt\x00nobody@example.com"))
 	want := mac.Sum(nil)[:16]
-	for _, shapes := range [][]store.ShapeCount{nil, {shapeCount(16, protocol.DefaultIterations, 3)}} {
-		if c := decoyCredentials([]byte("secret"), user, shapes); !bytes.Equal(c.Salt, want) || c.Iterations != protocol.DefaultIterations {
+	for _, shapes := range [][]store.ShapeCount{nil, {shapeCount(16, protocol.ScramIterations, 3)}} {
+		if c := decoyCredentials([]byte("secret"), user, shapes); !bytes.Equal(c.Salt, want) || c.Iterations != protocol.ScramIterations {
 			t.Errorf("%x with %d iterations", c.Salt, c.Iterations)
 		}
 	}

@@ -42,7 +42,7 @@ func (s *firstContactLimiter) admit(from, to protocol.Address) bool {
 	if s.limit.IsUnlimited() {
 		return true
 	}
-	p := pair{from.FoldCase(), to}
+	p := pair{from.CaseFold(), to}
 	if s.domains == nil {
 		s.began, s.domains = time.Now(), make(map[string]*domainContacts)
 	}

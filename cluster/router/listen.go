@@ -17,7 +17,7 @@ import (
 func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (session string, index uint64, err error) {
 	begun := time.Now()
 	session, index, err = u.bindSession(ctx, q)
-	u.r.Metrics.Listen.Since(begun)
+	u.r.Metrics.Listen.ObserveSince(begun)
 	u.r.Metrics.Listens.add(err)
 	return session, index, err
 }

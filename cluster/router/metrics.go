@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 
 	"simpd/protocol"
-	"simpd/protocol/meter"
+	"simpd/protocol/histogram"
 )
 
 // Metrics counts what a Router does, except the outcomes of messages
 // (Router.Outcomes). Any goroutine may read it at any time.
 type Metrics struct {
-	Send    meter.Durations // of a message to one recipient, until its outcome
-	Listen  meter.Durations // until the response, whatever it is
-	Lookup  meter.Durations // of look-ups with a read barrier
+	Send    histogram.Durations // of a message to one recipient, until its outcome
+	Listen  histogram.Durations // until the response, whatever it is
+	Lookup  histogram.Durations // of look-ups with a read barrier
 	Listens Results
 	Lookups Results
 }

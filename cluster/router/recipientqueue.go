@@ -112,7 +112,7 @@ func (s *sender) confirmTable(batch []*delivery) error {
 	defer cancel()
 	begun := time.Now()
 	err := s.r.Directory.ReadBarrier(ctx)
-	s.r.Metrics.Lookup.Since(begun)
+	s.r.Metrics.Lookup.ObserveSince(begun)
 	s.r.Metrics.Lookups.add(err)
 	return err
 }

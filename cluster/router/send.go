@@ -236,7 +236,7 @@ func (d *delivery) finish(o protocol.Outcome) {
 		o.Text = statusText(o.Status, d.m.To)
 	}
 	d.sender.r.countOutcome(o.Status)
-	d.sender.r.Metrics.Send.Since(d.m.Time)
+	d.sender.r.Metrics.Send.ObserveSince(d.m.Time)
 	if d.onEnd != nil {
 		d.onEnd(o)
 	}

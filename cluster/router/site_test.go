@@ -367,7 +367,7 @@ func (c *client) named() int {
 	return len(c.by)
 }
 
-func (c *client) Unlistened(why string) {
+func (c *client) Displaced(why string) {
 	c.say("unlistened")
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -119,7 +119,7 @@ func (u *User) displacedReasonLocked() string {
 func (u *User) onDisplacedLocked(why string) {
 	u.listening = false
 	u.r.users.removeSession(u.sessionID)
-	u.session.Unlistened(why)
+	u.session.Displaced(why)
 }
 
 // isCurrentEpoch reports whether epoch is this node's epoch according to the

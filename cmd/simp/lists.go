@@ -142,7 +142,7 @@ func (a *app) setRule(c *cobra.Command, pattern, message, presence string) error
 	switch {
 	case !ok1 && message != "", !ok2 && presence != "":
 		return usagef("--message and --presence are allow or deny")
-	case rule.Empty():
+	case rule.IsEmpty():
 		return usagef("say --message, --presence or both")
 	}
 	return a.with(c.Context(), func(cl *client.Client) error { return cl.SetRule(c.Context(), rule) })

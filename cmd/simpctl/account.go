@@ -108,7 +108,7 @@ func parseUser(s string) (string, error) {
 	if err != nil {
 		return "", plainly(err)
 	}
-	folded, _ := user.Fold()
+	folded, _ := user.PRECISFold()
 	return folded.String(), nil
 }
 

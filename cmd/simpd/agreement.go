@@ -79,7 +79,7 @@ func (n *node) federationSettings() []agreed {
 // listPolicies lists what the policies say: for all domains, and then for each
 // that has one of its own.
 func listPolicies(rules *protocol.Federation, of func(protocol.Policy) []string) []string {
-	all := of(rules.Standard)
+	all := of(rules.Default)
 	for _, own := range slices.Sorted(maps.Keys(rules.Domains)) {
 		for _, value := range of(rules.Domains[own]) {
 			all = append(all, own+"="+value)

@@ -17,16 +17,16 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/meter", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
+	"protocol/server":         {"protocol", "protocol/histogram", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
 	"protocol/tlsrecord":      {"protocol/rate"},
 	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/tlsrecord"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
-	"cluster/router":          {"protocol", "protocol/meter", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/router":          {"protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
 	"cluster/api/backup":      {"proto/simp/store/v1"},
 	"cluster/link/pki":        {"protocol/secretfile"},
 	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster":                 {"protocol", "protocol/meter", "store", "proto/*", "cluster/link", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster":                 {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":        {"protocol"},
 	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},

@@ -113,9 +113,9 @@ func setRoutes(c *config, v []string) error {
 // rules puts the settings together: what is for one domain comes on top of
 // what is for all.
 func (f *federation) rules() *protocol.Federation {
-	rules := &protocol.Federation{Standard: f.policy(protocol.Policy{}, ""), Domains: map[string]protocol.Policy{}, Routes: f.routes}
+	rules := &protocol.Federation{Default: f.policy(protocol.Policy{}, ""), Domains: map[string]protocol.Policy{}, Routes: f.routes}
 	for own := range f.owners() {
-		rules.Domains[own] = f.policy(rules.Standard, own)
+		rules.Domains[own] = f.policy(rules.Default, own)
 	}
 	return rules
 }

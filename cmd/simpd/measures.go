@@ -9,7 +9,7 @@ import (
 	"simpd/cluster/api"
 	"simpd/cluster/router"
 	"simpd/protocol"
-	"simpd/protocol/meter"
+	"simpd/protocol/histogram"
 	"simpd/protocol/server"
 )
 
@@ -125,13 +125,13 @@ func clientMeasures() []measure {
 		counter("simp_connections_accepted_total", "Connections that clients opened.", count(func(m *server.Metrics) *server.Counter { return &m.Accepted })),
 		labelled("simp_connections_refused_total", "Connections that were turned away or ended by the server, by reason.", "reason", refusals()),
 		labelled("simp_logins_total", "Logins, by result.", "result", logins()),
-		histogram("simp_login_duration_seconds", "From AUTH to its final answer, the client's part included.", func(n *node) *meter.Durations { return &n.counts.LoginTime }),
+		durations("simp_login_duration_seconds", "From AUTH to its final answer, the client's part included.", func(n *node) *histogram.Durations { return &n.counts.LoginTime }),
 		labelled("simp_listens_total", "LISTEN, by result.", "result", results(func(m *router.Metrics) *router.Results { return &m.Listens })),
-		histogram("simp_listen_duration_seconds", "From LISTEN to its answer.", func(n *node) *meter.Durations { return &n.router.Metrics.Listen }),
+		durations("simp_listen_duration_seconds", "From LISTEN to its answer.", func(n *node) *histogram.Durations { return &n.router.Metrics.Listen }),
 		labelled("simp_messages_sent_total", "What became of messages sent through this node, for each recipient, by SIMP's status.", "status", emitOutcomes),
-		histogram("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *meter.Durations { return &n.router.Metrics.Send }),
+		durations("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *histogram.Durations { return &n.router.Metrics.Send }),
 		labelled("simp_lookups_total", "Look-ups that the majority had to confirm, by result.", "result", results(func(m *router.Metrics) *router.Results { return &m.Lookups })),
-		histogram("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *meter.Durations { return &n.router.Metrics.Lookup }),
+		durations("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *histogram.Durations { return &n.router.Metrics.Lookup }),
 		counter("simp_table_looks_total", "Looks at the table for the way of a message.", func(n *node) float64 { return float64(n.router.Lookups()) }),
 		labelled("simp_messages_received_total", "What became of messages for sessions on this node.", "result", receipts()),
 		counter("simp_line_errors_total", "Lines from which no tag could be read.", count(func(m *server.Metrics) *server.Counter { return &m.Errors })),

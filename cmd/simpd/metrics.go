@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"simpd/cmd/internal/cli"
-	"simpd/protocol/meter"
+	"simpd/protocol/histogram"
 	"simpd/protocol/server"
 )
 
@@ -34,8 +34,8 @@ type measure struct {
 	kind       prometheus.ValueType
 	labels     []string // that tell its values apart
 	read       func(n *node, emit emitter)
-	durations  func(n *node) *meter.Durations // of a histogram, which has no read
-	early      bool                           // it can be read before the node has started
+	durations  func(n *node) *histogram.Durations // of a histogram, which has no read
+	early      bool                               // it can be read before the node has started
 }
 
 // emitter takes a value with those of its metric's labels, in their order.
@@ -63,7 +63,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			continue
 		}
 		if m.durations != nil {
-			count, sum, upTo := m.durations(c.node).Read()
+			count, sum, upTo := m.durations(c.node).Snapshot()
 			to <- prometheus.MustNewConstHistogram(m.desc(), count, sum, upTo)
 			continue
 		}
@@ -85,8 +85,8 @@ func counter(name, help string, read func(n *node) float64) measure {
 	return m
 }
 
-// histogram is of how long something took.
-func histogram(name, help string, of func(n *node) *meter.Durations) measure {
+// durations returns the measure of a histogram.
+func durations(name, help string, of func(n *node) *histogram.Durations) measure {
 	return measure{name: name, help: help, durations: of}
 }
 

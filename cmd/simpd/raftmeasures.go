@@ -4,7 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"simpd/cluster"
-	"simpd/protocol/meter"
+	"simpd/protocol/histogram"
 )
 
 // raftMeasures are of the agreement of the nodes.
@@ -40,16 +40,16 @@ func changeMeasures() []measure {
 	number := func(name, help string, read func(m *cluster.Metrics) uint64) measure {
 		return counter(name, help, func(n *node) float64 { return float64(read(n.cluster.Metrics())) })
 	}
-	took := func(name, help string, of func(m *cluster.Metrics) *meter.Durations) measure {
-		return histogram(name, help, func(n *node) *meter.Durations { return of(n.cluster.Metrics()) })
+	took := func(name, help string, of func(m *cluster.Metrics) *histogram.Durations) measure {
+		return durations(name, help, func(n *node) *histogram.Durations { return of(n.cluster.Metrics()) })
 	}
 	return []measure{
 		labelled("simp_changes_total", "Changes of the table that this node wanted, by result.", "result", emitChanges),
-		took("simp_change_duration_seconds", "From a wanted change to its result in this node's table.", func(m *cluster.Metrics) *meter.Durations { return &m.Change }),
+		took("simp_change_duration_seconds", "From a wanted change to its result in this node's table.", func(m *cluster.Metrics) *histogram.Durations { return &m.Change }),
 		number("simp_raft_entries_total", "Entries that this node, leading, has written to the log.", func(m *cluster.Metrics) uint64 { return m.Entries.Load() }),
 		number("simp_raft_entry_changes_total", "Changes in those entries.", func(m *cluster.Metrics) uint64 { return m.Written.Load() }),
-		took("simp_raft_commit_duration_seconds", "Until an entry that this node, leading, has written was committed and applied here.", func(m *cluster.Metrics) *meter.Durations { return &m.Commit }),
-		took("simp_raft_apply_duration_seconds", "Of the application of an entry to this node's table.", func(m *cluster.Metrics) *meter.Durations { return &m.Apply }),
+		took("simp_raft_commit_duration_seconds", "Until an entry that this node, leading, has written was committed and applied here.", func(m *cluster.Metrics) *histogram.Durations { return &m.Commit }),
+		took("simp_raft_apply_duration_seconds", "Of the application of an entry to this node's table.", func(m *cluster.Metrics) *histogram.Durations { return &m.Apply }),
 	}
 }
 

@@ -16,7 +16,7 @@ func (n *node) makeUsers(ctx context.Context, users []string, password string) e
 	for _, user := range users {
 		salt := make([]byte, 16)
 		rand.Read(salt)
-		c, err := protocol.NewCredentials(password, salt, protocol.DefaultIterations)
+		c, err := protocol.NewCredentials(password, salt, protocol.ScramIterations)
 		if err != nil {
 			return err
 		}

@@ -61,13 +61,13 @@ func TestRelayPostponesWatches(t *testing.T) {
 		time.Sleep(7 * time.Minute)
 		w.hears(t, "bob@two.example available")
 
-		a.rules.Standard.Mode = protocol.Closed
+		a.rules.Default.Mode = protocol.Closed
 		a.relay.Revalidate()
 		w.hears(t, "bob@two.example unknown, bob@two.example unknown")
 		a.relay.Watch(alice, address(t, "dave@two.example"), twice.tell)
 		twice.hears(t, "dave@two.example unknown")
 		a.relay.Unwatch(alice, bob)
-		a.rules.Standard.Mode = protocol.Open
+		a.rules.Default.Mode = protocol.Open
 		a.relay.Revalidate()
 		twice.hears(t, "dave@two.example available")
 		w.hears(t, "")
@@ -149,7 +149,7 @@ func TestRelayFindsWhatIsRefused(t *testing.T) {
 			return strings.Join(append(lines, "200 index=3"), "\n")
 		}))
 		alice := address(t, "alice@one.example")
-		a.rules.Standard.Mode = protocol.Closed
+		a.rules.Default.Mode = protocol.Closed
 		watchers := map[string]*watcher{}
 		for i := range 31 {
 			watchers[fmt.Sprintf("u%d@two.example", i)] = &watcher{}
@@ -159,7 +159,7 @@ func TestRelayFindsWhatIsRefused(t *testing.T) {
 			a.relay.Watch(alice, address(t, name), w.tell)
 		}
 		synctest.Wait()
-		a.rules.Standard.Mode = protocol.Open
+		a.rules.Default.Mode = protocol.Open
 		a.relay.Revalidate()
 		time.Sleep(100 * time.Millisecond)
 		for name, w := range watchers {

@@ -52,11 +52,11 @@ func (s *diagnosis) fail(step, text, advice string) bool {
 
 func (s *diagnosis) checkPolicy() bool {
 	f := s.relay.config.Federation()
-	if err := f.Admits(s.way.local, s.way.remote); err != nil {
+	if err := f.CheckAllowed(s.way.local, s.way.remote); err != nil {
 		return s.fail("policy", plainText(err), "change --federation, --federation-allow or --federation-block of this site, and send its nodes SIGHUP")
 	}
 	proof := "by certificate or dialback"
-	if f.WantsCertificate(s.way.local, s.way.remote) {
+	if f.RequiresCertificate(s.way.local, s.way.remote) {
 		proof = "by certificate only"
 	}
 	return s.pass("policy", "%s deals with %s, which may prove itself %s", s.way.local, s.way.remote, proof)

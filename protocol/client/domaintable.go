@@ -8,7 +8,7 @@ import (
 // remoteDomain returns the remoteDomain of a pair, creating it for owner if
 // necessary. The error is a *protocol.Error.
 func (r *Relay) remoteDomain(w domainPair, by protocol.Address) (*remoteDomain, error) {
-	if err := r.config.Federation().Admits(w.local, w.remote); err != nil {
+	if err := r.config.Federation().CheckAllowed(w.local, w.remote); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()

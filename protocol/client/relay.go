@@ -152,7 +152,7 @@ func (r *Relay) remoteDomains() []*remoteDomain {
 func (r *Relay) Revalidate() {
 	f := r.config.Federation()
 	for _, p := range r.remoteDomains() {
-		if err := f.Admits(p.local, p.remote); err != nil {
+		if err := f.CheckAllowed(p.local, p.remote); err != nil {
 			r.closeDomain(p, failureOutcome(err))
 		}
 	}

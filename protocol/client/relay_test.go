@@ -340,18 +340,18 @@ func TestRelayPolicy(t *testing.T) {
 	goAbroad(t, nil, func(a *abroad) {
 		a.put(home, a.serve(always("200")))
 		for _, p := range []protocol.Policy{
-			{Mode: protocol.Closed}, {Block: map[string]bool{"two.example": true}}, {Mode: protocol.OnlyListed, Allow: map[string]bool{"three.example": true}},
+			{Mode: protocol.Closed}, {Block: map[string]bool{"two.example": true}}, {Mode: protocol.AllowListed, Allow: map[string]bool{"three.example": true}},
 		} {
-			a.rules.Standard = p
+			a.rules.Default = p
 			if got := a.send("bob@two.example"); got.Status != 403 || a.dials() > 0 {
 				t.Errorf("%+v: %v, %d dials", p, got, a.dials())
 			}
 		}
-		a.rules = protocol.Federation{Standard: protocol.Policy{Mode: protocol.Closed}, Domains: map[string]protocol.Policy{"one.example": {}}}
+		a.rules = protocol.Federation{Default: protocol.Policy{Mode: protocol.Closed}, Domains: map[string]protocol.Policy{"one.example": {}}}
 		if got := a.send("bob@two.example"); got.Status != 200 {
 			t.Errorf("allowed for that domain: %v", got)
 		}
-		a.rules = protocol.Federation{Standard: protocol.Policy{Mode: protocol.Closed}}
+		a.rules = protocol.Federation{Default: protocol.Policy{Mode: protocol.Closed}}
 		a.relay.Revalidate()
 		if got := a.send("bob@two.example"); got.Status != 403 {
 			t.Errorf("after the change: %v", got)

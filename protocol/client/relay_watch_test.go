@@ -255,7 +255,7 @@ func TestRelayWatchesInVain(t *testing.T) {
 		w.hears(t, "bob@two.example unknown")
 		a.relay.Watch(address(t, "carol@one.example"), bob, again.tell)
 		again.hears(t, "bob@two.example unknown")
-		a.rules.Standard.Mode = protocol.Closed
+		a.rules.Default.Mode = protocol.Closed
 		a.relay.Watch(alice, address(t, "dave@three.example"), closed.tell)
 		closed.hears(t, "dave@three.example unknown")
 	})

@@ -41,7 +41,7 @@ const maxUpdates = 1024
 // watchTimeout is how long a WATCH may wait in the queue.
 const watchTimeout = 10 * time.Second
 
-func pairKey(by, of protocol.Address) pair { return pair{by, of.FoldCase()} }
+func pairKey(by, of protocol.Address) pair { return pair{by, of.CaseFold()} }
 
 // errDomainClosed means that a remoteDomain was removed, errNoShare that a
 // user watches more than their share allows.

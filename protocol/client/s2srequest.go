@@ -160,12 +160,12 @@ func (e *s2sRequest) addPartial(l *protocol.Line) bool {
 // or, if the other site spells it differently, by its turn; -1 if it is none
 // of them.
 func (e *s2sRequest) indexOf(a protocol.Address) int {
-	turn, folded := e.partial-1, a.FoldCase()
-	if e.addresses[turn].FoldCase() == folded {
+	turn, folded := e.partial-1, a.CaseFold()
+	if e.addresses[turn].CaseFold() == folded {
 		return turn
 	}
 	for i, of := range e.addresses {
-		if of.FoldCase() == folded {
+		if of.CaseFold() == folded {
 			return i
 		}
 	}

@@ -128,7 +128,7 @@ func newReport(m Message, partial []response, final response) Report {
 	for i := range partial {
 		l := &partial[i].Line
 		if to, err := protocol.ParseAddress(textParam(l, "to")); err == nil {
-			told[to.FoldCase()] = normalizeOutcome(protocol.Outcome{Status: protocol.Status(intParam(l, "status")), Text: l.Text})
+			told[to.CaseFold()] = normalizeOutcome(protocol.Outcome{Status: protocol.Status(intParam(l, "status")), Text: l.Text})
 		}
 	}
 	rest := normalizeOutcome(protocol.Outcome{Status: final.Status, Text: final.Text})
@@ -138,7 +138,7 @@ func newReport(m Message, partial []response, final response) Report {
 			continue
 		}
 		seen[to] = true
-		outcome, ok := told[to.FoldCase()]
+		outcome, ok := told[to.CaseFold()]
 		if !ok {
 			outcome = rest
 		}

@@ -37,7 +37,7 @@ func ruleLines(r *request, rules []protocol.Rule) []byte {
 	var b []byte
 	for _, rule := range rules {
 		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
-		b = protocol.AppendParam(b, "who", rule.Shown().String())
+		b = protocol.AppendParam(b, "who", rule.Display().String())
 		if rule.Message != protocol.Unset {
 			b = protocol.AppendParam(b, "message", rule.Message.String())
 		}
@@ -70,7 +70,7 @@ func (s *Server) decodeWho(rule *protocol.Rule, who string) (err error) {
 		own, given := s.isLocal(a), rule.Who
 		// A user of this site is shown as the rule compares, another site's as given.
 		if rule.Who = given.Key(own); !own && rule.Who != given {
-			rule.Written = given
+			rule.Original = given
 		}
 	}
 	return nil

@@ -205,7 +205,7 @@ func (s *session) finishAuth(line []byte) {
 	s.auth = nil
 	s.authPending.Store(false)
 	s.reply(l.tag, protocol.AppendEnd(line))
-	s.server.metrics.LoginTime.Since(l.startedAt)
+	s.server.metrics.LoginTime.ObserveSince(l.startedAt)
 	s.inflight.release(l.octets)
 }
 

@@ -51,7 +51,7 @@ func (m *dialbackMechanism) start(data []byte) (nonce []byte, done bool, err err
 	if m.domain, err = m.s.parseDomainIdentity(data); err != nil {
 		return nil, false, err
 	}
-	if m.s.server.config.Federation.Policy().WantsCertificate(m.s.servedDomain(), m.domain) {
+	if m.s.server.config.Federation.Policy().RequiresCertificate(m.s.servedDomain(), m.domain) {
 		return nil, false, protocol.Errorf(protocol.StatusForbidden, "%s has to prove itself by its certificate: AUTH mech=EXTERNAL", m.domain)
 	}
 	m.nonce = make([]byte, nonceSize)

@@ -58,7 +58,7 @@ func (s *session) parseDomainIdentity(data []byte) (string, error) {
 	if s.server.isLocalDomain(domain) {
 		return "", protocol.Errorf(protocol.StatusForbidden, "%s is a domain of this site's own", domain)
 	}
-	if err := s.server.config.Federation.Policy().Admits(s.servedDomain(), domain); err != nil {
+	if err := s.server.config.Federation.Policy().CheckAllowed(s.servedDomain(), domain); err != nil {
 		return "", err
 	}
 	return domain, s.checkLoginLimits(s.newAttempt(protocol.Principal{Domain: domain}))
@@ -156,10 +156,10 @@ func (s *session) addressed() []string {
 // authenticated. The connection may have been authenticated to another one of
 // the site's domains.
 func checkFederation(f *protocol.Federation, own string, c *protocol.Client) error {
-	if err := f.Admits(own, c.Domain); err != nil {
+	if err := f.CheckAllowed(own, c.Domain); err != nil {
 		return err
 	}
-	if f.WantsCertificate(own, c.Domain) && !c.Certified {
+	if f.RequiresCertificate(own, c.Domain) && !c.Certified {
 		return protocol.Errorf(protocol.StatusForbidden, "%s has to prove itself to %s by its certificate: AUTH mech=EXTERNAL", c.Domain, own)
 	}
 	return nil

@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 
 	"simpd/protocol"
-	"simpd/protocol/meter"
+	"simpd/protocol/histogram"
 )
 
 // Counter only increases.
@@ -17,15 +17,15 @@ type Metrics struct {
 	FailedHandshakes Counter // failed TLS handshakes
 	WrongProtocol    Counter // HTTP or TLS on the plaintext port
 	Logins           Counter
-	LoginsFailed     Counter         // wrong credentials
-	LoginsSlowed     Counter         // 429, because too many failed before
-	LoginTime        meter.Durations // from AUTH to its final response
-	Errors           Counter         // lines without a tag
-	Throttled        Counter         // times that reading a connection was paused
-	TimedOut         Counter         // connections closed for taking too long
-	SlowConsumers    Counter         // connections closed for not reading
-	EmptyRecords     Counter         // connections closed for TLS records without data
-	Shed             Counter         // connections closed because their owner held most of too much memory
+	LoginsFailed     Counter             // wrong credentials
+	LoginsSlowed     Counter             // 429, because too many failed before
+	LoginTime        histogram.Durations // from AUTH to its final response
+	Errors           Counter             // lines without a tag
+	Throttled        Counter             // times that reading a connection was paused
+	TimedOut         Counter             // connections closed for taking too long
+	SlowConsumers    Counter             // connections closed for not reading
+	EmptyRecords     Counter             // connections closed for TLS records without data
+	Shed             Counter             // connections closed because their owner held most of too much memory
 
 	Delivered    Counter // messages that a client accepted
 	Refused      Counter // messages that a client refused

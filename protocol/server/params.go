@@ -18,7 +18,7 @@ func (s *Server) parseAddress(v string) (protocol.Address, error) {
 	var a protocol.Address
 	err := s.idn.parse(v, func() (err error) {
 		if a, err = protocol.ParseAddress(v); err == nil && s.isLocal(a) {
-			a, _ = a.Fold() // an address that no user can have stays as it is
+			a, _ = a.PRECISFold() // an address that no user can have stays as it is
 		}
 		return err
 	})

@@ -73,8 +73,8 @@ func (s *session) Notify(n *protocol.Notice) {
 	s.out.sendNotice(s.server.notices.render(n))
 }
 
-// Unlistened ends listening because another session displaced this one.
-func (s *session) Unlistened(why string) {
+// Displaced ends listening because another session displaced this one.
+func (s *session) Displaced(why string) {
 	all, listened := s.in.stopListening()
 	if !listened {
 		return

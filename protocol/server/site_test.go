@@ -167,7 +167,7 @@ func (u *siteUser) Listen(ctx context.Context, l protocol.ListenRequest) (string
 	if l.Exclusive {
 		for _, other := range slices.Clone(s.listens[u.address]) {
 			s.release(other)
-			other.session.Unlistened("another session listens exclusively")
+			other.session.Displaced("another session listens exclusively")
 		}
 	}
 	if len(s.listens[u.address]) >= s.most {
@@ -234,8 +234,8 @@ func (s *site) presence(a protocol.Address) protocol.Presence {
 }
 
 func (s *site) rule(owner, who protocol.Address) protocol.Rule {
-	for _, p := range protocol.PatternsFor(who, true) {
-		if r, ok := s.rules[owner][p]; ok {
+	for _, key := range []string{who.RuleKey(true).String(), "@" + who.Domain(), "*"} {
+		if r, ok := s.rules[owner][protocol.CanonicalPattern(key)]; ok {
 			return r
 		}
 	}
@@ -395,7 +395,7 @@ func (u *siteUser) SetRule(_ context.Context, r protocol.Rule) error {
 		s.rules[u.address] = map[protocol.Pattern]protocol.Rule{}
 	}
 	s.index++
-	if r.Empty() {
+	if r.IsEmpty() {
 		delete(s.rules[u.address], r.Who)
 	} else {
 		s.rules[u.address][r.Who] = r

@@ -1,4 +1,4 @@
-package meter
+package histogram
 
 import (
 	"sync"
@@ -12,12 +12,12 @@ func TestDurations(t *testing.T) {
 	for range 4 {
 		adding.Go(func() {
 			for _, took := range []time.Duration{0, 100 * time.Microsecond, 101 * time.Microsecond, 3 * time.Second, time.Minute} {
-				d.Add(took)
+				d.Observe(took)
 			}
 		})
 	}
 	adding.Wait()
-	count, sum, upTo := d.Read()
+	count, sum, upTo := d.Snapshot()
 	if count != 20 || sum < 4*63 || sum > 4*63.001 {
 		t.Errorf("%d in %v s", count, sum)
 	}
@@ -32,7 +32,7 @@ func BenchmarkAdd(b *testing.B) {
 	var d Durations
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			d.Add(3 * time.Millisecond)
+			d.Observe(3 * time.Millisecond)
 		}
 	})
 }

@@ -1,7 +1,7 @@
-// Package meter keeps how long things took, for metrics: in buckets that any
-// number of goroutines add to without a lock, at the cost of two atomic
+// Package histogram counts durations in buckets, for metrics. Any number of
+// goroutines may add to one without a lock; each observation costs two atomic
 // additions. It keeps no single observation and knows no metric by name.
-package meter
+package histogram
 
 import (
 	"sync/atomic"
@@ -17,18 +17,18 @@ var bounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
 }
 
-// Durations counts how long something took. Its zero is ready for use; all
-// methods may be called from any goroutine.
+// Durations is a histogram of durations. The zero Durations is empty and ready
+// for use. All methods may be called from any goroutine.
 type Durations struct {
 	buckets [len(bounds) + 1]atomic.Uint64
 	sum     atomic.Int64
 }
 
-// Since adds the time since begun.
-func (d *Durations) Since(begun time.Time) { d.Add(time.Since(begun)) }
+// ObserveSince observes the time since begun.
+func (d *Durations) ObserveSince(begun time.Time) { d.Observe(time.Since(begun)) }
 
-// Add adds one duration.
-func (d *Durations) Add(took time.Duration) {
+// Observe adds one duration to the histogram.
+func (d *Durations) Observe(took time.Duration) {
 	i := 0
 	for i < len(bounds) && took > bounds[i] {
 		i++
@@ -37,10 +37,11 @@ func (d *Durations) Add(took time.Duration) {
 	d.sum.Add(int64(took))
 }
 
-// Read returns how many there were, their sum in seconds, and how many were no
-// longer than each bound, in seconds. What is added meanwhile may be in some
-// of these numbers and not in others.
-func (d *Durations) Read() (count uint64, sum float64, upTo map[float64]uint64) {
+// Snapshot returns the number of observations, their sum in seconds, and for
+// each bound, in seconds, the number of observations that were no longer. A
+// duration that is observed meanwhile may be in some of these numbers and not
+// in others.
+func (d *Durations) Snapshot() (count uint64, sum float64, upTo map[float64]uint64) {
 	upTo = make(map[float64]uint64, len(bounds))
 	for i := range d.buckets {
 		count += d.buckets[i].Load()
