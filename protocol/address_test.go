@@ -304,9 +304,9 @@ func address(t testing.TB, s string) protocol.Address {
 	return a
 }
 
-// TestFoldCase: local parts that differ in case alone are the same, and are
+// TestCaseFold: local parts that differ in case alone are the same, and are
 // written in small letters; no others are.
-func TestFoldCase(t *testing.T) {
+func TestCaseFold(t *testing.T) {
 	for given, want := range map[string]string{
 		"Bob@other.example":  "bob@other.example",
 		"JOSÉ@other.example": "josé@other.example",

@@ -27,13 +27,13 @@ func (r *readiness) follow(n *node) {
 	was := errors.New("starting")
 	for {
 		now := n.Ready()
+		if now == nil && !r.once() {
+			close(r.first) // before anybody is told: who is told may connect at once
+			tick.Reset(readyLater)
+		}
 		if (now == nil) != (was == nil) {
 			n.programs.Load().SetServing(now == nil)
 			n.logReady(now)
-		}
-		if now == nil && !r.once() {
-			close(r.first)
-			tick.Reset(readyLater)
 		}
 		was = now
 		select {
@@ -84,7 +84,9 @@ func (n *node) refuse() string {
 	if crowded(presentLimit()) {
 		return noMemory
 	}
-	if !n.watch.once() {
+	// Ready is asked too, so that a client that was told by /readyz that the node
+	// is ready is not refused before follow has seen that.
+	if !n.watch.once() && n.Ready() != nil {
 		return "this node is not part of its site yet; connect to another, or later"
 	}
 	return ""

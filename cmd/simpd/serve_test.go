@@ -39,9 +39,13 @@ func TestNotReadyAlone(t *testing.T) {
 	if status, _ := n.get("/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz: %d", status)
 	}
-	if status, body := n.get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "waiting to form a site") {
-		t.Errorf("/readyz: %d %s", status, body)
-	}
+	eventually(t, "/readyz says what the node waits for", func() bool {
+		status, body := n.get("/readyz")
+		if status != http.StatusServiceUnavailable {
+			t.Errorf("/readyz: %d %s", status, body)
+		}
+		return strings.Contains(body, "waiting to form a site")
+	})
 	conn := dial(t, simp)
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if !strings.HasPrefix(line, "* BYE status=503 :") {
