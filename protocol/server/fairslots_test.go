@@ -83,18 +83,18 @@ func TestHandshakesTakeTurns(t *testing.T) {
 			if err := <-began; err != nil {
 				t.Fatal(err)
 			}
-			for slots.isFree() {
+			for range runtime.GOMAXPROCS(0) { // the server's end of the handshake may still have one
 				slots.acquire(netip.Prefix{})
 			}
 			go shake()
 			for !slots.isAwaited() {
 				alice.send("1 PING")
 				alice.expect("1 200")
-			}
-			select {
-			case err := <-began:
-				t.Fatal("it had a slot that was not there: ", err)
-			default:
+				select {
+				case err := <-began:
+					t.Fatal("it had a slot that was not there: ", err)
+				default:
+				}
 			}
 			slots.release()
 			if err := <-began; err != nil {
@@ -102,12 +102,6 @@ func TestHandshakesTakeTurns(t *testing.T) {
 			}
 		})
 	}
-}
-
-func (f *fairSlots) isFree() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.free > 0
 }
 
 func (f *fairSlots) isAwaited() bool {
