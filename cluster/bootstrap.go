@@ -141,13 +141,13 @@ func (n *Node) initialVoters() []string {
 
 // proposeInitialConfig makes all initial voters accept the list, in its
 // order, this node first.
-func (n *Node) proposeInitialConfig(ctx context.Context, list []string, founding string) error {
-	if err := n.acceptInitialConfig(list, founding); err != nil {
+func (n *Node) proposeInitialConfig(ctx context.Context, list []string, clusterID string) error {
+	if err := n.acceptInitialConfig(list, clusterID); err != nil {
 		return err
 	}
 	for _, id := range list[1:] {
 		err := n.link.Command(ctx, id, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Form_{
-			Form: &clusterv1.CommandRequest_Form{Server: list, Founding: founding}}})
+			Form: &clusterv1.CommandRequest_Form{Server: list, Founding: clusterID}}})
 		if err != nil {
 			return fmt.Errorf("asking %s: %w", id, err)
 		}
@@ -157,20 +157,20 @@ func (n *Node) proposeInitialConfig(ctx context.Context, list []string, founding
 
 // acceptProposal accepts the list of the proposing node, which must be the
 // first in it.
-func (n *Node) acceptProposal(from string, list []string, founding string) error {
+func (n *Node) acceptProposal(from string, list []string, clusterID string) error {
 	if len(list) == 0 || from != list[0] {
 		return fmt.Errorf("%w: node %s is not the first of %v", ErrRefused, from, list)
 	}
-	return n.acceptInitialConfig(list, founding)
+	return n.acceptInitialConfig(list, clusterID)
 }
 
 // acceptInitialConfig makes this node an initial voter with these others, and
 // with no others. The cluster ID may change as long as nothing was written
 // under the first one.
-func (n *Node) acceptInitialConfig(list []string, founding string) error {
+func (n *Node) acceptInitialConfig(list []string, clusterID string) error {
 	id := n.storage.manifest.get()
 	switch {
-	case slices.Equal(id.InitialVoters, list) && (id.ClusterID == founding || !id.Dirty):
+	case slices.Equal(id.InitialVoters, list) && (id.ClusterID == clusterID || !id.Dirty):
 	case !slices.Contains(list, n.cfg.NodeID):
 		return fmt.Errorf("%w: node %s is not in the list %v", ErrRefused, n.cfg.NodeID, list)
 	case id.Dirty || id.Admitted:
@@ -178,12 +178,12 @@ func (n *Node) acceptInitialConfig(list []string, founding string) error {
 	case len(id.InitialVoters) > 0:
 		return fmt.Errorf("%w: node %s forms a site with %v", ErrRefused, n.cfg.NodeID, id.InitialVoters)
 	}
-	return n.markAdmitted(func(id *manifestRecord) { id.InitialVoters, id.ClusterID = list, founding })
+	return n.markAdmitted(func(id *manifestRecord) { id.InitialVoters, id.ClusterID = list, clusterID })
 }
 
 // acceptJoin accepts the leader's word that this node, which has no data, is
 // new to the site.
-func (n *Node) acceptJoin(leader, founding string) error {
+func (n *Node) acceptJoin(leader, clusterID string) error {
 	if n.storage.manifest.get().Dirty {
 		return fmt.Errorf("%w: node %s has data of a site already", ErrRefused, n.cfg.NodeID)
 	}
@@ -191,7 +191,7 @@ func (n *Node) acceptJoin(leader, founding string) error {
 		return fmt.Errorf("%w: other nodes say that %s is not part of their site", ErrRefused, leader)
 	}
 	n.cfg.Logger.Info("the site takes this node in", "leader", leader)
-	return n.markAdmitted(func(id *manifestRecord) { id.ClusterID = founding })
+	return n.markAdmitted(func(id *manifestRecord) { id.ClusterID = clusterID })
 }
 
 // markAdmitted records that this node may take part in Raft, and lets it.

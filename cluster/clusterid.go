@@ -18,16 +18,16 @@ import (
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
-// A site that is founded anew has the name of the one before it, and often its
-// keys, its nodes' ids and their addresses. Raft knows its servers by their
-// ids alone: a node that comes back with the data of the old site would vote
-// with a log that has nothing to do with the new one's, and overwrite it if
-// its own is longer. So each founding has a random word. The nodes keep it
-// with their data, and every call of Raft bears it. A site that was founded
-// before there were such words has none.
+// A site that is formed again after its data was wiped has the name of the old
+// one, and often its keys, node ids and addresses. Raft identifies servers by
+// their ids alone: a node that comes back with the data of the old site would
+// vote with a log that has nothing to do with the new one, and would overwrite
+// the new log if its own is longer. So each site that is formed has a random
+// cluster ID. The nodes store it with their data and send it with every call of
+// Raft. A site that was formed before there were cluster IDs has none.
 
 var (
-	errOtherCluster = errors.New("the data of one of the two is of another founding of the site")
+	errOtherCluster = errors.New("one of the two has data with another cluster ID")
 	errOtherProcess = errors.New("another process runs as that node")
 )
 
@@ -110,22 +110,22 @@ func (n *Node) checkForeignCluster(others []*clusterv1.ProbeResponse) error {
 	if foreign == nil {
 		return nil
 	}
-	return fmt.Errorf("the data directory %s is of another founding of the site %s than that of %s, which has a leader: "+
+	return fmt.Errorf("the data directory %s has another cluster ID of the site %s than %s, which has a leader: "+
 		"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", n.storage.dir, id.Site, foreign.Node, n.storage.dir)
 }
 
 // isOtherCluster reports whether a node said that its data belongs to another
 // cluster.
-func isOtherCluster(p *clusterv1.ProbeResponse, founding string) bool {
+func isOtherCluster(p *clusterv1.ProbeResponse, clusterID string) bool {
 	if p.Founding != nil {
-		return p.GetFounding() != founding
+		return p.GetFounding() != clusterID
 	}
-	return len(p.FoundingSum) > 0 && !bytes.Equal(p.FoundingSum, clusterIDSum(founding))
+	return len(p.FoundingSum) > 0 && !bytes.Equal(p.FoundingSum, clusterIDSum(clusterID))
 }
 
 // clusterIDSum lets a node compare a cluster ID that it may not know.
-func clusterIDSum(founding string) []byte {
-	sum := sha256.Sum256([]byte("simp founding " + founding))
+func clusterIDSum(clusterID string) []byte {
+	sum := sha256.Sum256([]byte("simp founding " + clusterID))
 	return sum[:]
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // TestCallsOfAnotherFounding: what Raft says comes only from who has data of
-// the same founding, and bears the sender's plain id.
+// the same cluster ID, and bears the sender's plain id.
 func TestCallsOfAnotherFounding(t *testing.T) {
 	for _, tt := range []struct {
 		from, to string
@@ -106,7 +106,7 @@ func TestFoundersKeepTheirWord(t *testing.T) {
 	}
 }
 
-// TestStray: a node goes only where a site of another founding is at work.
+// TestStray: a node ends only where a site with another cluster ID has a leader.
 func TestStray(t *testing.T) {
 	n := &Node{cfg: Config{NodeID: "n3"}, storage: memoryStorage("example.com", "n3", nil)}
 	word := func(s string) *string { return &s }
@@ -124,7 +124,7 @@ func TestStray(t *testing.T) {
 			t.Errorf("%v: %v", harmless, err)
 		}
 	}
-	if err := n.checkForeignCluster(probes); err == nil || !strings.Contains(err.Error(), "of another founding of the site example.com than that of n1") {
+	if err := n.checkForeignCluster(probes); err == nil || !strings.Contains(err.Error(), "has another cluster ID of the site example.com than n1") {
 		t.Errorf("%v", err)
 	}
 }

@@ -33,14 +33,14 @@ type guardedTransport struct {
 
 // processTracker tracks which processes run as the nodes; see link.Link.
 type processTracker interface {
-	AcceptsRaftFrom(node string, boot uint64) bool
+	AcceptsRaftFrom(node string, incarnation uint64) bool
 	ChecksIncarnation(node string) bool
 }
 
 var errNotAdmitted = errors.New("this node is not sure yet that it may take part in the site")
 
-func newGuardedTransport(t raft.Transport, founding func() string, boot uint64, p processTracker) *guardedTransport {
-	g := &guardedTransport{Transport: t, clusterID: founding, incarnation: boot, processes: p, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
+func newGuardedTransport(t raft.Transport, clusterID func() string, incarnation uint64, p processTracker) *guardedTransport {
+	g := &guardedTransport{Transport: t, clusterID: clusterID, incarnation: incarnation, processes: p, calls: make(chan raft.RPC), opened: make(chan struct{}), closed: make(chan struct{})}
 	g.wg.Go(g.run)
 	return g
 }

@@ -232,15 +232,15 @@ func (t *memberReconciler) addNewNode(ctx context.Context, m link.Member) error 
 	if p.HasState {
 		return fmt.Errorf("it has data, but is not a node of this site: on that machine run simpd wipe, and start it again")
 	}
-	founding := t.storage.manifest.get().ClusterID
-	if founding != "" && p.Founding == nil {
+	clusterID := t.storage.manifest.get().ClusterID
+	if clusterID != "" && p.Founding == nil {
 		return fmt.Errorf("its version of simpd can't be part of a site that a newer one has founded: start a newer version there")
 	}
 	if err := t.verifyLeadership(ctx); err != nil {
 		return err
 	}
 	err = t.link.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{
-		Admit: &clusterv1.CommandRequest_Admit{Founding: founding}}})
+		Admit: &clusterv1.CommandRequest_Admit{Founding: clusterID}}})
 	if err != nil {
 		return err
 	}

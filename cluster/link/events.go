@@ -27,7 +27,7 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 	}
 	if err == nil && g.isForeign(m) {
 		g.dropForeign(m)
-		err = fmt.Errorf("node %q at %q is of another founding of the site: its site has the name and the keys of this one", n.Name, m.ClusterAddr)
+		err = fmt.Errorf("node %q at %q has another cluster ID: its site has the name and the keys of this one", n.Name, m.ClusterAddr)
 	}
 	if err == nil && g.link.members.isExcluded(n.Name) {
 		err = fmt.Errorf("node %q was removed from the site", n.Name)

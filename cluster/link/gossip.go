@@ -47,8 +47,9 @@ const (
 	updateTimeout = 5 * time.Second
 	// newcomerUptime bounds the uptime up to which a node that finds its own id in use
 	// elsewhere counts as the newcomer, if the other does not say how old it is.
-	newcomerUptime = 30 * time.Second // newcomerUptime is the maximum uptime at which a node that finds its own ID in use elsewhere counts as the newcomer, if the other does not tell its uptime
-	// gossipedIDOctets counts the octets of a founding's sum that gossip carries.
+	newcomerUptime = 30 * time.Second
+	// gossipedIDOctets is the number of octets of a cluster ID's hash that gossip
+	// carries.
 	gossipedIDOctets = 8
 )
 

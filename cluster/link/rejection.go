@@ -29,7 +29,7 @@ type RejectedError struct {
 func (e *RejectedError) Error() string {
 	switch e.Reason {
 	case clusterv1.Rejection_REASON_FOUNDING:
-		return "the data of one of the two is of another founding of the site"
+		return "one of the two has data with another cluster ID"
 	case clusterv1.Rejection_REASON_OLD_COPY:
 		return fmt.Sprintf("another process has run as node %s since its data was copied", e.Node)
 	case clusterv1.Rejection_REASON_RUNNING:

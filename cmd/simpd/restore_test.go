@@ -274,7 +274,7 @@ func refuseOldNode(t *testing.T, s *site.Site, data string) {
 	if err := n.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	if code, err := n.Ended(patience); err != nil || code != 1 || !strings.Contains(n.Said(), "is of another founding of the site example.com than that of n") {
+	if code, err := n.Ended(patience); err != nil || code != 1 || !strings.Contains(n.Said(), "has another cluster ID of the site example.com than n") {
 		t.Errorf("a node with old data: exit code %d, %v\n%s", code, err, n.Said())
 	}
 	want, err := call(t, s, s.Nodes[0], "").presence.Get(soon(t), &simpv1.GetRequest{Ima: []string{"chat0@example.com"}, Fresh: true})
