@@ -130,8 +130,9 @@ func TestDisabledAndEnabledWhileThePasswordChanges(t *testing.T) {
 			"PASSWD before": func(bob *client) { _ = bob.SetPassword(t.Context(), password); s.must(toggle...) },
 			"PASSWD after":  func(bob *client) { s.must(toggle...); _ = bob.SetPassword(t.Context(), password) },
 			"PASSWD at the same time": func(bob *client) {
-				s.nodes["n1"].beforeProposal = func() { s.must(toggle...) }
-				defer func() { s.nodes["n1"].beforeProposal = nil }()
+				synctest.Wait() // for the unbinding of the session before
+				overtake := func() { s.must(toggle...) }
+				s.nodes["n1"].beforeProposal.Store(&overtake)
 				if err := bob.SetPassword(t.Context(), password); err == nil {
 					t.Error("PASSWD overtaken by disabling: the password was changed")
 				}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +39,7 @@ type node struct {
 	late    chan struct{} // not nil: what it is handed comes to it once this is closed
 	asked   int           // confirmed look-ups
 
-	beforeProposal func() // is called first by each proposal; nil: nothing is
+	beforeProposal atomic.Pointer[func()] // is called first by the next proposal; nil: nothing is
 }
 
 // newSite starts a site with users alice, bob and carol at example.com.
@@ -166,8 +167,8 @@ func (n *node) Propose(_ context.Context, c ...*storev1.Change) ([]store.Result,
 	if n.isCut() {
 		return nil, errCut
 	}
-	if n.beforeProposal != nil {
-		n.beforeProposal()
+	if f := n.beforeProposal.Swap(nil); f != nil {
+		(*f)()
 	}
 	return n.site.propose(n.id, c...), nil
 }
