@@ -15,6 +15,11 @@ const (
 	maxPending      = 64 << 10
 	maxFrame        = 64
 	maxFrameOctets  = 32 << 10
+
+	// lateOutcomeGrace is how long after its deadline an envelope stays pending.
+	// It is longer than the sender's node waits for the outcome, so that an
+	// outcome that comes at the last moment is not lost.
+	lateOutcomeGrace = time.Second
 )
 
 // envelope is a message on its way to a session of another node.
@@ -128,20 +133,20 @@ func (o *outbox) failPending() {
 	}
 }
 
-// expirePending ends envelopes past their deadline, whose senders have been
-// told 201.
+// expirePending ends envelopes that have been past their deadline for
+// lateOutcomeGrace, whose senders have been told 201.
 func (o *outbox) expirePending(now time.Time) {
 	o.mu.Lock()
 	var gone []pendingAck
 	for number, h := range o.pending {
-		if h.deadline.Before(now) {
+		if h.deadline.Add(lateOutcomeGrace).Before(now) {
 			gone = append(gone, h)
 			delete(o.pending, number)
 		}
 	}
 	o.mu.Unlock()
 	for _, h := range gone {
-		h.done(protocol.Outcome{Status: protocol.StatusIndeterminate, Text: "no answer in time"})
+		h.done(protocol.Outcome{Status: protocol.StatusIndeterminate, Text: "handed over, but no answer came"})
 	}
 }
 

@@ -1,0 +1,34 @@
+package link
+
+import (
+	"testing"
+	"time"
+
+	"simpd/protocol"
+)
+
+// TestOutcomesJustAfterTheDeadline: an envelope stays pending for as long as the
+// sender's node waits for its outcome, and ends by itself after that.
+func TestOutcomesJustAfterTheDeadline(t *testing.T) {
+	var o outbox
+	deadline := time.Now()
+	var got []protocol.Outcome
+	o.mu.Lock()
+	for range 2 {
+		o.markSentLocked(envelope{
+			message: &protocol.Message{Deadline: deadline},
+			done:    func(outcome protocol.Outcome) { got = append(got, outcome) },
+		})
+	}
+	o.mu.Unlock()
+	o.expirePending(deadline.Add(lateOutcomeGrace))
+	o.acknowledge(1, protocol.Outcome{Status: protocol.StatusOK})
+	if len(got) != 1 || got[0].Status != protocol.StatusOK {
+		t.Fatalf("an outcome that came just after the deadline: %v", got)
+	}
+	o.expirePending(deadline.Add(lateOutcomeGrace + time.Millisecond))
+	o.acknowledge(2, protocol.Outcome{Status: protocol.StatusOK})
+	if len(got) != 2 || got[1].Status != protocol.StatusIndeterminate {
+		t.Errorf("an outcome that came later: %v", got)
+	}
+}
