@@ -68,9 +68,15 @@ func (f *formation) needs() string {
 	switch {
 	case f.expect == 0:
 		return "bootstrap_expect is not set, so another node has to take this one in, and " + f.describeOthers()
-	case f.expect == 1:
+	case f.expect == 1 && len(f.join) > 0:
 		return "with bootstrap_expect 1 and join this node waits for a site that is there, and " + f.describeOthers() +
 			"; to form one of this node alone, take join away; to form one together, give all nodes the same bootstrap_expect"
+	case f.expect == 1:
+		said := "with bootstrap_expect 1 this node forms a site of its own, and " + f.describeOthers()
+		if f.failed != nil {
+			said += "; " + f.failed.Error()
+		}
+		return said
 	}
 	agreeing := f.agreeing()
 	said := fmt.Sprintf("%d nodes with bootstrap_expect %d are needed, and %s", f.expect, f.expect, f.describeOthers())

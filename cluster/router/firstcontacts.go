@@ -58,12 +58,22 @@ func (s *firstContactLimiter) admit(from, to protocol.Address) bool {
 	return true
 }
 
-// setLimit replaces the limit. What was used up of the one before counts
-// against it.
+// setLimit replaces the limit. What senders have used of the previous one
+// counts, but at most as much as empties a bucket of the new one.
 func (s *firstContactLimiter) setLimit(l rate.Limit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit = l
+	if s.domains == nil {
+		return
+	}
+	now := time.Since(s.began)
+	for _, d := range s.domains {
+		d.bucket.LimitDebt(l.Divide(domainFactor), now)
+		for _, b := range d.senders {
+			b.LimitDebt(l, now)
+		}
+	}
 }
 
 // domainLocked returns the domain's contacts without those that are too old.

@@ -73,6 +73,11 @@ func TestTheLimitOfFirstContactsCanBeChanged(t *testing.T) {
 				t.Errorf("with %v %d are admitted, not %d", step.limit, got, step.admitted)
 			}
 		}
+		s.setLimit(rate.NewLimit(1, 1)) // whose burst comes in a second
+		time.Sleep(time.Second)
+		if got := admits(); got != 1 {
+			t.Errorf("a second after the limit was raised %d are admitted, not 1", got)
+		}
 	})
 }
 

@@ -22,9 +22,9 @@ func serveCommand() *cobra.Command {
 			"configuration file (--simp-listen is simp_listen) and an environment variable\n" +
 			"(SIMPD_SIMP_LISTEN). A flag counts more than a variable, and that more than\n" +
 			"the file. SIGTERM drains and ends, a second one ends at once; SIGHUP reads\n" +
-			"certificates, keys, tokens, the log level, the drain timeout and the rules for\n" +
-			"other sites again, and names each changed setting that counts from the next\n" +
-			"start on.",
+			"certificates, keys, tokens, the log level, the drain timeout, the limits of\n" +
+			"users and the rules for other sites again, and names each changed setting that\n" +
+			"counts from the next start on.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			read := func() (*config, error) {
@@ -51,7 +51,7 @@ func serve(read func() (*config, error)) error {
 	defer easeCollector().stop()
 
 	s := service{read: read}
-	again, err := startUntil(signals, s.start)
+	came, err := startUntil(signals, s.start)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -60,17 +60,25 @@ func serve(read func() (*config, error)) error {
 	}
 	defer loglimit.Flush(s.logger)
 	s.systemd.running()
-	if again {
+	if came.stop {
+		return s.drain(signals)
+	}
+	if came.hangup {
 		s.reload()
 	}
 	s.node.serving.Go(func() { giveBack(s.node.ctx) })
 	return s.run(signals)
 }
 
+// startSignals are the signals that came during a start.
+type startSignals struct {
+	hangup bool // SIGHUP
+	stop   bool // one that ends the process, although the start succeeded
+}
+
 // startUntil calls start, and ends its context at the first signal that is to
-// end the process. It does not wait for start after a second one. hangup: SIGHUP
-// has come meanwhile.
-func startUntil(signals <-chan os.Signal, start func(context.Context) error) (hangup bool, err error) {
+// end the process. It does not wait for start after a second one.
+func startUntil(signals <-chan os.Signal, start func(context.Context) error) (came startSignals, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan error, 1)
@@ -78,13 +86,14 @@ func startUntil(signals <-chan os.Signal, start func(context.Context) error) (ha
 	for {
 		select {
 		case err := <-ended:
-			return hangup, err
+			came.stop = err == nil && ctx.Err() != nil
+			return came, err
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGHUP:
-				hangup = true
+				came.hangup = true
 			case ctx.Err() != nil:
-				return hangup, failed(errAtOnce)
+				return came, failed(errAtOnce)
 			default:
 				cancel()
 			}

@@ -141,14 +141,19 @@ func TestSignalsWhileStarting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		signals := make(chan os.Signal, 4)
 		signals <- syscall.SIGHUP
-		hangup, err := startUntil(signals, func(context.Context) error {
+		came, err := startUntil(signals, func(context.Context) error {
 			for len(signals) > 0 {
 				synctest.Wait()
 			}
 			return nil
 		})
-		if !hangup || err != nil {
-			t.Errorf("SIGHUP: %v, %v", hangup, err)
+		if !came.hangup || came.stop || err != nil {
+			t.Errorf("SIGHUP: %v, %v", came, err)
+		}
+		signals <- syscall.SIGTERM
+		came, err = startUntil(signals, func(ctx context.Context) error { <-ctx.Done(); return nil })
+		if !came.stop || err != nil {
+			t.Errorf("a signal just before the start succeeds: %v, %v", came, err)
 		}
 		signals <- os.Interrupt
 		if _, err := startUntil(signals, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }); !errors.Is(err, context.Canceled) {

@@ -123,6 +123,14 @@ func (b *Bucket) Wait(l Limit, n int, now time.Duration) time.Duration {
 	return max(0, max(b.full, now)+min(l.cost(n), l.depth)-l.depth-now)
 }
 
+// LimitDebt has an emptied bucket hold what an empty one holds under l, which
+// replaces another limit: it is full after l's burst has come, at the latest.
+func (b *Bucket) LimitDebt(l Limit, now time.Duration) {
+	if !l.IsUnlimited() {
+		b.full = min(b.full, now+l.depth)
+	}
+}
+
 // IsFull reports whether nothing was taken lately: the bucket may be forgotten.
 func (b *Bucket) IsFull(now time.Duration) bool { return b.full <= now }
 

@@ -113,9 +113,11 @@ func (s *session) endsTurnEarly(requests int) bool {
 // countRequest returns how many requests r counts for. After AUTH, requests
 // with a limit of their own and responses are free.
 func (s *session) countRequest(r *request) int {
-	if s.authenticated.Load() && r.line.Status == 0 && r.err == nil {
-		r.countIDN()
-		s.pace.idn += int32(r.idn)
+	if r.line.Status == 0 && r.err == nil {
+		r.countIDN() // also before AUTH has ended: it may have when r is executed
+		if s.authenticated.Load() {
+			s.pace.idn += int32(r.idn)
+		}
 	}
 	if s.authenticated.Load() && (r.line.Status != 0 || r.line.Verb == "SEND" && r.err == nil) {
 		return 0

@@ -142,6 +142,12 @@ func TestLimitsCanBeChanged(t *testing.T) {
 		c.expect("1 480 <rest>")
 		c.send("2 SEND to=bob@example.com {0}")
 		c.expect("2 429 <rest>")
+		// A debt of 50 s is one of a second where the new limit's burst comes in one.
+		s.server.SetLimits(Limits{Commands: rate.NewLimit(0.1, 6)})
+		answers(200, 200, 200, 200, 200, 429)
+		s.server.SetLimits(Limits{Commands: rate.NewLimit(1, 1)})
+		time.Sleep(time.Second)
+		answers(200)
 	})
 }
 

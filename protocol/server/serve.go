@@ -164,7 +164,10 @@ func (s *session) closeForError(err error) {
 // cutForRecords closes the connection at once, because TLS can't continue.
 func (s *session) cutForRecords(err error) {
 	s.server.metrics.EmptyRecords.Add(1)
-	s.server.config.Logger.Warn("a connection is ended", "error", err, "source", s.client.Remote, "user", s.client.User)
+	s.usage.mu.Lock() // AUTH may be setting the client now
+	who := s.client
+	s.usage.mu.Unlock()
+	s.server.config.Logger.Warn("a connection is ended", "error", err, "source", who.Remote, "user", who.User)
 	s.abort()
 }
 

@@ -68,9 +68,9 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// SetLimits replaces Config.Limits. What users have used of the previous
-// limits counts for the new ones.
-func (s *Server) SetLimits(l Limits) { s.tenants.limits.Store(&l) }
+// SetLimits replaces Config.Limits. What users have used of the previous limits
+// counts for the new ones, but at most as much as empties a bucket of these.
+func (s *Server) SetLimits(l Limits) { s.tenants.setLimits(l) }
 
 // Sessions returns the number of connections, and how many of them are
 // authenticated.

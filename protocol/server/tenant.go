@@ -129,6 +129,29 @@ func (ps *tenantTable) removeLocked(p *tenant) {
 	}
 }
 
+// setLimits replaces the limits of all tenants.
+func (ps *tenantTable) setLimits(l Limits) {
+	ps.limits.Store(&l)
+	now := time.Since(ps.start)
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.sources {
+		p.limitDebts(l, now)
+	}
+	for _, p := range ps.named {
+		p.limitDebts(l, now)
+	}
+}
+
+func (p *tenant) limitDebts(l Limits, now time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.commands.LimitDebt(l.Commands, now)
+	p.messages.LimitDebt(l.Messages, now)
+	p.changes.LimitDebt(l.Changes, now)
+	p.watches.LimitDebt(l.Watches, now)
+}
+
 // isUnused reports whether all buckets are full.
 func (p *tenant) isUnused(now time.Duration) bool {
 	p.mu.Lock()
