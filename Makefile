@@ -41,9 +41,7 @@ test: lint race fuzz-short ## all that has to pass before a change lands
 
 .PHONY: race
 race: ## the tests, with the race detector
-	# The longest packages first, so that the others run beside them. Without
-	# GORACE each program that a test runs sleeps a second at its end.
-	GORACE=atexit_sleep_ms=0 go test -race -timeout 15m ./cmd/simpd ./cluster ./...
+	.ci/race
 
 .PHONY: lint
 lint: ## form, generated files, modules, and what vet and staticcheck find
