@@ -37,7 +37,8 @@ func (n *Node) bootstrap(ctx context.Context) {
 	}
 }
 
-// probeRound is what the other nodes have, as they said, and why some did not.
+// probeRound holds the answers of the other nodes to one round of probes, and the
+// errors of those that did not answer.
 type probeRound struct {
 	answers    []*clusterv1.ProbeResponse
 	unanswered map[string]error

@@ -29,7 +29,7 @@ type commitBroadcaster struct {
 	snapshots snapshotTransfers
 }
 
-// follower is what the leader knows about another node's log.
+// follower holds what the leader knows about the log of another node.
 type follower struct {
 	addr        raft.ServerAddress
 	header      raft.RPCHeader

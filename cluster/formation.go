@@ -22,8 +22,8 @@ const (
 	copyGrace = 5 * time.Second
 )
 
-// formation is what a node without data sees of the nodes that it could form a
-// site with, or be taken in by.
+// formation describes, for a node without data, the nodes with which it could
+// form a site or whose site it could join.
 type formation struct {
 	id         string
 	expect     int

@@ -151,7 +151,7 @@ func (p *pages) find(at store.Position) (store.View, error) {
 	if now.Position() == at {
 		return now, nil
 	}
-	return store.View{}, detailed(codes.Aborted, "the position of the page token is no longer kept here: it is of another node or history, older than a minute, or too much has changed since; begin the list again, and keep to one node", reasonPageTokenExpired.info())
+	return store.View{}, detailed(codes.Aborted, "the page token has expired: it is older than a minute, it is from another node or history, or too much has changed since; start the list again, and stay on one node", reasonPageTokenExpired.info())
 }
 
 func (p *pages) drop(at store.Position, k *keptView) {

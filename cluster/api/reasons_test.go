@@ -242,7 +242,7 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 
 var errFault = errors.New("a fault")
 
-// insideErrors are what the site's insides may say, and how programs are told.
+// insideErrors lists errors of the cluster and the status that programs get for each.
 var insideErrors = []struct {
 	what  string
 	cause error

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// dialStagger is how long an address is tried before the next one is tried as
-// well.
+// dialStagger is the time after which the next address is tried as well.
 const dialStagger = 150 * time.Millisecond
 
 // dialResult is the result of one connection attempt.

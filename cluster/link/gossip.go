@@ -37,7 +37,7 @@ type GossipConfig struct {
 	Allowed []netip.Prefix
 	// Relaxed waits longer before a node is suspected, for slow networks.
 	Relaxed bool
-	// Rejoin is how often missing nodes are contacted again; 0 means 15 s.
+	// Rejoin is the interval at which missing nodes are contacted again; 0 means 15 s.
 	Rejoin time.Duration
 }
 

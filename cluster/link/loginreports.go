@@ -13,9 +13,9 @@ import (
 const (
 	// maxReports bounds what attackers can make a node keep between two pings.
 	maxReports = 4096
-	// reportDelay is how long failures are gathered before they are told.
+	// reportDelay is the time for which failures are collected before they are sent.
 	reportDelay = 50 * time.Millisecond
-	// evictSample is among how many the smallest makes room for another one.
+	// evictSample is the number of entries of which the smallest is evicted.
 	evictSample = 16
 )
 

@@ -36,7 +36,7 @@ type Member struct {
 	SettingsSum string
 }
 
-// Suspicion is how a node fails to respond.
+// Suspicion says in which way a node fails to respond.
 type Suspicion uint8
 
 // The values of Suspicion.

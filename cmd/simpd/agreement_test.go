@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"simpd/cluster"
 	clusterv1 "simpd/proto/simp/cluster/v1"
@@ -79,21 +78,15 @@ func TestSettingsThatDiffer(t *testing.T) {
 // awaitMetric waits until a node has these lines of metrics.
 func awaitMetric(t *testing.T, node string, lines ...string) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		body := ""
-		if answer, err := http.Get(node + "/metrics"); err == nil {
-			b, _ := io.ReadAll(answer.Body)
-			_ = answer.Body.Close()
-			body = string(b)
+	eventually(t, fmt.Sprintf("%s has %q", node, lines), func() bool {
+		answer, err := http.Get(node + "/metrics")
+		if err != nil {
+			return false
 		}
-		missing := slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.Contains(body, "\n"+l+"\n") })
-		if len(missing) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s has no %q:\n%s", node, missing, body)
-		}
-	}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		return err == nil && !slices.ContainsFunc(lines, func(l string) bool { return !strings.Contains(string(body), "\n"+l+"\n") })
+	})
 }
 
 // nodeWith is a node with a configuration, of which only the settings are used.
