@@ -42,12 +42,16 @@ func metric(said, name string) float64 {
 	return v
 }
 
-// sameTables waits for the next hash of all tables, which is to be the same.
+// sameTables compares the tables of all nodes by the hashes that they take
+// after one more change: without one they take none.
 func (l *lab) sameTables() error {
 	var newest uint64
 	before, err := l.hashes()
 	for _, h := range before {
 		newest = max(newest, h.entry)
+	}
+	if err := l.changeTable(); err != nil {
+		return fmt.Errorf("no change before the tables are compared: %w", err)
 	}
 	limit := time.After(30 * time.Second)
 	for err == nil || !errors.Is(err, errHealed) {
@@ -66,6 +70,28 @@ func (l *lab) sameTables() error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+	return err
+}
+
+// changeTable commits a change that none of the run's users can see. It tries
+// again while the site elects a leader.
+func (l *lab) changeTable() error {
+	for limit := l.clock.Now() + settled; ; l.pauseFor(100 * time.Millisecond) {
+		err := l.addContact("asker1", "asker2")
+		if err == nil || l.clock.Now() > limit {
+			return err
+		}
+	}
+}
+
+// addContact adds a contact under a name that it has not had before.
+func (l *lab) addContact(user, contact string) error {
+	c, err := l.dial(1, user, nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Ask(fmt.Sprintf(`CONTACT ima=%s name="%s"`, l.address(contact), l.clock.Now()), nil)
 	return err
 }
 
