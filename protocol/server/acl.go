@@ -8,29 +8,27 @@ import (
 
 // handleACL lists the user's rules, or sets or removes one (SIMP.md, section
 // 8).
-func (s *session) handleACL(ctx context.Context, r *request) {
+func (s *session) handleACL(ctx context.Context, r *request) error {
 	who, given := r.line.Get("who")
 	if !given && !r.hasNoneOf("message", "presence") {
-		s.refuse(r, protocol.Errorf(protocol.StatusBadRequest, "who is missing: ACL who=PATTERN"))
-		return
+		return protocol.Errorf(protocol.StatusBadRequest, "who is missing: ACL who=PATTERN")
 	}
 	if !given {
 		s.respond(r, ruleLines(r, s.user.Rules()))
-		return
+		return nil
 	}
 	rule, err := s.decodeRule(r, who)
-	if err == nil {
-		_, err = s.awaitChange(ctx, s.ruleCost(&rule))
-	}
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
+	}
+	if _, err := s.awaitChange(ctx, s.ruleCost(&rule)); err != nil {
+		return err
 	}
 	if err := s.user.SetRule(ctx, rule); err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.respondOK(r)
+	return nil
 }
 
 func ruleLines(r *request, rules []protocol.Rule) []byte {

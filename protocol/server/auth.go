@@ -10,33 +10,32 @@ import (
 )
 
 // handleAuth starts a SASL exchange (SIMP.md, section 4).
-func (s *session) handleAuth(ctx context.Context, r *request) {
+func (s *session) handleAuth(ctx context.Context, r *request) error {
 	data, given, err := s.startAuth(r)
 	if err != nil {
-		s.authPending.Store(false)
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.auth.tag, s.auth.octets, s.auth.startedAt = r.line.Tag, r.octets, time.Now()
 	if !given { // the client begins
 		s.sendChallenge(r.line.Tag, nil)
-		return
+		return nil
 	}
 	s.stepAuth(ctx, data)
+	return nil
 }
 
 // handleMore continues an AUTH. It has that request's tag, and is not a
-// request of its own.
-func (s *session) handleMore(ctx context.Context, r *request) {
+// request of its own: an error ends, and answers, the AUTH.
+func (s *session) handleMore(ctx context.Context, r *request) error {
 	defer s.inflight.release(r.octets)
 	if s.auth == nil || s.auth.tag != r.line.Tag {
 		s.reply(r.line.Tag, protocol.AppendEnd(refusal(r.line.Tag,
 			protocol.Errorf(protocol.StatusWrongState, "MORE bears the tag of the AUTH that it continues"))))
-		return
+		return nil
 	}
 	if cancel, err := boolParam(r, "cancel"); cancel || err != nil {
 		s.cancelAuth()
-		return
+		return nil
 	}
 	data, given, err := authData(r)
 	if err == nil && !given {
@@ -44,9 +43,10 @@ func (s *session) handleMore(ctx context.Context, r *request) {
 	}
 	if err != nil {
 		s.failAuth(err)
-		return
+		return nil
 	}
 	s.stepAuth(ctx, data)
+	return nil
 }
 
 // isNonBlockingAuth reports whether r is a SCRAM step that can run on the

@@ -4,13 +4,16 @@ import "context"
 
 // command describes how a request is handled. Each command has a file of its
 // own, and its handler four steps: decode the request, check whether it is
-// allowed, call the site, respond.
+// allowed, call the site, respond. A handler that returns an error has not
+// responded: execute does, for all commands.
 type command struct {
-	handle  func(s *session, ctx context.Context, r *request)
-	phase   phase
-	blocks  bool // it waits for the site or for a hash, or takes long: it runs on the work queue
-	literal bool // a literal is allowed
-	unknown bool // the verb is unknown: it is refused in its turn
+	verb  string
+	phase phase
+	flags commandFlags
+	// blocks reports whether r waits for the site or for a hash, or takes long,
+	// so that it has to run on the work queue. nil: never.
+	blocks func(s *session, r *request) bool
+	handle func(s *session, ctx context.Context, r *request) error
 }
 
 // phase is how far the session must be for a command.
@@ -22,46 +25,70 @@ const (
 	phaseAuthenticated       // after AUTH
 )
 
-// commandFor returns the command of r. PING, QUIT and STARTTLS are handled by
-// the reader itself.
-func (s *session) commandFor(r *request) command {
-	switch r.line.Verb {
-	case "HELLO":
-		return command{handle: (*session).handleHello}
-	case "VERIFY":
-		return command{handle: (*session).handleVerify, phase: phaseGreeted}
-	case "AUTH":
-		return command{handle: (*session).handleAuth, phase: phaseGreeted, blocks: true, literal: true}
-	case "MORE":
-		return command{handle: (*session).handleMore, phase: phaseGreeted, blocks: true, literal: true}
-	case "PASSWD":
-		return command{handle: (*session).handlePasswd, phase: phaseAuthenticated, blocks: true}
-	case "LISTEN":
-		return command{handle: (*session).handleListen, phase: phaseAuthenticated, blocks: true}
-	case "STATE":
-		return command{handle: (*session).handleState, phase: phaseAuthenticated, blocks: true}
-	case "UNLISTEN":
-		return command{handle: (*session).handleUnlisten, phase: phaseAuthenticated, blocks: true}
-	case "SEND":
-		return command{handle: (*session).handleSend, phase: phaseAuthenticated, blocks: r.idn > 0, literal: true}
+// commandFlags are properties of a command.
+type commandFlags uint8
+
+const (
+	takesLiteral commandFlags = 1 << iota
+	forRouting                // routing connections may use it too
+	immediate                 // the reader handles it whatever is in flight, and it does not count as in flight
+	readerOnly                // the reader handles it, in handleStartTLS
+	ownLimit                  // it does not count for Limits.Commands
+)
+
+// commands is the table of all commands. What is used most stands first.
+var commands []command
+
+func init() { // their handlers lead to commandFor, which reads the table
+	commands = []command{
+		{"SEND", phaseAuthenticated, takesLiteral | forRouting | ownLimit, hasIDN, (*session).handleSend},
+		{"PING", phaseAny, immediate, nil, (*session).handlePing},
+		{"HELLO", phaseAny, forRouting, nil, (*session).handleHello},
+		{"AUTH", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleAuth},
+		{"MORE", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleMore},
+		{"LISTEN", phaseAuthenticated, 0, always, (*session).handleListen},
+		{"STATE", phaseAuthenticated, 0, always, (*session).handleState},
+		{"UNLISTEN", phaseAuthenticated, 0, always, (*session).handleUnlisten},
+		{"WATCH", phaseAuthenticated, forRouting, always, (*session).handleWatch},
+		{"UNWATCH", phaseAuthenticated, forRouting, blocksUnwatch, (*session).handleUnwatch},
+		{"QUERY", phaseAuthenticated, forRouting, blocksQuery, (*session).handleQuery},
+		{"WATCHERS", phaseAuthenticated, 0, always, (*session).handleWatchers},
+		{"ACL", phaseAuthenticated, 0, always, (*session).handleACL},
+		{"CONTACT", phaseAuthenticated, 0, always, (*session).handleContact},
+		{"PASSWD", phaseAuthenticated, 0, always, (*session).handlePasswd},
+		{"VERIFY", phaseGreeted, forRouting, nil, (*session).handleVerify},
+		{"STARTTLS", phaseAny, readerOnly, nil, nil},
+		{"QUIT", phaseAny, immediate, nil, (*session).handleQuit},
 	}
-	return s.presenceCommand(r)
 }
 
-func (s *session) presenceCommand(r *request) command {
-	switch r.line.Verb {
-	case "WATCH":
-		return command{handle: (*session).handleWatch, phase: phaseAuthenticated, blocks: true}
-	case "UNWATCH":
-		return command{handle: (*session).handleUnwatch, phase: phaseAuthenticated, blocks: r.isLong() || len(r.line.Params) == 0}
-	case "QUERY":
-		return command{handle: (*session).handleQuery, phase: phaseAuthenticated, blocks: r.isLong() || s.queryBlocks(r)}
-	case "WATCHERS":
-		return command{handle: (*session).handleWatchers, phase: phaseAuthenticated, blocks: true}
-	case "ACL":
-		return command{handle: (*session).handleACL, phase: phaseAuthenticated, blocks: true}
-	case "CONTACT":
-		return command{handle: (*session).handleContact, phase: phaseAuthenticated, blocks: true}
+// unknownCommand stands for every verb that is not in the table. It is refused
+// in its turn.
+var unknownCommand = command{phase: phaseGreeted}
+
+// commandFor returns the command of r.
+func commandFor(r *request) *command {
+	for i := range commands {
+		if commands[i].verb == r.line.Verb {
+			return &commands[i]
+		}
 	}
-	return command{unknown: true, phase: phaseGreeted}
+	return &unknownCommand
 }
+
+func (c *command) has(f commandFlags) bool { return c.flags&f != 0 }
+
+// blocking reports whether r has to run on the work queue.
+func (c *command) blocking(s *session, r *request) bool { return c.blocks != nil && c.blocks(s, r) }
+
+func always(*session, *request) bool { return true }
+
+// hasIDN reports whether an address of r needs IDNA, which takes long.
+func hasIDN(_ *session, r *request) bool { return r.idn > 0 }
+
+func blocksAuth(s *session, r *request) bool { return !s.isNonBlockingAuth(r) }
+
+// blocksUnwatch reports whether r ends many watches.
+func blocksUnwatch(_ *session, r *request) bool { return r.isLong() || len(r.line.Params) == 0 }
+
+func blocksQuery(s *session, r *request) bool { return r.isLong() || s.queryBlocks(r) }

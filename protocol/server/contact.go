@@ -8,21 +8,20 @@ import (
 
 // handleContact lists the user's contacts, or adds, renames or removes one
 // (SIMP.md, section 8).
-func (s *session) handleContact(ctx context.Context, r *request) {
+func (s *session) handleContact(ctx context.Context, r *request) error {
 	address, given := r.line.Get("ima")
 	if !given && !r.hasNoneOf("name", "remove") {
-		s.refuse(r, protocol.Errorf(protocol.StatusBadRequest, "ima is missing: CONTACT ima=IMA"))
-		return
+		return protocol.Errorf(protocol.StatusBadRequest, "ima is missing: CONTACT ima=IMA")
 	}
 	if !given {
 		s.respond(r, contactLines(r, s.user.Contacts()))
-		return
+		return nil
 	}
 	if err := s.changeContact(ctx, r, address); err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.respondOK(r)
+	return nil
 }
 
 func contactLines(r *request, contacts []protocol.Contact) []byte {

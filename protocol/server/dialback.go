@@ -61,12 +61,12 @@ func (m *dialbackMechanism) start(data []byte) (nonce []byte, done bool, err err
 
 // handleVerify tells another site whether what it received is this site's
 // proof of one of its own domains.
-func (s *session) handleVerify(_ context.Context, r *request) {
+func (s *session) handleVerify(_ context.Context, r *request) error {
 	if err := s.checkProof(r); err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.respondOK(r)
+	return nil
 }
 
 func (s *session) checkProof(r *request) error {

@@ -100,19 +100,6 @@ func (s *Server) Revalidate() {
 	}
 }
 
-// checkRoutingCommand returns an error if a routing connection must not use
-// the command of r.
-func (s *session) checkRoutingCommand(r *request) error {
-	if s.client.Domain == "" {
-		return nil
-	}
-	switch r.line.Verb {
-	case "SEND", "QUERY", "WATCH", "UNWATCH", "HELLO", "AUTH", "MORE", "VERIFY":
-		return nil
-	}
-	return protocol.Errorf(protocol.StatusForbidden, "%s is for users; this connection speaks for a domain", r.line.Verb)
-}
-
 // checkLocalTargets refuses to pass requests of one site on to a third: a
 // message crosses at most one routing connection. It also refuses addresses
 // in a domain whose policy does not allow that site.

@@ -9,14 +9,14 @@ import (
 )
 
 // handleHello handles HELLO (SIMP.md, section 4).
-func (s *session) handleHello(_ context.Context, r *request) {
+func (s *session) handleHello(_ context.Context, r *request) error {
 	if err := s.checkHello(r); err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.client.Agent, _ = r.line.Get("agent")
 	s.greeted = true
 	s.respond(r, s.helloResponse(r))
+	return nil
 }
 
 func (s *session) checkHello(r *request) error {

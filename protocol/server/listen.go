@@ -8,30 +8,27 @@ import (
 
 // handleListen makes the session receive messages (SIMP.md, section 5). They
 // may arrive before its response.
-func (s *session) handleListen(ctx context.Context, r *request) {
+func (s *session) handleListen(ctx context.Context, r *request) error {
 	l, err := decodeListen(r)
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	if !s.in.isListening() { // or it is refused below, without a wait
 		if _, err := s.awaitChange(ctx, presenceChange); err != nil {
-			s.refuse(r, err)
-			return
+			return err
 		}
 	}
 	if !s.in.startListening() {
-		s.refuse(r, protocol.Errorf(protocol.StatusWrongState, "this session listens already"))
-		return
+		return protocol.Errorf(protocol.StatusWrongState, "this session listens already")
 	}
 	id, index, err := s.user.Listen(ctx, l)
 	if err != nil {
 		s.stopListening()
-		s.refuse(r, err)
-		return
+		return err
 	}
 	b := protocol.AppendParam(response(r, protocol.StatusOK), "session", id)
 	s.respond(r, protocol.AppendInt(b, "index", index))
+	return nil
 }
 
 func decodeListen(r *request) (l protocol.ListenRequest, err error) {

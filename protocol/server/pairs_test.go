@@ -56,8 +56,8 @@ func TestLongRequestsAreDoneAside(t *testing.T) {
 		if err != nil || r == nil {
 			t.Fatalf("%.20s: %v", line, err)
 		}
-		if c := x.commandFor(r); c.blocks != aside {
-			t.Errorf("%.20s: done aside: %v", line, c.blocks)
+		if blocks := commandFor(r).blocking(x, r); blocks != aside {
+			t.Errorf("%.20s: done aside: %v", line, blocks)
 		}
 	}
 }

@@ -10,30 +10,26 @@ import (
 )
 
 // handlePasswd changes the user's password (SIMP.md, section 4).
-func (s *session) handlePasswd(ctx context.Context, r *request) {
+func (s *session) handlePasswd(ctx context.Context, r *request) error {
 	before, after, err := s.decodePasswd(r)
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	if err := s.checkOldPassword(ctx, before); err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	if err := protocol.CheckPassword(after); err != nil { // costs less than the hash
-		s.refuse(r, err)
-		return
+		return err
 	}
 	c, err := s.server.hashing.newCredentials(after, s.server.config.Iterations)
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	if err := s.user.SetPassword(ctx, c); err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.respondOK(r)
+	return nil
 }
 
 func (s *session) decodePasswd(r *request) (before, after string, err error) {

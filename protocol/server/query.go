@@ -26,31 +26,32 @@ func (s *session) asksRemote(r *request) bool {
 }
 
 // handleQuery returns the presence of users (SIMP.md, section 7).
-func (s *session) handleQuery(ctx context.Context, r *request) {
+func (s *session) handleQuery(ctx context.Context, r *request) error {
 	w, err := s.decodeWatch(r)
-	if err == nil && len(w.Addresses) == 0 {
-		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: QUERY ima=IMA")
-	}
-	if err == nil {
-		err = s.chargeWatches(r, &w)
-	}
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
+	}
+	if len(w.Addresses) == 0 {
+		return protocol.Errorf(protocol.StatusBadRequest, "ima is missing: QUERY ima=IMA")
+	}
+	if err := s.chargeWatches(r, &w); err != nil {
+		return err
 	}
 	if !s.asksRemote(r) {
-		s.answerQuery(ctx, s.user, w, r)
-		return
+		return s.answerQuery(ctx, s.user, w, r)
 	}
 	user, own := s.user, r.detach()
-	s.work.detach(func(ctx context.Context) { s.answerQuery(ctx, user, w, own) }, r.received.Add(requestTime))
+	s.work.detach(func(ctx context.Context) {
+		s.refuse(own, s.answerQuery(ctx, user, w, own))
+	}, r.received.Add(requestTime))
+	return nil
 }
 
-func (s *session) answerQuery(ctx context.Context, user User, w protocol.WatchRequest, r *request) {
+func (s *session) answerQuery(ctx context.Context, user User, w protocol.WatchRequest, r *request) error {
 	at, index, err := user.Query(ctx, w)
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.respondState(r, presenceLines(r, at, index))
+	return nil
 }

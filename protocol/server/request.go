@@ -16,20 +16,21 @@ const requestTime = protocol.RequestTimeout - 500*time.Millisecond
 // handleRequest handles a request or queues it. rest is what was read after
 // it.
 func (s *session) handleRequest(r *request, rest []byte) {
+	c := commandFor(r)
 	switch {
 	case r.line.Tag == "":
 		s.sendLineError(r.err)
 	case r.line.Tag == "*" && r.err != nil:
 	case r.err != nil:
 		s.refuseUncounted(r, r.err)
-	case r.line.Verb == "PING", r.line.Verb == "QUIT":
-		s.handleImmediate(r)
+	case c.has(immediate):
+		s.handleImmediate(c, r)
 	case r.overBudget, !s.inflight.reserve(r.octets, s.out.queuedOctets()):
 		s.reply(r.line.Tag, protocol.AppendEnd(s.refusalLine(r, errTooMuchUnanswered)))
-	case r.line.Verb == "STARTTLS":
+	case c.has(readerOnly):
 		s.handleStartTLS(r, rest)
 	default:
-		s.scheduleRequest(r)
+		s.scheduleRequest(c, r)
 		return
 	}
 	r.free()
@@ -37,15 +38,13 @@ func (s *session) handleRequest(r *request, rest []byte) {
 
 // handleImmediate handles what may be requested at any time, whatever is in
 // flight.
-func (s *session) handleImmediate(r *request) {
-	err := checkSyntax(command{}, r)
-	switch {
-	case err != nil:
+func (s *session) handleImmediate(c *command, r *request) {
+	err := checkSyntax(c.flags, r)
+	if err == nil {
+		err = c.handle(s, context.Background(), r)
+	}
+	if err != nil {
 		s.refuseUncounted(r, err)
-	case r.line.Verb == "PING":
-		s.handlePing(r)
-	default:
-		s.quitTag = r.line.Tag
 	}
 }
 
@@ -73,21 +72,20 @@ func (s *session) sendLineError(err error) {
 
 // scheduleRequest handles a request now, if it does not block and nothing is
 // queued, or queues it.
-func (s *session) scheduleRequest(r *request) {
-	c := s.commandFor(r)
+func (s *session) scheduleRequest(c *command, r *request) {
 	if err := s.checkPipelining(r); err != nil {
 		s.refuse(r, err)
 		r.free()
 		return
 	}
-	if r.line.Verb != "SEND" && s.authenticated.Load() {
+	if !c.has(ownLimit) && s.authenticated.Load() {
 		if err := s.spendCommand(); err != nil {
 			s.refuse(r, err)
 			r.free()
 			return
 		}
 	}
-	if !s.work.isBusy() && (!c.blocks || s.isNonBlockingAuth(r)) {
+	if !s.work.isBusy() && !c.blocking(s, r) {
 		s.execute(context.Background(), c, r)
 		return
 	}
@@ -104,7 +102,7 @@ func (s *session) scheduleRequest(r *request) {
 
 // queueSend queues a SEND. If its timeout passes while it is queued, it is
 // answered then: nothing was delivered.
-func (s *session) queueSend(c command, r *request) {
+func (s *session) queueSend(c *command, r *request) {
 	most, err := timeout(r)
 	if err != nil {
 		most = protocol.DefaultTimeout // a bad one is refused in its turn
@@ -143,40 +141,41 @@ func (s *session) checkPipelining(r *request) *protocol.Error {
 	return nil
 }
 
-// execute handles a request in its turn.
-func (s *session) execute(ctx context.Context, c command, r *request) {
+// execute handles a request in its turn. An AUTH that fails here has not
+// begun an exchange.
+func (s *session) execute(ctx context.Context, c *command, r *request) {
 	defer r.free()
-	if err := s.checkState(c, r); err != nil {
-		if r.line.Verb == "AUTH" {
-			s.authPending.Store(false)
-		}
-		s.refuse(r, err)
-		return
+	err := s.checkState(c, r)
+	if err == nil {
+		err = c.handle(s, ctx, r)
 	}
-	c.handle(s, ctx, r)
+	if err != nil && c.verb == "AUTH" {
+		s.authPending.Store(false)
+	}
+	s.refuse(r, err)
 }
 
 // checkState checks whether c is allowed now, and the syntax common to all
 // commands.
-func (s *session) checkState(c command, r *request) error {
+func (s *session) checkState(c *command, r *request) error {
 	switch {
 	case !s.greeted && c.phase != phaseAny:
 		return protocol.Errorf(protocol.StatusWrongState, "HELLO comes first")
-	case c.unknown:
+	case c.handle == nil:
 		return protocol.Errorf(protocol.StatusUnknownVerb, "unknown command %s", r.line.Verb)
 	case s.user == nil && c.phase == phaseAuthenticated:
 		return protocol.Errorf(protocol.StatusUnauthorized, "AUTH comes first")
 	}
-	if err := s.checkRoutingCommand(r); err != nil {
-		return err
+	if !c.has(forRouting) && s.client.Domain != "" {
+		return protocol.Errorf(protocol.StatusForbidden, "%s is for users; this connection speaks for a domain", r.line.Verb)
 	}
-	return checkSyntax(c, r)
+	return checkSyntax(c.flags, r)
 }
 
 // checkSyntax returns an error if a request has a literal that is not
 // allowed, or a repeated key.
-func checkSyntax(c command, r *request) error {
-	if r.line.Literal >= 0 && !c.literal {
+func checkSyntax(flags commandFlags, r *request) error {
+	if r.line.Literal >= 0 && flags&takesLiteral == 0 {
 		return protocol.Errorf(protocol.StatusBadRequest, "%s takes no literal", r.line.Verb)
 	}
 	if key, ok := r.line.Repeated(); ok {

@@ -9,15 +9,15 @@ import (
 )
 
 // handleSend starts a SEND (SIMP.md, section 6). It never blocks.
-func (s *session) handleSend(_ context.Context, r *request) {
+func (s *session) handleSend(_ context.Context, r *request) error {
 	x, err := s.decodeSend(r)
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.inflight.addSend(x)
 	s.server.timers.schedule(&s.timer, x.dueAt())
 	s.user.Send(&x.SendRequest)
+	return nil
 }
 
 func (s *session) decodeSend(r *request) (*pendingSend, error) {

@@ -166,8 +166,11 @@ func (s *session) respondState(r *request, lines []byte) {
 // respondOK ends r with a plain 200.
 func (s *session) respondOK(r *request) { s.respond(r, response(r, protocol.StatusOK)) }
 
-// refuse ends r with an error.
+// refuse ends r with err; without one r is answered, or will be.
 func (s *session) refuse(r *request, err error) {
+	if err == nil {
+		return
+	}
 	e := s.server.toError(err)
 	s.countError(e.Status)
 	s.respond(r, s.refusalLine(r, e))

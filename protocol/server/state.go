@@ -14,39 +14,45 @@ type stateChange struct {
 
 // handleState changes what watchers see (SIMP.md, section 5). While it waits
 // for the limit of changes, the following STATEs are merged with it: the
-// newest counts.
-func (s *session) handleState(ctx context.Context, r *request) {
+// newest counts, and all are answered alike.
+func (s *session) handleState(ctx context.Context, r *request) error {
 	change, err := s.decodeState(r)
-	waited := false
-	if err == nil {
-		waited, err = s.awaitChange(ctx, presenceChange)
+	if err != nil {
+		return err
 	}
+	waited, err := s.awaitChange(ctx, presenceChange)
+	if err != nil {
+		return err
+	}
+	var merged []*request
+	if waited {
+		merged = s.mergeStates(&change)
+	}
+	index, err := s.user.SetState(ctx, change.state, change.note)
+	if len(merged) == 0 && err != nil {
+		return err
+	}
+	s.answerState(r, index, err)
+	for _, one := range merged {
+		s.answerState(one, index, err)
+		one.free() // execute frees r
+	}
+	return nil
+}
+
+func (s *session) answerState(r *request, index uint64, err error) {
 	if err != nil {
 		s.refuse(r, err)
 		return
 	}
-	all := []*request{r}
-	if waited {
-		all = append(all, s.mergeStates(&change)...)
-	}
-	index, err := s.user.SetState(ctx, change.state, change.note)
-	for i, one := range all {
-		if err != nil {
-			s.refuse(one, err)
-		} else {
-			s.respond(one, protocol.AppendInt(response(one, protocol.StatusOK), "index", index))
-		}
-		if i > 0 {
-			one.free() // run frees r
-		}
-	}
+	s.respond(r, protocol.AppendInt(response(r, protocol.StatusOK), "index", index))
 }
 
 // mergeStates merges the following STATEs into change, and returns them. It
 // refuses invalid ones.
 func (s *session) mergeStates(change *stateChange) (merged []*request) {
 	for _, r := range s.work.takeStates() {
-		err := checkSyntax(command{}, r)
+		err := checkSyntax(0, r)
 		next := stateChange{}
 		if err == nil {
 			next, err = s.decodeState(r)

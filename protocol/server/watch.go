@@ -8,17 +8,16 @@ import (
 
 // handleWatch sends users' presence, now and at every change (SIMP.md,
 // section 7).
-func (s *session) handleWatch(_ context.Context, r *request) {
+func (s *session) handleWatch(_ context.Context, r *request) error {
 	w, err := s.decodeWatch(r)
-	if err == nil && len(w.Addresses) == 0 && !w.Contacts {
-		err = protocol.Errorf(protocol.StatusBadRequest, "ima is missing: WATCH ima=IMA, or contacts=yes")
-	}
-	if err == nil {
-		err = s.chargeWatches(r, &w)
-	}
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
+	}
+	if len(w.Addresses) == 0 && !w.Contacts {
+		return protocol.Errorf(protocol.StatusBadRequest, "ima is missing: WATCH ima=IMA, or contacts=yes")
+	}
+	if err := s.chargeWatches(r, &w); err != nil {
+		return err
 	}
 	own, written := r.detach(), false
 	later, err := s.user.BeginWatch(w, func(at []protocol.Notice, index uint64) {
@@ -28,12 +27,12 @@ func (s *session) handleWatch(_ context.Context, r *request) {
 	switch {
 	case later != nil:
 		s.work.detach(later, r.received.Add(requestTime))
+	case !written && err != nil:
+		return err
 	case !written:
-		if err == nil {
-			err = protocol.Errorf(protocol.StatusServerError, "the site did not say how presence is")
-		}
-		s.refuse(r, err)
+		return protocol.Errorf(protocol.StatusServerError, "the site did not say how presence is")
 	}
+	return nil
 }
 
 func (s *session) decodeWatch(r *request) (w protocol.WatchRequest, err error) {

@@ -7,13 +7,13 @@ import (
 )
 
 // handleWatchers returns who watches the user (SIMP.md, section 7).
-func (s *session) handleWatchers(ctx context.Context, r *request) {
+func (s *session) handleWatchers(ctx context.Context, r *request) error {
 	by, partial, err := s.user.Watchers(ctx)
 	if err != nil {
-		s.refuse(r, err)
-		return
+		return err
 	}
 	s.respond(r, watcherLines(r.line.Tag, by, partial))
+	return nil
 }
 
 // watcherLines returns the response to WATCHERS, without its end. What
