@@ -17,7 +17,7 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/histogram", "protocol/budget", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
+	"protocol/server":         {"protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
 	"protocol/tlsrecord":      {"protocol/rate"},
 	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/tlsrecord"},
 	"store":                   {"protocol", "proto/simp/store/v1"},

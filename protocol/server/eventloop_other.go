@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"simpd/protocol"
+	"simpd/protocol/fairslots"
 )
 
 // eventLoops are for Linux; elsewhere each connection has a goroutine that reads.
@@ -30,7 +31,7 @@ func (s *Server) newSocketListener(l net.Listener) net.Listener { return l }
 func (a *socketListener) acceptLoop(*Server, protocol.Transport) error { return net.ErrClosed }
 
 // newTLSTransport returns the transport of TLS over c after the handshake.
-func newTLSTransport(c conn, config *tls.Config, turn *handshakeTurn) (transport, func() tls.ConnectionState, error) {
+func newTLSTransport(c conn, config *tls.Config, turn *fairslots.Turn) (transport, func() tls.ConnectionState, error) {
 	return newNetTLSTransport(c.(net.Conn), config, turn)
 }
 

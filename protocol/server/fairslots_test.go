@@ -1,68 +1,38 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"simpd/protocol/fairslots"
 )
 
-// Networks take turns, and within one of them whoever came first.
-func TestNetworksTakeTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFairSlots()
-		f.free = 2
-		many, other := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")
-		came := make(chan int)
-		wait := func(network netip.Prefix, who int) {
-			go func() {
-				f.acquire(network)
-				came <- who
-			}()
-			synctest.Wait()
-		}
-		f.acquire(many)
-		f.acquire(many)
-		for i := range 4 {
-			wait(many, i)
-		}
-		wait(other, 10)
-		wait(other, 11)
-		var order []int
-		for range 6 {
-			f.release()
-			order = append(order, <-came)
-		}
-		if !slices.Equal(order, []int{0, 10, 1, 11, 2, 3}) {
-			t.Errorf("the order was %v", order)
-		}
-		f.release()
-		f.release()
-		if f.free != 2 || len(f.waiting) > 0 || len(f.order) > 0 {
-			t.Errorf("%d slots are free, %d networks wait", f.free, len(f.waiting))
-		}
-	})
+// handshakeListeners begin to listen, each in another way, for TLS.
+var handshakeListeners = map[string]func(h *harbour) (dial func() net.Conn, protocols []string){
+	"TLS": func(h *harbour) (func() net.Conn, []string) { return func() net.Conn { return dialNet(h, h.tls) }, nil },
+	"Web": func(h *harbour) (func() net.Conn, []string) {
+		address := h.serve(h.server.ServeWebSocket)
+		return func() net.Conn { return dialNet(h, address) }, []string{"http/1.1"}
+	},
+	"no loop": func(h *harbour) (func() net.Conn, []string) {
+		l := newMemListener()
+		h.serveOn(l, h.server.ServeTLS)
+		return func() net.Conn { return l.dial(roomy, netip.MustParseAddrPort("192.0.2.1:4711")) }, nil
+	},
 }
 
 // A handshake has a slot while it computes only: whoever says nothing takes
 // none, whoever finds none waits, and connections that exist go on meanwhile.
 func TestHandshakesTakeTurns(t *testing.T) {
-	for name, listen := range map[string]func(h *harbour) (dial func() net.Conn, protocols []string){
-		"TLS": func(h *harbour) (func() net.Conn, []string) { return func() net.Conn { return dialNet(h, h.tls) }, nil },
-		"Web": func(h *harbour) (func() net.Conn, []string) {
-			address := h.serve(h.server.ServeWebSocket)
-			return func() net.Conn { return dialNet(h, address) }, []string{"http/1.1"}
-		},
-		"no loop": func(h *harbour) (func() net.Conn, []string) {
-			l := newMemListener()
-			h.serveOn(l, h.server.ServeTLS)
-			return func() net.Conn { return l.dial(roomy, netip.MustParseAddrPort("192.0.2.1:4711")) }, nil
-		},
-	} {
+	for name, listen := range handshakeListeners {
 		t.Run(name, func(t *testing.T) {
 			h := newHarbour(t, nil)
 			dial, protocols := listen(h)
@@ -83,11 +53,9 @@ func TestHandshakesTakeTurns(t *testing.T) {
 			if err := <-began; err != nil {
 				t.Fatal(err)
 			}
-			for range runtime.GOMAXPROCS(0) { // the server's end of the handshake may still have one
-				slots.acquire(netip.Prefix{})
-			}
+			acquireAll(t, slots)
 			go shake()
-			for !slots.isAwaited() {
+			for slots.Waiting() == 0 {
 				alice.send("1 PING")
 				alice.expect("1 200")
 				select {
@@ -96,7 +64,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 				default:
 				}
 			}
-			slots.release()
+			slots.Release()
 			if err := <-began; err != nil {
 				t.Fatal(err)
 			}
@@ -104,8 +72,73 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	}
 }
 
-func (f *fairSlots) isAwaited() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.order) > 0
+// acquireAll takes every slot. The server's end of a handshake may still have
+// one.
+func acquireAll(t *testing.T, slots *fairslots.Slots) {
+	for range runtime.GOMAXPROCS(0) {
+		if err := slots.Acquire(t.Context(), netip.Prefix{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A handshake that waits for its turn ends with the server.
+func TestShutdownEndsWaitingHandshakes(t *testing.T) {
+	for name, listen := range handshakeListeners {
+		t.Run(name, func(t *testing.T) {
+			h := newHarbour(t, nil)
+			dial, _ := listen(h)
+			slots := h.server.handshakeSlots
+			acquireAll(t, slots)
+			c := dial()
+			defer c.Close()
+			go func() { _ = tls.Client(c, h.trusted).Handshake() }() // fails with the server
+			for slots.Waiting() == 0 {
+				runtime.Gosched()
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- h.server.Shutdown(context.Background()) }()
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("it waits for the handshake")
+				slots.Release()
+			}
+		})
+	}
+}
+
+// A handshake that waits for its turn ends with its deadline, and computes
+// nothing any more.
+func TestWaitingHandshakesHaveADeadline(t *testing.T) {
+	cert := certificate(t, "example.com")
+	for name, serve := range map[string]func(*Server, net.Listener) error{"TLS": (*Server).ServeTLS, "Web": (*Server).ServeWebSocket} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(c *Config) { c.Certificates = NewCertificates(cert) }, func(s *stage) {
+				l := newMemListener()
+				ended := make(chan error, 1)
+				go func() { ended <- serve(s.server, l) }()
+				acquireAll(t, s.server.handshakeSlots)
+				c := l.dial(roomy, s.source)
+				started := time.Now()
+				if err := tls.Client(c, trusting(cert)).Handshake(); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+					t.Errorf("got %v", err)
+				}
+				if took := time.Since(started); took != handshakeTimeout {
+					t.Errorf("it was closed after %v", took)
+				}
+				synctest.Wait()
+				if n := s.server.handshakeSlots.Waiting(); n != 0 {
+					t.Errorf("%d wait", n)
+				}
+				_ = l.Close()
+				if err := <-ended; !errors.Is(err, net.ErrClosed) {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/fairslots"
 )
 
 // Server serves the clients of a node.
@@ -29,7 +30,7 @@ type Server struct {
 	hash           *messageHasher
 	hashing        hashSemaphore
 	idn            idnSemaphore
-	handshakeSlots *fairSlots // of TLS handshakes
+	handshakeSlots *fairslots.Slots // of TLS handshakes
 	verifiers      verifierChecks
 	ids            *messageIDs
 	routingConns   keyedSemaphore // by domain
@@ -40,6 +41,8 @@ type Server struct {
 	sessions  map[*session]struct{}
 	listeners map[net.Listener]struct{}
 	stopped   bool
+	stopping  context.Context // ends with Shutdown
+	stop      context.CancelFunc
 	done      sync.WaitGroup
 }
 
@@ -54,10 +57,11 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, metrics: c.Metrics, connLimiter: newConnLimiter(c),
-		timers: newTimerWheel(), hash: newMessageHasher(), hashing: newHashSemaphore(), idn: newIDNSemaphore(), handshakeSlots: newFairSlots(), ids: newMessageIDs(),
+		timers: newTimerWheel(), hash: newMessageHasher(), hashing: newHashSemaphore(), idn: newIDNSemaphore(), handshakeSlots: fairslots.New(), ids: newMessageIDs(),
 		tenants: newTenantTable(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	if c.Certificates != nil {
 		s.tls = c.Certificates.TLSConfig()
 		if c.Federation != nil {
@@ -99,6 +103,7 @@ func (s *Server) Move(to func(protocol.Client) string, within time.Duration, why
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true
+	s.stop()
 	for l := range s.listeners {
 		_ = l.Close() // it is not used any more
 	}

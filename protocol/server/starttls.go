@@ -1,11 +1,14 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/fairslots"
+	"simpd/protocol/netaddr"
 	"simpd/protocol/tlsrecord"
 )
 
@@ -66,10 +69,17 @@ func (s *session) upgrade() {
 
 // handshake puts TLS over the connection.
 func (s *session) handshake() (transport, error) {
-	if err := s.conn.SetReadDeadline(earlier(time.Now().Add(handshakeTimeout), s.activity.start.Add(authTimeout))); err != nil {
+	deadline := earlier(time.Now().Add(handshakeTimeout), s.activity.start.Add(authTimeout))
+	if err := s.conn.SetReadDeadline(deadline); err != nil {
 		return nil, err
 	}
-	w, state, err := newTLSTransport(s.conn, s.server.tls, s.server.newHandshakeTurn(s.client.Remote))
+	if s.closing.Load() { // whoever closed it may have set a deadline before this one
+		return nil, net.ErrClosed
+	}
+	ctx, cancel := context.WithDeadline(s.server.stopping, deadline)
+	defer cancel()
+	turn := s.server.handshakeSlots.NewTurn(ctx, netaddr.Network(s.client.Remote.Addr()))
+	w, state, err := newTLSTransport(s.conn, s.server.tls, turn)
 	if err != nil {
 		return nil, err
 	}
@@ -78,15 +88,16 @@ func (s *session) handshake() (transport, error) {
 }
 
 // newNetTLSTransport returns the transport of TLS over c after the handshake.
-func newNetTLSTransport(c net.Conn, config *tls.Config, turn *handshakeTurn) (transport, func() tls.ConnectionState, error) {
+func newNetTLSTransport(c net.Conn, config *tls.Config, turn *fairslots.Turn) (transport, func() tls.ConnectionState, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, nil, err
 	}
-	turns := &turnConn{c, turn}
+	turns := fairslots.NewConn(c)
+	turns.Begin(turn)
 	below := tlsrecord.NewBelow(turns)
 	t := tls.Server(below, config)
 	err := t.Handshake()
-	turns.finish()
+	turns.Finish()
 	if err != nil {
 		return nil, nil, err
 	}

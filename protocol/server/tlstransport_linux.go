@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"simpd/protocol/fairslots"
 	"simpd/protocol/tlsrecord"
 )
 
@@ -25,11 +26,11 @@ type tlsTransport struct {
 
 // newTLSOverSocket performs the handshake as the server. It blocks until
 // sock's deadline.
-func newTLSOverSocket(sock *socket, config *tls.Config, turn *handshakeTurn) (*tlsTransport, error) {
+func newTLSOverSocket(sock *socket, config *tls.Config, turn *fairslots.Turn) (*tlsTransport, error) {
 	low := &ciphertext{sock: sock, turn: turn}
 	s := &tlsTransport{socket: sock, tls: tls.Server(low, config), ciphertext: low}
 	err := s.tls.Handshake()
-	turn.release()
+	turn.Release()
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ type ciphertext struct {
 	sock        *socket
 	nonBlocking bool
 	records     tlsrecord.Counter
-	turn        *handshakeTurn // nil once steady
+	turn        *fairslots.Turn // nil once steady
 
 	mu     sync.Mutex
 	unsent []byte // what the kernel has not accepted
@@ -106,12 +107,14 @@ func (c *ciphertext) Read(b []byte) (int, error) {
 	if err := c.records.Check(); err != nil {
 		return 0, err
 	}
-	c.turn.release()
+	c.turn.Release()
 	for {
 		octets, _, err := c.sock.readNow(b)
 		c.records.Took(octets)
 		if len(octets) > 0 {
-			c.turn.acquire()
+			if err := c.turn.Acquire(); err != nil {
+				return 0, err
+			}
 		}
 		if c.nonBlocking || err != error(errAgain) {
 			return len(octets), err

@@ -3,6 +3,8 @@ package server
 import (
 	"crypto/tls"
 	"net"
+
+	"simpd/protocol/fairslots"
 )
 
 // nonBlockingTransport is a transport for which an event loop reads.
@@ -27,7 +29,7 @@ func (s *Server) newTransport(c net.Conn) (transport, conn, error) {
 }
 
 // newTLSTransport returns the wire of TLS over c, once the handshake is done.
-func newTLSTransport(c conn, config *tls.Config, turn *handshakeTurn) (transport, func() tls.ConnectionState, error) {
+func newTLSTransport(c conn, config *tls.Config, turn *fairslots.Turn) (transport, func() tls.ConnectionState, error) {
 	sock, ok := c.(*socket)
 	if !ok {
 		return newNetTLSTransport(c.(net.Conn), config, turn)

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"simpd/protocol/netaddr"
 )
 
 // webListener counts connections before TLS and HTTP, and identifies the
@@ -82,11 +84,13 @@ func (l *webListener) admitConn(c net.Conn, remote netip.AddrPort, began time.Ti
 
 // handshake performs the TLS handshake and passes the connection to HTTP.
 func (l *webListener) handshake(w *webConn, counted netip.AddrPort) {
-	w.turns.turn = l.server.newHandshakeTurn(counted)
+	ctx, cancel := context.WithTimeout(l.serving, handshakeTimeout)
+	defer cancel()
+	w.turns.Begin(l.server.handshakeSlots.NewTurn(ctx, netaddr.Network(counted.Addr())))
 	secured := tls.Server(w, l.tls)
 	_ = w.SetDeadline(time.Now().Add(handshakeTimeout))
-	err := secured.HandshakeContext(l.serving)
-	w.turns.finish()
+	err := secured.HandshakeContext(ctx)
+	w.turns.Finish()
 	if err != nil {
 		l.server.metrics.FailedHandshakes.Add(1)
 		_ = w.Close()

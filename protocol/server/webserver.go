@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"simpd/protocol"
+	"simpd/protocol/fairslots"
 	"simpd/protocol/httphost"
 	"simpd/protocol/tlsrecord"
 )
@@ -153,7 +154,7 @@ type webConn struct {
 	began   time.Time
 	timeout *time.Timer
 	records *tlsrecord.Below // what TLS runs on; nil without TLS
-	turns   *turnConn        // below it
+	turns   *fairslots.Conn  // below it
 
 	mu     sync.Mutex
 	slot   *connSlot // replaced once, before the upgrade, if a proxy names the client
@@ -163,7 +164,7 @@ type webConn struct {
 func newWebConn(c net.Conn, remote netip.AddrPort, a *connSlot, began time.Time, secured bool) *webConn {
 	w := &webConn{Conn: c, remote: remote, began: began, slot: a}
 	if secured {
-		w.turns = &turnConn{Conn: c}
+		w.turns = fairslots.NewConn(c)
 		w.records = tlsrecord.NewBelow(w.turns)
 		w.Conn = w.records
 	}
