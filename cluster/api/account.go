@@ -27,7 +27,7 @@ func newAccountService(c Config, p *pages) *accountService {
 
 // Create makes an account.
 func (s *accountService) Create(ctx context.Context, r *simpv1.CreateAccountRequest) (*simpv1.CreateAccountResponse, error) {
-	at, a, err := s.put(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_CREATE, r.AllowLookalike)
+	at, a, err := s.putCredential(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_CREATE, r.AllowLookalike)
 	if err != nil {
 		return nil, err
 	}
@@ -36,26 +36,26 @@ func (s *accountService) Create(ctx context.Context, r *simpv1.CreateAccountRequ
 
 // SetPassword gives an account a new password.
 func (s *accountService) SetPassword(ctx context.Context, r *simpv1.SetPasswordRequest) (*simpv1.SetPasswordResponse, error) {
-	at, _, err := s.put(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_REPLACE, true)
+	at, _, err := s.putCredential(ctx, r.Ima, r.Credential, storev1.PutAccount_MODE_REPLACE, true)
 	if err != nil {
 		return nil, err
 	}
 	return &simpv1.SetPasswordResponse{Position: at}, nil
 }
 
-// put sets an account's credential, and returns the account as it is then.
-func (s *accountService) put(ctx context.Context, ima string, c *simpv1.Credential, mode storev1.PutAccount_Mode, allowLookalike bool) (*simpv1.Position, *simpv1.Account, error) {
+// putCredential sets an account's credential, and returns the account as it is then.
+func (s *accountService) putCredential(ctx context.Context, ima string, c *simpv1.Credential, mode storev1.PutAccount_Mode, allowLookalike bool) (*simpv1.Position, *simpv1.Account, error) {
 	f := &fields{domains: s.Domains}
-	user := f.user("ima", ima)
-	f.credential("credential", c)
-	whom(ctx, named(user, ima))
+	user := f.localUser("ima", ima)
+	f.checkCredential("credential", c)
+	setAuditTarget(ctx, displayName(user, ima))
 	if err := f.err(); err != nil {
 		return nil, nil, err
 	}
 	if err := s.inTouch(false); err != nil {
 		return nil, nil, err
 	}
-	if err := s.possible(user, mode); err != nil {
+	if err := s.checkExists(user, mode); err != nil {
 		return nil, nil, err
 	}
 	if !allowLookalike {
@@ -64,43 +64,43 @@ func (s *accountService) put(ctx context.Context, ima string, c *simpv1.Credenti
 	if err := f.err(); err != nil {
 		return nil, nil, err
 	}
-	v, err := s.hasher.verifier(ctx, "credential", c)
+	v, err := s.hasher.makeVerifier(ctx, "credential", c)
 	if err != nil {
 		return nil, nil, err
 	}
-	at, err := s.settle(ctx, putAccount(user, v, mode))
+	at, err := s.proposeEverywhere(ctx, putAccount(user, v, mode))
 	if err != nil {
 		return nil, nil, err
 	}
 	a, ok := s.Table.Account(user)
 	if !ok {
-		return nil, nil, missing(user)
+		return nil, nil, noSuchAccount(user)
 	}
-	return at, account(a), nil
+	return at, accountMessage(a), nil
 }
 
 // refuseLookalike adds a violation if user can be mistaken for an existing
 // account.
 func (s *accountService) refuseLookalike(f *fields, user protocol.Address) {
-	if like := s.lookalikes.find(user); !like.IsZero() {
-		f.add("ima", "%s looks like the existing account %s; allow_lookalike creates it all the same", user, like)
+	if like := s.lookalikes.findLookalike(user); !like.IsZero() {
+		f.addViolation("ima", "%s looks like the existing account %s; allow_lookalike creates it all the same", user, like)
 	}
 }
 
-// there reports whether the user has an account.
-func (s *accountService) there(user protocol.Address) bool {
+// hasAccount reports whether the user has an account.
+func (s *accountService) hasAccount(user protocol.Address) bool {
 	_, there := s.Table.Account(user)
 	return there
 }
 
-// possible refuses early what the table would refuse after the hashing.
-func (s *accountService) possible(user protocol.Address, mode storev1.PutAccount_Mode) error {
-	there := s.there(user)
+// checkExists refuses early what the table would refuse after the hashing.
+func (s *accountService) checkExists(user protocol.Address, mode storev1.PutAccount_Mode) error {
+	there := s.hasAccount(user)
 	switch {
 	case there && mode == storev1.PutAccount_MODE_CREATE:
-		return detailed(codes.AlreadyExists, user.String()+" has an account already", reasonExists.info())
+		return statusWithDetails(codes.AlreadyExists, user.String()+" has an account already", reasonExists.errorInfo())
 	case !there && mode == storev1.PutAccount_MODE_REPLACE:
-		return missing(user)
+		return noSuchAccount(user)
 	}
 	return nil
 }
@@ -113,11 +113,11 @@ func putAccount(user protocol.Address, v *storev1.Verifier, mode storev1.PutAcco
 
 // Delete removes an account.
 func (s *accountService) Delete(ctx context.Context, r *simpv1.DeleteAccountRequest) (*simpv1.DeleteAccountResponse, error) {
-	user, err := s.user(ctx, r.Ima)
+	user, err := s.parseUser(ctx, r.Ima)
 	if err != nil {
 		return nil, err
 	}
-	at, err := s.settle(ctx, &storev1.Change{Kind: &storev1.Change_DeleteAccount{
+	at, err := s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_DeleteAccount{
 		DeleteAccount: &storev1.DeleteAccount{Address: user.String()},
 	}})
 	if err != nil {
@@ -145,28 +145,28 @@ func (s *accountService) Enable(ctx context.Context, r *simpv1.EnableAccountRequ
 }
 
 func (s *accountService) setDisabled(ctx context.Context, ima string, disabled bool) (*simpv1.Position, error) {
-	user, err := s.user(ctx, ima)
+	user, err := s.parseUser(ctx, ima)
 	if err != nil {
 		return nil, err
 	}
-	return s.settle(ctx, &storev1.Change{Kind: &storev1.Change_SetDisabled{
+	return s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_SetDisabled{
 		SetDisabled: &storev1.SetDisabled{Address: user.String(), Disabled: disabled},
 	}})
 }
 
-// user reads whom a change is on.
-func (s *accountService) user(ctx context.Context, ima string) (protocol.Address, error) {
+// parseUser reads whom a change is on.
+func (s *accountService) parseUser(ctx context.Context, ima string) (protocol.Address, error) {
 	f := &fields{domains: s.Domains}
-	user := f.user("ima", ima)
-	whom(ctx, named(user, ima))
+	user := f.localUser("ima", ima)
+	setAuditTarget(ctx, displayName(user, ima))
 	if err := f.err(); err != nil {
 		return user, err
 	}
 	return user, s.inTouch(false)
 }
 
-// named is how a record names a user: as given, where that is no address.
-func named(user protocol.Address, given string) string {
+// displayName is how a record names a user: as given, where that is no address.
+func displayName(user protocol.Address, given string) string {
 	if user.IsZero() {
 		return given
 	}
@@ -176,63 +176,63 @@ func named(user protocol.Address, given string) string {
 // Get tells of one account.
 func (s *accountService) Get(ctx context.Context, r *simpv1.GetAccountRequest) (*simpv1.GetAccountResponse, error) {
 	f := &fields{domains: s.Domains}
-	user := f.user("ima", r.Ima)
+	user := f.localUser("ima", r.Ima)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	v, err := s.view(ctx, false)
+	v, err := s.tableView(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	a, ok := v.Account(user)
 	if !ok {
-		return nil, missing(user)
+		return nil, noSuchAccount(user)
 	}
-	return &simpv1.GetAccountResponse{Account: account(a), Position: position(v)}, nil
+	return &simpv1.GetAccountResponse{Account: accountMessage(a), Position: positionOf(v)}, nil
 }
 
 // List tells all accounts, page by page.
 func (s *accountService) List(ctx context.Context, r *simpv1.ListAccountsRequest) (*simpv1.ListAccountsResponse, error) {
 	f := &fields{domains: s.Domains}
 	size := f.pageSize(r.PageSize)
-	domain := f.domain("domain", r.Domain)
+	domain := f.localDomain("domain", r.Domain)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	v, err := s.view(ctx, false)
+	v, err := s.tableView(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	last := protocol.Address{}
 	if r.PageToken != "" {
-		if v, last, err = s.pages.resume(ctx, f, r.PageToken, r); err != nil {
+		if v, last, err = s.pages.resumeToken(ctx, f, r.PageToken, r); err != nil {
 			return nil, err
 		}
 	}
-	resp := &simpv1.ListAccountsResponse{Position: position(v)}
+	resp := &simpv1.ListAccountsResponse{Position: positionOf(v)}
 	v.Accounts(last, func(a *store.Account) bool {
 		if a.Address == last || !inDomain(a.Address, domain) {
 			return true
 		}
 		if len(resp.Account) == size {
-			resp.NextPageToken = s.pages.next(v, resp.Account[size-1].Ima, r)
+			resp.NextPageToken = s.pages.nextToken(v, resp.Account[size-1].Ima, r)
 			return false
 		}
-		found := account(a)
-		err = grow(ctx, found)
+		found := accountMessage(a)
+		err = reserveAnswer(ctx, found)
 		resp.Account = append(resp.Account, found)
 		return err == nil
 	})
 	return resp, err
 }
 
-func account(a *store.Account) *simpv1.Account {
+func accountMessage(a *store.Account) *simpv1.Account {
 	return &simpv1.Account{
 		Ima: a.Address.String(), Disabled: a.Disabled, Created: timestamppb.New(a.Created),
 		Credential: a.Credential, Salt: a.Verifier.Salt, Iterations: a.Verifier.Iterations,
 	}
 }
 
-func missing(user protocol.Address) error {
-	return detailed(codes.NotFound, "there is no account "+user.String(), reasonNoAccount.info())
+func noSuchAccount(user protocol.Address) error {
+	return statusWithDetails(codes.NotFound, "there is no account "+user.String(), reasonNoAccount.errorInfo())
 }

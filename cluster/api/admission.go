@@ -41,14 +41,14 @@ func newAdmission() *admission {
 // add admits c, or reports that it may not stay. The connection that has to
 // make room for it, if there is one, is closed.
 func (a *admission) add(c *conn) bool {
-	evicted, ok := a.place(c)
+	evicted, ok := a.findPlace(c)
 	if evicted != nil {
 		_ = evicted.raw.Close()
 	}
 	return ok
 }
 
-func (a *admission) place(c *conn) (evicted *conn, ok bool) {
+func (a *admission) findPlace(c *conn) (evicted *conn, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	evicted = a.surplusLocked(c.source)
@@ -86,8 +86,8 @@ func (a *admission) surplusLocked(source netip.Prefix) *conn {
 	return a.anonymous[i]
 }
 
-// identify takes c out of the anonymous connections.
-func (a *admission) identify(c *conn) {
+// markIdentified takes c out of the anonymous connections.
+func (a *admission) markIdentified(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c.place == placeAnonymous {
@@ -96,8 +96,8 @@ func (a *admission) identify(c *conn) {
 	}
 }
 
-// drop takes c out; it may be called again.
-func (a *admission) drop(c *conn) {
+// remove takes c out; it may be called again.
+func (a *admission) remove(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.dropLocked(c)
@@ -124,8 +124,8 @@ func (a *admission) removeAnonymousLocked(c *conn) {
 	}
 }
 
-// count returns how many connections there are.
-func (a *admission) count() int {
+// size returns how many connections there are.
+func (a *admission) size() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.total
@@ -167,7 +167,7 @@ type rawConn struct {
 }
 
 func (r rawConn) Close() error {
-	r.c.end()
+	r.c.releaseAll()
 	return r.Conn.Close()
 }
 

@@ -20,14 +20,14 @@ func TestManyStrangersLeaveRoomForOneMore(t *testing.T) {
 		greedy[i] = testConn(t, 0)
 		a.add(greedy[i])
 	}
-	for i := 1; a.count() < maxAnonymous; i++ {
+	for i := 1; a.size() < maxAnonymous; i++ {
 		a.add(testConn(t, i))
 	}
 	if honest := testConn(t, 9999); !a.add(honest) || honest.place != placeAnonymous {
 		t.Fatal("a new source is refused")
 	}
-	if greedy[0].place != placeNone || a.count() != maxAnonymous {
-		t.Errorf("the greediest source's oldest has place %v of %d", greedy[0].place, a.count())
+	if greedy[0].place != placeNone || a.size() != maxAnonymous {
+		t.Errorf("the greediest source's oldest has place %v of %d", greedy[0].place, a.size())
 	}
 }
 
@@ -36,7 +36,7 @@ func TestKnownConnectionsAreBounded(t *testing.T) {
 	add := func(source int) bool {
 		c := testConn(t, source)
 		ok := a.add(c)
-		a.identify(c)
+		a.markIdentified(c)
 		return ok
 	}
 	for i := range maxSourceConns {
@@ -47,7 +47,7 @@ func TestKnownConnectionsAreBounded(t *testing.T) {
 	if add(0) {
 		t.Error("a source has one connection too many")
 	}
-	for i := a.count(); i < maxConns; i++ {
+	for i := a.size(); i < maxConns; i++ {
 		if !add(i) {
 			t.Fatalf("connection %d is refused", i)
 		}
@@ -60,9 +60,9 @@ func TestKnownConnectionsAreBounded(t *testing.T) {
 func TestAConnectionIsDroppedOnce(t *testing.T) {
 	a, c := newAdmission(), testConn(t, 1)
 	a.add(c)
-	a.drop(c)
-	a.drop(c)
-	if a.count() != 0 || len(a.bySource) != 0 || len(a.anonymous) != 0 {
-		t.Errorf("%d are left", a.count())
+	a.remove(c)
+	a.remove(c)
+	if a.size() != 0 || len(a.bySource) != 0 || len(a.anonymous) != 0 {
+		t.Errorf("%d are left", a.size())
 	}
 }

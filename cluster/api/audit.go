@@ -17,8 +17,8 @@ type record struct {
 
 type recordKey struct{}
 
-// whom says on whom or what the call of ctx acts.
-func whom(ctx context.Context, whom string) {
+// setAuditTarget says on whom or what the call of ctx acts.
+func setAuditTarget(ctx context.Context, whom string) {
 	if r, ok := ctx.Value(recordKey{}).(*record); ok {
 		r.mu.Lock()
 		defer r.mu.Unlock()

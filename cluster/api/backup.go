@@ -21,20 +21,20 @@ const chunkSize = 256 << 10
 
 // errEmptyBackup protects from a backup that would empty the site when it is
 // restored.
-var errEmptyBackup = detailed(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reasonEmptyBackup.info())
+var errEmptyBackup = statusWithDetails(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reasonEmptyBackup.errorInfo())
 
 // Backup sends the site's accounts, rules and contacts as one view of the
 // table has them: the site works on meanwhile. Who reads too slowly while much
 // is changed is sent away, as the copy of the table keeps what was changed.
 func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStreamingServer[simpv1.BackupResponse]) error {
-	v, err := s.view(stream.Context(), false)
+	v, err := s.tableView(stream.Context(), false)
 	if err != nil {
 		return err
 	}
 	if accounts, _ := v.Len(); accounts == 0 && !r.AllowEmpty {
 		return errEmptyBackup
 	}
-	whom(stream.Context(), fmt.Sprintf("%s/%d", v.History(), v.Index()))
+	setAuditTarget(stream.Context(), fmt.Sprintf("%s/%d", v.History(), v.Index()))
 	out := &chunkWriter{stream: stream}
 	defer s.endSlowBackup(stream.Context(), v, out.sent.Load)()
 	chunks := bufio.NewWriterSize(out, chunkSize)
@@ -77,11 +77,11 @@ func accountRecord(a *store.Account) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{
 		Address:  a.Address.String(),
 		Verifier: &storev1.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey},
-		Disabled: a.Disabled, Credential: a.Credential, CreatedMs: milliseconds(a.Created),
+		Disabled: a.Disabled, Credential: a.Credential, CreatedMs: unixMilliseconds(a.Created),
 	}}}
 }
 
-func milliseconds(t time.Time) int64 {
+func unixMilliseconds(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
@@ -91,12 +91,12 @@ func milliseconds(t time.Time) int64 {
 func rulesRecord(owner protocol.Address, rules []store.Rule) *storev1.Record {
 	list := make([]*storev1.SetRule, len(rules))
 	for i, r := range rules {
-		list[i] = &storev1.SetRule{Pattern: r.Who.String(), Message: permission(r.Message), Presence: permission(r.Presence), Written: r.Original.String()}
+		list[i] = &storev1.SetRule{Pattern: r.Who.String(), Message: storedPermission(r.Message), Presence: storedPermission(r.Presence), Written: r.Original.String()}
 	}
 	return &storev1.Record{Kind: &storev1.Record_Rules{Rules: &storev1.Rules{Owner: owner.String(), Rule: list}}}
 }
 
-func permission(p protocol.Permission) storev1.Permission {
+func storedPermission(p protocol.Permission) storev1.Permission {
 	switch p {
 	case protocol.Allow:
 		return storev1.Permission_PERMISSION_ALLOW

@@ -19,9 +19,9 @@ const retryAfter = 2 * time.Second
 
 // Why the server ends a call, as its caller is told.
 var (
-	errLateBody = detailed(codes.DeadlineExceeded, "the request did not arrive in time", reasonTimedOut.info())
-	errBusy     = exhausted("this caller holds too much of this node's memory: end other calls first, or try again later", retryAfter)
-	errTooLarge = detailed(codes.ResourceExhausted, fmt.Sprintf("the request is too large: at most %d octets", maxReceive), reasonTooLarge.info())
+	errLateBody = statusWithDetails(codes.DeadlineExceeded, "the request did not arrive in time", reasonTimedOut.errorInfo())
+	errBusy     = resourceExhausted("this caller holds too much of this node's memory: end other calls first, or try again later", retryAfter)
+	errTooLarge = statusWithDetails(codes.ResourceExhausted, fmt.Sprintf("the request is too large: at most %d octets", maxReceive), reasonTooLarge.errorInfo())
 	errGone     = status.Error(codes.Canceled, "the caller went away") // nobody reads it
 )
 
@@ -60,10 +60,10 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// begin admits a call of caller whose header was read last on c, or tells why
+// beginCall admits a call of caller whose header was read last on c, or tells why
 // not. The context that it returns ends with the call's limits.
-func (c *conn) begin(ctx context.Context, who *caller, path string, m method, header metadata.MD) (context.Context, error) {
-	if who.key != "" && !c.identify(who.key) {
+func (c *conn) beginCall(ctx context.Context, who *caller, path string, m method, header metadata.MD) (context.Context, error) {
+	if who.key != "" && !c.setPayer(who.key) {
 		return ctx, errBusy
 	}
 	r := &call{conn: c, caller: who, path: path, method: m, fixed: callCost + headerCost(header)}
@@ -71,7 +71,7 @@ func (c *conn) begin(ctx context.Context, who *caller, path string, m method, he
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.caller == "" && len(c.calls) >= anonymousCallsLimit {
-		return ctx, exhausted("too many calls at once without a client certificate or a token", retryAfter)
+		return ctx, resourceExhausted("too many calls at once without a client certificate or a token", retryAfter)
 	}
 	if who.key != "" {
 		r.payer, r.drop = c.server.programs.Acquire(who.key), func() { c.server.programs.Drop(who.key) }
@@ -87,7 +87,7 @@ func (c *conn) begin(ctx context.Context, who *caller, path string, m method, he
 		c.idle.Reset(anonymousIdle)
 	}
 	if m.limit > 0 {
-		r.total = time.AfterFunc(m.limit, func() { r.end(timedOut(m, "the call took too long")) })
+		r.total = time.AfterFunc(m.limit, func() { r.endWith(timedOut(m, "the call took too long")) })
 	}
 	return context.WithValue(ctx, callKey{}, r), nil
 }
@@ -101,9 +101,9 @@ func headerCost(header metadata.MD) (octets int) {
 	return octets
 }
 
-// arrived counts octets of a call's body. A call that its caller's share does
+// countReceived counts octets of a call's body. A call that its caller's share does
 // not allow them ends.
-func (c *conn) arrived(stream uint32, n int) {
+func (c *conn) countReceived(stream uint32, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.calls[stream]
@@ -125,9 +125,9 @@ func (r *call) takenLocked(n int) {
 	r.payer.Release(n)
 }
 
-// read counts a message of wire octets that the handler has read, and that
+// countMessage counts a message of wire octets that the handler has read, and that
 // takes size octets. The one before is no longer used.
-func (r *call) read(wire, size int) error {
+func (r *call) countMessage(wire, size int) error {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
 	if r.settled {
@@ -148,9 +148,9 @@ func (r *call) read(wire, size int) error {
 	return nil
 }
 
-// grow counts what is added to the answer that the call of ctx is preparing,
+// reserveAnswer counts what is added to the answer that the call of ctx is preparing,
 // and refuses what the caller's share does not allow.
-func grow(ctx context.Context, m proto.Message) error {
+func reserveAnswer(ctx context.Context, m proto.Message) error {
 	r := callOf(ctx)
 	if r == nil {
 		return nil
@@ -168,9 +168,9 @@ func grow(ctx context.Context, m proto.Message) error {
 	return nil
 }
 
-// sent counts a message of the answer, before it is sent. What was asked for
+// countSent counts a message of the answer, before it is sent. What was asked for
 // is answered, also where that goes above the caller's share: see begin.
-func (r *call) sent(n int) {
+func (r *call) countSent(n int) {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
 	if !r.gone && !r.settled {
@@ -206,9 +206,9 @@ type noStatus struct{}
 
 func (noStatus) WriteStatus(*status.Status) error { return nil }
 
-// start returns nil if the call of ctx is still there to be handled. Then finish
+// startHandler returns nil if the call of ctx is still there to be handled. Then finishHandler
 // must be called when its handler has returned.
-func (r *call) start(ctx context.Context) error {
+func (r *call) startHandler(ctx context.Context) error {
 	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(statusWriter)
 	if !ok {
 		stream = noStatus{}
@@ -225,8 +225,8 @@ func (r *call) start(ctx context.Context) error {
 	return nil
 }
 
-// end ends the call with an error, unless its handler has returned.
-func (r *call) end(err error) {
+// endWith ends the call with an error, unless its handler has returned.
+func (r *call) endWith(err error) {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
 	r.endLocked(err)
@@ -244,8 +244,8 @@ func (r *call) endLocked(err error) {
 	r.cancel()
 }
 
-// outcome returns the error that the call ends with, for that of its handler.
-func (r *call) outcome(err error) error {
+// finalError returns the error that the call ends with, for that of its handler.
+func (r *call) finalError(err error) error {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
 	if r.why != nil && status.Code(err) == codes.Canceled {
@@ -260,7 +260,7 @@ func (r *call) truthLocked(err error) error {
 	if err == nil || r.done == "" {
 		return err
 	}
-	return partly(err, r.done)
+	return partlyDone(err, r.done)
 }
 
 // setDone notes what the call of ctx has done so far, in case it fails.
@@ -274,8 +274,8 @@ func setDone(ctx context.Context, format string, args ...any) {
 	r.done = fmt.Sprintf(format, args...)
 }
 
-// finish counts the end of the handler.
-func (r *call) finish() {
+// finishHandler counts the end of the handler.
+func (r *call) finishHandler() {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
 	r.stream = nil

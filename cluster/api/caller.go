@@ -31,8 +31,8 @@ type caller struct {
 	still func() error       // whether all this is still so; nil: it always is
 }
 
-// may reports whether the caller has what a method wants.
-func (c *caller) may(wants role) bool {
+// hasRole reports whether the caller has what a method wants.
+func (c *caller) hasRole(wants role) bool {
 	have := c.roles | anyone
 	if c.roles&allRoles != 0 {
 		have |= known
@@ -53,8 +53,8 @@ func (c *caller) maySendAs(a protocol.Address) bool {
 	return false
 }
 
-// grant adds what one role= or as= of a certificate or a token says.
-func (c *caller) grant(key, value string) error {
+// addGrant adds what one role= or as= of a certificate or a token says.
+func (c *caller) addGrant(key, value string) error {
 	switch key {
 	case "role":
 		r, err := parseRole(value)
@@ -96,19 +96,19 @@ func callerOf(ctx context.Context) *caller {
 	return c
 }
 
-// identify finds out who calls. A caller without credentials is anonymous and
+// identifyCaller finds out who calls. A caller without credentials is anonymous and
 // has no roles; invalid credentials are an error.
-func (g *gate) identify(ctx context.Context) (*caller, error) {
+func (g *gate) identifyCaller(ctx context.Context) (*caller, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil, errors.New("the connection has no other end")
 	}
 	if !g.insecure {
-		if token, ok, err := bearer(ctx); err != nil || ok {
+		if token, ok, err := bearerToken(ctx); err != nil || ok {
 			if err != nil {
 				return nil, err
 			}
-			return keyed("token", g.tokens.lookup)(token)
+			return withCallerKey("token", g.tokens.lookupToken)(token)
 		}
 	}
 	return g.identifyPeer(p)
@@ -117,21 +117,21 @@ func (g *gate) identify(ctx context.Context) (*caller, error) {
 // identifyPeer finds out who is at the other end of a connection.
 func (g *gate) identifyPeer(p *peer.Peer) (*caller, error) {
 	if g.insecure {
-		return keyed("local", loopback)(p.Addr)
+		return withCallerKey("local", loopbackCaller)(p.Addr)
 	}
 	info := p.AuthInfo
 	if c, ok := info.(connInfo); ok {
 		info = c.AuthInfo
 	}
 	if shown := shownCertificate(info); shown != nil {
-		certificate := func(leaf *x509.Certificate) (*caller, error) { return certified(leaf, g.site) }
-		return keyed("certificate", certificate)(shown)
+		certificate := func(leaf *x509.Certificate) (*caller, error) { return callerOfCertificate(leaf, g.site) }
+		return withCallerKey("certificate", certificate)(shown)
 	}
 	return &caller{name: nobody}, nil
 }
 
-// keyed gives a caller who has a role a key: how they are known, and their name.
-func keyed[T any](kind string, identify func(T) (*caller, error)) func(T) (*caller, error) {
+// withCallerKey gives a caller who has a role a key: how they are known, and their name.
+func withCallerKey[T any](kind string, identify func(T) (*caller, error)) func(T) (*caller, error) {
 	return func(by T) (*caller, error) {
 		c, err := identify(by)
 		if err == nil && c.roles&allRoles != 0 {
@@ -141,8 +141,8 @@ func keyed[T any](kind string, identify func(T) (*caller, error)) func(T) (*call
 	}
 }
 
-// loopback lets programs on the same machine do all.
-func loopback(a net.Addr) (*caller, error) {
+// loopbackCaller lets programs on the same machine do all.
+func loopbackCaller(a net.Addr) (*caller, error) {
 	if a.Network() == "bufconn" || a.Network() == "unix" {
 		return &caller{name: "local", roles: allRoles, any: true}, nil
 	}
@@ -152,8 +152,8 @@ func loopback(a net.Addr) (*caller, error) {
 	return &caller{name: nobody}, nil
 }
 
-// bearer returns the token of the call, if it bears one.
-func bearer(ctx context.Context) (token string, ok bool, err error) {
+// bearerToken returns the token of the call, if it bears one.
+func bearerToken(ctx context.Context) (token string, ok bool, err error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	values := md.Get("authorization")
 	switch {
@@ -171,12 +171,12 @@ func bearer(ctx context.Context) (token string, ok bool, err error) {
 
 var errCertificateEnded = errors.New("the client certificate has ended; call again with a new one")
 
-// certified reads a program's certificate: the URI
+// callerOfCertificate reads a program's certificate: the URI
 //
 //	simp://SITE/service/NAME?role=presence:read&role=message:send&as=@example.com
 //
 // among its names says what it may do. A node's certificate opens nothing here.
-func certified(cert *x509.Certificate, site string) (*caller, error) {
+func callerOfCertificate(cert *x509.Certificate, site string) (*caller, error) {
 	name, err := pki.NameOf(cert)
 	switch {
 	case err != nil:
@@ -193,10 +193,10 @@ func certified(cert *x509.Certificate, site string) (*caller, error) {
 		return nil
 	}}
 	for _, value := range name.Roles {
-		err = errors.Join(err, c.grant("role", value))
+		err = errors.Join(err, c.addGrant("role", value))
 	}
 	for _, value := range name.As {
-		err = errors.Join(err, c.grant("as", value))
+		err = errors.Join(err, c.addGrant("as", value))
 	}
 	return c, err
 }

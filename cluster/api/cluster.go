@@ -32,16 +32,16 @@ func (s *clusterService) Status(ctx context.Context, _ *simpv1.StatusRequest) (*
 	}
 	v := s.Table.View()
 	resp := &simpv1.StatusResponse{
-		Site: s.Site, Domain: s.Domains, Position: position(v), Node: nodes, Difference: differences,
+		Site: s.Site, Domain: s.Domains, Position: positionOf(v), Node: nodes, Difference: differences,
 		AnsweredBy: s.NodeID, Schema: v.Schema(),
 	}
-	count(resp, v)
-	judge(resp)
+	countTable(resp, v)
+	assessSite(resp)
 	return resp, nil
 }
 
-// count fills in what the table knows.
-func count(resp *simpv1.StatusResponse, v store.View) {
+// countTable fills in what the table knows.
+func countTable(resp *simpv1.StatusResponse, v store.View) {
 	sessions := map[string]uint64{}
 	v.Listeners(protocol.Address{}, func(l *store.Listener) bool {
 		for i := range l.Bindings {
@@ -59,8 +59,8 @@ func count(resp *simpv1.StatusResponse, v store.View) {
 	}
 }
 
-// judge says what the state of the nodes means for the site.
-func judge(resp *simpv1.StatusResponse) {
+// assessSite says what the state of the nodes means for the site.
+func assessSite(resp *simpv1.StatusResponse) {
 	var voters, able, unready int
 	for _, n := range resp.Node {
 		if n.Role == simpv1.NodeRole_NODE_ROLE_LEADER {
@@ -129,9 +129,9 @@ func describeExpectations(nodes []*simpv1.NodeStatus) string {
 func (s *clusterService) Drain(r *simpv1.DrainRequest, stream grpc.ServerStreamingServer[simpv1.DrainResponse]) error {
 	ctx := stream.Context()
 	f := &fields{}
-	node := f.name("node", r.Node)
-	timeout := f.duration("timeout", r.Timeout, 0, time.Second, maxDrain)
-	whom(ctx, r.Node)
+	node := f.requiredName("node", r.Node)
+	timeout := f.durationWithin("timeout", r.Timeout, 0, time.Second, maxDrain)
+	setAuditTarget(ctx, r.Node)
 	if err := f.err(); err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (s *clusterService) Drain(r *simpv1.DrainRequest, stream grpc.ServerStreami
 
 // Undrain lets a node take clients again.
 func (s *clusterService) Undrain(ctx context.Context, r *simpv1.UndrainRequest) (*simpv1.UndrainResponse, error) {
-	node, err := s.node(ctx, r.Node)
+	node, err := s.resolveNode(ctx, r.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -159,15 +159,15 @@ func (s *clusterService) Undrain(ctx context.Context, r *simpv1.UndrainRequest) 
 
 // TransferLeadership makes another voter the leader.
 func (s *clusterService) TransferLeadership(ctx context.Context, r *simpv1.TransferLeadershipRequest) (*simpv1.TransferLeadershipResponse, error) {
-	whom(ctx, r.Node)
+	setAuditTarget(ctx, r.Node)
 	leader, err := s.Cluster.TransferLeadership(ctx, r.Node)
-	whom(ctx, leader)
+	setAuditTarget(ctx, leader)
 	return &simpv1.TransferLeadershipResponse{Leader: leader}, err
 }
 
 // RemoveNode takes a node out of the site.
 func (s *clusterService) RemoveNode(ctx context.Context, r *simpv1.RemoveNodeRequest) (*simpv1.RemoveNodeResponse, error) {
-	node, err := s.node(ctx, r.Node)
+	node, err := s.resolveNode(ctx, r.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -176,27 +176,27 @@ func (s *clusterService) RemoveNode(ctx context.Context, r *simpv1.RemoveNodeReq
 
 // AdmitNode lets a node that was removed join again.
 func (s *clusterService) AdmitNode(ctx context.Context, r *simpv1.AdmitNodeRequest) (*simpv1.AdmitNodeResponse, error) {
-	node, err := s.node(ctx, r.Node)
+	node, err := s.resolveNode(ctx, r.Node)
 	if err != nil {
 		return nil, err
 	}
 	return &simpv1.AdmitNodeResponse{}, s.Cluster.AdmitNode(ctx, node)
 }
 
-func (s *clusterService) node(ctx context.Context, id string) (string, error) {
+func (s *clusterService) resolveNode(ctx context.Context, id string) (string, error) {
 	f := &fields{}
-	f.name("node", id)
-	whom(ctx, id)
+	f.requiredName("node", id)
+	setAuditTarget(ctx, id)
 	return id, f.err()
 }
 
 // KickSession closes a session's connection, or all of a user's.
 func (s *clusterService) KickSession(ctx context.Context, r *simpv1.KickSessionRequest) (*simpv1.KickSessionResponse, error) {
-	whom(ctx, r.GetIma()+r.GetSession())
+	setAuditTarget(ctx, r.GetIma()+r.GetSession())
 	if err := s.inTouch(false); err != nil {
 		return nil, err
 	}
-	user, session, err := s.target(r)
+	user, session, err := s.kickTarget(r)
 	if err != nil {
 		return nil, err
 	}
@@ -207,24 +207,24 @@ func (s *clusterService) KickSession(ctx context.Context, r *simpv1.KickSessionR
 	return &simpv1.KickSessionResponse{Closed: uint32(closed)}, err
 }
 
-// target finds whom to disconnect; the session is nil for all of a user's.
-func (s *clusterService) target(r *simpv1.KickSessionRequest) (protocol.Address, *store.Session, error) {
+// kickTarget finds whom to disconnect; the session is nil for all of a user's.
+func (s *clusterService) kickTarget(r *simpv1.KickSessionRequest) (protocol.Address, *store.Session, error) {
 	f := &fields{domains: s.Domains}
 	if r.GetSession() == "" {
-		user := f.user("ima", r.GetIma())
+		user := f.localUser("ima", r.GetIma())
 		if _, ok := s.Table.Account(user); !ok && f.err() == nil {
-			return user, nil, missing(user)
+			return user, nil, noSuchAccount(user)
 		}
 		return user, nil, f.err()
 	}
 	session, err := store.ParseSession(r.GetSession())
 	if err != nil {
-		f.add("session", "%s", err)
+		f.addViolation("session", "%s", err)
 		return protocol.Address{}, nil, f.err()
 	}
-	user, ok := holder(s.Table.View(), session)
+	user, ok := sessionOwner(s.Table.View(), session)
 	if !ok {
-		return user, nil, detailed(codes.NotFound, fmt.Sprintf("no session %s listens", session), reasonNoSession.info())
+		return user, nil, statusWithDetails(codes.NotFound, fmt.Sprintf("no session %s listens", session), reasonNoSession.errorInfo())
 	}
 	return user, &session, nil
 }

@@ -53,8 +53,8 @@ func newConnections(memory int64) *connections {
 	}
 }
 
-// held returns how many octets all callers hold.
-func (s *connections) held() int64 { return s.pools[0].Held() + s.pools[1].Held() }
+// heldOctets returns how many octets all callers hold.
+func (s *connections) heldOctets() int64 { return s.pools[0].Held() + s.pools[1].Held() }
 
 // open returns a conn for a connection that was accepted, or nil if it may not
 // stay.
@@ -66,9 +66,9 @@ func (s *connections) open(raw net.Conn) *conn {
 		c.drop()
 		return nil
 	}
-	c.idle = time.AfterFunc(firstCallTimeout, func() { _ = raw.Close(); c.end() })
+	c.idle = time.AfterFunc(firstCallTimeout, func() { _ = raw.Close(); c.releaseAll() })
 	if !s.admission.add(c) {
-		c.end()
+		c.releaseAll()
 		return nil
 	}
 	return c
@@ -96,9 +96,9 @@ type conn struct {
 	ended    bool
 }
 
-// end settles what the connection holds, once it is closed.
-func (c *conn) end() {
-	c.server.admission.drop(c)
+// releaseAll settles what the connection holds, once it is closed.
+func (c *conn) releaseAll() {
+	c.server.admission.remove(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
@@ -129,9 +129,9 @@ func (c *conn) onEnd(f func()) {
 	c.atEnd = f
 }
 
-// identify has the caller pay for the connection, if none does yet and its
+// setPayer has the caller pay for the connection, if none does yet and its
 // share allows it.
-func (c *conn) identify(key string) bool {
+func (c *conn) setPayer(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended || c.caller != "" {
@@ -146,7 +146,7 @@ func (c *conn) identify(key string) bool {
 	c.drop()
 	c.payer, c.drop, c.caller = payer, func() { c.server.programs.Drop(key) }, key
 	c.idle.Stop()
-	c.server.admission.identify(c)
+	c.server.admission.markIdentified(c)
 	return true
 }
 
@@ -157,9 +157,9 @@ func (c *conn) isAnonymous() bool {
 	return c.caller == ""
 }
 
-// refused counts a refused call, and closes an anonymous connection that makes
+// countRefusal counts a refused call, and closes an anonymous connection that makes
 // too many.
-func (c *conn) refused() {
+func (c *conn) countRefusal() {
 	c.mu.Lock()
 	c.refusals++
 	end := c.caller == "" && c.refusals >= maxRefusals
@@ -188,7 +188,7 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if !ok {
 		return nil, nil, errors.New("the connection was not admitted")
 	}
-	secured, info, err := h.secure(raw)
+	secured, info, err := h.handshakeTLS(raw)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -198,9 +198,9 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	return m, connInfo{info, r.c}, nil
 }
 
-// secure does the handshake of TLS, if that is on, and bounds the records that
+// handshakeTLS does the handshake of TLS, if that is on, and bounds the records that
 // carry nothing.
-func (h handshaker) secure(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (h handshaker) handshakeTLS(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if h.Info().SecurityProtocol != "tls" {
 		return h.TransportCredentials.ServerHandshake(raw)
 	}
@@ -231,7 +231,7 @@ type meteredConn struct {
 func (m *meteredConn) Read(p []byte) (int, error) {
 	n, err := m.reader.Read(p)
 	if n > 0 {
-		m.in.feed(p[:n], m.c.frameIn, m.c.dataIn)
+		m.in.parse(p[:n], m.c.frameIn, m.c.dataIn)
 		m.slowDown(n)
 	}
 	return n, err
@@ -261,7 +261,7 @@ func (m *meteredConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := m.Conn.Write(p)
-	m.out.feed(p[:n], m.c.frameOut, nil)
+	m.out.parse(p[:n], m.c.frameOut, nil)
 	return n, err
 }
 
@@ -271,7 +271,7 @@ func (c *conn) frameIn(f frame) {
 	case frameHeaders:
 		c.lastHeaders = f.stream
 	case frameData:
-		c.arrived(f.stream, f.length)
+		c.countReceived(f.stream, f.length)
 	case frameReset:
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -284,7 +284,7 @@ func (c *conn) frameIn(f frame) {
 func (c *conn) dataIn(stream uint32, b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.calls[stream]; r != nil && r.messages.feed(b, maxReceive) {
+	if r := c.calls[stream]; r != nil && r.messages.countMessages(b, maxReceive) {
 		r.endLocked(errTooLarge)
 	}
 }

@@ -32,10 +32,10 @@ func newHasher() hasher {
 	return hasher{make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), new(emptyVerifier)}
 }
 
-// verifier returns what a checked credential says, hashed here if it is a
+// makeVerifier returns what a checked credential says, hashed here if it is a
 // password. A verifier of the empty password is a violation of field: whoever
 // has one lets anybody in.
-func (h hasher) verifier(ctx context.Context, field string, c *simpv1.Credential) (*storev1.Verifier, error) {
+func (h hasher) makeVerifier(ctx context.Context, field string, c *simpv1.Credential) (*storev1.Verifier, error) {
 	select {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
@@ -45,7 +45,7 @@ func (h hasher) verifier(ctx context.Context, field string, c *simpv1.Credential
 	if v := c.GetVerifier(); v != nil {
 		if h.empty.matches(v) {
 			f := &fields{}
-			f.add(field+".verifier", "verifies the empty password")
+			f.addViolation(field+".verifier", "verifies the empty password")
 			return nil, f.err()
 		}
 		return &storev1.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}, nil
@@ -84,31 +84,31 @@ func (e *emptyVerifier) matches(v *simpv1.ScramVerifier) bool {
 	return bytes.Equal(last.StoredKey, v.StoredKey)
 }
 
-// credential checks a credential.
-func (f *fields) credential(field string, c *simpv1.Credential) {
+// checkCredential checks a credential.
+func (f *fields) checkCredential(field string, c *simpv1.Credential) {
 	switch kind := c.GetKind().(type) {
 	case *simpv1.Credential_Password:
 		if err := protocol.CheckPassword(kind.Password); err != nil {
-			f.add(field+".password", "%s", sentence(err))
+			f.addViolation(field+".password", "%s", textWithoutStatus(err))
 		}
 	case *simpv1.Credential_Verifier:
-		f.verifier(field+".verifier", kind.Verifier)
+		f.checkVerifier(field+".verifier", kind.Verifier)
 	default:
-		f.add(field, "a password or a verifier is required")
+		f.addViolation(field, "a password or a verifier is required")
 	}
 }
 
-func (f *fields) verifier(field string, v *simpv1.ScramVerifier) {
+func (f *fields) checkVerifier(field string, v *simpv1.ScramVerifier) {
 	if n := len(v.GetSalt()); n < minSalt || n > maxSalt {
-		f.add(field+".salt", "has %d octets; must have %d to %d", n, minSalt, maxSalt)
+		f.addViolation(field+".salt", "has %d octets; must have %d to %d", n, minSalt, maxSalt)
 	}
 	if n := v.GetIterations(); n < minIterations || n > maxIterations {
-		f.add(field+".iterations", "is %d; must be %d to %d", n, minIterations, maxIterations)
+		f.addViolation(field+".iterations", "is %d; must be %d to %d", n, minIterations, maxIterations)
 	}
 	if n := len(v.GetStoredKey()); n != sha256.Size {
-		f.add(field+".stored_key", "has %d octets; must have %d", n, sha256.Size)
+		f.addViolation(field+".stored_key", "has %d octets; must have %d", n, sha256.Size)
 	}
 	if n := len(v.GetServerKey()); n != sha256.Size {
-		f.add(field+".server_key", "has %d octets; must have %d", n, sha256.Size)
+		f.addViolation(field+".server_key", "has %d octets; must have %d", n, sha256.Size)
 	}
 }

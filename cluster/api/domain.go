@@ -19,10 +19,10 @@ func (s *clusterService) CheckDomain(ctx context.Context, r *simpv1.CheckDomainR
 		return nil, err
 	}
 	if !slices.Contains(s.Domains, own) {
-		f.add("own", "%s is not a domain of this site", own)
+		f.addViolation("own", "%s is not a domain of this site", own)
 	}
 	if slices.Contains(s.Domains, domain) {
-		f.add("domain", "%s is this site's own; nothing has to be reached", domain)
+		f.addViolation("domain", "%s is this site's own; nothing has to be reached", domain)
 	}
 	if err := f.err(); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (s *clusterService) CheckDomain(ctx context.Context, r *simpv1.CheckDomainR
 func (f *fields) foreignDomain(name, value string) string {
 	domain, err := protocol.ParseDomain(value)
 	if err != nil {
-		f.add(name, "%s", sentence(err))
+		f.addViolation(name, "%s", textWithoutStatus(err))
 	}
 	return domain
 }

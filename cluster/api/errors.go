@@ -32,8 +32,8 @@ type errorMap struct {
 	refusals  *refusals
 }
 
-// status returns err as a caller of m is told it.
-func (e errorMap) status(m method, err error) error {
+// publicStatus returns err as a caller of m is told it.
+func (e errorMap) publicStatus(m method, err error) error {
 	var wire *protocol.Error
 	var no *refused
 	switch {
@@ -41,11 +41,11 @@ func (e errorMap) status(m method, err error) error {
 		return nil
 	case errors.As(err, &no):
 		r := reasonOf(no.refusal)
-		return detailed(reasonCodes[r][0], no.text, r.info())
+		return statusWithDetails(reasonCodes[r][0], no.text, r.errorInfo())
 	case errors.As(err, &wire):
 		return wireStatus(wire)
 	case e.uncertain != nil && e.uncertain(err):
-		return detailed(codes.Unknown, "what became of it is not known: it may have been done, or may yet be; look, and repeat it if not", reasonOutcomeUnknown.info())
+		return statusWithDetails(codes.Unknown, "what became of it is not known: it may have been done, or may yet be; look, and repeat it if not", reasonOutcomeUnknown.errorInfo())
 	case e.notDone != nil && e.notDone(err): // also where it was the caller's time that ended
 		return e.notDoneStatus(err)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -53,7 +53,7 @@ func (e errorMap) status(m method, err error) error {
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, "the caller went away")
 	}
-	return e.other(err)
+	return e.fallbackStatus(err)
 }
 
 // notDoneStatus is for what was certainly not done.
@@ -61,81 +61,81 @@ func (e errorMap) notDoneStatus(err error) error {
 	if e.cutOff != nil && e.cutOff() {
 		return errCutOff
 	}
-	return e.other(err)
+	return e.fallbackStatus(err)
 }
 
-// other is for statuses, and for errors of the site that have no meaning of
+// fallbackStatus is for statuses, and for errors of the site that have no meaning of
 // their own here.
-func (e errorMap) other(err error) error {
+func (e errorMap) fallbackStatus(err error) error {
 	if s, ok := status.FromError(err); ok {
-		return explained(s)
+		return withReason(s)
 	}
-	if e.refusals.note(cause{"not served", limitText(err.Error())}) {
+	if e.refusals.countRefusal(cause{"not served", limitText(err.Error())}) {
 		e.refusals.logger.Warn("a call was not served", "error", err)
 	}
 	return unavailable(reasonUnavailable, err.Error())
 }
 
-// explained gives a status a detail that has none, as gRPC's own have.
-func explained(s *status.Status) error {
+// withReason gives a status a detail that has none, as gRPC's own have.
+func withReason(s *status.Status) error {
 	if len(s.Details()) > 0 {
 		return s.Err()
 	}
 	if s.Code() == codes.InvalidArgument {
-		return invalid(s.Message())
+		return invalidArgument(s.Message())
 	}
 	if r, ok := codeReasons[s.Code()]; ok {
-		return detailed(s.Code(), s.Message(), r.info())
+		return statusWithDetails(s.Code(), s.Message(), r.errorInfo())
 	}
 	return s.Err()
 }
 
-// invalid refuses a request in which no one field is to blame.
-func invalid(text string) error {
+// invalidArgument refuses a request in which no one field is to blame.
+func invalidArgument(text string) error {
 	f := &fields{}
-	f.add("request", "%s", text)
+	f.addViolation("request", "%s", text)
 	return f.err()
 }
 
 // timedOut tells a caller of m that the time is over.
 func timedOut(m method, text string) error {
 	if m.changes {
-		return detailed(codes.DeadlineExceeded, text+"; it may have been done, or may yet be: look, and repeat it if not", reasonOutcomeUnknown.info())
+		return statusWithDetails(codes.DeadlineExceeded, text+"; it may have been done, or may yet be: look, and repeat it if not", reasonOutcomeUnknown.errorInfo())
 	}
-	return detailed(codes.DeadlineExceeded, text, reasonTimedOut.info())
+	return statusWithDetails(codes.DeadlineExceeded, text, reasonTimedOut.errorInfo())
 }
 
 // wireStatus gives SIMP's statuses their codes.
 func wireStatus(e *protocol.Error) error {
 	switch e.Status {
 	case protocol.StatusBadRequest, protocol.StatusTooLarge:
-		return invalid(e.Text)
+		return invalidArgument(e.Text)
 	case protocol.StatusUnauthorized, protocol.StatusForbidden:
-		return detailed(codes.PermissionDenied, e.Text, reasonNoRole.info())
+		return statusWithDetails(codes.PermissionDenied, e.Text, reasonNoRole.errorInfo())
 	case protocol.StatusUnknownAddress:
-		return detailed(codes.NotFound, e.Text, reasonNoNode.info())
+		return statusWithDetails(codes.NotFound, e.Text, reasonNoNode.errorInfo())
 	case protocol.StatusWrongState:
-		return detailed(codes.FailedPrecondition, e.Text, reasonRefused.info())
+		return statusWithDetails(codes.FailedPrecondition, e.Text, reasonRefused.errorInfo())
 	case protocol.StatusSlowDown:
-		return exhausted(e.Text, time.Duration(e.Retry)*time.Second)
+		return resourceExhausted(e.Text, time.Duration(e.Retry)*time.Second)
 	case protocol.StatusUnavailable:
 		return unavailable(reasonUnavailable, e.Text)
 	}
-	return detailed(codes.Internal, e.Text, reasonFault.info())
+	return statusWithDetails(codes.Internal, e.Text, reasonFault.errorInfo())
 }
 
 // unavailable says that this node can't serve the call now.
 func unavailable(why reason, text string) error {
-	return detailed(codes.Unavailable, text, why.info())
+	return statusWithDetails(codes.Unavailable, text, why.errorInfo())
 }
 
-// exhausted refuses what is above a limit, and says when to try again.
-func exhausted(text string, after time.Duration) error {
-	return detailed(codes.ResourceExhausted, text, reasonOverLimit.info(), &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+// resourceExhausted refuses what is above a limit, and says when to try again.
+func resourceExhausted(text string, after time.Duration) error {
+	return statusWithDetails(codes.ResourceExhausted, text, reasonOverLimit.errorInfo(), &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 }
 
-// detailed is a status with details.
-func detailed(c codes.Code, text string, details ...protoadapt.MessageV1) error {
+// statusWithDetails is a status with details.
+func statusWithDetails(c codes.Code, text string, details ...protoadapt.MessageV1) error {
 	s, err := status.New(c, text).WithDetails(details...)
 	if err != nil {
 		return status.Error(c, text)
@@ -143,11 +143,11 @@ func detailed(c codes.Code, text string, details ...protoadapt.MessageV1) error 
 	return s.Err()
 }
 
-// partly returns err as the end of a call of which a part was done. What may be
+// partlyDone returns err as the end of a call of which a part was done. What may be
 // tried again as it is must not be taken for not done.
-func partly(err error, done string) error {
+func partlyDone(err error, done string) error {
 	s := status.Convert(err)
-	info := reasonPartlyDone.info()
+	info := reasonPartlyDone.errorInfo()
 	info.Metadata = map[string]string{"done": done}
 	details := []protoadapt.MessageV1{info}
 	for _, d := range s.Details() {
@@ -161,5 +161,5 @@ func partly(err error, done string) error {
 	if code == codes.Unavailable || code == codes.Unknown {
 		code = codes.Aborted
 	}
-	return detailed(code, done+"; then: "+s.Message(), details...)
+	return statusWithDetails(code, done+"; then: "+s.Message(), details...)
 }

@@ -29,7 +29,7 @@ func TestATokenIsRefusedAfterItsEnd(t *testing.T) {
 			t.Errorf("the tokens' ends: %v", ends)
 		}
 		time.Sleep(time.Hour - time.Second)
-		c, err := tokens.lookup(token)
+		c, err := tokens.lookupToken(token)
 		if err != nil || c.still() != nil {
 			t.Fatalf("a second before the end: %v", err)
 		}
@@ -37,10 +37,10 @@ func TestATokenIsRefusedAfterItsEnd(t *testing.T) {
 		if c.still() == nil {
 			t.Error("a stream goes on after the token's end")
 		}
-		if _, err := tokens.lookup(token); err == nil {
+		if _, err := tokens.lookupToken(token); err == nil {
 			t.Error("a call is let in after the token's end")
 		}
-		if _, err := tokens.lookup(token + "2"); err != nil {
+		if _, err := tokens.lookupToken(token + "2"); err != nil {
 			t.Errorf("the token without an end: %v", err)
 		}
 	})
@@ -58,18 +58,18 @@ func TestProgramsCertificatesAreKeptWhileTheyAreUsed(t *testing.T) {
 		expect := func(when string, programs ...string) {
 			t.Helper()
 			var names []string
-			for _, c := range s.list() {
+			for _, c := range s.listSorted() {
 				names = append(names, c.Program)
 			}
 			if !slices.Equal(names, programs) {
 				t.Errorf("%s: %v, want %v", when, names, programs)
 			}
 		}
-		disconnect := s.connect("desk", ending(60*day))
-		s.connect("pager", ending(5*day))
+		disconnect := s.noteConnected("desk", ending(60*day))
+		s.noteConnected("pager", ending(5*day))
 		again := ending(20 * day)
-		s.connect("robot", again)()
-		s.connect("robot", again)()
+		s.noteConnected("robot", again)()
+		s.noteConnected("robot", again)()
 		expect("at the start", "desk", "pager", "robot")
 		time.Sleep(5*day + 1)
 		expect("after the end of the pager's", "desk", "robot")
@@ -81,9 +81,9 @@ func TestProgramsCertificatesAreKeptWhileTheyAreUsed(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		expect("later")
 		for range maxSeen + 1 {
-			s.connect("many", ending(day))
+			s.noteConnected("many", ending(day))
 		}
-		if n := len(s.list()); n != maxSeen {
+		if n := len(s.listSorted()); n != maxSeen {
 			t.Errorf("%d are kept", n)
 		}
 	})

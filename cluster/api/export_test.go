@@ -13,7 +13,7 @@ func ReasonCodes() map[string][]codes.Code {
 
 // Methods returns the paths of all methods.
 func Methods() (paths []string) {
-	for path := range methods() {
+	for path := range methodTable() {
 		paths = append(paths, path)
 	}
 	return paths

@@ -23,7 +23,7 @@ type fields struct {
 // maxViolations are told at once.
 const maxViolations = 20
 
-func (f *fields) add(field, format string, args ...any) {
+func (f *fields) addViolation(field, format string, args ...any) {
 	if len(f.bad) < maxViolations {
 		f.bad = append(f.bad, &errdetails.BadRequest_FieldViolation{Field: field, Description: fmt.Sprintf(format, args...)})
 	}
@@ -38,36 +38,36 @@ func (f *fields) err() error {
 	if more := len(f.bad) - 1; more > 0 {
 		text += fmt.Sprintf(" (and %d more)", more)
 	}
-	return detailed(codes.InvalidArgument, text, &errdetails.BadRequest{FieldViolations: f.bad})
+	return statusWithDetails(codes.InvalidArgument, text, &errdetails.BadRequest{FieldViolations: f.bad})
 }
 
-// user reads the address of a user of this site, in canonical form.
-func (f *fields) user(field, value string) protocol.Address {
-	a := f.address(field, value)
+// localUser reads the address of a user of this site, in canonical form.
+func (f *fields) localUser(field, value string) protocol.Address {
+	a := f.anyAddress(field, value)
 	if a.IsZero() {
 		return a
 	}
 	if !slices.Contains(f.domains, a.Domain()) {
-		f.add(field, "%s is not of this site, which serves %s", a, strings.Join(f.domains, ", "))
+		f.addViolation(field, "%s is not of this site, which serves %s", a, strings.Join(f.domains, ", "))
 		return protocol.Address{}
 	}
 	folded, ok := a.PRECISFold()
 	if !ok {
-		f.add(field, "%s can't be a user's name", protocol.Quote(a.Local()))
+		f.addViolation(field, "%s can't be a user's name", protocol.Quote(a.Local()))
 		return protocol.Address{}
 	}
 	return folded
 }
 
-// address reads any address; one of this site's in canonical form.
-func (f *fields) address(field, value string) protocol.Address {
+// anyAddress reads any address; one of this site's in canonical form.
+func (f *fields) anyAddress(field, value string) protocol.Address {
 	if value == "" {
-		f.add(field, "an address is required")
+		f.addViolation(field, "an address is required")
 		return protocol.Address{}
 	}
 	a, err := protocol.ParseAddress(value)
 	if err != nil {
-		f.add(field, "%s", sentence(err))
+		f.addViolation(field, "%s", textWithoutStatus(err))
 		return protocol.Address{}
 	}
 	if slices.Contains(f.domains, a.Domain()) {
@@ -76,16 +76,16 @@ func (f *fields) address(field, value string) protocol.Address {
 	return a
 }
 
-// users reads a list of users of this site, none twice.
-func (f *fields) users(field string, values []string, most int) []protocol.Address {
+// localUsers reads a list of users of this site, none twice.
+func (f *fields) localUsers(field string, values []string, most int) []protocol.Address {
 	if len(values) > most {
-		f.add(field, "%d are too many: at most %d", len(values), most)
+		f.addViolation(field, "%d are too many: at most %d", len(values), most)
 		return nil
 	}
 	seen := make(map[protocol.Address]bool, len(values))
 	list := make([]protocol.Address, 0, len(values))
 	for i, value := range values {
-		a := f.user(fmt.Sprintf("%s[%d]", field, i), value)
+		a := f.localUser(fmt.Sprintf("%s[%d]", field, i), value)
 		if !a.IsZero() && !seen[a] {
 			seen[a] = true
 			list = append(list, a)
@@ -94,25 +94,25 @@ func (f *fields) users(field string, values []string, most int) []protocol.Addre
 	return list
 }
 
-// domain reads one of this site's domains, or "".
-func (f *fields) domain(field, value string) string {
+// localDomain reads one of this site's domains, or "".
+func (f *fields) localDomain(field, value string) string {
 	if value == "" {
 		return ""
 	}
 	d, err := protocol.ParseDomain(value)
 	switch {
 	case err != nil:
-		f.add(field, "%s", sentence(err))
+		f.addViolation(field, "%s", textWithoutStatus(err))
 	case !slices.Contains(f.domains, d):
-		f.add(field, "%s is not served here; this site serves %s", protocol.Quote(d), strings.Join(f.domains, ", "))
+		f.addViolation(field, "%s is not served here; this site serves %s", protocol.Quote(d), strings.Join(f.domains, ", "))
 	}
 	return d
 }
 
-// name reads a node's id or another name that has to be there.
-func (f *fields) name(field, value string) string {
+// requiredName reads a node's id or another name that has to be there.
+func (f *fields) requiredName(field, value string) string {
 	if value == "" {
-		f.add(field, "has to be given")
+		f.addViolation(field, "has to be given")
 	}
 	return value
 }
@@ -123,24 +123,24 @@ func (f *fields) pageSize(size int32) int {
 	case size == 0:
 		return 100
 	case size < 0 || size > 1000:
-		f.add("page_size", "%d is not from 1 to 1000", size)
+		f.addViolation("page_size", "%d is not from 1 to 1000", size)
 	}
 	return int(size)
 }
 
-// duration reads a duration from least to most, or none.
-func (f *fields) duration(field string, d *durationpb.Duration, none, least, most time.Duration) time.Duration {
+// durationWithin reads a duration from least to most, or none.
+func (f *fields) durationWithin(field string, d *durationpb.Duration, none, least, most time.Duration) time.Duration {
 	if d == nil {
 		return none
 	}
 	if err := d.CheckValid(); err != nil || d.AsDuration() < least || d.AsDuration() > most {
-		f.add(field, "is not from %s to %s", least, most)
+		f.addViolation(field, "is not from %s to %s", least, most)
 	}
 	return d.AsDuration()
 }
 
-// sentence is what an error says, without a status before it.
-func sentence(err error) string {
+// textWithoutStatus is what an error says, without a status before it.
+func textWithoutStatus(err error) string {
 	if e, ok := err.(*protocol.Error); ok {
 		return e.Text
 	}

@@ -21,7 +21,7 @@ func TestNoSiteYet(t *testing.T) {
 			{Id: "n1", State: starting, BootstrapExpect: 3}, {Id: "n2", State: starting, BootstrapExpect: 5},
 			{Id: "n3", State: starting}, {Id: "n4", State: down, BootstrapExpect: 3},
 		}}
-		judge(resp)
+		assessSite(resp)
 		if resp.Health != tt.health || resp.Summary != tt.summary {
 			t.Errorf("%v, %q; want %v, %q", resp.Health, resp.Summary, tt.health, tt.summary)
 		}

@@ -35,14 +35,14 @@ type frames struct {
 	pad  int   // of last: octets of padding at its end; -1: not known yet
 }
 
-// feed calls found for each frame whose header ends in b, and data, unless it is
+// parse calls found for each frame whose header ends in b, and data, unless it is
 // nil, for what b holds of DATA frames.
-func (f *frames) feed(b []byte, found func(frame), data func(stream uint32, b []byte)) {
+func (f *frames) parse(b []byte, found func(frame), data func(stream uint32, b []byte)) {
 	for len(b) > 0 {
 		if f.skip > 0 {
 			n := min(f.skip, len(b))
 			if f.last.kind == frameData && data != nil {
-				data(f.last.stream, f.unpadded(b[:n]))
+				data(f.last.stream, f.stripPadding(b[:n]))
 			}
 			f.skip -= n
 			b = b[n:]
@@ -64,8 +64,8 @@ func (f *frames) feed(b []byte, found func(frame), data func(stream uint32, b []
 	}
 }
 
-// unpadded returns what of b, the next octets of a DATA frame, is data.
-func (f *frames) unpadded(b []byte) []byte {
+// stripPadding returns what of b, the next octets of a DATA frame, is data.
+func (f *frames) stripPadding(b []byte) []byte {
 	left := f.skip
 	if f.pad < 0 {
 		f.pad = int(b[0])
@@ -81,8 +81,8 @@ type messages struct {
 	have   int // octets of prefix
 }
 
-// feed reports whether b, the next octets, begins a message of more than most.
-func (m *messages) feed(b []byte, most int) (tooLarge bool) {
+// countMessages reports whether b, the next octets, begins a message of more than most.
+func (m *messages) countMessages(b []byte, most int) (tooLarge bool) {
 	for len(b) > 0 {
 		if m.left > 0 {
 			n := min(m.left, len(b))

@@ -48,7 +48,7 @@ func findsTooLarge(data []byte, pad, size int) (found bool) {
 	var f frames
 	var m messages
 	for wire.Len() > 0 {
-		f.feed(wire.Next(size), func(frame) {}, func(_ uint32, b []byte) { found = found || m.feed(b, 100) })
+		f.parse(wire.Next(size), func(frame) {}, func(_ uint32, b []byte) { found = found || m.countMessages(b, 100) })
 	}
 	return found
 }

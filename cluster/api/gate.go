@@ -37,7 +37,7 @@ func newGate(c Config) *gate {
 	r := newRefusals(c.Logger)
 	return &gate{
 		site: c.Site, insecure: c.TLS == nil, tokens: c.Tokens, refusals: r,
-		methods: methods(), errors: errorMap{c.Uncertain, c.NotDone, func() bool { return c.Directory.QuorumLostFor() > 0 }, r}, logger: c.Logger, directory: c.Directory,
+		methods: methodTable(), errors: errorMap{c.Uncertain, c.NotDone, func() bool { return c.Directory.QuorumLostFor() > 0 }, r}, logger: c.Logger, directory: c.Directory,
 	}
 }
 
@@ -48,23 +48,23 @@ type refusalKey struct{}
 // refuses, as it does until the deadline that the caller has set.
 const longDeadline = time.Minute
 
-// tap is called with the header of each call, by the goroutine that reads its
+// tapHandle is called with the header of each call, by the goroutine that reads its
 // connection. gRPC drops the body of a call that it refuses.
-func (g *gate) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+func (g *gate) tapHandle(ctx context.Context, info *tap.Info) (context.Context, error) {
 	p, _ := peer.FromContext(ctx)
 	c, ok := p.AuthInfo.(connInfo)
 	if !ok {
-		return ctx, detailed(codes.Internal, "the connection was not admitted", reasonFault.info())
+		return ctx, statusWithDetails(codes.Internal, "the connection was not admitted", reasonFault.errorInfo())
 	}
-	who, m, err := g.authorize(ctx, info.FullMethodName)
+	who, m, err := g.authorizeCall(ctx, info.FullMethodName)
 	if err == nil {
-		ctx, err = c.conn.begin(context.WithValue(ctx, callerKey{}, who), who, info.FullMethodName, m, info.Header)
+		ctx, err = c.conn.beginCall(context.WithValue(ctx, callerKey{}, who), who, info.FullMethodName, m, info.Header)
 	}
 	if err == nil {
 		return ctx, nil
 	}
 	g.refused.Add(1)
-	c.conn.refused()
+	c.conn.countRefusal()
 	g.logRefusal(c.conn, who, info.FullMethodName, err)
 	if end, ok := ctx.Deadline(); ok && time.Until(end) > longDeadline {
 		return context.WithValue(ctx, refusalKey{}, err), nil // its handler refuses it, which stops the timer
@@ -79,7 +79,7 @@ func (g *gate) logRefusal(c *conn, who *caller, path string, err error) {
 		from = c.source.String()
 	}
 	code := status.Code(err)
-	if !g.refusals.note(cause{code.String(), from}) {
+	if !g.refusals.countRefusal(cause{code.String(), from}) {
 		return
 	}
 	if g.methods[path].audit {
@@ -98,22 +98,22 @@ func limitText(s string) string {
 	return s
 }
 
-// authorize returns who calls, and what there is to know of the method, if they
+// authorizeCall returns who calls, and what there is to know of the method, if they
 // may call it. path is as the peer sent it: only what the table holds, letter
 // for letter, is called.
-func (g *gate) authorize(ctx context.Context, path string) (*caller, method, error) {
-	c, err := g.identify(ctx)
+func (g *gate) authorizeCall(ctx context.Context, path string) (*caller, method, error) {
+	c, err := g.identifyCaller(ctx)
 	if err != nil {
 		return &caller{name: nobody}, method{}, unauthenticated(err)
 	}
 	m, ok := g.methods[path]
 	switch {
 	case !ok:
-		return c, m, detailed(codes.PermissionDenied, fmt.Sprintf("%q is not a method that anybody may call", limitText(path)), reasonNoMethod.info())
-	case !c.may(m.wants) && c.roles == 0:
-		return c, m, g.unknown(c)
-	case !c.may(m.wants):
-		return c, m, detailed(codes.PermissionDenied, fmt.Sprintf("%s lacks the role %s", c.name, m.wants), reasonNoRole.info())
+		return c, m, statusWithDetails(codes.PermissionDenied, fmt.Sprintf("%q is not a method that anybody may call", limitText(path)), reasonNoMethod.errorInfo())
+	case !c.hasRole(m.wants) && c.roles == 0:
+		return c, m, g.refuseAnonymous(c)
+	case !c.hasRole(m.wants):
+		return c, m, statusWithDetails(codes.PermissionDenied, fmt.Sprintf("%s lacks the role %s", c.name, m.wants), reasonNoRole.errorInfo())
 	}
 	return c, m, nil
 }
@@ -130,15 +130,15 @@ func (g *gate) checkTable(m method) error {
 	return nil
 }
 
-// unknown refuses a caller who has no role at all.
-func (g *gate) unknown(c *caller) error {
+// refuseAnonymous refuses a caller who has no role at all.
+func (g *gate) refuseAnonymous(c *caller) error {
 	switch {
 	case g.insecure:
-		return detailed(codes.Unauthenticated, "without TLS this node answers only programs on its own machine", reasonLocalOnly.info())
+		return statusWithDetails(codes.Unauthenticated, "without TLS this node answers only programs on its own machine", reasonLocalOnly.errorInfo())
 	case c.name != nobody:
-		return detailed(codes.Unauthenticated, c.name+" has no role: its certificate or token has to name one", reasonNoRole.info())
+		return statusWithDetails(codes.Unauthenticated, c.name+" has no role: its certificate or token has to name one", reasonNoRole.errorInfo())
 	}
-	return detailed(codes.Unauthenticated, "a client certificate or a bearer token is required", reasonCredentialsMissing.info())
+	return statusWithDetails(codes.Unauthenticated, "a client certificate or a bearer token is required", reasonCredentialsMissing.errorInfo())
 }
 
 // unauthenticated refuses credentials that are not valid, or not any more.
@@ -147,23 +147,23 @@ func unauthenticated(err error) error {
 	if errors.Is(err, errTokenEnded) || errors.Is(err, errCertificateEnded) {
 		r = reasonCredentialsExpired
 	}
-	return detailed(codes.Unauthenticated, err.Error(), r.info())
+	return statusWithDetails(codes.Unauthenticated, err.Error(), r.errorInfo())
 }
 
 // identifyConn has the caller pay for a connection whose other end is known
 // already: by its certificate, or as it is on this machine.
 func (g *gate) identifyConn(c *conn, info credentials.AuthInfo) {
 	who, err := g.identifyPeer(&peer.Peer{Addr: c.raw.RemoteAddr(), AuthInfo: info})
-	if err != nil || who.key == "" || !c.identify(who.key) {
+	if err != nil || who.key == "" || !c.setPayer(who.key) {
 		return
 	}
 	if shown := shownCertificate(info); shown != nil {
-		c.onEnd(g.seen.connect(who.name, shown))
+		c.onEnd(g.seen.noteConnected(who.name, shown))
 	}
 }
 
-// pass makes the call of ctx that tap has admitted, and records it.
-func (g *gate) pass(ctx context.Context, call func(context.Context, *call) error) error {
+// runCall makes the call of ctx that tap has admitted, and records it.
+func (g *gate) runCall(ctx context.Context, call func(context.Context, *call) error) error {
 	if err, ok := ctx.Value(refusalKey{}).(error); ok {
 		return err
 	}
@@ -171,28 +171,28 @@ func (g *gate) pass(ctx context.Context, call func(context.Context, *call) error
 	if c == nil {
 		return errGone
 	}
-	if err := c.start(ctx); err != nil {
+	if err := c.startHandler(ctx); err != nil {
 		return err
 	}
-	defer c.finish()
+	defer c.finishHandler()
 	record := &record{}
 	err := g.checkTable(c.method)
 	if err == nil {
-		err = g.errors.status(c.method, g.shielded(context.WithValue(ctx, recordKey{}, record), c, call))
+		err = g.errors.publicStatus(c.method, g.recoverCall(context.WithValue(ctx, recordKey{}, record), c, call))
 	}
-	err = c.outcome(err)
+	err = c.finalError(err)
 	if c.method.audit {
 		record.write(g.logger, c.caller.name, c.path, err)
 	}
 	return err
 }
 
-// shielded makes the call; a fault in one call ends that call only.
-func (g *gate) shielded(ctx context.Context, c *call, call func(context.Context, *call) error) (err error) {
+// recoverCall makes the call; a fault in one call ends that call only.
+func (g *gate) recoverCall(ctx context.Context, c *call, call func(context.Context, *call) error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			g.logger.Error("a call failed by a fault in this program", "method", c.path, "fault", fault, "stack", string(debug.Stack()))
-			err = detailed(codes.Internal, "internal server error; see this node's log", reasonFault.info())
+			err = statusWithDetails(codes.Internal, "internal server error; see this node's log", reasonFault.errorInfo())
 		}
 	}()
 	return call(ctx, c)

@@ -34,13 +34,13 @@ func (s *accountService) Import(stream grpc.ClientStreamingServer[simpv1.ImportA
 		if err != nil {
 			return err
 		}
-		err = run.add(ctx, r)
-		whom(ctx, run.made.String())
+		err = run.addBatch(ctx, r)
+		setAuditTarget(ctx, run.made.String())
 		if err != nil {
 			return err
 		}
 	}
-	s.settled(ctx, run.index)
+	s.awaitEverywhere(ctx, run.index)
 	return stream.SendAndClose(&simpv1.ImportAccountsResponse{
 		Created: run.made.created, Replaced: run.made.replaced, Unchanged: run.made.unchanged,
 		Lookalike: run.lookalike, Lookalikes: run.lookalikeCount,
@@ -67,9 +67,9 @@ func (t tally) String() string {
 	return fmt.Sprintf("%d created, %d replaced, %d unchanged", t.created, t.replaced, t.unchanged)
 }
 
-// add checks a request as a whole, hashes what is to be hashed, and proposes it.
-func (r *importRun) add(ctx context.Context, req *simpv1.ImportAccountsRequest) error {
-	users, err := r.check(req)
+// addBatch checks a request as a whole, hashes what is to be hashed, and proposes it.
+func (r *importRun) addBatch(ctx context.Context, req *simpv1.ImportAccountsRequest) error {
+	users, err := r.checkBatch(req)
 	if err != nil || req.Check {
 		return err
 	}
@@ -80,31 +80,31 @@ func (r *importRun) add(ctx context.Context, req *simpv1.ImportAccountsRequest) 
 	var changes []*storev1.Change
 	pending := map[string]protocol.Address{} // whom changes create, by skeleton
 	for i, user := range users {
-		if !req.AllowLookalike && r.leavesOut(r.seen-len(users)+i, user, pending) || !r.count(user, verifiers[i]) {
+		if !req.AllowLookalike && r.leavesOut(r.seen-len(users)+i, user, pending) || !r.countChange(user, verifiers[i]) {
 			continue
 		}
 		changes = append(changes, putAccount(user, verifiers[i], storev1.PutAccount_MODE_UPSERT))
 		if len(changes) == importChanges {
-			if err := r.commit(ctx, changes); err != nil {
+			if err := r.commitBatch(ctx, changes); err != nil {
 				return err
 			}
 			changes = nil
 			clear(pending)
 		}
 	}
-	return r.commit(ctx, changes)
+	return r.commitBatch(ctx, changes)
 }
 
 // leavesOut reports whether account number n is new and can be mistaken for
 // one that exists or is pending; if so, it is noted for the response.
 func (r *importRun) leavesOut(n int, user protocol.Address, pending map[string]protocol.Address) bool {
-	if r.there(user) {
+	if r.hasAccount(user) {
 		return false
 	}
 	skeleton := skeletonOf(user)
 	like, ok := pending[skeleton]
 	if !ok {
-		like = r.lookalikes.find(user)
+		like = r.lookalikes.findLookalike(user)
 	}
 	if like.IsZero() || like == user {
 		pending[skeleton] = user
@@ -116,19 +116,19 @@ func (r *importRun) leavesOut(n int, user protocol.Address, pending map[string]p
 	return true
 }
 
-func (r *importRun) check(req *simpv1.ImportAccountsRequest) ([]protocol.Address, error) {
+func (r *importRun) checkBatch(req *simpv1.ImportAccountsRequest) ([]protocol.Address, error) {
 	f := &fields{domains: r.Domains}
 	list := req.Account
 	if len(list) > maxImport {
-		f.add("account", "%d are too many in one request: at most %d", len(list), maxImport)
+		f.addViolation("account", "%d are too many in one request: at most %d", len(list), maxImport)
 		return nil, f.err()
 	}
 	users := make([]protocol.Address, len(list))
 	for i, a := range list {
 		field := fmt.Sprintf("account[%d]", r.seen+i)
-		users[i] = f.user(field+".ima", a.Ima)
+		users[i] = f.localUser(field+".ima", a.Ima)
 		if !req.Check {
-			f.credential(field+".credential", a.Credential)
+			f.checkCredential(field+".credential", a.Credential)
 		}
 	}
 	r.seen += len(list)
@@ -142,16 +142,16 @@ func (r *importRun) hashAll(ctx context.Context, list []*simpv1.ImportedAccount)
 	group.SetLimit(cap(r.hasher.slots))
 	for i, a := range list {
 		group.Go(func() (err error) {
-			verifiers[i], err = r.hasher.verifier(ctx, fmt.Sprintf("account[%d].credential", first+i), a.Credential)
+			verifiers[i], err = r.hasher.makeVerifier(ctx, fmt.Sprintf("account[%d].credential", first+i), a.Credential)
 			return err
 		})
 	}
 	return verifiers, group.Wait()
 }
 
-// count reports whether there is something to do for the user, and counts it. A
+// countChange reports whether there is something to do for the user, and counts it. A
 // verifier that the account has already closes nobody's connections.
-func (r *importRun) count(user protocol.Address, v *storev1.Verifier) bool {
+func (r *importRun) countChange(user protocol.Address, v *storev1.Verifier) bool {
 	a, there := r.Table.Account(user)
 	switch {
 	case !there:
@@ -165,11 +165,11 @@ func (r *importRun) count(user protocol.Address, v *storev1.Verifier) bool {
 	return true
 }
 
-func (r *importRun) commit(ctx context.Context, changes []*storev1.Change) error {
+func (r *importRun) commitBatch(ctx context.Context, changes []*storev1.Change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	results, err := r.propose(ctx, changes...)
+	results, err := r.proposeChanges(ctx, changes...)
 	if err != nil {
 		return err
 	}

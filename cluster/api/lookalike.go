@@ -31,9 +31,9 @@ func newLookalikes(t *store.Table) *lookalikes {
 	return &lookalikes{table: t, seed: maphash.MakeSeed()}
 }
 
-// find returns an existing account, other than new itself, that new can be
+// findLookalike returns an existing account, other than new itself, that new can be
 // mistaken for; the zero Address if there is none.
-func (l *lookalikes) find(new protocol.Address) protocol.Address {
+func (l *lookalikes) findLookalike(new protocol.Address) protocol.Address {
 	skeleton := skeletonOf(new)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,16 +42,16 @@ func (l *lookalikes) find(new protocol.Address) protocol.Address {
 	if _, ok := l.hashes[h]; !ok {
 		return protocol.Address{}
 	}
-	like, alive := l.search(new, skeleton)
+	like, alive := l.searchAccounts(new, skeleton)
 	if !alive {
 		delete(l.hashes, h) // whoever had it was deleted
 	}
 	return like
 }
 
-// search looks through all accounts, as a hash says only that one was there
+// searchAccounts looks through all accounts, as a hash says only that one was there
 // once. alive is false if no account has the skeleton, not even new.
-func (l *lookalikes) search(new protocol.Address, skeleton string) (like protocol.Address, alive bool) {
+func (l *lookalikes) searchAccounts(new protocol.Address, skeleton string) (like protocol.Address, alive bool) {
 	l.table.View().Accounts(protocol.Address{}, func(a *store.Account) bool {
 		if skeletonOf(a.Address) != skeleton {
 			return true

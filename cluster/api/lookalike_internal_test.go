@@ -52,7 +52,7 @@ func TestLookalikesFollowTheTable(t *testing.T) {
 	l := newLookalikes(a.table)
 	expect := func(user, want string) {
 		t.Helper()
-		if got := l.find(protocol.CanonicalAddress(user)).String(); got != want {
+		if got := l.findLookalike(protocol.CanonicalAddress(user)).String(); got != want {
 			t.Errorf("%s looks like %q, want %q", user, got, want)
 		}
 	}

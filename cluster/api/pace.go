@@ -17,7 +17,7 @@ const (
 	pinnedEvery = time.Second // the memory that a copy of the table keeps is looked at
 )
 
-var errBackupSlow = detailed(codes.DeadlineExceeded, "the backup was read too slowly while much was changed: begin again, and read at least 1 MiB a second", reasonTimedOut.info())
+var errBackupSlow = statusWithDetails(codes.DeadlineExceeded, "the backup was read too slowly while much was changed: begin again, and read at least 1 MiB a second", reasonTimedOut.errorInfo())
 
 // endSlowBackup ends the call of ctx once v, from which sent octets have been
 // sent, keeps too much in memory for somebody who reads too slowly: also while
@@ -35,7 +35,7 @@ func (s *clusterService) endSlowBackup(ctx context.Context, v store.View, sent f
 			}
 			due := backupPace * uint64(time.Since(begun)/time.Second)
 			if s.Table.PinnedBy(v) > maxPinned && sent() < due {
-				callOf(ctx).end(errBackupSlow)
+				callOf(ctx).endWith(errBackupSlow)
 				return
 			}
 		}

@@ -57,16 +57,16 @@ type pageToken struct {
 	Request uint64 `json:"r"` // a hash of the request
 }
 
-// next is the token for the page after last, and keeps v for it.
-func (p *pages) next(v store.View, last string, request proto.Message) string {
-	p.keep(v)
+// nextToken is the token for the page after last, and keeps v for it.
+func (p *pages) nextToken(v store.View, last string, request proto.Message) string {
+	p.keepView(v)
 	t, _ := json.Marshal(pageToken{v.History(), v.Index(), last, requestHash(request)})
 	return base64.RawURLEncoding.EncodeToString(t)
 }
 
-// resume returns what a token was given for. f is told of one that is wrong,
+// resumeToken returns what a token was given for. f is told of one that is wrong,
 // and the error is of one whose copy of the table is gone.
-func (p *pages) resume(ctx context.Context, f *fields, token string, request proto.Message) (v store.View, last protocol.Address, err error) {
+func (p *pages) resumeToken(ctx context.Context, f *fields, token string, request proto.Message) (v store.View, last protocol.Address, err error) {
 	var t pageToken
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err == nil {
@@ -77,21 +77,21 @@ func (p *pages) resume(ctx context.Context, f *fields, token string, request pro
 	}
 	switch {
 	case err != nil:
-		f.add("page_token", "is not a token of this service")
+		f.addViolation("page_token", "is not a token of this service")
 		return v, last, f.err()
 	case t.Request != requestHash(request):
-		f.add("page_token", "is of a list with other fields; only page_size may change from page to page")
+		f.addViolation("page_token", "is of a list with other fields; only page_size may change from page to page")
 		return v, last, f.err()
 	}
 	at := store.Position{History: t.History, Index: t.Index}
-	p.await(ctx, at)
-	v, err = p.find(at)
+	p.awaitPosition(ctx, at)
+	v, err = p.viewAt(at)
 	return v, last, err
 }
 
-// await gives a node that has not got as far as the one that gave a token a
+// awaitPosition gives a node that has not got as far as the one that gave a token a
 // moment to do so: where nothing changes meanwhile the token is good there too.
-func (p *pages) await(ctx context.Context, at store.Position) {
+func (p *pages) awaitPosition(ctx context.Context, at store.Position) {
 	now := p.table.Position()
 	if now.History != at.History || now.Index >= at.Index {
 		return
@@ -117,12 +117,12 @@ func requestHash(m proto.Message) uint64 {
 	return h.Sum64()
 }
 
-func (p *pages) keep(v store.View) {
+func (p *pages) keepView(v store.View) {
 	at := v.Position()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if k := p.kept[at]; k != nil {
-		k.touch()
+		k.renew()
 		return
 	}
 	p.dropCostlyLocked()
@@ -130,31 +130,31 @@ func (p *pages) keep(v store.View) {
 		p.dropOldest()
 	}
 	k := &keptView{view: v, begun: time.Now(), used: time.Now()}
-	k.expiry = time.AfterFunc(pageLife, func() { p.drop(at, k) })
+	k.expiry = time.AfterFunc(pageLife, func() { p.dropView(at, k) })
 	p.kept[at] = k
 }
 
-func (k *keptView) touch() {
+func (k *keptView) renew() {
 	k.used = time.Now()
 	k.expiry.Reset(min(pageLife, time.Until(k.begun.Add(maxPageLife))))
 }
 
-func (p *pages) find(at store.Position) (store.View, error) {
+func (p *pages) viewAt(at store.Position) (store.View, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.table.View()
 	p.dropCostlyLocked()
 	if k := p.kept[at]; k != nil && at.History == now.History() {
-		k.touch()
+		k.renew()
 		return k.view, nil
 	}
 	if now.Position() == at {
 		return now, nil
 	}
-	return store.View{}, detailed(codes.Aborted, "the page token has expired: it is older than a minute, it is from another node or history, or too much has changed since; start the list again, and stay on one node", reasonPageTokenExpired.info())
+	return store.View{}, statusWithDetails(codes.Aborted, "the page token has expired: it is older than a minute, it is from another node or history, or too much has changed since; start the list again, and stay on one node", reasonPageTokenExpired.errorInfo())
 }
 
-func (p *pages) drop(at store.Position, k *keptView) {
+func (p *pages) dropView(at store.Position, k *keptView) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.kept[at] == k {

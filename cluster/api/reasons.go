@@ -89,8 +89,8 @@ var codeReasons = map[codes.Code]reason{
 	codes.Unknown:            reasonOutcomeUnknown,
 }
 
-// info returns the detail that names the reason.
-func (r reason) info() *errdetails.ErrorInfo {
+// errorInfo returns the detail that names the reason.
+func (r reason) errorInfo() *errdetails.ErrorInfo {
 	return &errdetails.ErrorInfo{Reason: string(r), Domain: errorDomain}
 }
 

@@ -35,8 +35,8 @@ func newRefusals(l *slog.Logger) *refusals {
 	return &refusals{logger: l, of: map[cause]*suppressed{}}
 }
 
-// note counts a refusal, and reports whether it should be logged.
-func (r *refusals) note(c cause) bool {
+// countRefusal counts a refusal, and reports whether it should be logged.
+func (r *refusals) countRefusal(c cause) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of[c] == nil && len(r.of) >= maxCauses {
@@ -49,12 +49,12 @@ func (r *refusals) note(c cause) bool {
 	if r.closed {
 		return false
 	}
-	r.of[c] = &suppressed{timer: time.AfterFunc(refusalPeriod, func() { r.report(c) })}
+	r.of[c] = &suppressed{timer: time.AfterFunc(refusalPeriod, func() { r.logSuppressed(c) })}
 	return true
 }
 
-// report logs how many refusals of a cause were not logged one by one.
-func (r *refusals) report(c cause) {
+// logSuppressed logs how many refusals of a cause were not logged one by one.
+func (r *refusals) logSuppressed(c cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.of[c]
@@ -76,6 +76,6 @@ func (r *refusals) close() {
 	}
 	r.mu.Unlock()
 	for _, c := range left {
-		r.report(c)
+		r.logSuppressed(c)
 	}
 }

@@ -25,10 +25,10 @@ func (r registrar) RegisterService(d *grpc.ServiceDesc, impl any) {
 	guarded := *d
 	guarded.Methods, guarded.Streams = slices.Clone(d.Methods), slices.Clone(d.Streams)
 	for i := range guarded.Methods {
-		guarded.Methods[i].Handler = r.gate.unary(guarded.Methods[i].Handler)
+		guarded.Methods[i].Handler = r.gate.wrapUnary(guarded.Methods[i].Handler)
 	}
 	for i := range guarded.Streams {
-		guarded.Streams[i].Handler = r.gate.stream(guarded.Streams[i].Handler)
+		guarded.Streams[i].Handler = r.gate.wrapStream(guarded.Streams[i].Handler)
 	}
 	r.Server.RegisterService(&guarded, impl)
 }
@@ -36,12 +36,12 @@ func (r registrar) RegisterService(d *grpc.ServiceDesc, impl any) {
 // unaryHandler is what a service's description has for a method.
 type unaryHandler = func(srv any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (any, error)
 
-func (g *gate) unary(next unaryHandler) unaryHandler {
+func (g *gate) wrapUnary(next unaryHandler) unaryHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
-		err = g.pass(ctx, func(ctx context.Context, c *call) (err error) {
-			resp, err = next(srv, ctx, func(m any) error { return c.receive(m, bodyTimeout, decode) }, nil)
+		err = g.runCall(ctx, func(ctx context.Context, c *call) (err error) {
+			resp, err = next(srv, ctx, func(m any) error { return c.receiveWithin(m, bodyTimeout, decode) }, nil)
 			if err == nil {
-				c.sent(wireSize(resp))
+				c.countSent(wireSize(resp))
 			}
 			return err
 		})
@@ -49,9 +49,9 @@ func (g *gate) unary(next unaryHandler) unaryHandler {
 	}
 }
 
-func (g *gate) stream(next grpc.StreamHandler) grpc.StreamHandler {
+func (g *gate) wrapStream(next grpc.StreamHandler) grpc.StreamHandler {
 	return func(srv any, s grpc.ServerStream) error {
-		return g.pass(s.Context(), func(ctx context.Context, c *call) error {
+		return g.runCall(s.Context(), func(ctx context.Context, c *call) error {
 			return next(srv, &countedStream{s, ctx, c})
 		})
 	}
@@ -66,19 +66,19 @@ func wireSize(m any) int {
 	return proto.Size(p) + 5 // gRPC's own prefix
 }
 
-// receive reads a message of the call's, which has to arrive within a time.
-func (c *call) receive(m any, within time.Duration, read func(any) error) error {
-	late := time.AfterFunc(within, func() { c.end(errLateBody) })
+// receiveWithin reads a message of the call's, which has to arrive within a time.
+func (c *call) receiveWithin(m any, within time.Duration, read func(any) error) error {
+	late := time.AfterFunc(within, func() { c.endWith(errLateBody) })
 	defer late.Stop()
 	r := &received{message: m}
 	if err := read(r); err != nil {
 		return err
 	}
 	if r.err != nil {
-		return invalid("it is not a request of this method: " + r.err.Error())
+		return invalidArgument("it is not a request of this method: " + r.err.Error())
 	}
 	wire := wireSize(m)
-	return c.read(wire, messageFactor*wire+messageCost)
+	return c.countMessage(wire, messageFactor*wire+messageCost)
 }
 
 // countedStream is a stream whose context knows the caller, and whose messages
@@ -98,7 +98,7 @@ func (s *countedStream) RecvMsg(m any) error {
 	if s.call.method.idle > 0 {
 		within = s.call.method.idle
 	}
-	return s.call.receive(m, within, s.ServerStream.RecvMsg)
+	return s.call.receiveWithin(m, within, s.ServerStream.RecvMsg)
 }
 
 // SendMsg sends to who may still be sent to, and reads what is sent.
@@ -112,8 +112,8 @@ func (s *countedStream) SendMsg(m any) error {
 	if s.call.method.slow > 0 {
 		within = s.call.method.slow
 	}
-	late := time.AfterFunc(within, func() { s.call.end(timedOut(s.call.method, "the response was not read in time")) })
+	late := time.AfterFunc(within, func() { s.call.endWith(timedOut(s.call.method, "the response was not read in time")) })
 	defer late.Stop()
-	s.call.sent(wireSize(m))
+	s.call.countSent(wireSize(m))
 	return s.ServerStream.SendMsg(m)
 }

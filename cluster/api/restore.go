@@ -32,12 +32,12 @@ func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.Restor
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	allowEmpty, err := receive(stream, file)
+	allowEmpty, err := receiveFile(stream, file)
 	if err != nil {
 		return err
 	}
-	contents, err := s.sound(file)
-	whom(stream.Context(), fmt.Sprintf("%s/%d, %d accounts", contents.History, contents.Index, contents.Accounts))
+	contents, err := s.verifyBackup(file)
+	setAuditTarget(stream.Context(), fmt.Sprintf("%s/%d, %d accounts", contents.History, contents.Index, contents.Accounts))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.Restor
 		return errEmptyBackup
 	}
 	// From here on it is better to come to the end than to be left half done.
-	at, err := s.restore(context.WithoutCancel(stream.Context()), file, contents)
+	at, err := s.proposeRestore(context.WithoutCancel(stream.Context()), file, contents)
 	if err != nil {
 		return err
 	}
@@ -54,9 +54,9 @@ func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.Restor
 	})
 }
 
-// receive writes the pieces of the file, and returns whether it may hold no
+// receiveFile writes the pieces of the file, and returns whether it may hold no
 // accounts.
-func receive(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.RestoreResponse], w io.Writer) (allowEmpty bool, err error) {
+func receiveFile(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.RestoreResponse], w io.Writer) (allowEmpty bool, err error) {
 	var offset uint64
 	for {
 		r, err := stream.Recv()
@@ -80,23 +80,23 @@ func receive(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.Res
 func checkPiece(r *simpv1.RestoreRequest, offset uint64) error {
 	f := &fields{}
 	if r.Offset != offset {
-		f.add("offset", "is %d; the next piece is that of %d", r.Offset, offset)
+		f.addViolation("offset", "is %d; the next piece is that of %d", r.Offset, offset)
 	}
 	if len(r.Data) > maxPiece {
-		f.add("data", "has %d octets; at most %d", len(r.Data), maxPiece)
+		f.addViolation("data", "has %d octets; at most %d", len(r.Data), maxPiece)
 	}
 	if r.Crc32C != backup.Sum(r.Data) {
-		f.add("crc32c", "is not that of data")
+		f.addViolation("crc32c", "is not that of data")
 	}
 	return f.err()
 }
 
-// sound reads the file through: its checksum, and that every user in it may be one.
-func (s *clusterService) sound(file *os.File) (c backup.Contents, err error) {
+// verifyBackup reads the file through: its checksum, and that every user in it may be one.
+func (s *clusterService) verifyBackup(file *os.File) (c backup.Contents, err error) {
 	f := &fields{domains: s.Domains}
-	b, err := rewound(file)
+	b, err := reopenBackup(file)
 	if err != nil {
-		return c, damaged(err)
+		return c, damagedBackup(err)
 	}
 	c = backup.Contents{History: b.Header.History, Index: b.Header.Index}
 	for {
@@ -108,39 +108,39 @@ func (s *clusterService) sound(file *os.File) (c backup.Contents, err error) {
 			err = c.Add(r)
 		}
 		if err != nil {
-			return c, damaged(err)
+			return c, damagedBackup(err)
 		}
 		if a := r.GetAccount(); a != nil {
-			f.user(fmt.Sprintf("data: account %d", c.Accounts), a.Address)
+			f.localUser(fmt.Sprintf("data: account %d", c.Accounts), a.Address)
 		}
 	}
 }
 
-func damaged(err error) error {
+func damagedBackup(err error) error {
 	f := &fields{}
-	f.add("data", "%s", sentence(err))
+	f.addViolation("data", "%s", textWithoutStatus(err))
 	return f.err()
 }
 
-func rewound(file *os.File) (*backup.Reader, error) {
+func reopenBackup(file *os.File) (*backup.Reader, error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
 	return backup.NewReader(file)
 }
 
-// restore proposes the records, and then the new history.
-func (s *clusterService) restore(ctx context.Context, file *os.File, c backup.Contents) (*simpv1.Position, error) {
-	b, err := rewound(file)
+// proposeRestore proposes the records, and then the new history.
+func (s *clusterService) proposeRestore(ctx context.Context, file *os.File, c backup.Contents) (*simpv1.Position, error) {
+	b, err := reopenBackup(file)
 	if err != nil {
-		return nil, damaged(err)
+		return nil, damagedBackup(err)
 	}
 	if err := s.restoreRecords(ctx, b); err != nil {
 		return nil, err
 	}
 	setDone(ctx, "the accounts are restored, but the history is not a new one; repeat the restore")
 	history := newHistory(c.Index)
-	at, err := s.settle(ctx, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: history}})
+	at, err := s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: history}})
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (s *clusterService) restoreRecords(ctx context.Context, b *backup.Reader) e
 			return s.restorePiece(ctx, piece)
 		}
 		if err != nil {
-			return damaged(err)
+			return damagedBackup(err)
 		}
 		if size += proto.Size(r); size > restoreSize && len(piece.Record) > 0 {
 			if err := s.restorePiece(ctx, piece); err != nil {
@@ -172,7 +172,7 @@ func (s *clusterService) restoreRecords(ctx context.Context, b *backup.Reader) e
 }
 
 func (s *clusterService) restorePiece(ctx context.Context, piece *storev1.RestoreAccounts) error {
-	_, err := s.propose(ctx, &storev1.Change{Kind: &storev1.Change_RestoreAccounts{RestoreAccounts: piece}})
+	_, err := s.proposeChanges(ctx, &storev1.Change{Kind: &storev1.Change_RestoreAccounts{RestoreAccounts: piece}})
 	if err == nil || s.Uncertain != nil && s.Uncertain(err) {
 		setDone(ctx, "the accounts are restored in part, and nobody can listen; repeat the restore")
 	}

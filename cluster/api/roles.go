@@ -80,51 +80,51 @@ const (
 	watchSlow     = 10 * time.Minute // a watcher that does not read is told so if it reads again
 )
 
-// query is a method that changes nothing.
-func query(wants role) method { return method{wants: wants, limit: callTimeout} }
+// queryMethod is a method that changes nothing.
+func queryMethod(wants role) method { return method{wants: wants, limit: callTimeout} }
 
-// change is a method that changes something.
-func change(wants role) method {
+// changeMethod is a method that changes something.
+func changeMethod(wants role) method {
 	return method{wants: wants, audit: true, changes: true, limit: callTimeout}
 }
 
-// upload is a method whose requests are a stream, and that changes something.
-func upload(wants role) method {
+// uploadMethod is a method whose requests are a stream, and that changes something.
+func uploadMethod(wants role) method {
 	return method{wants: wants, audit: true, changes: true, limit: uploadFor, idle: uploadIdle}
 }
 
-// methods is the one table of who may call what. What is not in it is
+// methodTable is the one table of who may call what. What is not in it is
 // refused to everyone.
-func methods() map[string]method {
+func methodTable() map[string]method {
 	reflection := method{wants: known, limit: reflectFor, idle: reflectFor, anyTime: true}
 	return map[string]method{
-		"/simp.v1.PresenceService/Get":   query(presenceRead),
-		"/simp.v1.PresenceService/List":  query(presenceRead),
+		"/simp.v1.PresenceService/Get":   queryMethod(presenceRead),
+		"/simp.v1.PresenceService/List":  queryMethod(presenceRead),
 		"/simp.v1.PresenceService/Watch": {wants: presenceRead, slow: watchSlow},
 
 		// A message changes nothing in the site, and its traffic is not logged.
 		"/simp.v1.MessageService/Send": {wants: messageSend, changes: true, limit: callTimeout},
 
-		"/simp.v1.AccountService/Create":      change(accountAdmin),
-		"/simp.v1.AccountService/Import":      upload(accountAdmin),
-		"/simp.v1.AccountService/Delete":      change(accountAdmin),
-		"/simp.v1.AccountService/Disable":     change(accountAdmin),
-		"/simp.v1.AccountService/Enable":      change(accountAdmin),
-		"/simp.v1.AccountService/SetPassword": change(accountAdmin),
-		"/simp.v1.AccountService/Get":         query(accountAdmin),
-		"/simp.v1.AccountService/List":        query(accountAdmin),
+		"/simp.v1.AccountService/Create":      changeMethod(accountAdmin),
+		"/simp.v1.AccountService/Import":      uploadMethod(accountAdmin),
+		"/simp.v1.AccountService/Delete":      changeMethod(accountAdmin),
+		"/simp.v1.AccountService/Disable":     changeMethod(accountAdmin),
+		"/simp.v1.AccountService/Enable":      changeMethod(accountAdmin),
+		"/simp.v1.AccountService/SetPassword": changeMethod(accountAdmin),
+		"/simp.v1.AccountService/Get":         queryMethod(accountAdmin),
+		"/simp.v1.AccountService/List":        queryMethod(accountAdmin),
 
 		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},
-		"/simp.v1.ClusterService/Undrain":            change(clusterAdmin),
-		"/simp.v1.ClusterService/TransferLeadership": change(clusterAdmin),
-		"/simp.v1.ClusterService/RemoveNode":         change(clusterAdmin),
-		"/simp.v1.ClusterService/AdmitNode":          change(clusterAdmin),
-		"/simp.v1.ClusterService/ListSessions":       query(clusterAdmin),
-		"/simp.v1.ClusterService/KickSession":        change(clusterAdmin),
+		"/simp.v1.ClusterService/Undrain":            changeMethod(clusterAdmin),
+		"/simp.v1.ClusterService/TransferLeadership": changeMethod(clusterAdmin),
+		"/simp.v1.ClusterService/RemoveNode":         changeMethod(clusterAdmin),
+		"/simp.v1.ClusterService/AdmitNode":          changeMethod(clusterAdmin),
+		"/simp.v1.ClusterService/ListSessions":       queryMethod(clusterAdmin),
+		"/simp.v1.ClusterService/KickSession":        changeMethod(clusterAdmin),
 		"/simp.v1.ClusterService/Backup":             {wants: clusterAdmin, audit: true, limit: backupFor},
-		"/simp.v1.ClusterService/Restore":            upload(clusterAdmin),
-		"/simp.v1.ClusterService/CheckDomain":        query(clusterAdmin),
+		"/simp.v1.ClusterService/Restore":            uploadMethod(clusterAdmin),
+		"/simp.v1.ClusterService/CheckDomain":        queryMethod(clusterAdmin),
 
 		// Whether a node is well, everybody may ask, but not keep asking for ever.
 		"/grpc.health.v1.Health/Check": {wants: anyone, limit: healthTimeout, anyTime: true},

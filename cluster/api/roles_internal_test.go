@@ -31,7 +31,7 @@ func served(t *testing.T) (paths []string) {
 }
 
 func TestEveryMethodHasItsPlaceInTheTable(t *testing.T) {
-	if have, want := slices.Sorted(maps.Keys(methods())), served(t); !slices.Equal(have, want) {
+	if have, want := slices.Sorted(maps.Keys(methodTable())), served(t); !slices.Equal(have, want) {
 		t.Errorf("the table names\n%s\nand the server answers\n%s", strings.Join(have, "\n"), strings.Join(want, "\n"))
 	}
 }
@@ -39,7 +39,7 @@ func TestEveryMethodHasItsPlaceInTheTable(t *testing.T) {
 // TestWhoMayCallWhat holds the whole table of methods and roles to what was
 // reviewed.
 func TestWhoMayCallWhat(t *testing.T) {
-	g := &gate{methods: methods()}
+	g := &gate{methods: methodTable()}
 	var out strings.Builder
 	callers := []role{0, presenceRead, messageSend, accountAdmin, clusterAdmin}
 	fmt.Fprintf(&out, "%-70s %-8s %-14s %-13s %-14s %s\n", "method", "nobody", "presence:read", "message:send", "account:admin", "cluster:admin")
@@ -47,7 +47,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		fmt.Fprintf(&out, "%-70q", path)
 		for i, roles := range callers {
 			may := "-"
-			if m, ok := g.methods[path]; ok && (&caller{roles: roles}).may(m.wants) {
+			if m, ok := g.methods[path]; ok && (&caller{roles: roles}).hasRole(m.wants) {
 				may = "yes"
 			}
 			fmt.Fprintf(&out, " %-*s", []int{8, 14, 13, 14, 0}[i], may)

@@ -32,9 +32,9 @@ type seenCertificate struct {
 	left        time.Time // when the last of them ended
 }
 
-// connect notes that a program has connected with a certificate. The function
+// noteConnected notes that a program has connected with a certificate. The function
 // that it returns notes the connection's end, and is called once.
-func (s *seenCertificates) connect(program string, c *x509.Certificate) (disconnect func()) {
+func (s *seenCertificates) noteConnected(program string, c *x509.Certificate) (disconnect func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetLocked()
@@ -58,8 +58,8 @@ func (s *seenCertificates) connect(program string, c *x509.Certificate) (disconn
 	}
 }
 
-// list returns what is kept, in the order of the programs' names.
-func (s *seenCertificates) list() (all []ProgramCertificate) {
+// listSorted returns what is kept, in the order of the programs' names.
+func (s *seenCertificates) listSorted() (all []ProgramCertificate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetLocked()
@@ -89,7 +89,7 @@ type ProgramCertificate struct {
 
 // ProgramCertificates returns the certificates of the programs that are
 // connected, or were within the last 8 days, less those that have ended.
-func (s *Server) ProgramCertificates() []ProgramCertificate { return s.gate.seen.list() }
+func (s *Server) ProgramCertificates() []ProgramCertificate { return s.gate.seen.listSorted() }
 
 // shownCertificate returns the checked certificate of the other end, or nil.
 func shownCertificate(info credentials.AuthInfo) *x509.Certificate {

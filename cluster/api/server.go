@@ -46,7 +46,7 @@ func New(c Config) *Server {
 		c.Memory = defaultMemory
 	}
 	s := &Server{health: health.NewServer(), pages: newPages(c.Table), gate: g, connections: newConnections(c.Memory)}
-	s.grpc = grpc.NewServer(options(c, g)...)
+	s.grpc = grpc.NewServer(serverOptions(c, g)...)
 	closing, cancel := context.WithCancel(context.Background())
 	s.close = cancel
 	r := registrar{s.grpc, g}
@@ -60,14 +60,14 @@ func New(c Config) *Server {
 	return s
 }
 
-func options(c Config, g *gate) []grpc.ServerOption {
+func serverOptions(c Config, g *gate) []grpc.ServerOption {
 	secure := insecure.NewCredentials()
 	if c.TLS != nil {
 		secure = credentials.NewTLS(c.TLS)
 	}
 	return []grpc.ServerOption{
 		grpc.Creds(handshaker{secure, g.identifyConn}),
-		grpc.InTapHandle(g.tap),
+		grpc.InTapHandle(g.tapHandle),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.ReadBufferSize(0), // meteredConn has one, and needs to see one frame at a time
 		grpc.StaticStreamWindowSize(window),
@@ -85,11 +85,11 @@ func options(c Config, g *gate) []grpc.ServerOption {
 func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(listener{l, s.connections}) }
 
 // Connections returns how many connections there are.
-func (s *Server) Connections() int { return s.connections.admission.count() }
+func (s *Server) Connections() int { return s.connections.admission.size() }
 
 // Held returns how many octets the connections and calls of all callers hold,
 // as they are counted, those of anonymous connections included.
-func (s *Server) Held() int64 { return s.connections.held() }
+func (s *Server) Held() int64 { return s.connections.heldOctets() }
 
 // Refused returns how many calls have been refused: for who called, or for
 // what they held already.

@@ -13,7 +13,7 @@ func (s *clusterService) ListSessions(ctx context.Context, r *simpv1.ListSession
 	f := &fields{domains: s.Domains}
 	size := f.pageSize(r.PageSize)
 	if r.Ima != "" {
-		user := f.user("ima", r.Ima)
+		user := f.localUser("ima", r.Ima)
 		if err := f.err(); err != nil {
 			return nil, err
 		}
@@ -22,13 +22,13 @@ func (s *clusterService) ListSessions(ctx context.Context, r *simpv1.ListSession
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	v, err := s.view(ctx, false)
+	v, err := s.tableView(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	last := protocol.Address{}
 	if r.PageToken != "" {
-		if v, last, err = s.pages.resume(ctx, f, r.PageToken, r); err != nil {
+		if v, last, err = s.pages.resumeToken(ctx, f, r.PageToken, r); err != nil {
 			return nil, err
 		}
 	}
@@ -37,11 +37,11 @@ func (s *clusterService) ListSessions(ctx context.Context, r *simpv1.ListSession
 
 // sessionsOf tells one user's sessions: there are few.
 func (s *clusterService) sessionsOf(ctx context.Context, user protocol.Address, node string) (*simpv1.ListSessionsResponse, error) {
-	v, err := s.view(ctx, false)
+	v, err := s.tableView(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	resp := &simpv1.ListSessionsResponse{Position: position(v)}
+	resp := &simpv1.ListSessionsResponse{Position: positionOf(v)}
 	if l := v.Listener(user); l != nil {
 		resp.Session = appendSessions(nil, l, node)
 	}
@@ -49,20 +49,20 @@ func (s *clusterService) sessionsOf(ctx context.Context, user protocol.Address, 
 }
 
 func (s *clusterService) sessionPage(ctx context.Context, v store.View, last protocol.Address, size int, r *simpv1.ListSessionsRequest) (*simpv1.ListSessionsResponse, error) {
-	resp := &simpv1.ListSessionsResponse{Position: position(v)}
+	resp := &simpv1.ListSessionsResponse{Position: positionOf(v)}
 	var err error
 	v.Listeners(last, func(l *store.Listener) bool {
 		if l.Address == last || !onNode(l, r.Node) {
 			return true
 		}
 		if len(resp.Session) >= size {
-			resp.NextPageToken = s.pages.next(v, resp.Session[len(resp.Session)-1].Ima, r)
+			resp.NextPageToken = s.pages.nextToken(v, resp.Session[len(resp.Session)-1].Ima, r)
 			return false
 		}
 		before := len(resp.Session)
 		resp.Session = appendSessions(resp.Session, l, r.Node)
 		for _, found := range resp.Session[before:] {
-			if err = grow(ctx, found); err != nil {
+			if err = reserveAnswer(ctx, found); err != nil {
 				return false
 			}
 		}
@@ -75,14 +75,14 @@ func (s *clusterService) sessionPage(ctx context.Context, v store.View, last pro
 func appendSessions(list []*simpv1.UserSession, l *store.Listener, node string) []*simpv1.UserSession {
 	for i := range l.Bindings {
 		if b := &l.Bindings[i]; node == "" || b.Session.Node == node {
-			list = append(list, &simpv1.UserSession{Ima: l.Address.String(), Session: session(b)})
+			list = append(list, &simpv1.UserSession{Ima: l.Address.String(), Session: sessionMessage(b)})
 		}
 	}
 	return list
 }
 
-// holder finds whose session it is.
-func holder(v store.View, wanted store.Session) (user protocol.Address, ok bool) {
+// sessionOwner finds whose session it is.
+func sessionOwner(v store.View, wanted store.Session) (user protocol.Address, ok bool) {
 	v.Listeners(protocol.Address{}, func(l *store.Listener) bool {
 		for i := range l.Bindings {
 			if l.Bindings[i].Session == wanted {

@@ -31,8 +31,8 @@ func (c *Config) inTouch(fresh bool) error {
 	return nil
 }
 
-// confirm waits for the leader's word that the table is up to date.
-func (c *Config) confirm(ctx context.Context) error {
+// confirmTable waits for the leader's word that the table is up to date.
+func (c *Config) confirmTable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
 	if err := c.Directory.ReadBarrier(ctx); err != nil {
@@ -41,21 +41,21 @@ func (c *Config) confirm(ctx context.Context) error {
 	return nil
 }
 
-// view is a consistent copy of the table; of now, if it is to be fresh.
-func (c *Config) view(ctx context.Context, fresh bool) (store.View, error) {
+// tableView is a consistent copy of the table; of now, if it is to be fresh.
+func (c *Config) tableView(ctx context.Context, fresh bool) (store.View, error) {
 	if err := c.inTouch(fresh); err != nil {
 		return store.View{}, err
 	}
 	if fresh {
-		if err := c.confirm(ctx); err != nil {
+		if err := c.confirmTable(ctx); err != nil {
 			return store.View{}, err
 		}
 	}
 	return c.Table.View(), nil
 }
 
-// propose has the site make changes; the first that is refused is the error.
-func (c *Config) propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
+// proposeChanges has the site make changes; the first that is refused is the error.
+func (c *Config) proposeChanges(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
 	defer cancel()
 	results, err := c.Directory.Propose(ctx, changes...)
@@ -70,19 +70,19 @@ func (c *Config) propose(ctx context.Context, changes ...*storev1.Change) ([]sto
 	return results, nil
 }
 
-// settle makes a change and waits until every node that is up has applied it,
+// proposeEverywhere makes a change and waits until every node that is up has applied it,
 // or the time for that is over: it is made all the same.
-func (c *Config) settle(ctx context.Context, change *storev1.Change) (*simpv1.Position, error) {
-	results, err := c.propose(ctx, change)
+func (c *Config) proposeEverywhere(ctx context.Context, change *storev1.Change) (*simpv1.Position, error) {
+	results, err := c.proposeChanges(ctx, change)
 	if err != nil {
 		return nil, err
 	}
 	index := results[0].Index
-	c.settled(ctx, index)
+	c.awaitEverywhere(ctx, index)
 	return &simpv1.Position{History: c.Table.History(), Index: index}, nil
 }
 
-func (c *Config) settled(ctx context.Context, index uint64) {
+func (c *Config) awaitEverywhere(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	if err := c.Directory.Applied(ctx, index, nil); err != nil {
@@ -90,34 +90,34 @@ func (c *Config) settled(ctx context.Context, index uint64) {
 	}
 }
 
-func position(v store.View) *simpv1.Position {
+func positionOf(v store.View) *simpv1.Position {
 	return &simpv1.Position{History: v.History(), Index: v.Index()}
 }
 
-// presence tells of one user; l is nil for one who does not listen.
-func presence(a protocol.Address, l *store.Listener) *simpv1.Presence {
+// presenceMessage tells of one user; l is nil for one who does not listen.
+func presenceMessage(a protocol.Address, l *store.Listener) *simpv1.Presence {
 	if l == nil {
 		return &simpv1.Presence{Ima: a.String(), State: simpv1.State_STATE_DEAF}
 	}
 	at := l.Presence()
 	p := &simpv1.Presence{
-		Ima: a.String(), State: state(at.State), Note: at.Note, Since: timestamppb.New(at.Since), Index: at.Index,
+		Ima: a.String(), State: stateMessage(at.State), Note: at.Note, Since: timestamppb.New(at.Since), Index: at.Index,
 		Session: make([]*simpv1.Session, len(l.Bindings)),
 	}
 	for i := range l.Bindings {
-		p.Session[i] = session(&l.Bindings[i])
+		p.Session[i] = sessionMessage(&l.Bindings[i])
 	}
 	return p
 }
 
-func session(b *store.Binding) *simpv1.Session {
+func sessionMessage(b *store.Binding) *simpv1.Session {
 	return &simpv1.Session{
-		Id: b.Session.String(), Node: b.Session.Node, State: state(b.State), Note: b.Note,
+		Id: b.Session.String(), Node: b.Session.Node, State: stateMessage(b.State), Note: b.Note,
 		Since: timestamppb.New(b.Since), Agent: b.Agent, Client: b.Client,
 	}
 }
 
-func state(s protocol.State) simpv1.State {
+func stateMessage(s protocol.State) simpv1.State {
 	switch s {
 	case protocol.Deaf:
 		return simpv1.State_STATE_DEAF

@@ -51,7 +51,7 @@ func LoadTokens(path string) (*Tokens, error) {
 func (t *Tokens) Reload() error {
 	t.reloading.Lock()
 	defer t.reloading.Unlock()
-	return t.reload(t.path)
+	return t.reloadFile(t.path)
 }
 
 // ReloadFrom is Reload from another file, which Reload then reads too. On an
@@ -59,11 +59,11 @@ func (t *Tokens) Reload() error {
 func (t *Tokens) ReloadFrom(path string) error {
 	t.reloading.Lock()
 	defer t.reloading.Unlock()
-	return t.reload(path)
+	return t.reloadFile(path)
 }
 
-// reload takes what a file holds; t.reloading is held.
-func (t *Tokens) reload(path string) error {
+// reloadFile takes what a file holds; t.reloading is held.
+func (t *Tokens) reloadFile(path string) error {
 	content, err := secretfile.Read(path)
 	if err != nil {
 		return fmt.Errorf("tokens: %w", err)
@@ -114,7 +114,7 @@ func readToken(words []string) (hash [sha256.Size]byte, c *caller, err error) {
 		if key == "until" {
 			err = c.setEnd(value)
 		} else {
-			err = c.grant(key, value)
+			err = c.addGrant(key, value)
 		}
 		if err != nil {
 			return hash, nil, fmt.Errorf("%s: %w", c.name, err)
@@ -179,9 +179,9 @@ var (
 // hasEnded reports whether the caller's token may not be used any more.
 func (c *caller) hasEnded() bool { return !c.end.IsZero() && !time.Now().Before(c.end) }
 
-// lookup returns whose token it is. The time it takes tells nothing of other
+// lookupToken returns whose token it is. The time it takes tells nothing of other
 // tokens: what is compared are hashes.
-func (t *Tokens) lookup(token string) (*caller, error) {
+func (t *Tokens) lookupToken(token string) (*caller, error) {
 	if t == nil || len(token) < minToken {
 		return nil, errToken
 	}

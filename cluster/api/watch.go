@@ -58,7 +58,7 @@ func (s *presenceService) Watch(r *simpv1.WatchRequest, stream grpc.ServerStream
 	defer context.AfterFunc(s.closing, func() { cancel(errClosing) })()
 	go func() {
 		defer close(w.out)
-		err = w.run(ctx, r.After)
+		err = w.serve(ctx, r.After)
 	}()
 	if err := sendAll(stream, w.out); err != nil {
 		cancel(err)
@@ -90,53 +90,53 @@ var errClosing = unavailable(reasonClosing, "this node is going away; go on at a
 
 func (s *presenceService) newWatch(r *simpv1.WatchRequest) (*watch, error) {
 	f := &fields{domains: s.Domains}
-	w := &watch{presenceService: s, out: make(chan *simpv1.WatchResponse), domain: f.domain("domain", r.Domain)}
-	w.list = f.users("ima", r.Ima, protocol.MaxWatched)
+	w := &watch{presenceService: s, out: make(chan *simpv1.WatchResponse), domain: f.localDomain("domain", r.Domain)}
+	w.list = f.localUsers("ima", r.Ima, protocol.MaxWatched)
 	w.users = make(map[protocol.Address]bool, len(w.list))
 	for _, a := range w.list {
 		w.users[a] = true
 	}
 	if r.Domain != "" && len(r.Ima) > 0 {
-		f.add("domain", "may not be given together with ima")
+		f.addViolation("domain", "may not be given together with ima")
 	}
 	if r.After != nil && r.After.History == "" {
-		f.add("after.history", "has to be given")
+		f.addViolation("after.history", "has to be given")
 	}
 	return w, f.err()
 }
 
-func (w *watch) run(ctx context.Context, after *simpv1.Position) error {
+func (w *watch) serve(ctx context.Context, after *simpv1.Position) error {
 	if err := w.inTouch(false); err != nil {
 		return err
 	}
-	if err := w.start(ctx, after); err != nil {
+	if err := w.startAfter(ctx, after); err != nil {
 		return err
 	}
 	for {
 		if err := w.inTouch(false); err != nil {
 			return err
 		}
-		if err := w.step(ctx); err != nil {
+		if err := w.sendNext(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// start goes on after a position, or begins with the present state.
-func (w *watch) start(ctx context.Context, after *simpv1.Position) error {
+// startAfter goes on after a position, or begins with the present state.
+func (w *watch) startAfter(ctx context.Context, after *simpv1.Position) error {
 	if after == nil {
-		return w.begin(ctx, "")
+		return w.sendSnapshot(ctx, "")
 	}
 	at := w.Table.Position()
 	if at.History != after.History {
 		// The node may be behind: it knows its history once it is up to date.
-		if err := w.confirm(ctx); err != nil {
+		if err := w.confirmTable(ctx); err != nil {
 			return err
 		}
 		at = w.Table.Position()
 	}
 	if at.History != after.History {
-		return w.begin(ctx, resetHistory)
+		return w.sendSnapshot(ctx, resetHistory)
 	}
 	w.history, w.index, w.sent = after.History, after.Index, time.Now()
 	return w.catchUp(ctx)
@@ -156,30 +156,30 @@ func (w *watch) catchUp(ctx context.Context) error {
 		if waiting.Err() != nil {
 			return unavailable(reasonBehind, "this node has not reached that position yet; try again, or another node")
 		}
-		w.wait(waiting, w.index)
+		w.awaitIndex(waiting, w.index)
 	}
 	return nil
 }
 
-// wait returns when the table has reached index, or soon.
-func (w *watch) wait(ctx context.Context, index uint64) {
+// awaitIndex returns when the table has reached index, or soon.
+func (w *watch) awaitIndex(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
 	// An error is ctx's end: the caller looks at that and at the table.
 	_ = w.Table.Wait(ctx, index)
 }
 
-// step tells the next changes, or waits a little for some.
-func (w *watch) step(ctx context.Context) error {
+// sendNext tells the next changes, or waits a little for some.
+func (w *watch) sendNext(ctx context.Context) error {
 	if w.slow {
-		return w.begin(ctx, resetSlow)
+		return w.sendSnapshot(ctx, resetSlow)
 	}
 	events, ok := w.Table.Events(w.index, watchBatch)
 	if w.Table.History() != w.history {
-		return w.begin(ctx, resetHistory)
+		return w.sendSnapshot(ctx, resetHistory)
 	}
 	if !ok {
-		return w.begin(ctx, resetGone)
+		return w.sendSnapshot(ctx, resetGone)
 	}
 	return w.tellNext(ctx, events)
 }
@@ -187,30 +187,30 @@ func (w *watch) step(ctx context.Context) error {
 func (w *watch) tellNext(ctx context.Context, events []store.Event) error {
 	for i := range events {
 		if events[i].Kind == store.EventHistory {
-			return w.begin(ctx, resetRestored)
+			return w.sendSnapshot(ctx, resetRestored)
 		}
-		if err := w.tell(ctx, &events[i]); err != nil || w.slow {
+		if err := w.sendEvent(ctx, &events[i]); err != nil || w.slow {
 			return err
 		}
 	}
 	if time.Since(w.sent) >= progressEvery {
-		return w.send(ctx, &simpv1.WatchResponse{Position: w.position(), Event: &simpv1.WatchResponse_Progress{Progress: &simpv1.Progress{}}})
+		return w.sendWithin(ctx, &simpv1.WatchResponse{Position: w.currentPosition(), Event: &simpv1.WatchResponse_Progress{Progress: &simpv1.Progress{}}})
 	}
 	if len(events) == 0 {
-		w.wait(ctx, w.index+1)
+		w.awaitIndex(ctx, w.index+1)
 	}
 	return ctx.Err()
 }
 
-// tell tells one change, if it is of presence and was asked for.
-func (w *watch) tell(ctx context.Context, e *store.Event) error {
+// sendEvent tells one change, if it is of presence and was asked for.
+func (w *watch) sendEvent(ctx context.Context, e *store.Event) error {
 	w.index = e.Index
-	if !aboutSessions(e) || !w.wants(e.Address) {
+	if !aboutSessions(e) || !w.matches(e.Address) {
 		return nil
 	}
-	return w.send(ctx, &simpv1.WatchResponse{
-		Position: w.position(),
-		Event:    &simpv1.WatchResponse_Presence{Presence: presence(e.Address, e.After)},
+	return w.sendWithin(ctx, &simpv1.WatchResponse{
+		Position: w.currentPosition(),
+		Event:    &simpv1.WatchResponse_Presence{Presence: presenceMessage(e.Address, e.After)},
 	})
 }
 
@@ -220,12 +220,12 @@ func aboutSessions(e *store.Event) bool {
 	return e.Kind == store.EventPresence || e.Visible || e.Kind == store.EventAccount && e.After != nil
 }
 
-// begin tells the present state, after a reset if there is a reason for one.
-func (w *watch) begin(ctx context.Context, reason string) error {
+// sendSnapshot tells the present state, after a reset if there is a reason for one.
+func (w *watch) sendSnapshot(ctx context.Context, reason string) error {
 	w.slow = false
 	if reason != "" {
 		reset := &simpv1.WatchResponse_Reset_{Reset_: &simpv1.Reset{Reason: reason}}
-		if err := w.send(ctx, &simpv1.WatchResponse{Event: reset}); err != nil || w.slow {
+		if err := w.sendWithin(ctx, &simpv1.WatchResponse{Event: reset}); err != nil || w.slow {
 			return err
 		}
 	}
@@ -234,7 +234,7 @@ func (w *watch) begin(ctx context.Context, reason string) error {
 		return err
 	}
 	w.history, w.index = v.History(), v.Index()
-	return w.send(ctx, &simpv1.WatchResponse{Position: w.position(), Event: &simpv1.WatchResponse_Synced{Synced: &simpv1.Synced{}}})
+	return w.sendWithin(ctx, &simpv1.WatchResponse{Position: w.currentPosition(), Event: &simpv1.WatchResponse_Synced{Synced: &simpv1.Synced{}}})
 }
 
 // tellAll tells everyone who listens, as v has it. A consumer that takes too
@@ -249,8 +249,8 @@ func (w *watch) tellAll(ctx context.Context, v store.View) (err error) {
 				return false
 			}
 		}
-		if w.wants(l.Address) {
-			err = w.send(ctx, &simpv1.WatchResponse{Event: &simpv1.WatchResponse_Presence{Presence: presence(l.Address, l)}})
+		if w.matches(l.Address) {
+			err = w.sendWithin(ctx, &simpv1.WatchResponse{Event: &simpv1.WatchResponse_Presence{Presence: presenceMessage(l.Address, l)}})
 		}
 		return err == nil && !w.slow
 	}
@@ -266,20 +266,20 @@ func (w *watch) tellAll(ctx context.Context, v store.View) (err error) {
 	return err
 }
 
-func (w *watch) wants(a protocol.Address) bool {
+func (w *watch) matches(a protocol.Address) bool {
 	if len(w.list) > 0 {
 		return w.users[a]
 	}
 	return inDomain(a, w.domain)
 }
 
-func (w *watch) position() *simpv1.Position {
+func (w *watch) currentPosition() *simpv1.Position {
 	return &simpv1.Position{History: w.history, Index: w.index}
 }
 
-// send hands a response over. One that is not taken in time is lost, and the
+// sendWithin hands a response over. One that is not taken in time is lost, and the
 // consumer will be told so: meanwhile nothing is kept for it.
-func (w *watch) send(ctx context.Context, r *simpv1.WatchResponse) error {
+func (w *watch) sendWithin(ctx context.Context, r *simpv1.WatchResponse) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
