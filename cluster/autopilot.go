@@ -99,7 +99,7 @@ func (n *Node) statusOf(ctx context.Context, id string) (*clusterv1.StatusRespon
 	if id == n.cfg.NodeID {
 		return n.statusResponse(), nil
 	}
-	return n.link.Status(ctx, id)
+	return n.peers.Status(ctx, id)
 }
 
 // RemoveFailedServer is never called, because no server is to be removed.

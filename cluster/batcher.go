@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
-	"simpd/cluster/link"
+	"simpd/cluster/peerrpc"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
@@ -65,7 +65,7 @@ func (in *leaderBatcher) stop() {
 	in.term, in.queue, in.queued = 0, nil, queueSize{}
 	in.mu.Unlock()
 	for _, o := range queue {
-		o.done(&link.NotLeaderError{Leader: in.leader()})
+		o.done(&peerrpc.NotLeaderError{Leader: in.leader()})
 	}
 }
 
@@ -89,7 +89,7 @@ func (in *leaderBatcher) enqueue(o *submission) error {
 	from := proposerID{o.batch.Origin, o.batch.Boot}
 	switch {
 	case in.term == 0 || o.batch.Term != in.term:
-		return &link.NotLeaderError{Leader: in.leader()}
+		return &peerrpc.NotLeaderError{Leader: in.leader()}
 	case len(o.batch.Change) > maxChanges || o.size > maxBatchOctets:
 		return fmt.Errorf("%w: a batch of %d changes and %d octets: at most %d and %d", ErrRefused, len(o.batch.Change), o.size, maxChanges, maxBatchOctets)
 	case !in.queued.fits(len(o.batch.Change), o.size):

@@ -53,7 +53,7 @@ func (n *Node) probePeers(ctx context.Context) *probeRound {
 		if m.ID == n.cfg.NodeID {
 			continue
 		}
-		p, err := n.link.Probe(ctx, m.ID)
+		p, err := n.peers.Probe(ctx, m.ID)
 		if err != nil {
 			round.unanswered[m.ID] = err
 			continue
@@ -147,7 +147,7 @@ func (n *Node) proposeInitialConfig(ctx context.Context, list []string, clusterI
 		return err
 	}
 	for _, id := range list[1:] {
-		err := n.link.Command(ctx, id, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Form_{
+		err := n.peers.Command(ctx, id, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Form_{
 			Form: &clusterv1.CommandRequest_Form{Server: list, Founding: clusterID}}})
 		if err != nil {
 			return fmt.Errorf("asking %s: %w", id, err)

@@ -86,7 +86,7 @@ func (n *Node) probeClusters(ctx context.Context) []*clusterv1.ProbeResponse {
 	all := n.link.ProbeForeign(ctx)
 	for _, s := range n.servers() {
 		if id := string(s.ID); id != n.cfg.NodeID {
-			if p, err := n.link.Probe(ctx, id); err == nil {
+			if p, err := n.peers.Probe(ctx, id); err == nil {
 				all = append(all, p)
 			}
 		}

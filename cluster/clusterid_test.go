@@ -10,6 +10,12 @@ import (
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
+// anyProcess is a processTracker that accepts every process.
+type anyProcess struct{}
+
+func (anyProcess) AcceptsRaftFrom(string, uint64) bool { return true }
+func (anyProcess) ChecksIncarnation(string) bool       { return false }
+
 // TestCallsOfAnotherFounding: what Raft says comes only from who has data of
 // the same cluster ID, and bears the sender's plain id.
 func TestCallsOfAnotherFounding(t *testing.T) {
@@ -20,7 +26,7 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 		_, out := raft.NewInmemTransport("n1")
 		_, in := raft.NewInmemTransport("n2")
 		out.Connect("n2", in)
-		sender, receiver := newGuardedTransport(out, func() string { return tt.from }, 1, &noPeers{}), newGuardedTransport(in, func() string { return tt.to }, 2, &noPeers{})
+		sender, receiver := newGuardedTransport(out, func() string { return tt.from }, 1, anyProcess{}), newGuardedTransport(in, func() string { return tt.to }, 2, anyProcess{})
 		receiver.open()
 		answering := make(chan struct{})
 		go func() {
@@ -55,7 +61,7 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 // TestHeartbeatOfAnotherFounding: the short cut for heartbeats is no way round.
 func TestHeartbeatOfAnotherFounding(t *testing.T) {
 	_, in := raft.NewInmemTransport("n2")
-	g := newGuardedTransport(in, func() string { return "b" }, 2, &noPeers{})
+	g := newGuardedTransport(in, func() string { return "b" }, 2, anyProcess{})
 	defer g.Close()
 	beats := 0
 	beat := g.guardHeartbeat(func(c raft.RPC) { beats++; c.Respond(nil, nil) })
@@ -76,7 +82,7 @@ func TestHeartbeatOfAnotherFounding(t *testing.T) {
 func TestFoundersKeepTheirWord(t *testing.T) {
 	_, transport := raft.NewInmemTransport("n1")
 	n := &Node{cfg: Config{NodeID: "n1"}, storage: memoryStorage("example.com", "n1", nil)}
-	n.guard = newGuardedTransport(transport, func() string { return n.storage.manifest.get().ClusterID }, 1, &noPeers{})
+	n.guard = newGuardedTransport(transport, func() string { return n.storage.manifest.get().ClusterID }, 1, anyProcess{})
 	defer n.guard.Close()
 	list := []string{"n1", "n2"}
 	if word := n.chooseClusterID([]*clusterv1.ProbeResponse{{Node: "n2"}}); word != "" {

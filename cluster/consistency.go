@@ -157,7 +157,7 @@ func (n *Node) repair(ctx context.Context, healthy []string) {
 		err := n.fsm.replaceTable(func(log uint64, w io.Writer) (uint64, error) {
 			ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 			defer cancel()
-			return n.link.Copy(ctx, from, log, w)
+			return n.peers.Copy(ctx, from, log, w)
 		})
 		if err == nil {
 			n.consistency.repairs.Add(1)
@@ -188,9 +188,9 @@ func (n *Node) isLeader() bool { return n.leadership.Load() != nil }
 
 var errOwnTableWrong = errors.New("this node's own table is wrong")
 
-// Copy writes the table once it contains Raft's entry log.
-func (in peerHandler) Copy(ctx context.Context, log uint64, write func(newest uint64, octets []byte) error) error {
-	n := in.n
+// writeTable writes the table once it contains Raft's entry log, in pieces of
+// at most 64 KiB. Each piece names the newest entry in the copy.
+func (n *Node) writeTable(ctx context.Context, log uint64, write func(newest uint64, octets []byte) error) error {
 	if n.consistency.isWrong.Load() {
 		return errOwnTableWrong
 	}

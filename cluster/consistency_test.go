@@ -90,7 +90,7 @@ func TestWrongTableIsNotServed(t *testing.T) {
 		if n.QuorumLostFor() < time.Minute {
 			t.Error("it says that it is in touch with the majority")
 		}
-		if err := (peerHandler{n}).Copy(t.Context(), 0, nil); err == nil {
+		if err := n.writeTable(t.Context(), 0, nil); err == nil {
 			t.Error("it gives copies of its table")
 		}
 		n.consistency.isWrong.Store(false)

@@ -155,7 +155,7 @@ func (n *Node) askApplied(ctx context.Context, id string, index uint64, changed 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answer := make(chan error, 1)
-	go func() { answer <- n.link.Applied(ctx, id, index) }()
+	go func() { answer <- n.peers.Applied(ctx, id, index) }()
 	select {
 	case err := <-answer:
 		return err

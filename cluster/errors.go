@@ -4,19 +4,19 @@ import (
 	"errors"
 	"fmt"
 
-	"simpd/cluster/link"
+	"simpd/cluster/peerrpc"
 )
 
 // Errors of Propose, ReadBarrier and administrative operations.
 var (
 	// ErrUnavailable means that it was certainly not done, and never will be; at
 	// another time or node it may succeed.
-	ErrUnavailable = link.ErrUnavailable
+	ErrUnavailable = peerrpc.ErrUnavailable
 	// ErrUnknown means that it may have been done, or may yet be.
-	ErrUnknown = link.ErrUnknown
+	ErrUnknown = peerrpc.ErrUnknown
 	// ErrRefused means that it was certainly not done, and that repeating it
 	// does not help.
-	ErrRefused = link.ErrRefused
+	ErrRefused = peerrpc.ErrRefused
 	// ErrNotRemoved means that no node with that ID was removed from the site.
 	ErrNotRemoved = errors.New("no such node was removed")
 	// ErrBusy means that more changes are waiting than this node can hold. It is

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"simpd/cluster/link"
+	"simpd/cluster/peerrpc"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
@@ -34,7 +35,7 @@ func (n *Node) isServer(id string) bool {
 	return ok
 }
 
-func (n *Node) notLeader() error { return &link.NotLeaderError{Leader: n.Leader()} }
+func (n *Node) notLeader() error { return &peerrpc.NotLeaderError{Leader: n.Leader()} }
 
 // membershipInterval is how often the link is told the members without a
 // known change, because Raft may take an entry back.
@@ -225,7 +226,7 @@ func (t *memberReconciler) addNewNode(ctx context.Context, m link.Member) error 
 	if m.MinSchema > t.table.Schema() {
 		return fmt.Errorf("it reads schemas from %d on, and the site's is %d: upgrade the site one release at a time", m.MinSchema, t.table.Schema())
 	}
-	p, err := t.link.Probe(ctx, m.ID)
+	p, err := t.peers.Probe(ctx, m.ID)
 	if err != nil {
 		return err
 	}
@@ -239,7 +240,7 @@ func (t *memberReconciler) addNewNode(ctx context.Context, m link.Member) error 
 	if err := t.verifyLeadership(ctx); err != nil {
 		return err
 	}
-	err = t.link.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{
+	err = t.peers.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{
 		Admit: &clusterv1.CommandRequest_Admit{Founding: clusterID}}})
 	if err != nil {
 		return err
@@ -283,7 +284,7 @@ func (n *Node) RemoveNode(ctx context.Context, id string) error {
 	case n.cfg.NodeID:
 		return n.removeMember(ctx, id)
 	}
-	return n.link.Command(ctx, leader, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
+	return n.peers.Command(ctx, leader, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
 		RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: id}}})
 }
 

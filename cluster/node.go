@@ -15,6 +15,7 @@ import (
 	autopilot "github.com/hashicorp/raft-autopilot"
 
 	"simpd/cluster/link"
+	"simpd/cluster/peerrpc"
 	"simpd/store"
 )
 
@@ -29,7 +30,8 @@ type Node struct {
 	table   *store.Table
 	storage *storage
 	fsm     *fsm
-	link    peers
+	link    *link.Link
+	peers   *peerrpc.Client
 	guard   *guardedTransport
 	raft    *raft.Raft
 	running atomic.Pointer[raft.Raft] // raft, for those who may ask before it is set
@@ -102,6 +104,8 @@ func (n *Node) open() (err error) {
 	if n.link, err = n.openLink(); err != nil {
 		return fmt.Errorf("opening the way to the other nodes: %w", err)
 	}
+	n.peers = peerrpc.NewClient(n.link)
+	n.proposer.callLeader = n.peers.Propose
 	logger := newRaftLogger(n.cfg.Logger)
 	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
 		return err
@@ -132,7 +136,6 @@ func (n *Node) makeParts() {
 	}
 	n.proposer.leader, n.proposer.quorumLost = n.leaderAndTerm, n.quorumLost
 	n.proposer.submit = n.batcher.submit
-	n.proposer.callLeader = n.callLeader
 	n.fsm = &fsm{
 		table: n.table, metrics: &n.metrics, fatal: n.cfg.Fatal, nodesChanged: &n.nodesChanged, serversChanged: &n.configChanged,
 		onApplied: n.proposer.onApplied, onRestored: n.proposer.onRestored, onHashRequest: func(log uint64) { n.consistency.requestHash(log, n.table.View()) },

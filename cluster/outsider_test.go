@@ -27,12 +27,12 @@ func TestS31ARemovedNodeCommandsNobody(t *testing.T) {
 			l.eventually("it knows", func() bool { return !stays.isServer(removed.cfg.NodeID) })
 			to := stays.cfg.NodeID
 			l.eventually("its connections end", func() bool { return !removed.link.Connectivity(to).Connected })
-			err := removed.link.Command(l.within(5*time.Second), to, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
+			err := removed.peers.Command(l.within(5*time.Second), to, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_RemoveNode_{
 				RemoveNode: &clusterv1.CommandRequest_RemoveNode{Node: to}}})
 			if err == nil || !stays.isServer(to) {
 				t.Errorf("a command to %s: %v", to, err)
 			}
-			if _, err := removed.link.Probe(l.within(5*time.Second), to); err == nil {
+			if _, err := removed.peers.Probe(l.within(5*time.Second), to); err == nil {
 				t.Errorf("it may ask what %s is", to)
 			}
 		}
@@ -60,15 +60,15 @@ func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
 		stays := l.third(removed, leader)
 		l.eventually("it knows", func() bool { return !stays.isServer(removed.cfg.NodeID) })
 		l.eventually("it may ask again", func() bool { return removed.link.Connectivity(stays.cfg.NodeID).Connected })
-		p, err := removed.link.Probe(l.within(5*time.Second), stays.cfg.NodeID)
+		p, err := removed.peers.Probe(l.within(5*time.Second), stays.cfg.NodeID)
 		if err != nil || p.Founding != nil || p.History != "" || p.LastLog != 0 || !p.HasState {
 			t.Errorf("it is told %v, %v", p, err)
 		}
 		user, _ := protocol.ParseAddress("alice@example.com")
-		if _, err := removed.link.Kick(l.within(5*time.Second), stays.cfg.NodeID, user, nil); err == nil {
+		if _, err := removed.peers.Kick(l.within(5*time.Second), stays.cfg.NodeID, user, nil); err == nil {
 			t.Error("it may end connections")
 		}
-		if err := removed.link.Command(l.within(5*time.Second), stays.cfg.NodeID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_TransferLeadership_{}}); !errors.Is(err, ErrRefused) {
+		if err := removed.peers.Command(l.within(5*time.Second), stays.cfg.NodeID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_TransferLeadership_{}}); !errors.Is(err, ErrRefused) {
 			t.Errorf("a command: %v", err)
 		}
 		var answer raft.RequestVoteResponse

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"simpd/cluster/link"
-	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -39,7 +38,7 @@ func (n *Node) Watchers(ctx context.Context, user protocol.Address) (by []protoc
 	var mu sync.Mutex
 	octets := 0
 	n.forOthers(func(id string) {
-		watchers, err := n.link.Watchers(ctx, id, user)
+		watchers, err := n.peers.Watchers(ctx, id, user)
 		mu.Lock()
 		defer mu.Unlock()
 		partial = partial || err != nil
@@ -60,24 +59,13 @@ func (n *Node) Watchers(ctx context.Context, user protocol.Address) (by []protoc
 func (n *Node) Kick(ctx context.Context, user protocol.Address, s *store.Session) (closed int, err error) {
 	var mu sync.Mutex
 	n.forOthers(func(id string) {
-		k, e := n.link.Kick(ctx, id, user, s)
+		k, e := n.peers.Kick(ctx, id, user, s)
 		mu.Lock()
 		defer mu.Unlock()
 		closed += k
 		err = errors.Join(err, e)
 	})
 	return closed + n.cfg.Receiver.Kick(user, s), err
-}
-
-// Drain asks a node to move its clients away within that time (0: as
-// configured), or to stop doing so, and returns when it has begun.
-func (n *Node) Drain(ctx context.Context, node string, within time.Duration, undo bool) error {
-	c := &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Drain_{
-		Drain: &clusterv1.CommandRequest_Drain{Undo: undo, WithinMs: uint64(within.Milliseconds())}}}
-	if node == n.cfg.NodeID {
-		return peerHandler{n}.Command(ctx, node, c)
-	}
-	return n.link.Command(ctx, node, c)
 }
 
 // Members returns the nodes that gossip believes to be alive, sorted by ID.

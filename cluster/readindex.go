@@ -104,7 +104,7 @@ func (n *Node) readIndexFromLeader(ctx context.Context) (uint64, error) {
 	}
 	ctx, cancel := n.whileLeads(ctx, leader)
 	defer cancel()
-	return n.link.ReadIndex(ctx, leader)
+	return n.peers.ReadIndex(ctx, leader)
 }
 
 // readIndex returns, as the leader, an index that no acknowledged change

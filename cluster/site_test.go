@@ -19,6 +19,8 @@ type receiver struct {
 	mu     sync.Mutex
 	epochs []uint64
 	up     chan uint64
+	kick   func(user protocol.Address, s *store.Session) int // nil: nobody is closed
+	by     []protocol.Address                                // watch everybody
 }
 
 func newReceiver() *receiver { return &receiver{up: make(chan uint64, 64)} }
@@ -27,9 +29,14 @@ func (r *receiver) Deliver(_ store.Session, _ *protocol.Message, done func(proto
 	done(protocol.Outcome{Status: protocol.StatusOK})
 }
 
-func (r *receiver) WatchersOf(protocol.Address) []protocol.Address { return nil }
+func (r *receiver) WatchersOf(protocol.Address) []protocol.Address { return r.by }
 
-func (r *receiver) Kick(protocol.Address, *store.Session) int { return 0 }
+func (r *receiver) Kick(user protocol.Address, s *store.Session) int {
+	if r.kick == nil {
+		return 0
+	}
+	return r.kick(user, s)
+}
 
 func (r *receiver) Settle(context.Context, uint64) error { return nil }
 

@@ -71,7 +71,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 	case n.cfg.NodeID:
 		err = n.transferAway(ctx, to)
 	default:
-		err = n.link.Command(ctx, leads, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_TransferLeadership_{
+		err = n.peers.Command(ctx, leads, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_TransferLeadership_{
 			TransferLeadership: &clusterv1.CommandRequest_TransferLeadership{To: to}}})
 	}
 	if err != nil {
@@ -124,7 +124,7 @@ func (n *Node) pickSuccessor(ctx context.Context, to string) (raft.Server, error
 		if s.Suffrage != raft.Voter || string(s.ID) == n.cfg.NodeID || to != "" && string(s.ID) != to {
 			continue
 		}
-		status, err := n.link.Status(ctx, string(s.ID))
+		status, err := n.peers.Status(ctx, string(s.ID))
 		if err == nil && !status.Draining && status.AppliedLog >= furthest {
 			best, furthest = s, status.AppliedLog
 		}

@@ -1,7 +1,6 @@
 package link
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -183,23 +182,26 @@ func TestStrangersAtAMembersAddress(t *testing.T) {
 	})
 }
 
-func TestEveryMethodIsInTheTableAndNothingElse(t *testing.T) {
-	var all []string
+// allMethods returns the full names of the methods of the service.
+func allMethods() (all []string) {
 	for _, m := range clusterv1.Peer_ServiceDesc.Methods {
 		all = append(all, "/simp.cluster.v1.Peer/"+m.MethodName)
 	}
 	for _, m := range clusterv1.Peer_ServiceDesc.Streams {
 		all = append(all, "/simp.cluster.v1.Peer/"+m.StreamName)
 	}
-	table := peerMethods()
-	for _, m := range all {
-		if _, ok := table[m]; !ok {
-			t.Errorf("nobody may call %s", m)
+	return all
+}
+
+func TestMethodsForAllExist(t *testing.T) {
+	all := allMethods()
+	for m := range joinMethods {
+		if !slices.Contains(all, m) {
+			t.Errorf("there is no method %s", m)
 		}
-		delete(table, m)
 	}
-	if len(table) > 0 {
-		t.Errorf("the table has methods that are not: %v", table)
+	if len(joinMethods) != 3 {
+		t.Errorf("a node that wants to join may call %v", joinMethods)
 	}
 }
 
@@ -286,41 +288,4 @@ func (s *site) renew(names ...string) {
 	if _, err := pki.Make(order); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-func TestCallsSayWhatBecameOfThem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t).secure(2).up(2)
-		l, ctx := s.links["n1"], t.Context()
-		user := message("").From
-		if index, err := l.ReadIndex(ctx, "n2"); index != 7 || err != nil {
-			t.Errorf("ReadIndex: %d, %v", index, err)
-		}
-		if err := l.Applied(ctx, "n2", 7); err != nil {
-			t.Errorf("Applied: %v", err)
-		}
-		if by, err := l.Watchers(ctx, "n2", user); err != nil || !slices.Equal(by, []protocol.Address{user}) {
-			t.Errorf("Watchers: %v, %v", by, err)
-		}
-		if n, err := l.Kick(ctx, "n2", user, nil); n != 2 || err != nil {
-			t.Errorf("Kick of all: %d, %v", n, err)
-		}
-		if n, err := l.Kick(ctx, "n2", user, &session); n != 42 || err != nil {
-			t.Errorf("Kick of one: %d, %v", n, err)
-		}
-		if st, err := l.Status(ctx, "n2"); err != nil || st.Index != 7 {
-			t.Errorf("Status: %v, %v", st, err)
-		}
-		if p, err := l.Probe(ctx, "n2"); err != nil || p.BootstrapExpect != 3 {
-			t.Errorf("Probe: %v, %v", p, err)
-		}
-		short, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		if err := l.Applied(short, "n2", 8); !isOnly(err, ErrUnavailable) {
-			t.Errorf("Applied that does not come: %v", err)
-		}
-		if _, err := l.ReadIndex(ctx, "n7"); !isOnly(err, ErrUnavailable) {
-			t.Errorf("a call to nobody: %v", err)
-		}
-	})
 }

@@ -265,8 +265,11 @@ func (g *gossip) lookup(seed string) (addrs []string) {
 }
 
 // Members returns the nodes that gossip believes to be alive, including this
-// one, sorted by ID.
+// one, sorted by ID; none without a listener.
 func (l *Link) Members() []Member {
+	if l.isAlone {
+		return nil
+	}
 	g := l.gossip
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -293,6 +296,9 @@ var errNotStarted = errors.New("gossip has not started yet")
 // UpdateMember changes this node's gossip metadata, except its ID, cluster
 // address and data, and waits at most 5 s until the others have received it.
 func (l *Link) UpdateMember(change func(*Member)) error {
+	if l.isAlone {
+		return nil
+	}
 	g := l.gossip
 	g.mu.Lock()
 	m := g.self
@@ -318,6 +324,9 @@ func (l *Link) UpdateMember(change func(*Member)) error {
 // old one on every node, then put it first on every node, then remove the old
 // one.
 func (l *Link) SetKeys(keys [][]byte) error {
+	if l.isAlone {
+		return nil
+	}
 	ring := l.gossip.keys
 	if ring == nil || len(keys) == 0 {
 		return fmt.Errorf("gossip keys: a site that has none can't be given some while it runs, nor lose them")

@@ -9,6 +9,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -32,7 +33,8 @@ type Config struct {
 	// Identity holds the certificates used between nodes. Nil disables
 	// encryption and authentication, which is allowed only on loopback.
 	Identity *pki.Identity
-	// Listener is the cluster listener, without TLS. Close closes it.
+	// Listener is the cluster listener, without TLS. Close closes it. Nil means
+	// that there are no other nodes: the link reaches nobody.
 	Listener net.Listener
 	// Dial connects to another node's cluster listener, without TLS. Nil means
 	// TCP.
@@ -42,6 +44,9 @@ type Config struct {
 	Member  Member
 	Gossip  GossipConfig
 	Handler Handler
+	// Calls serves the calls of other nodes; its Messages is not used. Nil
+	// serves none.
+	Calls clusterv1.PeerServer
 	// InTouch reports whether this node leads or has just heard from the leader,
 	// so that its log tells which nodes belong to the site. Nil means never.
 	InTouch func() bool
@@ -80,6 +85,7 @@ type Link struct {
 	inbounds inboundStreams
 	gossip   *gossip
 	events   *eventDispatcher
+	isAlone  bool // there are no other nodes
 	fatal    chan error
 	members  *membership
 
@@ -97,10 +103,11 @@ type Link struct {
 // served once SetConfiguration has been called; everything else waits for
 // Start.
 func Open(c Config) (*Link, error) {
+	isAlone := c.Listener == nil
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	l := &Link{config: c, logger: c.Logger, clock: clock{time.Now()}, addr: c.Member.ClusterAddr, fatal: make(chan error, 1)}
+	l := &Link{config: c, isAlone: isAlone, logger: c.Logger, clock: clock{time.Now()}, addr: c.Member.ClusterAddr, fatal: make(chan error, 1)}
 	l.processes.clock = l.clock
 	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.peers = newPeerSet(l)
@@ -138,10 +145,32 @@ func (c *Config) complete() error {
 			return clusterv1.Rejection_REASON_UNSPECIFIED
 		}
 	}
+	if c.Calls == nil {
+		c.Calls = clusterv1.UnimplementedPeerServer{}
+	}
 	for c.Member.Incarnation == 0 {
 		c.Member.Incarnation = rand.Uint64()
 	}
 	c.Member.ID = c.NodeID
+	if c.Listener == nil {
+		c.isolate()
+		return nil
+	}
+	return c.checkNames()
+}
+
+var errAlone = errors.New("this node is alone, there are no other nodes")
+
+// isolate makes the configuration one of a node that nobody reaches, and that
+// reaches nobody.
+func (c *Config) isolate() {
+	c.Identity, c.Member.ClusterAddr, c.Listener = nil, c.NodeID, newSubListener(address(c.NodeID))
+	c.Dial = func(context.Context, string) (net.Conn, error) { return nil, errAlone }
+}
+
+// checkNames returns an error if other nodes could not reach this one, or
+// would not know it by its certificate.
+func (c *Config) checkNames() error {
 	if c.Member.ClusterAddr == "" {
 		c.Member.ClusterAddr = c.Listener.Addr().String()
 	}
@@ -157,9 +186,12 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// Start begins to serve other nodes through Config.Handler, to gossip, and to
-// keep a stream to each known node.
+// Start begins to serve other nodes through Config.Handler and Config.Calls, to
+// gossip, and to keep a stream to each known node.
 func (l *Link) Start() error {
+	if l.isAlone {
+		return nil
+	}
 	l.running.Go(func() { l.events.run(l.stop) })
 	l.running.Go(func() { l.server.Serve(l.mux.calls) })
 	return l.gossip.start()
@@ -171,7 +203,8 @@ type address string
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
-// Addr returns the address at which others dial the cluster listener.
+// Addr returns the address at which others dial the cluster listener; the
+// node's ID if there are no others.
 func (l *Link) Addr() string { return l.addr }
 
 // Fatal delivers the reason if this node must stop because another process
@@ -191,7 +224,9 @@ func (l *Link) reportFatal(err error) {
 // closed at once, and all other nodes may only ask to join.
 func (l *Link) SetConfiguration(c Configuration) {
 	l.members.setConfiguration(c)
-	l.peers.setConfigured(c.Servers)
+	if !l.isAlone {
+		l.peers.setConfigured(c.Servers)
+	}
 }
 
 // SetRemoved sets which nodes and certificates are excluded from the site,
@@ -227,6 +262,10 @@ func (l *Link) Certificates(node string) []pki.Fingerprint {
 // it may have been.
 func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	p := l.peers.get(node)
+	if p == nil && l.isAlone {
+		done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "there is no other node"})
+		return
+	}
 	if p == nil {
 		done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the recipient's node is not known here"})
 		return
@@ -256,9 +295,12 @@ func (l *Link) Succeeded(a protocol.Attempt) {
 }
 
 // Connectivity returns the state of this node's own stream to another node.
-// An unknown node is Silent.
+// An unknown node is Silent; a link without a listener suspects nobody.
 func (l *Link) Connectivity(node string) Connectivity {
 	p := l.peers.get(node)
+	if p == nil && l.isAlone {
+		return Connectivity{}
+	}
 	if p == nil {
 		return Connectivity{Suspicion: Silent}
 	}

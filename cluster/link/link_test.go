@@ -15,7 +15,6 @@ import (
 	"simpd/cluster/link/linktest"
 	"simpd/cluster/link/pki"
 	clusterv1 "simpd/proto/simp/cluster/v1"
-	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -23,14 +22,12 @@ import (
 // handler is the node behind a link in tests: it writes down what it is told.
 type handler struct {
 	deliver func(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
-	propose func(ctx context.Context, from string, b []*storev1.Batch) error
 
-	mu      sync.Mutex
-	got     []string // ids of messages
-	events  []string
-	failed  []string
-	known   []string
-	command string
+	mu     sync.Mutex
+	got    []string // ids of messages
+	events []string
+	failed []string
+	known  []string
 }
 
 func (h *handler) Deliver(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
@@ -42,50 +39,6 @@ func (h *handler) Deliver(from string, s store.Session, m *protocol.Message, don
 		return
 	}
 	done(protocol.Outcome{Status: protocol.StatusOK})
-}
-
-func (h *handler) Propose(ctx context.Context, from string, b []*storev1.Batch) error {
-	return h.propose(ctx, from, b)
-}
-
-func (h *handler) ReadIndex(context.Context) (uint64, error) { return 7, nil }
-
-func (h *handler) Applied(ctx context.Context, index uint64) error {
-	if index > 7 {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return nil
-}
-
-func (h *handler) Watchers(user protocol.Address) []protocol.Address {
-	return []protocol.Address{user}
-}
-
-func (h *handler) Kick(user protocol.Address, s *store.Session) int {
-	if s != nil {
-		return int(s.Number)
-	}
-	return 2
-}
-
-func (h *handler) Status(context.Context) (*clusterv1.StatusResponse, error) {
-	return &clusterv1.StatusResponse{Index: 7}, nil
-}
-
-func (h *handler) Probe(context.Context, string) (*clusterv1.ProbeResponse, error) {
-	return &clusterv1.ProbeResponse{BootstrapExpect: 3}, nil
-}
-
-func (h *handler) Copy(_ context.Context, log uint64, write func(uint64, []byte) error) error {
-	return write(log, []byte("a table"))
-}
-
-func (h *handler) Command(_ context.Context, from string, c *clusterv1.CommandRequest) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.command = from + " removes " + c.GetRemoveNode().GetNode()
-	return fmt.Errorf("remove: %w", &NotLeaderError{Leader: "n9"})
 }
 
 func (h *handler) Failed(a protocol.Attempt, times int) {
@@ -128,6 +81,19 @@ func (h *handler) told() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.events)
+}
+
+// calls answers the calls of other nodes.
+type calls struct {
+	clusterv1.UnimplementedPeerServer
+}
+
+func (calls) Status(context.Context, *clusterv1.StatusRequest) (*clusterv1.StatusResponse, error) {
+	return &clusterv1.StatusResponse{Index: 7}, nil
+}
+
+func (calls) Probe(context.Context, *clusterv1.ProbeRequest) (*clusterv1.ProbeResponse, error) {
+	return &clusterv1.ProbeResponse{BootstrapExpect: 3}, nil
 }
 
 // site is a few links on a network in memory. It has to be made in a bubble
@@ -196,7 +162,7 @@ func (s *site) configAt(i int, host string) Config {
 	}
 	c := Config{
 		NodeID: nodeID(i), Site: "example.com", Listener: listener, Dial: s.network.Dialer(host),
-		Handler: &handler{}, Gossip: GossipConfig{Transport: gossip, Join: []string{"10.0.0.1:7471"}},
+		Handler: &handler{}, Calls: calls{}, Gossip: GossipConfig{Transport: gossip, Join: []string{"10.0.0.1:7471"}},
 		Logger: slog.New(slog.NewTextHandler(s.t.Output(), nil)),
 	}
 	if s.certs != "" {

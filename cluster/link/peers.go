@@ -147,14 +147,17 @@ func (ps *peerSet) close() {
 func (ps *peerSet) getReachable(id string) (*peer, error) {
 	p := ps.get(id)
 	if p == nil {
-		return nil, fmt.Errorf("node %s: %w: it is not known here", id, ErrUnavailable)
+		return nil, errNotKnown
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if how := p.connectivity.Suspicion; how == Silent {
-		return nil, fmt.Errorf("node %s: %w: it %s", id, ErrUnavailable, how)
+		return nil, fmt.Errorf("it %s", how)
 	}
 	return p, nil
 }
 
-var errNoAddress = errors.New("its address is not known")
+var (
+	errNotKnown  = errors.New("it is not known here")
+	errNoAddress = errors.New("its address is not known")
+)

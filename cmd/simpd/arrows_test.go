@@ -26,7 +26,8 @@ var arrows = map[string][]string{
 	"cluster/api/backup":      {"proto/simp/store/v1"},
 	"cluster/link/pki":        {"protocol/secretfile"},
 	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster":                 {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster":                 {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/peerrpc":         {"protocol", "store", "proto/*"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":        {"protocol"},
 	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
@@ -48,11 +49,12 @@ var arrows = map[string][]string{
 // shut are packages that ours may not import: the language and the table know
 // no network, no disk and no chance, and only some speak Raft and gRPC.
 var shut = map[string][]string{
-	"protocol":       {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/hashicorp/*"},
-	"store":          {"net", "os", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/grpc*", "github.com/hashicorp/*"},
-	"cluster/router": {"google.golang.org/grpc*", "github.com/hashicorp/*"},
-	"cluster/api":    {"github.com/hashicorp/*", "protocol/secretfile"},
-	"cluster/link":   {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
+	"protocol":        {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/hashicorp/*"},
+	"store":           {"net", "os", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/grpc*", "github.com/hashicorp/*"},
+	"cluster/router":  {"google.golang.org/grpc*", "github.com/hashicorp/*"},
+	"cluster/api":     {"github.com/hashicorp/*", "protocol/secretfile"},
+	"cluster/link":    {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
+	"cluster/peerrpc": {"github.com/hashicorp/*"},
 }
 
 func TestArrows(t *testing.T) {

@@ -1,4 +1,4 @@
-package link
+package peerrpc
 
 import (
 	"errors"
@@ -35,9 +35,10 @@ func (e *NotLeaderError) Error() string {
 // Unwrap returns ErrUnavailable.
 func (e *NotLeaderError) Unwrap() error { return ErrUnavailable }
 
-// encodeError converts an error of the Handler for another node. other is the
-// reason for an error without a meaning between nodes.
-func encodeError(err error, other clusterv1.Refusal_Reason) *clusterv1.Refusal {
+// EncodeError converts an error of a call for the node that has called.
+// ErrUnavailable, ErrUnknown, ErrRefused and *NotLeaderError arrive as such,
+// wrapped or not; any other error arrives with the reason other.
+func EncodeError(err error, other clusterv1.Refusal_Reason) *clusterv1.Refusal {
 	if err == nil {
 		return nil
 	}

@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"simpd/cluster/link"
+	"simpd/cluster/peerrpc"
+	clusterv1 "simpd/proto/simp/cluster/v1"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// peerServer serves the calls of other nodes; they call by peerrpc.Client.
+type peerServer struct {
+	clusterv1.UnimplementedPeerServer
+	n *Node
+}
+
+// Propose commits batches as the leader, and answers when all are applied
+// here.
+func (s peerServer) Propose(ctx context.Context, r *clusterv1.ProposeRequest) (*clusterv1.ProposeResponse, error) {
+	err := s.n.submitBatches(ctx, link.CallerNode(ctx), r.Batch)
+	return &clusterv1.ProposeResponse{Refusal: peerrpc.EncodeError(err, clusterv1.Refusal_REASON_UNKNOWN)}, nil
+}
+
+// submitBatches commits batches of another node as the leader.
+func (n *Node) submitBatches(ctx context.Context, from string, batches []*storev1.Batch) error {
+	answers := make(chan error, len(batches))
+	for _, b := range batches {
+		if b.Origin != from {
+			answers <- ErrRefused
+			continue
+		}
+		n.batcher.submit(b, func(err error) { answers <- err })
+	}
+	return awaitAll(ctx, answers, len(batches))
+}
+
+// awaitAll combines the results of several batches. If only some succeeded,
+// the result is unknown.
+func awaitAll(ctx context.Context, answers <-chan error, n int) error {
+	var failed error
+	good := 0
+	for range n {
+		select {
+		case err := <-answers:
+			failed = moreUncertain(failed, err)
+			if err == nil {
+				good++
+			}
+		case <-ctx.Done():
+			return unknown("waiting for the log: %w", ctx.Err())
+		}
+	}
+	if failed != nil && good > 0 {
+		return unknown("%d of %d batches: %w", n-good, n, failed)
+	}
+	return failed
+}
+
+// ReadIndex confirms that this node leads, and answers with an index that no
+// acknowledged change exceeds.
+func (s peerServer) ReadIndex(ctx context.Context, _ *clusterv1.ReadIndexRequest) (*clusterv1.ReadIndexResponse, error) {
+	index, err := s.n.readIndex(ctx)
+	return &clusterv1.ReadIndexResponse{Index: index, Refusal: peerrpc.EncodeError(err, clusterv1.Refusal_REASON_UNAVAILABLE)}, nil
+}
+
+// Applied answers once this node's table has reached the index.
+func (s peerServer) Applied(ctx context.Context, r *clusterv1.AppliedRequest) (*clusterv1.AppliedResponse, error) {
+	err := s.n.appliedHere(ctx, r.Index)
+	return &clusterv1.AppliedResponse{Refusal: peerrpc.EncodeError(err, clusterv1.Refusal_REASON_UNAVAILABLE)}, nil
+}
+
+// Watchers answers who watches a user on this node.
+func (s peerServer) Watchers(_ context.Context, r *clusterv1.WatchersRequest) (*clusterv1.WatchersResponse, error) {
+	user, err := protocol.ParseAddress(r.User)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	response := &clusterv1.WatchersResponse{}
+	for _, by := range s.n.cfg.Receiver.WatchersOf(user) {
+		response.By = append(response.By, by.String())
+	}
+	return response, nil
+}
+
+// Kick closes a user's connections here, or only the one of a session.
+func (s peerServer) Kick(_ context.Context, r *clusterv1.KickRequest) (*clusterv1.KickResponse, error) {
+	user, err := protocol.ParseAddress(r.User)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	var session *store.Session
+	if r.Session != nil {
+		session = &store.Session{Node: r.Session.Node, Epoch: r.Session.Epoch, Number: r.Session.Number}
+	}
+	return &clusterv1.KickResponse{Closed: uint32(s.n.cfg.Receiver.Kick(user, session))}, nil
+}
+
+// Status answers with this node's status.
+func (s peerServer) Status(context.Context, *clusterv1.StatusRequest) (*clusterv1.StatusResponse, error) {
+	return s.n.statusResponse(), nil
+}
+
+// Probe answers what data this node has; details of the site only to its
+// nodes.
+func (s peerServer) Probe(ctx context.Context, _ *clusterv1.ProbeRequest) (*clusterv1.ProbeResponse, error) {
+	return s.n.probeResponse(link.CallerNode(ctx)), nil
+}
+
+// Command performs an administrative command for another node.
+func (s peerServer) Command(ctx context.Context, r *clusterv1.CommandRequest) (*clusterv1.CommandResponse, error) {
+	err := s.n.performCommand(ctx, link.CallerNode(ctx), r)
+	return &clusterv1.CommandResponse{Refusal: peerrpc.EncodeError(err, clusterv1.Refusal_REASON_UNKNOWN)}, nil
+}
+
+// Copy sends this node's table once it contains a log entry, in pieces that
+// each name the newest entry in the copy.
+func (s peerServer) Copy(r *clusterv1.CopyRequest, stream grpc.ServerStreamingServer[clusterv1.CopyResponse]) error {
+	return s.n.writeTable(stream.Context(), r.Log, func(newest uint64, octets []byte) error {
+		return stream.Send(&clusterv1.CopyResponse{Log: newest, Octets: octets})
+	})
+}
