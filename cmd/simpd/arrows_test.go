@@ -17,7 +17,7 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
+	"protocol/server":         {"protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*"},
 	"protocol/tlsrecord":      {"protocol/rate"},
 	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/tlsrecord"},
 	"store":                   {"protocol", "proto/simp/store/v1"},
@@ -44,6 +44,8 @@ var arrows = map[string][]string{
 	"docs/examples/warehouse": {"proto/simp/v1"},
 	"proto/simp/v1":           {"proto/*"},
 	"proto/simp/cluster/v1":   {"proto/*"},
+
+	"protocol/server/internal/sasl": {"protocol", "protocol/netaddr"},
 }
 
 // shut are packages that ours may not import: the language and the table know
@@ -55,6 +57,8 @@ var shut = map[string][]string{
 	"cluster/api":     {"github.com/hashicorp/*", "protocol/secretfile"},
 	"cluster/link":    {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
 	"cluster/peerrpc": {"github.com/hashicorp/*"},
+
+	"protocol/server/internal/sasl": {"net", "os"},
 }
 
 func TestArrows(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/sasl"
 )
 
 // handleAuth starts a SASL exchange (SIMP.md, section 4).
@@ -58,14 +59,11 @@ func (s *session) isNonBlockingAuth(r *request) bool {
 	case "AUTH":
 		mech, _ := r.line.Get("mech")
 		mech = strings.ToUpper(mech)
-		return (mech == mechScram || mech == mechPlus) && !namesInIDN(r)
+		return (mech == sasl.NameScram || mech == sasl.NamePlus) && !namesInIDN(r)
 	case "MORE":
 		if s.auth != nil {
-			m, scram := s.auth.mechanism.(*scramMechanism)
-			if scram {
-				m.nonBlocking = !s.server.verifiers.needsCheck(m.credentials) && !s.server.config.Backend.IsPaced(s.userAttempt(m.user))
-			}
-			return scram && m.nonBlocking && !namesInIDN(r)
+			m, scram := s.auth.Mechanism.(*sasl.Scram)
+			return scram && !m.StepBlocks() && !namesInIDN(r)
 		}
 	}
 	return false
@@ -96,7 +94,7 @@ func (s *session) startAuth(r *request) (data []byte, given bool, err error) {
 	if data, given, err = authData(r); err != nil {
 		return nil, false, err
 	}
-	s.auth = &authExchange{mechanism: m}
+	s.auth = &authExchange{Mechanism: m}
 	return data, given, nil
 }
 
@@ -124,7 +122,7 @@ func authData(r *request) (data []byte, given bool, err error) {
 // stepAuth processes the client's initial response, or its response to a
 // challenge.
 func (s *session) stepAuth(ctx context.Context, data []byte) {
-	answer, done, err := s.auth.step(ctx, data)
+	answer, done, err := s.auth.Step(ctx, data)
 	switch {
 	case err != nil:
 		s.failAuth(err)
@@ -144,7 +142,7 @@ func (s *session) sendChallenge(tag string, data []byte) {
 // completeAuth makes the session that of the authenticated user or domain.
 // data is additional data of the mechanism for the response.
 func (s *session) completeAuth(ctx context.Context, data []byte) {
-	who := s.auth.identity()
+	who := s.auth.Identity()
 	who.Agent, who.Remote, who.Transport = s.client.Agent, s.client.Remote, s.transport
 	if who.Domain != "" && !s.server.routingConns.acquire(who.Domain, maxRoutingConns) {
 		s.failAuth(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: firstContactRetry})
@@ -225,6 +223,10 @@ func (s *session) userAttempt(user protocol.Address) protocol.Attempt {
 	return s.newAttempt(protocol.Principal{User: user})
 }
 
+func (s *session) domainAttempt(domain string) protocol.Attempt {
+	return s.newAttempt(protocol.Principal{Domain: domain})
+}
+
 // checkLoginLimits checks the limits on failed logins. It does not block.
 func (s *session) checkLoginLimits(a protocol.Attempt) error {
 	return loginLimitError(s.server.config.Backend.Admit(a))
@@ -250,11 +252,4 @@ func loginLimitError(wait time.Duration) error {
 		Status: protocol.StatusSlowDown, Text: "too many failed logins",
 		Retry: int((wait + time.Second - 1) / time.Second),
 	}
-}
-
-// authFailure counts a failed login, and returns the error, which is the same
-// for all causes.
-func (s *session) authFailure(user protocol.Address) error {
-	s.server.config.Backend.Failed(s.userAttempt(user))
-	return protocol.Errorf(protocol.StatusUnauthorized, "the address or the password is wrong")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/sasl"
 	"simpd/protocol/transcript"
 )
 
@@ -168,10 +169,10 @@ func TestS20BudgetOfFailures(t *testing.T) {
 func TestSCRAMInClear(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		c := s.greeted()
-		if line := c.scram(mechScram, "wrong", nil); line != "a 401 :the address or the password is wrong" {
+		if line := c.scram(sasl.NameScram, "wrong", nil); line != "a 401 :the address or the password is wrong" {
 			t.Error(line)
 		}
-		if line := c.scram(mechScram, "secret", nil); !transcript.Fits("a 200 ima=alice@example.com data=<any>", line) {
+		if line := c.scram(sasl.NameScram, "secret", nil); !transcript.Fits("a 200 ima=alice@example.com data=<any>", line) {
 			t.Error(line)
 		}
 	})
@@ -229,7 +230,7 @@ func TestPASSWDWantsTLS(t *testing.T) {
 		c := s.greeted()
 		c.send("1 AUTH mech=PLAIN data=%s", plainData("alice", "secret"))
 		c.expect("1 421 :<rest>")
-		if line := c.scram(mechScram, "secret", nil); !transcript.Fits("a 200 <rest>", line) {
+		if line := c.scram(sasl.NameScram, "secret", nil); !transcript.Fits("a 200 <rest>", line) {
 			t.Fatal(line)
 		}
 		c.send("2 PASSWD data=%s", b64("secret\x00better"))

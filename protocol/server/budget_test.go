@@ -125,12 +125,12 @@ func TestLimitsBeforeAUTH(t *testing.T) {
 		c := s.dial()
 		c.send("h HELLO version=SIMP/1.0")
 		c.expect("h 200 <rest>")
-		for range cap(s.server.hashing) { // no password can be checked
-			s.server.hashing <- struct{}{}
+		for range cap(s.server.hasher) { // no password can be checked
+			s.server.hasher <- struct{}{}
 		}
 		defer func() {
-			for range cap(s.server.hashing) {
-				<-s.server.hashing
+			for range cap(s.server.hasher) {
+				<-s.server.hasher
 			}
 		}()
 		c.send("0 AUTH mech=PLAIN data=%s", plainData("alice", "secret"))

@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"net/netip"
 	"sync/atomic"
 	"testing"
 
@@ -151,57 +149,5 @@ func TestWhatCannotBeFoundOutIsNoFailure(t *testing.T) {
 	c.dialback("good.example", "200 domain=good.example")
 	if _, right := h.site.attempted(); len(right) != 1 || right[0].Domain != "good.example" {
 		t.Errorf("noted: %+v", right)
-	}
-}
-
-func slotAt(domain, source string) verifySlot {
-	a := netip.MustParseAddr(source)
-	c := &session{connSlot: &connSlot{count: &connCount{source: netip.PrefixFrom(a, a.BitLen())}}, client: protocol.Client{Remote: netip.AddrPortFrom(a, 1)}}
-	return c.verifySlot(domain)
-}
-
-// Wildcards in DNS, many addresses of one network, and one source each have a
-// share, and no more.
-func TestVerifySlotsAreShared(t *testing.T) {
-	for name, x := range map[string]struct {
-		slot func(i int) verifySlot
-		most int
-	}{
-		"one registrable domain": {func(i int) verifySlot { return slotAt(fmt.Sprintf("a%d.evil.co.uk", i), fmt.Sprintf("10.%d.0.1", i)) }, maxPerSite},
-		"one source":             {func(i int) verifySlot { return slotAt(fmt.Sprintf("evil%d.example", i), "192.0.2.1") }, maxPerSource},
-		"one /64": {func(i int) verifySlot {
-			return slotAt(fmt.Sprintf("evil%d.example", i), fmt.Sprintf("2a00:1:2:3::%d", i))
-		}, maxPerSource},
-		"one /24": {func(i int) verifySlot { return slotAt(fmt.Sprintf("evil%d.example", i), fmt.Sprintf("192.0.2.%d", i)) }, maxPerNetwork},
-		"one /48": {func(i int) verifySlot {
-			return slotAt(fmt.Sprintf("evil%d.example", i), fmt.Sprintf("2a00:1:2:%d::1", i))
-		}, maxPerNetwork},
-		"strangers": {func(i int) verifySlot { return slotAt(fmt.Sprintf("evil%d.example", i), fmt.Sprintf("10.%d.0.1", i)) }, maxVerifying - reservedVerifying},
-	} {
-		var v verifySlots
-		known := slotAt("good.example", "198.51.100.1")
-		if !v.acquire(known) {
-			t.Fatal("there is no slot")
-		}
-		v.release(known, true)
-		var held []verifySlot
-		for i := range 200 {
-			if slot := x.slot(i); v.acquire(slot) {
-				held = append(held, slot)
-			}
-		}
-		if len(held) != x.most {
-			t.Errorf("%s: %d slots, want %d", name, len(held), x.most)
-		}
-		if !v.acquire(known) {
-			t.Errorf("%s: a site that is known is refused", name)
-		}
-		v.release(known, false)
-		for _, slot := range held {
-			v.release(slot, false)
-		}
-		if v.used != 0 || len(v.held) != 0 {
-			t.Errorf("%s: %d slots and %d shares are left", name, v.used, len(v.held))
-		}
 	}
 }

@@ -49,37 +49,6 @@ func (s *session) hasClientCertificate() bool {
 	return s.tls != nil && len(s.tls().PeerCertificates) > 0
 }
 
-// parseDomainIdentity returns the domain in data, if the policy allows it.
-func (s *session) parseDomainIdentity(data []byte) (string, error) {
-	domain, err := protocol.ParseDomain(string(data))
-	if err != nil {
-		return "", err
-	}
-	if s.server.isLocalDomain(domain) {
-		return "", protocol.Errorf(protocol.StatusForbidden, "%s is a domain of this site's own", domain)
-	}
-	if err := s.server.config.Federation.Policy().CheckAllowed(s.servedDomain(), domain); err != nil {
-		return "", err
-	}
-	return domain, s.checkLoginLimits(s.newAttempt(protocol.Principal{Domain: domain}))
-}
-
-// awaitDomainTurn waits until a proof of domain may be checked.
-func (s *session) awaitDomainTurn(ctx context.Context, domain string) error {
-	ctx, cancel := context.WithTimeout(ctx, domainTurnTime)
-	defer cancel()
-	return s.awaitTurn(ctx, s.newAttempt(protocol.Principal{Domain: domain}))
-}
-
-// domainTurnTime leaves time to ask the domain's home server.
-const domainTurnTime = turnTimeout / 2
-
-// domainAuthFailure counts a failed proof of a domain, and returns the error.
-func (s *session) domainAuthFailure(domain, format string, args ...any) error {
-	s.server.config.Backend.Failed(s.newAttempt(protocol.Principal{Domain: domain}))
-	return protocol.Errorf(protocol.StatusUnauthorized, format, args...)
-}
-
 // Revalidate closes the routing connections that the changed policy no longer
 // allows, at a domain of the site that they have connected to or addressed.
 func (s *Server) Revalidate() {

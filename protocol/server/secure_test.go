@@ -25,29 +25,6 @@ func TestS11NoResumption(t *testing.T) {
 	}
 }
 
-// S21: as many passwords are hashed at a time as there are processors.
-func TestS21HashingIsLimited(t *testing.T) {
-	h := newHashSemaphore()
-	for range cap(h) {
-		h <- struct{}{}
-	}
-	var made sync.WaitGroup
-	done := make(chan struct{})
-	made.Go(func() {
-		defer close(done)
-		if _, err := h.newCredentials("secret", 4096); err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-done:
-		t.Error("one more was hashed")
-	case <-time.After(20 * time.Millisecond):
-	}
-	<-h
-	made.Wait()
-}
-
 // S25: what is held for all clients together has a limit. Whoever holds more
 // than their share is refused, and nobody else is.
 func TestS25Budget(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/fairslots"
+	"simpd/protocol/server/internal/sasl"
 )
 
 // Server serves the clients of a node.
@@ -28,13 +29,13 @@ type Server struct {
 	timers         *timerWheel
 	loops          eventLoops
 	hash           *messageHasher
-	hashing        hashSemaphore
+	hasher         sasl.Hasher
 	idn            idnSemaphore
 	handshakeSlots *fairslots.Slots // of TLS handshakes
-	verifiers      verifierChecks
+	verifiers      sasl.Verifiers
 	ids            *messageIDs
-	routingConns   keyedSemaphore // by domain
-	verifySlots    verifySlots    // dialbacks being verified
+	routingConns   keyedSemaphore   // by domain
+	verifySlots    sasl.VerifySlots // dialbacks being verified
 	hosts          webHosts
 
 	mu        sync.Mutex
@@ -57,7 +58,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, metrics: c.Metrics, connLimiter: newConnLimiter(c),
-		timers: newTimerWheel(), hash: newMessageHasher(), hashing: newHashSemaphore(), idn: newIDNSemaphore(), handshakeSlots: fairslots.New(), ids: newMessageIDs(),
+		timers: newTimerWheel(), hash: newMessageHasher(), hasher: sasl.NewHasher(), idn: newIDNSemaphore(), handshakeSlots: fairslots.New(), ids: newMessageIDs(),
 		tenants: newTenantTable(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/xdg-go/scram"
 
+	"simpd/protocol/server/internal/sasl"
 	"simpd/protocol/transcript"
 )
 
@@ -326,7 +327,7 @@ func writePair(t *testing.T, c tls.Certificate, cert, key string) {
 // S18: SCRAM, and SCRAM bound to the TLS connection that it is spoken on.
 func TestS18SCRAM(t *testing.T) {
 	h := newHarbour(t, nil)
-	for _, mech := range []string{mechScram, mechPlus} {
+	for _, mech := range []string{sasl.NameScram, sasl.NamePlus} {
 		c := h.dialTLS()
 		c.send("h HELLO version=SIMP/1.0")
 		c.expect("h 200 <rest>")
@@ -347,7 +348,7 @@ func TestS18ProxyBreaksTheBinding(t *testing.T) {
 	c.send("h HELLO version=SIMP/1.0")
 	c.expect("h 200 <rest>")
 	state := other.Conn.(*tls.Conn).ConnectionState()
-	if line := c.scram(mechPlus, "secret", &state); !transcript.Fits("a 401 :<rest>", line) {
+	if line := c.scram(sasl.NamePlus, "secret", &state); !transcript.Fits("a 401 :<rest>", line) {
 		t.Error(line)
 	}
 }
@@ -361,7 +362,7 @@ func (c *client) scram(mech, password string, state *tls.ConnectionState) string
 		c.Fatal(err)
 	}
 	conversation := user.NewConversation()
-	if mech == mechPlus {
+	if mech == sasl.NamePlus {
 		binding, err := scram.NewTLSExporterBinding(state)
 		if err != nil {
 			c.Fatal(err)

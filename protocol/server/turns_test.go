@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/sasl"
 	"simpd/protocol/transcript"
 )
 
@@ -30,7 +31,7 @@ func TestPacedLoginsWaitForTheirTurn(t *testing.T) {
 
 		d := s.greeted()
 		answer := make(chan string)
-		go func() { answer <- d.scram(mechScram, "better", nil) }()
+		go func() { answer <- d.scram(sasl.NameScram, "better", nil) }()
 		s.site.turns <- struct{}{}
 		if line := <-answer; !transcript.Fits("a 200 <rest>", line) {
 			t.Error(line)

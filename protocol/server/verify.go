@@ -3,61 +3,13 @@ package server
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"encoding/base64"
 
 	"simpd/protocol"
 )
 
-// Dialback's nonces.
-const (
-	nonceSize = 24
-	minNonce  = 16
-)
-
-// dialbackMechanism authenticates a domain by asking its home server
-// (SIMP.md, section 9).
-type dialbackMechanism struct {
-	s      *session
-	domain string
-	nonce  []byte
-}
-
-func (m *dialbackMechanism) identity() protocol.Client { return protocol.Client{Domain: m.domain} }
-
-func (m *dialbackMechanism) step(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
-	if m.nonce == nil {
-		return m.start(data)
-	}
-	if err := m.s.awaitDomainTurn(ctx, m.domain); err != nil {
-		return nil, false, err
-	}
-	slot := m.s.verifySlot(m.domain)
-	if !m.s.server.verifySlots.acquire(slot) {
-		return nil, false, &protocol.Error{Status: protocol.StatusSlowDown, Text: "too many dialbacks are being looked into", Retry: 5}
-	}
-	err = m.s.server.config.Federation.Verify(ctx, m.domain, m.s.servedDomain(), m.nonce, data)
-	m.s.server.verifySlots.release(slot, err == nil)
-	if err == nil {
-		return nil, true, nil
-	}
-	if e := m.s.server.toError(err); e.Status == protocol.StatusUnauthorized {
-		return nil, false, m.s.domainAuthFailure(m.domain, "dialback does not prove %s: %s", m.domain, e.Text)
-	}
-	return nil, false, err // this site could not find out: it is no failure
-}
-
-func (m *dialbackMechanism) start(data []byte) (nonce []byte, done bool, err error) {
-	if m.domain, err = m.s.parseDomainIdentity(data); err != nil {
-		return nil, false, err
-	}
-	if m.s.server.config.Federation.Policy().RequiresCertificate(m.s.servedDomain(), m.domain) {
-		return nil, false, protocol.Errorf(protocol.StatusForbidden, "%s has to prove itself by its certificate: AUTH mech=EXTERNAL", m.domain)
-	}
-	m.nonce = make([]byte, nonceSize)
-	_, _ = rand.Read(m.nonce) // never fails
-	return m.nonce, false, nil
-}
+// minNonce is the least size of a dialback's nonce in octets.
+const minNonce = 16
 
 // handleVerify tells another site whether what it received is this site's
 // proof of one of its own domains.

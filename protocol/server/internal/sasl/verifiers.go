@@ -1,4 +1,4 @@
-package server
+package sasl
 
 import (
 	"encoding/binary"
@@ -11,15 +11,15 @@ import (
 // octets each.
 const maxVerifiers = 1 << 17
 
-// verifierChecks remembers which verifiers are known not to belong to the
+// Verifiers remembers which verifiers are known not to belong to the
 // empty password. Any goroutine may use it.
-type verifierChecks struct {
+type Verifiers struct {
 	mu      sync.Mutex
 	checked map[uint64]struct{} // by the first octets of the stored key, which is a hash
 }
 
-// needsCheck reports whether c may belong to the empty password.
-func (v *verifierChecks) needsCheck(c protocol.Credentials) bool {
+// NeedsCheck reports whether c may belong to the empty password.
+func (v *Verifiers) NeedsCheck(c protocol.Credentials) bool {
 	if !c.Unchecked {
 		return false
 	}
@@ -31,7 +31,7 @@ func (v *verifierChecks) needsCheck(c protocol.Credentials) bool {
 
 // remember records that c does not belong to the empty password, replacing an
 // arbitrary entry if there is no room.
-func (v *verifierChecks) remember(c protocol.Credentials) {
+func (v *Verifiers) remember(c protocol.Credentials) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.checked == nil {
@@ -55,13 +55,13 @@ func verifierKey(c protocol.Credentials) uint64 {
 // verifiesEmpty reports whether c verifies the empty password, with which
 // nobody may log in. It hashes once for each verifier, which takes
 // milliseconds.
-func (s *Server) verifiesEmpty(c protocol.Credentials) bool {
-	if !s.verifiers.needsCheck(c) {
+func (v *Verifiers) verifiesEmpty(c protocol.Credentials, h Hasher) bool {
+	if !v.NeedsCheck(c) {
 		return false
 	}
-	if s.hashing.fitsEmpty(c) {
+	if h.fitsEmpty(c) {
 		return true
 	}
-	s.verifiers.remember(c)
+	v.remember(c)
 	return false
 }

@@ -1,4 +1,4 @@
-package server
+package sasl
 
 import (
 	"net/netip"
@@ -18,8 +18,8 @@ const (
 	maxProved         = 4096 // registrable domains remembered as verified
 )
 
-// verifySlots shares out concurrent verifications. Any goroutine may use it.
-type verifySlots struct {
+// VerifySlots shares out concurrent verifications. Any goroutine may use it.
+type VerifySlots struct {
 	mu     sync.Mutex
 	used   int
 	held   map[any]int // by registrable domain, source and network
@@ -32,10 +32,16 @@ type verifySlot struct {
 	source, network netip.Prefix // invalid: a source that many share
 }
 
-func (s *session) verifySlot(domain string) verifySlot {
+// Source is where a client connects from.
+type Source struct {
+	Addr   netip.Addr
+	Shared bool // by many, so that it has no share of its own
+}
+
+func (s Source) slot(domain string) verifySlot {
 	slot := verifySlot{site: netaddr.Registrable(domain)}
-	if !s.connSlot.isExempt() {
-		slot.source, slot.network = netaddr.Source(s.client.Remote.Addr()), netaddr.Network(s.client.Remote.Addr())
+	if !s.Shared {
+		slot.source, slot.network = netaddr.Source(s.Addr), netaddr.Network(s.Addr)
 	}
 	return slot
 }
@@ -44,7 +50,7 @@ func (s *session) verifySlot(domain string) verifySlot {
 type networkKey netip.Prefix
 
 // acquire takes a slot, unless there is none or a share is used up.
-func (v *verifySlots) acquire(s verifySlot) bool {
+func (v *VerifySlots) acquire(s verifySlot) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	most := maxVerifying
@@ -61,7 +67,7 @@ func (v *verifySlots) acquire(s verifySlot) bool {
 
 // release returns a slot. If the domain was verified, its site is known from
 // now on.
-func (v *verifySlots) release(s verifySlot, proved bool) {
+func (v *VerifySlots) release(s verifySlot, proved bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.countLocked(s, -1)
@@ -80,7 +86,7 @@ func (v *verifySlots) release(s verifySlot, proved bool) {
 	v.proved[s.site] = struct{}{}
 }
 
-func (v *verifySlots) countLocked(s verifySlot, n int) {
+func (v *VerifySlots) countLocked(s verifySlot, n int) {
 	if v.held == nil {
 		v.held = make(map[any]int)
 	}

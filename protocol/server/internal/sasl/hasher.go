@@ -1,0 +1,49 @@
+package sasl
+
+import (
+	"context"
+	"crypto/rand"
+	"runtime"
+
+	"simpd/protocol"
+)
+
+// Hasher hashes passwords, at most as many at a time as it has capacity. Any
+// goroutine may use it.
+type Hasher chan struct{}
+
+// NewHasher returns a Hasher that uses all processors.
+func NewHasher() Hasher { return make(Hasher, runtime.GOMAXPROCS(0)) }
+
+// CheckPassword checks the account's password, in its turn. It checks the
+// limits on failed logins again when it has acquired a processor for the
+// hash, because others may have failed meanwhile.
+func (h Hasher) CheckPassword(ctx context.Context, s Server, a Account, password string) error {
+	if err := s.AwaitTurn(ctx, a.User); err != nil {
+		return err
+	}
+	h <- struct{}{}
+	defer func() { <-h }()
+	if err := s.CheckLimits(a.User); err != nil {
+		return err
+	}
+	if fits := a.Credentials.Fits(password); !fits || !a.Known {
+		return fail(s, a.User)
+	}
+	return nil
+}
+
+// NewCredentials returns the credentials of a new password.
+func (h Hasher) NewCredentials(password string, iterations int) (protocol.Credentials, error) {
+	h <- struct{}{}
+	defer func() { <-h }()
+	salt := make([]byte, protocol.ScramSaltOctets)
+	rand.Read(salt) // never fails
+	return protocol.NewCredentials(password, salt, iterations)
+}
+
+func (h Hasher) fitsEmpty(c protocol.Credentials) bool {
+	h <- struct{}{}
+	defer func() { <-h }()
+	return c.FitsEmpty()
+}
