@@ -15,6 +15,7 @@ import (
 	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/dns"
 	"simpd/protocol/secretfile"
 )
 
@@ -83,7 +84,7 @@ func (a *app) config(ctx context.Context) (client.Config, error) {
 // resolveBy has the server found by the resolver that the user has named. Who
 // does that means what it says, also where that is on this network.
 func (a *app) resolveBy(config *client.Config) {
-	resolver := client.NewDNSServer(a.dns)
+	resolver := dns.NewServer(a.dns)
 	config.Resolver, config.AllowPrivate = resolver, true
 	config.Dial = resolver.DialContext
 }

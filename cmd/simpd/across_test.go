@@ -17,6 +17,7 @@ import (
 	"simpd/cmd/simpd/site"
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/dns"
 )
 
 // processSite is a site of real processes that finds others by DNS.
@@ -90,7 +91,7 @@ func (b *logbook) check(t *testing.T) map[protocol.Status]int {
 // roamer connects a user by DNS to any node of their site, again and again.
 func (g *globe) roamer(a protocol.Address, b *logbook) *client.Client {
 	g.Helper()
-	resolver := client.NewDNSServer(g.zone.Addr)
+	resolver := dns.NewServer(g.zone.Addr)
 	ctx, cancel := context.WithTimeout(g.Context(), patience)
 	defer cancel()
 	c, err := client.Open(ctx, client.Config{

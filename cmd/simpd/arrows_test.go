@@ -17,9 +17,14 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":         {"protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*"},
-	"protocol/tlsrecord":      {"protocol/rate"},
-	"protocol/client":         {"protocol", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/tlsrecord"},
+	"protocol/server":     {"protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*"},
+	"protocol/tlsrecord":  {"protocol/rate"},
+	"protocol/client":     {"protocol", "protocol/dns", "protocol/internal/outbound"},
+	"protocol/federation": {"protocol", "protocol/dns", "protocol/internal/outbound", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+
+	"protocol/internal/outbound":              {"protocol", "protocol/dns", "protocol/netaddr", "protocol/tlsrecord"},
+	"protocol/internal/outbound/outboundtest": {"protocol"},
+
 	"store":                   {"protocol", "proto/simp/store/v1"},
 	"cluster/router":          {"protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
@@ -30,7 +35,7 @@ var arrows = map[string][]string{
 	"cluster/peerrpc":         {"protocol", "store", "proto/*"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":        {"protocol"},
-	"cmd/simp":                {"protocol", "protocol/client", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
+	"cmd/simp":                {"protocol", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/simpbench":           {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
 	"cmd/simpbench/load":      {"protocol", "cmd/simpbench/relay"},
 	"cmd/simpctl":             {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},

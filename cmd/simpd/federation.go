@@ -12,14 +12,15 @@ import (
 	"sync/atomic"
 
 	"simpd/protocol"
-	"simpd/protocol/client"
+	"simpd/protocol/dns"
+	"simpd/protocol/federation"
 	"simpd/protocol/secretfile"
 )
 
-// federation is what the settings say of other sites, as they were written:
+// federationConfig is what the settings say of other sites, as they were written:
 // lists of values for the domains of the site's own that they are for; "" is
 // for all.
-type federation struct {
+type federationConfig struct {
 	modes                  map[string]protocol.FederationMode
 	allow, block, external map[string][]string
 	routes                 map[string]string
@@ -32,12 +33,12 @@ func federationOptions() []option {
 			help: "which other sites are dealt with: open (all), list (those of federation-allow) or closed (none); for one domain of the site's own where it is named; may be repeated",
 			set:  setModes},
 		{name: "federation-allow", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain that is dealt with where federation is list; may be repeated",
-			set: toOthers(func(f *federation) *map[string][]string { return &f.allow })},
+			set: toOthers(func(f *federationConfig) *map[string][]string { return &f.allow })},
 		{name: "federation-block", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain that is never dealt with; may be repeated",
-			set: toOthers(func(f *federation) *map[string][]string { return &f.block })},
+			set: toOthers(func(f *federationConfig) *map[string][]string { return &f.block })},
 		{name: "federation-require-external", arg: "[DOMAIN=]OTHER", form: list, reload: true,
 			help: "a domain that has to prove itself by its certificate, as dialback will not do; * is every domain; may be repeated",
-			set:  toOthers(func(f *federation) *map[string][]string { return &f.external })},
+			set:  toOthers(func(f *federationConfig) *map[string][]string { return &f.external })},
 		{name: "route", arg: "OTHER=HOST:PORT", form: list, reload: true,
 			help: "where another domain is, in the place of DNS (port 7468: TLS at once), or OTHER=dns: where DNS says, also on a private address; may be repeated",
 			set:  setRoutes},
@@ -74,7 +75,7 @@ func setModes(c *config, v []string) error {
 	return nil
 }
 
-func toOthers(field func(*federation) *map[string][]string) func(*config, []string) error {
+func toOthers(field func(*federationConfig) *map[string][]string) func(*config, []string) error {
 	return func(c *config, v []string) error {
 		lists := map[string][]string{}
 		for _, s := range v {
@@ -112,7 +113,7 @@ func setRoutes(c *config, v []string) error {
 
 // rules puts the settings together: what is for one domain comes on top of
 // what is for all.
-func (f *federation) rules() *protocol.Federation {
+func (f *federationConfig) rules() *protocol.Federation {
 	rules := &protocol.Federation{Default: f.policy(protocol.Policy{}, ""), Domains: map[string]protocol.Policy{}, Routes: f.routes}
 	for own := range f.owners() {
 		rules.Domains[own] = f.policy(rules.Default, own)
@@ -121,7 +122,7 @@ func (f *federation) rules() *protocol.Federation {
 }
 
 // owners are the domains that something is said of in particular.
-func (f *federation) owners() map[string]bool {
+func (f *federationConfig) owners() map[string]bool {
 	all := map[string]bool{}
 	for own := range f.modes {
 		all[own] = true
@@ -135,7 +136,7 @@ func (f *federation) owners() map[string]bool {
 	return all
 }
 
-func (f *federation) policy(base protocol.Policy, own string) protocol.Policy {
+func (f *federationConfig) policy(base protocol.Policy, own string) protocol.Policy {
 	p := protocol.Policy{
 		Mode: base.Mode, Allow: with(base.Allow, f.allow[own]), Block: with(base.Block, f.block[own]), External: with(base.External, f.external[own]),
 	}
@@ -155,7 +156,7 @@ func with(base map[string]bool, more []string) map[string]bool {
 }
 
 // readRoots reads the authorities of other sites; none: the system's.
-func (f *federation) readRoots() (authorities []*x509.Certificate, pool *x509.CertPool, err error) {
+func (f *federationConfig) readRoots() (authorities []*x509.Certificate, pool *x509.CertPool, err error) {
 	if f.ca == "" {
 		return nil, nil, nil
 	}
@@ -167,17 +168,17 @@ func (f *federation) readRoots() (authorities []*x509.Certificate, pool *x509.Ce
 }
 
 // resolver asks the operator's choice, or the system's.
-func (f *federation) resolver() client.Resolver {
+func (f *federationConfig) resolver() dns.Resolver {
 	if f.dns == "" {
 		return net.DefaultResolver
 	}
-	return client.NewDNSServer(f.dns)
+	return dns.NewServer(f.dns)
 }
 
 // partners is what this node has to do with other sites: it speaks to them
 // through its Relay, and tells the listeners whom to hear.
 type partners struct {
-	*client.Relay
+	*federation.Relay
 	rules       atomic.Pointer[protocol.Federation]
 	roots       atomic.Pointer[x509.CertPool]
 	authorities atomic.Pointer[[]*x509.Certificate] // in roots; empty: the system's
@@ -185,7 +186,7 @@ type partners struct {
 }
 
 // load takes what the settings say now.
-func (p *partners) load(f *federation) error {
+func (p *partners) load(f *federationConfig) error {
 	authorities, roots, err := f.readRoots()
 	if err != nil {
 		return err
@@ -218,17 +219,17 @@ func (n *node) newPartners() (*partners, error) {
 	if err := p.load(&n.conf.federation); err != nil {
 		return nil, err
 	}
-	c := client.RelayConfig{
+	c := federation.Config{
 		Federation: p.Policy, Roots: p.Roots, Certificate: p.Certificate, Secret: n.dialbackSecret, Agent: "simpd",
 		Resolver: n.conf.federation.resolver(), Logger: n.logger,
 	}
-	p.Relay = client.NewRelay(c)
+	p.Relay = federation.New(c)
 	return p, nil
 }
 
 // reloadPartners takes what the settings say now of other sites, and ends the
 // connections that are not allowed any more.
-func (n *node) reloadPartners(f *federation) error {
+func (n *node) reloadPartners(f *federationConfig) error {
 	if err := n.partners.load(f); err != nil {
 		return err
 	}

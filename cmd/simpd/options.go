@@ -42,7 +42,7 @@ type config struct {
 	drainTimeout time.Duration
 	idle         time.Duration // 0: the server's default
 
-	federation federation
+	federation federationConfig
 	limits     limits // of each user
 
 	logFormat, logLevel string

@@ -88,7 +88,7 @@ func (g *globe) config(domain string) *config {
 		simp: "127.0.0.1:0", simps: "127.0.0.1:0", grpc: "127.0.0.1:0", cluster: "127.0.0.1:0", gossip: site.FreeAddress(), bootstrapExpect: 1,
 		tlsCerts: []string{cert}, tlsKeys: []string{key}, clusterCA: filepath.Join(keys, "ca.crt"),
 		clusterCert: filepath.Join(keys, "node-n1.crt"), clusterKey: filepath.Join(keys, "node-n1.key"), gossipKeys: filepath.Join(keys, "gossip.key"),
-		federation: federation{ca: g.roots, dns: g.zone.Addr, routes: map[string]string{"one.example": protocol.ByDNS, "two.example": protocol.ByDNS}},
+		federation: federationConfig{ca: g.roots, dns: g.zone.Addr, routes: map[string]string{"one.example": protocol.ByDNS, "two.example": protocol.ByDNS}},
 	}
 	if err := setLimits(c, nil); err != nil {
 		g.Fatal(err)

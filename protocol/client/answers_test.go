@@ -5,6 +5,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/internal/outbound/outboundtest"
 )
 
 // A SEND is delivered by a 200 alone, and certainly not delivered by a 4xx or
@@ -16,11 +17,11 @@ func TestStrangeAnswersToSendAreInDoubt(t *testing.T) {
 		"101 data=\n480": 480, "199\n200": 200,
 	} {
 		t.Run(answer, func(t *testing.T) {
-			inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *peer) {
+			inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
 				wait := doing(func() {
-					tag := p.want("SEND to=bob@example.com id=x {4}")
-					p.body("\r\nhi")
-					p.respond(tag, answer)
+					tag := p.Want("SEND to=bob@example.com id=x {4}")
+					p.Body("\r\nhi")
+					p.Respond(tag, answer)
 				})
 				report, err := c.Send(t.Context(), client.Message{To: []protocol.Address{address(t, "bob@example.com")}, ID: "x", Entity: client.Text("hi")})
 				wait()

@@ -11,6 +11,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // The mechanisms, the best first.
@@ -43,71 +44,71 @@ func (s *secret) get() (string, *scram.Client) {
 
 // authenticate logs the user in with the best SASL mechanism that both sides
 // support.
-func (d *dialer) authenticate(o *handshakeConn) error {
+func (d *dialer) authenticate(o *outbound.Conn) error {
 	password, keys := d.secret.get()
-	binding, bindable := o.channelBinding()
-	switch offers := o.hello.auth; {
+	binding, bindable := channelBinding(o)
+	switch offers := o.Hello.Auth; {
 	case bindable && slices.Contains(offers, mechPlus):
-		return o.authScram(mechPlus, keys.NewConversationWithChannelBinding(binding))
+		return authScram(o, mechPlus, keys.NewConversationWithChannelBinding(binding))
 	case bindable && slices.Contains(offers, mechScram):
 		// If somebody took PLUS out of the offer, the server will notice.
-		return o.authScram(mechScram, keys.NewConversationAdvertisingChannelBinding())
+		return authScram(o, mechScram, keys.NewConversationAdvertisingChannelBinding())
 	case slices.Contains(offers, mechScram):
-		return o.authScram(mechScram, keys.NewConversation())
+		return authScram(o, mechScram, keys.NewConversation())
 	case slices.Contains(offers, mechPlain):
 		return d.authPlain(o, password)
 	}
-	return protocolError("none of its ways to log in is known here: %s", strings.Join(o.hello.auth, ", "))
+	return outbound.ProtocolError("none of its ways to log in is known here: %s", strings.Join(o.Hello.Auth, ", "))
 }
 
 // channelBinding returns the TLS channel binding of the connection (RFC
 // 9266).
-func (o *handshakeConn) channelBinding() (scram.ChannelBinding, bool) {
-	if o.tls == nil {
+func channelBinding(o *outbound.Conn) (scram.ChannelBinding, bool) {
+	if o.TLS == nil {
 		return scram.ChannelBinding{}, false
 	}
-	binding, err := scram.NewTLSExporterBinding(o.tls)
+	binding, err := scram.NewTLSExporterBinding(o.TLS)
 	return binding, err == nil
 }
 
 // authScram runs SCRAM-SHA-256 (RFC 5802, RFC 7677). It succeeds only if the
 // server has proved that it knows the password's verifier.
-func (o *handshakeConn) authScram(mech string, c *scram.ClientConversation) error {
+func authScram(o *outbound.Conn, mech string, c *scram.ClientConversation) error {
 	const tag = "auth"
 	first, err := c.Step("")
 	if err != nil {
 		return fmt.Errorf("%s: %w", mech, err)
 	}
-	l, err := o.exchange(tag, "AUTH", func(b []byte) []byte {
-		return appendData(protocol.AppendParam(b, "mech", mech), first)
+	l, err := o.Exchange(tag, "AUTH", func(b []byte) []byte {
+		return outbound.AppendData(protocol.AppendParam(b, "mech", mech), first)
 	})
 	for err == nil && l.Status == protocol.StatusChallenge && !c.Done() {
 		var answer string
 		if answer, err = answerChallenge(c, l); err == nil {
-			l, err = o.exchange(tag, "MORE", func(b []byte) []byte { return appendData(b, answer) })
+			l, err = o.Exchange(tag, "MORE", func(b []byte) []byte { return outbound.AppendData(b, answer) })
 		}
 	}
 	if err != nil {
 		return err
 	}
 	if _, err := answerChallenge(c, l); err != nil || !c.Valid() || l.Status != protocol.StatusOK {
-		return protocolError("it did not prove that it knows the password")
+		return outbound.ProtocolError("it did not prove that it knows the password")
 	}
 	return nil
 }
 
 // answerChallenge answers one SCRAM challenge.
 func answerChallenge(c *scram.ClientConversation, l *protocol.Line) (string, error) {
-	challenge, err := base64.StdEncoding.DecodeString(textParam(l, "data"))
+	challenge, err := base64.StdEncoding.DecodeString(outbound.TextParam(l, "data"))
 	if err != nil {
-		return "", protocolError("the challenge is not valid base64")
+		return "", outbound.ProtocolError("the challenge is not valid base64")
 	}
 	if err := checkIterations(string(challenge)); err != nil {
 		return "", err
 	}
 	answer, err := c.Step(string(challenge))
 	if err != nil {
-		return "", protocolError("%v", err)
+		return "", outbound.ProtocolError("%v", err)
 	}
 	return answer, nil
 }
@@ -117,24 +118,20 @@ func checkIterations(challenge string) error {
 	for attribute := range strings.SplitSeq(challenge, ",") {
 		work, ok := strings.CutPrefix(attribute, "i=")
 		if n, err := strconv.Atoi(work); ok && (err != nil || n > protocol.MaxScramIterations) {
-			return protocolError("it wants %s iterations of hashing", protocol.Quote(work))
+			return outbound.ProtocolError("it wants %s iterations of hashing", protocol.Quote(work))
 		}
 	}
 	return nil
 }
 
 // authPlain sends the password itself, only over TLS or on loopback.
-func (d *dialer) authPlain(o *handshakeConn, password string) error {
-	if o.tls == nil && !o.isLoopback() {
+func (d *dialer) authPlain(o *outbound.Conn, password string) error {
+	if o.TLS == nil && !o.IsLoopback() {
 		return fmt.Errorf("%w to send the password in clear", errUnsafe)
 	}
 	data := "\x00" + d.config.User.String() + "\x00" + protocol.PreparePassword(password)
-	_, err := o.exchangeFinal("auth", "AUTH", func(b []byte) []byte {
-		return appendData(protocol.AppendParam(b, "mech", mechPlain), data)
+	_, err := o.ExchangeFinal("auth", "AUTH", func(b []byte) []byte {
+		return outbound.AppendData(protocol.AppendParam(b, "mech", mechPlain), data)
 	})
 	return err
-}
-
-func appendData(b []byte, data string) []byte {
-	return protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString([]byte(data)))
 }

@@ -13,6 +13,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/internal/outbound/outboundtest"
 )
 
 // A server that sends its clients in circles is followed more and more slowly,
@@ -30,13 +31,13 @@ func TestMoveInCircles(t *testing.T) {
 			open += n
 			most = max(most, open)
 		}
-		play := func(p *peer) {
+		play := func(p *outboundtest.Peer) {
 			count(1)
 			defer count(-1)
-			p.login()
-			_, _ = io.WriteString(p.conn, "* MOVE to=node2.example.net:7999 within=3600 :round and round\r\n")
+			p.Login()
+			_, _ = io.WriteString(p.Conn, "* MOVE to=node2.example.net:7999 within=3600 :round and round\r\n")
 			for {
-				if _, err := p.r.ReadString('\n'); err != nil { // a QUIT is never answered
+				if _, err := p.Reader.ReadString('\n'); err != nil { // a QUIT is never answered
 					return
 				}
 			}
@@ -88,13 +89,13 @@ func TestReconnectsEvery15s(t *testing.T) {
 						return nil, errors.New("network is unreachable")
 					}
 				}
-				c, p := s.open(config, (*peer).login)
+				c, p := s.open(config, (*outboundtest.Peer).Login)
 				time.Sleep(time.Minute)
 				mu.Lock()
 				out = true
 				mu.Unlock()
 				last := time.Now()
-				_ = p.conn.Close()
+				_ = p.Conn.Close()
 				time.Sleep(30 * time.Minute)
 				mu.Lock()
 				defer mu.Unlock()
@@ -118,22 +119,22 @@ func TestReconnectsEvery15s(t *testing.T) {
 // Who was kicked by an operator comes back after a pause, and listens again;
 // who is refused then, stays out.
 func TestComesBackAfterAKick(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *peer) {
+	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
 		prepare(t, c, p)
 		began := time.Now()
-		p.say("* BYE status=403 :an operator ended this connection")
+		p.Say("* BYE status=403 :an operator ended this connection")
 		p = <-s.conns
 		if took := time.Since(began); took < 10*time.Second || took > 15*time.Second {
 			t.Errorf("it came back after %v", took)
 		}
-		p.login()
-		p.answer("LISTEN state=busy note=x", "200 session=s2 index=20")
-		p.answer("WATCH ima=bob@example.com ima=carol@example.com", "100 ima=bob@example.com state=deaf\n100 ima=carol@example.com state=deaf\n200 index=21")
-		p.say("* BYE status=403 :an operator ended this connection")
+		p.Login()
+		p.Answer("LISTEN state=busy note=x", "200 session=s2 index=20")
+		p.Answer("WATCH ima=bob@example.com ima=carol@example.com", "100 ima=bob@example.com state=deaf\n100 ima=carol@example.com state=deaf\n200 index=21")
+		p.Say("* BYE status=403 :an operator ended this connection")
 		p = <-s.conns
-		p.say("* HELLO version=SIMP/1.0")
-		p.answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=PLAIN")
-		p.respond(strings.Fields(p.hear())[0], "401 :disabled")
+		p.Say("* HELLO version=SIMP/1.0")
+		p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=PLAIN")
+		p.Respond(strings.Fields(p.Hear())[0], "401 :disabled")
 		<-c.Done()
 		var refused *protocol.Error
 		if err := c.Err(); !errors.As(err, &refused) || refused.Status != 401 {
@@ -147,24 +148,24 @@ func TestComesBackAfterAKick(t *testing.T) {
 func TestMoveDoesNotLeadInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.pipe = bufferedPipe
+		s.pipe = outboundtest.Pipe
 		config := s.config()
 		config.Server, config.Security = "", client.AutoTLS
-		config.Resolver = zone{ip: map[string]string{"example.com": "9.0.2.9", "inside.example.com": "10.0.0.1"}}
-		greet := func(p *peer) {
-			if p.startTLS(s.cert) == nil {
-				p.answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h1 tls=on")
-				p.respond(strings.Fields(p.hear())[0], "200 ima=alice@example.com")
+		config.Resolver = outboundtest.Zone{IP: map[string]string{"example.com": "9.0.2.9", "inside.example.com": "10.0.0.1"}}
+		greet := func(p *outboundtest.Peer) {
+			if p.StartTLS(s.cert) == nil {
+				p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h1 tls=on")
+				p.Respond(strings.Fields(p.Hear())[0], "200 ima=alice@example.com")
 			}
 		}
 		c, p := s.open(config, greet)
 		for _, to := range []string{"10.0.0.1:7467", "inside.example.com:7467", "[::1]:7467", "localhost:7467"} {
-			p.say("* MOVE to=%s within=1", to)
+			p.Say("* MOVE to=%s within=1", to)
 			time.Sleep(10 * time.Second)
 		}
 		for len(s.conns) > 0 {
 			p := <-s.conns
-			_ = p.conn.Close()
+			_ = p.Conn.Close()
 		}
 		for _, at := range s.dialled {
 			if at != "9.0.2.9:7467" {

@@ -12,6 +12,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/internal/outbound/outboundtest"
 )
 
 // record keeps what Config's functions were told.
@@ -53,7 +54,7 @@ func check(t *testing.T, what string, r *record, got *[]string, want ...string) 
 }
 
 // inBubble opens a client that has logged in, and closes it in the end.
-func inBubble(t *testing.T, change func(*client.Config), test func(t *testing.T, s *site, c *client.Client, p *peer)) {
+func inBubble(t *testing.T, change func(*client.Config), test func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -61,17 +62,17 @@ func inBubble(t *testing.T, change func(*client.Config), test func(t *testing.T,
 		if change != nil {
 			change(&config)
 		}
-		c, p := s.open(config, (*peer).login)
+		c, p := s.open(config, (*outboundtest.Peer).Login)
 		test(t, s, c, p)
 	})
 }
 
 // closeWith closes c while p plays its part.
-func closeWith(t *testing.T, c *client.Client, p *peer) {
+func closeWith(t *testing.T, c *client.Client, p *outboundtest.Peer) {
 	t.Helper()
 	synctest.Wait()
 	done := make(chan struct{})
-	go func() { defer close(done); p.quit() }()
+	go func() { defer close(done); p.Quit() }()
 	if err := c.Close(t.Context()); err != nil {
 		t.Errorf("Close: %v", err)
 	}
@@ -89,7 +90,7 @@ func doing(f func()) (wait func()) {
 }
 
 func TestRequests(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *peer) {
+	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
 		ctx, bob := t.Context(), address(t, "bob@example.com")
 		note := "at lunch"
 		all, _ := protocol.ParsePattern("*")
@@ -132,7 +133,7 @@ func TestRequests(t *testing.T) {
 			{"PASSWD data=Y29ycmVjdCBob3JzZQBuZXc=", "200", func() (any, error) { return nil, c.SetPassword(ctx, "new") }, "<nil>"},
 			{"UNLISTEN", "409 :you do not listen", func() (any, error) { _, err := c.Unlisten(ctx); return err, nil }, "409 you do not listen"},
 		} {
-			wait := doing(func() { p.answer(step.request, step.response) })
+			wait := doing(func() { p.Answer(step.request, step.response) })
 			got, err := step.do()
 			wait()
 			if fmt.Sprint(got) != step.want || err != nil {
@@ -157,11 +158,11 @@ func TestMessages(t *testing.T) {
 			}
 			return accept(ctx, m)
 		}
-	}, func(t *testing.T, s *site, c *client.Client, p *peer) {
+	}, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
 		const message = "MESSAGE from=bob@example.com to=alice@example.com id=%s time=2026-11-22T10:00:00.123Z {4}\r\n\r\n%s"
-		send := func(tag, id, text string) { _, _ = fmt.Fprintf(p.conn, tag+" "+message, id, text) }
+		send := func(tag, id, text string) { _, _ = fmt.Fprintf(p.Conn, tag+" "+message, id, text) }
 		expect := func(want string) {
-			if got := p.hear(); got != want {
+			if got := p.Hear(); got != want {
 				t.Errorf("heard %q, want %q", got, want)
 			}
 		}
@@ -176,16 +177,16 @@ func TestMessages(t *testing.T) {
 		send("m5", "silent", "hi")
 		send("m6", "x2", "hi")
 		expect("m6 200")
-		p.say("m7 MESSAGE from=bob to=alice@example.com id=x {0}")
+		p.Say("m7 MESSAGE from=bob to=alice@example.com id=x {0}")
 		expect("m7 400 :from, to, id and content are required")
-		p.say("p1 PING")
+		p.Say("p1 PING")
 		expect("p1 200")
-		p.say("q1 DANCE")
+		p.Say("q1 DANCE")
 		expect("q1 405 :this client does not know DANCE")
-		p.say("* DANCE")
+		p.Say("* DANCE")
 		time.Sleep(protocol.RepeatWindow + time.Second)
 		send("m8", "x1", "hi")
-		for got := p.hear(); got != "m8 200"; got = p.hear() {
+		for got := p.Hear(); got != "m8 200"; got = p.Hear() {
 			if got != "ping PING" {
 				t.Errorf("heard %q", got)
 			}
@@ -213,11 +214,11 @@ func TestSend(t *testing.T) {
 			"100 to=bob@example.com status=480\n207 id=x", "207 [{bob@example.com {480 }} {Carol@example.com {201 }}]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, nil, func(t *testing.T, s *site, cl *client.Client, p *peer) {
+			inBubble(t, nil, func(t *testing.T, s *site, cl *client.Client, p *outboundtest.Peer) {
 				wait := doing(func() {
-					tag := p.want(c.request)
-					p.body("\r\nhi")
-					p.respond(tag, c.respond)
+					tag := p.Want(c.request)
+					p.Body("\r\nhi")
+					p.Respond(tag, c.respond)
 				})
 				report, err := cl.Send(t.Context(), client.Message{To: c.to, ID: "x", Entity: client.Text("hi")})
 				wait()
@@ -247,17 +248,17 @@ func TestSendInDoubt(t *testing.T) {
 		again   string
 		want    protocol.Status
 	}{{0, "", 201}, {1, "200 id=x", 200}, {1, "480 id=x", 201}} {
-		inBubble(t, nil, func(t *testing.T, s *site, cl *client.Client, p *peer) {
+		inBubble(t, nil, func(t *testing.T, s *site, cl *client.Client, p *outboundtest.Peer) {
 			wait := doing(func() {
-				p.want("SEND to=bob@example.com id=x timeout=20 {4}")
-				p.body("\r\nhi")
-				_ = p.conn.Close()
+				p.Want("SEND to=bob@example.com id=x timeout=20 {4}")
+				p.Body("\r\nhi")
+				_ = p.Conn.Close()
 				p = <-s.conns
-				p.login()
+				p.Login()
 				if c.again != "" {
-					tag := p.want("SEND to=bob@example.com id=x timeout=20 {4}")
-					p.body("\r\nhi")
-					p.say("%s %s", tag, c.again)
+					tag := p.Want("SEND to=bob@example.com id=x timeout=20 {4}")
+					p.Body("\r\nhi")
+					p.Say("%s %s", tag, c.again)
 				}
 			})
 			report, err := cl.Send(t.Context(), client.Message{To: []protocol.Address{bob}, ID: "x", Entity: client.Text("hi"), Retries: c.repeats, Timeout: 20 * time.Second})
@@ -271,9 +272,9 @@ func TestSendInDoubt(t *testing.T) {
 }
 
 func TestSendEndsWithItsContext(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *peer) {
+	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
 		out := client.Message{To: []protocol.Address{address(t, "bob@example.com")}, ID: "x", Entity: client.Text("hi")}
-		wait := doing(func() { p.want("SEND to=bob@example.com id=x {4}"); p.body("\r\nhi") })
+		wait := doing(func() { p.Want("SEND to=bob@example.com id=x {4}"); p.Body("\r\nhi") })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		report, err := c.Send(ctx, out)

@@ -5,10 +5,11 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/dns"
+	"simpd/protocol/internal/outbound"
 )
 
 // Config configures a Client. User and Password are required; the zero value
@@ -45,18 +46,10 @@ type Config struct {
 	// OnEvent receives events of the connection, in order with OnPresence.
 	OnEvent func(e Event)
 
-	// MaxMessage limits the size of a received message in octets. 0 means 1 MiB.
-	MaxMessage int
 	// Resolver and Dial replace those of package net.
-	Resolver Resolver
+	Resolver dns.Resolver
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger   *slog.Logger // nil disables logging
-}
-
-// Resolver is the part of *net.Resolver that the client uses.
-type Resolver interface {
-	LookupSRV(ctx context.Context, service, proto, name string) (cname string, addrs []*net.SRV, err error)
-	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // Security is how a connection is protected.
@@ -66,10 +59,10 @@ type Security uint8
 // octet on port 7468 and STARTTLS on other ports; for a server found by DNS,
 // its record decides.
 const (
-	AutoTLS   Security = iota
-	StartTLS           // the connection begins in plaintext, and fails if TLS is missing or refused
-	TLS                // TLS from the first octet
-	Plaintext          // no TLS; only on loopback
+	AutoTLS   = Security(outbound.AutoTLS)
+	StartTLS  = Security(outbound.StartTLS)  // the connection begins in plaintext, and fails if TLS is missing or refused
+	TLS       = Security(outbound.TLS)       // TLS from the first octet
+	Plaintext = Security(outbound.Plaintext) // no TLS; only on loopback
 )
 
 // Event describes a change of the connection.
@@ -104,24 +97,19 @@ func (k EventKind) String() string {
 }
 
 const (
-	defaultMaxMessage = 1 << 20
-	connectTimeout    = 7 * time.Second  // for finding a domain's server, and then for TCP to one target
-	handshakeTimeout  = 15 * time.Second // for TLS, within loginTimeout
-	loginTimeout      = 30 * time.Second // for TLS, HELLO and AUTH
-	answerTimeout     = 15 * time.Second // the server answers within 10 s
-	leaveTimeout      = 5 * time.Second  // QUIT, and the answers before it
-	aliveTimeout      = 30 * time.Second // without an answer to PING
+	maxMessage     = 1 << 20          // octets of a received message
+	connectTimeout = 7 * time.Second  // for TCP to one target
+	loginTimeout   = 30 * time.Second // for TLS, HELLO and AUTH
+	answerTimeout  = 15 * time.Second // the server answers within 10 s
+	leaveTimeout   = 5 * time.Second  // QUIT, and the answers before it
 )
 
 func (c Config) withDefaults() Config {
-	if c.MaxMessage == 0 {
-		c.MaxMessage = defaultMaxMessage
-	}
 	if c.Resolver == nil {
 		c.Resolver = net.DefaultResolver
 	}
 	if c.Dial == nil {
-		c.Dial = dialTCP
+		c.Dial = outbound.DialTCP
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

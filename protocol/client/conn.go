@@ -5,21 +5,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"sync"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // conn is one authenticated connection. Any goroutine may make requests; one
 // goroutine reads.
 type conn struct {
-	*handshakeConn // used by the reader only, except Close
-	out            outbox
+	*outbound.Conn // used by the reader only, except Close
+	out            outbound.Outbox
 	owner          owner
-	maxLiteral     int           // in octets
 	slots          chan struct{} // one for each unanswered request
 	done           chan struct{} // closed at the end, after err was set
 
@@ -71,28 +70,26 @@ type call struct {
 // response is a line with its own memory.
 type response struct{ protocol.Line }
 
-func newConn(o *handshakeConn, owner owner, limit int) *conn {
+func newConn(o *outbound.Conn, owner owner) *conn {
 	c := &conn{
-		handshakeConn: o,
-		owner:         owner,
-		maxLiteral:    limit,
-		slots:         make(chan struct{}, maxRequests),
-		done:          make(chan struct{}),
-		calls:         make(map[string]*call),
+		Conn:  o,
+		owner: owner,
+		slots: make(chan struct{}, maxRequests),
+		done:  make(chan struct{}),
+		calls: make(map[string]*call),
 	}
-	c.out.conn, c.out.onError, c.out.maxReplies = o.Conn, c.endWith, maxReplies
-	c.idle = o.hello.idle + aliveTimeout
-	c.onIdle = func() { _, _ = c.out.write([]byte("ping PING\r\n")) }
+	c.out.Init(o.Conn, maxReplies, c.endWith)
+	o.LimitIdle(o.Hello.Idle+outbound.AliveTimeout, &c.out)
 	return c
 }
 
 // readLoop handles what arrives until the connection ends.
 func (c *conn) readLoop() {
 	for {
-		l, body, err := c.readNext(c.maxLiteral)
+		l, body, err := c.ReadNext(maxMessage)
 		if err != nil {
-			c.endWith(readError(err))
-			_ = c.out.awaitFlushed(context.Background()) // soon, as the connection is closed
+			c.endWith(outbound.ReadError(err))
+			_ = c.out.AwaitFlushed(context.Background()) // soon, as the connection is closed
 			return
 		}
 		if l.IsRequest() {
@@ -101,13 +98,6 @@ func (c *conn) readLoop() {
 			c.onResponse(l)
 		}
 	}
-}
-
-func readError(err error) error {
-	if errors.Is(err, io.EOF) {
-		return errors.New("the server closed the connection")
-	}
-	return err
 }
 
 // hasEnded reports whether the connection has ended.
@@ -131,7 +121,7 @@ func (c *conn) markEnded(why error) bool {
 		delete(c.calls, tag)
 		close(call.final)
 	}
-	c.out.stop(why)
+	c.out.Stop(why)
 	close(c.done)
 	return true
 }
@@ -171,13 +161,13 @@ func (c *conn) onResponse(l *protocol.Line) {
 // addPartialLocked stores a 100 line. There must not be more than were
 // requested, none twice, and their size is limited.
 func (c *conn) addPartialLocked(call *call, r response) error {
-	name := cmp.Or(textParam(&r.Line, "to"), textParam(&r.Line, "ima"), textParam(&r.Line, "who"))
-	cost := c.lineCost()
+	name := cmp.Or(outbound.TextParam(&r.Line, "to"), outbound.TextParam(&r.Line, "ima"), outbound.TextParam(&r.Line, "who"))
+	cost := c.LineCost()
 	switch {
 	case len(call.partial) >= call.maxPartial, call.named[name]:
-		return protocolError("it answers %s with more than was asked for", call.verb)
+		return outbound.ProtocolError("it answers %s with more than was asked for", call.verb)
 	case c.partialOctets+cost > maxPartialOctets:
-		return protocolError("its answers have more than %d octets", maxPartialOctets)
+		return outbound.ProtocolError("its answers have more than %d octets", maxPartialOctets)
 	}
 	if call.named == nil {
 		call.named = make(map[string]bool)
@@ -242,7 +232,7 @@ func (c *conn) acquireSlot(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := c.out.awaitRoom(ctx)
+	err := c.out.AwaitRoom(ctx)
 	if err != nil {
 		<-c.slots
 	}
@@ -265,7 +255,7 @@ func (c *conn) writeRequest(call *call, r request) (end int64, err error) {
 	if len(b)-len(r.body) > protocol.MaxLine {
 		return 0, protocol.Errorf(protocol.StatusTooLarge, "the request does not fit a line of %d octets", protocol.MaxLine)
 	}
-	if end, err = c.out.write(b); err == nil {
+	if end, err = c.out.Write(b); err == nil {
 		c.calls[tag] = call
 	}
 	return end, err
@@ -288,8 +278,8 @@ func (c *conn) callResult(call *call, final response, ok bool, end int64) ([]res
 	case ok && final.Status.OK():
 		return call.partial, final, nil
 	case ok:
-		return call.partial, final, refusal(&final.Line)
-	case c.out.mayBeSent(end):
+		return call.partial, final, outbound.Refusal(&final.Line)
+	case c.out.MayBeSent(end):
 		return call.partial, response{}, fmt.Errorf("%w: %w", ErrLost, c.endReason())
 	}
 	return nil, response{}, notSent(c.endReason())
@@ -301,14 +291,7 @@ func notSent(err error) error {
 
 // reply answers a request of the server.
 func (c *conn) reply(tag string, s protocol.Status, text string) {
-	if tag == "*" {
-		return
-	}
-	b := protocol.AppendResponse(nil, tag, s)
-	if text != "" {
-		b = protocol.AppendText(b, text)
-	}
-	if err := c.out.reply(protocol.AppendEnd(b)); errors.Is(err, errNoRoom) {
+	if err := c.out.Reply(tag, s, text); errors.Is(err, outbound.ErrNoRoom) {
 		c.endWith(err)
 	}
 }
@@ -326,7 +309,7 @@ func (c *conn) leave(ctx context.Context, listens bool) {
 	}
 	if c.awaitAnswered(ctx) == nil {
 		_, _, _ = c.roundTrip(ctx, request{verb: "QUIT", farewell: true})
-		_ = c.out.awaitFlushed(ctx)
+		_ = c.out.AwaitFlushed(ctx)
 	}
 	c.endWith(ErrClosed)
 }

@@ -1,44 +1,15 @@
 package client_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"strings"
 	"testing"
 	"testing/synctest"
 
 	"simpd/protocol/client"
+	"simpd/protocol/internal/outbound/outboundtest"
 )
-
-// zone plays DNS.
-type zone struct {
-	srv map[string][]*net.SRV // by service
-	ip  map[string]string
-	err error // instead of "not found"
-}
-
-func (z zone) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
-	if records, ok := z.srv[service+" "+proto+" "+name]; ok {
-		return "", records, nil
-	}
-	if z.err != nil {
-		return "", nil, z.err
-	}
-	return "", nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
-}
-
-func (z zone) LookupNetIP(_ context.Context, _, host string) (ips []netip.Addr, err error) {
-	for ip := range strings.FieldsSeq(z.ip[host]) {
-		ips = append(ips, netip.MustParseAddr(ip))
-	}
-	if ips == nil {
-		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	}
-	return ips, nil
-}
 
 func TestDiscovery(t *testing.T) {
 	ips := map[string]string{
@@ -68,7 +39,7 @@ func TestDiscovery(t *testing.T) {
 				s := newSite(t)
 				config := s.config()
 				config.Server, config.Security = "", client.AutoTLS
-				config.Resolver, config.AllowPrivate = zone{c.srv, ips, c.err}, c.private
+				config.Resolver, config.AllowPrivate = outboundtest.Zone{SRV: c.srv, IP: ips, Err: c.err}, c.private
 				for range cap(s.refuse) {
 					s.refuse <- errors.New("nobody there")
 				}
@@ -87,10 +58,10 @@ func TestDiscoveredServerWantsTLS(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
 		config.Server, config.Security = "", client.AutoTLS
-		config.Resolver = zone{ip: map[string]string{"example.com": "9.0.2.9"}}
-		err := attempt(t, s, config, func(p *peer) {
-			p.say("* HELLO version=SIMP/1.0")
-			p.answer("STARTTLS", "405 :unknown verb")
+		config.Resolver = outboundtest.Zone{IP: map[string]string{"example.com": "9.0.2.9"}}
+		err := attempt(t, s, config, func(p *outboundtest.Peer) {
+			p.Say("* HELLO version=SIMP/1.0")
+			p.Answer("STARTTLS", "405 :unknown verb")
 		})
 		if !errors.Is(err, client.ErrNoTLS) {
 			t.Errorf("%v", err)

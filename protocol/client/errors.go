@@ -2,9 +2,9 @@ package client
 
 import (
 	"errors"
-	"fmt"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // Errors to distinguish with errors.Is. A server's refusal is a
@@ -17,25 +17,12 @@ var (
 	// ErrNotSent means that a request certainly did not reach the server.
 	ErrNotSent = errors.New("not sent")
 	// ErrNoTLS means that the server does not offer TLS, or refused it.
-	ErrNoTLS = errors.New("the server offers no TLS")
+	ErrNoTLS = outbound.ErrNoTLS
 	// ErrProtocol means that the server violates the protocol.
-	ErrProtocol = errors.New("the server does not speak SIMP/1.0")
+	ErrProtocol = outbound.ErrProtocol
 	// ErrNoAnswer, returned by OnMessage, leaves the message unanswered.
 	ErrNoAnswer = errors.New("no answer")
 )
-
-func protocolError(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
-}
-
-// refusal converts a final response other than 2xx to an error.
-func refusal(l *protocol.Line) *protocol.Error {
-	text := l.Text
-	if text == "" {
-		text = "refused"
-	}
-	return &protocol.Error{Status: l.Status, Text: text, Retry: intParam(l, "retry")}
-}
 
 // isFinal reports whether connecting again is useless: wrong credentials, or
 // an unsuitable server.
@@ -47,14 +34,9 @@ func isFinal(err error) bool {
 			return true
 		}
 	}
-	return errors.Is(err, ErrNoTLS) || errors.Is(err, errUnsafe)
+	return errors.Is(err, outbound.ErrNoTLS) || errors.Is(err, errUnsafe)
 }
 
-// plainText returns the error's text without the status of a refusal.
-func plainText(err error) string {
-	var refused *protocol.Error
-	if errors.As(err, &refused) {
-		return refused.Text
-	}
-	return err.Error()
-}
+// errUnsafe means that something would have been said in clear to another
+// machine.
+var errUnsafe = errors.New("it is not safe")

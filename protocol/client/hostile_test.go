@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/internal/outbound/outboundtest"
 )
 
 // Whatever a server says after the login, the client neither panics nor hangs.
@@ -56,8 +56,8 @@ func FuzzHostileServer(f *testing.F) {
 // hostile lets a client log in and says whatever it likes.
 func hostile(t *testing.T, conn net.Conn, said []byte) {
 	defer conn.Close()
-	p := &peer{t: t, conn: conn, r: bufio.NewReader(conn)}
-	p.login()
+	p := outboundtest.NewPeer(t, conn)
+	p.Login()
 	_, _ = conn.Write(said)
 	_ = conn.(*net.TCPConn).CloseWrite()
 	_, _ = io.Copy(io.Discard, conn)

@@ -11,17 +11,18 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/internal/outbound/outboundtest"
 )
 
 // attempt opens a client while play says the server's part, and returns the error.
-func attempt(t *testing.T, s *site, config client.Config, play func(p *peer)) error {
+func attempt(t *testing.T, s *site, config client.Config, play func(p *outboundtest.Peer)) error {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if p, ok := <-s.conns; ok {
 			play(p)
-			_ = p.conn.Close()
+			_ = p.Conn.Close()
 		}
 	}()
 	c, err := client.Open(t.Context(), config)
@@ -38,14 +39,14 @@ func TestLoginByScramPlusUnderStartTLS(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
 		config.Security = client.AutoTLS
-		c, p := s.open(config, func(p *peer) {
-			if err := p.startTLS(s.cert); err != nil {
+		c, p := s.open(config, func(p *outboundtest.Peer) {
+			if err := p.StartTLS(s.cert); err != nil {
 				t.Error(err)
 			}
-			p.answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 idle=300 auth=SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN history=h1 tls=on")
-			p.scram("SCRAM-SHA-256-PLUS", password)
+			p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 idle=300 auth=SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN history=h1 tls=on")
+			p.SCRAM("SCRAM-SHA-256-PLUS", outboundtest.Password)
 		})
-		go p.quit()
+		go p.Quit()
 		if err := c.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -57,13 +58,13 @@ func TestLoginByTLSAtOnce(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
 		config.Security, config.Server = client.AutoTLS, "node1.example.net:7468"
-		c, p := s.open(config, func(p *peer) {
-			if err := p.handshake(s.cert); err != nil {
+		c, p := s.open(config, func(p *outboundtest.Peer) {
+			if err := p.Handshake(s.cert); err != nil {
 				t.Error(err)
 			}
-			p.login()
+			p.Login()
 		})
-		go p.quit()
+		go p.Quit()
 		_ = c.Close(t.Context())
 		if len(s.dialled) != 1 || s.dialled[0] != "node1.example.net:7468" {
 			t.Errorf("dialled %q", s.dialled)
@@ -73,19 +74,19 @@ func TestLoginByTLSAtOnce(t *testing.T) {
 
 // A server that lets everybody in has not proved that it knows the password.
 func TestServerHasToProveItself(t *testing.T) {
-	for name, play := range map[string]func(p *peer){
-		"knows another password": func(p *peer) { p.loginBy("SCRAM-SHA-256"); p.scram("SCRAM-SHA-256", "another") },
-		"says 200 at once": func(p *peer) {
-			p.loginBy("SCRAM-SHA-256,PLAIN")
-			tag, _, _ := strings.Cut(p.hear(), " ")
-			p.say("%s 200 ima=alice@example.com", tag)
+	for name, play := range map[string]func(p *outboundtest.Peer){
+		"knows another password": func(p *outboundtest.Peer) { p.LoginBy("SCRAM-SHA-256"); p.SCRAM("SCRAM-SHA-256", "another") },
+		"says 200 at once": func(p *outboundtest.Peer) {
+			p.LoginBy("SCRAM-SHA-256,PLAIN")
+			tag, _, _ := strings.Cut(p.Hear(), " ")
+			p.Say("%s 200 ima=alice@example.com", tag)
 		},
-		"wants too much work": func(p *peer) {
-			p.loginBy("SCRAM-SHA-256")
-			tag, data, _ := strings.Cut(p.hear(), " AUTH mech=SCRAM-SHA-256 data=")
+		"wants too much work": func(p *outboundtest.Peer) {
+			p.LoginBy("SCRAM-SHA-256")
+			tag, data, _ := strings.Cut(p.Hear(), " AUTH mech=SCRAM-SHA-256 data=")
 			first, _ := base64.StdEncoding.DecodeString(data)
 			_, nonce, _ := strings.Cut(string(first), "r=")
-			p.say("%s 101 data=%s", tag, base64.StdEncoding.EncodeToString([]byte("r="+nonce+"x,s=AAAAAAAAAAAAAAAAAAAAAA==,i=2000000000")))
+			p.Say("%s 101 data=%s", tag, base64.StdEncoding.EncodeToString([]byte("r="+nonce+"x,s=AAAAAAAAAAAAAAAAAAAAAA==,i=2000000000")))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,17 +103,17 @@ func TestServerHasToProveItself(t *testing.T) {
 func TestWrongPassword(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		err := attempt(t, s, s.config(), func(p *peer) {
-			p.loginBy("")
+		err := attempt(t, s, s.config(), func(p *outboundtest.Peer) {
+			p.LoginBy("")
 		})
 		if !errors.Is(err, client.ErrProtocol) {
 			t.Errorf("no mechanism: %v", err)
 		}
 		s = newSite(t)
-		err = attempt(t, s, s.config(), func(p *peer) {
-			p.loginBy("PLAIN,X")
-			tag, _, _ := strings.Cut(p.hear(), " ")
-			p.say("%s 401 :wrong address or password", tag)
+		err = attempt(t, s, s.config(), func(p *outboundtest.Peer) {
+			p.LoginBy("PLAIN,X")
+			tag, _, _ := strings.Cut(p.Hear(), " ")
+			p.Say("%s 401 :wrong address or password", tag)
 		})
 		var refused *protocol.Error
 		if !errors.As(err, &refused) || refused.Status != protocol.StatusUnauthorized {
@@ -131,13 +132,13 @@ func TestCertificateIsForTheDomain(t *testing.T) {
 		config := s.config()
 		config.Security = security
 		config.TLS.InsecureSkipVerify = true // which is not heeded
-		err := attempt(t, s, config, func(p *peer) {
-			handshake := p.handshake
+		err := attempt(t, s, config, func(p *outboundtest.Peer) {
+			handshake := p.Handshake
 			if security == client.StartTLS {
-				handshake = p.startTLS
+				handshake = p.StartTLS
 			}
 			if handshake(s.cert) == nil {
-				if _, err := p.r.ReadByte(); err == nil {
+				if _, err := p.Reader.ReadByte(); err == nil {
 					t.Error("the client went on")
 				}
 			}
@@ -149,21 +150,24 @@ func TestCertificateIsForTheDomain(t *testing.T) {
 }
 
 func TestStartTLSCantBeTakenAway(t *testing.T) {
-	for name, play := range map[string]func(p *peer){
-		"unknown": func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "405 :what?") },
-		"no cert": func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "403 :no certificate") },
-		"not now": func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.answer("STARTTLS", "409 :no") },
-		"injected": func(p *peer) {
-			p.say("* HELLO version=SIMP/1.0")
-			p.say("%s 200\r\n* MOVE to=evil:1 within=1", p.want("STARTTLS"))
+	for name, play := range map[string]func(p *outboundtest.Peer){
+		"unknown": func(p *outboundtest.Peer) { p.Say("* HELLO version=SIMP/1.0"); p.Answer("STARTTLS", "405 :what?") },
+		"no cert": func(p *outboundtest.Peer) {
+			p.Say("* HELLO version=SIMP/1.0")
+			p.Answer("STARTTLS", "403 :no certificate")
 		},
-		"no hello":  func(p *peer) { p.say("1 200 ima=alice@example.com") },
-		"cut off":   func(p *peer) { p.say("* HELLO version=SIMP/1.0"); p.hear() },
-		"says BYE":  func(p *peer) { p.say("* BYE status=503 :draining") },
-		"no SIMP":   func(p *peer) { p.say("220 smtp.example.com ESMTP") },
-		"bare LF":   func(p *peer) { _, _ = p.conn.Write([]byte("* HELLO version=SIMP/1.0\n")) },
-		"too long":  func(p *peer) { _, _ = p.conn.Write([]byte("* HELLO " + strings.Repeat("x", 5000))) },
-		"a literal": func(p *peer) { p.say("* HELLO version=SIMP/1.0 {99999999}") },
+		"not now": func(p *outboundtest.Peer) { p.Say("* HELLO version=SIMP/1.0"); p.Answer("STARTTLS", "409 :no") },
+		"injected": func(p *outboundtest.Peer) {
+			p.Say("* HELLO version=SIMP/1.0")
+			p.Say("%s 200\r\n* MOVE to=evil:1 within=1", p.Want("STARTTLS"))
+		},
+		"no hello":  func(p *outboundtest.Peer) { p.Say("1 200 ima=alice@example.com") },
+		"cut off":   func(p *outboundtest.Peer) { p.Say("* HELLO version=SIMP/1.0"); p.Hear() },
+		"says BYE":  func(p *outboundtest.Peer) { p.Say("* BYE status=503 :draining") },
+		"no SIMP":   func(p *outboundtest.Peer) { p.Say("220 smtp.example.com ESMTP") },
+		"bare LF":   func(p *outboundtest.Peer) { _, _ = p.Conn.Write([]byte("* HELLO version=SIMP/1.0\n")) },
+		"too long":  func(p *outboundtest.Peer) { _, _ = p.Conn.Write([]byte("* HELLO " + strings.Repeat("x", 5000))) },
+		"a literal": func(p *outboundtest.Peer) { p.Say("* HELLO version=SIMP/1.0 {99999999}") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -182,7 +186,7 @@ func TestStartTLSCantBeTakenAway(t *testing.T) {
 func TestSilentServerIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		err := attempt(t, s, s.config(), func(p *peer) { p.want("PING"); p.gone() })
+		err := attempt(t, s, s.config(), func(p *outboundtest.Peer) { p.Want("PING"); p.Gone() })
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not say") {
 			t.Errorf("%v", err)
 		}
@@ -202,7 +206,7 @@ func TestNothingInClearToAnotherMachine(t *testing.T) {
 			conn, err := s.dial(ctx, network, address)
 			return elsewhere{conn}, err
 		}
-		err := attempt(t, s, config, func(p *peer) { p.gone() })
+		err := attempt(t, s, config, func(p *outboundtest.Peer) { p.Gone() })
 		if err == nil || !strings.Contains(err.Error(), "not safe") {
 			t.Errorf("%v", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"simpd/protocol/client"
+	"simpd/protocol/internal/outbound/outboundtest"
 )
 
 // A server can send a client elsewhere by MOVE, but not to somebody who has no
@@ -17,28 +18,28 @@ func TestMoveToAnImpostor(t *testing.T) {
 	config := s.config()
 	config.Security = client.StartTLS
 	config.OnEvent = func(e client.Event) { refused <- e }
-	c, p := s.open(config, func(p *peer) {
-		if err := p.startTLS(s.cert); err != nil {
+	c, p := s.open(config, func(p *outboundtest.Peer) {
+		if err := p.StartTLS(s.cert); err != nil {
 			t.Error(err)
 		}
-		p.login()
+		p.Login()
 	})
-	p.say("* MOVE to=evil.example.net:7467 within=4 :come here")
+	p.Say("* MOVE to=evil.example.net:7467 within=4 :come here")
 	impostor := <-s.conns
-	if err := impostor.startTLS(wrong); err == nil {
-		if b, err := impostor.r.ReadByte(); err == nil {
+	if err := impostor.StartTLS(wrong); err == nil {
+		if b, err := impostor.Reader.ReadByte(); err == nil {
 			t.Errorf("the client says %q to an impostor", b)
 		}
 	}
 	if e := <-refused; e.Kind != client.Retrying || !strings.Contains(e.Text, "certificate") {
 		t.Errorf("told %+v", e)
 	}
-	wait := doing(func() { p.answer("PING", "200") })
+	wait := doing(func() { p.Answer("PING", "200") })
 	if _, err := c.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
 	wait()
-	go p.quit()
+	go p.Quit()
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
 	}

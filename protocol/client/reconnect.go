@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // moveRequest is a MOVE.
@@ -65,18 +66,18 @@ func (c *Client) reconnect(old *conn, lasted time.Duration) *conn {
 		pause, final = kickBackoff+rand.N(kickBackoff/2), false
 	}
 	if !final {
-		c.notifyEvent(Event{Kind: Lost, Text: plainText(why), Err: why})
+		c.notifyEvent(Event{Kind: Lost, Text: outbound.PlainText(why), Err: why})
 	}
 	for !final && c.sleep(pause) {
 		began := time.Now()
-		conn, err := c.connectAndRestore(c.ctx, c.redial(old.target))
+		conn, err := c.connectAndRestore(c.ctx, c.redial(old.Target))
 		if err == nil {
 			c.notifyEvent(Event{Kind: Connected, Text: "connected again"})
 			return conn
 		}
 		why, final = err, isFinal(err)
 		pause = b.next(why, time.Since(began))
-		c.notifyEvent(Event{Kind: Retrying, Text: plainText(err), Err: err})
+		c.notifyEvent(Event{Kind: Retrying, Text: outbound.PlainText(err), Err: err})
 	}
 	c.fail(why)
 	c.cancel()
@@ -92,13 +93,13 @@ func isKick(why error) bool {
 
 // redial returns how to dial after a loss: by the usual name and, if that
 // fails, at the last target, to which MOVE may have led.
-func (c *Client) redial(last target) func(context.Context) (*handshakeConn, error) {
-	return func(ctx context.Context) (*handshakeConn, error) {
+func (c *Client) redial(last outbound.Target) func(context.Context) (*outbound.Conn, error) {
+	return func(ctx context.Context) (*outbound.Conn, error) {
 		o, err := c.dial(ctx)
 		if err == nil || isFinal(err) || last.String() == c.config.Server {
 			return o, err
 		}
-		if o, there := c.dialAny(ctx, []target{last}); there == nil {
+		if o, there := c.dialAny(ctx, []outbound.Target{last}); there == nil {
 			return o, nil
 		}
 		return nil, err
@@ -175,7 +176,7 @@ func (c *Client) migrate(m moveRequest, hops int) *conn {
 			c.leaveOldConn(m)
 			return conn
 		}
-		c.notifyEvent(Event{Kind: Retrying, Text: plainText(err), Err: err})
+		c.notifyEvent(Event{Kind: Retrying, Text: outbound.PlainText(err), Err: err})
 		pause = b.next(err, 0)
 	}
 	return m.from
@@ -193,17 +194,17 @@ func (c *Client) leaveOldConn(m moveRequest) {
 
 // dialMoveTarget returns how to dial: at the target of the MOVE, and every
 // other time by the site's usual name.
-func (c *Client) dialMoveTarget(m moveRequest, attempts int) func(context.Context) (*handshakeConn, error) {
+func (c *Client) dialMoveTarget(m moveRequest, attempts int) func(context.Context) (*outbound.Conn, error) {
 	if m.to == "" || attempts%2 == 1 {
 		return c.dial
 	}
-	return func(ctx context.Context) (*handshakeConn, error) {
-		t, err := parseTarget(m.to, m.from.security)
+	return func(ctx context.Context) (*outbound.Conn, error) {
+		t, err := outbound.ParseTarget(m.to, m.from.Security)
 		if err != nil {
 			return nil, err
 		}
-		t.fromDNS = m.from.fromDNS // by DNS: then nothing that the server says leads inside
-		return c.dialAny(ctx, []target{t})
+		t.FromDNS = m.from.FromDNS // by DNS: then nothing that the server says leads inside
+		return c.dialAny(ctx, []outbound.Target{t})
 	}
 }
 
@@ -231,12 +232,12 @@ func (c *Client) drainOldConn(m moveRequest) {
 
 // connectAndRestore makes a connection, restores the desired state on it, and
 // makes it the current one.
-func (c *Client) connectAndRestore(ctx context.Context, dial func(context.Context) (*handshakeConn, error)) (*conn, error) {
+func (c *Client) connectAndRestore(ctx context.Context, dial func(context.Context) (*outbound.Conn, error)) (*conn, error) {
 	o, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn := newConn(o, c, c.config.MaxMessage)
+	conn := newConn(o, c)
 	c.setCandidate(conn)
 	c.wg.Go(conn.readLoop)
 	if err := c.restoreState(ctx, conn); err != nil {
@@ -313,7 +314,7 @@ func (c *Client) promote(conn *conn) error {
 		return c.err
 	}
 	c.current, c.candidate = conn, nil
-	c.resetIndexesLocked(conn.hello.history)
+	c.resetIndexesLocked(conn.Hello.History)
 	c.showBufferedLocked(conn.buffered)
 	conn.buffered = bufferedPresences{}
 	c.notifyLocked()

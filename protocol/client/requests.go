@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // ListenResult is the result of LISTEN.
@@ -24,7 +25,7 @@ func (c *Client) Listen(ctx context.Context, l protocol.ListenRequest) (ListenRe
 	if err != nil {
 		return ListenResult{}, err
 	}
-	return ListenResult{textParam(&r.Line, "session"), uintParam(&r.Line, "index")}, nil
+	return ListenResult{outbound.TextParam(&r.Line, "session"), outbound.UintParam(&r.Line, "index")}, nil
 }
 
 func listenRequest(l protocol.ListenRequest) request {
@@ -53,7 +54,7 @@ func (c *Client) SetState(ctx context.Context, s protocol.State, note *string) (
 		return b
 	}}
 	_, final, err := c.updateDesired(ctx, r, func(w *desiredState) { w.setState(s, note) })
-	return uintParam(&final.Line, "index"), err
+	return outbound.UintParam(&final.Line, "index"), err
 }
 
 func (w *desiredState) setState(s protocol.State, note *string) {
@@ -71,7 +72,7 @@ func (w *desiredState) setState(s protocol.State, note *string) {
 // Unlisten ends listening. It returns the index of the change.
 func (c *Client) Unlisten(ctx context.Context) (uint64, error) {
 	_, final, err := c.updateDesired(ctx, request{verb: "UNLISTEN"}, func(w *desiredState) { w.listen = nil })
-	return uintParam(&final.Line, "index"), err
+	return outbound.UintParam(&final.Line, "index"), err
 }
 
 // SetPassword changes the user's password and continues with the new one. The
@@ -86,12 +87,12 @@ func (c *Client) SetPassword(ctx context.Context, new string) error {
 	if err != nil {
 		return err
 	}
-	if cur.tls == nil && !cur.isLoopback() {
+	if cur.TLS == nil && !cur.IsLoopback() {
 		return fmt.Errorf("%w to send a password in clear", errUnsafe)
 	}
 	old, _ := c.secret.get()
 	data := protocol.PreparePassword(old) + "\x00" + protocol.PreparePassword(new)
-	_, _, err = c.roundTripOn(ctx, cur, request{verb: "PASSWD", params: func(b []byte) []byte { return appendData(b, data) }})
+	_, _, err = c.roundTripOn(ctx, cur, request{verb: "PASSWD", params: func(b []byte) []byte { return outbound.AppendData(b, data) }})
 	if err == nil {
 		c.secret.set(c.config.User, new)
 	}
@@ -111,13 +112,13 @@ func (c *Client) Rules(ctx context.Context) ([]protocol.Rule, error) {
 	var rules []protocol.Rule
 	for i := range partial {
 		l := &partial[i].Line
-		who, bad := protocol.ParsePattern(textParam(l, "who"))
+		who, bad := protocol.ParsePattern(outbound.TextParam(l, "who"))
 		if bad != nil {
 			continue
 		}
 		r := protocol.Rule{Who: who}
-		r.Message, _ = protocol.ParsePermission(textParam(l, "message"))
-		r.Presence, _ = protocol.ParsePermission(textParam(l, "presence"))
+		r.Message, _ = protocol.ParsePermission(outbound.TextParam(l, "message"))
+		r.Presence, _ = protocol.ParsePermission(outbound.TextParam(l, "presence"))
 		rules = append(rules, r)
 	}
 	return rules, err
@@ -143,9 +144,9 @@ func (c *Client) Contacts(ctx context.Context) ([]protocol.Contact, error) {
 	partial, _, err := c.roundTrip(ctx, request{verb: "CONTACT", maxPartial: protocol.MaxContacts})
 	var contacts []protocol.Contact
 	for i := range partial {
-		a, bad := protocol.ParseAddress(textParam(&partial[i].Line, "ima"))
+		a, bad := protocol.ParseAddress(outbound.TextParam(&partial[i].Line, "ima"))
 		if bad == nil {
-			contacts = append(contacts, protocol.Contact{Address: a, Name: textParam(&partial[i].Line, "name")})
+			contacts = append(contacts, protocol.Contact{Address: a, Name: outbound.TextParam(&partial[i].Line, "name")})
 		}
 	}
 	return contacts, err
@@ -177,9 +178,9 @@ func (c *Client) RemoveContact(ctx context.Context, a protocol.Address) error {
 func (c *Client) Watchers(ctx context.Context) (by []protocol.Address, partial bool, err error) {
 	lines, final, err := c.roundTrip(ctx, request{verb: "WATCHERS", maxPartial: maxWatchers})
 	for i := range lines {
-		if a, bad := protocol.ParseAddress(textParam(&lines[i].Line, "ima")); bad == nil {
+		if a, bad := protocol.ParseAddress(outbound.TextParam(&lines[i].Line, "ima")); bad == nil {
 			by = append(by, a)
 		}
 	}
-	return slices.Clip(by), textParam(&final.Line, "partial") == "yes", err
+	return slices.Clip(by), outbound.TextParam(&final.Line, "partial") == "yes", err
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // Message is a message to send.
@@ -82,8 +82,8 @@ func (c *Client) sendOnce(ctx context.Context, m Message) (Report, error) {
 
 // sendOn sends on one connection. The only error is ErrNotSent.
 func sendOn(ctx context.Context, conn *conn, m Message) (Report, error) {
-	if size := conn.hello.maxMessage; size > 0 && len(m.Entity) > size {
-		return newReport(m, nil, tooLarge(size)), nil
+	if why := conn.Hello.TooLarge(len(m.Entity)); why != "" {
+		return newReport(m, nil, response{protocol.Line{Status: protocol.StatusTooLarge, Text: why}}), nil
 	}
 	timeout := m.Timeout
 	if timeout == 0 {
@@ -100,13 +100,6 @@ func sendOn(ctx context.Context, conn *conn, m Message) (Report, error) {
 		final.Status, final.Text = protocol.StatusIndeterminate, "no answer came: "+err.Error()
 	}
 	return newReport(m, partial, final), nil
-}
-
-// tooLarge returns the response for a message that is not sent because the
-// server would refuse it, and close the connection if it is far too large.
-func tooLarge(size int) response {
-	text := fmt.Sprintf("the server takes messages of at most %d octets", size)
-	return response{protocol.Line{Status: protocol.StatusTooLarge, Text: text}}
 }
 
 func (m Message) appendParams(b []byte) []byte {
@@ -127,8 +120,8 @@ func newReport(m Message, partial []response, final response) Report {
 	told := make(map[protocol.Address]protocol.Outcome, len(partial))
 	for i := range partial {
 		l := &partial[i].Line
-		if to, err := protocol.ParseAddress(textParam(l, "to")); err == nil {
-			told[to.CaseFold()] = normalizeOutcome(protocol.Outcome{Status: protocol.Status(intParam(l, "status")), Text: l.Text})
+		if to, err := protocol.ParseAddress(outbound.TextParam(l, "to")); err == nil {
+			told[to.CaseFold()] = normalizeOutcome(protocol.Outcome{Status: protocol.Status(outbound.IntParam(l, "status")), Text: l.Text})
 		}
 	}
 	rest := normalizeOutcome(protocol.Outcome{Status: final.Status, Text: final.Text})

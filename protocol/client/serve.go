@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // handleRequest handles requests and notices of the server.
@@ -16,19 +17,19 @@ func (c *conn) handleRequest(l *protocol.Line, body []byte) {
 	case "PING":
 		c.reply(l.Tag, protocol.StatusOK, "")
 	case "PRESENCE":
-		if p, ok := parsePresence(l); ok {
+		if p, ok := outbound.ParsePresence(l); ok {
 			c.owner.onPresence(c, p)
 		}
 	case "UNLISTENED":
-		c.owner.onEvent(c, Event{Kind: Unlistened, Text: sanitizeText(l.Text)})
+		c.owner.onEvent(c, Event{Kind: Unlistened, Text: outbound.SanitizeText(l.Text)})
 	case "STALE":
-		c.owner.onEvent(c, Event{Kind: Stale, Text: sanitizeText(l.Text)})
+		c.owner.onEvent(c, Event{Kind: Stale, Text: outbound.SanitizeText(l.Text)})
 	case "FRESH":
-		c.owner.onEvent(c, Event{Kind: Fresh, Text: sanitizeText(l.Text), Index: uintParam(l, "index")})
+		c.owner.onEvent(c, Event{Kind: Fresh, Text: outbound.SanitizeText(l.Text), Index: outbound.UintParam(l, "index")})
 	case "MOVE":
-		c.owner.onMove(c, strings.Clone(textParam(l, "to")), intParam(l, "within"))
+		c.owner.onMove(c, strings.Clone(outbound.TextParam(l, "to")), outbound.IntParam(l, "within"))
 	case "BYE":
-		c.endWith(byeError(l))
+		c.endWith(outbound.ByeError(l))
 	default:
 		c.reply(l.Tag, protocol.StatusUnknownVerb, "this client does not know "+l.Verb)
 	}
@@ -54,39 +55,14 @@ func (c *conn) handleMessage(l *protocol.Line, body []byte) {
 func messageCost(entity []byte) int { return len(entity) + protocol.MaxLine }
 
 func parseMessage(l *protocol.Line, body []byte) (*protocol.Message, *protocol.Error) {
-	from, badFrom := protocol.ParseAddress(textParam(l, "from"))
-	to, badTo := protocol.ParseAddress(textParam(l, "to"))
-	id := textParam(l, "id")
+	from, badFrom := protocol.ParseAddress(outbound.TextParam(l, "from"))
+	to, badTo := protocol.ParseAddress(outbound.TextParam(l, "to"))
+	id := outbound.TextParam(l, "id")
 	if badFrom != nil || badTo != nil || !protocol.ValidID(id) || body == nil {
 		return nil, protocol.Errorf(protocol.StatusBadRequest, "from, to, id and content are required")
 	}
-	at, _ := time.Parse(time.RFC3339Nano, textParam(l, "time"))
+	at, _ := time.Parse(time.RFC3339Nano, outbound.TextParam(l, "time"))
 	return &protocol.Message{From: from, To: to, ID: id, Time: at, Entity: body}, nil
-}
-
-// parsePresence parses a PRESENCE, or a 100 line of WATCH or QUERY. It copies
-// what it keeps of the line. An invalid note is dropped.
-func parsePresence(l *protocol.Line) (protocol.Presence, bool) {
-	a, err := protocol.ParseAddress(strings.Clone(textParam(l, "ima")))
-	if err != nil {
-		return protocol.Presence{}, false
-	}
-	p := protocol.Presence{Address: a, Index: uintParam(l, "index")}
-	if note := textParam(l, "note"); protocol.ValidNote(note) {
-		p.Note = strings.Clone(note)
-	}
-	p.Since, _ = time.Parse(time.RFC3339Nano, textParam(l, "since"))
-	switch name := textParam(l, "state"); name {
-	case protocol.Deaf.String():
-		p.State = protocol.Deaf
-	default:
-		listening, ok := protocol.ParseListening(name)
-		if !ok {
-			listening = protocol.Unknown
-		}
-		p.State = listening
-	}
-	return p, true
 }
 
 // trackMessage counts a message passed to the owner. It returns false if

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 )
 
 // Watch delivers the presence of addresses to Config.OnPresence, now and at
@@ -38,7 +39,7 @@ func (c *Client) Unwatch(ctx context.Context, addresses ...protocol.Address) err
 		return err
 	}
 	for _, some := range splitToLines(addresses) {
-		_, _, err := c.updateDesired(ctx, request{verb: "UNWATCH", params: appendAddresses(some)}, func(w *desiredState) { w.remove(some) })
+		_, _, err := c.updateDesired(ctx, request{verb: "UNWATCH", params: outbound.AppendAddresses(some)}, func(w *desiredState) { w.remove(some) })
 		if err != nil {
 			return err
 		}
@@ -76,7 +77,7 @@ func (c *Client) presenceRequest(verb string, addresses []protocol.Address, flag
 		due += protocol.MaxContacts
 	}
 	return request{verb: verb, maxPartial: due, params: presenceParams(addresses, flag), apply: func(conn *conn, partial []response, final response) {
-		c.onWatchAnswer(conn, parsePresences(partial), uintParam(&final.Line, "index"))
+		c.onWatchAnswer(conn, parsePresences(partial), outbound.UintParam(&final.Line, "index"))
 	}}
 }
 
@@ -94,18 +95,9 @@ func (c *Client) watchRequests(w desiredState) []request {
 
 func presenceParams(addresses []protocol.Address, flag string) func([]byte) []byte {
 	return func(b []byte) []byte {
-		b = appendAddresses(addresses)(b)
+		b = outbound.AppendAddresses(addresses)(b)
 		if flag != "" {
 			b = protocol.AppendParam(b, flag, "yes")
-		}
-		return b
-	}
-}
-
-func appendAddresses(addresses []protocol.Address) func([]byte) []byte {
-	return func(b []byte) []byte {
-		for _, a := range addresses {
-			b = protocol.AppendParam(b, "ima", a.String())
 		}
 		return b
 	}
@@ -114,7 +106,7 @@ func appendAddresses(addresses []protocol.Address) func([]byte) []byte {
 func parsePresences(partial []response) []protocol.Presence {
 	var all []protocol.Presence
 	for i := range partial {
-		if p, ok := parsePresence(&partial[i].Line); ok {
+		if p, ok := outbound.ParsePresence(&partial[i].Line); ok {
 			all = append(all, p)
 		}
 	}

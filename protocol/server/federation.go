@@ -10,7 +10,7 @@ import (
 
 // Federation is what routing connections need besides a Backend (SIMP.md,
 // section 9). Any goroutine may call its methods; only Verify blocks.
-// *client.Relay implements Verify and Proof.
+// *federation.Relay implements Verify and Proof.
 type Federation interface {
 	// Policy returns the present federation policy.
 	Policy() *protocol.Federation

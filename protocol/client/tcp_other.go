@@ -1,8 +1,0 @@
-//go:build !linux
-
-package client
-
-import "syscall"
-
-// limitUnacknowledged does nothing: PING finds a vanished peer, if later.
-func limitUnacknowledged(_, _ string, _ syscall.RawConn) error { return nil }

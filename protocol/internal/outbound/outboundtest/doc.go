@@ -1,0 +1,3 @@
+// Package outboundtest plays what outgoing connections meet: servers that speak
+// SIMP, servers that speak something else, and DNS. It is for tests.
+package outboundtest
