@@ -171,8 +171,8 @@ func (t *fanoutTurn) refreshWatch(w *watch) {
 	if w.allowed {
 		now = t.view.Presence(t.of)
 	}
-	if t.resyncs || t.refreshesUnknown {
-		index = t.view.Index()
+	if (t.resyncs || t.refreshesUnknown) && now.Index <= w.sentIndex {
+		index = t.view.Index() // now.Index would not grow; a deaf user has none
 	}
 	if w.isOwed {
 		w.isOwed, index = false, max(index, w.limit.index)

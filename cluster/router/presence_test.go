@@ -169,6 +169,38 @@ func TestStaleAndFresh(t *testing.T) {
 	})
 }
 
+// Whoever was shown as unknown is shown with the index of their own change,
+// not with that of the moment at which it became known.
+func TestKnownAgainWithTheIndexOfTheChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1", "n2")
+		bob, carol := s.listen("bob", "n2"), s.login("carol", "n2")
+		alice := s.login("alice", "n1")
+		_, index, err := carol.Listen(t.Context(), protocol.ListenRequest{State: protocol.Available})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.setCut("n1", true)
+		time.Sleep(staleAfter + quorumCheckInterval)
+		if got := alice.watch(t, "carol"); got[0] != "carol unknown" {
+			t.Fatalf("while stale WATCH says %v", got)
+		}
+		if _, err := bob.SetState(t.Context(), protocol.Away, nil); err != nil {
+			t.Fatal(err)
+		}
+		s.setCut("n1", false)
+		time.Sleep(2 * quorumCheckInterval)
+		if heard := alice.heard(); !slices.Contains(heard, "carol available ") {
+			t.Fatalf("heard %v", heard)
+		}
+		alice.mu.Lock()
+		defer alice.mu.Unlock()
+		if got := alice.newest[addr("carol@example.com")]; got != index {
+			t.Errorf("carol is shown with index %d, and listens since %d", got, index)
+		}
+	})
+}
+
 func TestCutOffSaysBye(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1", "n2")

@@ -177,13 +177,20 @@ func (s *storm) checkViews(h *history) {
 	}
 }
 
-// checkView: what was shown are changes of the history behind WATCH's index, in
-// their order. It returns how many were shown, and how many left out because a
-// later one was shown in their place.
+// checkView checks that what was shown are changes of the history behind
+// WATCH's index, in their order. It returns how many were shown, and how many
+// left out because a later one was shown in their place.
 func (s *storm) checkView(h *history, v *view, ima string) (shown, merged int) {
 	s.t.Helper()
 	all := v.shown[ima]
-	truth := h.after(ima, v.since)
+	since := v.since
+	if all[0].state == "unknown" && len(all) > 1 { // the state at WATCH's index or a later one is shown next
+		all, since = all[1:], all[1].index
+		if all[0].index == 0 {
+			return 0, 0 // deaf: at which index is not said
+		}
+	}
+	truth := h.after(ima, since)
 	for _, now := range all[1:] {
 		left := 0
 		for left < len(truth) && !truth[left].same(now) {
