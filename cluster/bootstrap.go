@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"simpd/cluster/storage"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
@@ -17,7 +18,7 @@ import (
 func (n *Node) bootstrap(ctx context.Context) {
 	tick := time.NewTicker(n.timeouts.dutyInterval)
 	defer tick.Stop()
-	for !n.storage.manifest.get().Dirty {
+	for !n.storage.Manifest.Get().Dirty {
 		round := n.probePeers(ctx)
 		if err := n.checkDataLoss(round.answers); err != nil {
 			n.cfg.Fatal(err)
@@ -71,7 +72,7 @@ func anyHasState(probes []*clusterv1.ProbeResponse) bool {
 // data: another life of it may have voted, and acknowledged, what this one
 // has forgotten.
 func (n *Node) checkDataLoss(probes []*clusterv1.ProbeResponse) error {
-	if n.storage.manifest.get().Admitted {
+	if n.storage.Manifest.Get().Admitted {
 		return nil
 	}
 	addr, runs := n.anotherRuns(probes)
@@ -117,7 +118,7 @@ func (n *Node) formCluster(ctx context.Context, others []*clusterv1.ProbeRespons
 // initialVoters returns the IDs of the nodes that form the new site, in
 // order; none while there are too few.
 func (n *Node) initialVoters() []string {
-	if list := n.storage.manifest.get().InitialVoters; len(list) > 0 {
+	if list := n.storage.Manifest.Get().InitialVoters; len(list) > 0 {
 		return list
 	}
 	expect := n.cfg.BootstrapExpect
@@ -169,7 +170,7 @@ func (n *Node) acceptProposal(from string, list []string, clusterID string) erro
 // with no others. The cluster ID may change as long as nothing was written
 // under the first one.
 func (n *Node) acceptInitialConfig(list []string, clusterID string) error {
-	id := n.storage.manifest.get()
+	id := n.storage.Manifest.Get()
 	switch {
 	case slices.Equal(id.InitialVoters, list) && (id.ClusterID == clusterID || !id.Dirty):
 	case !slices.Contains(list, n.cfg.NodeID):
@@ -179,25 +180,25 @@ func (n *Node) acceptInitialConfig(list []string, clusterID string) error {
 	case len(id.InitialVoters) > 0:
 		return fmt.Errorf("%w: node %s forms a site with %v", ErrRefused, n.cfg.NodeID, id.InitialVoters)
 	}
-	return n.markAdmitted(func(id *manifestRecord) { id.InitialVoters, id.ClusterID = list, clusterID })
+	return n.markAdmitted(func(id *storage.Record) { id.InitialVoters, id.ClusterID = list, clusterID })
 }
 
 // acceptJoin accepts the leader's word that this node, which has no data, is
 // new to the site.
 func (n *Node) acceptJoin(leader, clusterID string) error {
-	if n.storage.manifest.get().Dirty {
+	if n.storage.Manifest.Get().Dirty {
 		return fmt.Errorf("%w: node %s has data of a site already", ErrRefused, n.cfg.NodeID)
 	}
 	if !n.link.IsMember(leader) {
 		return fmt.Errorf("%w: other nodes say that %s is not part of their site", ErrRefused, leader)
 	}
 	n.cfg.Logger.Info("the site takes this node in", "leader", leader)
-	return n.markAdmitted(func(id *manifestRecord) { id.ClusterID = clusterID })
+	return n.markAdmitted(func(id *storage.Record) { id.ClusterID = clusterID })
 }
 
 // markAdmitted records that this node may take part in Raft, and lets it.
-func (n *Node) markAdmitted(also func(*manifestRecord)) error {
-	err := n.storage.manifest.change(func(id *manifestRecord) {
+func (n *Node) markAdmitted(also func(*storage.Record)) error {
+	err := n.storage.Manifest.Change(func(id *storage.Record) {
 		id.Admitted = true
 		also(id)
 	})
@@ -228,7 +229,7 @@ func (n *Node) raftConfiguration(list []string) (raft.Configuration, error) {
 // only for nodes of the site, because whoever has it can speak Raft. Others
 // receive what they need to see that it is not theirs.
 func (n *Node) probeResponse(from string) *clusterv1.ProbeResponse {
-	id := n.storage.manifest.get()
+	id := n.storage.Manifest.Get()
 	p := &clusterv1.ProbeResponse{
 		Node: n.cfg.NodeID, HasState: id.Dirty, BootstrapExpect: uint32(n.cfg.BootstrapExpect), Leader: n.Leader(),
 		UptimeMs: uint64(time.Since(n.started).Milliseconds()) + 1,

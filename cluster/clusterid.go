@@ -41,7 +41,7 @@ func newClusterID() string {
 // the one accepted earlier, if any; empty if another node's version does not
 // know cluster IDs.
 func (n *Node) chooseClusterID(others []*clusterv1.ProbeResponse) string {
-	id := n.storage.manifest.get()
+	id := n.storage.Manifest.Get()
 	if len(id.InitialVoters) > 0 {
 		return id.ClusterID
 	}
@@ -97,7 +97,7 @@ func (n *Node) probeClusters(ctx context.Context) []*clusterv1.ProbeResponse {
 // checkForeignCluster returns why this node does not belong to those that
 // have answered, or nil.
 func (n *Node) checkForeignCluster(others []*clusterv1.ProbeResponse) error {
-	id := n.storage.manifest.get()
+	id := n.storage.Manifest.Get()
 	var foreign *clusterv1.ProbeResponse
 	for _, p := range others {
 		switch {
@@ -111,7 +111,7 @@ func (n *Node) checkForeignCluster(others []*clusterv1.ProbeResponse) error {
 		return nil
 	}
 	return fmt.Errorf("the data directory %s has another cluster ID of the site %s than %s, which has a leader: "+
-		"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", n.storage.dir, id.Site, foreign.Node, n.storage.dir)
+		"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", n.storage.Dir, id.Site, foreign.Node, n.storage.Dir)
 }
 
 // isOtherCluster reports whether a node said that its data belongs to another

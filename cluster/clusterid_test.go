@@ -7,8 +7,17 @@ import (
 	"github.com/hashicorp/raft"
 
 	"simpd/cluster/link"
+	"simpd/cluster/storage"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
+
+// inMemory is the storage of a node that keeps nothing.
+func inMemory(t *testing.T, node string) *storage.Storage {
+	t.Helper()
+	s, err := storage.Open("", "example.com", node, nil, nil)
+	must(t, err)
+	return s
+}
 
 // anyProcess is a processTracker that accepts every process.
 type anyProcess struct{}
@@ -81,8 +90,8 @@ func TestHeartbeatOfAnotherFounding(t *testing.T) {
 // begun under it, and may be given anew before.
 func TestFoundersKeepTheirWord(t *testing.T) {
 	_, transport := raft.NewInmemTransport("n1")
-	n := &Node{cfg: Config{NodeID: "n1"}, storage: memoryStorage("example.com", "n1", nil)}
-	n.guard = newGuardedTransport(transport, func() string { return n.storage.manifest.get().ClusterID }, 1, anyProcess{})
+	n := &Node{cfg: Config{NodeID: "n1"}, storage: inMemory(t, "n1")}
+	n.guard = newGuardedTransport(transport, func() string { return n.storage.Manifest.Get().ClusterID }, 1, anyProcess{})
 	defer n.guard.Close()
 	list := []string{"n1", "n2"}
 	if word := n.chooseClusterID([]*clusterv1.ProbeResponse{{Node: "n2"}}); word != "" {
@@ -98,7 +107,7 @@ func TestFoundersKeepTheirWord(t *testing.T) {
 	if again := n.chooseClusterID(nil); again != first {
 		t.Errorf("%q was promised, and is %q now", first, again)
 	}
-	if err := n.storage.manifest.markDirty(); err != nil {
+	if err := n.storage.Manifest.MarkDirty(); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.acceptInitialConfig(list, first); err != nil {
@@ -114,13 +123,13 @@ func TestFoundersKeepTheirWord(t *testing.T) {
 
 // TestStray: a node ends only where a site with another cluster ID has a leader.
 func TestStray(t *testing.T) {
-	n := &Node{cfg: Config{NodeID: "n3"}, storage: memoryStorage("example.com", "n3", nil)}
+	n := &Node{cfg: Config{NodeID: "n3"}, storage: inMemory(t, "n3")}
 	word := func(s string) *string { return &s }
 	probes := []*clusterv1.ProbeResponse{{Node: "n1", Founding: word("b"), Leader: "n1"}}
 	if err := n.checkForeignCluster(probes); err != nil {
 		t.Errorf("without data: %v", err)
 	}
-	if err := n.storage.manifest.change(func(id *manifestRecord) { id.Dirty, id.ClusterID = true, "a" }); err != nil {
+	if err := n.storage.Manifest.Change(func(id *storage.Record) { id.Dirty, id.ClusterID = true, "a" }); err != nil {
 		t.Fatal(err)
 	}
 	for _, harmless := range []*clusterv1.ProbeResponse{
@@ -137,8 +146,8 @@ func TestStray(t *testing.T) {
 
 // TestStrayStaysWithItsSite: one node of its own site is reason enough to wait.
 func TestStrayStaysWithItsSite(t *testing.T) {
-	n := &Node{cfg: Config{NodeID: "n3"}, storage: memoryStorage("example.com", "n3", nil)}
-	must(t, n.storage.manifest.change(func(id *manifestRecord) { id.Dirty, id.ClusterID = true, "a" }))
+	n := &Node{cfg: Config{NodeID: "n3"}, storage: inMemory(t, "n3")}
+	must(t, n.storage.Manifest.Change(func(id *storage.Record) { id.Dirty, id.ClusterID = true, "a" }))
 	err := n.checkForeignCluster([]*clusterv1.ProbeResponse{
 		{Node: "n1", HasState: true, FoundingSum: clusterIDSum("b"), Leader: "n1"}, {Node: "n2", HasState: true, FoundingSum: clusterIDSum("a")},
 	})

@@ -45,30 +45,30 @@ const (
 // contain, until ctx ends. Raft's own compaction considers only the number of
 // entries.
 func (n *Node) compactLog(ctx context.Context) {
-	size := n.storage.size
+	size := n.storage.Size
 	for {
 		// By chance, as all nodes write the same log: they are not to be busy
 		// with a snapshot at the same moment.
 		limit := n.bounds.pending/2 + rand.N(n.bounds.pending/2)
-		size.setLimit(limit)
+		size.SetLimit(limit)
 		select {
-		case <-size.exceeded:
-			if _, octets := size.beyondSnapshot(); octets <= limit {
+		case <-size.Exceeded():
+			if _, octets := size.BeyondSnapshot(); octets <= limit {
 				continue // it was told while the newest snapshot was written
 			}
 		case <-time.After(snapshotInterval + rand.N(snapshotInterval)):
-			if entries, _ := size.beyondSnapshot(); entries < snapshotEntries {
+			if entries, _ := size.BeyondSnapshot(); entries < snapshotEntries {
 				continue
 			}
 		case <-ctx.Done():
 			return
 		}
-		before := size.snapshotIndex()
+		before := size.SnapshotIndex()
 		err := n.takeSnapshot()
 		if err != nil && ctx.Err() == nil {
-			n.cfg.Logger.Warn("no snapshot could be taken: the log grows until one is", "octets", size.total(), "error", err)
+			n.cfg.Logger.Warn("no snapshot could be taken: the log grows until one is", "octets", size.Total(), "error", err)
 		}
-		if size.snapshotIndex() == before {
+		if size.SnapshotIndex() == before {
 			sleepContext(ctx, snapshotRetry)
 		}
 	}
@@ -91,9 +91,9 @@ func (n *Node) takeSnapshot() error {
 // trailingLogs returns the number of entries kept in the log behind a
 // snapshot.
 func (n *Node) trailingLogs() uint64 {
-	stay := min(n.bounds.entries, n.storage.size.newest(n.bounds.trailing, 0))
+	stay := min(n.bounds.entries, n.storage.Size.Newest(n.bounds.trailing, 0))
 	if from, ok := n.broadcaster.snapshots.firstNeeded(); ok {
-		stay = max(stay, n.storage.size.newest(n.bounds.held, from))
+		stay = max(stay, n.storage.Size.Newest(n.bounds.held, from))
 	}
 	return stay
 }

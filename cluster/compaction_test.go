@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"simpd/cluster/storage"
 	storev1 "simpd/proto/simp/store/v1"
 )
 
@@ -38,13 +39,13 @@ func TestTheLogIsBoundedInOctets(t *testing.T) {
 	path := filepath.Join(c.DataDir, logFile)
 	var written, file uint64
 	for round := 0; written < 24<<20; round++ {
-		before := n.storage.size.total()
+		before := n.storage.Size.Total()
 		propose(t, n, largeChanges("alice@example.com", 96, round)...)
-		if after := n.storage.size.total(); after > before {
+		if after := n.storage.Size.Total(); after > before {
 			written += after - before
 		}
 		awaitSnapshot(t, n, c.bounds.pending)
-		if size := n.storage.size.total(); size > limit {
+		if size := n.storage.Size.Total(); size > limit {
 			t.Fatalf("after %d octets the log has %d, more than %d", written, size, limit)
 		}
 		info, err := os.Stat(path)
@@ -54,14 +55,14 @@ func TestTheLogIsBoundedInOctets(t *testing.T) {
 	if bound := 2*limit + 16<<20; file > bound { // bolt grows by 16 MiB, and its pages are not full
 		t.Errorf("after %d octets the file has %d, more than %d", written, file, bound)
 	}
-	t.Logf("%d octets written: the log has %d, its file %d", written, n.storage.size.total(), file)
+	t.Logf("%d octets written: the log has %d, its file %d", written, n.storage.Size.Total(), file)
 	must(t, n.Close())
-	d, err := openStorage(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
+	d, err := storage.Open(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
 	must(t, err)
 	defer d.Close()
-	entries, octets := n.storage.size.beyondSnapshot()
-	if again, more := d.size.beyondSnapshot(); d.size.total() != n.storage.size.total() || again != entries || more != octets {
-		t.Errorf("opened again it counts %d octets, %d beyond the snapshot; they were %d and %d", d.size.total(), more, n.storage.size.total(), octets)
+	entries, octets := n.storage.Size.BeyondSnapshot()
+	if again, more := d.Size.BeyondSnapshot(); d.Size.Total() != n.storage.Size.Total() || again != entries || more != octets {
+		t.Errorf("opened again it counts %d octets, %d beyond the snapshot; they were %d and %d", d.Size.Total(), more, n.storage.Size.Total(), octets)
 	}
 }
 
@@ -71,14 +72,14 @@ func awaitSnapshot(t *testing.T, n *Node, octets uint64) {
 	t.Helper()
 	ctx := within(t)
 	for {
-		_, pending := n.storage.size.beyondSnapshot()
-		if pending <= octets && n.storage.size.total() <= n.bounds.trailing+octets {
+		_, pending := n.storage.Size.BeyondSnapshot()
+		if pending <= octets && n.storage.Size.Total() <= n.bounds.trailing+octets {
 			return
 		}
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("%d octets are beyond the newest snapshot, and %d in the log", pending, n.storage.size.total())
+			t.Fatalf("%d octets are beyond the newest snapshot, and %d in the log", pending, n.storage.Size.Total())
 		}
 	}
 }
@@ -128,7 +129,7 @@ func TestANodeThatLagsTakesOneSnapshot(t *testing.T) {
 		}
 		<-time.After(time.Minute) // what was sent before is given up
 		lag := leader.raft.LastIndex()
-		if first, err := leader.storage.logs.FirstIndex(); err != nil || first <= behind.raft.LastIndex()+1 {
+		if first, err := leader.storage.Logs.FirstIndex(); err != nil || first <= behind.raft.LastIndex()+1 {
 			t.Fatalf("the log still has what n3 lacks: it begins at %d, %v", first, err)
 		}
 		stop, before := writeSteadily(l, leader), leader.Stats().SnapshotsSent
@@ -138,7 +139,7 @@ func TestANodeThatLagsTakesOneSnapshot(t *testing.T) {
 			return behind.Ready() == nil && behind.fsm.progress.value()+10 >= leader.fsm.progress.value()
 		})
 		l.eventually("the log is short again", func() bool {
-			return leader.storage.size.total() <= leader.bounds.trailing+leader.bounds.pending
+			return leader.storage.Size.Total() <= leader.bounds.trailing+leader.bounds.pending
 		})
 		written := stop()
 		if written < 2*leader.bounds.trailing {

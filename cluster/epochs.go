@@ -64,7 +64,7 @@ func (n *Node) onRegistered(epoch uint64) {
 	n.cfg.Logger.Info("this node is up", "epoch", epoch)
 	n.metrics.Epochs.Add(1)
 	n.cfg.Receiver.Up(epoch)
-	if err := n.storage.manifest.endLineage(n.table.History(), epoch, n.incarnation); err != nil {
+	if err := n.storage.Manifest.EndLineage(n.table.History(), epoch, n.incarnation); err != nil {
 		n.cfg.Logger.Warn("the marker can't be brought up to date", "error", err)
 	}
 }
@@ -74,7 +74,7 @@ func (n *Node) onRegistered(epoch uint64) {
 func (n *Node) register(ctx context.Context, last uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	if err := n.storage.manifest.beginLineage(n.incarnation); err != nil {
+	if err := n.storage.Manifest.BeginLineage(n.incarnation); err != nil {
 		n.cfg.Logger.Warn("this node can't come up", "error", err)
 		return false
 	}

@@ -185,7 +185,7 @@ func (w *formationWatch) set(waits string, waited time.Duration, now time.Time) 
 // observe has operators told what this node, which has no data, waits for.
 func (n *Node) observe(p *probeRound, failed error) {
 	f := &formation{
-		id: n.cfg.NodeID, expect: n.cfg.BootstrapExpect, join: n.cfg.Link.Gossip.Join, promised: n.storage.manifest.get().InitialVoters,
+		id: n.cfg.NodeID, expect: n.cfg.BootstrapExpect, join: n.cfg.Link.Gossip.Join, promised: n.storage.Manifest.Get().InitialVoters,
 		probes: p.answers, unanswered: p.unanswered, failed: failed,
 	}
 	for _, m := range n.link.Members() {

@@ -1,11 +1,8 @@
 package cluster
 
 import (
-	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -72,47 +69,5 @@ func TestAnUnknownEntryStopsTheNodeBeforeItIsApplied(t *testing.T) {
 				t.Error("a snapshot claims to hold it")
 			}
 		})
-	}
-}
-
-// hung is a log store whose disk does not answer.
-type hung struct {
-	*raft.InmemStore
-	answer chan struct{}
-}
-
-func (h hung) StoreLogs(logs []*raft.Log) error {
-	<-h.answer
-	return h.InmemStore.StoreLogs(logs)
-}
-
-func TestAHangingDiskEndsTheProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ended := make(chan time.Time, 1)
-		h := hung{raft.NewInmemStore(), make(chan struct{})}
-		s := logStore{LogStore: h, marker: &manifest{}, size: newLogSize(), fatal: func(error) { ended <- time.Now() }}
-		begin := time.Now()
-		go func() {
-			<-time.After(10 * time.Second)
-			close(h.answer)
-		}()
-		must(t, s.StoreLog(&raft.Log{Index: 1}))
-		if took := (<-ended).Sub(begin); took != stallTimeout {
-			t.Errorf("it took %v", took)
-		}
-	})
-}
-
-// full is a log store whose disk is full.
-type full struct{ *raft.InmemStore }
-
-var errFull = errors.New("no space left on device")
-
-func (full) StoreLogs([]*raft.Log) error { return errFull }
-
-func TestAFullDiskIsAnErrorOnly(t *testing.T) {
-	s := logStore{LogStore: full{raft.NewInmemStore()}, marker: &manifest{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
-	if err := s.StoreLog(&raft.Log{Index: 1}); !errors.Is(err, errFull) {
-		t.Error(err)
 	}
 }

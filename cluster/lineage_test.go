@@ -1,82 +1,19 @@
 package cluster
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
+	"simpd/cluster/storage"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
 
-// TestLineageIsForNewVersionsOnly: a version that knows no lineage reads the
-// marker, and drops the lineage when it writes: what it has done the marker does
-// not know.
-func TestLineageIsForNewVersionsOnly(t *testing.T) {
-	dir := t.TempDir()
-	m, err := acquireDir(dir, "example.com", "n1")
-	must(t, err)
-	must(t, m.markDirty())
-	must(t, m.beginLineage(7))
-	id, _, err := readManifest(dir)
-	if err != nil || id.Lineage == nil || !slices.Equal(id.Lineage.Incarnations, []uint64{7}) {
-		t.Fatalf("%+v, %v", id, err)
-	}
-	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
-	must(t, err)
-	var old map[string]any
-	must(t, json.Unmarshal(b, &old))
-	delete(old, "lineage")
-	b, err = json.Marshal(old)
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, manifestFile), b, 0o600))
-	if id, _, err := readManifest(dir); err != nil || id.Lineage != nil {
-		t.Errorf("without a lineage: %+v, %v", id, err)
-	}
-}
-
-// TestLineageKeepsWhoMayHaveComeUp: of many starts the first and the newest ones
-// stay, until one has come up.
-func TestLineageKeepsWhoMayHaveComeUp(t *testing.T) {
-	m := &manifest{}
-	for boot := range uint64(200) {
-		must(t, m.beginLineage(boot+1))
-		must(t, m.beginLineage(boot+1))
-	}
-	all := m.get().Lineage.Incarnations
-	if len(all) != maxLineage || all[0] != 1 || all[1] != 200-maxLineage+2 || all[maxLineage-1] != 200 {
-		t.Errorf("%d: %v", len(all), all)
-	}
-	must(t, m.endLineage("h", 9, 200))
-	if l := m.get().Lineage; l.Epoch != 9 || l.History != "h" || !slices.Equal(l.Incarnations, []uint64{200}) {
-		t.Errorf("%+v", l)
-	}
-}
-
-// TestADamagedLineageIsNoticed: it has a checksum of its own.
-func TestADamagedLineageIsNoticed(t *testing.T) {
-	dir := t.TempDir()
-	m, err := acquireDir(dir, "example.com", "n1")
-	must(t, err)
-	must(t, m.endLineage("h", 9, 12345))
-	path := filepath.Join(dir, manifestFile)
-	b, err := os.ReadFile(path)
-	must(t, err)
-	must(t, os.WriteFile(path, []byte(strings.Replace(string(b), "12345", "12346", 1)), 0o600))
-	if _, _, err := readManifest(dir); err == nil {
-		t.Error("another process is taken for the one that was written")
-	}
-}
-
 // TestCheckProcess: who holds the data of the process that came up last is let in,
 // and who holds an older copy is not; a node that is behind believes the others.
 func TestCheckProcess(t *testing.T) {
-	n := &Node{cfg: Config{NodeID: "n1"}, storage: memoryStorage("example.com", "n1", nil), table: store.New(store.Config{})}
-	must(t, n.storage.manifest.change(func(id *manifestRecord) { id.Dirty, id.ClusterID = true, "f" }))
+	n := &Node{cfg: Config{NodeID: "n1"}, storage: inMemory(t, "n1"), table: store.New(store.Config{})}
+	must(t, n.storage.Manifest.Change(func(id *storage.Record) { id.Dirty, id.ClusterID = true, "f" }))
 	apply := func(c *storev1.Change) {
 		t.Helper()
 		n.table.Apply(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{c}}}})

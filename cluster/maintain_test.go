@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"simpd/cluster/storage"
 )
 
 func TestWipeLeavesNothingOfANode(t *testing.T) {
@@ -13,7 +15,7 @@ func TestWipeLeavesNothingOfANode(t *testing.T) {
 	foreign := filepath.Join(c.DataDir, "notes.txt")
 	must(t, os.WriteFile(foreign, nil, 0o600))
 	must(t, os.Truncate(filepath.Join(c.DataDir, logFile), 100)) // damaged: that is what it is for
-	must(t, Wipe(c.DataDir))
+	must(t, storage.Wipe(c.DataDir))
 	left, err := os.ReadDir(c.DataDir)
 	must(t, err)
 	if len(left) != 1 || left[0].Name() != "notes.txt" {
@@ -23,12 +25,12 @@ func TestWipeLeavesNothingOfANode(t *testing.T) {
 }
 
 func TestWipeRefusesWhatIsNotItsOwnOrInUse(t *testing.T) {
-	if err := Wipe(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a data directory of simpd") {
+	if err := storage.Wipe(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is not a data directory of simpd") {
 		t.Errorf("somebody else's directory: %v", err)
 	}
 	c := used(t)
 	start(t, c)
-	if err := Wipe(c.DataDir); err == nil || !strings.Contains(err.Error(), "another process uses") {
+	if err := storage.Wipe(c.DataDir); err == nil || !strings.Contains(err.Error(), "another process uses") {
 		t.Errorf("a directory in use: %v", err)
 	}
 }
@@ -38,7 +40,7 @@ func TestWipeRefusesWhatIsNotItsOwnOrInUse(t *testing.T) {
 func TestLeftoversAreRemoved(t *testing.T) {
 	for what, remove := range map[string]func(Config){
 		"start": func(c Config) { n := start(t, c); awaitUp(t, n); must(t, n.Close()) },
-		"wipe":  func(c Config) { must(t, Wipe(c.DataDir)) },
+		"wipe":  func(c Config) { must(t, storage.Wipe(c.DataDir)) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			c := used(t)
@@ -69,9 +71,9 @@ func TestCompactKeepsTheLog(t *testing.T) {
 	}
 	last := n.raft.LastIndex()
 	must(t, n.raft.Snapshot().Error())
-	must(t, n.storage.logs.DeleteRange(1, last-3)) // as after many more
+	must(t, n.storage.Logs.DeleteRange(1, last-3)) // as after many more
 	must(t, n.Close())
-	before, after, err := Compact(c.DataDir)
+	before, after, err := storage.Compact(c.DataDir)
 	must(t, err)
 	if after >= before {
 		t.Errorf("%d octets before, %d after", before, after)
@@ -102,7 +104,7 @@ func TestASiteIsRecoveredFromOneNode(t *testing.T) {
 		if r.OldHistory != old || r.History == old || r.Accounts != 1 {
 			t.Errorf("%+v after the history %s", r, old)
 		}
-		must(t, Wipe(filepath.Join(l.dir, "n2")))
+		must(t, storage.Wipe(filepath.Join(l.dir, "n2")))
 		l.start("n1")
 		l.awaitReady()
 		n := l.nodes["n1"]

@@ -89,7 +89,7 @@ func (n *Node) configuration() link.Configuration {
 	if len(c.Servers) > 0 {
 		return c
 	}
-	for _, id := range n.storage.manifest.get().InitialVoters {
+	for _, id := range n.storage.Manifest.Get().InitialVoters {
 		c.Servers[id], c.Voters[id] = "", true
 	}
 	return c
@@ -121,13 +121,13 @@ func removedOf(nodes []store.RemovedNode) link.Removed {
 func (n *Node) announceData(ctx context.Context) {
 	tick := time.NewTicker(membershipInterval)
 	defer tick.Stop()
-	for told := n.storage.manifest.get().Dirty; !told; {
+	for told := n.storage.Manifest.Get().Dirty; !told; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		told = n.storage.manifest.get().Dirty && n.link.UpdateMember(func(*link.Member) {}) == nil
+		told = n.storage.Manifest.Get().Dirty && n.link.UpdateMember(func(*link.Member) {}) == nil
 	}
 }
 
@@ -233,7 +233,7 @@ func (t *memberReconciler) addNewNode(ctx context.Context, m link.Member) error 
 	if p.HasState {
 		return fmt.Errorf("it has data, but is not a node of this site: on that machine run simpd wipe, and start it again")
 	}
-	clusterID := t.storage.manifest.get().ClusterID
+	clusterID := t.storage.Manifest.Get().ClusterID
 	if clusterID != "" && p.Founding == nil {
 		return fmt.Errorf("its version of simpd can't be part of a site that a newer one has founded: start a newer version there")
 	}

@@ -16,6 +16,7 @@ import (
 
 	"simpd/cluster/link"
 	"simpd/cluster/peerrpc"
+	"simpd/cluster/storage"
 	"simpd/store"
 )
 
@@ -28,7 +29,7 @@ type Node struct {
 	started     time.Time
 
 	table   *store.Table
-	storage *storage
+	storage *storage.Storage
 	fsm     *fsm
 	link    *link.Link
 	peers   *peerrpc.Client
@@ -107,17 +108,17 @@ func (n *Node) open() (err error) {
 	n.peers = peerrpc.NewClient(n.link)
 	n.proposer.callLeader = n.peers.Propose
 	logger := newRaftLogger(n.cfg.Logger)
-	if n.storage, err = openStorage(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
+	if n.storage, err = storage.Open(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
 		return err
 	}
-	n.guard = newGuardedTransport(n.link.RaftTransport(logger), func() string { return n.storage.manifest.get().ClusterID }, n.incarnation, n.link)
+	n.guard = newGuardedTransport(n.link.RaftTransport(logger), func() string { return n.storage.Manifest.Get().ClusterID }, n.incarnation, n.link)
 	n.broadcaster.guardedTransport = n.guard
 	if n.raft, err = newRaft(&n.cfg, n.fsm, n.storage, n.broadcaster, n.raftNotify); err != nil {
 		return err
 	}
 	n.running.Store(n.raft)
 	n.publishMembership()
-	if n.storage.manifest.get().Admitted {
+	if n.storage.Manifest.Get().Admitted {
 		n.guard.open()
 	}
 	return nil
@@ -186,5 +187,5 @@ func (n *Node) persistProgress(ctx context.Context) {
 
 func (n *Node) saveProgress() error {
 	index, term := n.fsm.newestApplied()
-	return n.storage.saveApplied(index, term)
+	return n.storage.SaveApplied(index, term)
 }

@@ -7,14 +7,16 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"simpd/cluster/storage"
 )
 
 // newRaft starts Raft on a storage and a transport. Changes of leadership are
 // sent to notify, which must be drained.
-func newRaft(c *Config, f *fsm, d *storage, t raft.Transport, notify chan<- bool) (*raft.Raft, error) {
-	r, err := raft.NewRaft(raftConfig(c, notify), f, d.logs, d.stable, d.snapshots, t)
-	if err != nil && d.dir != "" {
-		return nil, d.unusableError(fmt.Errorf("raft: %w", err))
+func newRaft(c *Config, f *fsm, d *storage.Storage, t raft.Transport, notify chan<- bool) (*raft.Raft, error) {
+	r, err := raft.NewRaft(raftConfig(c, notify), f, d.Logs, d.Stable, d.Snapshots, t)
+	if err != nil && d.Dir != "" {
+		return nil, d.UnusableError(fmt.Errorf("raft: %w", err))
 	}
 	return r, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"simpd/cluster/storage"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
@@ -44,19 +45,20 @@ func Recover(dir, peers string) (*Recovered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", peers, err)
 	}
-	d, err := openStopped(dir)
+	d, err := storage.OpenStopped(dir)
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.recover(config)
+	r, err := recoverFrom(d, config)
 	if err := errors.Join(err, d.Close()); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-func (d *storage) recover(config raft.Configuration) (*Recovered, error) {
-	id := d.manifest.get()
+// recoverFrom makes a site of a storage.
+func recoverFrom(d *storage.Storage, config raft.Configuration) (*Recovered, error) {
+	id := d.Manifest.Get()
 	if len(config.Servers) != 1 || string(config.Servers[0].ID) != id.Node || config.Servers[0].Suffrage != raft.Voter {
 		return nil, fmt.Errorf("the file of peers has to name %s alone, as a voter: the one node that keeps its data; all others are to be wiped and join it", id.Node)
 	}
@@ -64,10 +66,10 @@ func (d *storage) recover(config raft.Configuration) (*Recovered, error) {
 	c := Config{NodeID: id.Node, Logger: slog.New(slog.DiscardHandler)}
 	_, transport := raft.NewInmemTransport(config.Servers[0].Address)
 	defer transport.Close()
-	if err := raft.RecoverCluster(raftConfig(&c, nil), f, d.logs, d.stable, d.snapshots, transport, config); err != nil {
-		return nil, fmt.Errorf("recovering %s: %w", d.dir, errors.Join(f.broken, err))
+	if err := raft.RecoverCluster(raftConfig(&c, nil), f, d.Logs, d.Stable, d.Snapshots, transport, config); err != nil {
+		return nil, fmt.Errorf("recovering %s: %w", d.Dir, errors.Join(f.broken, err))
 	}
-	if err := d.manifest.change(func(id *manifestRecord) { id.ClusterID = newClusterID() }); err != nil {
+	if err := d.Manifest.Change(func(id *storage.Record) { id.ClusterID = newClusterID() }); err != nil {
 		return nil, err
 	}
 	f.told.Node, f.told.Address = id.Node, string(config.Servers[0].Address)

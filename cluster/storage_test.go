@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -11,12 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
+	"simpd/cluster/storage"
 	"simpd/store"
 )
 
@@ -55,6 +54,13 @@ func refused(t *testing.T, c Config, parts ...string) {
 		t.Errorf("more than one line: %q", err)
 	}
 }
+
+// Files of a data directory.
+const (
+	logFile      = "raft.db"
+	manifestFile = "marker.json"
+	snapshotDir  = "snapshots"
+)
 
 const repair = "simpctl node remove n1, simpctl node admit n1, a new certificate, simpd wipe --data-dir"
 
@@ -121,7 +127,7 @@ func TestADirectoryInUseIsRefused(t *testing.T) {
 
 func TestAFirstStartThatWasCutShortIsRepeated(t *testing.T) {
 	c := single(t)
-	d, err := openStorage(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
+	d, err := storage.Open(c.DataDir, c.Site, c.NodeID, c.Fatal, newRaftLogger(c.Logger))
 	must(t, err)
 	must(t, d.Close())
 	must(t, os.Truncate(filepath.Join(c.DataDir, logFile), 5000))
@@ -136,21 +142,6 @@ func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 		if info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%q has mode %v", name, info.Mode())
 		}
-	}
-}
-
-func TestAFlippedEntryEndsTheProcess(t *testing.T) {
-	c := used(t)
-	var fatal error
-	d, err := openStorage(c.DataDir, c.Site, c.NodeID, func(err error) { fatal = err }, newRaftLogger(c.Logger))
-	must(t, err)
-	defer d.Close()
-	last, err := d.logs.LastIndex()
-	must(t, err)
-	wrong := raft.Log{Index: last + 1, Term: 9, Type: raft.LogCommand, Data: []byte("x"), Extensions: []byte("none")}
-	must(t, d.bolt.StoreLog(&wrong))
-	if err := d.logs.GetLog(last+1, new(raft.Log)); err == nil || fatal == nil {
-		t.Errorf("read: %v, fatal: %v", err, fatal)
 	}
 }
 
@@ -271,40 +262,25 @@ func TestAnyFlippedBitIsFoundOrHarmless(t *testing.T) {
 
 // entries opens a directory and reads its log.
 func entries(c Config) (all []string, err error) {
-	d, err := openStorage(c.DataDir, c.Site, c.NodeID, func(error) {}, newRaftLogger(slog.New(slog.DiscardHandler)))
+	d, err := storage.Open(c.DataDir, c.Site, c.NodeID, func(error) {}, newRaftLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	first, last, err := bounds(d.logs)
+	first, err := d.Logs.FirstIndex()
+	if err != nil {
+		return nil, err
+	}
+	last, err := d.Logs.LastIndex()
 	if err != nil {
 		return nil, err
 	}
 	for i := first; i <= last; i++ {
 		var l raft.Log
-		if err := d.logs.GetLog(i, &l); err != nil {
+		if err := d.Logs.GetLog(i, &l); err != nil {
 			return nil, err
 		}
 		all = append(all, fmt.Sprint(l.Index, l.Term, l.Type, string(l.Data)))
 	}
 	return all, nil
-}
-
-// TestAShortageIsNoDamage: whoever is told that data is damaged wipes it.
-func TestAShortageIsNoDamage(t *testing.T) {
-	d := &storage{dir: "/var/lib/simpd", manifest: &manifest{id: manifestRecord{Node: "n1"}}}
-	for _, short := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
-		err := d.unusableError(fmt.Errorf("raft: %w", &fs.PathError{Op: "write", Path: logFile, Err: short}))
-		if _, refused := errors.AsType[DataError](err); refused || strings.Contains(err.Error(), "wipe") || !errors.Is(err, short) {
-			t.Errorf("%v: %v", short, err)
-		}
-	}
-	err := d.unusableError(&fs.PathError{Op: "open", Path: logFile, Err: syscall.EACCES})
-	if _, refused := errors.AsType[DataError](err); !refused || strings.Contains(err.Error(), "wipe") || !strings.Contains(err.Error(), "user that runs simpd") {
-		t.Errorf("another user's file: %v", err)
-	}
-	err = d.unusableError(&fs.PathError{Op: "read", Path: logFile, Err: syscall.EIO})
-	if _, refused := errors.AsType[DataError](err); !refused || !strings.Contains(err.Error(), "wipe") {
-		t.Errorf("an unreadable disk: %v", err)
-	}
 }

@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"cluster/api/backup":      {"proto/simp/store/v1"},
 	"cluster/link/pki":        {"protocol/secretfile"},
 	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster":                 {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster":                 {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "cluster/storage", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/peerrpc":         {"protocol", "store", "proto/*"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":        {"protocol"},
@@ -62,6 +62,7 @@ var shut = map[string][]string{
 	"cluster/api":     {"github.com/hashicorp/*", "protocol/secretfile"},
 	"cluster/link":    {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
 	"cluster/peerrpc": {"github.com/hashicorp/*"},
+	"cluster":         {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
 
 	"protocol/server/internal/sasl": {"net", "os"},
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"simpd/cluster"
+	"simpd/cluster/storage"
 	"simpd/cmd/internal/cli"
 	"simpd/cmd/manual"
 )
@@ -60,7 +60,7 @@ func exitStatus(err error) int {
 	if _, ok := errors.AsType[misconfiguration](err); ok {
 		return exitConfig
 	}
-	if _, ok := errors.AsType[cluster.DataError](err); ok {
+	if _, ok := errors.AsType[storage.DataError](err); ok {
 		return exitConfig
 	}
 	if _, ok := errors.AsType[failure](err); ok {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"simpd/cluster"
+	"simpd/cluster/storage"
 )
 
 // wipeCommand, compactCommand and recoverCommand are for a node that does not
@@ -27,7 +28,7 @@ func wipeCommand() *cobra.Command {
 			}
 			dir, err := openData(dir)
 			if err == nil {
-				err = cluster.Wipe(dir)
+				err = storage.Wipe(dir)
 			}
 			if err != nil {
 				return failed(err)
@@ -45,11 +46,11 @@ var errNoDataDir = errors.New("--data-dir is missing: which node's folder?")
 
 // openData returns where the data is that a node keeps in the folder dir.
 func openData(dir string) (string, error) {
-	dir, err := cluster.LocateData(dir)
+	dir, err := storage.LocateData(dir)
 	if err != nil {
 		return "", err
 	}
-	return dir, cluster.ReclaimData(dir)
+	return dir, storage.ReclaimData(dir)
 }
 
 func compactCommand() *cobra.Command {
@@ -66,7 +67,7 @@ func compactCommand() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			before, after, err := cluster.Compact(dir)
+			before, after, err := storage.Compact(dir)
 			if err != nil {
 				return failed(err)
 			}

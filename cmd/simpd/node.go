@@ -14,6 +14,7 @@ import (
 	"simpd/cluster/api"
 	"simpd/cluster/link"
 	"simpd/cluster/router"
+	"simpd/cluster/storage"
 	"simpd/cmd/internal/cli"
 	"simpd/protocol/httphost"
 	"simpd/protocol/server"
@@ -130,7 +131,7 @@ func (n *node) readSecrets() error {
 // serveHTTP, so that a taken port is found out before anything is changed.
 func (n *node) takeAddresses() error {
 	if n.conf.dataDir != "" {
-		if err := cluster.PrepareData(n.conf.dataDir); err != nil {
+		if err := storage.PrepareData(n.conf.dataDir); err != nil {
 			return failed(err)
 		}
 		n.logger.Info("data directory", "path", n.conf.dataDir)

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"simpd/cluster"
+	"simpd/cluster/storage"
 )
 
 // validator checks settings that are each right by themselves against one
@@ -57,14 +57,14 @@ func (v *validator) nodeIdentity() {
 	if v.absent("data-dir") {
 		v.missing("data-dir", "the folder where this node keeps what it may never forget")
 	}
-	dir, err := cluster.LocateData(v.dataDir)
+	dir, err := storage.LocateData(v.dataDir)
 	if err == nil {
-		v.dataDir, err = dir, cluster.CheckData(dir)
+		v.dataDir, err = dir, storage.CheckData(dir)
 	}
 	if err != nil {
 		v.fail("data-dir", "%v", err)
 	}
-	if err := cluster.CheckWritable(v.dataDir); err != nil && v.dataDir != "" {
+	if err := storage.CheckWritable(v.dataDir); err != nil && v.dataDir != "" {
 		v.warnings = append(v.warnings, fmt.Sprintf("data-dir: this user can't write there: %v", err)) // a volume may come later
 	}
 }

@@ -1,4 +1,8 @@
-package cluster
+// Package storage keeps a node's data directory: Raft's log, its term and vote,
+// the snapshots, and the manifest that says whose data it is and how much of it
+// there must be. It checks all of it before Raft sees any, and ends the process
+// rather than have Raft act on what a disk has damaged.
+package storage
 
 import (
 	"errors"
@@ -24,21 +28,21 @@ const (
 	snapshotKeep = 2
 )
 
-// storage is a node's persistent state: Raft's log, its vote and snapshots,
+// Storage is a node's persistent state: Raft's log, its vote and snapshots,
 // and the manifest that identifies them.
-type storage struct {
-	dir       string // empty: kept in memory
-	manifest  *manifest
-	logs      raft.LogStore
-	stable    raft.StableStore
-	snapshots raft.SnapshotStore
-	size      *logSize
+type Storage struct {
+	Dir       string // empty: kept in memory
+	Manifest  *Manifest
+	Logs      raft.LogStore
+	Stable    raft.StableStore
+	Snapshots raft.SnapshotStore
+	Size      *LogSize // of Logs
 	bolt      *raftboltdb.BoltStore
 }
 
-// openStorage opens the data directory of a node, or explains in one sentence
+// Open opens the data directory of a node, or explains in one sentence
 // why it can't be used. An empty dir keeps everything in memory.
-func openStorage(dir, site, node string, fatal func(error), logger hclog.Logger) (*storage, error) {
+func Open(dir, site, node string, fatal func(error), logger hclog.Logger) (*Storage, error) {
 	if dir == "" {
 		return memoryStorage(site, node, fatal), nil
 	}
@@ -49,37 +53,37 @@ func openStorage(dir, site, node string, fatal func(error), logger hclog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	d := &storage{dir: dir, manifest: m, size: newLogSize()}
+	d := &Storage{Dir: dir, Manifest: m, Size: newLogSize()}
 	if err := d.open(fatal, logger); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func memoryStorage(site, node string, fatal func(error)) *storage {
-	m := &manifest{id: manifestRecord{Site: site, Node: node}}
+func memoryStorage(site, node string, fatal func(error)) *Storage {
+	m := &Manifest{id: Record{Site: site, Node: node}}
 	store, size := raft.NewInmemStore(), newLogSize()
-	return &storage{
-		manifest:  m,
-		logs:      &logStore{LogStore: store, marker: m, size: size, fatal: fatal},
-		stable:    &stableStore{StableStore: store, marker: m, fatal: fatal},
-		snapshots: &snapshotStore{raft.NewInmemSnapshotStore(), size},
-		size:      size,
+	return &Storage{
+		Manifest:  m,
+		Logs:      &logStore{LogStore: store, marker: m, size: size, fatal: fatal},
+		Stable:    &stableStore{StableStore: store, marker: m, fatal: fatal},
+		Snapshots: &snapshotStore{raft.NewInmemSnapshotStore(), size},
+		Size:      size,
 	}
 }
 
 // acquireDir reads the manifest of a directory, or creates it for this node.
-func acquireDir(dir, site, node string) (*manifest, error) {
+func acquireDir(dir, site, node string) (*Manifest, error) {
 	id, found, err := readManifest(dir)
 	if err != nil {
 		return nil, damagedError(dir, node, err)
 	}
-	m := &manifest{dir: dir, id: id}
+	m := &Manifest{dir: dir, id: id}
 	switch _, err := os.Stat(filepath.Join(dir, logFile)); {
 	case !found && err == nil:
 		return nil, damagedError(dir, node, fmt.Errorf("there is a log but no %s", manifestFile))
 	case !found:
-		return m, m.change(func(id *manifestRecord) { id.Site, id.Node = site, node })
+		return m, m.Change(func(id *Record) { id.Site, id.Node = site, node })
 	case id.Format != manifestFormat:
 		return nil, unusable("the data directory %s is of a version of simpd that this one does not know: start it with a newer one", dir)
 	case id.Site != site:
@@ -91,27 +95,27 @@ func acquireDir(dir, site, node string) (*manifest, error) {
 }
 
 // open opens the stores of a directory after inspecting them.
-func (d *storage) open(fatal func(error), logger hclog.Logger) error {
+func (d *Storage) open(fatal func(error), logger hclog.Logger) error {
 	if err := d.inspectLog(); err != nil {
 		return err
 	}
 	err := recoverFaults(func() (err error) {
-		d.bolt, err = openBolt(filepath.Join(d.dir, logFile), false)
+		d.bolt, err = openBolt(filepath.Join(d.Dir, logFile), false)
 		return err
 	})
 	if err != nil {
-		return d.unusableError(err)
+		return d.UnusableError(err)
 	}
-	if err := removeLeftovers(d.dir); err != nil { // the log is open: no other process uses the directory
+	if err := removeLeftovers(d.Dir); err != nil { // the log is open: no other process uses the directory
 		return err
 	}
-	d.stable = &stableStore{StableStore: d.bolt, marker: d.manifest, fatal: fatal}
-	d.logs = &logStore{LogStore: d.bolt, marker: d.manifest, size: d.size, fatal: fatal}
-	snaps, err := openSnapshots(d.dir, logger)
+	d.Stable = &stableStore{StableStore: d.bolt, marker: d.Manifest, fatal: fatal}
+	d.Logs = &logStore{LogStore: d.bolt, marker: d.Manifest, size: d.Size, fatal: fatal}
+	snaps, err := openSnapshots(d.Dir, logger)
 	if err != nil {
-		return d.unusableError(err)
+		return d.UnusableError(err)
 	}
-	d.snapshots = &snapshotStore{snaps, d.size}
+	d.Snapshots = &snapshotStore{snaps, d.Size}
 	return d.inspectSnapshots()
 }
 
@@ -146,20 +150,20 @@ func checkWriteAccess(dir string) error {
 }
 
 // Close closes the files.
-func (d *storage) Close() error {
+func (d *Storage) Close() error {
 	if d.bolt == nil {
 		return nil
 	}
 	return d.bolt.Close()
 }
 
-// saveApplied records in the manifest how far the log was applied. From then
+// SaveApplied records in the manifest how far the log was applied. From then
 // on a log that ends earlier is refused.
-func (d *storage) saveApplied(index, term uint64) error {
-	if id := d.manifest.get(); index <= id.Index {
+func (d *Storage) SaveApplied(index, term uint64) error {
+	if id := d.Manifest.Get(); index <= id.Index {
 		return nil
 	}
-	return d.manifest.change(func(id *manifestRecord) { id.Index, id.Term = index, term })
+	return d.Manifest.Change(func(id *Record) { id.Index, id.Term = index, term })
 }
 
 // makePrivate creates the directory, or checks that no other user can access
@@ -191,12 +195,12 @@ func checkPrivate(path string) error {
 	return unusable("%s is open to other users of this machine (mode %04o): chmod go= %s", path, info.Mode().Perm(), path)
 }
 
-// unusableError explains why the directory can't be used.
-func (d *storage) unusableError(err error) error {
+// UnusableError returns why the directory can't be used.
+func (d *Storage) UnusableError(err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return inUse(d.dir)
+		return inUse(d.Dir)
 	}
-	return damagedError(d.dir, d.manifest.get().Node, err)
+	return damagedError(d.Dir, d.Manifest.Get().Node, err)
 }
 
 // damagedError is the error for a directory that has lost data, or that can't

@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"encoding/binary"
@@ -21,8 +21,8 @@ const stallTimeout = 3 * time.Second
 // newest entries in memory, and counts the octets of all.
 type logStore struct {
 	raft.LogStore
-	marker *manifest
-	size   *logSize
+	marker *Manifest
+	size   *LogSize
 	recent recentLogs
 	fatal  func(error)
 }
@@ -30,7 +30,7 @@ type logStore struct {
 // StoreLogs stores logs with their checksums. (Raft's Extensions field
 // carries them, on disk only.)
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
-	if err := s.marker.markDirty(); err != nil {
+	if err := s.marker.MarkDirty(); err != nil {
 		return err
 	}
 	sealed := make([]*raft.Log, len(logs))
@@ -151,13 +151,13 @@ func (w *writeWatchdog) stop() {
 // stableStore is Raft's store of its term and vote, with checksums.
 type stableStore struct {
 	raft.StableStore
-	marker *manifest
+	marker *Manifest
 	fatal  func(error)
 }
 
 // Set stores a value durably.
 func (s *stableStore) Set(key, value []byte) error {
-	if err := s.marker.markDirty(); err != nil {
+	if err := s.marker.MarkDirty(); err != nil {
 		return err
 	}
 	return s.set(key, value)

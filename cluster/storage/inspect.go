@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"errors"
@@ -15,9 +15,9 @@ import (
 
 // inspectLog checks the log file before it is used, because a damaged one may
 // open as an empty one, or crash the process.
-func (d *storage) inspectLog() error {
-	path := filepath.Join(d.dir, logFile)
-	begun := d.manifest.get().Dirty
+func (d *Storage) inspectLog() error {
+	path := filepath.Join(d.Dir, logFile)
+	begun := d.Manifest.Get().Dirty
 	err := checkBoltFile(path)
 	switch {
 	case err == nil:
@@ -26,12 +26,12 @@ func (d *storage) inspectLog() error {
 	case !begun:
 		return os.Remove(path) // its first start was cut short
 	case errors.Is(err, fs.ErrNotExist):
-		return d.unusableError(fmt.Errorf("its log %s is gone", logFile))
+		return d.UnusableError(fmt.Errorf("its log %s is gone", logFile))
 	default:
-		return d.unusableError(err)
+		return d.UnusableError(err)
 	}
 	if err := recoverFaults(func() error { return d.inspectAll(path) }); err != nil {
-		return d.unusableError(err)
+		return d.UnusableError(err)
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func recoverFaults(read func() error) (err error) {
 	return read()
 }
 
-func (d *storage) inspectAll(path string) error {
+func (d *Storage) inspectAll(path string) error {
 	store, err := openBolt(path, true)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (d *storage) inspectAll(path string) error {
 
 // inspectEntries reads and counts every entry of the log, and reads Raft's
 // term and vote.
-func (d *storage) inspectEntries(store *raftboltdb.BoltStore) error {
+func (d *Storage) inspectEntries(store *raftboltdb.BoltStore) error {
 	if err := inspectVote(&stableStore{StableStore: store}); err != nil {
 		return err
 	}
@@ -74,10 +74,10 @@ func (d *storage) inspectEntries(store *raftboltdb.BoltStore) error {
 		if err := verifyChecksum(i, &l); err != nil {
 			return fmt.Errorf("%s: %w", logFile, err)
 		}
-		if id := d.manifest.get(); i == id.Index && l.Term != id.Term {
+		if id := d.Manifest.Get(); i == id.Index && l.Term != id.Term {
 			return fmt.Errorf("%s: entry %d is of term %d, and was of %d", logFile, i, l.Term, id.Term)
 		}
-		d.size.add(i, len(l.Data))
+		d.Size.add(i, len(l.Data))
 	}
 	return nil
 }
@@ -104,39 +104,39 @@ func bounds(s raft.LogStore) (first, last uint64, err error) {
 // inspectSnapshots checks that the snapshots can be read, that the log
 // continues where the newest ends, and that nothing is missing that was
 // applied.
-func (d *storage) inspectSnapshots() error {
+func (d *Storage) inspectSnapshots() error {
 	newest, err := d.newestSnapshot()
 	if err != nil {
-		return d.unusableError(err)
+		return d.UnusableError(err)
 	}
-	first, last, err := bounds(d.logs)
+	first, last, err := bounds(d.Logs)
 	if err != nil {
-		return d.unusableError(err)
+		return d.UnusableError(err)
 	}
-	id := d.manifest.get()
+	id := d.Manifest.Get()
 	switch {
 	case first > newest+1:
-		return d.unusableError(fmt.Errorf("the log begins at entry %d, and no snapshot reaches further than %d", first, newest))
+		return d.UnusableError(fmt.Errorf("the log begins at entry %d, and no snapshot reaches further than %d", first, newest))
 	case id.Index > max(last, newest):
-		return d.unusableError(fmt.Errorf("the log ends at entry %d, and %d were applied", max(last, newest), id.Index))
+		return d.UnusableError(fmt.Errorf("the log ends at entry %d, and %d were applied", max(last, newest), id.Index))
 	}
-	d.size.snapshotAt(newest)
+	d.Size.snapshotAt(newest)
 	return nil
 }
 
 // newestSnapshot returns the log's index in the newest snapshot, 0 if there is
 // none, after reading each as a whole.
-func (d *storage) newestSnapshot() (uint64, error) {
-	listed, err := d.snapshots.List()
+func (d *Storage) newestSnapshot() (uint64, error) {
+	listed, err := d.Snapshots.List()
 	if err != nil {
 		return 0, fmt.Errorf("snapshots: %w", err)
 	}
-	if there, err := countSnapshots(d.dir); err != nil || there != len(listed) {
+	if there, err := countSnapshots(d.Dir); err != nil || there != len(listed) {
 		return 0, errors.Join(fmt.Errorf("of %d snapshots %d can be read", there, len(listed)), err)
 	}
 	var newest uint64
 	for _, meta := range listed {
-		_, r, err := d.snapshots.Open(meta.ID)
+		_, r, err := d.Snapshots.Open(meta.ID)
 		if err != nil {
 			return 0, fmt.Errorf("snapshot %s: %w", meta.ID, err)
 		}

@@ -1,14 +1,14 @@
-package cluster
+package storage
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
 	"go.etcd.io/bbolt"
 )
 
@@ -95,7 +95,7 @@ func inUse(dir string) error {
 // Compact rewrites the log file of a node that does not run, since the file
 // never shrinks by itself. It returns the size before and after, in octets.
 func Compact(dir string) (before, after int64, err error) {
-	d, err := openStopped(dir)
+	d, err := OpenStopped(dir)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -142,8 +142,8 @@ func sizes(a, b string) (int64, int64, error) {
 	return one.Size(), other.Size(), nil
 }
 
-// openStopped opens the directory of a node that does not run.
-func openStopped(dir string) (*storage, error) {
+// OpenStopped opens the directory of a node that does not run.
+func OpenStopped(dir string) (*Storage, error) {
 	if err := checkOurs(dir); err != nil {
 		return nil, err
 	}
@@ -151,6 +151,5 @@ func openStopped(dir string) (*storage, error) {
 	if err != nil {
 		return nil, damagedError(dir, "ID", err)
 	}
-	quiet := newRaftLogger(slog.New(slog.DiscardHandler))
-	return openStorage(dir, id.Site, id.Node, func(error) {}, quiet)
+	return Open(dir, id.Site, id.Node, func(error) {}, hclog.NewNullLogger())
 }

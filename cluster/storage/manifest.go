@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"encoding/json"
@@ -16,10 +16,10 @@ const (
 	manifestFormat = 1
 )
 
-// manifestRecord is the content of the manifest file: which node the data
+// Record is the content of the manifest file: which node the data
 // belongs to, and how much of it there must be. A log with less has forgotten
 // what it promised.
-type manifestRecord struct {
+type Record struct {
 	Format        int      `json:"format"`
 	Site          string   `json:"site"`
 	Node          string   `json:"node"`
@@ -31,55 +31,56 @@ type manifestRecord struct {
 	Term          uint64   `json:"term"`               // of that entry
 	Sum           string   `json:"sum"`
 	// Lineage is lost if a version that does not know it writes the manifest.
-	Lineage *lineage `json:"lineage,omitempty"`
+	Lineage *Lineage `json:"lineage,omitempty"`
 }
 
 // sum returns a checksum of everything else except the lineage, which has its
 // own.
-func (id manifestRecord) sum() string {
+func (id Record) sum() string {
 	id.Sum, id.Lineage = "", nil
 	b, _ := json.Marshal(id) // of strings, numbers and bools: no error
 	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// manifest identifies a data directory, in memory and in its file.
-type manifest struct {
+// Manifest identifies a data directory, in memory and in its file.
+type Manifest struct {
 	dir     string     // empty: in memory only
 	writing sync.Mutex // held while it is changed
 
 	mu sync.Mutex
-	id manifestRecord
+	id Record
 }
 
 // readManifest reads the manifest of dir; found is false if there is none.
-func readManifest(dir string) (id manifestRecord, found bool, err error) {
+func readManifest(dir string) (id Record, found bool, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, manifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return manifestRecord{}, false, nil
+		return Record{}, false, nil
 	}
 	if err != nil {
-		return manifestRecord{}, false, err
+		return Record{}, false, err
 	}
 	if err := json.Unmarshal(b, &id); err != nil {
-		return manifestRecord{}, true, fmt.Errorf("%s is not readable: %w", manifestFile, err)
+		return Record{}, true, fmt.Errorf("%s is not readable: %w", manifestFile, err)
 	}
 	if id.Sum != id.sum() || id.Lineage != nil && id.Lineage.Sum != id.Lineage.sum() {
-		return manifestRecord{}, true, fmt.Errorf("%s fails its checksum", manifestFile)
+		return Record{}, true, fmt.Errorf("%s fails its checksum", manifestFile)
 	}
 	return id, true, nil
 }
 
-func (m *manifest) get() manifestRecord {
+// Get returns the present content.
+func (m *Manifest) Get() Record {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.id
 }
 
-// change changes the manifest and returns when it is on disk.
-func (m *manifest) change(f func(*manifestRecord)) error {
+// Change changes the manifest and returns when it is on disk.
+func (m *Manifest) Change(f func(*Record)) error {
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	id := m.get()
+	id := m.Get()
 	f(&id)
 	id.Format = manifestFormat
 	id.Sum = id.sum()
@@ -94,13 +95,13 @@ func (m *manifest) change(f func(*manifestRecord)) error {
 	return nil
 }
 
-// markDirty records, once and before the first such write counts, that the
+// MarkDirty records, once and before the first such write counts, that the
 // log is no longer empty.
-func (m *manifest) markDirty() error {
-	if m.get().Dirty {
+func (m *Manifest) MarkDirty() error {
+	if m.Get().Dirty {
 		return nil
 	}
-	return m.change(func(id *manifestRecord) { id.Dirty, id.Admitted = true, true })
+	return m.Change(func(id *Record) { id.Dirty, id.Admitted = true, true })
 }
 
 // writeDurably replaces a file atomically: after a crash it is the old one or

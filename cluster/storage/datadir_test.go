@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"io/fs"
@@ -74,7 +74,7 @@ func TestDataBelowAVolume(t *testing.T) {
 		must(t, err)
 		must(t, CheckData(dir))
 		must(t, PrepareData(dir))
-		d, err := openStorage(dir, "example.com", "n1", nil, hclog.NewNullLogger())
+		d, err := Open(dir, "example.com", "n1", nil, hclog.NewNullLogger())
 		must(t, err)
 		must(t, d.Close())
 		if dir != filepath.Join(volume, "simpd") {
@@ -92,7 +92,7 @@ func TestDataBelowAVolume(t *testing.T) {
 func TestDataThatWasHandedOver(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "simpd")
 	must(t, PrepareData(dir))
-	d, err := openStorage(dir, "example.com", "n1", nil, hclog.NewNullLogger())
+	d, err := Open(dir, "example.com", "n1", nil, hclog.NewNullLogger())
 	must(t, err)
 	must(t, d.Close())
 	must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -104,7 +104,7 @@ func TestDataThatWasHandedOver(t *testing.T) {
 	}))
 	must(t, CheckData(dir))
 	must(t, PrepareData(dir))
-	d, err = openStorage(dir, "example.com", "n1", nil, hclog.NewNullLogger())
+	d, err = Open(dir, "example.com", "n1", nil, hclog.NewNullLogger())
 	must(t, err)
 	must(t, d.Close())
 }

@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import "sync"
 
@@ -6,24 +6,24 @@ import "sync"
 // its key, the names and values of its other fields, and its checksum.
 const entryOverhead = 128
 
-// logSize counts the octets of each entry in Raft's log. Any goroutine may
+// LogSize counts the octets of each entry in Raft's log. Any goroutine may
 // call its methods.
-type logSize struct {
+type LogSize struct {
 	mu       sync.Mutex
-	first    uint64   // index of the oldest entry
-	sizes    []uint32 // of the entries in octets, the oldest first
-	octets   uint64   // of all entries
-	snapshot uint64   // index that the newest snapshot reaches
-	pending  uint64   // octets of the entries beyond it
-	limit    uint64   // of pending; 0: none
-	exceeded signal   // notified when pending exceeds limit
+	first    uint64        // index of the oldest entry
+	sizes    []uint32      // of the entries in octets, the oldest first
+	octets   uint64        // of all entries
+	snapshot uint64        // index that the newest snapshot reaches
+	pending  uint64        // octets of the entries beyond it
+	limit    uint64        // of pending; 0: none
+	exceeded chan struct{} // receives when pending exceeds limit
 }
 
-func newLogSize() *logSize { return &logSize{exceeded: newSignal()} }
+func newLogSize() *LogSize { return &LogSize{exceeded: make(chan struct{}, 1)} }
 
 // add counts an entry with that many octets of data. It replaces the entry at
 // its index and all that follow; before a gap nothing counts any more.
-func (s *logSize) add(index uint64, data int) {
+func (s *LogSize) add(index uint64, data int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.sizes) > 0 && index != s.next() {
@@ -43,11 +43,11 @@ func (s *logSize) add(index uint64, data int) {
 
 // next returns the index after the newest entry. The caller holds s.mu, as
 // for all methods below that do not say otherwise.
-func (s *logSize) next() uint64 { return s.first + uint64(len(s.sizes)) }
+func (s *LogSize) next() uint64 { return s.first + uint64(len(s.sizes)) }
 
 // cut removes the entry at index and all that follow, or all if there is none
 // at index.
-func (s *logSize) cut(index uint64) {
+func (s *LogSize) cut(index uint64) {
 	if index < s.first || index > s.next() {
 		index = s.first
 	}
@@ -56,7 +56,7 @@ func (s *logSize) cut(index uint64) {
 }
 
 // count recomputes the sums.
-func (s *logSize) count() {
+func (s *LogSize) count() {
 	s.octets, s.pending = 0, 0
 	for i, size := range s.sizes {
 		s.octets += uint64(size)
@@ -68,7 +68,7 @@ func (s *logSize) count() {
 
 // remove removes the entries of a range, which is the beginning or the end of
 // the log.
-func (s *logSize) remove(from, to uint64) {
+func (s *LogSize) remove(from, to uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -83,39 +83,46 @@ func (s *logSize) remove(from, to uint64) {
 }
 
 // snapshotAt records how far the newest snapshot reaches.
-func (s *logSize) snapshotAt(index uint64) {
+func (s *LogSize) snapshotAt(index uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.snapshot = max(s.snapshot, index)
 	s.count()
 }
 
-// snapshotIndex returns how far the newest snapshot reaches.
-func (s *logSize) snapshotIndex() uint64 {
+// SnapshotIndex returns how far the newest snapshot reaches.
+func (s *LogSize) SnapshotIndex() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.snapshot
 }
 
-// setLimit sets the octets after the newest snapshot above which exceeded is
-// notified.
-func (s *logSize) setLimit(octets uint64) {
+// SetLimit sets the octets after the newest snapshot above which Exceeded
+// receives.
+func (s *LogSize) SetLimit(octets uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit = octets
 	s.tell()
 }
 
+// Exceeded receives once when there is more after the newest snapshot than the
+// limit.
+func (s *LogSize) Exceeded() <-chan struct{} { return s.exceeded }
+
 // tell notifies if there is too much after the newest snapshot.
-func (s *logSize) tell() {
+func (s *LogSize) tell() {
 	if s.limit > 0 && s.pending > s.limit {
-		s.exceeded.notify()
+		select {
+		case s.exceeded <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// beyondSnapshot counts the entries after the newest snapshot, and their
+// BeyondSnapshot counts the entries after the newest snapshot, and their
 // octets.
-func (s *logSize) beyondSnapshot() (entries, octets uint64) {
+func (s *LogSize) BeyondSnapshot() (entries, octets uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.next() <= s.snapshot+1 {
@@ -124,16 +131,16 @@ func (s *logSize) beyondSnapshot() (entries, octets uint64) {
 	return s.next() - max(s.first, s.snapshot+1), s.pending
 }
 
-// total returns the octets of all entries.
-func (s *logSize) total() uint64 {
+// Total returns the octets of all entries.
+func (s *LogSize) Total() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.octets
 }
 
-// newest counts the newest entries that together have at most that many
+// Newest counts the newest entries that together have at most that many
 // octets, none before the entry from.
-func (s *logSize) newest(octets, from uint64) (entries uint64) {
+func (s *LogSize) Newest(octets, from uint64) (entries uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := len(s.sizes) - 1; i >= 0 && s.first+uint64(i) >= from; i-- {

@@ -1,4 +1,4 @@
-package cluster
+package storage
 
 import (
 	"math/rand/v2"
@@ -13,7 +13,7 @@ import (
 func TestLogSizeAgreesWithAStore(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 0))
 	inner := raft.NewInmemStore()
-	s := &logStore{LogStore: inner, marker: &manifest{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
+	s := &logStore{LogStore: inner, marker: &Manifest{}, size: newLogSize(), fatal: func(err error) { t.Errorf("fatal: %v", err) }}
 	var snapshot uint64
 	for range 5000 {
 		first, last, err := bounds(inner)
@@ -42,7 +42,7 @@ func TestLogSizeAgreesWithAStore(t *testing.T) {
 }
 
 // checkSize adds up a store.
-func checkSize(t *testing.T, s *logSize, store raft.LogStore, snapshot uint64) {
+func checkSize(t *testing.T, s *LogSize, store raft.LogStore, snapshot uint64) {
 	t.Helper()
 	first, last, err := bounds(store)
 	must(t, err)
@@ -59,10 +59,10 @@ func checkSize(t *testing.T, s *logSize, store raft.LogStore, snapshot uint64) {
 			pending += size
 		}
 	}
-	gotEntries, gotPending := s.beyondSnapshot()
-	if s.total() != total || gotEntries != entries || gotPending != pending {
+	gotEntries, gotPending := s.BeyondSnapshot()
+	if s.Total() != total || gotEntries != entries || gotPending != pending {
 		t.Fatalf("%d octets, %d entries of %d beyond the snapshot; the store has %d, %d and %d",
-			s.total(), gotEntries, gotPending, total, entries, pending)
+			s.Total(), gotEntries, gotPending, total, entries, pending)
 	}
 	var newest, octets uint64
 	for _, size := range slices.Backward(sizes) {
@@ -71,10 +71,10 @@ func checkSize(t *testing.T, s *logSize, store raft.LogStore, snapshot uint64) {
 		}
 		newest++
 	}
-	if got := s.newest(3000, 0); got != newest {
+	if got := s.Newest(3000, 0); got != newest {
 		t.Fatalf("the newest %d entries have 3000 octets, not %d", newest, got)
 	}
-	if got := s.newest(1<<40, max(last, 3)-2); got != min(uint64(len(sizes)), 3) {
+	if got := s.Newest(1<<40, max(last, 3)-2); got != min(uint64(len(sizes)), 3) {
 		t.Fatalf("%d entries from the third last on", got)
 	}
 }
