@@ -22,7 +22,7 @@ import (
 // connect logs the user in. change, if not nil, sets what the program wants to
 // be told.
 func (a *app) connect(ctx context.Context, change func(*client.Config)) (*client.Client, error) {
-	config, err := a.config(ctx)
+	config, err := a.clientConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +32,8 @@ func (a *app) connect(ctx context.Context, change func(*client.Config)) (*client
 	return client.Open(ctx, config)
 }
 
-// with connects, does something, and hangs up.
-func (a *app) with(ctx context.Context, do func(*client.Client) error) error {
+// withClient connects, does something, and hangs up.
+func (a *app) withClient(ctx context.Context, do func(*client.Client) error) error {
 	c, err := a.connect(ctx, nil)
 	if err != nil {
 		return err
@@ -49,23 +49,23 @@ func hangUp(c *client.Client) {
 	_ = c.Close(ctx)
 }
 
-func (a *app) config(ctx context.Context) (client.Config, error) {
+func (a *app) clientConfig(ctx context.Context) (client.Config, error) {
 	config := client.Config{Server: a.server, Agent: "simp"}
 	if a.server != "" && !cli.IsHostPort(a.server) {
-		return config, usagef("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
+		return config, usageErrorf("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
 	}
 	if a.dns != "" && !cli.IsHostPort(a.dns) {
-		return config, usagef("invalid --dns %q: must be HOST:PORT, such as 192.0.2.53:53", a.dns)
+		return config, usageErrorf("invalid --dns %q: must be HOST:PORT, such as 192.0.2.53:53", a.dns)
 	}
 	if a.user == "" {
-		return config, usagef("--user is missing: your address, such as alice@example.com")
+		return config, usageErrorf("--user is missing: your address, such as alice@example.com")
 	}
 	user, err := parseAddress(a.user)
 	if err != nil {
 		return config, err
 	}
 	config.User = user
-	if config.TLS, err = a.trusted(); err != nil {
+	if config.TLS, err = a.trustedRoots(); err != nil {
 		return config, err
 	}
 	if a.dns != "" {
@@ -77,7 +77,7 @@ func (a *app) config(ctx context.Context) (client.Config, error) {
 	case a.tls:
 		config.Security = client.TLS
 	}
-	config.Password, err = a.password(ctx)
+	config.Password, err = a.readPassword(ctx)
 	return config, err
 }
 
@@ -89,8 +89,8 @@ func (a *app) resolveBy(config *client.Config) {
 	config.Dial = resolver.DialContext
 }
 
-// trusted returns the authorities to trust beside the system's.
-func (a *app) trusted() (*tls.Config, error) {
+// trustedRoots returns the authorities to trust beside the system's.
+func (a *app) trustedRoots() (*tls.Config, error) {
 	if a.tlsCA == "" {
 		return nil, nil
 	}
@@ -104,15 +104,15 @@ func (a *app) trusted() (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots}, nil
 }
 
-// password takes the password from where the user has put it, or asks.
-func (a *app) password(ctx context.Context) (string, error) {
+// readPassword takes the password from where the user has put it, or asks.
+func (a *app) readPassword(ctx context.Context) (string, error) {
 	if a.passwordFile != "" {
 		return a.readPasswordFile("--password-file", a.passwordFile)
 	}
 	if password := a.env("SIMP_PASSWORD"); password != "" {
 		return password, nil
 	}
-	return a.ask(ctx, fmt.Sprintf("Password for %s: ", a.user))
+	return a.askSecret(ctx, fmt.Sprintf("Password for %s: ", a.user))
 }
 
 // readPasswordFile returns the first line of a file; - is standard input.
@@ -136,10 +136,10 @@ func (a *app) readPasswordFile(flag, path string) (string, error) {
 	return line, nil
 }
 
-func (a *app) ask(ctx context.Context, prompt string) (string, error) {
+func (a *app) askSecret(ctx context.Context, prompt string) (string, error) {
 	password, err := a.term.ask(ctx, prompt)
 	if errors.Is(err, errNoTerminal) {
-		return "", usagef("there is no terminal to ask for the password; give it by --password-file or SIMP_PASSWORD")
+		return "", usageErrorf("there is no terminal to ask for the password; give it by --password-file or SIMP_PASSWORD")
 	}
 	if err == nil && password == "" {
 		err = errors.New("the password is empty")
@@ -150,14 +150,14 @@ func (a *app) ask(ctx context.Context, prompt string) (string, error) {
 // parseAddress reads an address that the user has typed.
 func parseAddress(s string) (protocol.Address, error) {
 	a, err := protocol.ParseAddress(s)
-	return a, plainly(err)
+	return a, withoutStatus(err)
 }
 
-// plainly leaves the wire's status out of an error.
-func plainly(err error) error {
+// withoutStatus leaves the wire's status out of an error.
+func withoutStatus(err error) error {
 	var bad *protocol.Error
 	if errors.As(err, &bad) {
-		return usagef("%s", bad.Text)
+		return usageErrorf("%s", bad.Text)
 	}
 	return err
 }

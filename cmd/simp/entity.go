@@ -46,7 +46,7 @@ func readEntity(entity []byte) content {
 		return content{kind: malformed}
 	}
 	const deepest = 4 // multiparts within one another
-	return readPart(func(name, otherwise string) string { return field(header, name, otherwise) }, body, deepest)
+	return readPart(func(name, otherwise string) string { return headerField(header, name, otherwise) }, body, deepest)
 }
 
 // readPart reads an entity whose header fields get returns.
@@ -116,8 +116,8 @@ func isHeader(header []byte) bool {
 	return true
 }
 
-// field returns the value of the first header field of that name.
-func field(header []byte, name, otherwise string) string {
+// headerField returns the value of the first header field of that name.
+func headerField(header []byte, name, otherwise string) string {
 	const most = 64 << 10 // octets of a header that are looked at
 	header = header[:min(len(header), most)]
 	unfolded := strings.NewReplacer("\r\n ", " ", "\r\n\t", " ").Replace(string(header))
@@ -158,8 +158,8 @@ func decodeCharset(body []byte, charset string) (string, bool) {
 	return string(text), err == nil
 }
 
-// show says what a message is, for people.
-func (c content) show(octets int) string {
+// describe says what a message is, for people.
+func (c content) describe(octets int) string {
 	if c.isText {
 		return showText(c.text)
 	}

@@ -39,7 +39,7 @@ func TestEntitiesAsPeopleSeeThem(t *testing.T) {
 		{"Content-Type: multipart/mixed\r\n\r\nx", "[multipart/mixed, 34 octets]"},
 		{"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--", "[multipart/mixed, 85 octets]"},
 	} {
-		if got := readEntity([]byte(c.entity)).show(len(c.entity)); got != c.want {
+		if got := readEntity([]byte(c.entity)).describe(len(c.entity)); got != c.want {
 			t.Errorf("%q is shown as %q, want %q", c.entity, got, c.want)
 		}
 	}
@@ -50,7 +50,7 @@ func TestNestedMultipartsAreBounded(t *testing.T) {
 	for i := range 50 {
 		entity = fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d.\r\n\r\n--b%[1]d.\r\n%s\r\n--b%[1]d.--", i, entity)
 	}
-	if got := readEntity([]byte(entity)).show(len(entity)); !strings.HasPrefix(got, "[multipart/mixed, ") {
+	if got := readEntity([]byte(entity)).describe(len(entity)); !strings.HasPrefix(got, "[multipart/mixed, ") {
 		t.Errorf("shown as %q", got)
 	}
 }

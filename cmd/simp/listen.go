@@ -33,7 +33,7 @@ func (a *app) listenCommand() *cobra.Command {
 	var l listening
 	c := &cobra.Command{
 		Use: "listen", Short: "Show the messages that come", Long: listenLong,
-		Args: wants(0, 0, "no arguments"),
+		Args: argumentCount(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return a.listen(c.Context(), l) },
 	}
 	c.Flags().StringVar(&l.state, "state", "available", "what others see: available, busy or away")
@@ -43,39 +43,39 @@ func (a *app) listenCommand() *cobra.Command {
 	return c
 }
 
-func (l listening) request() (protocol.ListenRequest, error) {
+func (l listening) listenRequest() (protocol.ListenRequest, error) {
 	r := protocol.ListenRequest{Note: l.note, Exclusive: l.exclusive}
 	state, ok := protocol.ParseListening(l.state)
 	if !ok {
-		return r, usagef("--state is available, busy or away, not %q", l.state)
+		return r, usageErrorf("--state is available, busy or away, not %q", l.state)
 	}
 	r.State = state
 	if !protocol.ValidNote(l.note) {
-		return r, usagef("--note has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+		return r, usageErrorf("--note has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
 	}
 	return r, nil
 }
 
 func (a *app) listen(ctx context.Context, l listening) error {
-	r, err := l.request()
+	r, err := l.listenRequest()
 	if err != nil {
 		return err
 	}
 	e := ears{app: a, stop: make(chan struct{})}
-	c, err := a.connect(ctx, e.attach)
+	c, err := a.connect(ctx, e.setHandlers)
 	if err != nil {
 		return err
 	}
 	defer hangUp(c)
 	if _, err := c.Listen(ctx, r); err != nil {
-		return interrupted(ctx, err)
+		return ignoreInterrupt(ctx, err)
 	}
-	a.notef("%s is listening, and shown as %s; stop with Ctrl-C", c.User(), r.State)
-	return e.wait(ctx, c)
+	a.printNote("%s is listening, and shown as %s; stop with Ctrl-C", c.User(), r.State)
+	return e.awaitEnd(ctx, c)
 }
 
-// interrupted takes an interrupt for what it is: no failure.
-func interrupted(ctx context.Context, err error) error {
+// ignoreInterrupt takes an interrupt for what it is: no failure.
+func ignoreInterrupt(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -90,13 +90,13 @@ type ears struct {
 	why  error
 }
 
-func (e *ears) attach(config *client.Config) {
-	config.OnMessage = e.message
-	config.OnEvent = e.event
+func (e *ears) setHandlers(config *client.Config) {
+	config.OnMessage = e.writeMessage
+	config.OnEvent = e.reportEvent
 }
 
-// wait returns when the user, or a failure, ends the program.
-func (e *ears) wait(ctx context.Context, c *client.Client) error {
+// awaitEnd returns when the user, or a failure, ends the program.
+func (e *ears) awaitEnd(ctx context.Context, c *client.Client) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -107,17 +107,17 @@ func (e *ears) wait(ctx context.Context, c *client.Client) error {
 	}
 }
 
-func (e *ears) end(why error) {
+func (e *ears) endWith(why error) {
 	e.once.Do(func() {
 		e.why = why
 		close(e.stop)
 	})
 }
 
-// message writes a message out. Only then may the sender be told "delivered".
-func (e *ears) message(_ context.Context, m *protocol.Message) error {
+// writeMessage writes a message out. Only then may the sender be told "delivered".
+func (e *ears) writeMessage(_ context.Context, m *protocol.Message) error {
 	if err := e.printMessage(m); err != nil {
-		e.end(fmt.Errorf("writing a message out: %w", err))
+		e.endWith(fmt.Errorf("writing a message out: %w", err))
 		return errors.New("it could not be shown")
 	}
 	return nil
@@ -136,8 +136,8 @@ type messageJSON struct {
 
 func (a *app) printMessage(m *protocol.Message) error {
 	c := readEntity(m.Entity)
-	if !a.json() {
-		return a.printf("%s %s: %s", a.clock(m.Time), a.strong(cli.Escape(m.From.String())), c.show(len(m.Entity)))
+	if !a.printsJSON() {
+		return a.printf("%s %s: %s", a.formatTime(m.Time), a.emphasize(cli.Escape(m.From.String())), c.describe(len(m.Entity)))
 	}
 	j := messageJSON{
 		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),
@@ -149,9 +149,9 @@ func (a *app) printMessage(m *protocol.Message) error {
 	return a.printJSON(j)
 }
 
-// clock formats the time of a message: with the date for the first message of
+// formatTime formats the time of a message: with the date for the first message of
 // another day than the one before. Messages are shown one at a time.
-func (a *app) clock(t time.Time) string {
+func (a *app) formatTime(t time.Time) string {
 	t = t.In(a.zone)
 	day, layout := t.Format(time.DateOnly), time.TimeOnly
 	if a.day != "" && day != a.day {
@@ -161,9 +161,9 @@ func (a *app) clock(t time.Time) string {
 	return t.Format(layout)
 }
 
-func (e *ears) event(event client.Event) {
+func (e *ears) reportEvent(event client.Event) {
 	if event.Kind == client.Unlistened {
-		e.end(fmt.Errorf("another session of yours listens now, and this one does not any more%s", why(event.Text)))
+		e.endWith(fmt.Errorf("another session of yours listens now, and this one does not any more%s", reasonInBrackets(event.Text)))
 		return
 	}
 	e.tellEvent(event)
@@ -173,16 +173,16 @@ func (e *ears) event(event client.Event) {
 func (a *app) tellEvent(event client.Event) {
 	switch event.Kind {
 	case client.Lost:
-		a.notef("the connection was lost (%s); connecting again", event.Text)
+		a.printNote("the connection was lost (%s); connecting again", event.Text)
 	case client.Connected:
-		a.notef("connected again")
+		a.printNote("connected again")
 	case client.Retrying:
-		a.notef("not yet: %s", event.Text)
+		a.printNote("not yet: %s", event.Text)
 	case client.Moved:
-		a.notef("%s", event.Text)
+		a.printNote("%s", event.Text)
 	case client.Stale:
-		a.notef("the server is cut off from its site: presence may be out of date")
+		a.printNote("the server is cut off from its site: presence may be out of date")
 	case client.Fresh:
-		a.notef("presence is up to date again")
+		a.printNote("presence is up to date again")
 	}
 }

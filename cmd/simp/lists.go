@@ -13,25 +13,25 @@ import (
 	"simpd/protocol/client"
 )
 
-// doing makes a command's function of one that needs a connection.
-func (a *app) doing(do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+// runConnected makes a command's function of one that needs a connection.
+func (a *app) runConnected(do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
-		return a.with(c.Context(), func(cl *client.Client) error { return do(c.Context(), cl, args) })
+		return a.withClient(c.Context(), func(cl *client.Client) error { return do(c.Context(), cl, args) })
 	}
 }
 
 func (a *app) contactCommand() *cobra.Command {
 	add := &cobra.Command{
-		Use: "add IMA [NAME]", Short: "Add a contact, or name it anew", Args: wants(1, -1, "an address, and a name if you like"),
+		Use: "add IMA [NAME]", Short: "Add a contact, or name it anew", Args: argumentCount(1, -1, "an address, and a name if you like"),
 		Long: "Add puts an address on your contact list, or gives it a new name. Flags come before the address.",
-		RunE: a.doing(a.addContact),
+		RunE: a.runConnected(a.addContact),
 	}
 	add.Flags().SetInterspersed(false) // a name may look like a flag
-	contact := group("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.", add,
-		&cobra.Command{Use: "list", Short: "Show your contacts", Args: wants(0, 0, "no arguments"), RunE: a.doing(a.listContacts)},
-		&cobra.Command{Use: "remove IMA", Short: "Take a contact off the list", Args: wants(1, 1, "an address"), RunE: a.doing(a.removeContact)},
+	contact := commandGroup("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.", add,
+		&cobra.Command{Use: "list", Short: "Show your contacts", Args: argumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listContacts)},
+		&cobra.Command{Use: "remove IMA", Short: "Take a contact off the list", Args: argumentCount(1, 1, "an address"), RunE: a.runConnected(a.removeContact)},
 	)
-	return orList(contact, a.doing(a.listContacts))
+	return orList(contact, a.runConnected(a.listContacts))
 }
 
 // orList has a group list what there is when nothing else is said.
@@ -52,7 +52,7 @@ func (a *app) listContacts(ctx context.Context, c *client.Client, _ []string) er
 	}
 	var rows [][]string
 	for _, contact := range contacts {
-		if !a.json() {
+		if !a.printsJSON() {
 			rows = append(rows, []string{cli.Escape(contact.Address.String()), cli.EscapeText(contact.Name)})
 		} else if err := a.printJSON(map[string]string{"ima": contact.Address.String(), "name": contact.Name}); err != nil {
 			return err
@@ -68,7 +68,7 @@ func (a *app) addContact(ctx context.Context, c *client.Client, args []string) e
 	}
 	name := strings.Join(args[1:], " ")
 	if !protocol.ValidNote(name) {
-		return usagef("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+		return usageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
 	}
 	return c.SetContact(ctx, protocol.Contact{Address: address, Name: name})
 }
@@ -95,7 +95,7 @@ policy. Whoever is forbidden to send or to see is told that you do not listen.`
 func (a *app) aclCommand() *cobra.Command {
 	var message, presence string
 	set := &cobra.Command{
-		Use: "set PATTERN", Short: "Set a rule", Args: wants(1, 1, "a pattern"),
+		Use: "set PATTERN", Short: "Set a rule", Args: argumentCount(1, 1, "a pattern"),
 		RunE: func(c *cobra.Command, args []string) error { return a.setRule(c, args[0], message, presence) },
 	}
 	set.Flags().StringVar(&message, "message", "", "whether they may send to you: allow or deny")
@@ -103,11 +103,11 @@ func (a *app) aclCommand() *cobra.Command {
 	for _, name := range []string{"message", "presence"} {
 		_ = set.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]string{"allow", "deny"}, cobra.ShellCompDirectiveNoFileComp))
 	}
-	acl := group("acl", "Show and change who may send to you and see you", aclLong, set,
-		&cobra.Command{Use: "list", Short: "Show your rules", Args: wants(0, 0, "no arguments"), RunE: a.doing(a.listRules)},
-		&cobra.Command{Use: "remove PATTERN", Short: "Remove a rule", Args: wants(1, 1, "a pattern"), RunE: a.doing(a.removeRule)},
+	acl := commandGroup("acl", "Show and change who may send to you and see you", aclLong, set,
+		&cobra.Command{Use: "list", Short: "Show your rules", Args: argumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listRules)},
+		&cobra.Command{Use: "remove PATTERN", Short: "Remove a rule", Args: argumentCount(1, 1, "a pattern"), RunE: a.runConnected(a.removeRule)},
 	)
-	return orList(acl, a.doing(a.listRules))
+	return orList(acl, a.runConnected(a.listRules))
 }
 
 func (a *app) listRules(ctx context.Context, c *client.Client, _ []string) error {
@@ -117,9 +117,9 @@ func (a *app) listRules(ctx context.Context, c *client.Client, _ []string) error
 	}
 	var rows [][]string
 	for _, r := range rules {
-		row := []string{cli.Escape(r.Who.String()), "message " + said(r.Message), "presence " + said(r.Presence)}
+		row := []string{cli.Escape(r.Who.String()), "message " + permissionText(r.Message), "presence " + permissionText(r.Presence)}
 		j := map[string]string{"who": r.Who.String(), "message": r.Message.String(), "presence": r.Presence.String()}
-		if !a.json() {
+		if !a.printsJSON() {
 			rows = append(rows, row)
 		} else if err := a.printJSON(j); err != nil {
 			return err
@@ -128,7 +128,7 @@ func (a *app) listRules(ctx context.Context, c *client.Client, _ []string) error
 	return a.printTable(rows)
 }
 
-func said(p protocol.Permission) string { return cmp.Or(p.String(), "-") }
+func permissionText(p protocol.Permission) string { return cmp.Or(p.String(), "-") }
 
 func (a *app) setRule(c *cobra.Command, pattern, message, presence string) error {
 	who, err := parsePattern(pattern)
@@ -141,11 +141,11 @@ func (a *app) setRule(c *cobra.Command, pattern, message, presence string) error
 	rule.Presence, ok2 = protocol.ParsePermission(presence)
 	switch {
 	case !ok1 && message != "", !ok2 && presence != "":
-		return usagef("--message and --presence are allow or deny")
+		return usageErrorf("--message and --presence are allow or deny")
 	case rule.IsEmpty():
-		return usagef("say --message, --presence or both")
+		return usageErrorf("say --message, --presence or both")
 	}
-	return a.with(c.Context(), func(cl *client.Client) error { return cl.SetRule(c.Context(), rule) })
+	return a.withClient(c.Context(), func(cl *client.Client) error { return cl.SetRule(c.Context(), rule) })
 }
 
 func (a *app) removeRule(ctx context.Context, c *client.Client, args []string) error {
@@ -160,7 +160,7 @@ func parsePattern(s string) (protocol.Pattern, error) {
 	p, err := protocol.ParsePattern(s)
 	var bad *protocol.Error
 	if errors.As(err, &bad) {
-		return p, usagef("%s", bad.Text)
+		return p, usageErrorf("%s", bad.Text)
 	}
 	return p, err
 }

@@ -24,12 +24,12 @@ func main() {
 // run does what args say and returns the exit code.
 func run(ctx context.Context, a *app, args []string) int {
 	a.in = cli.Reader(ctx, a.in)
-	root := a.root()
+	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(cli.NewEscaper(a.out))
 	root.SetErr(cli.NewEscaper(a.errOut))
-	return a.report(root.ExecuteContext(ctx))
+	return a.reportError(root.ExecuteContext(ctx))
 }
 
 // app is one run of the program: what it reads and writes, and the flags of

@@ -14,17 +14,17 @@ import (
 func (a *app) passwdCommand() *cobra.Command {
 	var file string
 	c := &cobra.Command{
-		Use: "passwd", Short: "Change your password", Args: wants(0, 0, "no arguments"),
+		Use: "passwd", Short: "Change your password", Args: argumentCount(0, 0, "no arguments"),
 		Long: `Passwd gives you a new password, which it asks for twice. Your other sessions
 are closed.`,
-		RunE: func(c *cobra.Command, _ []string) error { return a.passwd(c.Context(), file) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.changePassword(c.Context(), file) },
 	}
 	c.Flags().StringVar(&file, "new-password-file", "", "`FILE` whose first line is the new password; - is standard input")
 	return c
 }
 
-func (a *app) passwd(ctx context.Context, file string) error {
-	return a.with(ctx, func(c *client.Client) error {
+func (a *app) changePassword(ctx context.Context, file string) error {
+	return a.withClient(ctx, func(c *client.Client) error {
 		password, err := a.newPassword(ctx, file)
 		if err != nil {
 			return err
@@ -36,7 +36,7 @@ func (a *app) passwd(ctx context.Context, file string) error {
 		if err != nil {
 			return err
 		}
-		a.notef("the password of %s is changed", c.User())
+		a.printNote("the password of %s is changed", c.User())
 		return nil
 	})
 }
@@ -49,17 +49,17 @@ func (a *app) newPassword(ctx context.Context, file string) (password string, er
 		password, err = a.askTwice(ctx)
 	}
 	if err == nil {
-		err = plainly(protocol.CheckPassword(password))
+		err = withoutStatus(protocol.CheckPassword(password))
 	}
 	return password, err
 }
 
 func (a *app) askTwice(ctx context.Context) (string, error) {
-	first, err := a.ask(ctx, fmt.Sprintf("New password for %s: ", a.user))
+	first, err := a.askSecret(ctx, fmt.Sprintf("New password for %s: ", a.user))
 	if err != nil {
 		return "", err
 	}
-	second, err := a.ask(ctx, "The same again: ")
+	second, err := a.askSecret(ctx, "The same again: ")
 	if err == nil && first != second {
 		err = errors.New("the two passwords differ; nothing was changed")
 	}

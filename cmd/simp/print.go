@@ -11,7 +11,7 @@ import (
 	"simpd/protocol"
 )
 
-func (a *app) json() bool { return a.output == "json" }
+func (a *app) printsJSON() bool { return a.output == "json" }
 
 // printJSON prints one value on one line. What a terminal would obey is
 // written as an escape, which means the same in JSON.
@@ -29,13 +29,13 @@ func (a *app) printf(format string, args ...any) error {
 	return err
 }
 
-// notef tells people, not programs, how it goes.
-func (a *app) notef(format string, args ...any) {
+// printNote tells people, not programs, how it goes.
+func (a *app) printNote(format string, args ...any) {
 	fmt.Fprintln(a.errOut, cli.Escape(fmt.Sprintf(format, args...)))
 }
 
-// strong makes a text stand out, on a terminal that wants that (no-color.org).
-func (a *app) strong(s string) string {
+// emphasize makes a text stand out, on a terminal that wants that (no-color.org).
+func (a *app) emphasize(s string) string {
 	if a.env("NO_COLOR") != "" || a.env("TERM") == "dumb" || !a.term.isTerminal(a.out) {
 		return s
 	}

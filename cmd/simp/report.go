@@ -11,9 +11,9 @@ import (
 	"simpd/protocol/client"
 )
 
-// report says on standard error why a command failed, in one line, and
+// reportError says on standard error why a command failed, in one line, and
 // returns the exit code.
-func (a *app) report(err error) int {
+func (a *app) reportError(err error) int {
 	var said exitError
 	var usage *usageError
 	switch {
@@ -22,15 +22,15 @@ func (a *app) report(err error) int {
 	case errors.As(err, &said):
 		return int(said)
 	}
-	fmt.Fprintln(a.errOut, "simp: "+cli.Escape(explain(err)))
+	fmt.Fprintln(a.errOut, "simp: "+cli.Escape(explainError(err)))
 	if errors.As(err, &usage) {
 		return 2
 	}
 	return 1
 }
 
-// explain says what is wrong, and what to do where that is known.
-func explain(err error) string {
+// explainError says what is wrong, and what to do where that is known.
+func explainError(err error) string {
 	var refused *protocol.Error
 	var unreachable *net.OpError
 	switch {

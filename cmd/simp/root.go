@@ -29,14 +29,14 @@ Each of --server, --dns, --user, --tls-ca, --plaintext, --password-file and
 It exits with 0 if all went well, with 2 if the command can't be understood,
 and with 1 for other failures; send has codes of its own.`
 
-func (a *app) root() *cobra.Command {
-	root := group("simp", "Send instant messages, and see who listens", rootLong)
+func (a *app) rootCommand() *cobra.Command {
+	root := commandGroup("simp", "Send instant messages, and see who listens", rootLong)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%s; see %s --help", cli.FlagError(err), c.CommandPath())
+		return usageErrorf("%s; see %s --help", cli.FlagError(err), c.CommandPath())
 	})
 	a.addFlags(root.PersistentFlags())
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
 		a.contactCommand(), a.aclCommand(), a.passwdCommand(), manual.Command())
@@ -55,8 +55,8 @@ func (a *app) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
 }
 
-// settle takes from the environment what no flag has said, and checks it all.
-func (a *app) settle(f *pflag.FlagSet) error {
+// resolveSettings takes from the environment what no flag has said, and checks it all.
+func (a *app) resolveSettings(f *pflag.FlagSet) error {
 	for _, name := range []string{"server", "dns", "user", "tls-ca", "plaintext", "password-file", "output"} {
 		variable := "SIMP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		value := a.env(variable)
@@ -64,26 +64,26 @@ func (a *app) settle(f *pflag.FlagSet) error {
 			continue
 		}
 		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-			return usagef("%s", cli.VariableError(variable, value, flag))
+			return usageErrorf("%s", cli.VariableError(variable, value, flag))
 		}
 	}
 	switch {
 	case a.output != "text" && a.output != "json":
-		return usagef("--output is text or json, not %q", a.output)
+		return usageErrorf("--output is text or json, not %q", a.output)
 	case a.plaintext && (a.tls || a.tlsCA != ""):
-		return usagef("--plaintext is without TLS; leave out --tls and --tls-ca, or --plaintext")
+		return usageErrorf("--plaintext is without TLS; leave out --tls and --tls-ca, or --plaintext")
 	case a.plaintext && a.server == "":
-		return usagef("--plaintext wants --server, on this machine")
+		return usageErrorf("--plaintext wants --server, on this machine")
 	}
 	return nil
 }
 
-// group is a command that has commands below it.
-func group(use, short, long string, below ...*cobra.Command) *cobra.Command {
+// commandGroup is a command that has commands below it.
+func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("say what to do: %s", strings.Join(names(c), ", "))
+			return usageErrorf("say what to do: %s", strings.Join(subcommandNames(c), ", "))
 		}
 		return unknownBelow(c, args[0])
 	}
@@ -94,12 +94,12 @@ func group(use, short, long string, below ...*cobra.Command) *cobra.Command {
 
 func unknownBelow(c *cobra.Command, name string) error {
 	if like := c.SuggestionsFor(name); len(like) > 0 {
-		return usagef("%s knows no %q; did you mean %q?", c.CommandPath(), name, like[0])
+		return usageErrorf("%s knows no %q; did you mean %q?", c.CommandPath(), name, like[0])
 	}
-	return usagef("%s knows no %q; it knows %s", c.CommandPath(), name, strings.Join(names(c), ", "))
+	return usageErrorf("%s knows no %q; it knows %s", c.CommandPath(), name, strings.Join(subcommandNames(c), ", "))
 }
 
-func names(c *cobra.Command) (list []string) {
+func subcommandNames(c *cobra.Command) (list []string) {
 	for _, below := range c.Commands() {
 		if below.IsAvailableCommand() {
 			list = append(list, below.Name())
@@ -108,14 +108,14 @@ func names(c *cobra.Command) (list []string) {
 	return list
 }
 
-// wants checks how many arguments there are, and names what is wanted.
-func wants(least, most int, what string) cobra.PositionalArgs {
+// argumentCount checks how many arguments there are, and names what is wanted.
+func argumentCount(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usagef("%s wants %s", c.CommandPath(), what)
+			return usageErrorf("%s wants %s", c.CommandPath(), what)
 		case most >= 0 && len(args) > most:
-			return usagef("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
+			return usageErrorf("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
 		}
 		return nil
 	}
@@ -126,7 +126,7 @@ type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+func usageErrorf(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // exitError is an exit code for which all has been said already.
 type exitError int

@@ -51,8 +51,8 @@ func (a *app) sendCommand() *cobra.Command {
 	var s sending
 	c := &cobra.Command{
 		Use: "send IMA[,IMA…] [TEXT | -]", Short: "Send a message", Long: sendLong,
-		Args: wants(1, -1, "an address, and a text or -"),
-		RunE: func(c *cobra.Command, args []string) error { return a.send(c.Context(), s, args) },
+		Args: argumentCount(1, -1, "an address, and a text or -"),
+		RunE: func(c *cobra.Command, args []string) error { return a.sendMessage(c.Context(), s, args) },
 	}
 	c.Flags().SetInterspersed(false) // a text may look like a flag
 	c.Flags().StringVar(&s.id, "id", "", "the message's `ID`; the same one again is not shown again")
@@ -62,48 +62,48 @@ func (a *app) sendCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) send(ctx context.Context, s sending, args []string) error {
-	m, err := a.compose(s, args)
+func (a *app) sendMessage(ctx context.Context, s sending, args []string) error {
+	m, err := a.composeMessage(s, args)
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(c *client.Client) error {
+	return a.withClient(ctx, func(c *client.Client) error {
 		report, err := c.Send(ctx, m)
 		if err != nil {
 			return err
 		}
 		if err := a.printReport(report); err != nil {
-			a.notef("simp: writing the outcome: %v", err) // the exit code still tells it
+			a.printNote("simp: writing the outcome: %v", err) // the exit code still tells it
 		}
 		return exitOf(report)
 	})
 }
 
-// compose makes the message of the command's arguments.
-func (a *app) compose(s sending, args []string) (m client.Message, err error) {
+// composeMessage makes the message of the command's arguments.
+func (a *app) composeMessage(s sending, args []string) (m client.Message, err error) {
 	m = client.Message{ID: s.id, Timeout: s.timeout, Retries: s.repeats}
 	switch {
 	case s.timeout < time.Second || s.timeout > protocol.MaxTimeout || s.timeout%time.Second != 0:
-		return m, usagef("--timeout is whole seconds, from 1s to 60s")
+		return m, usageErrorf("--timeout is whole seconds, from 1s to 60s")
 	case s.id != "" && !protocol.ValidID(s.id):
-		return m, usagef("--id has 1 to 64 letters, digits, hyphens, underscores and dots")
+		return m, usageErrorf("--id has 1 to 64 letters, digits, hyphens, underscores and dots")
 	case s.repeats < 0:
-		return m, usagef("--repeats is not negative")
+		return m, usageErrorf("--repeats is not negative")
 	}
 	if m.To, err = parseAddresses(args[0]); err != nil {
 		return m, err
 	}
 	if len(m.To) > protocol.MaxRecipients {
-		return m, usagef("%d recipients are too many; a message has at most %d", len(m.To), protocol.MaxRecipients)
+		return m, usageErrorf("%d recipients are too many; a message has at most %d", len(m.To), protocol.MaxRecipients)
 	}
 	text, read, err := a.readText(args[1:])
 	switch {
 	case err != nil:
 		return m, err
 	case text == "" && read:
-		return m, usagef("standard input holds no text; nothing was sent")
+		return m, usageErrorf("standard input holds no text; nothing was sent")
 	case text == "":
-		return m, usagef("the text is empty; nothing was sent")
+		return m, usageErrorf("the text is empty; nothing was sent")
 	case s.mime:
 		m.Entity = []byte(text)
 		return m, nil
@@ -169,7 +169,7 @@ type resultJSON struct {
 }
 
 func (a *app) printReport(r client.Report) error {
-	if a.json() {
+	if a.printsJSON() {
 		j := reportJSON{ID: r.ID, Status: int(r.Status)}
 		for _, one := range r.Results {
 			j.Recipients = append(j.Recipients, resultJSON{one.To.String(), int(one.Status), one.Text})
@@ -177,15 +177,15 @@ func (a *app) printReport(r client.Report) error {
 		return a.printJSON(j)
 	}
 	for _, one := range r.Results {
-		if err := a.printf("%s", cli.Escape(sentence(one))); err != nil {
+		if err := a.printf("%s", cli.Escape(outcomeSentence(one))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sentence says what became of a message for one recipient.
-func sentence(r client.Result) string {
+// outcomeSentence says what became of a message for one recipient.
+func outcomeSentence(r client.Result) string {
 	switch r.Status {
 	case protocol.StatusOK:
 		return fmt.Sprintf("delivered to %s", r.To)
@@ -196,14 +196,14 @@ func sentence(r client.Result) string {
 	case protocol.StatusNotReading:
 		return fmt.Sprintf("not delivered: the program of %s takes nothing at present (nothing was kept)", r.To)
 	case protocol.StatusRefused:
-		return fmt.Sprintf("not delivered: the program of %s refused it%s", r.To, why(r.Text))
+		return fmt.Sprintf("not delivered: the program of %s refused it%s", r.To, reasonInBrackets(r.Text))
 	case protocol.StatusUnknownAddress:
 		return fmt.Sprintf("not delivered: there is no user %s", r.To)
 	}
 	return fmt.Sprintf("not delivered to %s: %s (%d)", r.To, cmp.Or(r.Text, "refused"), int(r.Status))
 }
 
-func why(text string) string {
+func reasonInBrackets(text string) string {
 	if text == "" {
 		return ""
 	}

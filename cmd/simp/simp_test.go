@@ -401,7 +401,7 @@ func TestColoursOnlyOnATerminalThatWantsThem(t *testing.T) {
 		want     bool
 	}{{true, nil, true}, {false, nil, false}, {true, map[string]string{"NO_COLOR": "1"}, false}, {true, map[string]string{"TERM": "dumb"}, false}} {
 		a := &app{term: &console{terminal: c.terminal}, env: func(name string) string { return c.env[name] }}
-		if got := a.strong("x"); (got != "x") != c.want {
+		if got := a.emphasize("x"); (got != "x") != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

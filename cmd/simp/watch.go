@@ -18,30 +18,30 @@ func (a *app) watchCommand() *cobra.Command {
 		Long: `Watch shows the presence of the addresses, now and at every change, until it is
 interrupted: available, busy, away, or deaf, which is said of whoever does not
 listen, does not let you see it, or does not exist.`,
-		RunE: func(c *cobra.Command, args []string) error { return a.watch(c.Context(), contacts, args) },
+		RunE: func(c *cobra.Command, args []string) error { return a.watchPresence(c.Context(), contacts, args) },
 	}
 	c.Flags().BoolVar(&contacts, "contacts", false, "watch your contacts")
 	return c
 }
 
-func (a *app) watch(ctx context.Context, contacts bool, args []string) error {
+func (a *app) watchPresence(ctx context.Context, contacts bool, args []string) error {
 	addresses, err := parseAddresses(args...)
 	if err != nil {
 		return err
 	}
 	if len(addresses) == 0 && !contacts {
-		return usagef("simp watch needs an address, or --contacts")
+		return usageErrorf("simp watch needs an address, or --contacts")
 	}
 	e := eyes{app: a, failed: make(chan error, 1)}
-	c, err := a.connect(ctx, e.attach)
+	c, err := a.connect(ctx, e.setHandlers)
 	if err != nil {
 		return err
 	}
 	defer hangUp(c)
 	if err := watchAll(ctx, c, contacts, addresses); err != nil {
-		return interrupted(ctx, err)
+		return ignoreInterrupt(ctx, err)
 	}
-	return e.wait(ctx, c)
+	return e.awaitEnd(ctx, c)
 }
 
 func watchAll(ctx context.Context, c *client.Client, contacts bool, addresses []protocol.Address) error {
@@ -61,12 +61,12 @@ type eyes struct {
 	failed chan error
 }
 
-func (e *eyes) attach(config *client.Config) {
-	config.OnPresence = e.presence
+func (e *eyes) setHandlers(config *client.Config) {
+	config.OnPresence = e.writePresence
 	config.OnEvent = e.tellEvent
 }
 
-func (e *eyes) presence(p protocol.Presence) {
+func (e *eyes) writePresence(p protocol.Presence) {
 	if err := e.printPresence(p); err != nil {
 		select {
 		case e.failed <- fmt.Errorf("writing presence out: %w", err):
@@ -75,7 +75,7 @@ func (e *eyes) presence(p protocol.Presence) {
 	}
 }
 
-func (e *eyes) wait(ctx context.Context, c *client.Client) error {
+func (e *eyes) awaitEnd(ctx context.Context, c *client.Client) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -87,7 +87,7 @@ func (e *eyes) wait(ctx context.Context, c *client.Client) error {
 }
 
 func (a *app) printPresence(p protocol.Presence) error {
-	if a.json() {
+	if a.printsJSON() {
 		return a.printJSON(forPrograms(p))
 	}
 	return a.printTable([][]string{a.forPeople(p)})
@@ -96,19 +96,19 @@ func (a *app) printPresence(p protocol.Presence) error {
 func (a *app) queryCommand() *cobra.Command {
 	var fresh bool
 	c := &cobra.Command{
-		Use: "query IMA…", Short: "Show who listens now", Args: wants(1, -1, "an address"),
-		RunE: func(c *cobra.Command, args []string) error { return a.query(c.Context(), fresh, args) },
+		Use: "query IMA…", Short: "Show who listens now", Args: argumentCount(1, -1, "an address"),
+		RunE: func(c *cobra.Command, args []string) error { return a.queryPresence(c.Context(), fresh, args) },
 	}
 	c.Flags().BoolVar(&fresh, "fresh", false, "ask the whole site, not the nearest node's copy")
 	return c
 }
 
-func (a *app) query(ctx context.Context, fresh bool, args []string) error {
+func (a *app) queryPresence(ctx context.Context, fresh bool, args []string) error {
 	addresses, err := parseAddresses(args...)
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, func(c *client.Client) error {
+	return a.withClient(ctx, func(c *client.Client) error {
 		all, err := c.Query(ctx, fresh, addresses...)
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func (a *app) query(ctx context.Context, fresh bool, args []string) error {
 func (a *app) printPresences(all []protocol.Presence) error {
 	var rows [][]string
 	for _, p := range all {
-		if !a.json() {
+		if !a.printsJSON() {
 			rows = append(rows, a.forPeople(p))
 		} else if err := a.printJSON(forPrograms(p)); err != nil {
 			return err
@@ -131,20 +131,20 @@ func (a *app) printPresences(all []protocol.Presence) error {
 
 func (a *app) watchersCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "watchers", Short: "Show who watches you now", Args: wants(0, 0, "no arguments"),
+		Use: "watchers", Short: "Show who watches you now", Args: argumentCount(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.with(c.Context(), func(cl *client.Client) error { return a.watchers(c.Context(), cl) })
+			return a.withClient(c.Context(), func(cl *client.Client) error { return a.listWatchers(c.Context(), cl) })
 		},
 	}
 }
 
-func (a *app) watchers(ctx context.Context, c *client.Client) error {
+func (a *app) listWatchers(ctx context.Context, c *client.Client) error {
 	by, partial, err := c.Watchers(ctx)
 	if err != nil {
 		return err
 	}
 	for _, who := range by {
-		if a.json() {
+		if a.printsJSON() {
 			err = a.printJSON(map[string]string{"ima": who.String()})
 		} else {
 			err = a.printf("%s", cli.Escape(who.String()))
@@ -154,7 +154,7 @@ func (a *app) watchers(ctx context.Context, c *client.Client) error {
 		}
 	}
 	if partial {
-		a.notef("there may be others: a node of the site did not answer")
+		a.printNote("there may be others: a node of the site did not answer")
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) accountCommand() *cobra.Command {
-	return group("account", "Make and keep the users' accounts", "",
+	return commandGroup("account", "Make and keep the users' accounts", "",
 		a.accountAdd(), a.accountDelete(), a.accountList(), a.accountPasswd(),
 		a.accountDisable(), a.accountEnable(), a.accountImport())
 }
@@ -21,7 +21,7 @@ func (a *app) accountCommand() *cobra.Command {
 func (a *app) accountAdd() *cobra.Command {
 	var fromStdin, lookalike bool
 	c := &cobra.Command{
-		Use: "add IMA", Short: "Make an account", Args: wants(1, 1, "one address, such as alice@example.com"),
+		Use: "add IMA", Short: "Make an account", Args: argumentCount(1, 1, "one address, such as alice@example.com"),
 		Long: "Add makes an account. The password is asked for twice, or read from standard input; " +
 			"what goes to the site is a verifier, never the password. A name that looks like that of an existing account " +
 			"of the domain (Unicode Technical Standard 39) is refused, unless --allow-lookalike is given.",
@@ -30,11 +30,11 @@ func (a *app) accountAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			resp, err := call(c.Context(), s.accounts.Create, &simpv1.CreateAccountRequest{Ima: args[0], Credential: credential, AllowLookalike: lookalike})
+			resp, err := unaryCall(c.Context(), s.accounts.Create, &simpv1.CreateAccountRequest{Ima: args[0], Credential: credential, AllowLookalike: lookalike})
 			if err != nil {
 				return err
 			}
-			return a.say(resp, "%s has an account", resp.Account.GetIma())
+			return a.printSentence(resp, "%s has an account", resp.Account.GetIma())
 		},
 	}
 	passwordFlag(c, &fromStdin)
@@ -49,18 +49,18 @@ func lookalikeFlag(c *cobra.Command, allow *bool) {
 func (a *app) accountPasswd() *cobra.Command {
 	var fromStdin bool
 	c := &cobra.Command{
-		Use: "passwd IMA", Short: "Give an account a new password", Args: wants(1, 1, "one address"),
+		Use: "passwd IMA", Short: "Give an account a new password", Args: argumentCount(1, 1, "one address"),
 		Long: "Passwd gives an account a new password, and closes the user's connections.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, credential, err := a.newCredential(c.Context(), fromStdin, args[0])
 			if err != nil {
 				return err
 			}
-			resp, err := call(c.Context(), s.accounts.SetPassword, &simpv1.SetPasswordRequest{Ima: args[0], Credential: credential})
+			resp, err := unaryCall(c.Context(), s.accounts.SetPassword, &simpv1.SetPasswordRequest{Ima: args[0], Credential: credential})
 			if err != nil {
 				return err
 			}
-			return a.say(resp, "%s has a new password", args[0])
+			return a.printSentence(resp, "%s has a new password", args[0])
 		},
 	}
 	passwordFlag(c, &fromStdin)
@@ -87,15 +87,15 @@ func (a *app) newCredential(ctx context.Context, fromStdin bool, user string) (*
 	}
 	salt := make([]byte, protocol.ScramSaltOctets)
 	rand.Read(salt)
-	credential, err := verifier(password, salt, protocol.ScramIterations)
+	credential, err := scramVerifier(password, salt, protocol.ScramIterations)
 	return s, credential, err
 }
 
-// verifier hashes a password: it does not leave this program.
-func verifier(password string, salt []byte, iterations int) (*simpv1.Credential, error) {
+// scramVerifier hashes a password: it does not leave this program.
+func scramVerifier(password string, salt []byte, iterations int) (*simpv1.Credential, error) {
 	c, err := protocol.NewCredentials(password, salt, iterations)
 	if err != nil {
-		return nil, plainly(err)
+		return nil, withoutStatus(err)
 	}
 	return &simpv1.Credential{Kind: &simpv1.Credential_Verifier{Verifier: &simpv1.ScramVerifier{
 		Salt: c.Salt, Iterations: uint32(c.Iterations), StoredKey: c.StoredKey, ServerKey: c.ServerKey,
@@ -106,16 +106,16 @@ func verifier(password string, salt []byte, iterations int) (*simpv1.Credential,
 func parseUser(s string) (string, error) {
 	user, err := protocol.ParseAddress(s)
 	if err != nil {
-		return "", plainly(err)
+		return "", withoutStatus(err)
 	}
 	folded, _ := user.PRECISFold()
 	return folded.String(), nil
 }
 
-// plainly leaves the wire's status out of an error.
-func plainly(err error) error {
+// withoutStatus leaves the wire's status out of an error.
+func withoutStatus(err error) error {
 	if e, ok := err.(*protocol.Error); ok {
-		return usagef("%s", e.Text)
+		return usageErrorf("%s", e.Text)
 	}
 	return err
 }
@@ -123,7 +123,7 @@ func plainly(err error) error {
 // onAccount is a command that does one thing to one account.
 func (a *app) onAccount(use, short, long, done string, do func(context.Context, *site, string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Long: long, Args: wants(1, 1, "one address"),
+		Use: use, Short: short, Long: long, Args: argumentCount(1, 1, "one address"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := parseUser(args[0]); err != nil {
 				return err
@@ -132,7 +132,7 @@ func (a *app) onAccount(use, short, long, done string, do func(context.Context, 
 			if err != nil {
 				return err
 			}
-			if err := do(c.Context(), s, args[0]); err != nil || a.json() {
+			if err := do(c.Context(), s, args[0]); err != nil || a.printsJSON() {
 				return err
 			}
 			fmt.Fprintln(a.out, cli.Escape(args[0]+done))
@@ -146,11 +146,11 @@ func (a *app) accountDelete() *cobra.Command {
 	c := a.onAccount("delete IMA", "Remove an account, with its rules and contacts",
 		"Delete removes an account with its rules and contacts, and closes the user's connections.", " is deleted",
 		func(ctx context.Context, s *site, ima string) error {
-			if err := a.confirm(ctx, yes, fmt.Sprintf("%s will be deleted, with its rules and contacts", ima)); err != nil {
+			if err := a.confirmDestructive(ctx, yes, fmt.Sprintf("%s will be deleted, with its rules and contacts", ima)); err != nil {
 				return err
 			}
-			resp, err := call(ctx, s.accounts.Delete, &simpv1.DeleteAccountRequest{Ima: ima})
-			return a.result(resp, err)
+			resp, err := unaryCall(ctx, s.accounts.Delete, &simpv1.DeleteAccountRequest{Ima: ima})
+			return a.printResult(resp, err)
 		})
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
@@ -160,23 +160,23 @@ func (a *app) accountDisable() *cobra.Command {
 	return a.onAccount("disable IMA", "Keep a user out",
 		"Disable keeps a user out, and closes the user's connections. The account stays.", " is disabled",
 		func(ctx context.Context, s *site, ima string) error {
-			resp, err := call(ctx, s.accounts.Disable, &simpv1.DisableAccountRequest{Ima: ima})
-			return a.result(resp, err)
+			resp, err := unaryCall(ctx, s.accounts.Disable, &simpv1.DisableAccountRequest{Ima: ima})
+			return a.printResult(resp, err)
 		})
 }
 
 func (a *app) accountEnable() *cobra.Command {
 	return a.onAccount("enable IMA", "Let a user in again", "", " is enabled",
 		func(ctx context.Context, s *site, ima string) error {
-			resp, err := call(ctx, s.accounts.Enable, &simpv1.EnableAccountRequest{Ima: ima})
-			return a.result(resp, err)
+			resp, err := unaryCall(ctx, s.accounts.Enable, &simpv1.EnableAccountRequest{Ima: ima})
+			return a.printResult(resp, err)
 		})
 }
 
 func (a *app) accountList() *cobra.Command {
 	var domain string
 	c := &cobra.Command{
-		Use: "list", Short: "List the accounts", Args: wants(0, 0, "no argument"),
+		Use: "list", Short: "List the accounts", Args: argumentCount(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.connect()
 			if err != nil {
@@ -192,7 +192,7 @@ func (a *app) accountList() *cobra.Command {
 func (a *app) listAccounts(ctx context.Context, s *site, domain string) error {
 	all := &simpv1.ListAccountsResponse{}
 	err := eachPage(func(token string) (string, error) {
-		resp, err := call(ctx, s.accounts.List, &simpv1.ListAccountsRequest{Domain: domain, PageSize: pageSize, PageToken: token})
+		resp, err := unaryCall(ctx, s.accounts.List, &simpv1.ListAccountsRequest{Domain: domain, PageSize: pageSize, PageToken: token})
 		if err != nil {
 			return "", err
 		}
@@ -202,7 +202,7 @@ func (a *app) listAccounts(ctx context.Context, s *site, domain string) error {
 	if err != nil {
 		return err
 	}
-	if a.json() {
+	if a.printsJSON() {
 		return a.printJSON(all)
 	}
 	t := &table{head: []string{"IMA", "STATE", "MADE"}}
@@ -213,7 +213,7 @@ func (a *app) listAccounts(ctx context.Context, s *site, domain string) error {
 }
 
 func accountRow(account *simpv1.Account) []cell {
-	row := plain(account.Ima, "enabled", "-")
+	row := plainCells(account.Ima, "enabled", "-")
 	if account.Disabled {
 		row[1] = cell{"disabled", yellow}
 	}

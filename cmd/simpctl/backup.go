@@ -23,12 +23,12 @@ const restorePiece = 256 << 10
 func (a *app) backupCommand() *cobra.Command {
 	var empty bool
 	inspect := &cobra.Command{
-		Use: "inspect FILE|-", Short: "Check a backup, and say what it holds", Args: wants(1, 1, "a file"),
+		Use: "inspect FILE|-", Short: "Check a backup, and say what it holds", Args: argumentCount(1, 1, "a file"),
 		Long: "Inspect reads a backup to its end, checks that it is whole, and says what it holds. It needs no node.",
-		RunE: func(c *cobra.Command, args []string) error { return a.inspect(c.Context(), args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return a.inspectBackup(c.Context(), args[0]) },
 	}
 	c := &cobra.Command{
-		Use: "backup FILE|-", Short: "Keep accounts, rules and contacts in a file", Args: wants(1, 1, "a file to write, - for standard output, or: inspect FILE"),
+		Use: "backup FILE|-", Short: "Keep accounts, rules and contacts in a file", Args: argumentCount(1, 1, "a file to write, - for standard output, or: inspect FILE"),
 		Long: "Backup writes the accounts, rules and contacts of the site to a file, or to standard output if FILE is -, as they " +
 			"are at one moment, while the site works. A file that is there is not overwritten. It holds no passwords, but what " +
 			"verifies them: keep it safe.",
@@ -40,7 +40,7 @@ func (a *app) backupCommand() *cobra.Command {
 			if args[0] == "-" {
 				return a.backupToOutput(c.Context(), s, empty)
 			}
-			return a.backup(c.Context(), s, args[0], empty)
+			return a.writeBackup(c.Context(), s, args[0], empty)
 		},
 	}
 	c.Flags().BoolVar(&empty, "allow-empty", false, "make the backup even if the site has no accounts")
@@ -48,8 +48,8 @@ func (a *app) backupCommand() *cobra.Command {
 	return c
 }
 
-// backup writes beside the file first: it is there whole, or not at all.
-func (a *app) backup(ctx context.Context, s *site, name string, allowEmpty bool) error {
+// writeBackup writes beside the file first: it is there whole, or not at all.
+func (a *app) writeBackup(ctx context.Context, s *site, name string, allowEmpty bool) error {
 	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("%s is there already; name another file", name)
 	}
@@ -66,15 +66,15 @@ func (a *app) backup(ctx context.Context, s *site, name string, allowEmpty bool)
 	if err := errors.Join(part.Sync(), part.Close()); err != nil {
 		return err
 	}
-	if err := publish(part.Name(), name); err != nil {
+	if err := renameComplete(part.Name(), name); err != nil {
 		return err
 	}
-	return a.done(a.printContents(name+" is written: ", contents))
+	return a.writeError(a.printContents(name+" is written: ", contents))
 }
 
-// publish gives a complete file its name, unless a file has that name already.
+// renameComplete gives a complete file its name, unless a file has that name already.
 // Where the file system has no hard links the name is reserved first.
-func publish(part, name string) error {
+func renameComplete(part, name string) error {
 	err := os.Link(part, name)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
@@ -93,7 +93,7 @@ func publish(part, name string) error {
 // checked.
 func (a *app) backupToOutput(ctx context.Context, s *site, allowEmpty bool) error {
 	if a.term.isTerminal(a.out) {
-		return usagef("a backup is not text: send standard output to a file or a program")
+		return usageErrorf("a backup is not text: send standard output to a file or a program")
 	}
 	whole, err := os.CreateTemp("", "simpctl-backup-*") // mode 0600
 	if err != nil {
@@ -113,7 +113,7 @@ func (a *app) backupToOutput(ctx context.Context, s *site, allowEmpty bool) erro
 
 // fetchChecked writes the backup to f, and reads it to its end.
 func (a *app) fetchChecked(ctx context.Context, s *site, f *os.File, allowEmpty bool) (backup.Contents, error) {
-	if err := a.fetch(ctx, s, f, allowEmpty); err != nil {
+	if err := a.receiveBackup(ctx, s, f, allowEmpty); err != nil {
 		return backup.Contents{}, err
 	}
 	return inspectFile(f)
@@ -138,8 +138,8 @@ func (a *app) openBackup(ctx context.Context, name string) (f *os.File, title st
 	return f, "standard input", close, nil
 }
 
-// fetch writes the pieces as they come.
-func (a *app) fetch(ctx context.Context, s *site, w io.Writer, allowEmpty bool) error {
+// receiveBackup writes the pieces as they come.
+func (a *app) receiveBackup(ctx context.Context, s *site, w io.Writer, allowEmpty bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := s.cluster.Backup(ctx, &simpv1.BackupRequest{AllowEmpty: allowEmpty})
@@ -147,7 +147,7 @@ func (a *app) fetch(ctx context.Context, s *site, w io.Writer, allowEmpty bool) 
 		return err
 	}
 	bar := a.newBar("octets", 0)
-	defer bar.end()
+	defer bar.erase()
 	for offset := uint64(0); ; {
 		piece, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -167,7 +167,7 @@ func (a *app) fetch(ctx context.Context, s *site, w io.Writer, allowEmpty bool) 
 	}
 }
 
-func (a *app) inspect(ctx context.Context, name string) error {
+func (a *app) inspectBackup(ctx context.Context, name string) error {
 	f, title, close, err := a.openBackup(ctx, name)
 	if err != nil {
 		return err
@@ -188,11 +188,11 @@ func inspectFile(f *os.File) (backup.Contents, error) {
 }
 
 func (a *app) printContents(before string, c backup.Contents) error {
-	if a.json() {
+	if a.printsJSON() {
 		return a.printStruct(contentsJSON(c))
 	}
 	_, err := fmt.Fprintf(a.out, "%s%s (%d disabled), %s, %s, as of history %s, index %d\n", cli.Escape(before),
-		plural(c.Accounts, "account"), c.Disabled, plural(c.Rules, "rule"), plural(c.Contacts, "contact"), cli.Escape(c.History), c.Index)
+		pluralize(c.Accounts, "account"), c.Disabled, pluralize(c.Rules, "rule"), pluralize(c.Contacts, "contact"), cli.Escape(c.History), c.Index)
 	return err
 }
 
@@ -210,7 +210,7 @@ type contentsJSON struct {
 func (a *app) restoreCommand() *cobra.Command {
 	var yes, empty bool
 	c := &cobra.Command{
-		Use: "restore FILE|-", Short: "Replace accounts, rules and contacts by a backup's", Args: wants(1, 1, "a backup"),
+		Use: "restore FILE|-", Short: "Replace accounts, rules and contacts by a backup's", Args: argumentCount(1, 1, "a backup"),
 		Long: "Restore replaces all accounts, rules and contacts of the site by a backup's, and begins a new history: all " +
 			"users have to connect anew, and programs that watch begin anew. The file is checked before anything is changed.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -219,7 +219,7 @@ func (a *app) restoreCommand() *cobra.Command {
 				return err
 			}
 			defer close()
-			return a.restore(c.Context(), f, title, yes, empty)
+			return a.restoreBackup(c.Context(), f, title, yes, empty)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
@@ -227,7 +227,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) restore(ctx context.Context, f *os.File, title string, yes, allowEmpty bool) error {
+func (a *app) restoreBackup(ctx context.Context, f *os.File, title string, yes, allowEmpty bool) error {
 	contents, err := inspectFile(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing was changed", title, err)
@@ -240,19 +240,19 @@ func (a *app) restore(ctx context.Context, f *os.File, title string, yes, allowE
 		return err
 	}
 	what := fmt.Sprintf("all accounts of the site will be replaced by the %d of %s, and all connections end", contents.Accounts, title)
-	if err := a.confirm(ctx, yes, what); err != nil {
+	if err := a.confirmDestructive(ctx, yes, what); err != nil {
 		return err
 	}
-	resp, err := a.upload(ctx, s, f, allowEmpty)
+	resp, err := a.uploadBackup(ctx, s, f, allowEmpty)
 	if err != nil {
 		return err
 	}
-	return a.say(resp, "restored: %s, %s, %s; the history is now %s", plural(resp.Accounts, "account"),
-		plural(resp.Rules, "rule"), plural(resp.Contacts, "contact"), resp.Position.GetHistory())
+	return a.printSentence(resp, "restored: %s, %s, %s; the history is now %s", pluralize(resp.Accounts, "account"),
+		pluralize(resp.Rules, "rule"), pluralize(resp.Contacts, "contact"), resp.Position.GetHistory())
 }
 
-// upload sends the file in pieces.
-func (a *app) upload(ctx context.Context, s *site, f *os.File, allowEmpty bool) (*simpv1.RestoreResponse, error) {
+// uploadBackup sends the file in pieces.
+func (a *app) uploadBackup(ctx context.Context, s *site, f *os.File, allowEmpty bool) (*simpv1.RestoreResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	info, err := f.Stat()
@@ -267,7 +267,7 @@ func (a *app) upload(ctx context.Context, s *site, f *os.File, allowEmpty bool) 
 		return nil, err
 	}
 	bar := a.newBar("octets", uint64(info.Size()))
-	defer bar.end()
+	defer bar.erase()
 	if err := sendPieces(stream, f, bar, allowEmpty); err != nil {
 		return nil, err
 	}

@@ -35,13 +35,13 @@ func (a *app) connect() (*site, error) {
 	if a.site != nil {
 		return a.site, nil
 	}
-	creds, err := a.credentials()
+	creds, err := a.transportCredentials()
 	if err != nil {
 		return nil, err
 	}
 	options := []grpc.DialOption{grpc.WithTransportCredentials(creds), grpc.WithUserAgent("simpctl"), grpc.WithDisableServiceConfig()}
 	if a.tokenFile != "" {
-		token, err := a.token()
+		token, err := a.readToken()
 		if err != nil {
 			return nil, err
 		}
@@ -61,22 +61,22 @@ func (a *app) hangUp() {
 	}
 }
 
-// call is for a single answer.
-func call[Q, R any](ctx context.Context, method func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+// unaryCall is for a single answer.
+func unaryCall[Q, R any](ctx context.Context, method func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return method(ctx, request)
 }
 
-func (a *app) credentials() (credentials.TransportCredentials, error) {
+func (a *app) transportCredentials() (credentials.TransportCredentials, error) {
 	if !cli.IsHostPort(a.addr) {
-		return nil, usagef("--addr %s is not HOST:PORT", a.addr)
+		return nil, usageErrorf("--addr %s is not HOST:PORT", a.addr)
 	}
 	if a.insecure {
 		return a.inClear()
 	}
 	if a.ca == "" {
-		return nil, usagef("say how to reach the site: --insecure for a node on this machine that runs so, or --tls-ca with --tls-cert and --tls-key, or with --token-file")
+		return nil, usageErrorf("say how to reach the site: --insecure for a node on this machine that runs so, or --tls-ca with --tls-cert and --tls-key, or with --token-file")
 	}
 	config, err := a.tlsConfig()
 	if err != nil {
@@ -89,9 +89,9 @@ func (a *app) credentials() (credentials.TransportCredentials, error) {
 func (a *app) inClear() (credentials.TransportCredentials, error) {
 	switch {
 	case a.ca != "" || a.cert != "" || a.key != "" || a.tokenFile != "":
-		return nil, usagef("--insecure speaks in clear; leave it out, or the TLS files and the token")
+		return nil, usageErrorf("--insecure speaks in clear; leave it out, or the TLS files and the token")
 	case !isLoopback(a.addr):
-		return nil, usagef("--insecure is for a node on this machine, and %s is not; use --tls-ca, --tls-cert and --tls-key", a.addr)
+		return nil, usageErrorf("--insecure is for a node on this machine, and %s is not; use --tls-ca, --tls-cert and --tls-key", a.addr)
 	}
 	return insecure.NewCredentials(), nil
 }
@@ -118,9 +118,9 @@ func (a *app) tlsConfig() (*tls.Config, error) {
 func (a *app) ownCertificate() ([]tls.Certificate, error) {
 	switch {
 	case (a.cert == "") != (a.key == ""):
-		return nil, usagef("--tls-cert and --tls-key belong together")
+		return nil, usageErrorf("--tls-cert and --tls-key belong together")
 	case a.cert == "" && a.tokenFile == "":
-		return nil, usagef("say who you are: --tls-cert and --tls-key, or --token-file")
+		return nil, usageErrorf("say who you are: --tls-cert and --tls-key, or --token-file")
 	case a.cert == "":
 		return nil, nil
 	}
@@ -164,7 +164,7 @@ func isNode(c *x509.Certificate) bool {
 // bearer is a token that goes with each call, over TLS only.
 type bearer string
 
-func (a *app) token() (bearer, error) {
+func (a *app) readToken() (bearer, error) {
 	b, err := secretfile.Read(a.tokenFile)
 	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)

@@ -16,10 +16,10 @@ import (
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Explain what is wrong with the site, and what mends it", Args: wants(0, 0, "no argument"),
+		Use: "doctor", Short: "Explain what is wrong with the site, and what mends it", Args: argumentCount(0, 0, "no argument"),
 		Long: "Doctor looks at each node as the node at --addr sees it, and says of everything that is not as it should be " +
 			"what it means and the command that mends it. It exits with 0 if nothing has to be mended, and with 1 otherwise.",
-		RunE: func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.runDoctor(c.Context()) },
 	}
 }
 
@@ -33,17 +33,17 @@ type finding struct {
 
 var errIll = errors.New("something has to be mended")
 
-func (a *app) doctor(ctx context.Context) error {
+func (a *app) runDoctor(ctx context.Context) error {
 	s, err := a.connect()
 	if err != nil {
 		return err
 	}
-	resp, err := call(ctx, s.cluster.Status, &simpv1.StatusRequest{})
+	resp, err := unaryCall(ctx, s.cluster.Status, &simpv1.StatusRequest{})
 	if err != nil {
-		return newLinesError(a.explain(err), "look at that node: systemctl status simpd; curl -s http://127.0.0.1:7480/readyz")
+		return newLinesError(a.explainError(err), "look at that node: systemctl status simpd; curl -s http://127.0.0.1:7480/readyz")
 	}
-	all := examine(resp, time.Now())
-	if a.json() {
+	all := findProblems(resp, time.Now())
+	if a.printsJSON() {
 		if err := a.printStruct(all); err != nil {
 			return err
 		}
@@ -64,15 +64,15 @@ func (a *app) printFindings(resp *simpv1.StatusResponse, all []finding) {
 		if f.Hint {
 			word, in = "hint", yellow
 		}
-		fmt.Fprintf(a.out, "%s  %s: %s\n       %s\n", a.paint(in, fmt.Sprintf("%-5s", word)), cli.Escape(f.About), cli.Escape(f.What), a.paint(bold, cli.Escape(f.Mend)))
+		fmt.Fprintf(a.out, "%s  %s: %s\n       %s\n", a.colorize(in, fmt.Sprintf("%-5s", word)), cli.Escape(f.About), cli.Escape(f.What), a.colorize(bold, cli.Escape(f.Mend)))
 	}
 	if len(all) == 0 {
-		fmt.Fprintf(a.out, "%s  %s\n", a.paint(green, "well"), cli.Escape(resp.Summary))
+		fmt.Fprintf(a.out, "%s  %s\n", a.colorize(green, "well"), cli.Escape(resp.Summary))
 	}
 }
 
-// examine finds all that is not as it should be: what stops the site first.
-func examine(r *simpv1.StatusResponse, now time.Time) []finding {
+// findProblems finds all that is not as it should be: what stops the site first.
+func findProblems(r *simpv1.StatusResponse, now time.Time) []finding {
 	all := []finding{}
 	switch r.Health {
 	case simpv1.Health_HEALTH_NO_MAJORITY:
@@ -93,7 +93,7 @@ func examine(r *simpv1.StatusResponse, now time.Time) []finding {
 	for _, n := range r.Node {
 		all = append(all, examineAddress(r, n)...)
 	}
-	return append(all, hints(r)...)
+	return append(all, findHints(r)...)
 }
 
 // notFormed says what keeps nodes from forming a site, and what the answering one
@@ -106,7 +106,7 @@ func notFormed(r *simpv1.StatusResponse) finding {
 			f.What += "; " + n.Id + " is " + n.Problem
 		}
 		if n.State == simpv1.NodeState_NODE_STATE_DOWN {
-			silent = append(silent, fmt.Sprintf("%s at %s", n.Id, dash(n.ClusterAddress)))
+			silent = append(silent, fmt.Sprintf("%s at %s", n.Id, dashIfEmpty(n.ClusterAddress)))
 		} else {
 			expects[n.BootstrapExpect] = true
 		}
@@ -147,16 +147,16 @@ func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding)
 			"on its machine: systemctl start simpd; if it is gone for good: simpctl node remove %s", n.Id)
 	case simpv1.NodeState_NODE_STATE_CUT_OFF:
 		add("it has been out of touch with the leader for "+n.OutOfTouch.AsDuration().String(),
-			"look at the network between it and %s: %s has to be reached from there", dash(r.Leader), dash(n.ClusterAddress))
+			"look at the network between it and %s: %s has to be reached from there", dashIfEmpty(r.Leader), dashIfEmpty(n.ClusterAddress))
 	case simpv1.NodeState_NODE_STATE_DRAINING:
 		add("it takes no clients: somebody drains it", "stop it, or: simpctl node drain %s --undo", n.Id)
 	case simpv1.NodeState_NODE_STATE_STARTING:
-		add("it takes no clients yet: "+dash(n.Problem), "wait; if it stays so, its log says why: journalctl -u simpd, on its machine")
+		add("it takes no clients yet: "+dashIfEmpty(n.Problem), "wait; if it stays so, its log says why: journalctl -u simpd, on its machine")
 	}
 	if n.MaxSchema != 0 && n.MaxSchema < r.Schema {
 		add(fmt.Sprintf("its version reads the log up to schema %d, and the site's is %d", n.MaxSchema, r.Schema), "install a newer version on its machine, and start it")
 	}
-	if behind := foremost(r) - n.Index; n.State == simpv1.NodeState_NODE_STATE_READY && behind > maxBehind {
+	if behind := newestIndex(r) - n.Index; n.State == simpv1.NodeState_NODE_STATE_READY && behind > maxBehind {
 		add(fmt.Sprintf("it is %d changes behind", behind), "look at that machine's processors and disk; it catches up by itself")
 	}
 	return all
@@ -203,8 +203,8 @@ func examineAddress(r *simpv1.StatusResponse, n *simpv1.NodeStatus) []finding {
 	}}
 }
 
-// hints are about what works, and could be better.
-func hints(r *simpv1.StatusResponse) (all []finding) {
+// findHints are about what works, and could be better.
+func findHints(r *simpv1.StatusResponse) (all []finding) {
 	add := func(what, mend string) { all = append(all, finding{"site", what, mend, true}) }
 	voters, versions := 0, map[string]bool{}
 	for _, n := range r.Node {

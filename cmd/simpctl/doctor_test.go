@@ -48,7 +48,7 @@ func TestAssess(t *testing.T) {
 		{"one is too old", func(r *simpv1.StatusResponse) { r.Schema, r.Node[1].MaxSchema, r.Node[2].MaxSchema = 2, 2, 2 }, "n3", "n1 reads the schemas 1 to 1"},
 		{"no spare voter", func(r *simpv1.StatusResponse) { r.SpareVoters = 0 }, "n3", "can't lose a voter"},
 	} {
-		r := assess(threeNodes(tt.change))
+		r := assessReadiness(threeNodes(tt.change))
 		if r.Next != tt.next || r.Safe != (tt.why == "") || !strings.Contains(strings.Join(r.Reasons, "\n"), tt.why) {
 			t.Errorf("%s: %+v, want %s next, because %q", tt.name, r, tt.next, tt.why)
 		}
@@ -58,7 +58,7 @@ func TestAssess(t *testing.T) {
 			n.MaxSchema = 2
 		}
 	}
-	if r := assess(threeNodes(all)); r.Raises != 2 {
+	if r := assessReadiness(threeNodes(all)); r.Raises != 2 {
 		t.Errorf("all read schema 2: %+v", r)
 	}
 }
@@ -142,7 +142,7 @@ func TestExamine(t *testing.T) {
 		}, "one voter", "add two", true},
 		{"empty", func(r *simpv1.StatusResponse) { r.Accounts = 0 }, "no accounts", "account add", true},
 	} {
-		all := examine(threeNodes(tt.change), now)
+		all := findProblems(threeNodes(tt.change), now)
 		if tt.what == "" && len(all) == 0 {
 			continue
 		}
@@ -154,7 +154,7 @@ func TestExamine(t *testing.T) {
 
 func TestAnAuthorityThatAllNodesHaveIsOneFinding(t *testing.T) {
 	end := time.Now().Add(time.Hour)
-	all := examine(threeNodes(func(r *simpv1.StatusResponse) {
+	all := findProblems(threeNodes(func(r *simpv1.StatusResponse) {
 		expiring(simpv1.ExpiryKind_EXPIRY_KIND_CLUSTER_CA, end)(r)
 		r.Node[1].Expiring, r.Node[2].Expiring = r.Node[0].Expiring, r.Node[0].Expiring
 	}), time.Now())

@@ -43,7 +43,7 @@ func (a *app) accountImport() *cobra.Command {
 	var lookalike bool
 	c := &cobra.Command{
 		Use: "import FILE|-", Short: "Make many accounts, or give them new passwords", Long: importLong,
-		Args: wants(1, 1, "a file, or - for standard input"),
+		Args: argumentCount(1, 1, "a file, or - for standard input"),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, rows, err := a.readImport(c.Context(), args[0])
 			if err != nil {
@@ -54,7 +54,7 @@ func (a *app) accountImport() *cobra.Command {
 				return err
 			}
 			i := &importer{app: a, site: s, rows: rows, file: name, lookalike: lookalike}
-			return i.run(c.Context())
+			return i.importAll(c.Context())
 		},
 	}
 	lookalikeFlag(c, &lookalike)
@@ -118,11 +118,11 @@ func parseImport(name string, r io.Reader) (rows []importRow, err error) {
 	case len(rows) == 0:
 		return nil, fmt.Errorf("%s holds no accounts; nothing was imported", name)
 	}
-	return rows, refuse(problems)
+	return rows, listProblems(problems)
 }
 
-// refuse is an error that shows each problem in a line of its own.
-func refuse(problems []string) error {
+// listProblems is an error that shows each problem in a line of its own.
+func listProblems(problems []string) error {
 	if len(problems) == 0 {
 		return nil
 	}
@@ -143,7 +143,7 @@ func parseRow(n int, line string, seen map[string]int) (row importRow, problem s
 		return row, fmt.Sprintf("%s is in line %d already", user, seen[user])
 	}
 	if err := protocol.CheckPassword(row.password); err != nil {
-		return row, plainly(err).Error()
+		return row, withoutStatus(err).Error()
 	}
 	seen[user] = n
 	return row, ""
@@ -177,22 +177,22 @@ type importer struct {
 	lookalike bool // import also names that look like existing ones
 }
 
-func (i *importer) run(ctx context.Context) error {
-	if _, err := i.stream(ctx, true, i.named); err != nil {
+func (i *importer) importAll(ctx context.Context) error {
+	if _, err := i.streamBatches(ctx, true, i.namesOnly); err != nil {
 		return err
 	}
 	bar := i.app.newBar("importing", uint64(len(i.rows)))
-	resp, err := i.stream(ctx, false, func(ctx context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
-		list, err := i.hashed(ctx, rows)
+	resp, err := i.streamBatches(ctx, false, func(ctx context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
+		list, err := i.withVerifiers(ctx, rows)
 		bar.add(uint64(len(rows)))
 		return list, err
 	})
-	bar.end()
+	bar.erase()
 	if err != nil {
 		return fmt.Errorf("%w; what was imported so far stays, and it is safe to run this again", err)
 	}
-	if err := i.app.say(resp, "%s: %d created, %d with a new password, %d unchanged",
-		plural(uint64(len(i.rows)), "account"), resp.Created, resp.Replaced, resp.Unchanged); err != nil {
+	if err := i.app.printSentence(resp, "%s: %d created, %d with a new password, %d unchanged",
+		pluralize(uint64(len(i.rows)), "account"), resp.Created, resp.Replaced, resp.Unchanged); err != nil {
 		return err
 	}
 	return i.leftOut(resp)
@@ -206,14 +206,14 @@ func (i *importer) leftOut(resp *simpv1.ImportAccountsResponse) error {
 	}
 	var lines []string
 	for _, l := range resp.Lookalike[:min(len(resp.Lookalike), maxProblems)] {
-		lines = append(lines, fmt.Sprintf("%s: %s looks like the existing account %s", i.place(fmt.Sprintf("account[%d]", l.Account)), l.Ima, l.Like))
+		lines = append(lines, fmt.Sprintf("%s: %s looks like the existing account %s", i.lineOf(fmt.Sprintf("account[%d]", l.Account)), l.Ima, l.Like))
 	}
-	lines = append(lines, fmt.Sprintf("%s left out; import with --allow-lookalike if all of these are right", plural(resp.Lookalikes, "account")))
+	lines = append(lines, fmt.Sprintf("%s left out; import with --allow-lookalike if all of these are right", pluralize(resp.Lookalikes, "account")))
 	return newLinesError(lines...)
 }
 
-// stream sends the rows in batches, as prepare makes them.
-func (i *importer) stream(ctx context.Context, check bool, prepare func(context.Context, []importRow) ([]*simpv1.ImportedAccount, error)) (*simpv1.ImportAccountsResponse, error) {
+// streamBatches sends the rows in batches, as prepare makes them.
+func (i *importer) streamBatches(ctx context.Context, check bool, prepare func(context.Context, []importRow) ([]*simpv1.ImportedAccount, error)) (*simpv1.ImportAccountsResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := i.site.accounts.Import(ctx)
@@ -237,12 +237,12 @@ func (i *importer) stream(ctx context.Context, check bool, prepare func(context.
 	}
 	resp, err := stream.CloseAndRecv()
 	if err != nil && check {
-		return nil, i.refused(err)
+		return nil, i.explainRefusal(err)
 	}
 	return resp, err
 }
 
-func (i *importer) named(_ context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
+func (i *importer) namesOnly(_ context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
 	list := make([]*simpv1.ImportedAccount, len(rows))
 	for n, row := range rows {
 		list[n] = &simpv1.ImportedAccount{Ima: row.ima}
@@ -250,14 +250,14 @@ func (i *importer) named(_ context.Context, rows []importRow) ([]*simpv1.Importe
 	return list, nil
 }
 
-// hashed makes the verifiers on all processors.
-func (i *importer) hashed(ctx context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
+// withVerifiers makes the verifiers on all processors.
+func (i *importer) withVerifiers(ctx context.Context, rows []importRow) ([]*simpv1.ImportedAccount, error) {
 	list := make([]*simpv1.ImportedAccount, len(rows))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for n, row := range rows {
 		group.Go(func() error {
-			credential, err := i.credential(ctx, row)
+			credential, err := i.credentialFor(ctx, row)
 			list[n] = &simpv1.ImportedAccount{Ima: row.ima, Credential: credential}
 			return err
 		})
@@ -265,11 +265,11 @@ func (i *importer) hashed(ctx context.Context, rows []importRow) ([]*simpv1.Impo
 	return list, group.Wait()
 }
 
-// credential hashes with the salt that a known account has: so the site sees
+// credentialFor hashes with the salt that a known account has: so the site sees
 // when the password is the same, and leaves the user's connections alone.
-func (i *importer) credential(ctx context.Context, row importRow) (*simpv1.Credential, error) {
+func (i *importer) credentialFor(ctx context.Context, row importRow) (*simpv1.Credential, error) {
 	salt, iterations := []byte(nil), protocol.ScramIterations
-	resp, err := call(ctx, i.site.accounts.Get, &simpv1.GetAccountRequest{Ima: row.ima})
+	resp, err := unaryCall(ctx, i.site.accounts.Get, &simpv1.GetAccountRequest{Ima: row.ima})
 	switch {
 	case status.Code(err) == codes.NotFound:
 	case err != nil:
@@ -281,11 +281,11 @@ func (i *importer) credential(ctx context.Context, row importRow) (*simpv1.Crede
 		salt = bytes.Repeat([]byte{0}, protocol.ScramSaltOctets)
 		rand.Read(salt)
 	}
-	return verifier(row.password, salt, iterations)
+	return scramVerifier(row.password, salt, iterations)
 }
 
-// refused tells which lines the site does not take.
-func (i *importer) refused(err error) error {
+// explainRefusal tells which lines the site does not take.
+func (i *importer) explainRefusal(err error) error {
 	var problems []string
 	for _, d := range status.Convert(err).Details() {
 		bad, ok := d.(*errdetails.BadRequest)
@@ -293,17 +293,17 @@ func (i *importer) refused(err error) error {
 			continue
 		}
 		for _, v := range bad.FieldViolations {
-			problems = append(problems, fmt.Sprintf("%s: %s", i.place(v.Field), v.Description))
+			problems = append(problems, fmt.Sprintf("%s: %s", i.lineOf(v.Field), v.Description))
 		}
 	}
 	if len(problems) == 0 {
 		return err
 	}
-	return refuse(problems)
+	return listProblems(problems)
 }
 
-// place is the line that account[N] of an import stands for.
-func (i *importer) place(field string) string {
+// lineOf is the line that account[N] of an import stands for.
+func (i *importer) lineOf(field string) string {
 	_, rest, _ := strings.Cut(field, "[")
 	digits, _, _ := strings.Cut(rest, "]")
 	n, err := strconv.Atoi(digits)

@@ -23,14 +23,14 @@ func main() {
 // run does what args say and returns the exit code: 0, 2 for a command that
 // can't be understood, 1 for any other failure.
 func run(ctx context.Context, a *app, args []string) int {
-	root := a.root()
+	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(cli.NewEscaper(a.out))
 	root.SetErr(cli.NewEscaper(a.errOut))
 	err := root.ExecuteContext(ctx)
 	a.hangUp()
-	return a.report(err)
+	return a.reportError(err)
 }
 
 // app is one run of the program: what it reads and writes, and the flags of

@@ -14,14 +14,14 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node", "Drain nodes, take them out of the site, and let them in again", "", a.nodeDrain(), a.nodeRemove(), a.nodeAdmit())
+	return commandGroup("node", "Drain nodes, take them out of the site, and let them in again", "", a.nodeDrain(), a.nodeRemove(), a.nodeAdmit())
 }
 
 func (a *app) nodeDrain() *cobra.Command {
 	var undo bool
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "drain ID", Short: "Move a node's clients and leadership elsewhere", Args: wants(1, 1, "a node's id; status shows them"),
+		Use: "drain ID", Short: "Move a node's clients and leadership elsewhere", Args: argumentCount(1, 1, "a node's id; status shows them"),
 		Long: "Drain moves a node's clients to other nodes without a gap, and its leadership, and waits until that is done: " +
 			"the node may then be stopped. It takes no clients until it is started anew, or until drain --undo.",
 		ValidArgsFunction: a.completeNodes,
@@ -31,13 +31,13 @@ func (a *app) nodeDrain() *cobra.Command {
 				return err
 			}
 			if undo {
-				resp, err := call(c.Context(), s.cluster.Undrain, &simpv1.UndrainRequest{Node: args[0]})
+				resp, err := unaryCall(c.Context(), s.cluster.Undrain, &simpv1.UndrainRequest{Node: args[0]})
 				if err != nil {
 					return err
 				}
-				return a.say(resp, "%s takes clients again", args[0])
+				return a.printSentence(resp, "%s takes clients again", args[0])
 			}
-			return a.drain(c.Context(), s, args[0], timeout)
+			return a.drainNode(c.Context(), s, args[0], timeout)
 		},
 	}
 	c.Flags().BoolVar(&undo, "undo", false, "let the node take clients again")
@@ -45,7 +45,7 @@ func (a *app) nodeDrain() *cobra.Command {
 	return c
 }
 
-func (a *app) drain(ctx context.Context, s *site, node string, timeout time.Duration) error {
+func (a *app) drainNode(ctx context.Context, s *site, node string, timeout time.Duration) error {
 	request := &simpv1.DrainRequest{Node: node}
 	if timeout > 0 {
 		request.Timeout = durationpb.New(timeout)
@@ -59,30 +59,30 @@ func (a *app) drain(ctx context.Context, s *site, node string, timeout time.Dura
 		resp, err := stream.Recv()
 		switch {
 		case errors.Is(err, io.EOF):
-			bar.end()
+			bar.erase()
 			return fmt.Errorf("%s did not say that it is drained; simpctl status shows how it is", node)
 		case err != nil:
-			bar.end()
+			bar.erase()
 			return err
 		case resp.Done:
-			bar.end()
-			return a.drained(node, resp)
+			bar.erase()
+			return a.printDrained(node, resp)
 		}
-		bar.of(resp.Total, resp.Total-min(resp.Left, resp.Total))
+		bar.setTotal(resp.Total, resp.Total-min(resp.Left, resp.Total))
 	}
 }
 
-func (a *app) drained(node string, last *simpv1.DrainResponse) error {
+func (a *app) printDrained(node string, last *simpv1.DrainResponse) error {
 	if last.Left > 0 {
-		return a.say(last, "%s is drained; %s did not move and was closed", node, plural(last.Left, "session"))
+		return a.printSentence(last, "%s is drained; %s did not move and was closed", node, pluralize(last.Left, "session"))
 	}
-	return a.say(last, "%s is drained; it may be stopped", node)
+	return a.printSentence(last, "%s is drained; it may be stopped", node)
 }
 
 func (a *app) nodeRemove() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
-		Use: "remove ID", Short: "Take a node out of the site for good", Args: wants(1, 1, "a node's id; status shows them"),
+		Use: "remove ID", Short: "Take a node out of the site for good", Args: argumentCount(1, 1, "a node's id; status shows them"),
 		Long: "Remove takes a node out of the site for good. Its connections end at once, its data is void, and neither its id " +
 			"nor its certificates are accepted any more. For it to join again: node admit, a new certificate, and simpd wipe.",
 		ValidArgsFunction: a.completeNodes,
@@ -91,14 +91,14 @@ func (a *app) nodeRemove() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.confirm(c.Context(), yes, fmt.Sprintf("%s will be removed from the site", args[0])); err != nil {
+			if err := a.confirmDestructive(c.Context(), yes, fmt.Sprintf("%s will be removed from the site", args[0])); err != nil {
 				return err
 			}
-			resp, err := call(c.Context(), s.cluster.RemoveNode, &simpv1.RemoveNodeRequest{Node: args[0]})
+			resp, err := unaryCall(c.Context(), s.cluster.RemoveNode, &simpv1.RemoveNodeRequest{Node: args[0]})
 			if err != nil {
 				return err
 			}
-			return a.say(resp, "%s is removed", args[0])
+			return a.printSentence(resp, "%s is removed", args[0])
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
@@ -107,7 +107,7 @@ func (a *app) nodeRemove() *cobra.Command {
 
 func (a *app) nodeAdmit() *cobra.Command {
 	return &cobra.Command{
-		Use: "admit ID", Short: "Let a node that was removed join again", Args: wants(1, 1, "the id of a node that was removed"),
+		Use: "admit ID", Short: "Let a node that was removed join again", Args: argumentCount(1, 1, "the id of a node that was removed"),
 		Long: "Admit lets a node join again under an id that was removed. It needs an empty data directory (simpd wipe) and a new " +
 			"certificate (simpctl tls init): the certificates that it had stay refused for good.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -115,18 +115,18 @@ func (a *app) nodeAdmit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			resp, err := call(c.Context(), s.cluster.AdmitNode, &simpv1.AdmitNodeRequest{Node: args[0]})
+			resp, err := unaryCall(c.Context(), s.cluster.AdmitNode, &simpv1.AdmitNodeRequest{Node: args[0]})
 			if err != nil {
 				return err
 			}
-			return a.say(resp, "%s may join again, with an empty data directory and a new certificate", args[0])
+			return a.printSentence(resp, "%s may join again, with an empty data directory and a new certificate", args[0])
 		},
 	}
 }
 
 func (a *app) leaderCommand() *cobra.Command {
 	transfer := &cobra.Command{
-		Use: "transfer [ID]", Short: "Make another node the leader", Args: wants(0, 1, "at most a node's id"),
+		Use: "transfer [ID]", Short: "Make another node the leader", Args: argumentCount(0, 1, "at most a node's id"),
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -137,19 +137,19 @@ func (a *app) leaderCommand() *cobra.Command {
 			if len(args) == 1 {
 				request.Node = args[0]
 			}
-			resp, err := call(c.Context(), s.cluster.TransferLeadership, request)
+			resp, err := unaryCall(c.Context(), s.cluster.TransferLeadership, request)
 			if err != nil {
 				return err
 			}
-			return a.say(resp, "%s leads", resp.Leader)
+			return a.printSentence(resp, "%s leads", resp.Leader)
 		},
 	}
-	return group("leader", "Say which node leads", "", transfer)
+	return commandGroup("leader", "Say which node leads", "", transfer)
 }
 
 // completeNodes offers the ids of the nodes to the shell.
 func (a *app) completeNodes(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if err := a.settle(c.Flags()); err != nil || len(args) > 0 {
+	if err := a.resolveSettings(c.Flags()); err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	s, err := a.connect()

@@ -15,8 +15,8 @@ import (
 	"simpd/cmd/internal/cli"
 )
 
-// json reports whether results are for programs.
-func (a *app) json() bool { return a.output == "json" }
+// printsJSON reports whether results are for programs.
+func (a *app) printsJSON() bool { return a.output == "json" }
 
 // printJSON prints a message of simp.v1 as Protocol Buffers' JSON mapping has
 // it, with the fields' names of the .proto files and all of them.
@@ -35,13 +35,13 @@ func (a *app) printJSON(m proto.Message) error {
 	return err
 }
 
-// result prints what a call has answered, for programs; for people its
+// printResult prints what a call has answered, for programs; for people its
 // command says it.
-func (a *app) result(m proto.Message, err error) error {
-	if err != nil || !a.json() {
+func (a *app) printResult(m proto.Message, err error) error {
+	if err != nil || !a.printsJSON() {
 		return err
 	}
-	return a.done(a.printJSON(m))
+	return a.writeError(a.printJSON(m))
 }
 
 // printStruct prints what is not a message of simp.v1.
@@ -51,18 +51,18 @@ func (a *app) printStruct(v any) error {
 	return e.Encode(v)
 }
 
-// say prints a sentence for people; programs get the message instead.
-func (a *app) say(m proto.Message, format string, args ...any) error {
-	if a.json() {
-		return a.done(a.printJSON(m))
+// printSentence prints a sentence for people; programs get the message instead.
+func (a *app) printSentence(m proto.Message, format string, args ...any) error {
+	if a.printsJSON() {
+		return a.writeError(a.printJSON(m))
 	}
 	_, err := fmt.Fprintln(a.out, cli.Escape(fmt.Sprintf(format, args...)))
-	return a.done(err)
+	return a.writeError(err)
 }
 
-// done takes the error of writing out what a command has done. The exit code
+// writeError takes the error of writing out what a command has done. The exit code
 // tells what was done, whatever became of the words.
-func (a *app) done(err error) error {
+func (a *app) writeError(err error) error {
 	if err != nil {
 		fmt.Fprintf(a.errOut, "simpctl: the command was carried out, but its result could not be written: %s\n", cli.Escape(err.Error()))
 	}
@@ -86,7 +86,7 @@ type cell struct {
 	in   colour
 }
 
-func plain(texts ...string) []cell {
+func plainCells(texts ...string) []cell {
 	cells := make([]cell, len(texts))
 	for i, t := range texts {
 		cells[i] = cell{text: t}
@@ -103,7 +103,7 @@ type table struct {
 func (a *app) printTable(t *table) error {
 	rows := t.rows
 	if len(t.head) > 0 {
-		head := plain(t.head...)
+		head := plainCells(t.head...)
 		for i := range head {
 			head[i].in = bold
 		}
@@ -134,7 +134,7 @@ func columnWidths(rows [][]cell) []int {
 func (a *app) appendRow(out *strings.Builder, row []cell, widths []int) {
 	for i, c := range row {
 		text := cli.Escape(c.text)
-		out.WriteString(a.paint(c.in, text))
+		out.WriteString(a.colorize(c.in, text))
 		if i < len(row)-1 {
 			out.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2))
 		}
@@ -142,23 +142,23 @@ func (a *app) appendRow(out *strings.Builder, row []cell, widths []int) {
 	out.WriteByte('\n')
 }
 
-// paint colours a text where colours are wanted.
-func (a *app) paint(in colour, text string) string {
+// colorize colours a text where colours are wanted.
+func (a *app) colorize(in colour, text string) string {
 	if in == 0 || text == "" || a.noColor() {
 		return text
 	}
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", in, text)
 }
 
-// ago says how long something has been so, in its largest unit or two.
-func ago(t *timestamppb.Timestamp) string {
+// durationSince says how long something has been so, in its largest unit or two.
+func durationSince(t *timestamppb.Timestamp) string {
 	if !t.IsValid() || t.GetSeconds() == 0 {
 		return "-"
 	}
-	return short(time.Since(t.AsTime()))
+	return shortDuration(time.Since(t.AsTime()))
 }
 
-func short(d time.Duration) string {
+func shortDuration(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
@@ -170,15 +170,15 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
-// plural writes a number of things.
-func plural(n uint64, thing string) string {
+// pluralize writes a number of things.
+func pluralize(n uint64, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-func dash(s string) string {
+func dashIfEmpty(s string) string {
 	if s == "" {
 		return "-"
 	}

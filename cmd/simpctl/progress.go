@@ -29,7 +29,7 @@ const (
 // newBar begins a bar on standard error.
 func (a *app) newBar(what string, all uint64) *bar {
 	b := &bar{what: cli.Escape(what), all: all}
-	if a.term.isTerminal(a.errOut) && !a.json() && a.env("TERM") != "dumb" {
+	if a.term.isTerminal(a.errOut) && !a.printsJSON() && a.env("TERM") != "dumb" {
 		b.app = a
 	}
 	return b
@@ -40,7 +40,7 @@ func (b *bar) add(n uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done += n
-	b.show()
+	b.draw()
 }
 
 // set says how many are done.
@@ -48,19 +48,19 @@ func (b *bar) set(done uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done = done
-	b.show()
+	b.draw()
 }
 
-// of says how many there are, and how many of them are done.
-func (b *bar) of(all, done uint64) {
+// setTotal says how many there are, and how many of them are done.
+func (b *bar) setTotal(all, done uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.all, b.done = all, done
-	b.show()
+	b.draw()
 }
 
-// end takes the bar away.
-func (b *bar) end() {
+// erase takes the bar away.
+func (b *bar) erase() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.app != nil {
@@ -68,7 +68,7 @@ func (b *bar) end() {
 	}
 }
 
-func (b *bar) show() {
+func (b *bar) draw() {
 	if b.app == nil || time.Since(b.shown) < barEvery && b.done < b.all {
 		return
 	}

@@ -13,13 +13,13 @@ import (
 	"simpd/cmd/internal/cli"
 )
 
-// report says on standard error why a command failed, in one line but for a
+// reportError says on standard error why a command failed, in one line but for a
 // linesError, and returns the exit code.
-func (a *app) report(err error) int {
+func (a *app) reportError(err error) int {
 	if err == nil {
 		return 0
 	}
-	lines := []string{a.explain(err)}
+	lines := []string{a.explainError(err)}
 	if _, ok := errors.AsType[*linesError](err); ok {
 		lines = strings.Split(lines[0], "\n")
 	}
@@ -48,8 +48,8 @@ func newLinesError(lines ...string) error {
 
 func (e *linesError) Error() string { return e.text }
 
-// explain says what is wrong, and what to do where that is known.
-func (a *app) explain(err error) string {
+// explainError says what is wrong, and what to do where that is known.
+func (a *app) explainError(err error) string {
 	var called interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &called) {
 		if errors.Is(err, context.Canceled) {
@@ -61,13 +61,13 @@ func (a *app) explain(err error) string {
 	if !wrapped {
 		text = ""
 	}
-	return text + a.sentence(called.GRPCStatus())
+	return text + a.statusSentence(called.GRPCStatus())
 }
 
-func (a *app) sentence(s *status.Status) string {
+func (a *app) statusSentence(s *status.Status) string {
 	switch s.Code() {
 	case codes.Unavailable:
-		return a.unreachable(s)
+		return a.explainUnreachable(s)
 	case codes.Unauthenticated:
 		if r := reasonOf(s); r == "" || r == "CREDENTIALS_MISSING" {
 			return s.Message() + "; give --tls-cert and --tls-key, or --token-file"
@@ -91,8 +91,8 @@ func (a *app) tooOld() string {
 	return fmt.Sprintf("the node at %s does not know this command; is it of an older version?", a.addr)
 }
 
-// unreachable tells a node that does not answer from one that can't.
-func (a *app) unreachable(s *status.Status) string {
+// explainUnreachable tells a node that does not answer from one that can't.
+func (a *app) explainUnreachable(s *status.Status) string {
 	if reasonOf(s) != "" {
 		return s.Message()
 	}
@@ -100,11 +100,11 @@ func (a *app) unreachable(s *status.Status) string {
 	if i := strings.LastIndex(cause, ": "); i >= 0 && strings.Contains(cause, "connection error") {
 		cause = strings.Trim(cause[i+2:], `"`)
 	}
-	return fmt.Sprintf("can't reach a node at %s: %s; %s", a.addr, cause, a.advice(cause))
+	return fmt.Sprintf("can't reach a node at %s: %s; %s", a.addr, cause, a.connectionAdvice(cause))
 }
 
-// advice says what is likely wrong when a connection does not come about.
-func (a *app) advice(cause string) string {
+// connectionAdvice says what is likely wrong when a connection does not come about.
+func (a *app) connectionAdvice(cause string) string {
 	switch {
 	case a.insecure && (strings.Contains(cause, "EOF") || strings.Contains(cause, "preface") || strings.Contains(cause, "reset")):
 		return "does it want TLS? Then leave out --insecure and give --tls-ca, --tls-cert and --tls-key"

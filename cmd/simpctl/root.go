@@ -35,14 +35,14 @@ the name of its value. Later versions may add fields; none is renamed or goes.
 It exits with 0, with 2 if the command can't be understood, and with 1 for any
 other failure; one line on standard error says why.`
 
-func (a *app) root() *cobra.Command {
-	root := group("simpctl", "Ask and steer a SIMP site", rootLong)
+func (a *app) rootCommand() *cobra.Command {
+	root := commandGroup("simpctl", "Ask and steer a SIMP site", rootLong)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%s; see %s --help", cli.FlagError(err), c.CommandPath())
+		return usageErrorf("%s; see %s --help", cli.FlagError(err), c.CommandPath())
 	})
 	a.addFlags(root.PersistentFlags())
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c.Flags()) }
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.upgradeCommand(), a.accountCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(), a.domainCommand(),
 		a.backupCommand(), a.restoreCommand(), a.tlsCommand(), a.tokenCommand(), manual.Command())
@@ -60,8 +60,8 @@ func (a *app) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
 }
 
-// settle takes from the environment what no flag has said, and checks it all.
-func (a *app) settle(f *pflag.FlagSet) error {
+// resolveSettings takes from the environment what no flag has said, and checks it all.
+func (a *app) resolveSettings(f *pflag.FlagSet) error {
 	for _, name := range []string{"addr", "insecure", "tls-ca", "tls-cert", "tls-key", "token-file", "output"} {
 		variable := "SIMPCTL_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		value := a.env(variable)
@@ -69,33 +69,33 @@ func (a *app) settle(f *pflag.FlagSet) error {
 			continue
 		}
 		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-			return usagef("%s", cli.VariableError(variable, value, flag))
+			return usageErrorf("%s", cli.VariableError(variable, value, flag))
 		}
 	}
 	if a.output != "text" && a.output != "json" {
-		return usagef("--output is text or json, not %q", a.output)
+		return usageErrorf("--output is text or json, not %q", a.output)
 	}
 	return nil
 }
 
-// group is a command that only has commands below it.
-func group(use, short, long string, below ...*cobra.Command) *cobra.Command {
+// commandGroup is a command that only has commands below it.
+func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("say what to do: %s", strings.Join(names(c), ", "))
+			return usageErrorf("say what to do: %s", strings.Join(subcommandNames(c), ", "))
 		}
 		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
-			return usagef("%s knows no %q; did you mean %q?", c.CommandPath(), args[0], like[0])
+			return usageErrorf("%s knows no %q; did you mean %q?", c.CommandPath(), args[0], like[0])
 		}
-		return usagef("%s knows no %q; it knows %s", c.CommandPath(), args[0], strings.Join(names(c), ", "))
+		return usageErrorf("%s knows no %q; it knows %s", c.CommandPath(), args[0], strings.Join(subcommandNames(c), ", "))
 	}
 	c.SuggestionsMinimumDistance = 2
 	c.AddCommand(below...)
 	return c
 }
 
-func names(c *cobra.Command) (list []string) {
+func subcommandNames(c *cobra.Command) (list []string) {
 	for _, below := range c.Commands() {
 		if below.IsAvailableCommand() {
 			list = append(list, below.Name())
@@ -104,14 +104,14 @@ func names(c *cobra.Command) (list []string) {
 	return list
 }
 
-// wants checks how many arguments there are, and names what is wanted.
-func wants(least, most int, what string) cobra.PositionalArgs {
+// argumentCount checks how many arguments there are, and names what is wanted.
+func argumentCount(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usagef("%s wants %s", c.CommandPath(), what)
+			return usageErrorf("%s wants %s", c.CommandPath(), what)
 		case len(args) > most:
-			return usagef("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
+			return usageErrorf("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
 		}
 		return nil
 	}
@@ -122,7 +122,7 @@ type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+func usageErrorf(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // noColor reports whether colours are unwanted (no-color.org).
 func (a *app) noColor() bool {

@@ -10,13 +10,13 @@ import (
 )
 
 func (a *app) sessionCommand() *cobra.Command {
-	return group("session", "See who is connected, and disconnect them", "", a.sessionList(), a.sessionKick())
+	return commandGroup("session", "See who is connected, and disconnect them", "", a.sessionList(), a.sessionKick())
 }
 
 func (a *app) sessionList() *cobra.Command {
 	var user, node string
 	c := &cobra.Command{
-		Use: "list", Short: "List the listening sessions", Args: wants(0, 0, "no argument"),
+		Use: "list", Short: "List the listening sessions", Args: argumentCount(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.connect()
 			if err != nil {
@@ -34,7 +34,7 @@ func (a *app) sessionList() *cobra.Command {
 func (a *app) listSessions(ctx context.Context, s *site, user, node string) error {
 	all := &simpv1.ListSessionsResponse{}
 	err := eachPage(func(token string) (string, error) {
-		resp, err := call(ctx, s.cluster.ListSessions, &simpv1.ListSessionsRequest{Ima: user, Node: node, PageSize: pageSize, PageToken: token})
+		resp, err := unaryCall(ctx, s.cluster.ListSessions, &simpv1.ListSessionsRequest{Ima: user, Node: node, PageSize: pageSize, PageToken: token})
 		if err != nil {
 			return "", err
 		}
@@ -44,21 +44,21 @@ func (a *app) listSessions(ctx context.Context, s *site, user, node string) erro
 	if err != nil {
 		return err
 	}
-	if a.json() {
+	if a.printsJSON() {
 		return a.printJSON(all)
 	}
 	t := &table{head: []string{"IMA", "SESSION", "NODE", "STATE", "FOR", "CLIENT", "AGENT", "NOTE"}}
 	for _, u := range all.Session {
 		v := u.Session
 		state := strings.ToLower(strings.TrimPrefix(v.GetState().String(), "STATE_"))
-		t.rows = append(t.rows, plain(u.Ima, v.GetId(), v.GetNode(), state, ago(v.GetSince()), dash(v.GetClient()), dash(v.GetAgent()), v.GetNote()))
+		t.rows = append(t.rows, plainCells(u.Ima, v.GetId(), v.GetNode(), state, durationSince(v.GetSince()), dashIfEmpty(v.GetClient()), dashIfEmpty(v.GetAgent()), v.GetNote()))
 	}
 	return a.printTable(t)
 }
 
 func (a *app) sessionKick() *cobra.Command {
 	return &cobra.Command{
-		Use: "kick IMA|SESSION", Short: "Close a user's connections, or one session's", Args: wants(1, 1, "a user's address or a session's id"),
+		Use: "kick IMA|SESSION", Short: "Close a user's connections, or one session's", Args: argumentCount(1, 1, "a user's address or a session's id"),
 		Long: "Kick closes all connections of a user, or that of the session with the id that session list shows. " +
 			"The user may connect again; account disable keeps them out.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -66,11 +66,11 @@ func (a *app) sessionKick() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			resp, err := call(c.Context(), s.cluster.KickSession, kickRequest(args[0]))
+			resp, err := unaryCall(c.Context(), s.cluster.KickSession, kickRequest(args[0]))
 			if err != nil {
 				return err
 			}
-			return a.say(resp, "%s closed", plural(uint64(resp.Closed), "connection"))
+			return a.printSentence(resp, "%s closed", pluralize(uint64(resp.Closed), "connection"))
 		},
 	}
 }

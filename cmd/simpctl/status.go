@@ -21,30 +21,30 @@ const watchEvery = 2 * time.Second
 func (a *app) statusCommand() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
-		Use: "status", Short: "Show the nodes, and how the site is", Args: wants(0, 0, "no argument"),
+		Use: "status", Short: "Show the nodes, and how the site is", Args: argumentCount(0, 0, "no argument"),
 		Long: "Status shows each node with its state, its part in the agreement, its sessions and its version, " +
 			"and what the site as a whole can bear. LAG is by how many changes a node is behind.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if watch {
 				return a.watchStatus(c.Context())
 			}
-			return a.status(c.Context())
+			return a.printSiteStatus(c.Context())
 		},
 	}
 	c.Flags().BoolVar(&watch, "watch", false, "show it anew every 2 s, until interrupted")
 	return c
 }
 
-func (a *app) status(ctx context.Context) error {
+func (a *app) printSiteStatus(ctx context.Context) error {
 	s, err := a.connect()
 	if err != nil {
 		return err
 	}
-	resp, err := call(ctx, s.cluster.Status, &simpv1.StatusRequest{})
+	resp, err := unaryCall(ctx, s.cluster.Status, &simpv1.StatusRequest{})
 	if err != nil {
 		return err
 	}
-	if a.json() {
+	if a.printsJSON() {
 		return a.printJSON(resp)
 	}
 	return a.printStatus(resp)
@@ -55,7 +55,7 @@ func (a *app) watchStatus(ctx context.Context) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
-		if err := a.look(ctx); err != nil {
+		if err := a.showStatus(ctx); err != nil {
 			return err
 		}
 		select {
@@ -66,27 +66,27 @@ func (a *app) watchStatus(ctx context.Context) error {
 	}
 }
 
-// look shows the status once. Over a terminal each look is drawn in the place
+// showStatus shows the status once. Over a terminal each look is drawn in the place
 // of the last one, in one piece.
-func (a *app) look(ctx context.Context) error {
+func (a *app) showStatus(ctx context.Context) error {
 	screen := *a
 	var drawn bytes.Buffer
-	onScreen := a.term.isTerminal(a.out) && !a.json()
+	onScreen := a.term.isTerminal(a.out) && !a.printsJSON()
 	if onScreen {
 		screen.out, screen.errOut, screen.term = &drawn, &drawn, inColour{a.term}
 	}
-	err := screen.status(ctx)
+	err := screen.printSiteStatus(ctx)
 	a.site = screen.site
 	if _, never := errors.AsType[*usageError](err); never {
 		return err
 	}
 	if err != nil && ctx.Err() == nil {
-		screen.report(err)
+		screen.reportError(err)
 	}
 	if !onScreen {
 		return nil
 	}
-	fmt.Fprintf(&drawn, "\n%s\n", a.paint(dim, time.Now().Format("15:04:05")+"  every "+watchEvery.String()+", until Ctrl-C"))
+	fmt.Fprintf(&drawn, "\n%s\n", a.colorize(dim, time.Now().Format("15:04:05")+"  every "+watchEvery.String()+", until Ctrl-C"))
 	if a.env("TERM") == "dumb" {
 		_, err = io.WriteString(a.out, drawn.String())
 		return err
@@ -101,8 +101,8 @@ type inColour struct{ terminal }
 func (inColour) isTerminal(any) bool { return true }
 
 func (a *app) printStatus(r *simpv1.StatusResponse) error {
-	fmt.Fprintf(a.out, "%s  %s\n", a.paint(bold, cli.Escape(dash(r.Site))),
-		a.paint(dim, cli.Escape(fmt.Sprintf("%s  history %s  index %d  schema %d", strings.Join(r.Domain, ", "), r.Position.GetHistory(), r.Position.GetIndex(), r.Schema))))
+	fmt.Fprintf(a.out, "%s  %s\n", a.colorize(bold, cli.Escape(dashIfEmpty(r.Site))),
+		a.colorize(dim, cli.Escape(fmt.Sprintf("%s  history %s  index %d  schema %d", strings.Join(r.Domain, ", "), r.Position.GetHistory(), r.Position.GetIndex(), r.Schema))))
 	fmt.Fprintln(a.out)
 	t := &table{head: []string{"", "NODE", "STATE", "ROLE", "SESSIONS", "LAG", "EPOCH", "VERSION", "UP", "CLIENTS AT"}}
 	for _, n := range r.Node {
@@ -112,8 +112,8 @@ func (a *app) printStatus(r *simpv1.StatusResponse) error {
 		return err
 	}
 	a.printProblems(r)
-	_, err := fmt.Fprintf(a.out, "\n%s  %s\n", a.paint(healthColour(r.Health), cli.Escape(r.Summary)),
-		a.paint(dim, fmt.Sprintf("%s, %s", plural(r.Listeners, "listener"), plural(r.Accounts, "account"))))
+	_, err := fmt.Fprintf(a.out, "\n%s  %s\n", a.colorize(healthColour(r.Health), cli.Escape(r.Summary)),
+		a.colorize(dim, fmt.Sprintf("%s, %s", pluralize(r.Listeners, "listener"), pluralize(r.Accounts, "account"))))
 	return err
 }
 
@@ -124,8 +124,8 @@ func nodeRow(r *simpv1.StatusResponse, n *simpv1.NodeStatus) []cell {
 		role = "-"
 	}
 	in := stateColour(n.State)
-	row := append([]cell{{"●", in}}, plain(n.Id, state, role, fmt.Sprint(n.Sessions), lag(r, n), fmt.Sprint(n.Epoch),
-		dash(n.Version), ago(n.Started), dash(n.ClientAddress))...)
+	row := append([]cell{{"●", in}}, plainCells(n.Id, state, role, fmt.Sprint(n.Sessions), lagText(r, n), fmt.Sprint(n.Epoch),
+		dashIfEmpty(n.Version), durationSince(n.Started), dashIfEmpty(n.ClientAddress))...)
 	row[2].in = in
 	if n.Role == simpv1.NodeRole_NODE_ROLE_LEADER {
 		row[3].in = bold
@@ -133,8 +133,8 @@ func nodeRow(r *simpv1.StatusResponse, n *simpv1.NodeStatus) []cell {
 	return row
 }
 
-// lag is by how many changes a node is behind the foremost.
-func lag(r *simpv1.StatusResponse, n *simpv1.NodeStatus) string {
+// lagText is by how many changes a node is behind the foremost.
+func lagText(r *simpv1.StatusResponse, n *simpv1.NodeStatus) string {
 	if n.State == simpv1.NodeState_NODE_STATE_DOWN {
 		return "-"
 	}
@@ -148,11 +148,11 @@ func lag(r *simpv1.StatusResponse, n *simpv1.NodeStatus) string {
 func (a *app) printProblems(r *simpv1.StatusResponse) {
 	for _, n := range r.Node {
 		if n.Problem != "" {
-			fmt.Fprintf(a.out, "%s\n", a.paint(yellow, cli.Escape(n.Id+": "+n.Problem)))
+			fmt.Fprintf(a.out, "%s\n", a.colorize(yellow, cli.Escape(n.Id+": "+n.Problem)))
 		}
 	}
 	for _, d := range r.Difference {
-		fmt.Fprintf(a.out, "%s\n", a.paint(yellow, cli.Escape(describeDifference(d))))
+		fmt.Fprintf(a.out, "%s\n", a.colorize(yellow, cli.Escape(describeDifference(d))))
 	}
 }
 

@@ -36,13 +36,13 @@ func (a *app) newPassword(ctx context.Context, fromStdin bool, user string) (str
 		return readLine(cli.Reader(ctx, a.in))
 	}
 	if !a.term.isTerminal(a.in) {
-		return "", usagef("there is no terminal to ask for the password; give it by --password-stdin")
+		return "", usageErrorf("there is no terminal to ask for the password; give it by --password-stdin")
 	}
-	first, err := a.ask(ctx, fmt.Sprintf("Password for %s: ", user))
+	first, err := a.askLine(ctx, fmt.Sprintf("Password for %s: ", user))
 	if err != nil {
 		return "", err
 	}
-	second, err := a.ask(ctx, "The same again: ")
+	second, err := a.askLine(ctx, "The same again: ")
 	switch {
 	case err != nil:
 		return "", err
@@ -52,7 +52,7 @@ func (a *app) newPassword(ctx context.Context, fromStdin bool, user string) (str
 	return first, nil
 }
 
-func (a *app) ask(ctx context.Context, prompt string) (string, error) {
+func (a *app) askLine(ctx context.Context, prompt string) (string, error) {
 	fmt.Fprint(a.errOut, cli.Escape(prompt))
 	password, err := a.term.readPassword(ctx, a.in)
 	fmt.Fprintln(a.errOut)
@@ -71,19 +71,19 @@ func readLine(r io.Reader) (string, error) {
 	}
 	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if line == "" {
-		return "", usagef("--password-stdin: standard input holds no password")
+		return "", usageErrorf("--password-stdin: standard input holds no password")
 	}
 	return line, nil
 }
 
-// confirm asks a person whether to do what can't be undone. Without a terminal
+// confirmDestructive asks a person whether to do what can't be undone. Without a terminal
 // there is nobody to ask, and nothing is done unless --yes was given.
-func (a *app) confirm(ctx context.Context, yes bool, what string) error {
+func (a *app) confirmDestructive(ctx context.Context, yes bool, what string) error {
 	if yes {
 		return nil
 	}
 	if !a.term.isTerminal(a.in) {
-		return usagef("%s, and there is no terminal to ask at: give --yes to do it", what)
+		return usageErrorf("%s, and there is no terminal to ask at: give --yes to do it", what)
 	}
 	fmt.Fprintf(a.errOut, "%s. Go on? [y/N] ", cli.Escape(what))
 	answer, err := bufio.NewReader(cli.Reader(ctx, a.in)).ReadString('\n')

@@ -30,7 +30,7 @@ func (a *app) tlsCommand() *cobra.Command {
 	var order pki.Order
 	var nodes, services []string
 	init := &cobra.Command{
-		Use: "init", Short: "Make a site's authority, certificates and gossip key", Long: tlsInitLong, Args: wants(0, 0, "no argument"),
+		Use: "init", Short: "Make a site's authority, certificates and gossip key", Long: tlsInitLong, Args: argumentCount(0, 0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
 			fillOrder(&order, nodes, services)
 			return a.makeTLS(order)
@@ -42,7 +42,7 @@ func (a *app) tlsCommand() *cobra.Command {
 	f.StringArrayVar(&nodes, "node", nil, "a node: `ID[=HOST,…]`, with the names and addresses at which programs reach it; may be repeated")
 	f.StringArrayVar(&services, "service", nil, "a program: `NAME=ROLE,…`; a role may be as:IMA or as:@domain, whom it may send as; may be repeated")
 	f.DurationVar(&order.Lifetime, "lifetime", 365*24*time.Hour, "how long certificates are good for")
-	return group("tls", "Make certificates and keys", "", init)
+	return commandGroup("tls", "Make certificates and keys", "", init)
 }
 
 func fillOrder(o *pki.Order, nodes, services []string) {
@@ -52,12 +52,12 @@ func fillOrder(o *pki.Order, nodes, services []string) {
 	o.Services = []pki.ServiceOrder{{Name: "operator", Roles: pki.AllRoles()}}
 	for _, n := range nodes {
 		id, hosts, _ := strings.Cut(n, "=")
-		o.Nodes = append(o.Nodes, pki.NodeOrder{ID: id, Hosts: words(hosts)})
+		o.Nodes = append(o.Nodes, pki.NodeOrder{ID: id, Hosts: splitList(hosts)})
 	}
 	for _, text := range services {
 		name, roles, _ := strings.Cut(text, "=")
 		s := pki.ServiceOrder{Name: name}
-		for _, role := range words(roles) {
+		for _, role := range splitList(roles) {
 			if as, ok := strings.CutPrefix(role, "as:"); ok {
 				s.As = append(s.As, as)
 			} else {
@@ -68,7 +68,7 @@ func fillOrder(o *pki.Order, nodes, services []string) {
 	}
 }
 
-func words(list string) []string {
+func splitList(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 }
 
@@ -77,7 +77,7 @@ func (a *app) makeTLS(o pki.Order) error {
 	if err != nil {
 		return err
 	}
-	if a.json() {
+	if a.printsJSON() {
 		return a.printStruct(struct {
 			Made []string `json:"made"`
 		}{append([]string{}, made...)})

@@ -21,7 +21,7 @@ func (a *app) tokenCommand() *cobra.Command {
 	var roles, as []string
 	var lifetime time.Duration
 	make := &cobra.Command{
-		Use: "make NAME", Short: "Make a bearer token for a program", Args: wants(1, 1, "the program's name"),
+		Use: "make NAME", Short: "Make a bearer token for a program", Args: argumentCount(1, 1, "the program's name"),
 		Long: "Make prints a new token, which the program keeps, and the line for the nodes' --token-file, which holds " +
 			"only its hash. The token is shown this once.",
 		RunE: func(_ *cobra.Command, args []string) error { return a.makeToken(args[0], roles, as, lifetime) },
@@ -29,22 +29,22 @@ func (a *app) tokenCommand() *cobra.Command {
 	make.Flags().StringArrayVar(&roles, "role", nil, "presence:read, message:send, account:admin or cluster:admin; may be repeated")
 	make.Flags().StringArrayVar(&as, "as", nil, "an `IMA` or @domain that it may send as; may be repeated")
 	make.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is good for, such as 8760h (default: until its line is taken out)")
-	return group("token", "Make bearer tokens", "", make)
+	return commandGroup("token", "Make bearer tokens", "", make)
 }
 
 // checkToken refuses what the nodes would not read.
 func checkToken(name string, roles, as []string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r == '#' || unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
-		return usagef("invalid name %q: must be printable, without spaces and #", name)
+		return usageErrorf("invalid name %q: must be printable, without spaces and #", name)
 	}
 	for _, r := range roles {
 		if !slices.Contains(pki.AllRoles(), r) {
-			return usagef("unknown role %q: must be one of %s", r, strings.Join(pki.AllRoles(), ", "))
+			return usageErrorf("unknown role %q: must be one of %s", r, strings.Join(pki.AllRoles(), ", "))
 		}
 	}
 	for _, s := range as {
 		if p, err := protocol.ParsePattern(s); err != nil || p == (protocol.Pattern{}) || s == "*" {
-			return usagef("invalid --as %q: must be an address or @domain", s)
+			return usageErrorf("invalid --as %q: must be an address or @domain", s)
 		}
 	}
 	return nil
@@ -52,10 +52,10 @@ func checkToken(name string, roles, as []string) error {
 
 func (a *app) makeToken(name string, roles, as []string, lifetime time.Duration) error {
 	if len(roles) == 0 {
-		return usagef("say what the token is for: --role presence:read, message:send, account:admin or cluster:admin")
+		return usageErrorf("say what the token is for: --role presence:read, message:send, account:admin or cluster:admin")
 	}
 	if lifetime < 0 || lifetime > 0 && lifetime < time.Second {
-		return usagef("invalid --lifetime %v: must be at least a second", lifetime)
+		return usageErrorf("invalid --lifetime %v: must be at least a second", lifetime)
 	}
 	if err := checkToken(name, roles, as); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (a *app) makeToken(name string, roles, as []string, lifetime time.Duration)
 	if lifetime > 0 {
 		line += " until=" + time.Now().Add(lifetime).UTC().Format(time.RFC3339)
 	}
-	if a.json() {
+	if a.printsJSON() {
 		return a.printStruct(struct {
 			Token string `json:"token"`
 			Line  string `json:"line"`

@@ -15,13 +15,13 @@ import (
 
 func (a *app) upgradeCommand() *cobra.Command {
 	check := &cobra.Command{
-		Use: "check", Short: "Say whether it is safe to restart the next node", Args: wants(0, 0, "no argument"),
+		Use: "check", Short: "Say whether it is safe to restart the next node", Args: argumentCount(0, 0, "no argument"),
 		Long: "Check says whether the next node may be stopped now, to be started again with another version, and which one " +
 			"that should be: replicas first, then followers, the leader last. It exits with 0 if it is safe, with 1 and " +
 			"the reasons if it is not. Ask before each node.",
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkUpgrade(c.Context()) },
 	}
-	return group("upgrade", "Go over to another version, node by node", "", check)
+	return commandGroup("upgrade", "Go over to another version, node by node", "", check)
 }
 
 // readiness is what check found out.
@@ -44,12 +44,12 @@ func (a *app) checkUpgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := call(ctx, s.cluster.Status, &simpv1.StatusRequest{})
+	resp, err := unaryCall(ctx, s.cluster.Status, &simpv1.StatusRequest{})
 	if err != nil {
 		return err
 	}
-	r := assess(resp)
-	if a.json() {
+	r := assessReadiness(resp)
+	if a.printsJSON() {
 		if err := a.printStruct(r); err != nil {
 			return err
 		}
@@ -64,23 +64,23 @@ func (a *app) checkUpgrade(ctx context.Context) error {
 
 func (a *app) printReadiness(r *readiness) {
 	for _, why := range r.Reasons {
-		fmt.Fprintln(a.out, a.paint(red, cli.Escape("no: "+why)))
+		fmt.Fprintln(a.out, a.colorize(red, cli.Escape("no: "+why)))
 	}
 	if r.Raises > 0 {
 		fmt.Fprintf(a.out, "every node reads schema %d: a minute after the last of them came up the log goes on to it, and there is no way back\n", r.Raises)
 	}
 	if r.Safe {
-		fmt.Fprintf(a.out, "%s: the next node is %s (%s)\n", a.paint(green, "safe"), cli.Escape(r.Next), cli.Escape(r.Nodes[r.Next]))
+		fmt.Fprintf(a.out, "%s: the next node is %s (%s)\n", a.colorize(green, "safe"), cli.Escape(r.Next), cli.Escape(r.Nodes[r.Next]))
 	}
 }
 
-// assess judges a site by its status.
-func assess(resp *simpv1.StatusResponse) readiness {
+// assessReadiness judges a site by its status.
+func assessReadiness(resp *simpv1.StatusResponse) readiness {
 	r := readiness{Nodes: map[string]string{}, Schema: resp.Schema, Reasons: []string{}}
-	r.Raises = raises(resp)
+	r.Raises = availableSchema(resp)
 	for _, n := range resp.Node {
 		r.Nodes[n.Id] = n.Version
-		r.Reasons = append(r.Reasons, unfit(resp, n)...)
+		r.Reasons = append(r.Reasons, stopObstacles(resp, n)...)
 	}
 	if resp.Leader == "" {
 		r.Reasons = append(r.Reasons, "no leader is known")
@@ -96,16 +96,16 @@ func assess(resp *simpv1.StatusResponse) readiness {
 // maxBehind is by how many changes a node may be behind and count as caught up.
 const maxBehind = 1000
 
-// unfit says what speaks against stopping any node, as n is.
-func unfit(resp *simpv1.StatusResponse, n *simpv1.NodeStatus) (why []string) {
+// stopObstacles says what speaks against stopping any node, as n is.
+func stopObstacles(resp *simpv1.StatusResponse, n *simpv1.NodeStatus) (why []string) {
 	switch n.State {
 	case simpv1.NodeState_NODE_STATE_READY:
 	case simpv1.NodeState_NODE_STATE_DRAINING:
 		why = append(why, fmt.Sprintf("%s is draining", n.Id))
 	default:
-		why = append(why, fmt.Sprintf("%s is not ready: %s", n.Id, dash(n.Problem)))
+		why = append(why, fmt.Sprintf("%s is not ready: %s", n.Id, dashIfEmpty(n.Problem)))
 	}
-	if behind := foremost(resp) - n.Index; n.State != simpv1.NodeState_NODE_STATE_DOWN && behind > maxBehind {
+	if behind := newestIndex(resp) - n.Index; n.State != simpv1.NodeState_NODE_STATE_DOWN && behind > maxBehind {
 		why = append(why, fmt.Sprintf("%s is %d changes behind", n.Id, behind))
 	}
 	if n.MaxSchema != 0 && (n.MaxSchema < resp.Schema || n.MinSchema > resp.Schema) {
@@ -114,8 +114,8 @@ func unfit(resp *simpv1.StatusResponse, n *simpv1.NodeStatus) (why []string) {
 	return why
 }
 
-// foremost is the newest index that a node has reached.
-func foremost(resp *simpv1.StatusResponse) uint64 {
+// newestIndex is the newest index that a node has reached.
+func newestIndex(resp *simpv1.StatusResponse) uint64 {
 	index := resp.Position.GetIndex()
 	for _, n := range resp.Node {
 		index = max(index, n.Index)
@@ -123,8 +123,8 @@ func foremost(resp *simpv1.StatusResponse) uint64 {
 	return index
 }
 
-// raises is the newer schema that every node can read; 0 if there is none.
-func raises(resp *simpv1.StatusResponse) uint32 {
+// availableSchema is the newer schema that every node can read; 0 if there is none.
+func availableSchema(resp *simpv1.StatusResponse) uint32 {
 	var newest uint32
 	for i, n := range resp.Node {
 		if i == 0 || n.MaxSchema < newest {
@@ -152,7 +152,7 @@ func nextNode(resp *simpv1.StatusResponse) string {
 		}
 		return 0
 	}
-	waiting := outdated(resp.Node)
+	waiting := outdatedNodes(resp.Node)
 	return slices.MinFunc(waiting, func(x, y *simpv1.NodeStatus) int {
 		if d := order(x) - order(y); d != 0 {
 			return d
@@ -161,9 +161,9 @@ func nextNode(resp *simpv1.StatusResponse) string {
 	}).Id
 }
 
-// outdated are the nodes that do not run what the node runs that was started
+// outdatedNodes are the nodes that do not run what the node runs that was started
 // last; all, if all run the same.
-func outdated(nodes []*simpv1.NodeStatus) (rest []*simpv1.NodeStatus) {
+func outdatedNodes(nodes []*simpv1.NodeStatus) (rest []*simpv1.NodeStatus) {
 	newest := slices.MaxFunc(nodes, func(x, y *simpv1.NodeStatus) int { return x.Started.AsTime().Compare(y.Started.AsTime()) })
 	for _, n := range nodes {
 		if !strings.EqualFold(n.Version, newest.Version) {

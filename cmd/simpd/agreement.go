@@ -35,9 +35,9 @@ func (n *node) agreedSettings() []agreed {
 	c := n.conf
 	all := []agreed{
 		{name: "domain", values: c.domains},
-		{name: "limit", values: n.limits.Load().list()},
+		{name: "limit", values: n.limits.Load().format()},
 		{name: "timing", values: []string{c.timing}},
-		{name: "ws_origin", values: sorted(c.origins), moot: c.ws == ""},
+		{name: "ws_origin", values: sortedCopy(c.origins), moot: c.ws == ""},
 	}
 	all = append(all, n.federationSettings()...)
 	tokens := agreed{name: "token_file", shown: "none", moot: c.grpc == ""}
@@ -88,15 +88,15 @@ func listPolicies(rules *protocol.Federation, of func(protocol.Policy) []string)
 	return all
 }
 
-// list returns the limits as they are written.
-func (l *limits) list() (all []string) {
+// format returns the limits as they are written.
+func (l *limits) format() (all []string) {
 	for _, name := range limitNames {
 		all = append(all, name+"="+l.limitOf(name).String())
 	}
 	return all
 }
 
-func sorted(values []string) []string { return slices.Sorted(slices.Values(values)) }
+func sortedCopy(values []string) []string { return slices.Sorted(slices.Values(values)) }
 
 // setCertificates has the setting be a file of certificates.
 func (a *agreed) setCertificates(certificates []*x509.Certificate) {
@@ -106,23 +106,23 @@ func (a *agreed) setCertificates(certificates []*x509.Certificate) {
 		names = append(names, fmt.Sprintf("%s (%s)", certificateName(c), c.SerialNumber.Text(16)))
 	}
 	slices.Sort(a.values)
-	a.shown = cmp.Or(strings.Join(sorted(names), ", "), "the system's")
+	a.shown = cmp.Or(strings.Join(sortedCopy(names), ", "), "the system's")
 }
 
-// agreement returns what other nodes are told of the settings that must be the
+// sharedSettings returns what other nodes are told of the settings that must be the
 // same: nothing before there is a site, whose secret hides what is hashed.
-func (n *node) agreement() (told []*clusterv1.Setting) {
+func (n *node) sharedSettings() (told []*clusterv1.Setting) {
 	secret := n.table.Secret()
 	if len(secret) == 0 {
 		return nil
 	}
 	for _, a := range n.agreedSettings() {
-		told = append(told, a.told(secret))
+		told = append(told, a.setting(secret))
 	}
 	return told
 }
 
-func (a *agreed) told(secret []byte) *clusterv1.Setting {
+func (a *agreed) setting(secret []byte) *clusterv1.Setting {
 	s := &clusterv1.Setting{Name: a.name}
 	if a.moot {
 		return s

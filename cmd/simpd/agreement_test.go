@@ -106,7 +106,7 @@ func nodeWith(t *testing.T, args ...string) *node {
 
 func told(n *node, secret string) (all []*clusterv1.Setting) {
 	for _, a := range n.agreedSettings() {
-		all = append(all, a.told([]byte(secret)))
+		all = append(all, a.setting([]byte(secret)))
 	}
 	return all
 }
@@ -162,7 +162,7 @@ func TestAgreedSettingsTellNoSecret(t *testing.T) {
 			t.Errorf("%s: %d octets", here[i].Name, len(here[i].Value))
 		}
 	}
-	if n.agreement() != nil {
+	if n.sharedSettings() != nil {
 		t.Error("a node of no site yet tells something")
 	}
 }

@@ -32,7 +32,7 @@ func checkConfigCommand() *cobra.Command {
 
 // checkConfig writes every problem, with the line where it is.
 func checkConfig(w io.Writer, file string, env func(string) (string, bool)) error {
-	conf, wrong := load(file, env, nil)
+	conf, wrong := loadConfig(file, env, nil)
 	for _, p := range wrong {
 		if p.at.file == "" {
 			p.at = source{file: file}

@@ -71,7 +71,7 @@ func TestClientAddresses(t *testing.T) {
 					s[option] = fixedListener{address: address}
 				}
 			}
-			simp, simps := addressFinder{c, s}.find()
+			simp, simps := addressFinder{c, s}.findClientAddresses()
 			to := target{Member: link.Member{ClientAddr: simp.address, ClientGuessed: simp.guessed, SIMPSAddr: simps.address, SIMPSGuessed: simps.guessed}}
 			if plain, tls := to.address(protocol.PlainTCP), to.address(protocol.TLS); plain != tt.plain || tls != tt.tls {
 				t.Errorf("MOVE tells %q and %q, want %q and %q", plain, tls, tt.plain, tt.tls)
@@ -93,7 +93,7 @@ func TestClientAddresses(t *testing.T) {
 // address that is none.
 func TestTargets(t *testing.T) {
 	tls := cluster.NodeStatus{Answers: true, Member: link.Member{ID: "n2", SIMPSAddr: "203.0.113.2:7468"}}
-	if !fit(&tls) {
+	if !isEligible(&tls) {
 		t.Error("a node without simp-listen is given no clients")
 	}
 	old := target{Member: link.Member{ID: "n3", ClientAddr: "0.0.0.0:7467", SIMPSAddr: "[::]:7468"}}

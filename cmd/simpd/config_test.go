@@ -38,7 +38,7 @@ func loadWith(t *testing.T, file string, env map[string]string, args ...string) 
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return load(file, environment(env), flags)
+	return loadConfig(file, environment(env), flags)
 }
 
 func TestIdleWithinItsBounds(t *testing.T) {

@@ -87,7 +87,7 @@ func (n *composeNode) check(t *testing.T, dir, name string) {
 	if !strings.HasPrefix(n.Volumes[0], "./etc/"+name+":/etc/simpd:ro") {
 		t.Errorf("%s: volumes %q", name, n.Volumes)
 	}
-	c, wrong := load("", environment(env), nil)
+	c, wrong := loadConfig("", environment(env), nil)
 	if len(wrong) > 0 {
 		t.Errorf("%s: %v", name, wrong)
 		return
@@ -101,7 +101,7 @@ func (n *composeNode) check(t *testing.T, dir, name string) {
 }
 
 func hasOption(name string) bool {
-	for _, o := range options() {
+	for _, o := range allOptions() {
 		if o.name == name {
 			return true
 		}

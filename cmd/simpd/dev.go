@@ -69,7 +69,7 @@ func devCommand() *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			return dev(c.Context(), c.OutOrStdout(), o)
+			return runDev(c.Context(), c.OutOrStdout(), o)
 		},
 	}
 	c.Flags().IntVar(&o.nodes, "nodes", 3, "how many nodes")
@@ -99,8 +99,8 @@ func (o *devOptions) check() error {
 	return nil
 }
 
-// config is what node i (from 1) is told.
-func (o *devOptions) config(i int) *config {
+// nodeConfig is what node i (from 1) is told.
+func (o *devOptions) nodeConfig(i int) *config {
 	at := func(i, above int) string {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.port+devStep*(i-1)+above))
 	}
@@ -132,27 +132,27 @@ func devExpect(n int) int {
 	return 5
 }
 
-// dev runs the site until a signal ends it.
-func dev(ctx context.Context, w io.Writer, o devOptions) error {
+// runDev runs the site until a signal ends it.
+func runDev(ctx context.Context, w io.Writer, o devOptions) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	begun := time.Now()
 	level := new(slog.LevelVar)
 	level.Set(logLevel(o.logLevel))
 	s := devSite{options: o, logger: newLogger(os.Stderr, "text", level)}
-	defer s.stop()
+	defer s.stopNodes()
 	defer level.Set(slog.LevelError + 1) // nodes that lose each other at the end are no news
-	if err := s.start(ctx); err != nil {
+	if err := s.startNodes(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	s.introduce(w, time.Since(begun))
+	s.printBanner(w, time.Since(begun))
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-s.broken():
+	case err := <-s.firstFailure():
 		return failed(err)
 	}
 }
@@ -164,8 +164,8 @@ type devSite struct {
 	nodes   []*node
 }
 
-// start starts the nodes side by side and makes the users.
-func (s *devSite) start(ctx context.Context) error {
+// startNodes starts the nodes side by side and makes the users.
+func (s *devSite) startNodes(ctx context.Context) error {
 	s.nodes = make([]*node, s.options.nodes)
 	errs := make([]error, s.options.nodes)
 	var all sync.WaitGroup
@@ -180,7 +180,7 @@ func (s *devSite) start(ctx context.Context) error {
 }
 
 func (s *devSite) startOne(ctx context.Context, i int) (*node, error) {
-	c := s.options.config(i)
+	c := s.options.nodeConfig(i)
 	n, err := startNode(ctx, c, s.logger.With("node", c.nodeID), func(string) {})
 	if err != nil {
 		return nil, err
@@ -190,8 +190,8 @@ func (s *devSite) startOne(ctx context.Context, i int) (*node, error) {
 	return n, failed(n.AwaitReady(ctx))
 }
 
-// stop ends all nodes at once: nobody is to be moved anywhere.
-func (s *devSite) stop() {
+// stopNodes ends all nodes at once: nobody is to be moved anywhere.
+func (s *devSite) stopNodes() {
 	var all sync.WaitGroup
 	for _, n := range s.nodes {
 		if n != nil {
@@ -201,8 +201,8 @@ func (s *devSite) stop() {
 	all.Wait()
 }
 
-// broken tells of the first node that can't go on.
-func (s *devSite) broken() <-chan error {
+// firstFailure tells of the first node that can't go on.
+func (s *devSite) firstFailure() <-chan error {
 	first := make(chan error, len(s.nodes))
 	for _, n := range s.nodes {
 		go func() {

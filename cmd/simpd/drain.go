@@ -54,7 +54,7 @@ func (n *node) drainAsked(ctx context.Context, within time.Duration, undo bool) 
 		return nil
 	}
 	n.leave.away.Store(true) // before anybody is told to go
-	if err := n.announce(ctx, true); err != nil {
+	if err := n.announceDraining(ctx, true); err != nil {
 		n.leave.away.Store(false)
 		return err
 	}
@@ -76,7 +76,7 @@ func (n *node) drainAsked(ctx context.Context, within time.Duration, undo bool) 
 func (n *node) callOff(ctx context.Context) error {
 	n.router.Undrain()
 	n.leave.end()
-	if err := n.announce(ctx, false); err != nil {
+	if err := n.announceDraining(ctx, false); err != nil {
 		return err
 	}
 	n.router.Undrain() // also a drain that had only just begun
@@ -98,7 +98,7 @@ func (n *node) moveAway(ctx context.Context) {
 	within -= min(farewell, within/5)
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if err := n.announce(ctx, true); err != nil {
+	if err := n.announceDraining(ctx, true); err != nil {
 		n.logger.Warn("the site could not be told that this node drains", "error", err)
 	}
 	n.moveClients(ctx, within)
@@ -113,7 +113,7 @@ func (n *node) moveClients(ctx context.Context, within time.Duration) {
 		n.logger.Warn("the leadership could not be handed over", "error", err)
 	}
 	t := &targets{node: n}
-	others := t.look(ctx)
+	others := t.pollNodes(ctx)
 	n.logger.Info("draining", "connections", n.router.Connections(), "others", others)
 	if others == 0 {
 		over, cancel := context.WithDeadline(ctx, time.Now())
@@ -144,15 +144,15 @@ func (n *node) stayAway(ctx context.Context) {
 			return
 		}
 		if known, ok := n.table.Node(n.conf.nodeID); ok && !known.Down && !known.Draining && n.cluster.Epoch() == known.Epoch {
-			_ = n.announce(ctx, true) // or at the next look
+			_ = n.announceDraining(ctx, true) // or at the next look
 		}
 		_ = n.handOver(ctx) // likewise
 	}
 }
 
-// announce tells the site that this node gives its clients away, so that
+// announceDraining tells the site that this node gives its clients away, so that
 // other nodes may take one session more of each, or that it does not any more.
-func (n *node) announce(ctx context.Context, draining bool) error {
+func (n *node) announceDraining(ctx context.Context, draining bool) error {
 	ctx, cancel := context.WithTimeout(ctx, sayTime)
 	defer cancel()
 	_, err := n.cluster.Propose(ctx, &storev1.Change{Kind: &storev1.Change_SetDraining{SetDraining: &storev1.SetDraining{

@@ -48,13 +48,13 @@ func (e *expiry) needsAttention(now time.Time) bool {
 // certificateName returns whom a certificate names, for people.
 func certificateName(c *x509.Certificate) string {
 	if len(c.DNSNames) > 0 {
-		return abbreviate(c.DNSNames)
+		return abbreviateNames(c.DNSNames)
 	}
 	return cmp.Or(c.Subject.CommonName, c.Subject.String())
 }
 
-// abbreviate returns the first of some names, and how many more there are.
-func abbreviate(names []string) string {
+// abbreviateNames returns the first of some names, and how many more there are.
+func abbreviateNames(names []string) string {
 	if more := len(names) - 1; more > 0 {
 		return fmt.Sprintf("%s and %d more", names[0], more)
 	}
@@ -69,10 +69,10 @@ func (f *keyFiles) expiries(nodeID string, domains []string, others []*x509.Cert
 		all.add(expiryNode, nodeID, f.identity.Certificate())
 		all.addAuthorities(expiryClusterCA, f.identity.Authorities())
 	}
-	for _, leaf := range f.leaves() {
+	for _, leaf := range f.clientLeaves() {
 		name := certificateName(leaf.Certificate)
 		if covered := coveredDomains(leaf.Certificate, domains); len(covered) > 0 {
-			name = abbreviate(covered)
+			name = abbreviateNames(covered)
 		}
 		all.add(expirySite, name, leaf.Certificate)
 		all.addAuthorities(expirySiteCA, leaf.Authorities)
@@ -102,8 +102,8 @@ func (l *expiries) addAuthorities(kind string, authorities []*x509.Certificate) 
 	}
 }
 
-// urgent returns those that need attention now, the first to end first.
-func (l expiries) urgent(now time.Time) expiries {
+// needingAttention returns those that need attention now, the first to end first.
+func (l expiries) needingAttention(now time.Time) expiries {
 	of := slices.DeleteFunc(slices.Clone(l), func(e expiry) bool { return !e.needsAttention(now) })
 	slices.SortStableFunc(of, func(a, b expiry) int { return a.end.Compare(b.end) })
 	return of
@@ -112,17 +112,17 @@ func (l expiries) urgent(now time.Time) expiries {
 // validText makes a text one that metrics and messages can hold.
 func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// leaves returns the certificates for clients.
-func (f *keyFiles) leaves() []server.Leaf {
+// clientLeaves returns the certificates for clients.
+func (f *keyFiles) clientLeaves() []server.Leaf {
 	if f.certificates == nil {
 		return nil
 	}
 	return f.certificates.Leaves()
 }
 
-// expiries lists all that ends at this node: what its files hold, and the
+// allExpiries lists all that ends at this node: what its files hold, and the
 // certificates that programs have shown.
-func (n *node) expiries() expiries {
+func (n *node) allExpiries() expiries {
 	var others []*x509.Certificate
 	if n.partners != nil {
 		others = *n.partners.authorities.Load()
@@ -141,11 +141,11 @@ func coveredDomains(c *x509.Certificate, domains []string) []string {
 	return slices.DeleteFunc(slices.Clone(domains), func(d string) bool { return c.VerifyHostname(d) != nil })
 }
 
-// coverage compares the certificates for clients with the domains of the site:
+// compareDomains compares the certificates for clients with the domains of the site:
 // uncovered are the domains that none of them names, foreign the certificates
 // that name none. Without certificates both are empty.
-func (f *keyFiles) coverage(domains []string) (uncovered []string, foreign []server.Leaf) {
-	leaves := f.leaves()
+func (f *keyFiles) compareDomains(domains []string) (uncovered []string, foreign []server.Leaf) {
+	leaves := f.clientLeaves()
 	if len(leaves) == 0 {
 		return nil, nil
 	}
@@ -164,14 +164,14 @@ func (f *keyFiles) coverage(domains []string) (uncovered []string, foreign []ser
 
 // certificateStatus is what the other nodes, and so operators, are told.
 func (n *node) certificateStatus() (s cluster.CertificateStatus) {
-	for _, e := range firstOf(n.expiries().urgent(time.Now())) {
+	for _, e := range firstOf(n.allExpiries().needingAttention(time.Now())) {
 		told := &clusterv1.Expiry{Kind: e.kind, Name: e.name, Id: e.id, EndMs: e.end.UnixMilli()}
 		if !e.begin.IsZero() {
 			told.BeginMs = e.begin.UnixMilli()
 		}
 		s.Expiring = append(s.Expiring, told)
 	}
-	uncovered, foreign := n.coverage(n.conf.domains)
+	uncovered, foreign := n.compareDomains(n.conf.domains)
 	s.UncoveredDomains = firstOf(uncovered)
 	for _, leaf := range firstOf(foreign) {
 		s.ForeignCertificates = append(s.ForeignCertificates, validText(certificateName(leaf.Certificate)))
@@ -200,8 +200,8 @@ func (n *node) logCertificates(ctx context.Context) {
 // reviewCertificates writes what is wrong with certificates and tokens into the
 // log.
 func (n *node) reviewCertificates() {
-	logExpiries(n.logger, n.expiries(), time.Now())
-	uncovered, foreign := n.coverage(n.conf.domains)
+	logExpiries(n.logger, n.allExpiries(), time.Now())
+	uncovered, foreign := n.compareDomains(n.conf.domains)
 	if len(uncovered) > 0 {
 		n.logger.Warn("no certificate names these domains of the site", "domains", firstOf(uncovered), "count", len(uncovered))
 	}
@@ -213,7 +213,7 @@ func (n *node) reviewCertificates() {
 // logExpiries writes a line for each of the first that need attention, and one
 // that counts the others.
 func logExpiries(logger *slog.Logger, all expiries, now time.Time) {
-	urgent := all.urgent(now)
+	urgent := all.needingAttention(now)
 	for _, e := range firstOf(urgent) {
 		level, message := e.describe(now)
 		logger.Log(context.Background(), level, message, "kind", e.kind, "name", e.name, "id", e.id,
@@ -242,11 +242,11 @@ func (e *expiry) describe(now time.Time) (slog.Level, string) {
 // certificateWarnings says for check-config what is wrong with certificates and
 // tokens, though a node can start with them.
 func (f *keyFiles) certificateWarnings(nodeID string, domains []string, now time.Time) (all []string) {
-	for _, e := range f.expiries(nodeID, domains, f.authorities).urgent(now) {
+	for _, e := range f.expiries(nodeID, domains, f.authorities).needingAttention(now) {
 		_, message := e.describe(now)
 		all = append(all, fmt.Sprintf("%s: %s %s, until %s", message, e.kind, e.name, e.end.UTC().Format(time.RFC3339)))
 	}
-	uncovered, foreign := f.coverage(domains)
+	uncovered, foreign := f.compareDomains(domains)
 	for _, leaf := range foreign {
 		all = append(all, fmt.Sprintf("%s names none of the site's domains (%s)", leaf.File, strings.Join(domains, ", ")))
 	}

@@ -111,18 +111,18 @@ func setRoutes(c *config, v []string) error {
 	return nil
 }
 
-// rules puts the settings together: what is for one domain comes on top of
+// buildPolicy puts the settings together: what is for one domain comes on top of
 // what is for all.
-func (f *federationConfig) rules() *protocol.Federation {
-	rules := &protocol.Federation{Default: f.policy(protocol.Policy{}, ""), Domains: map[string]protocol.Policy{}, Routes: f.routes}
-	for own := range f.owners() {
-		rules.Domains[own] = f.policy(rules.Default, own)
+func (f *federationConfig) buildPolicy() *protocol.Federation {
+	rules := &protocol.Federation{Default: f.domainPolicy(protocol.Policy{}, ""), Domains: map[string]protocol.Policy{}, Routes: f.routes}
+	for own := range f.ownDomains() {
+		rules.Domains[own] = f.domainPolicy(rules.Default, own)
 	}
 	return rules
 }
 
-// owners are the domains that something is said of in particular.
-func (f *federationConfig) owners() map[string]bool {
+// ownDomains are the domains that something is said of in particular.
+func (f *federationConfig) ownDomains() map[string]bool {
 	all := map[string]bool{}
 	for own := range f.modes {
 		all[own] = true
@@ -136,9 +136,9 @@ func (f *federationConfig) owners() map[string]bool {
 	return all
 }
 
-func (f *federationConfig) policy(base protocol.Policy, own string) protocol.Policy {
+func (f *federationConfig) domainPolicy(base protocol.Policy, own string) protocol.Policy {
 	p := protocol.Policy{
-		Mode: base.Mode, Allow: with(base.Allow, f.allow[own]), Block: with(base.Block, f.block[own]), External: with(base.External, f.external[own]),
+		Mode: base.Mode, Allow: union(base.Allow, f.allow[own]), Block: union(base.Block, f.block[own]), External: union(base.External, f.external[own]),
 	}
 	if mode, ok := f.modes[own]; ok {
 		p.Mode = mode
@@ -146,7 +146,7 @@ func (f *federationConfig) policy(base protocol.Policy, own string) protocol.Pol
 	return p
 }
 
-func with(base map[string]bool, more []string) map[string]bool {
+func union(base map[string]bool, more []string) map[string]bool {
 	all := map[string]bool{}
 	maps.Copy(all, base)
 	for _, s := range more {
@@ -167,8 +167,8 @@ func (f *federationConfig) readRoots() (authorities []*x509.Certificate, pool *x
 	return authorities, secretfile.Roots(authorities), nil
 }
 
-// resolver asks the operator's choice, or the system's.
-func (f *federationConfig) resolver() dns.Resolver {
+// dnsResolver asks the operator's choice, or the system's.
+func (f *federationConfig) dnsResolver() dns.Resolver {
 	if f.dns == "" {
 		return net.DefaultResolver
 	}
@@ -193,7 +193,7 @@ func (p *partners) load(f *federationConfig) error {
 	}
 	p.roots.Store(roots)
 	p.authorities.Store(&authorities)
-	p.rules.Store(f.rules())
+	p.rules.Store(f.buildPolicy())
 	return nil
 }
 
@@ -221,7 +221,7 @@ func (n *node) newPartners() (*partners, error) {
 	}
 	c := federation.Config{
 		Federation: p.Policy, Roots: p.Roots, Certificate: p.Certificate, Secret: n.dialbackSecret, Agent: "simpd",
-		Resolver: n.conf.federation.resolver(), Logger: n.logger,
+		Resolver: n.conf.federation.dnsResolver(), Logger: n.logger,
 	}
 	p.Relay = federation.New(c)
 	return p, nil

@@ -23,10 +23,10 @@ func readFile(name string, table []option, s settings) (wrong problems, unreadab
 	r := fileReader{name: name, lines: linesOf(string(content)), table: table, settings: s}
 	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		p := r.syntax(err)
+		p := r.syntaxProblem(err)
 		return nil, &p
 	}
-	r.documents(file)
+	r.readDocuments(file)
 	return r.wrong, nil
 }
 
@@ -44,15 +44,15 @@ type fileReader struct {
 	settings
 }
 
-func (r *fileReader) syntax(err error) problem {
+func (r *fileReader) syntaxProblem(err error) problem {
 	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil {
-		return problem{at: r.at(e.GetToken(), ""), text: "this is no YAML: " + e.GetMessage()}
+		return problem{at: r.sourceOf(e.GetToken(), ""), text: "this is no YAML: " + e.GetMessage()}
 	}
 	return problem{at: source{file: r.name}, text: fmt.Sprintf("this is no YAML: %v", err)}
 }
 
-// at returns the place of a token.
-func (r *fileReader) at(t *token.Token, name string) source {
+// sourceOf returns the place of a token.
+func (r *fileReader) sourceOf(t *token.Token, name string) source {
 	s := source{name: name, file: r.name, line: t.Position.Line, col: t.Position.Column}
 	if s.line >= 1 && s.line <= len(r.lines) {
 		s.text = r.lines[s.line-1]
@@ -60,57 +60,57 @@ func (r *fileReader) at(t *token.Token, name string) source {
 	return s
 }
 
-func (r *fileReader) fail(t *token.Token, format string, args ...any) {
-	r.wrong = append(r.wrong, problem{at: r.at(t, ""), text: fmt.Sprintf(format, args...)})
+func (r *fileReader) addProblem(t *token.Token, format string, args ...any) {
+	r.wrong = append(r.wrong, problem{at: r.sourceOf(t, ""), text: fmt.Sprintf(format, args...)})
 }
 
-func (r *fileReader) documents(file *ast.File) {
+func (r *fileReader) readDocuments(file *ast.File) {
 	read := false
 	for _, d := range file.Docs {
 		if d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType {
 			continue
 		}
 		if read {
-			r.fail(d.Body.GetToken(), "a second document: one file is one configuration")
+			r.addProblem(d.Body.GetToken(), "a second document: one file is one configuration")
 			return
 		}
 		read = true
-		r.mapping(d.Body)
+		r.readMapping(d.Body)
 	}
 }
 
-func (r *fileReader) mapping(n ast.Node) {
+func (r *fileReader) readMapping(n ast.Node) {
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		r.fail(n.GetToken(), "must consist of lines like key: value")
+		r.addProblem(n.GetToken(), "must consist of lines like key: value")
 		return
 	}
 	first := map[string]int{}
 	for _, pair := range m.Values {
-		r.pair(pair, first)
+		r.readPair(pair, first)
 	}
 }
 
-// pair reads one key and its value; first tells the line of the keys before.
-func (r *fileReader) pair(pair *ast.MappingValueNode, first map[string]int) {
+// readPair reads one key and its value; first tells the line of the keys before.
+func (r *fileReader) readPair(pair *ast.MappingValueNode, first map[string]int) {
 	t := pair.Key.GetToken()
 	key := t.Value
-	o := r.find(key)
+	o := r.findOption(key)
 	if o == nil {
-		r.fail(t, "unknown key %q%s", key, didYouMean(strings.ReplaceAll(key, "-", "_"), keys(r.table)))
+		r.addProblem(t, "unknown key %q%s", key, didYouMean(strings.ReplaceAll(key, "-", "_"), optionKeys(r.table)))
 		return
 	}
 	if line, twice := first[key]; twice {
-		r.fail(t, "%s is set twice: line %d has it already", key, line)
+		r.addProblem(t, "%s is set twice: line %d has it already", key, line)
 		return
 	}
 	first[key] = t.Position.Line
-	if values, ok := r.values(o, pair.Value); ok {
-		r.made[o.name] = setting{values, r.at(t, key)}
+	if values, ok := r.readValues(o, pair.Value); ok {
+		r.made[o.name] = setting{values, r.sourceOf(t, key)}
 	}
 }
 
-func (r *fileReader) find(key string) *option {
+func (r *fileReader) findOption(key string) *option {
 	for i := range r.table {
 		if r.table[i].key() == key {
 			return &r.table[i]
@@ -119,29 +119,29 @@ func (r *fileReader) find(key string) *option {
 	return nil
 }
 
-func keys(table []option) (names []string) {
+func optionKeys(table []option) (names []string) {
 	for _, o := range table {
 		names = append(names, o.key())
 	}
 	return names
 }
 
-// values returns what stands behind a key, if it is of the option's form. A
+// readValues returns what stands behind a key, if it is of the option's form. A
 // key with nothing behind it is as if it were not there.
-func (r *fileReader) values(o *option, n ast.Node) ([]string, bool) {
+func (r *fileReader) readValues(o *option, n ast.Node) ([]string, bool) {
 	if n.Type() == ast.NullType {
 		return nil, false
 	}
 	if seq, ok := n.(*ast.SequenceNode); ok && o.form == list {
-		return r.items(o, seq)
+		return r.readItems(o, seq)
 	}
-	v, ok := r.scalar(o, n)
+	v, ok := r.readScalar(o, n)
 	return []string{v}, ok
 }
 
-func (r *fileReader) items(o *option, seq *ast.SequenceNode) (values []string, ok bool) {
+func (r *fileReader) readItems(o *option, seq *ast.SequenceNode) (values []string, ok bool) {
 	for _, item := range seq.Values {
-		v, ok := r.scalar(o, item)
+		v, ok := r.readScalar(o, item)
 		if !ok {
 			return nil, false
 		}
@@ -150,8 +150,8 @@ func (r *fileReader) items(o *option, seq *ast.SequenceNode) (values []string, o
 	return values, len(values) > 0
 }
 
-// scalar returns one word as it was written, if it is of the right kind.
-func (r *fileReader) scalar(o *option, n ast.Node) (string, bool) {
+// readScalar returns one word as it was written, if it is of the right kind.
+func (r *fileReader) readScalar(o *option, n ast.Node) (string, bool) {
 	fits := false
 	switch n.Type() {
 	case ast.StringType, ast.LiteralType:
@@ -163,7 +163,7 @@ func (r *fileReader) scalar(o *option, n ast.Node) (string, bool) {
 	}
 	if !fits {
 		r.bad[o.name] = true
-		r.fail(n.GetToken(), "%s wants %s, not %s", o.key(), o.form, describe(n))
+		r.addProblem(n.GetToken(), "%s wants %s, not %s", o.key(), o.form, describeNode(n))
 		return "", false
 	}
 	if s, ok := n.(*ast.StringNode); ok {
@@ -172,7 +172,7 @@ func (r *fileReader) scalar(o *option, n ast.Node) (string, bool) {
 	return n.GetToken().Value, true
 }
 
-func describe(n ast.Node) string {
+func describeNode(n ast.Node) string {
 	switch n.Type() {
 	case ast.MappingType:
 		return "keys of its own"

@@ -20,7 +20,7 @@ func TestDamagedFiles(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, wrong := load(path, environment(nil), nil)
+		_, wrong := loadConfig(path, environment(nil), nil)
 		for _, p := range wrong {
 			if lines := len(linesOf(content)); p.at.line > lines {
 				t.Fatalf("%v is not on one of the %d lines of %q", p, lines, content)

@@ -30,8 +30,8 @@ func easeCollector() *garbageRoom {
 		c.stopped.Store(true)
 		return c
 	}
-	c.ease()
-	c.follow()
+	c.adjustPercent()
+	c.adjustAfterGC()
 	return c
 }
 
@@ -45,17 +45,17 @@ func (c *garbageRoom) stop() {
 // from sharing its memory with others.)
 type cycle [64]byte
 
-// follow sets the percentage anew after each collection.
-func (c *garbageRoom) follow() {
+// adjustAfterGC sets the percentage anew after each collection.
+func (c *garbageRoom) adjustAfterGC() {
 	runtime.AddCleanup(new(cycle), func(c *garbageRoom) {
 		if !c.stopped.Load() {
-			c.ease()
-			c.follow()
+			c.adjustPercent()
+			c.adjustAfterGC()
 		}
 	}, c)
 }
 
-func (c *garbageRoom) ease() { debug.SetGCPercent(garbagePercent(inUse())) }
+func (c *garbageRoom) adjustPercent() { debug.SetGCPercent(garbagePercent(inUse())) }
 
 // inUse returns the octets that the percentage is taken of: those that the last
 // collection found in use, and what it had to look through beside the heap.

@@ -18,9 +18,9 @@ func giveBack(ctx context.Context) {
 	for {
 		select {
 		case now := <-t.C:
-			if r.due(heapNow(), now) {
+			if r.isDue(heapNow(), now) {
 				debug.FreeOSMemory()
-				r.returned(heapNow(), now, time.Since(now))
+				r.noteReturned(heapNow(), now, time.Since(now))
 			}
 		case <-ctx.Done():
 			return
@@ -63,10 +63,10 @@ const (
 	restPart    = 20       // one in so many moments may be spent on it
 )
 
-// due reports whether a burst is over that has left enough behind to be worth a
+// isDue reports whether a burst is over that has left enough behind to be worth a
 // collection, or whether much has come together without one. Work that goes on
 // and on is its own collector's affair.
-func (r *returner) due(h heap, now time.Time) bool {
+func (r *returner) isDue(h heap, now time.Time) bool {
 	quiet := h.allocated-r.before.allocated < max(quietOctets, h.live/quietPart)
 	r.before = h
 	r.burst = r.burst || !quiet
@@ -75,7 +75,7 @@ func (r *returner) due(h heap, now time.Time) bool {
 	return quiet && !now.Before(r.next) && (r.burst && worth || much)
 }
 
-// returned notes that memory was returned, which took so long.
-func (r *returner) returned(h heap, now time.Time, took time.Duration) {
+// noteReturned notes that memory was returned, which took so long.
+func (r *returner) noteReturned(h heap, now time.Time, took time.Duration) {
 	*r = returner{before: h, next: now.Add(restPart * took)}
 }

@@ -28,12 +28,12 @@ func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 		{heap{allocated: 340 * mib, live: 5 * mib, held: 22 * mib}, true},
 	} {
 		now = now.Add(time.Second)
-		got := r.due(step.now, now)
+		got := r.isDue(step.now, now)
 		if got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
 		if got {
-			r.returned(step.now, now, time.Millisecond)
+			r.noteReturned(step.now, now, time.Millisecond)
 		}
 	}
 }
@@ -46,8 +46,8 @@ func TestMemoryIsReturnedNowAndThen(t *testing.T) {
 	for i := range 1000 {
 		now = now.Add(time.Second)
 		h.allocated += uint64(i%2) << 30
-		if r.due(h, now) {
-			r.returned(h, now, time.Second)
+		if r.isDue(h, now) {
+			r.noteReturned(h, now, time.Second)
 			count++
 		}
 	}

@@ -9,30 +9,30 @@ import (
 	"time"
 )
 
-// introduce says what there is now, and what to type next.
-func (s *devSite) introduce(w io.Writer, took time.Duration) {
+// printBanner says what there is now, and what to type next.
+func (s *devSite) printBanner(w io.Writer, took time.Duration) {
 	o := s.options
 	kept := "keeps nothing"
 	if o.dataDir != "" {
 		kept = "keeps its data in " + o.dataDir
 	}
-	fmt.Fprintf(w, "A site of %s is ready after %.1f s. It is for trying out: loopback only, no TLS; it %s.\n\n", plural(o.nodes, "node"), took.Seconds(), kept)
+	fmt.Fprintf(w, "A site of %s is ready after %.1f s. It is for trying out: loopback only, no TLS; it %s.\n\n", pluralize(o.nodes, "node"), took.Seconds(), kept)
 	fmt.Fprintf(w, "  node  SIMP             gRPC             health and metrics      WebSocket\n")
 	for _, n := range s.nodes {
 		c := n.conf
 		fmt.Fprintf(w, "  %-5s %-16s %-16s http://%-16s ws://%s/simp\n", c.nodeID, c.simp, c.grpc, c.http, c.ws)
 	}
 	fmt.Fprintf(w, "\n  users     %s\n  password  %s\n\n", strings.Join(devUsers(), " "), o.password)
-	s.suggest(w)
+	s.printCommands(w)
 	fmt.Fprintf(w, "\nPress Ctrl-C to end it.\n")
 }
 
-// suggest prints commands that work as they stand, each on another node.
-func (s *devSite) suggest(w io.Writer) {
+// printCommands prints commands that work as they stand, each on another node.
+func (s *devSite) printCommands(w io.Writer) {
 	first, second, third := s.nodes[0].conf, s.nodes[1%len(s.nodes)].conf, s.nodes[2%len(s.nodes)].conf
 	users := devUsers()
 	simp := func(c *config, user string) string {
-		return fmt.Sprintf("%s --plaintext --server %s --user %s", beside("simp"), c.simp, user)
+		return fmt.Sprintf("%s --plaintext --server %s --user %s", siblingCommand("simp"), c.simp, user)
 	}
 	fmt.Fprintf(w, "In three other terminals:\n\n")
 	fmt.Fprintf(w, "  export SIMP_PASSWORD=%s        # in each\n", s.options.password)
@@ -40,11 +40,11 @@ func (s *devSite) suggest(w io.Writer) {
 	fmt.Fprintf(w, "  %s watch %s\n", simp(third, users[2]), users[1])
 	fmt.Fprintf(w, "  %s send %s \"hello\"\n\n", simp(first, users[0]), users[1])
 	fmt.Fprintf(w, "The whole site at a glance:\n\n")
-	fmt.Fprintf(w, "  %s --insecure --addr %s status\n", beside("simpctl"), first.grpc)
+	fmt.Fprintf(w, "  %s --insecure --addr %s status\n", siblingCommand("simpctl"), first.grpc)
 }
 
-// beside is how to call a program that lies where this one does.
-func beside(name string) string {
+// siblingCommand is how to call a program that lies where this one does.
+func siblingCommand(name string) string {
 	self, err := os.Executable()
 	if err != nil {
 		return name
@@ -61,7 +61,7 @@ func beside(name string) string {
 	return path
 }
 
-func plural(n int, thing string) string {
+func pluralize(n int, thing string) string {
 	if n == 1 {
 		return fmt.Sprintf("1 %s", thing)
 	}

@@ -21,23 +21,23 @@ type settings struct {
 	bad  map[string]bool
 }
 
-// good reports whether all the options are either absent or well written.
-func (s settings) good(names ...string) bool {
+// areValid reports whether all the options are either absent or well written.
+func (s settings) areValid(names ...string) bool {
 	return !slices.ContainsFunc(names, func(n string) bool { return s.bad[n] })
 }
 
-// absent reports whether nobody wrote anything for the option.
-func (s settings) absent(name string) bool {
+// isAbsent reports whether nobody wrote anything for the option.
+func (s settings) isAbsent(name string) bool {
 	_, made := s.made[name]
 	return !made && !s.bad[name]
 }
 
-// load makes the configuration of file (may be empty), the environment and
+// loadConfig makes the configuration of file (may be empty), the environment and
 // flags (may be nil): a flag counts more than a variable, and that more than
 // the file. It returns what it could make, and all that is wrong: that of the
 // file first and in the order of its lines.
-func load(file string, env func(string) (string, bool), flags *pflag.FlagSet) (*config, problems) {
-	table := options()
+func loadConfig(file string, env func(string) (string, bool), flags *pflag.FlagSet) (*config, problems) {
+	table := allOptions()
 	s := settings{map[string]setting{}, map[string]bool{}}
 	var wrong problems
 	if file != "" {
@@ -51,30 +51,30 @@ func load(file string, env func(string) (string, bool), flags *pflag.FlagSet) (*
 	readFlags(flags, s)
 	c := &config{as: map[string][]string{}}
 	for _, o := range table {
-		if p := o.apply(c, s); p != nil {
+		if p := o.applyTo(c, s); p != nil {
 			s.bad[o.name] = true
 			wrong = append(wrong, *p)
 		}
 	}
-	wrong = append(wrong, validate(c, s)...)
+	wrong = append(wrong, validateConfig(c, s)...)
 	slices.SortStableFunc(wrong, func(a, b problem) int {
 		return cmp.Compare(uint(a.at.line-1), uint(b.at.line-1))
 	})
 	return c, wrong
 }
 
-// apply puts what was written for o into c, or else what is standard.
-func (o *option) apply(c *config, s settings) *problem {
+// applyTo puts what was written for o into c, or else what is standard.
+func (o *option) applyTo(c *config, s settings) *problem {
 	m, ok := s.made[o.name]
 	if !ok {
-		m = setting{values: o.standards(), at: source{name: o.key()}}
+		m = setting{values: o.defaults(), at: source{name: o.key()}}
 	}
 	if len(m.values) == 0 {
 		return nil
 	}
 	c.as[o.name] = m.values
 	if err := o.set(c, m.values); err != nil {
-		return &problem{at: m.at, text: prefixed(m.at.name, reason(err)), usage: strings.HasPrefix(m.at.name, "--")}
+		return &problem{at: m.at, text: withPrefix(m.at.name, textWithoutStatus(err)), usage: strings.HasPrefix(m.at.name, "--")}
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (v *flagValue) Type() string {
 // addFlags makes a flag of every option.
 func addFlags(flags *pflag.FlagSet) {
 	flags.SortFlags = false
-	for _, o := range options() {
+	for _, o := range allOptions() {
 		f := flags.VarPF(&flagValue{option: o}, o.name, "", o.help)
 		if o.form == toggle {
 			f.NoOptDefVal = "true"

@@ -127,6 +127,6 @@ func recoverSite(c *cobra.Command, dir, peers string) error {
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "The site goes on with %s at %s: %s, up to index %d of history %s.\n"+
 		"The history is now %s. Start %s; wipe every other node that has data, and let it join.\n",
-		r.Node, r.Address, plural(r.Accounts, "account"), r.Index, r.OldHistory, r.History, r.Node)
+		r.Node, r.Address, pluralize(r.Accounts, "account"), r.Index, r.OldHistory, r.History, r.Node)
 	return failed(err)
 }

@@ -13,8 +13,8 @@ import (
 	"simpd/protocol/server"
 )
 
-// measures lists every metric of the node itself, in the order of the docs.
-func measures() []measure {
+// nodeMetrics lists every metric of the node itself, in the order of the docs.
+func nodeMetrics() []measure {
 	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), programMeasures(), raftMeasures())
 }
 
@@ -30,33 +30,33 @@ func programMeasures() []measure {
 		}
 	}
 	return []measure{
-		counter("simp_reading_paused_total", "Times that a client's connection was not read for a while, as it sent too much or too many errors.", func(n *node) float64 { return float64(n.counts.Throttled.Load()) }),
-		gauge("simp_program_connections", "Connections of programs, those that have not said who they are included.", of(func(s *api.Server) float64 { return float64(s.Connections()) })),
-		gauge("simp_program_octets", "Octets held for programs: connections, requests and answers under way.", of(func(s *api.Server) float64 { return float64(s.Held()) })),
-		counter("simp_program_calls_refused_total", "Calls that were refused: for who made them, or for what their caller held already.", of(func(s *api.Server) float64 { return float64(s.Refused()) })),
+		counterMeasure("simp_reading_paused_total", "Times that a client's connection was not read for a while, as it sent too much or too many errors.", func(n *node) float64 { return float64(n.counts.Throttled.Load()) }),
+		gaugeMeasure("simp_program_connections", "Connections of programs, those that have not said who they are included.", of(func(s *api.Server) float64 { return float64(s.Connections()) })),
+		gaugeMeasure("simp_program_octets", "Octets held for programs: connections, requests and answers under way.", of(func(s *api.Server) float64 { return float64(s.Held()) })),
+		counterMeasure("simp_program_calls_refused_total", "Calls that were refused: for who made them, or for what their caller held already.", of(func(s *api.Server) float64 { return float64(s.Refused()) })),
 	}
 }
 
 func siteMeasures() []measure {
 	return []measure{
 		{name: "simp_ready", help: "Whether clients should be sent to this node.", kind: prometheus.GaugeValue, early: true,
-			read: func(n *node, emit emitter) { emit(truth(n.Ready() == nil)) }},
-		gauge("simp_draining", "Whether this node sends its clients elsewhere.", func(n *node) float64 { return truth(n.leave.away.Load()) }),
-		gauge("simp_table_index", "The index that this node's table has reached.", func(n *node) float64 { return float64(n.table.Index()) }),
-		gauge("simp_digest_log", "The entry of the log after which this node's table was hashed last.", func(n *node) float64 { return float64(n.cluster.Stats().DigestLog) }),
-		gauge("simp_digest", "The first 48 bits of that hash: the same on all nodes with the same simp_digest_log.", func(n *node) float64 { return float64(n.cluster.Stats().Digest) }),
-		counter("simp_tables_healed_total", "How often this node's table was wrong, and another's was taken over.", func(n *node) float64 { return float64(n.cluster.Stats().Healed) }),
-		gauge("simp_schema", "The schema of the log that the site has agreed on.", func(n *node) float64 { return float64(n.table.Schema()) }),
-		gauge("simp_listeners", "Users of the site who listen.", func(n *node) float64 { _, l := n.table.View().Len(); return float64(l) }),
-		gauge("simp_accounts", "Accounts of the site.", func(n *node) float64 { a, _ := n.table.View().Len(); return float64(a) }),
+			read: func(n *node, emit emitter) { emit(boolValue(n.Ready() == nil)) }},
+		gaugeMeasure("simp_draining", "Whether this node sends its clients elsewhere.", func(n *node) float64 { return boolValue(n.leave.away.Load()) }),
+		gaugeMeasure("simp_table_index", "The index that this node's table has reached.", func(n *node) float64 { return float64(n.table.Index()) }),
+		gaugeMeasure("simp_digest_log", "The entry of the log after which this node's table was hashed last.", func(n *node) float64 { return float64(n.cluster.Stats().DigestLog) }),
+		gaugeMeasure("simp_digest", "The first 48 bits of that hash: the same on all nodes with the same simp_digest_log.", func(n *node) float64 { return float64(n.cluster.Stats().Digest) }),
+		counterMeasure("simp_tables_healed_total", "How often this node's table was wrong, and another's was taken over.", func(n *node) float64 { return float64(n.cluster.Stats().Healed) }),
+		gaugeMeasure("simp_schema", "The schema of the log that the site has agreed on.", func(n *node) float64 { return float64(n.table.Schema()) }),
+		gaugeMeasure("simp_listeners", "Users of the site who listen.", func(n *node) float64 { _, l := n.table.View().Len(); return float64(l) }),
+		gaugeMeasure("simp_accounts", "Accounts of the site.", func(n *node) float64 { a, _ := n.table.View().Len(); return float64(a) }),
 		{name: "simp_nodes", help: "Nodes in the table, by state.", kind: prometheus.GaugeValue, labels: []string{"state"}, read: emitNodes},
-		gauge("simp_epoch", "This node's epoch; 0 while it has none.", func(n *node) float64 { return float64(n.cluster.Epoch()) }),
-		counter("simp_epochs_total", "Epochs that this process has begun: one at its start, and one each time that it came up anew.", func(n *node) float64 { return float64(n.cluster.Metrics().Epochs.Load()) }),
-		counter("simp_taken_for_dead_total", "How often the site has declared this node dead while its process ran.", func(n *node) float64 { return float64(n.cluster.Metrics().TakenForDead.Load()) }),
-		gauge("simp_out_of_touch_seconds", "For how long the majority has not been heard of.", func(n *node) float64 { return n.cluster.QuorumLostFor().Seconds() }),
-		gauge("simp_gossip_members", "Nodes that gossip holds for alive, this one among them.", func(n *node) float64 { return float64(len(n.cluster.Members())) }),
-		gauge("simp_peers_connected", "Other nodes to which a stream for messages is open.", func(n *node) float64 { connected, _ := n.cluster.Peers(); return float64(connected) }),
-		gauge("simp_peers_up", "Other nodes that the table takes for up.", func(n *node) float64 { _, up := n.cluster.Peers(); return float64(up) }),
+		gaugeMeasure("simp_epoch", "This node's epoch; 0 while it has none.", func(n *node) float64 { return float64(n.cluster.Epoch()) }),
+		counterMeasure("simp_epochs_total", "Epochs that this process has begun: one at its start, and one each time that it came up anew.", func(n *node) float64 { return float64(n.cluster.Metrics().Epochs.Load()) }),
+		counterMeasure("simp_taken_for_dead_total", "How often the site has declared this node dead while its process ran.", func(n *node) float64 { return float64(n.cluster.Metrics().TakenForDead.Load()) }),
+		gaugeMeasure("simp_out_of_touch_seconds", "For how long the majority has not been heard of.", func(n *node) float64 { return n.cluster.QuorumLostFor().Seconds() }),
+		gaugeMeasure("simp_gossip_members", "Nodes that gossip holds for alive, this one among them.", func(n *node) float64 { return float64(len(n.cluster.Members())) }),
+		gaugeMeasure("simp_peers_connected", "Other nodes to which a stream for messages is open.", func(n *node) float64 { connected, _ := n.cluster.Peers(); return float64(connected) }),
+		gaugeMeasure("simp_peers_up", "Other nodes that the table takes for up.", func(n *node) float64 { _, up := n.cluster.Peers(); return float64(up) }),
 	}
 }
 
@@ -67,8 +67,8 @@ func certificateMeasures() []measure {
 			help: "When a certificate ends, in seconds since 1970. Its kind is node (this node's own), cluster_ca, site (shown to clients), site_ca (in its chain), federation_ca or program (a program's that is or lately was connected)."},
 		{name: "simp_token_not_after_timestamp_seconds", kind: prometheus.GaugeValue, labels: []string{"name", "hash"}, read: emitTokens,
 			help: "When a program's token ends, in seconds since 1970; of tokens that have an end."},
-		gauge("simp_domains_without_certificate", "Domains of the site that none of this node's certificates for clients names; 0 if it has none at all.", func(n *node) float64 {
-			uncovered, _ := n.coverage(n.conf.domains)
+		gaugeMeasure("simp_domains_without_certificate", "Domains of the site that none of this node's certificates for clients names; 0 if it has none at all.", func(n *node) float64 {
+			uncovered, _ := n.compareDomains(n.conf.domains)
 			return float64(len(uncovered))
 		}),
 		{name: "simp_setting_differs", kind: prometheus.GaugeValue, labels: []string{"setting"}, read: emitDifferences,
@@ -83,7 +83,7 @@ func emitDifferences(n *node, emit emitter) {
 }
 
 func emitCertificates(n *node, emit emitter) {
-	for _, e := range n.expiries() {
+	for _, e := range n.allExpiries() {
 		if e.kind != expiryToken {
 			emit(float64(e.end.Unix()), e.kind, e.name, e.id)
 		}
@@ -91,7 +91,7 @@ func emitCertificates(n *node, emit emitter) {
 }
 
 func emitTokens(n *node, emit emitter) {
-	for _, e := range n.expiries() {
+	for _, e := range n.allExpiries() {
 		if e.kind == expiryToken {
 			emit(float64(e.end.Unix()), e.name, e.id)
 		}
@@ -118,23 +118,23 @@ func emitNodes(n *node, emit emitter) {
 
 func clientMeasures() []measure {
 	return []measure{
-		gauge("simp_connections", "Authenticated connections of clients.", func(n *node) float64 { return float64(n.router.Connections()) }),
-		gauge("simp_sessions", "Listening sessions on this node.", func(n *node) float64 { return float64(n.router.Listening()) }),
-		gauge("simp_watches", "Pairs of a connection and a user whom it watches.", func(n *node) float64 { return float64(n.router.Watches()) }),
-		gauge("simp_queue_octets", "Octets held for clients: what is not answered, and what waits to be written.", heldOctets),
-		counter("simp_connections_accepted_total", "Connections that clients opened.", count(func(m *server.Metrics) *server.Counter { return &m.Accepted })),
-		labelled("simp_connections_refused_total", "Connections that were turned away or ended by the server, by reason.", "reason", refusals()),
-		labelled("simp_logins_total", "Logins, by result.", "result", logins()),
-		durations("simp_login_duration_seconds", "From AUTH to its final answer, the client's part included.", func(n *node) *histogram.Durations { return &n.counts.LoginTime }),
-		labelled("simp_listens_total", "LISTEN, by result.", "result", results(func(m *router.Metrics) *router.Results { return &m.Listens })),
-		durations("simp_listen_duration_seconds", "From LISTEN to its answer.", func(n *node) *histogram.Durations { return &n.router.Metrics.Listen }),
-		labelled("simp_messages_sent_total", "What became of messages sent through this node, for each recipient, by SIMP's status.", "status", emitOutcomes),
-		durations("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *histogram.Durations { return &n.router.Metrics.Send }),
-		labelled("simp_lookups_total", "Look-ups that the majority had to confirm, by result.", "result", results(func(m *router.Metrics) *router.Results { return &m.Lookups })),
-		durations("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *histogram.Durations { return &n.router.Metrics.Lookup }),
-		counter("simp_table_looks_total", "Looks at the table for the way of a message.", func(n *node) float64 { return float64(n.router.Lookups()) }),
-		labelled("simp_messages_received_total", "What became of messages for sessions on this node.", "result", receipts()),
-		counter("simp_line_errors_total", "Lines from which no tag could be read.", count(func(m *server.Metrics) *server.Counter { return &m.Errors })),
+		gaugeMeasure("simp_connections", "Authenticated connections of clients.", func(n *node) float64 { return float64(n.router.Connections()) }),
+		gaugeMeasure("simp_sessions", "Listening sessions on this node.", func(n *node) float64 { return float64(n.router.Listening()) }),
+		gaugeMeasure("simp_watches", "Pairs of a connection and a user whom it watches.", func(n *node) float64 { return float64(n.router.Watches()) }),
+		gaugeMeasure("simp_queue_octets", "Octets held for clients: what is not answered, and what waits to be written.", heldOctets),
+		counterMeasure("simp_connections_accepted_total", "Connections that clients opened.", readCounter(func(m *server.Metrics) *server.Counter { return &m.Accepted })),
+		labelledMeasure("simp_connections_refused_total", "Connections that were turned away or ended by the server, by reason.", "reason", refusalCounts()),
+		labelledMeasure("simp_logins_total", "Logins, by result.", "result", loginCounts()),
+		durationsMeasure("simp_login_duration_seconds", "From AUTH to its final answer, the client's part included.", func(n *node) *histogram.Durations { return &n.counts.LoginTime }),
+		labelledMeasure("simp_listens_total", "LISTEN, by result.", "result", resultCounts(func(m *router.Metrics) *router.Results { return &m.Listens })),
+		durationsMeasure("simp_listen_duration_seconds", "From LISTEN to its answer.", func(n *node) *histogram.Durations { return &n.router.Metrics.Listen }),
+		labelledMeasure("simp_messages_sent_total", "What became of messages sent through this node, for each recipient, by SIMP's status.", "status", emitOutcomes),
+		durationsMeasure("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *histogram.Durations { return &n.router.Metrics.Send }),
+		labelledMeasure("simp_lookups_total", "Look-ups that the majority had to confirm, by result.", "result", resultCounts(func(m *router.Metrics) *router.Results { return &m.Lookups })),
+		durationsMeasure("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *histogram.Durations { return &n.router.Metrics.Lookup }),
+		counterMeasure("simp_table_looks_total", "Looks at the table for the way of a message.", func(n *node) float64 { return float64(n.router.Lookups()) }),
+		labelledMeasure("simp_messages_received_total", "What became of messages for sessions on this node.", "result", receiptCounts()),
+		counterMeasure("simp_line_errors_total", "Lines from which no tag could be read.", readCounter(func(m *server.Metrics) *server.Counter { return &m.Errors })),
 	}
 }
 
@@ -147,8 +147,8 @@ func heldOctets(n *node) float64 {
 	return float64(clients.Held())
 }
 
-// results emits how requests ended.
-func results(of func(*router.Metrics) *router.Results) func(*node, emitter) {
+// resultCounts emits how requests ended.
+func resultCounts(of func(*router.Metrics) *router.Results) func(*node, emitter) {
 	return func(n *node, emit emitter) {
 		r := of(&n.router.Metrics)
 		emit(float64(r.Good.Load()), "ok")
@@ -163,7 +163,7 @@ type counted struct {
 	of    func(*server.Metrics) *server.Counter
 }
 
-func refusals() func(*node, emitter) {
+func refusalCounts() func(*node, emitter) {
 	return emitCounts(
 		counted{"limit", func(m *server.Metrics) *server.Counter { return &m.Rejected }},
 		counted{"handshake", func(m *server.Metrics) *server.Counter { return &m.FailedHandshakes }},
@@ -175,7 +175,7 @@ func refusals() func(*node, emitter) {
 	)
 }
 
-func logins() func(*node, emitter) {
+func loginCounts() func(*node, emitter) {
 	return emitCounts(
 		counted{"ok", func(m *server.Metrics) *server.Counter { return &m.Logins }},
 		counted{"failed", func(m *server.Metrics) *server.Counter { return &m.LoginsFailed }},
@@ -183,7 +183,7 @@ func logins() func(*node, emitter) {
 	)
 }
 
-func receipts() func(*node, emitter) {
+func receiptCounts() func(*node, emitter) {
 	return emitCounts(
 		counted{"delivered", func(m *server.Metrics) *server.Counter { return &m.Delivered }},
 		counted{"refused", func(m *server.Metrics) *server.Counter { return &m.Refused }},

@@ -85,9 +85,9 @@ func watchMemory(limit int64) int64 {
 	return min(max(limit/watchShare, minWatches), router.DefaultWatchMemory)
 }
 
-// crowded reports whether so much memory is in use that new clients are sent to
+// isMemoryShort reports whether so much memory is in use that new clients are sent to
 // other nodes, rather than all of them to their end.
-func crowded(limit int64) bool {
+func isMemoryShort(limit int64) bool {
 	if limit == math.MaxInt64 {
 		return false
 	}

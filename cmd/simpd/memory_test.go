@@ -23,7 +23,7 @@ func TestHeldLimit(t *testing.T) {
 			t.Errorf("%d: %d; want %d", limit, got, want)
 		}
 	}
-	if crowded(math.MaxInt64) || crowded(64<<30) || !crowded(10) {
+	if isMemoryShort(math.MaxInt64) || isMemoryShort(64<<30) || !isMemoryShort(10) {
 		t.Error("crowded where there is room, or not where there is none")
 	}
 }

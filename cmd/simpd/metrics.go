@@ -17,7 +17,7 @@ func newMetrics(n *node) *prometheus.Registry {
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&collector{n, measures()},
+		&collector{n, nodeMetrics()},
 	)
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "simp_build_info", Help: "Always 1; says what runs.",
@@ -75,18 +75,18 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 
 func (m *measure) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, m.labels, nil) }
 
-func gauge(name, help string, read func(n *node) float64) measure {
+func gaugeMeasure(name, help string, read func(n *node) float64) measure {
 	return measure{name: name, help: help, kind: prometheus.GaugeValue, read: func(n *node, emit emitter) { emit(read(n)) }}
 }
 
-func counter(name, help string, read func(n *node) float64) measure {
-	m := gauge(name, help, read)
+func counterMeasure(name, help string, read func(n *node) float64) measure {
+	m := gaugeMeasure(name, help, read)
 	m.kind = prometheus.CounterValue
 	return m
 }
 
-// durations returns the measure of a histogram.
-func durations(name, help string, of func(n *node) *histogram.Durations) measure {
+// durationsMeasure returns the measure of a histogram.
+func durationsMeasure(name, help string, of func(n *node) *histogram.Durations) measure {
 	return measure{name: name, help: help, durations: of}
 }
 
@@ -101,16 +101,16 @@ func (m *measure) kindName() string {
 	return "gauge"
 }
 
-func labelled(name, help, label string, read func(*node, emitter)) measure {
+func labelledMeasure(name, help, label string, read func(*node, emitter)) measure {
 	return measure{name: name, help: help, kind: prometheus.CounterValue, labels: []string{label}, read: read}
 }
 
-func count(of func(*server.Metrics) *server.Counter) func(*node) float64 {
+func readCounter(of func(*server.Metrics) *server.Counter) func(*node) float64 {
 	return func(n *node) float64 { return float64(of(&n.counts).Load()) }
 }
 
-// truth is 1 or 0.
-func truth(b bool) float64 {
+// boolValue is 1 or 0.
+func boolValue(b bool) float64 {
 	if b {
 		return 1
 	}

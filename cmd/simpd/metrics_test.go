@@ -25,7 +25,7 @@ func TestMetricsOfANode(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	for _, m := range measures() {
+	for _, m := range nodeMetrics() {
 		if strings.HasSuffix(m.name, "_not_after_timestamp_seconds") || m.name == "simp_raft_spare_voters" {
 			continue // this node has no certificates and no tokens, and may not have counted the voters yet
 		}
@@ -45,7 +45,7 @@ func TestMetricsOfANode(t *testing.T) {
 func TestReferenceMetrics(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| metric | kind | label | what it says |\n| --- | --- | --- | --- |\n")
-	for _, m := range measures() {
+	for _, m := range nodeMetrics() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kindName(), code(strings.Join(m.labels, ", ")), m.help)
 	}
 	checkTable(t, "../../docs/metrics.md", "metrics", b.String())

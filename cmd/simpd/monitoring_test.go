@@ -37,7 +37,7 @@ func TestMonitoringNamesMetrics(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range measures() {
+	for _, m := range nodeMetrics() {
 		if m.durations == nil && !used[m.name] && m.name != "simp_table_index" && m.name != "simp_epoch" && m.name != "simp_epochs_total" &&
 			m.name != "simp_raft_last_index" && m.name != "simp_raft_replicas" &&
 			m.name != "simp_digest" && m.name != "simp_digest_log" { // of a moment; the alert counts what was healed
@@ -55,7 +55,7 @@ func metricNames(query string) []string {
 func knownMetrics(t *testing.T) map[string]bool {
 	t.Helper()
 	known := map[string]bool{"up": true, "simp_build_info": true}
-	for _, m := range measures() {
+	for _, m := range nodeMetrics() {
 		if m.durations == nil {
 			known[m.name] = true
 			continue

@@ -92,32 +92,32 @@ func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting f
 		return nil, ctx.Err()
 	}
 	n.starting.end()
-	n.serving.Go(func() { n.watch.follow(n) })
+	n.serving.Go(func() { n.watch.followChanges(n) })
 	n.serving.Go(func() { n.logCertificates(n.ctx) })
 	return n, nil
 }
 
 // serveHTTP takes its addresses itself, before all others are.
 func (n *node) serveHTTP() error {
-	err := n.await(func(ctx context.Context) error { return n.sockets.open(ctx, n.conf.httpAddresses()) })
+	err := n.retryUntil(func(ctx context.Context) error { return n.sockets.listenAll(ctx, n.conf.httpAddresses()) })
 	if err != nil {
 		return failed(err)
 	}
 	names := httphost.New(n.conf.hostNames()...)
 	n.http = newHTTPServer(names, n.Ready, newMetrics(n))
 	if l := n.sockets["http-listen"]; l != nil {
-		n.serve("http-listen", func() error { return n.http.Serve(l) })
+		n.serveListener("http-listen", func() error { return n.http.Serve(l) })
 	}
 	n.profiles = newProfileServer(names)
 	if l := n.sockets["pprof-listen"]; l != nil {
-		n.serve("pprof-listen", func() error { return n.profiles.Serve(l) })
+		n.serveListener("pprof-listen", func() error { return n.profiles.Serve(l) })
 	}
 	return nil
 }
 
 // readSecrets waits for a clock by which certificates are valid.
 func (n *node) readSecrets() error {
-	return misconfigured(n.await(func(context.Context) error {
+	return misconfigured(n.retryUntil(func(context.Context) error {
 		f, wrong := n.conf.readFiles()
 		if len(wrong) > 0 {
 			return wrong[0]
@@ -136,8 +136,8 @@ func (n *node) takeAddresses() error {
 		}
 		n.logger.Info("data directory", "path", n.conf.dataDir)
 	}
-	return failed(n.await(func(ctx context.Context) error {
-		if err := n.sockets.open(ctx, n.conf.listenAddresses()); err != nil {
+	return failed(n.retryUntil(func(ctx context.Context) error {
+		if err := n.sockets.listenAll(ctx, n.conf.listenAddresses()); err != nil {
 			return err
 		}
 		return n.conf.tryGossip(ctx)
@@ -147,22 +147,22 @@ func (n *node) takeAddresses() error {
 // resolveGossip finds the addresses of gossip, which go by number.
 func (n *node) resolveGossip() error {
 	c := n.conf
-	return failed(n.await(func(ctx context.Context) (err error) {
-		if n.gossipBind, err = resolve(ctx, c.gossip); err != nil {
+	return failed(n.retryUntil(func(ctx context.Context) (err error) {
+		if n.gossipBind, err = resolveAddr(ctx, c.gossip); err != nil {
 			return fmt.Errorf("--gossip-listen %s: %w", c.gossip, err)
 		}
 		if c.advertise == "" {
 			return nil
 		}
-		if n.gossipAdvertise, err = resolve(ctx, joinPort(c.advertise, c.gossip)); err != nil {
+		if n.gossipAdvertise, err = resolveAddr(ctx, joinPort(c.advertise, c.gossip)); err != nil {
 			return fmt.Errorf("--advertise %s: %w", c.advertise, err)
 		}
 		return nil
 	}))
 }
 
-// site is what the certificates name, and without them the first domain.
-func (n *node) site() string {
+// siteName is what the certificates name, and without them the first domain.
+func (n *node) siteName() string {
 	if n.identity != nil {
 		return n.identity.Name().Site
 	}
@@ -211,9 +211,9 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 		return cluster.Config{}, err
 	}
 	return cluster.Config{
-		NodeID: n.conf.nodeID, Site: n.site(), DataDir: n.conf.dataDir, Link: n.linkConfig(), Table: n.table, Receiver: n.router,
-		Fatal: n.fail, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
-		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.load, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Settings: n.agreement, Logger: n.logger,
+		NodeID: n.conf.nodeID, Site: n.siteName(), DataDir: n.conf.dataDir, Link: n.linkConfig(), Table: n.table, Receiver: n.router,
+		Fatal: n.failWith, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
+		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.clientLoad, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Settings: n.sharedSettings, Logger: n.logger,
 	}, nil
 }
 
@@ -223,19 +223,19 @@ func (n *node) linkConfig() link.Config {
 		BindAddr: n.gossipBind, Advertise: n.gossipAdvertise, Keys: n.gossipKeys, Join: c.join,
 		Relaxed: c.timing == "relaxed", Allowed: c.gossipAllow,
 	}
-	member := link.Member{ClusterAddr: s.public("cluster-listen", c.advertise), GRPCAddr: s.public("grpc-listen", c.advertise)}
+	member := link.Member{ClusterAddr: s.advertisedAddr("cluster-listen", c.advertise), GRPCAddr: s.advertisedAddr("grpc-listen", c.advertise)}
 	n.setClientAddresses(&member)
 	return link.Config{Identity: n.identity, Listener: s["cluster-listen"], Member: member, Gossip: gossip}
 }
 
-// load is what this node tells others of its clients.
-func (n *node) load() (sessions, connections uint64) {
+// clientLoad is what this node tells others of its clients.
+func (n *node) clientLoad() (sessions, connections uint64) {
 	return uint64(n.router.Listening()), uint64(n.router.Connections())
 }
 
 func (n *node) servePrograms() error {
 	c := api.Config{
-		NodeID: n.conf.nodeID, Site: n.site(), Domains: n.conf.domains, Table: n.table,
+		NodeID: n.conf.nodeID, Site: n.siteName(), Domains: n.conf.domains, Table: n.table,
 		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Tokens: n.tokens,
 		TempDir: n.conf.dataDir, Logger: n.logger, Memory: programMemory(presentLimit()),
 		Uncertain: func(err error) bool { return errors.Is(err, cluster.ErrUnknown) },
@@ -247,14 +247,14 @@ func (n *node) servePrograms() error {
 	programs := api.New(c)
 	n.programs.Store(programs)
 	if l := n.sockets["grpc-listen"]; l != nil {
-		n.serve("grpc-listen", func() error { return programs.Serve(l) })
+		n.serveListener("grpc-listen", func() error { return programs.Serve(l) })
 	}
 	return nil
 }
 
 func (n *node) serveClients() error {
 	c := server.Config{
-		Backend: backend{n.router, n.refuse}, Domains: n.conf.domains, Certificates: n.certificates,
+		Backend: backend{n.router, n.refusalReason}, Domains: n.conf.domains, Certificates: n.certificates,
 		Idle: n.conf.idle, Insecure: n.conf.insecure, Balancers: n.conf.proxies, Exempt: append(thisMachine(), n.conf.exempt...),
 		Origins: n.conf.origins, Hosts: n.conf.hostNames(), ForwardedFrom: n.conf.forwarders,
 		MaxHeld: heldLimit(presentLimit()), Metrics: &n.counts, Logger: n.logger,
@@ -269,29 +269,29 @@ func (n *node) serveClients() error {
 	}
 	n.clients.Store(clients)
 	if l := n.sockets["simp-listen"]; l != nil {
-		n.serve("simp-listen", func() error { return clients.Serve(l) })
+		n.serveListener("simp-listen", func() error { return clients.Serve(l) })
 	}
 	if l := n.sockets["simps-listen"]; l != nil {
-		n.serve("simps-listen", func() error { return clients.ServeTLS(l) })
+		n.serveListener("simps-listen", func() error { return clients.ServeTLS(l) })
 	}
 	if l := n.sockets["ws-listen"]; l != nil {
-		n.serve("ws-listen", func() error { return clients.ServeWebSocket(l) })
+		n.serveListener("ws-listen", func() error { return clients.ServeWebSocket(l) })
 	}
 	return nil
 }
 
-// serve runs a listener until the node stops; its end before is the node's.
-func (n *node) serve(option string, run func() error) {
+// serveListener runs a listener until the node stops; its end before is the node's.
+func (n *node) serveListener(option string, run func() error) {
 	n.logger.Info("listening", "option", option, "address", n.sockets[option].Addr())
 	n.serving.Go(func() {
 		if err := run(); err != nil && n.ctx.Err() == nil {
-			n.fail(fmt.Errorf("--%s: %w", option, err))
+			n.failWith(fmt.Errorf("--%s: %w", option, err))
 		}
 	})
 }
 
-// fail says that the process must end. It never blocks; the first error counts.
-func (n *node) fail(err error) {
+// failWith says that the process must end. It never blocks; the first error counts.
+func (n *node) failWith(err error) {
 	select {
 	case n.broken <- err:
 	default:
@@ -309,18 +309,18 @@ func (n *node) Done() <-chan struct{} { return n.done }
 func (n *node) Kill() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // nobody is waited for
-	n.end(ctx, func() error { return n.cluster.Close() })
+	n.stopParts(ctx, func() error { return n.cluster.Close() })
 }
 
 // Stop ends the node in good order, in the reverse of the start; clients are
 // moved for as long as ctx allows.
 func (n *node) Stop(ctx context.Context) {
 	n.moveAway(ctx) // first: while the node can still do all that its clients need
-	n.end(ctx, func() error { return n.cluster.Shutdown(ctx) })
+	n.stopParts(ctx, func() error { return n.cluster.Shutdown(ctx) })
 }
 
-// end stops the parts that there are, each with its reason for the place.
-func (n *node) end(ctx context.Context, leave func() error) {
+// stopParts stops the parts that there are, each with its reason for the place.
+func (n *node) stopParts(ctx context.Context, leave func() error) {
 	n.stopped.Do(func() {
 		defer close(n.done)
 		n.cancel()
@@ -337,7 +337,7 @@ func (n *node) end(ctx context.Context, leave func() error) {
 			n.router.Shutdown()
 		}
 		if n.tracer != nil {
-			n.tracer.finish(ctx, n.logger)
+			n.tracer.flush(ctx, n.logger)
 		}
 		if n.cluster != nil {
 			if err := leave(); err != nil {

@@ -115,11 +115,11 @@ func nodeRole(role string) simpv1.NodeRole {
 
 func (o operations) TransferLeadership(ctx context.Context, node string) (string, error) {
 	leader, err := o.cluster.TransferLeadership(ctx, node)
-	return leader, o.plain(ctx, node, err)
+	return leader, o.publicError(ctx, node, err)
 }
 
 func (o operations) RemoveNode(ctx context.Context, node string) error {
-	return o.plain(ctx, node, o.cluster.RemoveNode(ctx, node))
+	return o.publicError(ctx, node, o.cluster.RemoveNode(ctx, node))
 }
 
 func (o operations) AdmitNode(ctx context.Context, node string) error {
@@ -127,19 +127,19 @@ func (o operations) AdmitNode(ctx context.Context, node string) error {
 	if errors.Is(err, cluster.ErrNotRemoved) {
 		return protocol.Errorf(protocol.StatusUnknownAddress, "no node %s was removed from the site", node)
 	}
-	return o.plain(ctx, "", err)
+	return o.publicError(ctx, "", err)
 }
 
 func (o operations) Undrain(ctx context.Context, node string) error {
-	return o.plain(ctx, node, o.cluster.Drain(ctx, node, 0, true))
+	return o.publicError(ctx, node, o.cluster.Drain(ctx, node, 0, true))
 }
 
-// plain is an error about a node as a caller is told it, whose fault it may be.
-func (o operations) plain(ctx context.Context, node string, err error) error {
+// publicError is an error about a node as a caller is told it, whose fault it may be.
+func (o operations) publicError(ctx context.Context, node string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case node != "" && !o.has(ctx, node):
+	case node != "" && !o.hasNode(ctx, node):
 		return protocol.Errorf(protocol.StatusUnknownAddress, "there is no node %s", node)
 	case errors.Is(err, cluster.ErrRefused):
 		parts := strings.Split(err.Error(), cluster.ErrRefused.Error()+": ") // the last of them: who refused comes before
@@ -148,7 +148,7 @@ func (o operations) plain(ctx context.Context, node string, err error) error {
 	return err
 }
 
-func (o operations) has(ctx context.Context, node string) bool {
+func (o operations) hasNode(ctx context.Context, node string) bool {
 	return slices.ContainsFunc(o.cluster.Status(ctx), func(s cluster.NodeStatus) bool { return s.ID == node })
 }
 
@@ -177,7 +177,7 @@ const (
 // Drain asks the node to send its clients away, and watches it do so.
 func (o operations) Drain(ctx context.Context, node string, timeout time.Duration, progress func(*simpv1.DrainResponse)) error {
 	if err := o.cluster.Drain(ctx, node, timeout, false); err != nil {
-		return o.plain(ctx, node, err)
+		return o.publicError(ctx, node, err)
 	}
 	if timeout == 0 {
 		timeout = o.drainTimeout()
@@ -187,7 +187,7 @@ func (o operations) Drain(ctx context.Context, node string, timeout time.Duratio
 	defer again.Stop()
 	var total uint64
 	for {
-		s, err := o.drained(ctx, node)
+		s, err := o.drainProgress(ctx, node)
 		if err != nil {
 			return err
 		}
@@ -207,9 +207,9 @@ func (o operations) Drain(ctx context.Context, node string, timeout time.Duratio
 	}
 }
 
-// drained tells how far a node's drain is. A node that alone has a vote leads
+// drainProgress tells how far a node's drain is. A node that alone has a vote leads
 // on; that is no reason to wait.
-func (o operations) drained(ctx context.Context, node string) (*simpv1.DrainResponse, error) {
+func (o operations) drainProgress(ctx context.Context, node string) (*simpv1.DrainResponse, error) {
 	all := o.cluster.Status(ctx)
 	i := slices.IndexFunc(all, func(s cluster.NodeStatus) bool { return s.ID == node })
 	if i < 0 || !all[i].Answers {

@@ -42,8 +42,8 @@ func (f form) String() string {
 func (o *option) key() string      { return strings.ReplaceAll(o.name, "-", "_") }
 func (o *option) variable() string { return "SIMPD_" + strings.ToUpper(o.key()) }
 
-// standards returns the values that hold where none is given.
-func (o *option) standards() []string {
+// defaults returns the values that hold where none is given.
+func (o *option) defaults() []string {
 	if o.standard == "" {
 		return nil
 	}

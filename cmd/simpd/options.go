@@ -50,8 +50,8 @@ type config struct {
 	warnings []string // what works, and should be looked at; written when it was checked
 }
 
-// options lists every setting of simpd serve, in the order of its help.
-func options() []option {
+// allOptions lists every setting of simpd serve, in the order of its help.
+func allOptions() []option {
 	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), federationOptions(), secretOptions())
 }
 
@@ -202,7 +202,7 @@ func toAdvertised(field func(*config) *string) func(*config, []string) error {
 		if err := checkPeer(v[0]); err != nil {
 			return err
 		}
-		if unspecified(v[0]) {
+		if isUnspecified(v[0]) {
 			return fmt.Errorf("invalid address %q: must be one that clients can connect to", v[0])
 		}
 		return nil

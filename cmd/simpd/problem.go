@@ -31,7 +31,7 @@ type problem struct {
 // Error says it in one line.
 func (p problem) Error() string {
 	if p.at.file == "" || p.at.line == 0 {
-		return prefixed(p.at.file, p.text)
+		return withPrefix(p.at.file, p.text)
 	}
 	return fmt.Sprintf("%s:%d:%d: %s", p.at.file, p.at.line, p.at.col, p.text)
 }
@@ -49,7 +49,7 @@ func (p problem) Excerpt() string {
 		strings.Repeat(" ", len(number)-2), strings.Repeat(" ", utf8.RuneCountInString(before)))
 }
 
-func prefixed(name, text string) string {
+func withPrefix(name, text string) string {
 	if name == "" {
 		return text
 	}
@@ -77,19 +77,19 @@ func (p problems) Error() string {
 	return fmt.Sprintf("%s (and %d more, which simpd check-config shows)", p[0].Error(), len(p)-1)
 }
 
-// reason is what an error says to a person, without its status.
-func reason(err error) string {
+// textWithoutStatus is what an error says to a person, without its status.
+func textWithoutStatus(err error) string {
 	if e, ok := errors.AsType[*protocol.Error](err); ok {
 		return e.Text
 	}
 	return err.Error()
 }
 
-// suggest returns the word nearest to what was written, or "".
-func suggest(written string, words []string) string {
+// nearestWord returns the word nearest to what was written, or "".
+func nearestWord(written string, words []string) string {
 	best, least := "", len(written)/3+2
 	for _, w := range words {
-		if d := distance(strings.ToLower(written), w); d < least {
+		if d := editDistance(strings.ToLower(written), w); d < least {
 			best, least = w, d
 		}
 	}
@@ -98,14 +98,14 @@ func suggest(written string, words []string) string {
 
 // didYouMean is suggest as the end of a sentence.
 func didYouMean(written string, words []string) string {
-	if w := suggest(written, words); w != "" {
+	if w := nearestWord(written, words); w != "" {
 		return fmt.Sprintf(" (did you mean %q?)", w)
 	}
 	return ""
 }
 
-// distance counts the letters to change, add or take away to make b of a (Levenshtein).
-func distance(a, b string) int {
+// editDistance counts the letters to change, add or take away to make b of a (Levenshtein).
+func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -19,15 +19,15 @@ const (
 	readyLater = 250 * time.Millisecond
 )
 
-// follow tells programs, the log and who waits of each change, until the node stops.
-func (r *readiness) follow(n *node) {
+// followChanges tells programs, the log and who waits of each change, until the node stops.
+func (r *readiness) followChanges(n *node) {
 	tick := time.NewTicker(readyFirst)
 	defer tick.Stop()
 	defer n.programs.Load().SetServing(false)
 	was := errors.New("starting")
 	for {
 		now := n.Ready()
-		if now == nil && !r.once() {
+		if now == nil && !r.wasReady() {
 			close(r.first) // before anybody is told: who is told may connect at once
 			tick.Reset(readyLater)
 		}
@@ -52,8 +52,8 @@ func (n *node) logReady(why error) {
 	n.logger.Info("ready", "index", n.table.Index(), "history", n.table.History(), "leader", n.cluster.Leader())
 }
 
-// once reports whether the node has ever been ready.
-func (r *readiness) once() bool {
+// wasReady reports whether the node has ever been ready.
+func (r *readiness) wasReady() bool {
 	select {
 	case <-r.first:
 		return true
@@ -73,20 +73,20 @@ func (n *node) Ready() error {
 	return n.cluster.Ready()
 }
 
-// refuse says why a client is not greeted now, or "".
-func (n *node) refuse() string {
+// refusalReason says why a client is not greeted now, or "".
+func (n *node) refusalReason() string {
 	if n.leave.away.Load() {
 		return "this node is draining; connect to another"
 	}
 	if why := n.router.Refuse(); why != "" {
 		return why
 	}
-	if crowded(presentLimit()) {
+	if isMemoryShort(presentLimit()) {
 		return noMemory
 	}
 	// Ready is asked too, so that a client that was told by /readyz that the node
 	// is ready is not refused before follow has seen that.
-	if !n.watch.once() && n.Ready() != nil {
+	if !n.watch.wasReady() && n.Ready() != nil {
 		return "this node is not part of its site yet; connect to another, or later"
 	}
 	return ""

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "write the tables in docs/ anew")
 func TestReferenceOptions(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| flag | value | default | what it says |\n| --- | --- | --- | --- |\n")
-	for _, o := range options() {
+	for _, o := range allOptions() {
 		fmt.Fprintf(&b, "| `--%s`%s | %s | %s | %s |\n", o.name, mark(o.reload), code(o.arg), code(o.standard), o.help)
 	}
 	checkTable(t, "../../docs/configuration.md", "options", b.String())

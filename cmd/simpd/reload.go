@@ -14,9 +14,9 @@ type reread struct {
 	err  error
 }
 
-// reload has the node read again what can be, and names what it could not
+// reloadConfig has the node read again what can be, and names what it could not
 // take, and each setting that was changed and counts from the next start on.
-func (s *service) reload() {
+func (s *service) reloadConfig() {
 	s.systemd.reloading()
 	defer s.systemd.ready()
 	logger := loglimit.Unlimited(s.logger) // each is an answer
@@ -37,28 +37,28 @@ func (s *service) reload() {
 		taken = append(taken, r.what)
 	}
 	s.node.reviewCertificates()
-	for _, o := range s.later(conf) {
+	for _, o := range s.changedSettings(conf) {
 		logger.Warn("a changed setting counts from the next start on", "setting", o.key(),
 			"now", strings.Join(s.conf.as[o.name], ","), "then", strings.Join(conf.as[o.name], ","))
 	}
 	logger.Info("read again", "what", strings.Join(taken, ", "))
 }
 
-// later returns the settings that are not as they were when the node was
+// changedSettings returns the settings that are not as they were when the node was
 // started, and that it can't take while it runs.
-func (s *service) later(conf *config) (all []option) {
-	for _, o := range options() {
-		if !slices.Equal(s.conf.as[o.name], conf.as[o.name]) && !(o.reload && s.node.takes(o.name, conf)) {
+func (s *service) changedSettings(conf *config) (all []option) {
+	for _, o := range allOptions() {
+		if !slices.Equal(s.conf.as[o.name], conf.as[o.name]) && !(o.reload && s.node.canReload(o.name, conf)) {
 			all = append(all, o)
 		}
 	}
 	return all
 }
 
-// takes reports whether a running node can take this setting, which can be read
+// canReload reports whether a running node can take this setting, which can be read
 // again as such: not where it was started without what the setting is about,
 // nor where it would have to go on without.
-func (n *node) takes(setting string, conf *config) bool {
+func (n *node) canReload(setting string, conf *config) bool {
 	switch setting {
 	case "tls-cert", "tls-key":
 		return n.certificates != nil && len(conf.tlsCerts) > 0
@@ -79,13 +79,13 @@ func (n *node) Reload(conf *config) (all []reread) {
 	if n.partners != nil {
 		all = append(all, reread{"rules for other sites", n.reloadPartners(&conf.federation)})
 	}
-	if n.takes("tls-cert", conf) {
+	if n.canReload("tls-cert", conf) {
 		all = append(all, reread{"clients' certificates", n.certificates.ReloadFrom(conf.tlsCerts, conf.tlsKeys)})
 	}
-	if n.takes("token-file", conf) {
+	if n.canReload("token-file", conf) {
 		all = append(all, reread{"tokens", n.tokens.ReloadFrom(conf.tokens)})
 	}
-	if n.takes("cluster-ca", conf) {
+	if n.canReload("cluster-ca", conf) {
 		all = append(all,
 			reread{"node's certificate", n.identity.ReloadFrom(conf.clusterCA, conf.clusterCert, conf.clusterKey)},
 			reread{"gossip keys", n.reloadGossipKeys(conf.gossipKeys)})

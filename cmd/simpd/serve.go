@@ -28,13 +28,13 @@ func serveCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			read := func() (*config, error) {
-				conf, wrong := load(file, os.LookupEnv, c.Flags())
+				conf, wrong := loadConfig(file, os.LookupEnv, c.Flags())
 				if len(wrong) > 0 {
 					return nil, wrong
 				}
 				return conf, nil
 			}
-			return serve(read)
+			return runServe(read)
 		},
 	}
 	c.Flags().StringVar(&file, "config", os.Getenv("SIMPD_CONFIG"), "the configuration file")
@@ -42,16 +42,16 @@ func serveCommand() *cobra.Command {
 	return c
 }
 
-// serve runs a node until a signal ends it. read reads the configuration, now
+// runServe runs a node until a signal ends it. read reads the configuration, now
 // and at each SIGHUP.
-func serve(read func() (*config, error)) error {
+func runServe(read func() (*config, error)) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	defer easeCollector().stop()
 
 	s := service{read: read}
-	came, err := startUntil(signals, s.start)
+	came, err := startUntil(signals, s.startNode)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -61,13 +61,13 @@ func serve(read func() (*config, error)) error {
 	defer loglimit.Flush(s.logger)
 	s.systemd.running()
 	if came.stop {
-		return s.drain(signals)
+		return s.shutDown(signals)
 	}
 	if came.hangup {
-		s.reload()
+		s.reloadConfig()
 	}
 	s.node.serving.Go(func() { giveBack(s.node.ctx) })
-	return s.run(signals)
+	return s.awaitEnd(signals)
 }
 
 // startSignals are the signals that came during a start.
@@ -114,9 +114,9 @@ type service struct {
 	systemd supervisor
 }
 
-// start reads the configuration and starts the node.
-func (s *service) start(ctx context.Context) (err error) {
-	if s.conf, err = s.configure(ctx); err != nil {
+// startNode reads the configuration and starts the node.
+func (s *service) startNode(ctx context.Context) (err error) {
+	if s.conf, err = s.readConfig(ctx); err != nil {
 		return err
 	}
 	limitMemory(groupLimit)
@@ -128,9 +128,9 @@ func (s *service) start(ctx context.Context) (err error) {
 	return err
 }
 
-// configure reads the configuration. At the end of ctx it returns at once: a
+// readConfig reads the configuration. At the end of ctx it returns at once: a
 // file that is a pipe, or on another machine, may block a read for ever.
-func (s *service) configure(ctx context.Context) (*config, error) {
+func (s *service) readConfig(ctx context.Context) (*config, error) {
 	type result struct {
 		conf *config
 		err  error
@@ -148,23 +148,23 @@ func (s *service) configure(ctx context.Context) (*config, error) {
 	}
 }
 
-// run waits for what ends the node: a signal, or a fault of its own.
-func (s *service) run(signals <-chan os.Signal) error {
+// awaitEnd waits for what ends the node: a signal, or a fault of its own.
+func (s *service) awaitEnd(signals <-chan os.Signal) error {
 	for {
 		select {
 		case err := <-s.node.Broken():
 			return failed(err) // at once: what else the node would do may hang
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
-				return s.drain(signals)
+				return s.shutDown(signals)
 			}
-			s.reload()
+			s.reloadConfig()
 		}
 	}
 }
 
-// drain ends the node in good order, or at once at a second signal.
-func (s *service) drain(signals <-chan os.Signal) error {
+// shutDown ends the node in good order, or at once at a second signal.
+func (s *service) shutDown(signals <-chan os.Signal) error {
 	s.systemd.stopping()
 	ctx, cancel := context.WithTimeout(context.Background(), s.node.drainTimeout())
 	defer cancel()

@@ -14,9 +14,9 @@ import (
 // sockets are the listeners of a node, by their option.
 type sockets map[string]net.Listener
 
-// open takes those of the addresses that are not taken yet, or none and says
+// listenAll takes those of the addresses that are not taken yet, or none and says
 // which one is not to be had. Gossip takes its own, TCP and UDP.
-func (s sockets) open(ctx context.Context, all []named) error {
+func (s sockets) listenAll(ctx context.Context, all []named) error {
 	opened := sockets{}
 	for _, l := range all {
 		if s[l.option] != nil || l.option == "gossip-listen" {
@@ -25,7 +25,7 @@ func (s sockets) open(ctx context.Context, all []named) error {
 		socket, err := listenTCP(ctx, l.address)
 		if err != nil {
 			opened.close()
-			return unlistened(l, err)
+			return listenError(l, err)
 		}
 		opened[l.option] = socket
 	}
@@ -54,17 +54,17 @@ func (c *config) tryGossip(ctx context.Context) error {
 	var plain net.ListenConfig
 	tcp, err := plain.Listen(ctx, "tcp", c.gossip)
 	if err != nil {
-		return unlistened(named{"gossip-listen", c.gossip}, err)
+		return listenError(named{"gossip-listen", c.gossip}, err)
 	}
 	defer tcp.Close()
 	udp, err := plain.ListenPacket(ctx, "udp", c.gossip)
 	if err != nil {
-		return unlistened(named{"gossip-listen", c.gossip}, err)
+		return listenError(named{"gossip-listen", c.gossip}, err)
 	}
 	return udp.Close()
 }
 
-func unlistened(l named, err error) error {
+func listenError(l named, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("--%s %s: another program listens there already", l.option, l.address)
@@ -80,8 +80,8 @@ func (s sockets) close() {
 	}
 }
 
-// public is what others are told to reach a listener at; empty if it is off.
-func (s sockets) public(option, advertise string) string {
+// advertisedAddr is what others are told to reach a listener at; empty if it is off.
+func (s sockets) advertisedAddr(option, advertise string) string {
 	l := s[option]
 	if l == nil {
 		return ""
@@ -96,9 +96,9 @@ func (s sockets) public(option, advertise string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// resolve makes of HOST:PORT an address: of a name's the first of IPv4, or else
+// resolveAddr makes of HOST:PORT an address: of a name's the first of IPv4, or else
 // of IPv6. Without a host the address is the zero one.
-func resolve(ctx context.Context, hostport string) (netip.AddrPort, error) {
+func resolveAddr(ctx context.Context, hostport string) (netip.AddrPort, error) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
 		return netip.AddrPort{}, err

@@ -37,11 +37,11 @@ func (s *starting) Err() error {
 	return nil
 }
 
-// await calls try again and again for as long as it fails for a reason that
+// retryUntil calls try again and again for as long as it fails for a reason that
 // passes without anybody changing the configuration, and returns what it fails
 // for otherwise. The wait ends with the node's context. What is waited for is
 // logged, again each minute, and is what /readyz answers.
-func (n *node) await(try func(context.Context) error) error {
+func (n *node) retryUntil(try func(context.Context) error) error {
 	reminder := time.NewTicker(remindWait)
 	defer reminder.Stop()
 	again := time.NewTicker(retryStart)
@@ -52,7 +52,7 @@ func (n *node) await(try func(context.Context) error) error {
 		if n.ctx.Err() != nil {
 			return n.ctx.Err()
 		}
-		if !passes(err) {
+		if !isTemporary(err) {
 			if waits {
 				n.starting.begin()
 			}
@@ -64,14 +64,14 @@ func (n *node) await(try func(context.Context) error) error {
 			n.starting.waiting(err.Error())
 		}
 		waits = true
-		if err := n.pause(again.C, reminder.C, err); err != nil {
+		if err := n.pauseRetry(again.C, reminder.C, err); err != nil {
 			return err
 		}
 	}
 }
 
-// pause returns when it is time to try again. It logs why on each reminder.
-func (n *node) pause(again, reminder <-chan time.Time, why error) error {
+// pauseRetry returns when it is time to try again. It logs why on each reminder.
+func (n *node) pauseRetry(again, reminder <-chan time.Time, why error) error {
 	select {
 	case <-reminder:
 		n.logger.Warn("still waiting to start", "error", why)
@@ -85,10 +85,10 @@ func (n *node) pause(again, reminder <-chan time.Time, why error) error {
 	}
 }
 
-// passes reports whether an error at a start may end by itself: a name that is
+// isTemporary reports whether an error at a start may end by itself: a name that is
 // not in DNS yet or whose server does not answer, an address that this machine
 // does not have yet, a certificate that is not valid yet.
-func passes(err error) bool {
+func isTemporary(err error) bool {
 	if _, ok := errors.AsType[notYetValidError](err); ok {
 		return true
 	}

@@ -85,7 +85,7 @@ func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, log, waits := startingNode(t.Context())
 		began := time.Now()
-		err := n.await(func(context.Context) error {
+		err := n.retryUntil(func(context.Context) error {
 			if time.Since(began) < 5*time.Minute+time.Second {
 				return &net.DNSError{Err: "no such host", Name: "n1.example.com", IsNotFound: true}
 			}
@@ -109,7 +109,7 @@ func TestAwait(t *testing.T) {
 
 func TestAwaitReturnsWhatDoesNotPass(t *testing.T) {
 	n, log, _ := startingNode(t.Context())
-	if err := n.await(func(context.Context) error { return syscall.EADDRINUSE }); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := n.retryUntil(func(context.Context) error { return syscall.EADDRINUSE }); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("await returns %v", err)
 	}
 	if log.Len() > 0 {
@@ -125,7 +125,7 @@ func TestAwaitEndsALookup(t *testing.T) {
 		n, _, _ := startingNode(ctx)
 		time.AfterFunc(time.Second, cancel)
 		began := time.Now()
-		err := n.await(func(ctx context.Context) error {
+		err := n.retryUntil(func(ctx context.Context) error {
 			<-ctx.Done()
 			return &net.DNSError{Err: "i/o timeout", IsTimeout: true}
 		})

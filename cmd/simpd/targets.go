@@ -34,23 +34,23 @@ func (t *targets) keepLooking(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			t.look(ctx)
+			t.pollNodes(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// look asks all other nodes how they are, and returns how many there are, fit
+// pollNodes asks all other nodes how they are, and returns how many there are, fit
 // or not.
-func (t *targets) look(ctx context.Context) (others int) {
+func (t *targets) pollNodes(ctx context.Context) (others int) {
 	var nodes []target
 	for _, s := range t.node.cluster.Status(ctx) {
 		if s.ID == t.node.conf.nodeID {
 			continue
 		}
 		others++
-		if fit(&s) {
+		if isEligible(&s) {
 			nodes = append(nodes, target{s.Member, s.Connections})
 		}
 	}
@@ -62,9 +62,9 @@ func (t *targets) look(ctx context.Context) (others int) {
 	return others
 }
 
-// fit reports whether a node may be given another's clients. Every node takes
+// isEligible reports whether a node may be given another's clients. Every node takes
 // some; which listeners it has counts for next.
-func fit(s *cluster.NodeStatus) bool { return s.Answers && s.Unready == "" && !s.Draining }
+func isEligible(s *cluster.NodeStatus) bool { return s.Answers && s.Unready == "" && !s.Draining }
 
 // address is where a client of that transport reaches the node, for all that the
 // node knows; else empty.
@@ -76,15 +76,15 @@ func (t *target) address(over protocol.Transport) string {
 	case protocol.WebSocket:
 		return "" // the client knows a URL of the site's, not of a node
 	}
-	if guessed || unspecified(address) {
+	if guessed || isUnspecified(address) {
 		return ""
 	}
 	return address
 }
 
-// costs orders nodes for a client of that transport: those whose address for it
+// cost orders nodes for a client of that transport: those whose address for it
 // is not known come last.
-func (t *target) costs(over protocol.Transport) int {
+func (t *target) cost(over protocol.Transport) int {
 	if over != protocol.WebSocket && t.address(over) == "" {
 		return int(t.connections) + 1<<40
 	}
@@ -100,7 +100,7 @@ func (t *targets) next(over protocol.Transport) (to string, ok bool) {
 	if len(t.nodes) == 0 {
 		return "", false
 	}
-	least := slices.MinFunc(t.nodes, func(a, b target) int { return a.costs(over) - b.costs(over) })
+	least := slices.MinFunc(t.nodes, func(a, b target) int { return a.cost(over) - b.cost(over) })
 	for i := range t.nodes {
 		if t.nodes[i].ID == least.ID {
 			t.nodes[i].connections++

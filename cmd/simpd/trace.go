@@ -59,7 +59,7 @@ func (t *tracer) Sent(m *protocol.Message) (string, func(protocol.Outcome)) {
 	}
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
-	return carrier["traceparent"], func(o protocol.Outcome) { end(span, o) }
+	return carrier["traceparent"], func(o protocol.Outcome) { endSpan(span, o) }
 }
 
 // Received begins the span of a message for a session of this node.
@@ -68,12 +68,12 @@ func (t *tracer) Received(m *protocol.Message, s store.Session, done func(protoc
 	_, span := t.tracer.Start(ctx, "MESSAGE", trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(t.node, attribute.String("simp.session", s.String())))
 	return func(o protocol.Outcome) {
-		end(span, o)
+		endSpan(span, o)
 		done(o)
 	}
 }
 
-func end(span trace.Span, o protocol.Outcome) {
+func endSpan(span trace.Span, o protocol.Outcome) {
 	span.SetAttributes(attribute.Int("simp.status", int(o.Status)))
 	if o.Status >= 500 {
 		span.SetStatus(codes.Error, o.Text)
@@ -81,8 +81,8 @@ func end(span trace.Span, o protocol.Outcome) {
 	span.End()
 }
 
-// finish sends what was not sent yet, for a second at most.
-func (t *tracer) finish(ctx context.Context, logger *slog.Logger) {
+// flush sends what was not sent yet, for a second at most.
+func (t *tracer) flush(ctx context.Context, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {

@@ -21,20 +21,20 @@ type validator struct {
 	wrong problems
 }
 
-// validate returns all that is wrong with a configuration as a whole.
-func validate(c *config, s settings) problems {
+// validateConfig returns all that is wrong with a configuration as a whole.
+func validateConfig(c *config, s settings) problems {
 	v := validator{config: c, settings: s}
 	v.nodeIdentity()
-	v.listeners()
+	v.checkListeners()
 	v.readFiles()
 	v.clientTLS()
 	v.clusterTLS()
-	v.forming()
+	v.checkFormation()
 	return v.wrong
 }
 
-// fail says what is wrong with an option that was set, at its place.
-func (v *validator) fail(option, format string, args ...any) {
+// addProblem says what is wrong with an option that was set, at its place.
+func (v *validator) addProblem(option, format string, args ...any) {
 	at, ok := v.made[option]
 	if !ok {
 		at.at.name = option
@@ -42,27 +42,27 @@ func (v *validator) fail(option, format string, args ...any) {
 	v.wrong = append(v.wrong, problem{at: at.at, text: at.at.name + ": " + fmt.Sprintf(format, args...)})
 }
 
-// missing says that an option has to be set, in a sentence that ends with why or how.
-func (v *validator) missing(option, why string) {
+// requireOption says that an option has to be set, in a sentence that ends with why or how.
+func (v *validator) requireOption(option, why string) {
 	v.wrong = append(v.wrong, problem{at: source{}, text: fmt.Sprintf("%s is missing: %s", option, why)})
 }
 
 func (v *validator) nodeIdentity() {
-	if v.absent("node-id") {
-		v.missing("node-id", "each node of a site has a name of its own (as n1)")
+	if v.isAbsent("node-id") {
+		v.requireOption("node-id", "each node of a site has a name of its own (as n1)")
 	}
-	if v.absent("domain") {
-		v.missing("domain", "a site serves at least one domain (as example.com)")
+	if v.isAbsent("domain") {
+		v.requireOption("domain", "a site serves at least one domain (as example.com)")
 	}
-	if v.absent("data-dir") {
-		v.missing("data-dir", "the folder where this node keeps what it may never forget")
+	if v.isAbsent("data-dir") {
+		v.requireOption("data-dir", "the folder where this node keeps what it may never forget")
 	}
 	dir, err := storage.LocateData(v.dataDir)
 	if err == nil {
 		v.dataDir, err = dir, storage.CheckData(dir)
 	}
 	if err != nil {
-		v.fail("data-dir", "%v", err)
+		v.addProblem("data-dir", "%v", err)
 	}
 	if err := storage.CheckWritable(v.dataDir); err != nil && v.dataDir != "" {
 		v.warnings = append(v.warnings, fmt.Sprintf("data-dir: this user can't write there: %v", err)) // a volume may come later
@@ -92,26 +92,26 @@ func (c *config) httpAddresses() []named {
 	return slices.DeleteFunc(c.listenAddresses(), func(l named) bool { return l.option != "http-listen" && l.option != "pprof-listen" })
 }
 
-func (v *validator) listeners() {
+func (v *validator) checkListeners() {
 	taken := map[string]string{}
 	for _, l := range v.listenAddresses() {
-		if v.insecure && !loopback(l.address) {
-			v.fail(l.option, "%s is not loopback, and --insecure is for loopback only", l.address)
+		if v.insecure && !isLoopback(l.address) {
+			v.addProblem(l.option, "%s is not loopback, and --insecure is for loopback only", l.address)
 		}
 		_, port, _ := net.SplitHostPort(l.address)
 		if other, twice := taken[l.address]; twice && port != "0" {
-			v.fail(l.option, "%s is %s's address already", l.address, other)
+			v.addProblem(l.option, "%s is %s's address already", l.address, other)
 		}
 		taken[l.address] = l.option
 	}
-	if v.simp == "" && v.simps == "" && v.ws == "" && v.good("simp-listen") {
-		v.missing("simp-listen", "all of simp-listen, simps-listen and ws-listen are off, so no client could come")
+	if v.simp == "" && v.simps == "" && v.ws == "" && v.areValid("simp-listen") {
+		v.requireOption("simp-listen", "all of simp-listen, simps-listen and ws-listen are off, so no client could come")
 	}
-	if v.pprof != "" && !loopback(v.pprof) && !v.insecure {
-		v.fail("pprof-listen", "%s is not loopback, and a profile tells more than strangers may know", v.pprof)
+	if v.pprof != "" && !isLoopback(v.pprof) && !v.insecure {
+		v.addProblem("pprof-listen", "%s is not loopback, and a profile tells more than strangers may know", v.pprof)
 	}
 	if v.advertiseClientTLS != "" && v.advertiseClientTLS != off && v.simps == "" {
-		v.fail("advertise-client-tls", "simps-listen is off, so no client could come there")
+		v.addProblem("advertise-client-tls", "simps-listen is off, so no client could come there")
 	}
 	v.nodeListeners()
 }
@@ -119,28 +119,28 @@ func (v *validator) listeners() {
 // nodeListeners checks what other nodes have to reach.
 func (v *validator) nodeListeners() {
 	for _, l := range []named{{"cluster-listen", v.cluster}, {"gossip-listen", v.gossip}} {
-		if l.address == "" && v.good(l.option) {
-			v.fail(l.option, "it can't be off: Raft and membership want it, also on a site of one")
+		if l.address == "" && v.areValid(l.option) {
+			v.addProblem(l.option, "it can't be off: Raft and membership want it, also on a site of one")
 		}
-		if v.advertise == "" && unspecified(l.address) {
-			v.fail(l.option, "%s is every address of this machine: say with advertise which one other nodes reach", l.address)
+		if v.advertise == "" && isUnspecified(l.address) {
+			v.addProblem(l.option, "%s is every address of this machine: say with advertise which one other nodes reach", l.address)
 		}
 	}
 }
 
 func (v *validator) clientTLS() {
 	if len(v.tlsCerts) != len(v.tlsKeys) {
-		v.fail("tls-key", "there are %d of tls-cert and %d of tls-key: they go in pairs", len(v.tlsCerts), len(v.tlsKeys))
+		v.addProblem("tls-key", "there are %d of tls-cert and %d of tls-key: they go in pairs", len(v.tlsCerts), len(v.tlsKeys))
 	}
 	if len(v.tlsCerts) > 0 {
 		return
 	}
 	if v.simps != "" {
-		v.fail("simps-listen", "TLS wants a certificate: set tls-cert and tls-key")
+		v.addProblem("simps-listen", "TLS wants a certificate: set tls-cert and tls-key")
 	}
 	for _, l := range []named{{"simp-listen", v.simp}, {"ws-listen", v.ws}} {
-		if l.address != "" && !loopback(l.address) && !v.insecure {
-			v.fail(l.option, "%s is not loopback, so clients want a certificate: set tls-cert and tls-key", l.address)
+		if l.address != "" && !isLoopback(l.address) && !v.insecure {
+			v.addProblem(l.option, "%s is not loopback, so clients want a certificate: set tls-cert and tls-key", l.address)
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (v *validator) clientTLS() {
 const withoutKeys = "nothing would secure what nodes say to each other: make keys with `simpctl tls init`, or try it out on loopback with --insecure"
 
 func (v *validator) clusterTLS() {
-	if !v.good("insecure", "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file") {
+	if !v.areValid("insecure", "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file") {
 		return
 	}
 	files := []named{
@@ -158,11 +158,11 @@ func (v *validator) clusterTLS() {
 	}
 	for _, f := range files {
 		if f.address == "" && !v.insecure {
-			v.missing(f.option, withoutKeys)
+			v.requireOption(f.option, withoutKeys)
 			return
 		}
 		if f.address != "" && v.insecure {
-			v.fail(f.option, "it has no meaning together with --insecure")
+			v.addProblem(f.option, "it has no meaning together with --insecure")
 			return
 		}
 	}
@@ -172,8 +172,8 @@ func (v *validator) clusterTLS() {
 	if v.found.identity == nil {
 		return
 	}
-	if name := v.found.identity.Name(); name.ID != v.nodeID && v.good("node-id") {
-		v.fail("cluster-cert", "%s names the node %s, and this is to be %s", v.clusterCert, name.ID, v.nodeID)
+	if name := v.found.identity.Name(); name.ID != v.nodeID && v.areValid("node-id") {
+		v.addProblem("cluster-cert", "%s names the node %s, and this is to be %s", v.clusterCert, name.ID, v.nodeID)
 	}
 }
 
@@ -186,27 +186,27 @@ func (v *validator) readFiles() {
 		switch _, early := errors.AsType[notYetValidError](e); {
 		case early:
 			v.warnings = append(v.warnings, e.Error()+": a start waits until then")
-		case v.good(e.option):
-			v.fail(e.option, "%v", e.error)
+		case v.areValid(e.option):
+			v.addProblem(e.option, "%v", e.error)
 		}
 	}
 	v.warnings = append(v.warnings, v.found.certificateWarnings(v.nodeID, v.domains, time.Now())...)
 }
 
-// forming refuses a start that could only wait for ever. A node that has data
+// checkFormation refuses a start that could only wait for ever. A node that has data
 // knows its site.
-func (v *validator) forming() {
-	if !v.absent("bootstrap-expect") || !v.absent("join") || v.dataDir == "" {
+func (v *validator) checkFormation() {
+	if !v.isAbsent("bootstrap-expect") || !v.isAbsent("join") || v.dataDir == "" {
 		return
 	}
 	if entries, err := os.ReadDir(v.dataDir); err == nil && len(entries) > 0 {
 		return
 	}
-	v.missing("bootstrap-expect", "a new node forms a site (bootstrap-expect 1 for one on its own) or joins one (join HOST:PORT)")
+	v.requireOption("bootstrap-expect", "a new node forms a site (bootstrap-expect 1 for one on its own) or joins one (join HOST:PORT)")
 }
 
-// loopback reports whether nobody outside this machine reaches the address.
-func loopback(hostport string) bool {
+// isLoopback reports whether nobody outside this machine reaches the address.
+func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil || host == "" {
 		return false
@@ -218,7 +218,7 @@ func loopback(hostport string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-func unspecified(hostport string) bool {
+func isUnspecified(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil || host == "" {
 		return err == nil
