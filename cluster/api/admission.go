@@ -43,6 +43,7 @@ func newAdmission() *admission {
 func (a *admission) add(c *conn) bool {
 	evicted, ok := a.findPlace(c)
 	if evicted != nil {
+		evicted.close()
 		_ = evicted.raw.Close()
 	}
 	return ok

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -10,7 +11,9 @@ func testConn(t *testing.T, source int) *conn {
 	a, b := net.Pipe()
 	t.Cleanup(func() { a.Close(); b.Close() })
 	addr := netip.AddrFrom4([4]byte{198, 18, byte(source >> 8), byte(source)})
-	return &conn{raw: a, source: netip.PrefixFrom(addr, 32)}
+	c := &conn{raw: a, source: netip.PrefixFrom(addr, 32)}
+	c.open, c.close = context.WithCancel(t.Context())
+	return c
 }
 
 func TestManyStrangersLeaveRoomForOneMore(t *testing.T) {

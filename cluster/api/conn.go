@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"simpd/protocol/budget"
+	"simpd/protocol/fairslots"
+	"simpd/protocol/netaddr"
 	"simpd/protocol/rate"
 	"simpd/protocol/tlsrecord"
 )
@@ -39,18 +42,24 @@ type connections struct {
 	programs  *budget.Owners[string]       // by caller.key
 	sources   *budget.Owners[netip.Prefix] // of anonymous connections
 	pools     [2]*budget.Pool              // of both
+	turns     *fairslots.Slots             // of TLS handshakes that compute
+	shaking   context.Context              // of TLS handshakes; ends with Shutdown
+	stop      context.CancelFunc
 }
 
 // newConnections shares memory octets out to known callers, and a quarter of
 // that to the sources of anonymous connections.
 func newConnections(memory int64) *connections {
 	known, anonymous := budget.NewPool(memory), budget.NewPool(memory/4)
-	return &connections{
+	s := &connections{
+		turns:     fairslots.New(),
 		admission: newAdmission(),
 		programs:  budget.NewOwners[string](known),
 		sources:   budget.NewOwners[netip.Prefix](anonymous),
 		pools:     [2]*budget.Pool{known, anonymous},
 	}
+	s.shaking, s.stop = context.WithCancel(context.Background())
+	return s
 }
 
 // heldOctets returns how many octets all callers hold.
@@ -59,7 +68,8 @@ func (s *connections) heldOctets() int64 { return s.pools[0].Held() + s.pools[1]
 // open returns a conn for a connection that was accepted, or nil if it may not
 // stay.
 func (s *connections) open(raw net.Conn) *conn {
-	c := &conn{server: s, raw: raw, source: sourceOf(raw.RemoteAddr()), calls: map[uint32]*call{}, begun: time.Now(), closed: make(chan struct{})}
+	c := &conn{server: s, raw: raw, source: sourceOf(raw.RemoteAddr()), calls: map[uint32]*call{}, begun: time.Now()}
+	c.open, c.close = context.WithCancel(context.Background())
 	c.payer = s.sources.Acquire(c.source)
 	c.drop = func() { s.sources.Drop(c.source) }
 	if !c.payer.Reserve(connCost) {
@@ -81,7 +91,8 @@ type conn struct {
 	source netip.Prefix
 	place  place // under admission.mu
 	begun  time.Time
-	closed chan struct{}
+	open   context.Context // ends with the connection
+	close  context.CancelFunc
 
 	lastHeaders uint32 // the stream that the reader has read headers of last; the reader's alone
 
@@ -105,7 +116,7 @@ func (c *conn) releaseAll() {
 		return
 	}
 	c.ended = true
-	close(c.closed)
+	c.close()
 	c.idle.Stop()
 	for id := range c.calls {
 		c.endStreamLocked(id)
@@ -188,7 +199,7 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	if !ok {
 		return nil, nil, errors.New("the connection was not admitted")
 	}
-	secured, info, err := h.handshakeTLS(raw)
+	secured, info, err := h.handshakeTLS(r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -198,14 +209,20 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	return m, connInfo{info, r.c}, nil
 }
 
-// handshakeTLS does the handshake of TLS, if that is on, and bounds the records that
-// carry nothing.
-func (h handshaker) handshakeTLS(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+// handshakeTLS does the handshake of TLS, if that is on, in the turn of the
+// connection's network, and bounds the records that carry nothing.
+func (h handshaker) handshakeTLS(raw rawConn) (net.Conn, credentials.AuthInfo, error) {
 	if h.Info().SecurityProtocol != "tls" {
 		return h.TransportCredentials.ServerHandshake(raw)
 	}
-	below := tlsrecord.NewBelow(raw)
+	ctx, cancel := context.WithTimeout(raw.c.open, connectTimeout)
+	defer cancel()
+	defer context.AfterFunc(raw.c.server.shaking, func() { _ = raw.Close() })()
+	turns := fairslots.NewConn(raw)
+	turns.Begin(raw.c.server.turns.NewTurn(ctx, netaddr.Network(raw.c.source.Addr())))
+	below := tlsrecord.NewBelow(turns)
 	secured, info, err := h.TransportCredentials.ServerHandshake(below)
+	turns.Finish()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -252,7 +269,7 @@ func (m *meteredConn) slowDown(n int) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-m.c.closed:
+	case <-m.c.open.Done():
 	}
 }
 

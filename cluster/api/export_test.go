@@ -1,6 +1,13 @@
 package api
 
-import "google.golang.org/grpc/codes"
+import (
+	"google.golang.org/grpc/codes"
+
+	"simpd/protocol/fairslots"
+)
+
+// Turns returns the slots of TLS handshakes that compute.
+func (s *Server) Turns() *fairslots.Slots { return s.connections.turns }
 
 // ReasonCodes returns the reasons, and the codes that each comes with.
 func ReasonCodes() map[string][]codes.Code {

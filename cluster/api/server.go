@@ -108,11 +108,12 @@ func (s *Server) SetServing(ready bool) {
 	}
 }
 
-// Shutdown ends every Watch, lets other calls that are under way end until ctx
+// Shutdown ends every Watch and every TLS handshake, lets other calls that are under way end until ctx
 // does, then ends them. It returns when nothing runs any more.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.health.Shutdown()
 	s.close()
+	s.connections.stop()
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); s.grpc.GracefulStop() }()
 	select {

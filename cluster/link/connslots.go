@@ -30,9 +30,10 @@ type slotPool struct {
 
 // slot is held by one connection.
 type slot struct {
-	pool   *slotPool
-	source netip.Prefix
-	conn   net.Conn
+	pool     *slotPool
+	source   netip.Prefix
+	ofMember bool // members were found at source
+	conn     net.Conn
 }
 
 func newConnSlots(members, strangers int) *connSlots {
@@ -80,11 +81,10 @@ func (s *connSlots) isMemberSource(source netip.Prefix) bool {
 // room, or nil.
 func (s *connSlots) acquire(c net.Conn) (taken *slot, evicted net.Conn) {
 	source := sourceOf(c.RemoteAddr())
-	p := &s.strangers
 	if s.isMemberSource(source) {
-		p = &s.members
+		return s.members.acquire(&slot{pool: &s.members, source: source, ofMember: true, conn: c})
 	}
-	return p.acquire(&slot{pool: p, source: source, conn: c})
+	return s.strangers.acquire(&slot{pool: &s.strangers, source: source, conn: c})
 }
 
 func (p *slotPool) acquire(s *slot) (taken *slot, evicted net.Conn) {
@@ -136,6 +136,16 @@ func (s *slot) release() {
 			return
 		}
 	}
+}
+
+// network returns whose turn the handshake takes: the source's own if members
+// were found there, and otherwise that of its network, as one stranger often
+// has many sources.
+func (s *slot) network() netip.Prefix {
+	if s.ofMember {
+		return s.source
+	}
+	return netaddr.Network(s.source.Addr())
 }
 
 // sourceOf returns the source of an address; the zero Prefix if it has no IP

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"simpd/cluster/link/pki"
+	"simpd/protocol/fairslots"
 )
 
 // The protocols that share the cluster listener, as ALPN names.
@@ -45,6 +47,7 @@ type mux struct {
 	raft, calls *subListener
 	open        connSet
 	slots       *connSlots
+	turns       *fairslots.Slots // of handshakes that compute
 	stop        context.Context
 	cancel      context.CancelFunc
 	serving     sync.WaitGroup // the accept loop
@@ -100,7 +103,7 @@ func (c *peerConn) Close() error {
 func newMux(c *Config, addr net.Addr) *mux {
 	m := &mux{
 		listener: c.Listener, dialer: c.Dial, logger: c.Logger, certificatesOf: map[string][]pki.Fingerprint{},
-		raft: newSubListener(addr), calls: newSubListener(addr),
+		raft: newSubListener(addr), calls: newSubListener(addr), turns: fairslots.New(),
 	}
 	m.handshaker = plaintextHandshaker{site: c.Site, node: c.NodeID}
 	if c.Identity != nil {
@@ -133,13 +136,15 @@ func (m *mux) acceptLoop() {
 }
 
 func (m *mux) handshakeAsync(c net.Conn) {
-	s, evicted := m.slots.acquire(c)
+	ctx, cancel := context.WithTimeout(m.stop, handshakeTimeout)
+	s, evicted := m.slots.acquire(&handshakingConn{c, cancel})
 	if evicted != nil {
 		m.logRefusal(evicted.RemoteAddr(), "", errTooMany)
 	}
 	m.handshakes.Go(func() {
+		defer cancel()
 		defer s.release()
-		if node, err := m.handshake(c); err != nil {
+		if node, err := m.handshake(ctx, c, s.network()); err != nil {
 			c.Close()
 			m.logRefusal(c.RemoteAddr(), node, err)
 		}
@@ -150,12 +155,24 @@ func (m *mux) logRefusal(remote net.Addr, node string, err error) {
 	logRefusal(m.logger, "connections to the cluster listener are refused", remote, node, err)
 }
 
+// handshakingConn is a connection whose Close also ends its handshake.
+type handshakingConn struct {
+	net.Conn
+	cancel context.CancelFunc
+}
+
+func (c *handshakingConn) Close() error {
+	c.cancel()
+	return c.Conn.Close()
+}
+
 // handshake identifies the node that has connected, and passes the connection
-// on if the node may have it.
-func (m *mux) handshake(c net.Conn) (node string, err error) {
-	ctx, cancel := context.WithTimeout(m.stop, handshakeTimeout)
-	defer cancel()
-	conn, who, err := m.handshaker.accept(ctx, c)
+// on if the node may have it. The handshakes of networks compute in turns.
+func (m *mux) handshake(ctx context.Context, c net.Conn, network netip.Prefix) (node string, err error) {
+	below := fairslots.NewConn(c)
+	below.Begin(m.turns.NewTurn(ctx, network))
+	conn, who, err := m.handshaker.accept(ctx, below)
+	below.Finish()
 	if err != nil {
 		return who.node, err
 	}

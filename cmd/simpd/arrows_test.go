@@ -27,10 +27,10 @@ var arrows = map[string][]string{
 
 	"store":                   {"protocol", "proto/simp/store/v1"},
 	"cluster/router":          {"protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
+	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
 	"cluster/api/backup":      {"proto/simp/store/v1"},
 	"cluster/link/pki":        {"protocol/secretfile"},
-	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate"},
 	"cluster":                 {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "cluster/storage", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/peerrpc":         {"protocol", "store", "proto/*"},
 	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},

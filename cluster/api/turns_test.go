@@ -1,0 +1,97 @@
+package api_test
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/cluster/api"
+	"simpd/cluster/link/pki"
+	"simpd/protocol/fairslots"
+)
+
+// remoteTLS is remote with TLS.
+func remoteTLS(t *testing.T) (dial func() net.Conn, server *api.Server) {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := pki.Make(pki.Order{Dir: dir, Site: "example.com", Nodes: []pki.NodeOrder{{ID: "n1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	identity, err := pki.Load(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "node-n1.crt"), filepath.Join(dir, "node-n1.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSite(t, func(c *api.Config) { c.TLS = identity.Programs("h2") }).remote(t)
+}
+
+// acquireTurns takes every slot of handshakes that compute.
+func acquireTurns(t *testing.T, turns *fairslots.Slots) {
+	t.Helper()
+	for range runtime.GOMAXPROCS(0) {
+		if err := turns.Acquire(t.Context(), netip.Prefix{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A program's TLS handshake waits for its turn.
+func TestHandshakesOfProgramsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial, server := remoteTLS(t)
+		turns, shaken := server.Turns(), make(chan error, 1)
+		acquireTurns(t, turns)
+		go func() {
+			shaken <- tls.Client(dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}).Handshake()
+		}()
+		synctest.Wait()
+		if n := turns.Waiting(); n != 1 {
+			t.Errorf("%d wait", n)
+		}
+		turns.Release()
+		if err := <-shaken; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A handshake that may not stay gives its turn up: where it had to make room,
+// has waited too long, or the server is shut down.
+func TestHandshakesOfProgramsGiveTheirTurnUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial, server := remoteTLS(t)
+		turns := server.Turns()
+		acquireTurns(t, turns)
+		waiting := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if n := turns.Waiting(); n != want {
+				t.Errorf("%d wait, not %d", n, want)
+			}
+		}
+		shake := func() {
+			if _, err := dial().Write([]byte("something")); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		for range 20 {
+			shake()
+		}
+		waiting(16)
+		time.Sleep(5 * time.Second)
+		waiting(0)
+		shake()
+		waiting(1)
+		began := time.Now()
+		server.Shutdown(context.Background())
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the shutdown took %v", took)
+		}
+	})
+}
