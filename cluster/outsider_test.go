@@ -12,9 +12,9 @@ import (
 	"simpd/store"
 )
 
-// TestS31ARemovedNodeCommandsNobody: a node that runs on after it was taken
+// TestARemovedNodeCommandsNobody: a node that runs on after it was taken
 // out of the site can't steer those that it left, nor ask them for anything.
-func TestS31ARemovedNodeCommandsNobody(t *testing.T) {
+func TestARemovedNodeCommandsNobody(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.expect = 3
 		l.start("n1", "n2", "n3")

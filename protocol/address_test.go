@@ -245,7 +245,7 @@ func TestOwnUsersNames(t *testing.T) {
 	}
 }
 
-// One account, however the name is typed (S38).
+// One account, however the name is typed.
 func TestOneAccount(t *testing.T) {
 	for _, same := range [][]string{{"é@x", "e\u0301@x", "É@x"}, {"ａ@x", "a@x", "Ａ@x", `"a"@x`}} {
 		first, _ := address(t, same[0]).PRECISFold()
@@ -257,7 +257,7 @@ func TestOneAccount(t *testing.T) {
 	}
 }
 
-// An address of 1 MiB is refused in less than 5 ms (S39).
+// An address of 1 MiB is refused in less than 5 ms.
 func TestHostileAddressIsRefusedFast(t *testing.T) {
 	const size = 1 << 20
 	for _, in := range []string{

@@ -67,7 +67,7 @@ func TestParseLineRefuses(t *testing.T) {
 	}
 }
 
-// A literal's length is decimal digits alone, and never overflows (S14).
+// A literal's length is decimal digits alone, and never overflows.
 func TestLiteralLengths(t *testing.T) {
 	for _, c := range []struct {
 		word string
@@ -172,7 +172,7 @@ func TestAppendTextIsCut(t *testing.T) {
 }
 
 // Whatever is written as a param or a text, it stays one line that reads back
-// the same, but for what no line can hold (S15).
+// the same, but for what no line can hold.
 func FuzzAppend(f *testing.F) {
 	f.Add("note", "text")
 	f.Add("a\r\n* BYE status=400", "b\r\n1 200")

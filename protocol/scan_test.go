@@ -10,7 +10,7 @@ import (
 	"simpd/protocol"
 )
 
-// Thirty ways to end a line, or not to (S13). CRLF alone ends one; nothing is
+// Thirty ways to end a line, or not to. CRLF alone ends one; nothing is
 // ever repaired.
 func TestLineEndings(t *testing.T) {
 	bare := protocol.ErrBareCR

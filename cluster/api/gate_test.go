@@ -441,9 +441,9 @@ func TestARequestLargerThanAMegabyteIsRefused(t *testing.T) {
 	wantReason(t, err, codes.ResourceExhausted, "TOO_LARGE")
 }
 
-// S12: a request counts as large as it is unpacked, and is not unpacked beyond
+// A request counts as large as it is unpacked, and is not unpacked beyond
 // the limit.
-func TestS12ARequestThatUnpacksToTooMuchIsRefused(t *testing.T) {
+func TestARequestThatUnpacksToTooMuchIsRefused(t *testing.T) {
 	s := newSite(t)
 	bomb := &simpv1.SendRequest{From: "a@example.com", To: []string{"b@example.com"}, Entity: make([]byte, 32<<20)}
 	_, err := s.messages.Send(t.Context(), bomb, grpc.UseCompressor(gzip.Name))

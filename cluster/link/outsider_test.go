@@ -17,9 +17,9 @@ import (
 	"simpd/store"
 )
 
-// TestS31RemovalRevokes: a node that was taken out of the site has its
+// TestRemovalRevokes: a node that was taken out of the site has its
 // certificate still, and may do nothing with it but ask whether it may join.
-func TestS31RemovalRevokes(t *testing.T) {
+func TestRemovalRevokes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		n1, n2 := s.open(s.config(1)), s.open(s.config(2))

@@ -34,8 +34,8 @@ func (l *loginLimiter) guess(ctx context.Context, a protocol.Attempt) bool {
 	return true
 }
 
-// S20: both sides of the account's limit, and of the source's.
-func TestS20LimitsOfFailedLogins(t *testing.T) {
+// Both sides of the account's limit, and of the source's.
+func TestLimitsOfFailedLogins(t *testing.T) {
 	limited(t, func(t *testing.T, l *loginLimiter) {
 		for i := range accountFailures {
 			if !l.guess(t.Context(), attempt("192.0.2.66", "bob")) {

@@ -226,9 +226,9 @@ func TestCutOffSaysBye(t *testing.T) {
 	})
 }
 
-// S19: what a login is checked against costs the same whether there is such a
+// What a login is checked against costs the same whether there is such a
 // user or not, and is the same at each call.
-func TestS19CredentialsOfNobodyCostNoMore(t *testing.T) {
+func TestCredentialsOfNobodyCostNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1", "n2")
 		cost := map[string]float64{}

@@ -50,11 +50,11 @@ func (c *caller) byScram(user string) string {
 	return fmt.Sprintf("101 %d %d %s, %s", len(nonce), len(salt), iterations, said)
 }
 
-// S19: a wrong password, a disabled account and an unknown user are refused
+// A wrong password, a disabled account and an unknown user are refused
 // with the same octets; and in the same time, as SIMPD_MEASURE has it
 // measured over 1000 logins of each and each way, and printed. What the slowest
 // tenth took says more of the machine than of the site, and is left out.
-func TestS19RefusedLoginsLookAlike(t *testing.T) {
+func TestRefusedLoginsLookAlike(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", func(c *config) { c.proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	if err := one.makeUsers(t.Context(), []string{"wrongpw@one.example", "blocked@one.example"}, testPassword); err != nil {

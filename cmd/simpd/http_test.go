@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// S33: there is nothing to debug by where others look, and no secret in
+// There is nothing to debug by where others look, and no secret in
 // anything that a node tells over HTTP: not of its environment, of its command
 // line, of its files, or of what clients said.
-func TestS33NothingSecretIsTold(t *testing.T) {
+func TestNothingSecretIsTold(t *testing.T) {
 	const canary = "canary-5f3a"
 	t.Setenv("SIMPD_CANARY", canary)
 	t.Setenv("SIMP_PASSWORD", canary)

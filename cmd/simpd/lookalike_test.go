@@ -46,10 +46,10 @@ func welch(a, b timed) float64 {
 	return math.Abs(a.mean()-b.mean()) / math.Sqrt(a.variance()/float64(len(a))+b.variance()/float64(len(b)))
 }
 
-// S22: a stranger can't tell by the clock why they are refused. What the
+// A stranger can't tell by the clock why they are refused. What the
 // slowest tenth took says more of the machine than of the site, and is left
 // out. go test -v prints the numbers.
-func TestS22RefusalsTakeTheSameTime(t *testing.T) {
+func TestRefusalsTakeTheSameTime(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", nil)
 	_, blocking := one.login("quiet"), one.login("blocking")
@@ -99,7 +99,7 @@ func (p *person) pesters(to protocol.Address, sides int) (stop func()) {
 	return func() { cancel(); join(p.globe.T, "who pesters stops", &all) }
 }
 
-// F29: a site that swallows connections costs local users and other sites
+// A site that swallows connections costs local users and other sites
 // nothing. With SIMPD_MEASURE the numbers are printed.
 func TestBlackHoleCostsNobody(t *testing.T) {
 	g := newGlobe(t)

@@ -89,7 +89,7 @@ func TestRecover(t *testing.T) {
 }
 
 // isPrivate fails where others may read, or do more with, what is in a data
-// directory (S35).
+// directory.
 func isPrivate(t *testing.T, dir string) {
 	t.Helper()
 	files := 0

@@ -14,9 +14,9 @@ import (
 	"simpd/protocol"
 )
 
-// S2: a domain is proved by a subject alternative name of a certificate that
+// A domain is proved by a subject alternative name of a certificate that
 // is trusted and valid now, for a server or a client, and by nothing else.
-func TestS2OnlyACertificateOfTheDomainProvesIt(t *testing.T) {
+func TestOnlyACertificateOfTheDomainProvesIt(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", nil)
 	stranger, err := world.NewAuthority("somebody")
@@ -58,10 +58,10 @@ func TestS2OnlyACertificateOfTheDomainProvesIt(t *testing.T) {
 	}
 }
 
-// S1, S5: a sender's address is what was proved. A user can't choose it, and
+// A sender's address is what was proved. A user can't choose it, and
 // a domain can't claim another's; nothing else that is said of a sender comes
 // through.
-func TestS1S5SendersAreWhoTheyProvedToBe(t *testing.T) {
+func TestSendersAreWhoTheyProvedToBe(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", func(c *config) { c.domains = append(c.domains, "also.example") })
 	bob := one.login("bob")
@@ -106,9 +106,9 @@ func TestS1S5SendersAreWhoTheyProvedToBe(t *testing.T) {
 	p.answers("QUERY ima=bob@one.example by=bob@one.example", "401")
 }
 
-// S3, S6: a dialback counts only if the domain's home server, whose certificate
+// A dialback counts only if the domain's home server, whose certificate
 // is the domain's, says so; not where a certificate is demanded.
-func TestS3S6Dialback(t *testing.T) {
+func TestDialback(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", func(c *config) {
 		c.federation.external = map[string][]string{"": {"strict.example"}}

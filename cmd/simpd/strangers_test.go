@@ -13,10 +13,10 @@ import (
 	"simpd/protocol/rate"
 )
 
-// S22: what a stranger is refused looks the same, octet for octet, whether there
+// What a stranger is refused looks the same, octet for octet, whether there
 // is no such user, or they do not listen, or they blocked the stranger; and the
 // same look-ups were made.
-func TestS22RefusalsLookAlike(t *testing.T) {
+func TestRefusalsLookAlike(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", nil)
 	_, blocking := one.login("quiet"), one.login("blocking")
@@ -60,8 +60,8 @@ func TestS22RefusalsLookAlike(t *testing.T) {
 	}
 }
 
-// S23: a stranger may write to thirty recipients a minute that are new to them.
-func TestS23StrangersAreSlowedDown(t *testing.T) {
+// A stranger may write to thirty recipients a minute that are new to them.
+func TestStrangersAreSlowedDown(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", nil)
 	k := one.enters(g.issue(world.Order{Names: []string{"two.example"}}), "two.example")
@@ -88,9 +88,9 @@ func TestS23StrangersAreSlowedDown(t *testing.T) {
 	}
 }
 
-// S24: one change is one line for as many watchers as it can name, and what
+// One change is one line for as many watchers as it can name, and what
 // waits for a site that does not read is the newest alone.
-func TestS24OneChangeManyWatchers(t *testing.T) {
+func TestOneChangeManyWatchers(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", func(c *config) {
 		c.limits.changes = rate.Limit{} // else bob's changes take so long that k, which answers no PING meanwhile, is cut off

@@ -116,9 +116,9 @@ func TestRelayCantConnect(t *testing.T) {
 	}
 }
 
-// S6: a site whose TLS is taken away is told nothing in clear but that TLS is
+// A site whose TLS is taken away is told nothing in clear but that TLS is
 // wanted: neither who calls, nor for whom.
-func TestS6NothingIsSaidInClear(t *testing.T) {
+func TestNothingIsSaidInClear(t *testing.T) {
 	for _, answer := range []string{"403 :no TLS here", "405 :what?", "200\r\nx 200 :injected", "200", ""} {
 		goAbroad(t, nil, func(a *abroad) {
 			a.Zone.SRV = map[string][]*net.SRV{"simp tcp two.example": {{Target: "host.example.net.", Port: 7467}}}

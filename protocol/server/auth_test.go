@@ -86,9 +86,9 @@ func TestAUTHDataLimit(t *testing.T) {
 	})
 }
 
-// S19: an unknown user, a wrong password and a disabled account are told the
+// An unknown user, a wrong password and a disabled account are told the
 // same; an unknown user's salt is steady.
-func TestS19UnknownUsersLookLikeKnownOnes(t *testing.T) {
+func TestUnknownUsersLookLikeKnownOnes(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		carol := address(t, "carol@example.com")
 		disabled := s.site.accounts[carol]
@@ -125,8 +125,8 @@ func TestS19UnknownUsersLookLikeKnownOnes(t *testing.T) {
 	})
 }
 
-// S19, in time: PLAIN hashes for an unknown user too.
-func TestS19UnknownUsersTakeAsLong(t *testing.T) {
+// PLAIN hashes for an unknown user too.
+func TestUnknownUsersTakeAsLong(t *testing.T) {
 	h := newHarbour(t, nil)
 	for _, a := range []string{"alice@example.com", "nobody@example.com"} {
 		c, _ := h.site.Credentials(address(t, a))
@@ -149,9 +149,9 @@ func TestFiveFailedLoginsEndTheConnection(t *testing.T) {
 	})
 }
 
-// S20: the budget of failures is asked, and what it says is passed on; it does
+// The budget of failures is asked, and what it says is passed on; it does
 // not hold for another source.
-func TestS20BudgetOfFailures(t *testing.T) {
+func TestBudgetOfFailures(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		s.site.failed[s.source.Addr()] = 29
 		c := s.greeted()
@@ -238,8 +238,8 @@ func TestPASSWDWantsTLS(t *testing.T) {
 	})
 }
 
-// S10: 30 s until a client has to be authenticated.
-func TestS10Unauthenticated(t *testing.T) {
+// A client has to be authenticated within 30 s.
+func TestUnauthenticatedInTime(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		late, silent := s.greeted(), s.dial()
 		started := time.Now()

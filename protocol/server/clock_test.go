@@ -47,9 +47,9 @@ func TestIdleIsAsConfigured(t *testing.T) {
 	})
 }
 
-// S26: who writes an octet a second is closed within 30 s, in a line and in a
+// Who writes an octet a second is closed within 30 s, in a line and in a
 // literal, and wherever the literal begins.
-func TestS26SlowWriters(t *testing.T) {
+func TestSlowWriters(t *testing.T) {
 	for name, begin := range map[string]string{
 		"line": "", "literal": "1 SEND to=bob@example.com {60000}\r\n", "dropped literal": "1 LISTEN {60000}\r\n",
 	} {
@@ -139,9 +139,9 @@ func TestRule4TheSiteSaysNothing(t *testing.T) {
 	})
 }
 
-// F17: a client that reads nothing is cut off after 10 s, and nobody waits
+// A client that reads nothing is cut off after 10 s, and nobody waits
 // for it.
-func TestF17ClientThatDoesNotRead(t *testing.T) {
+func TestClientThatDoesNotRead(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		bob := s.connect(64)
 		bob.expect("* HELLO <rest>")
@@ -172,7 +172,7 @@ func TestF17ClientThatDoesNotRead(t *testing.T) {
 }
 
 // A client that asks and asks and reads none of the answers.
-func TestF17ClientThatOnlyAsks(t *testing.T) {
+func TestClientThatOnlyAsks(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		c := s.connect(1024)
 		c.expect("* HELLO <rest>")

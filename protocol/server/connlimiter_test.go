@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// S10: limits of connections, in all and by source, on both sides; and what
+// Limits of connections, in all and by source, on both sides; and what
 // was counted is uncounted.
-func TestS10Limits(t *testing.T) {
+func TestConnectionLimits(t *testing.T) {
 	for name, x := range map[string]struct {
 		set    func(*Config)
 		most   int
@@ -69,8 +69,8 @@ func TestLimitsBySourceAreByNetwork(t *testing.T) {
 	}
 }
 
-// S10: connections that send nothing leave nothing behind.
-func TestS10SilentConnectionsLeaveNothing(t *testing.T) {
+// Connections that send nothing leave nothing behind.
+func TestSilentConnectionsLeaveNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
 	h := newHarbour(t, func(c *Config) { c.PerSourceUnauthenticated, c.PerSource = 1<<20, 1<<20 })
 	var all []net.Conn
@@ -103,7 +103,7 @@ func TestS10SilentConnectionsLeaveNothing(t *testing.T) {
 }
 
 // The handshake has to be done in 15 s.
-func TestS10HandshakeDeadline(t *testing.T) {
+func TestHandshakeDeadline(t *testing.T) {
 	cert := certificate(t, "example.com")
 	play(t, func(c *Config) { c.Certificates = NewCertificates(cert) }, func(s *stage) {
 		l := newMemListener()
@@ -144,8 +144,8 @@ func (l *failingListener) Accept() (net.Conn, error) {
 	return l.memListener.Accept()
 }
 
-// F20: where there are no files left, accepting backs off and goes on.
-func TestF20AcceptNeverSpins(t *testing.T) {
+// Where there are no files left, accepting backs off and goes on.
+func TestAcceptNeverSpins(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		l := &failingListener{memListener: newMemListener()}
 		l.left.Store(10)

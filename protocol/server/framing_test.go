@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// S13, S14: whatever leaves the position in the stream in doubt ends the
+// Whatever leaves the position in the stream in doubt ends the
 // connection, and nothing of it is relayed.
-func TestS13FramingIsNeverRepaired(t *testing.T) {
+func TestFramingIsNeverRepaired(t *testing.T) {
 	for name, octets := range map[string]string{
 		"bare LF":                "1 PING\n2 PING\r\n",
 		"bare CR":                "1 PING\r2 PING\r\n",
@@ -56,8 +56,8 @@ func TestLiteralElsewhereIsMalformed(t *testing.T) {
 	})
 }
 
-// S9: TLS or HTTP on the plain port ends at once, without a word of ours.
-func TestS9ForeignProtocols(t *testing.T) {
+// TLS or HTTP on the plain port ends at once, without a word of ours.
+func TestForeignProtocols(t *testing.T) {
 	for name, octets := range map[string]string{
 		"TLS": "\x16\x03\x01\x02\x00", "GET": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"POST": "POST /simp HTTP/1.0\r\n", "HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

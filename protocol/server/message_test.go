@@ -371,8 +371,8 @@ func TestEndOfConnectionEndsWaiting(t *testing.T) {
 	})
 }
 
-// S1: the sender is who is authenticated. Whoever claims otherwise is ignored.
-func TestS1SenderIsAuthenticated(t *testing.T) {
+// The sender is who is authenticated. Whoever claims otherwise is ignored.
+func TestSenderIsAuthenticated(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		bob, alice := s.listen("bob"), s.login("alice")
 		alice.write("1 SEND from=carol@example.com to=bob@example.com {35}\r\nFrom: carol@example.com\r\n\r\nit's me!")

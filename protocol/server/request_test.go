@@ -93,9 +93,9 @@ func TestRulesShowOthersAsGiven(t *testing.T) {
 	})
 }
 
-// S17: what is passed on is written anew from what was read, never the octets
+// What is passed on is written anew from what was read, never the octets
 // of the line itself, however it was spelt; the entity is passed on as it is.
-func TestS17LinesArePassedOnWrittenAnew(t *testing.T) {
+func TestLinesArePassedOnWrittenAnew(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		bob, alice := s.listen("bob"), s.login("alice")
 		alice.write("1 sEnD X-Internal=1 from=eve@example.com TO=\"\\\"Bob\\\"@EXAMPLE.com\" Node=n9 session=n1.1.1 id=\"n-1\" time=1999-01-01T00:00:00Z {15}\r\nFrom: eve\r\n\r\nhi")

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// S11: no session is resumed, so that none outlives a certificate.
-func TestS11NoResumption(t *testing.T) {
+// No session is resumed, so that none outlives a certificate.
+func TestNoResumption(t *testing.T) {
 	h := newHarbour(t, nil)
 	config := h.trusted.Clone()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(8)
@@ -25,9 +25,9 @@ func TestS11NoResumption(t *testing.T) {
 	}
 }
 
-// S25: what is held for all clients together has a limit. Whoever holds more
+// What is held for all clients together has a limit. Whoever holds more
 // than their share is refused, and nobody else is.
-func TestS25Budget(t *testing.T) {
+func TestMemoryBudget(t *testing.T) {
 	play(t, func(c *Config) { c.MaxHeld = 800 << 10 }, func(s *stage) {
 		bob, carol, alice := s.listen("bob"), s.listen("carol"), s.login("alice")
 		big := strings.Repeat("x", 50<<10)
@@ -53,7 +53,7 @@ func TestS25Budget(t *testing.T) {
 	})
 }
 
-func TestS25TheBiggestIsCutOff(t *testing.T) {
+func TestTheBiggestIsCutOff(t *testing.T) {
 	play(t, func(c *Config) { c.MaxHeld = 60 << 10 }, func(s *stage) {
 		bob := s.login("bob")
 		greedy := s.connect(64)
@@ -77,8 +77,8 @@ func TestS25TheBiggestIsCutOff(t *testing.T) {
 	})
 }
 
-// S34: what clients say is not logged: no body, no password, no terminal code.
-func TestS34NothingSecretIsLogged(t *testing.T) {
+// What clients say is not logged: no body, no password, no terminal code.
+func TestNothingSecretIsLogged(t *testing.T) {
 	var logged bytes.Buffer
 	var mu sync.Mutex
 	log := slog.New(slog.NewTextHandler(lockedWriter{&mu, &logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -115,8 +115,8 @@ func (w lockedWriter) Write(b []byte) (int, error) {
 	return w.to.Write(b)
 }
 
-// S36: what is needed to check a login has to be there.
-func TestS36MissingConfiguration(t *testing.T) {
+// What is needed to check a login has to be there.
+func TestMissingConfiguration(t *testing.T) {
 	for name, c := range map[string]Config{
 		"no site": {Domains: []string{"example.com"}}, "no domain": {Backend: newSite(t)},
 	} {

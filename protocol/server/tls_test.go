@@ -181,8 +181,8 @@ func TestSTARTTLS(t *testing.T) {
 	c.expect("4 409 :TLS is on already")
 }
 
-// S7, S16: what came before TLS is not done after it.
-func TestS7NothingInClearOutlivesSTARTTLS(t *testing.T) {
+// What came before TLS is not done after it.
+func TestNothingInClearOutlivesSTARTTLS(t *testing.T) {
 	h := newHarbour(t, nil)
 	c := h.dial()
 	c.write("1 STARTTLS\r\n2 PING\r\n")
@@ -215,8 +215,8 @@ func (c *client) expectNoPlaintext() {
 	}
 }
 
-// S8: TLS of this time only, and no other protocol's name.
-func TestS8TLSVersionsAndALPN(t *testing.T) {
+// TLS of this time only, and no other protocol's name.
+func TestTLSVersionsAndALPN(t *testing.T) {
 	h := newHarbour(t, nil)
 	for name, change := range map[string]func(*tls.Config){
 		"TLS 1.1": func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
@@ -324,8 +324,8 @@ func writePair(t *testing.T, c tls.Certificate, cert, key string) {
 	}
 }
 
-// S18: SCRAM, and SCRAM bound to the TLS connection that it is spoken on.
-func TestS18SCRAM(t *testing.T) {
+// SCRAM, and SCRAM bound to the TLS connection that it is spoken on.
+func TestSCRAM(t *testing.T) {
 	h := newHarbour(t, nil)
 	for _, mech := range []string{sasl.NameScram, sasl.NamePlus} {
 		c := h.dialTLS()
@@ -342,7 +342,7 @@ func TestS18SCRAM(t *testing.T) {
 
 // A proxy that holds a certificate which the client trusts sits in between:
 // what is bound to one TLS connection does not fit the other.
-func TestS18ProxyBreaksTheBinding(t *testing.T) {
+func TestProxyBreaksTheBinding(t *testing.T) {
 	h := newHarbour(t, nil)
 	c, other := h.dialTLS(), h.dialTLS()
 	c.send("h HELLO version=SIMP/1.0")

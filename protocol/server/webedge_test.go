@@ -78,9 +78,9 @@ func (w *webStage) over(c net.Conn, header http.Header) (*client, *http.Response
 	return &client{w.T, conn, bufio.NewReader(conn)}, r, nil
 }
 
-// S10: nothing keeps a connection for longer than 30 s before it is a
+// Nothing keeps a connection for longer than 30 s before it is a
 // WebSocket: not silence, nor a head that comes in drops.
-func TestS10WebSocketConnectionsEnd(t *testing.T) {
+func TestWebSocketConnectionsEnd(t *testing.T) {
 	playWeb(t, nil, func(w *webStage) {
 		began := time.Now()
 		silent, slow := w.raw("192.0.2.1:1"), w.raw("192.0.2.1:2")
@@ -139,7 +139,7 @@ func TestWebSocketListenerKeepsNoConnection(t *testing.T) {
 }
 
 // The 30 s until AUTH begin with the connection, not with the WebSocket.
-func TestS10WebSocketAuthenticatesInTime(t *testing.T) {
+func TestWebSocketAuthenticatesInTime(t *testing.T) {
 	playWeb(t, nil, func(w *webStage) {
 		began, raw := time.Now(), w.raw("192.0.2.1:1")
 		time.Sleep(10 * time.Second)

@@ -158,8 +158,8 @@ func nameless(c protocol.Client) string {
 	return map[protocol.Transport]string{protocol.TLS: "n2.example.com:7468"}[c.Transport]
 }
 
-// S12: nothing is compressed, whatever the client would like.
-func TestS12WebSocketsAreNotCompressed(t *testing.T) {
+// Nothing is compressed, whatever the client would like.
+func TestWebSocketsAreNotCompressed(t *testing.T) {
 	h := newHarbour(t, nil)
 	_, answer, err := websocket.Dial(t.Context(), "wss://"+h.serve(h.server.ServeWebSocket)+"/simp", &websocket.DialOptions{
 		HTTPClient:      &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},

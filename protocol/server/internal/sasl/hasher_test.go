@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// S21: as many passwords are hashed at a time as there are processors.
-func TestS21HashingIsLimited(t *testing.T) {
+// As many passwords are hashed at a time as there are processors.
+func TestHashingIsLimited(t *testing.T) {
 	h := NewHasher()
 	for range cap(h) {
 		h <- struct{}{}
