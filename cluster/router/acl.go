@@ -18,7 +18,7 @@ type acl struct {
 }
 
 func (r *Router) aclOf(owner protocol.Address, thing store.Action) *acl {
-	return &acl{r, owner, thing, r.Table.ACL(owner)}
+	return &acl{r, owner, thing, r.config.Table.ACL(owner)}
 }
 
 // allowsViewer reports whether the rules allow the viewer. The most specific
@@ -44,12 +44,12 @@ func (g *acl) allowsByDefault(who protocol.Address, local bool) bool {
 // canMessage reports whether from may send to to: the most specific rule
 // decides, and without one anybody may send.
 func (r *Router) canMessage(to, from protocol.Address) bool {
-	decided, allow := r.Table.Allowed(to, from, r.Local(from), store.ActionMessage)
+	decided, allow := r.config.Table.Allowed(to, from, r.Local(from), store.ActionMessage)
 	return allow || !decided
 }
 
 // Rules returns the user's rules as this node knows them.
-func (u *User) Rules() []protocol.Rule { return u.r.Table.Rules(u.client.User) }
+func (u *User) Rules() []protocol.Rule { return u.r.config.Table.Rules(u.client.User) }
 
 // SetRule sets or removes a rule, and returns when the nodes with sessions of
 // the user have applied it.
@@ -61,18 +61,18 @@ func (u *User) SetRule(ctx context.Context, rule protocol.Rule) error {
 	if err != nil {
 		return err
 	}
-	l := u.r.Table.Listener(u.client.User)
+	l := u.r.config.Table.Listener(u.client.User)
 	if l == nil {
 		return nil
 	}
-	if err := u.r.Directory.Applied(ctx, res.Index, nodesOf(l.Bindings)); err != nil {
+	if err := u.r.config.Directory.Applied(ctx, res.Index, nodesOf(l.Bindings)); err != nil {
 		return unavailableError(err)
 	}
 	return nil
 }
 
 // Contacts returns the user's contacts as this node knows them.
-func (u *User) Contacts() []protocol.Contact { return u.r.Table.Contacts(u.client.User) }
+func (u *User) Contacts() []protocol.Contact { return u.r.config.Table.Contacts(u.client.User) }
 
 // SetContact adds or renames a contact.
 func (u *User) SetContact(ctx context.Context, c protocol.Contact) error {

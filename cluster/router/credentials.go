@@ -14,8 +14,8 @@ import (
 // times. The decoy is computed for known users too, so that both cases take
 // equally long.
 func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool) {
-	decoy := decoyCredentials(r.Table.Secret(), user, r.Table.VerifierShapes())
-	if a, known := r.Table.Account(user); known {
+	decoy := decoyCredentials(r.config.Table.Secret(), user, r.config.Table.VerifierShapes())
+	if a, known := r.config.Table.Account(user); known {
 		c := a.Credentials()
 		c.Unchecked = r.mayBeUnchecked(a)
 		return c, true
@@ -28,7 +28,7 @@ func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool)
 // from a backup, which begins a new history.
 func (r *Router) mayBeUnchecked(a *store.Account) bool {
 	began := r.started.Load()
-	return began == nil || a.Credential <= began.Index || r.Table.History() != began.History
+	return began == nil || a.Credential <= began.Index || r.config.Table.History() != began.History
 }
 
 // Admit asks the limits on failed logins. It returns 0, or how long the
@@ -47,14 +47,14 @@ func (r *Router) AwaitTurn(ctx context.Context, a protocol.Attempt) time.Duratio
 // Failed counts a failed login here and on all other nodes.
 func (r *Router) Failed(a protocol.Attempt) {
 	r.logins.failed(a)
-	r.Peers.Failed(a)
+	r.config.Peers.Failed(a)
 }
 
 // Succeeded records the source of a successful login here and, if it is new
 // for the account, on all other nodes.
 func (r *Router) Succeeded(a protocol.Attempt) {
 	if r.logins.succeeded(a) {
-		r.Peers.Succeeded(a)
+		r.config.Peers.Succeeded(a)
 	}
 }
 

@@ -164,7 +164,7 @@ func (t *fanoutTurn) notifyWatch(w *watch) {
 // already contains are not sent to them again.
 func (t *fanoutTurn) refreshWatch(w *watch) {
 	if t.view == nil {
-		view := t.h.r.Table.View()
+		view := t.h.r.config.Table.View()
 		t.view = &view
 	}
 	now, index := protocol.Presence{Address: t.of}, t.index

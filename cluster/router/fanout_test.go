@@ -22,7 +22,7 @@ func (s *site) crowdOf(n int) (all []*client) {
 
 // tellSince tells node n1 of a quiet site the changes after index, and returns the newest.
 func (s *site) tellSince(index uint64) uint64 {
-	events, ok := s.nodes["n1"].Table.Events(index, 10_000)
+	events, ok := s.nodes["n1"].config.Table.Events(index, 10_000)
 	if !ok || len(events) == 0 {
 		s.t.Fatal("no events")
 	}
@@ -60,7 +60,7 @@ func TestManyWatchersAreToldInTurns(t *testing.T) {
 		crowd := s.crowdOf(5 * fanoutTurnSize)
 		friend := s.login("alice", "n1")
 		friend.watch(t, "carol")
-		at := s.nodes["n1"].Table.Index()
+		at := s.nodes["n1"].config.Table.Index()
 		mustSetState(t, bob, protocol.Busy)
 		mustSetState(t, carol, protocol.Busy)
 		at = s.tellSince(at)
@@ -115,7 +115,7 @@ func TestChangingUsersHaveTurns(t *testing.T) {
 			c.watch(t, "bob", "carol")
 			crowd = append(crowd, c)
 		}
-		at := s.nodes["n1"].Table.Index()
+		at := s.nodes["n1"].config.Table.Index()
 		mustSetState(t, bob, protocol.Busy)
 		at = s.tellSince(at)
 		mustSetState(t, carol, protocol.Busy)
@@ -163,7 +163,7 @@ func TestNoChangeIsMissed(t *testing.T) {
 			s := newQuietSite(t, "n1")
 			bob := s.listen("bob", "n1")
 			crowd := s.crowdOf(watchers)
-			at := s.nodes["n1"].Table.Index()
+			at := s.nodes["n1"].config.Table.Index()
 			const changes = 100
 			for i := range changes {
 				mustSetState(t, bob, []protocol.State{protocol.Busy, protocol.Away}[i%2])

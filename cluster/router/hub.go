@@ -62,7 +62,7 @@ func (w *watch) viewer() viewer { return viewer{w.by, w.key, w.local} }
 
 func (h *hub) init(r *Router) {
 	h.r, h.began = r, time.Now()
-	h.owners = newWatchOwners(r.WatchMemory)
+	h.owners = newWatchOwners(r.config.WatchMemory)
 	h.watchers = map[protocol.Address][]*watch{}
 	h.remote = map[pair]*remoteWatch{}
 	h.limits = map[remoteTarget]*remoteLimit{}

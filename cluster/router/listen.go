@@ -17,8 +17,8 @@ import (
 func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (session string, index uint64, err error) {
 	begun := time.Now()
 	session, index, err = u.bindSession(ctx, q)
-	u.r.Metrics.Listen.ObserveSince(begun)
-	u.r.Metrics.Listens.add(err)
+	u.r.metrics.Listen.ObserveSince(begun)
+	u.r.metrics.Listens.add(err)
 	return session, index, err
 }
 
@@ -28,7 +28,7 @@ func (u *User) bindSession(ctx context.Context, q protocol.ListenRequest) (strin
 	if err != nil {
 		return "", 0, unavailableError(err)
 	}
-	id := r.users.addSession(u, r.Node, epoch)
+	id := r.users.addSession(u, r.config.Node, epoch)
 	u.mu.Lock()
 	u.sessionID, u.state, u.note = id, q.State, q.Note
 	u.mu.Unlock()
@@ -57,7 +57,7 @@ func (r *Router) awaitDisplaced(ctx context.Context, res store.Result) error {
 	case len(nodes) == 0:
 		return nil
 	}
-	if err := r.Directory.Applied(ctx, res.Index, nodes); err != nil {
+	if err := r.config.Directory.Applied(ctx, res.Index, nodes); err != nil {
 		return errors.Join(ErrUncertain, err)
 	}
 	return nil
@@ -71,7 +71,7 @@ func (u *User) proposeBinding(ctx context.Context, q protocol.ListenRequest, epo
 		b := u.bindingLocked(epoch)
 		u.mu.Unlock()
 		b.Exclusive = q.Exclusive
-		results, err := u.r.Directory.Propose(ctx, &storev1.Change{Kind: &storev1.Change_Bind{Bind: b}})
+		results, err := u.r.config.Directory.Propose(ctx, &storev1.Change{Kind: &storev1.Change_Bind{Bind: b}})
 		if err != nil && !errors.Is(err, ErrUncertain) {
 			err = unavailableError(err)
 		}
@@ -210,7 +210,7 @@ func (e *epochState) awaitAfter(ctx context.Context, after uint64) (uint64, erro
 // Up reports a new epoch of this node. Its sessions are bound again in the
 // background.
 func (r *Router) Up(epoch uint64) {
-	r.started.CompareAndSwap(nil, &store.Position{History: r.Table.History(), Index: epoch})
+	r.started.CompareAndSwap(nil, &store.Position{History: r.config.Table.History(), Index: epoch})
 	r.running.Go(func() {
 		var listening []*User
 		for _, u := range r.users.all() {
@@ -244,11 +244,11 @@ func (r *Router) rebind(ctx context.Context, epoch uint64, listening []*User) {
 		u.mu.Unlock()
 		changes[i] = &storev1.Change{Kind: &storev1.Change_Bind{Bind: b}}
 	}
-	results, err := r.Directory.Propose(ctx, changes...)
+	results, err := r.config.Directory.Propose(ctx, changes...)
 	for i, u := range listening {
 		if err != nil {
 			// The next epoch, or the end of the connections, repairs it.
-			r.Logger.Warn("sessions could not be bound again", "sessions", len(listening), "error", err)
+			r.config.Logger.Warn("sessions could not be bound again", "sessions", len(listening), "error", err)
 			return
 		}
 		u.onRebound(epoch, results[i])

@@ -203,7 +203,7 @@ func TestUnlistenWithoutMajority(t *testing.T) {
 		s.setCut("n1", false)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if l := s.nodes["n2"].Table.Listener(addr("bob@example.com")); l != nil {
+		if l := s.nodes["n2"].config.Table.Listener(addr("bob@example.com")); l != nil {
 			t.Errorf("still bound: %v", l)
 		}
 	})
@@ -215,7 +215,7 @@ func TestCloseEndsListening(t *testing.T) {
 		bob := s.listen("bob", "n1")
 		bob.Close()
 		synctest.Wait()
-		if l := s.nodes["n2"].Table.Listener(addr("bob@example.com")); l != nil {
+		if l := s.nodes["n2"].config.Table.Listener(addr("bob@example.com")); l != nil {
 			t.Errorf("still bound: %v", l)
 		}
 	})

@@ -81,7 +81,7 @@ type presenceReader struct {
 }
 
 func (r *Router) newPresenceReader(unknown bool) *presenceReader {
-	return &presenceReader{r: r, view: r.Table.View(), isUnknown: unknown}
+	return &presenceReader{r: r, view: r.config.Table.View(), isUnknown: unknown}
 }
 
 // load reads the presence of a user, unless it is the one read last.

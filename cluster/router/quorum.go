@@ -37,7 +37,7 @@ func (c *quorumState) isStale() bool {
 // for the ticker, so that every watcher who is shown "unknown" later receives
 // FRESH.
 func (r *Router) checkStaleness() {
-	if r.Directory.QuorumLostFor() >= staleAfter {
+	if r.config.Directory.QuorumLostFor() >= staleAfter {
 		r.goStale()
 	}
 }
@@ -46,7 +46,7 @@ func (r *Router) checkStaleness() {
 // Directory too, because the ticker may not have run since the quorum was
 // lost.
 func (r *Router) isPresenceStale() bool {
-	return r.quorum.isStale() || r.Directory.QuorumLostFor() >= staleAfter
+	return r.quorum.isStale() || r.config.Directory.QuorumLostFor() >= staleAfter
 }
 
 func (c *quorumState) isDisconnected() bool {
@@ -77,7 +77,7 @@ func (r *Router) monitorQuorum() {
 	for {
 		select {
 		case <-tick.C:
-			r.updateQuorum(r.Directory.QuorumLostFor())
+			r.updateQuorum(r.config.Directory.QuorumLostFor())
 		case <-r.ctx.Done():
 			return
 		}
@@ -136,10 +136,10 @@ func (r *Router) goStale() {
 func (r *Router) goFresh() {
 	ctx, cancel := context.WithTimeout(r.ctx, staleAfter)
 	defer cancel()
-	if r.Directory.ReadBarrier(ctx) != nil {
+	if r.config.Directory.ReadBarrier(ctx) != nil {
 		return // the next tick tries again
 	}
-	index := r.Table.Index()
+	index := r.config.Table.Index()
 	for _, u := range r.hub.watchingUsers() {
 		u.session.Fresh(index)
 	}

@@ -111,9 +111,9 @@ func (s *sender) confirmTable(batch []*delivery) error {
 	ctx, cancel := context.WithDeadline(s.r.ctx, last)
 	defer cancel()
 	begun := time.Now()
-	err := s.r.Directory.ReadBarrier(ctx)
-	s.r.Metrics.Lookup.ObserveSince(begun)
-	s.r.Metrics.Lookups.add(err)
+	err := s.r.config.Directory.ReadBarrier(ctx)
+	s.r.metrics.Lookup.ObserveSince(begun)
+	s.r.metrics.Lookups.add(err)
 	return err
 }
 

@@ -34,7 +34,7 @@ func (h *hub) acquireRemoteLocked(w *watch) {
 			presence: protocol.Presence{Address: p.of, State: protocol.Unknown}, answered: make(chan struct{}), watches: make(map[*watch]struct{}),
 		}
 		h.remote[p] = f
-		h.r.Relay.Watch(p.by, p.of, func(now protocol.Presence) { h.onRemoteChange(p, f, now) })
+		h.r.config.Relay.Watch(p.by, p.of, func(now protocol.Presence) { h.onRemoteChange(p, f, now) })
 	}
 	f.watches[w] = struct{}{}
 }
@@ -44,7 +44,7 @@ func (h *hub) releaseRemoteLocked(w *watch) {
 	f := h.remote[w.pair]
 	if delete(f.watches, w); len(f.watches) == 0 {
 		delete(h.remote, w.pair)
-		h.r.Relay.Unwatch(w.by, w.of)
+		h.r.config.Relay.Unwatch(w.by, w.of)
 	}
 }
 
@@ -93,7 +93,7 @@ func (h *hub) showDueRemote(p pair, f *remoteWatch) {
 
 // isRemotePair reports whether p is a remote user watched by a local one.
 func (r *Router) isRemotePair(p pair) bool {
-	return r.Relay != nil && !r.Local(p.of) && !p.of.IsLiteral() && r.Local(p.by)
+	return r.config.Relay != nil && !r.Local(p.of) && !p.of.IsLiteral() && r.Local(p.by)
 }
 
 // hasAnswered reports whether the remote site has answered at all.
@@ -130,7 +130,7 @@ func (r *Router) queryRemote(ctx context.Context, q *pairSet) map[pair]protocol.
 	for _, p := range q.pairs() {
 		if r.isRemotePair(p) {
 			asked.Go(func() {
-				now := r.Relay.Query(ctx, p.by, p.of)
+				now := r.config.Relay.Query(ctx, p.by, p.of)
 				mu.Lock()
 				defer mu.Unlock()
 				answers[p] = now

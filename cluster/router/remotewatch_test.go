@@ -89,7 +89,7 @@ func TestForeignPresence(t *testing.T) {
 		s := newSite(t, "n1")
 		dave := addr("Dave@two.example")
 		other := &otherSite{states: map[protocol.Address]protocol.State{dave: protocol.Away}, watches: map[pair]func(protocol.Presence){}}
-		s.nodes["n1"].Relay = other
+		s.nodes["n1"].config.Relay = other
 		a, b := s.login("alice", "n1"), s.login("alice", "n1")
 		for _, c := range []*client{a, b} {
 			if got := c.watchAny(t, dave); got[0] != "Dave@two.example away" {
@@ -125,7 +125,7 @@ func TestForeignChangesAreMerged(t *testing.T) {
 		s := newSite(t, "n1")
 		dave := addr("dave@two.example")
 		other := &otherSite{states: map[protocol.Address]protocol.State{dave: protocol.Away}, watches: map[pair]func(protocol.Presence){}}
-		s.nodes["n1"].Relay = other
+		s.nodes["n1"].config.Relay = other
 		alice := s.login("alice", "n1")
 		alice.watchAny(t, dave)
 		index := uint64(0)
@@ -163,7 +163,7 @@ func TestForeignSiteIsSilent(t *testing.T) {
 		s := newSite(t, "n1")
 		dave := addr("dave@two.example")
 		other := &otherSite{silent: true, watches: map[pair]func(protocol.Presence){}}
-		s.nodes["n1"].Relay = other
+		s.nodes["n1"].config.Relay = other
 		alice := s.login("alice", "n1")
 		began := time.Now()
 		if got := alice.watchAny(t, dave); got[0] != "dave@two.example unknown" {
@@ -187,7 +187,7 @@ func TestWatchBeginsBeforeTheOtherSiteAnswers(t *testing.T) {
 		s := newSite(t, "n1")
 		dave, erin, bob := addr("dave@two.example"), addr("erin@two.example"), addr("bob@example.com")
 		other := &otherSite{silent: true, watches: map[pair]func(protocol.Presence){}}
-		s.nodes["n1"].Relay = other
+		s.nodes["n1"].config.Relay = other
 		alice, b := s.login("alice", "n1"), s.login("bob", "n1")
 		var lines []string
 		later, err := alice.BeginWatch(protocol.WatchRequest{Addresses: []protocol.Address{dave, erin, bob}}, func(at []protocol.Notice, _ uint64) {

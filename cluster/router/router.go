@@ -90,7 +90,7 @@ type Config struct {
 // Router routes the messages and presence of one node. Any goroutine may call
 // its methods.
 type Router struct {
-	Config
+	config     Config
 	domains    map[string]bool
 	hub        hub
 	users      users
@@ -99,8 +99,7 @@ type Router struct {
 	epoch      epochState
 	logins     loginLimiter
 	drainState drainState
-	// Metrics may be read at any time.
-	Metrics Metrics
+	metrics    Metrics
 
 	firstContacts firstContactLimiter
 	lookups       atomic.Uint64
@@ -115,7 +114,7 @@ type Router struct {
 
 // New returns a Router that Start starts.
 func New(c Config) *Router {
-	r := &Router{Config: c, domains: map[string]bool{}}
+	r := &Router{config: c, domains: map[string]bool{}}
 	for _, d := range c.Domains {
 		r.domains[d] = true
 	}
@@ -136,7 +135,7 @@ func (r *Router) SetFirstContacts(l rate.Limit) { r.firstContacts.setLimit(l) }
 
 // Start begins to notify sessions of the table's changes. It is called once.
 func (r *Router) Start() {
-	position := r.Table.Position()
+	position := r.config.Table.Position()
 	r.settled.advance(position.Index)
 	r.running.Go(func() { r.followTable(position) })
 	r.running.Go(r.runFanouts)
@@ -153,7 +152,7 @@ func (r *Router) Shutdown() {
 // Local reports whether a is in one of the site's own domains.
 func (r *Router) Local(a protocol.Address) bool {
 	domain := a.Domain()
-	return domain == r.Domains[0] || len(r.Domains) > 1 && r.domains[domain]
+	return domain == r.config.Domains[0] || len(r.config.Domains) > 1 && r.domains[domain]
 }
 
 // followTable notifies the sessions of each change of the table, in order,
@@ -163,16 +162,16 @@ func (r *Router) followTable(p store.Position) {
 		if r.quorum.awaitFresh(r.ctx) != nil {
 			return
 		}
-		if now := r.Table.Position(); now.History != p.History || now.Index < p.Index {
+		if now := r.config.Table.Position(); now.History != p.History || now.Index < p.Index {
 			p = r.resyncSessions()
 			continue
 		}
-		events, ok := r.Table.Events(p.Index, 512)
+		events, ok := r.config.Table.Events(p.Index, 512)
 		switch {
 		case !ok:
 			p = r.resyncSessions()
 		case len(events) == 0:
-			_ = r.Table.Wait(r.ctx, p.Index+1)
+			_ = r.config.Table.Wait(r.ctx, p.Index+1)
 		default:
 			for i := range events {
 				r.dispatchEvent(&events[i])
@@ -207,7 +206,7 @@ func (r *Router) dispatchEvent(e *store.Event) {
 // have one by one, because its table was restored from a snapshot. It checks
 // all sessions and shows all watchers the present state.
 func (r *Router) resyncSessions() store.Position {
-	p := r.Table.Position()
+	p := r.config.Table.Position()
 	for _, u := range r.users.all() {
 		u.recheck(true)
 	}
@@ -269,8 +268,11 @@ func (r *Router) Kick(user protocol.Address, s *store.Session) int {
 	return kicked
 }
 
+// Metrics returns the counters, which may be read at any time.
+func (r *Router) Metrics() *Metrics { return &r.metrics }
+
 // History returns the name of the history that indexes count in.
-func (r *Router) History() string { return r.Table.History() }
+func (r *Router) History() string { return r.config.Table.History() }
 
 // Refuse returns why this node accepts no clients at present, or "".
 func (r *Router) Refuse() string {

@@ -100,9 +100,9 @@ type lookupResult struct {
 // refusal takes as long as the answer that it imitates (SIMP.md, section 8).
 func (r *Router) lookup(dst []store.Session, m *protocol.Message) (s lookupResult) {
 	r.lookups.Add(1)
-	s.routes = r.Table.Routes(dst, m.To)
+	s.routes = r.config.Table.Routes(dst, m.To)
 	s.allowed = r.canMessage(m.To, m.From)
-	_, s.known = r.Table.Account(m.To)
+	_, s.known = r.config.Table.Account(m.To)
 	return s
 }
 
@@ -112,12 +112,12 @@ func (r *Router) Lookups() uint64 { return r.lookups.Load() }
 func (d *delivery) sendRemote() {
 	r := d.sender.r
 	d.outstanding = 1
-	if r.Relay == nil || d.m.To.IsLiteral() {
+	if r.config.Relay == nil || d.m.To.IsLiteral() {
 		d.onAnswer(protocol.Outcome{Status: protocol.StatusRemoteFailure, Text: "no route leads to " + d.m.To.Domain()})
 		return
 	}
 	d.armTimeout()
-	r.Relay.Send(&d.m, d.onAnswer)
+	r.config.Relay.Send(&d.m, d.onAnswer)
 }
 
 // deliverTo hands the message to each of the sessions. Their answers may
@@ -133,12 +133,12 @@ func (d *delivery) deliverTo(routes []store.Session) {
 	d.tried = append(d.tried, routes...)
 	d.mu.Unlock()
 	for _, s := range routes {
-		if s.Node == r.Node {
+		if s.Node == r.config.Node {
 			r.deliverLocal(s, &d.m, d.onAnswer) // lookup has just evaluated the rules
 			continue
 		}
 		d.armTimeout()
-		r.Peers.Deliver(s.Node, s, &d.m, d.onAnswer)
+		r.config.Peers.Deliver(s.Node, s, &d.m, d.onAnswer)
 	}
 }
 
@@ -156,12 +156,12 @@ func (r *Router) Deliver(s store.Session, m *protocol.Message, done func(protoco
 // deliverLocal is Deliver for a sender whom the rules allow.
 func (r *Router) deliverLocal(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	u := r.users.receiverOf(s)
-	if u == nil || s.Node != r.Node || u.client.User != m.To {
+	if u == nil || s.Node != r.config.Node || u.client.User != m.To {
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
 		return
 	}
-	if m.Trace != "" && r.Tracer != nil {
-		done = r.Tracer.Received(m, s, done)
+	if m.Trace != "" && r.config.Tracer != nil {
+		done = r.config.Tracer.Received(m, s, done)
 	}
 	u.session.Deliver(m, done)
 }
@@ -236,7 +236,7 @@ func (d *delivery) finish(o protocol.Outcome) {
 		o.Text = statusText(o.Status, d.m.To)
 	}
 	d.sender.r.countOutcome(o.Status)
-	d.sender.r.Metrics.Send.ObserveSince(d.m.Time)
+	d.sender.r.metrics.Send.ObserveSince(d.m.Time)
 	if d.onEnd != nil {
 		d.onEnd(o)
 	}

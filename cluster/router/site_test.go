@@ -102,7 +102,7 @@ func (s *site) raiseSchema() {
 
 // down ends a node's epoch, and reaps it.
 func (s *site) down(id string) {
-	n, _ := s.nodes[id].Table.Node(id)
+	n, _ := s.nodes[id].config.Table.Node(id)
 	s.must(&storev1.Change{Kind: &storev1.Change_NodeDown{NodeDown: &storev1.NodeDown{Node: id, Epoch: n.Epoch}}})
 }
 
@@ -142,7 +142,7 @@ func (n *node) catchUp() []store.Result {
 	}
 	var last []store.Result
 	for ; n.applied < len(n.site.log); n.applied++ {
-		res, err := n.Table.Apply(n.site.log[n.applied])
+		res, err := n.config.Table.Apply(n.site.log[n.applied])
 		if err != nil {
 			n.site.t.Error(err)
 			return nil
@@ -283,7 +283,7 @@ func (s *site) login(name, id string) *client {
 	n := s.nodes[id]
 	a := addr(name + "@example.com")
 	c := &client{who: protocol.Client{User: a, Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:5000")}}
-	if account, ok := n.Table.Account(a); ok {
+	if account, ok := n.config.Table.Account(a); ok {
 		c.who.Credential = account.Generation()
 	}
 	u, err := n.Login(s.t.Context(), c)

@@ -19,7 +19,7 @@ type Tracer interface {
 
 // startTrace asks the Tracer, if there is one, whether to follow the message.
 func (d *delivery) startTrace() {
-	if t := d.sender.r.Tracer; t != nil {
+	if t := d.sender.r.config.Tracer; t != nil {
 		d.m.Trace, d.onEnd = t.Sent(&d.m)
 	}
 }

@@ -112,7 +112,7 @@ func (r *Router) unbindBatch(batch []unbindRequest) (again []unbindRequest) {
 			Address: x.user.String(), Session: sessionProto(x.id), Epoch: epoch,
 		}}}
 	}
-	results, err := r.Directory.Propose(ctx, changes...)
+	results, err := r.config.Directory.Propose(ctx, changes...)
 	if err != nil {
 		return failWaiters(batch, err)
 	}
@@ -140,11 +140,11 @@ func failWaiters(batch []unbindRequest, err error) []unbindRequest {
 
 // tableEpoch returns this node's epoch according to the table.
 func (r *Router) tableEpoch() uint64 {
-	n, _ := r.Table.Node(r.Node)
+	n, _ := r.config.Table.Node(r.config.Node)
 	return n.Epoch
 }
 
 func (r *Router) isBound(x unbindRequest) bool {
-	l := r.Table.Listener(x.user)
+	l := r.config.Table.Listener(x.user)
 	return hasBinding(l, x.id)
 }

@@ -64,7 +64,7 @@ func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
 // or "". isChanging reports that a new password may be the connection's own
 // change.
 func (u *User) revocationReason(isChanging bool) string {
-	account, known := u.r.Table.Account(u.client.User)
+	account, known := u.r.config.Table.Account(u.client.User)
 	switch {
 	case !known:
 		return "the account was removed"
@@ -102,14 +102,14 @@ func (u *User) checkBindingLocked() {
 	if !u.listening || !u.r.isCurrentEpoch(u.epoch) {
 		return
 	}
-	if !u.r.Table.Listens(u.client.User, u.sessionID) {
+	if !u.r.config.Table.Listens(u.client.User, u.sessionID) {
 		u.onDisplacedLocked(u.displacedReasonLocked())
 	}
 }
 
 // displacedReasonLocked returns why the table has ended the session.
 func (u *User) displacedReasonLocked() string {
-	if a, ok := u.r.Table.Account(u.client.User); ok && a.Exclusive > u.boundIndex {
+	if a, ok := u.r.config.Table.Account(u.client.User); ok && a.Exclusive > u.boundIndex {
 		return "another session of yours listens exclusively"
 	}
 	return "the site ended this session"
@@ -125,7 +125,7 @@ func (u *User) onDisplacedLocked(why string) {
 // isCurrentEpoch reports whether epoch is this node's epoch according to the
 // table.
 func (r *Router) isCurrentEpoch(epoch uint64) bool {
-	n, ok := r.Table.Node(r.Node)
+	n, ok := r.config.Table.Node(r.config.Node)
 	return ok && !n.Down && n.Epoch == epoch
 }
 
@@ -164,7 +164,7 @@ func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, passwordTimeout)
 	defer cancel()
-	_ = u.r.Directory.Applied(ctx, res.Index, nil) // it is committed: a node that is late will apply it
+	_ = u.r.config.Directory.Applied(ctx, res.Index, nil) // it is committed: a node that is late will apply it
 	return nil
 }
 
@@ -189,7 +189,7 @@ func (u *User) Close() {
 // proposeChange makes one change and returns its result. A refusal is a
 // *protocol.Error.
 func (r *Router) proposeChange(ctx context.Context, c *storev1.Change) (store.Result, error) {
-	results, err := r.Directory.Propose(ctx, c)
+	results, err := r.config.Directory.Propose(ctx, c)
 	switch {
 	case err != nil:
 		return store.Result{}, unavailableError(err)

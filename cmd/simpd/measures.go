@@ -127,11 +127,11 @@ func clientMeasures() []measure {
 		labelledMeasure("simp_logins_total", "Logins, by result.", "result", loginCounts()),
 		durationsMeasure("simp_login_duration_seconds", "From AUTH to its final answer, the client's part included.", func(n *node) *histogram.Durations { return &n.counts.LoginTime }),
 		labelledMeasure("simp_listens_total", "LISTEN, by result.", "result", resultCounts(func(m *router.Metrics) *router.Results { return &m.Listens })),
-		durationsMeasure("simp_listen_duration_seconds", "From LISTEN to its answer.", func(n *node) *histogram.Durations { return &n.router.Metrics.Listen }),
+		durationsMeasure("simp_listen_duration_seconds", "From LISTEN to its answer.", func(n *node) *histogram.Durations { return &n.router.Metrics().Listen }),
 		labelledMeasure("simp_messages_sent_total", "What became of messages sent through this node, for each recipient, by SIMP's status.", "status", emitOutcomes),
-		durationsMeasure("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *histogram.Durations { return &n.router.Metrics.Send }),
+		durationsMeasure("simp_send_duration_seconds", "From SEND to the outcome for a recipient, the recipient's part included.", func(n *node) *histogram.Durations { return &n.router.Metrics().Send }),
 		labelledMeasure("simp_lookups_total", "Look-ups that the majority had to confirm, by result.", "result", resultCounts(func(m *router.Metrics) *router.Results { return &m.Lookups })),
-		durationsMeasure("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *histogram.Durations { return &n.router.Metrics.Lookup }),
+		durationsMeasure("simp_lookup_duration_seconds", "Of look-ups that the majority had to confirm.", func(n *node) *histogram.Durations { return &n.router.Metrics().Lookup }),
 		counterMeasure("simp_table_looks_total", "Looks at the table for the way of a message.", func(n *node) float64 { return float64(n.router.Lookups()) }),
 		labelledMeasure("simp_messages_received_total", "What became of messages for sessions on this node.", "result", receiptCounts()),
 		counterMeasure("simp_line_errors_total", "Lines from which no tag could be read.", readCounter(func(m *server.Metrics) *server.Counter { return &m.Errors })),
@@ -150,7 +150,7 @@ func heldOctets(n *node) float64 {
 // resultCounts emits how requests ended.
 func resultCounts(of func(*router.Metrics) *router.Results) func(*node, emitter) {
 	return func(n *node, emit emitter) {
-		r := of(&n.router.Metrics)
+		r := of(n.router.Metrics())
 		emit(float64(r.Good.Load()), "ok")
 		emit(float64(r.Refused.Load()), "refused")
 		emit(float64(r.Unavailable.Load()), "unavailable")
