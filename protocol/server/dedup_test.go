@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
 // What was accepted is found for as long as it has to be, and not for much
@@ -136,7 +137,7 @@ func TestAcceptedMessagesAreNotForgottenEarly(t *testing.T) {
 // What is remembered is counted at what it takes.
 func TestUsageOfAcceptedMessages(t *testing.T) {
 	checkUsage(t, func(_ *Server, x *session) {
-		x.out.transport = &sink{}
+		x.conn.Init(netio.Stream{Base: &sink{}, Transport: &sink{}}, x, &x.server.network)
 		x.in.startListening()
 		for i := range uint64(100_000) {
 			x.Deliver(&protocol.Message{

@@ -8,7 +8,7 @@ import (
 )
 
 // delivery is one message on its way to one client. Its inbox's lock guards
-// it.
+// it. It is a netio.Item.
 type delivery struct {
 	inbox     *inbox
 	message   *protocol.Message
@@ -36,9 +36,12 @@ type waiter struct {
 	deadline time.Time
 }
 
-// beginWrite is called when d is about to be written. It returns false if d
+// Size returns 0: the inbox counts d.
+func (d *delivery) Size() int { return 0 }
+
+// Begin is called when d is about to be written. It returns false if d
 // must not be written.
-func (d *delivery) beginWrite(now time.Time) bool {
+func (d *delivery) Begin(now time.Time) bool {
 	d.inbox.mu.Lock()
 	defer d.inbox.mu.Unlock()
 	if d.state != stateQueued || !d.isWanted(now) {
@@ -48,8 +51,8 @@ func (d *delivery) beginWrite(now time.Time) bool {
 	return true
 }
 
-// requeue records that nothing of d was written after all.
-func (d *delivery) requeue() {
+// Requeue records that nothing of d was written after all.
+func (d *delivery) Requeue() {
 	d.inbox.mu.Lock()
 	defer d.inbox.mu.Unlock()
 	if d.state == stateBegun {
@@ -57,8 +60,8 @@ func (d *delivery) requeue() {
 	}
 }
 
-// isDropped reports whether d will never be written.
-func (d *delivery) isDropped() bool {
+// IsDropped reports whether d will never be written.
+func (d *delivery) IsDropped() bool {
 	d.inbox.mu.Lock()
 	defer d.inbox.mu.Unlock()
 	return d.state == stateDropped
@@ -129,8 +132,8 @@ func (d *delivery) nextExpiry() time.Time {
 	return at
 }
 
-// appendTo appends the MESSAGE to b.
-func (d *delivery) appendTo(b []byte) []byte {
+// AppendTo appends the MESSAGE to b.
+func (d *delivery) AppendTo(b []byte) []byte {
 	b = append(b, messageTag...)
 	b = strconv.AppendUint(b, d.number, 10)
 	b = append(b, " MESSAGE"...)

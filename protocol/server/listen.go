@@ -83,7 +83,7 @@ func noteParam(r *request, key string) (*string, error) {
 func (s *session) stopListening() bool {
 	all, listened := s.in.stopListening()
 	if len(all) > 0 {
-		s.out.removeDropped()
+		s.conn.RemoveDropped()
 		reportAll(all)
 	}
 	return listened

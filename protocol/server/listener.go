@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
 // Serve accepts connections from l until Shutdown. They begin in plaintext,
@@ -23,79 +24,73 @@ func (s *Server) ServeTLS(l net.Listener) error {
 }
 
 func (s *Server) acceptFrom(l net.Listener, t protocol.Transport) error {
-	l = s.newSocketListener(l)
+	if len(s.config.Balancers) == 0 { // or their header is read before an event loop takes over
+		l = netio.NewListener(l)
+	}
 	if !s.addListener(l) {
 		return ErrClosed
 	}
 	defer s.removeListener(l)
-	if a, ok := l.(*socketListener); ok {
-		return a.acceptLoop(s, t)
+	err := s.network.Accept(l, acceptor{s, t})
+	if s.isStopped() {
+		return ErrClosed
 	}
-	for {
-		c, err := s.acceptRetrying(l)
-		if err != nil {
-			return err
-		}
-		s.metrics.Accepted.Add(1)
-		s.acceptConn(c, t)
-	}
+	return err
 }
 
-// acceptConn starts a session on a connection, or rejects it.
-func (s *Server) acceptConn(c net.Conn, t protocol.Transport) {
-	if s.isBalancer(addrPort(c.RemoteAddr()).Addr()) {
-		s.acceptProxied(c, false, func(c net.Conn, remote netip.AddrPort) { s.admitConn(c, t, remote) })
+// acceptor begins the sessions of a listener.
+type acceptor struct {
+	server    *Server
+	transport protocol.Transport
+}
+
+// OnAccepted starts a session on a connection, or rejects it.
+func (a acceptor) OnAccepted(c netio.Accepted) {
+	s := a.server
+	s.metrics.Accepted.Add(1)
+	if c.NetConn != nil && s.isBalancer(c.Remote.Addr()) {
+		s.acceptProxied(c.NetConn, false, func(c net.Conn, remote netip.AddrPort) {
+			a.admit(s.network.NewAccepted(c, remote))
+		})
 		return
 	}
-	s.admitConn(c, t, addrPort(c.RemoteAddr()))
+	a.admit(c)
 }
 
-func (s *Server) admitConn(c net.Conn, t protocol.Transport, remote netip.AddrPort) {
-	a, refusal := s.connLimiter.acquire(remote)
+// OnAcceptFailed sleeps until accepting is tried again.
+func (a acceptor) OnAcceptFailed(err error, pause time.Duration) bool {
+	return a.server.backoffAccept(err, pause)
+}
+
+func (a acceptor) admit(c netio.Accepted) {
+	s := a.server
+	slot, refusal := s.connLimiter.acquire(c.Remote)
 	if refusal != "" {
 		s.metrics.Rejected.Add(1)
-		rejectConn(c, t, refusal)
+		c.Reject(a.rejectLine(refusal))
 		return
 	}
-	w, on, err := s.newTransport(c)
+	stream, err := c.Stream()
 	if err != nil {
-		a.release()
-		_ = c.Close() // it is gone already
+		slot.release()
 		return
 	}
-	s.beginSession(on, w, remote, a, t)
-}
-
-// beginSession starts a session on a connection that was admitted.
-func (s *Server) beginSession(on conn, w transport, remote netip.AddrPort, a *connSlot, t protocol.Transport) {
-	x := s.newSession(on, w, remote, a)
-	x.transport = t
-	if t == protocol.TLS {
-		x.out.freeze() // until the handshake is done
+	x := s.newSession(stream, c.Remote, slot)
+	x.transport = a.transport
+	if a.transport == protocol.TLS {
+		x.conn.Freeze() // until the handshake is done
 	}
 	s.startSession(x)
 }
 
-// rejectConn sends the reason, if that costs nothing, and closes.
-func rejectConn(c net.Conn, t protocol.Transport, why string) {
-	if t == protocol.PlainTCP {
-		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		_, _ = c.Write(rejectLine(why)) // the client may be gone
+// rejectLine returns what a rejected client is sent. With TLS that is nothing.
+func (a acceptor) rejectLine(why string) []byte {
+	if a.transport != protocol.PlainTCP {
+		return nil
 	}
-	_ = c.Close()
-}
-
-func rejectLine(why string) []byte {
 	b := protocol.AppendRequest(nil, "*", "BYE")
 	b = protocol.AppendInt(b, "status", uint64(protocol.StatusUnavailable))
 	return protocol.AppendEnd(protocol.AppendText(b, why))
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort()
-	}
-	return netip.AddrPort{}
 }
 
 func (s *Server) addListener(l net.Listener) bool {
@@ -116,33 +111,15 @@ func (s *Server) removeListener(l net.Listener) {
 	_ = l.Close()
 }
 
-// Limits of the pause after a failure to accept, which doubles each time.
-const (
-	minAcceptBackoff = 5 * time.Millisecond
-	maxAcceptBackoff = time.Second
-)
-
-// acceptRetrying accepts a connection. If that fails temporarily, as for lack
-// of file descriptors, it tries again after growing pauses.
-func (s *Server) acceptRetrying(l net.Listener) (net.Conn, error) {
-	for pause := minAcceptBackoff; ; pause = min(2*pause, maxAcceptBackoff) {
-		c, err := l.Accept()
-		if err == nil {
-			return c, nil
-		}
-		if s.isStopped() {
-			return nil, ErrClosed
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil, err
-		}
-		s.backoffAccept(err, pause)
+// backoffAccept sleeps after a failure to accept. It returns false after
+// Shutdown.
+func (s *Server) backoffAccept(why error, pause time.Duration) bool {
+	if s.isStopped() {
+		return false
 	}
-}
-
-func (s *Server) backoffAccept(why error, pause time.Duration) {
 	s.config.Logger.Warn("no connection can be accepted", "error", why, "again", pause)
 	time.Sleep(pause)
+	return true
 }
 
 func (s *Server) isStopped() bool {

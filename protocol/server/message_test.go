@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
 // reluctant is a listening user whose client has room for few octets.
@@ -197,7 +198,7 @@ func TestPresenceIsMerged(t *testing.T) {
 			bob.expect("%d 200 <rest>", n)
 			synctest.Wait()
 		}
-		const many = mergeFrom/300 + 50 // changes: more than are kept
+		const many = netio.MergeFrom/300 + 50 // changes: more than are kept
 		for n := range many {
 			set(n)
 		}
@@ -264,8 +265,8 @@ func TestTheLastLinesWaitForNoOtherSession(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			play(t, nil, func(s *stage) {
 				c := s.login("alice")
-				s.server.coalescer.cork() // another session reads
-				defer s.server.coalescer.uncork()
+				s.server.network.Cork() // another session reads
+				defer s.server.network.Uncork()
 				end(c)
 				c.expect("1 200")
 				switch what {

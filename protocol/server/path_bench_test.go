@@ -13,22 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
 // sink is a wire and a conn that takes everything and costs nothing.
 type sink struct{ octets atomic.Uint64 }
 
-func (w *sink) write(b []byte) (int, bool, error) {
+func (w *sink) Write(b []byte) (int, bool, error) {
 	w.octets.Add(uint64(len(b)))
 	return len(b), true, nil
 }
 
-func (w *sink) read() ([]byte, bool, error)     { select {} }
-func (w *sink) waitWritable() error             { return nil }
-func (w *sink) isBlocking() bool                { return false }
-func (w *sink) batchSize() int                  { return 4 * bufferSize }
-func (w *sink) sentOctets() uint64              { return w.octets.Load() }
-func (w *sink) closeWrite() error               { return nil }
+func (w *sink) Read() ([]byte, bool, error)     { select {} }
+func (w *sink) WaitWritable() error             { return nil }
+func (w *sink) IsBlocking() bool                { return false }
+func (w *sink) BatchSize() int                  { return 4 * netio.BufferSize }
+func (w *sink) SentOctets() uint64              { return w.octets.Load() }
+func (w *sink) CloseWrite() error               { return nil }
 func (w *sink) SetReadDeadline(time.Time) error { return nil }
 func (w *sink) Close() error                    { return nil }
 
@@ -47,7 +48,7 @@ func (u *straight) Send(r *protocol.SendRequest) {
 func benchPair(s *Server) (alice, bob *session) {
 	open := func() *session {
 		w := &sink{}
-		x := s.newSession(w, w, netip.AddrPort{}, &connSlot{})
+		x := s.newSession(netio.Stream{Base: w, Transport: w}, netip.AddrPort{}, &connSlot{})
 		x.greeted = true
 		x.authenticated.Store(true)
 		x.user = &straight{}
@@ -70,9 +71,9 @@ func processorTime(b *testing.B) int64 {
 }
 
 func (s *Server) benchHeard(x *session, octets []byte) {
-	s.coalescer.cork()
+	s.network.Cork()
 	x.onRead(octets, false, nil)
-	s.coalescer.uncork()
+	s.network.Uncork()
 }
 
 // benchHeardAll gives x the octets in as many turns as that takes.
@@ -124,7 +125,7 @@ func benchPath(b *testing.B, window int) {
 		if n := p.alice.inflight.requests; n != 0 {
 			b.Fatalf("%d requests are not answered", n)
 		}
-		s.timers.cancel(&p.alice.timer)
-		s.timers.cancel(&p.bob.timer)
+		s.timers.Cancel(&p.alice.timer)
+		s.timers.Cancel(&p.bob.timer)
 	}
 }

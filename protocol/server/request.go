@@ -25,7 +25,7 @@ func (s *session) handleRequest(r *request, rest []byte) {
 		s.refuseUncounted(r, r.err)
 	case c.has(immediate):
 		s.handleImmediate(c, r)
-	case r.overBudget, !s.inflight.reserve(r.octets, s.out.queuedOctets()):
+	case r.overBudget, !s.inflight.reserve(r.octets, s.conn.QueuedOctets()):
 		s.reply(r.line.Tag, protocol.AppendEnd(s.refusalLine(r, errTooMuchUnanswered)))
 	case c.has(readerOnly):
 		s.handleStartTLS(r, rest)

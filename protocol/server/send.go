@@ -15,7 +15,7 @@ func (s *session) handleSend(_ context.Context, r *request) error {
 		return err
 	}
 	s.inflight.addSend(x)
-	s.server.timers.schedule(&s.timer, x.dueAt())
+	s.server.timers.Schedule(&s.timer, x.dueAt())
 	s.user.Send(&x.SendRequest)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 	"simpd/protocol/tlsrecord"
 )
 
@@ -25,13 +26,12 @@ func (s *session) serve() {
 
 // startTLS performs the handshake of a connection that begins with TLS.
 func (s *session) startTLS() bool {
-	w, err := s.handshake()
-	if err != nil {
+	if err := s.handshake(); err != nil {
 		s.server.metrics.FailedHandshakes.Add(1)
-		s.out.fail()
+		s.conn.Fail()
 		return false
 	}
-	s.out.thaw(w)
+	s.conn.Thaw()
 	return true
 }
 
@@ -59,11 +59,11 @@ func (s *session) readLoop() endReason {
 	for {
 		octets, whole, err := s.decoder.takeDeferred()
 		if octets == nil {
-			octets, whole, err = s.out.transport.read()
+			octets, whole, err = s.conn.Read()
 		}
-		s.server.coalescer.cork() // what this leads to is written once
+		s.server.network.Cork() // what this leads to is written once
 		end, over := s.onRead(octets, whole, err)
-		s.server.coalescer.uncork()
+		s.server.network.Uncork()
 		if over {
 			return end
 		}
@@ -87,7 +87,7 @@ func (s *session) onRead(octets []byte, whole bool, err error) (end endReason, o
 	switch {
 	case s.closing.Load():
 		return endClosed, true
-	case isEOF(err):
+	case netio.IsEOF(err):
 		return endFinished, true
 	case errors.Is(err, tlsrecord.ErrTooMany):
 		s.cutForRecords(err)
@@ -153,7 +153,7 @@ func (s *session) closeForError(err error) {
 	switch {
 	case err == errHTTP, err == errTLS:
 		s.server.metrics.WrongProtocol.Add(1)
-		s.abort()
+		s.Abort()
 	case err == errTooLarge:
 		s.Bye(protocol.StatusTooLarge, err.Error())
 	default:
@@ -168,7 +168,7 @@ func (s *session) cutForRecords(err error) {
 	who := s.client
 	s.usage.mu.Unlock()
 	s.server.config.Logger.Warn("a connection is ended", "error", err, "source", who.Remote, "user", who.User)
-	s.abort()
+	s.Abort()
 }
 
 // teardown ends the session with the site, sends outstanding responses, and
@@ -190,7 +190,7 @@ func (s *session) teardown(end endReason) {
 		s.lingerClose()
 	}
 	_ = s.conn.Close() // nothing is lost any more
-	s.out.close()
+	s.conn.CloseOutput()
 	s.decoder = decoder{countedOctets: s.decoder.countedOctets}
 	s.decoder.countMemory(&s.usage)
 	s.usage.dropTenant()
@@ -215,7 +215,7 @@ func (s *session) drainRequests() {
 		<-done
 	}
 	s.in.refuseNew()
-	s.out.awaitDrained()
+	s.conn.AwaitDrained()
 }
 
 // drainResponses sends all outstanding responses, and then that to QUIT.
@@ -233,10 +233,10 @@ func (s *session) drainResponses() {
 // lingerClose lets the last line arrive: it reads and drops what the client
 // still sends.
 func (s *session) lingerClose() {
-	s.out.awaitDrained()
+	s.conn.AwaitDrained()
 	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails if nothing can arrive
 	for dropped := 0; ; {
-		octets, _, err := s.out.transport.read()
+		octets, _, err := s.conn.Read()
 		if err != nil {
 			return
 		}

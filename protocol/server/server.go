@@ -12,6 +12,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/fairslots"
+	"simpd/protocol/server/internal/netio"
 	"simpd/protocol/server/internal/sasl"
 )
 
@@ -21,13 +22,12 @@ type Server struct {
 	tls            *tls.Config // nil without certificates
 	metrics        *Metrics
 	connLimiter    *connLimiter
-	coalescer      writeCoalescer
+	network        netio.Network
 	tenants        *tenantTable
 	entities       entityTable
 	shedding       atomic.Bool // shedLoad is running
 	notices        noticeCache
-	timers         *timerWheel
-	loops          eventLoops
+	timers         *netio.TimerWheel
 	hash           *messageHasher
 	hasher         sasl.Hasher
 	idn            idnSemaphore
@@ -58,7 +58,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, metrics: c.Metrics, connLimiter: newConnLimiter(c),
-		timers: newTimerWheel(), hash: newMessageHasher(), hasher: sasl.NewHasher(), idn: newIDNSemaphore(), handshakeSlots: fairslots.New(), ids: newMessageIDs(),
+		timers: netio.NewTimerWheel(), hash: newMessageHasher(), hasher: sasl.NewHasher(), idn: newIDNSemaphore(), handshakeSlots: fairslots.New(), ids: newMessageIDs(),
 		tenants: newTenantTable(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
@@ -114,13 +114,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		for _, c := range s.allSessions() {
-			c.abort()
+			c.Abort()
 		}
 	})
 	defer stop()
 	s.done.Wait()
-	s.loops.stop()
-	s.timers.done.Wait()
+	s.network.Stop()
+	s.timers.Wait()
 	return ctx.Err()
 }
 
@@ -174,7 +174,7 @@ func (s *Server) register(x *session) bool {
 
 // unregister forgets a session that has ended, in whatever way.
 func (s *Server) unregister(x *session) {
-	s.timers.cancel(&x.timer)
+	s.timers.Cancel(&x.timer)
 	x.connSlot.release()
 	s.mu.Lock()
 	delete(s.sessions, x)
@@ -183,14 +183,13 @@ func (s *Server) unregister(x *session) {
 }
 
 // newSession returns a session on c.
-func (s *Server) newSession(c conn, w transport, remote netip.AddrPort, a *connSlot) *session {
-	x := &session{server: s, conn: c, connSlot: a, client: protocol.Client{Remote: remote}}
-	x.timer.init(x)
+func (s *Server) newSession(c netio.Stream, remote netip.AddrPort, a *connSlot) *session {
+	x := &session{server: s, connSlot: a, client: protocol.Client{Remote: remote}}
+	x.conn.Init(c, x, &s.network)
+	x.timer.Init(x)
 	x.activity.start = time.Now()
 	x.usage.session = x
 	x.in.hash, x.in.usage, x.inflight.session = s.hash, &x.usage, x
 	x.decoder.maxMessage, x.decoder.authenticated = s.config.Size, &x.authenticated
-	x.out.transport, x.out.coalescer = w, &s.coalescer
-	x.out.owner = x
 	return x
 }

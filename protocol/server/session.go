@@ -7,21 +7,21 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
 // session is the session of one client. Either the reader (the event loop, or
 // serve's goroutine) or the work queue runs it, never both at once. Fields
 // without a lock belong to whichever is running.
 type session struct {
-	out      outbox // first for locality: see outbox
+	conn     netio.Conn // first for locality: what sending needs stands first in it
 	server   *Server
-	conn     conn // the connection below out.transport
 	in       inbox
 	work     workQueue
 	inflight inflight
 	usage    usage
 	activity activity
-	timer    timer
+	timer    netio.Timer
 	decoder  decoder
 	pace     readPace
 
@@ -45,9 +45,6 @@ type session struct {
 	user         User
 }
 
-// longAgo, as a deadline, ends a pending read.
-var longAgo = time.Unix(1, 0)
-
 // Session's methods may be called from any goroutine and never wait.
 var _ protocol.Session = (*session)(nil)
 
@@ -63,14 +60,13 @@ func (s *session) Deliver(m *protocol.Message, done func(protocol.Outcome)) {
 	}
 	s.wakeAt(m.Deadline)
 	if d != nil {
-		s.out.enqueue(frame{delivery: d})
-		s.out.flush()
+		s.conn.SendItem(d)
 	}
 }
 
 // Notify sends a change of presence.
 func (s *session) Notify(n *protocol.Notice) {
-	s.out.sendNotice(s.server.notices.render(n))
+	s.conn.SendUpdate(s.server.notices.render(n))
 }
 
 // Displaced ends listening because another session displaced this one.
@@ -81,7 +77,7 @@ func (s *session) Displaced(why string) {
 	}
 	s.sendNotification(protocol.AppendText(protocol.AppendRequest(nil, "*", "UNLISTENED"), why))
 	if len(all) > 0 {
-		s.out.removeDropped()
+		s.conn.RemoveDropped()
 		s.work.spawn(func() { reportAll(all) })
 	}
 }
@@ -95,8 +91,7 @@ func (s *session) Fresh(index uint64) {
 }
 
 func (s *session) sendState(line []byte) {
-	s.out.enqueueState(protocol.AppendEnd(line))
-	s.out.flush()
+	s.conn.SendState(protocol.AppendEnd(line))
 }
 
 // Move asks the client to move to another node. A WebSocket client can't use
@@ -122,14 +117,13 @@ func (s *session) sendFinal(line []byte) {
 	if s.closing.Swap(true) {
 		return
 	}
-	s.out.enqueue(frame{octets: line, last: true})
-	s.out.flush()
+	s.conn.SendLast(line)
 	s.inflight.abandon()
-	_ = s.conn.SetReadDeadline(longAgo) // fails where nothing is read any more
+	_ = s.conn.SetReadDeadline(netio.LongAgo) // fails where nothing is read any more
 }
 
-// abort closes the connection at once.
-func (s *session) abort() {
+// Abort closes the connection at once.
+func (s *session) Abort() {
 	s.closing.Store(true)
 	s.inflight.abandon()
 	_ = s.conn.Close() // whoever reads or writes learns of it
@@ -137,7 +131,7 @@ func (s *session) abort() {
 
 // sendNotification sends an untagged line.
 func (s *session) sendNotification(line []byte) {
-	s.out.sendLines(protocol.AppendEnd(line))
+	s.conn.Send(protocol.AppendEnd(line))
 }
 
 // reply sends the lines of a response. Requests tagged * get none.
@@ -145,7 +139,7 @@ func (s *session) reply(tag string, lines []byte) {
 	if strings.HasPrefix(tag, "*") {
 		return
 	}
-	s.out.sendLines(lines)
+	s.conn.Send(lines)
 }
 
 // respond ends r with the line that response began.
@@ -157,8 +151,7 @@ func (s *session) respond(r *request, line []byte) {
 // respondState ends r with lines that describe the present presence.
 func (s *session) respondState(r *request, lines []byte) {
 	if r.line.Tag != "*" {
-		s.out.enqueueState(lines)
-		s.out.flush()
+		s.conn.SendState(lines)
 	}
 	s.inflight.release(r.octets)
 }

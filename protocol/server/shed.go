@@ -47,7 +47,7 @@ func (s *Server) cutLargest() {
 			}
 			freed += int64(x.octets)
 			s.metrics.Shed.Add(1)
-			x.session.abort()
+			x.session.Abort()
 		}
 	}
 }

@@ -17,17 +17,16 @@ import (
 // Connections have that from their listener.
 func TestVanishedPeerIsFound(t *testing.T) {
 	h := newHarbour(t, nil)
-	h.dial()
-	for _, x := range h.server.allSessions() {
-		sock := x.conn.(*socket)
+	for _, c := range []*client{h.dial(), h.dialTLS()} {
+		fd := serverFD(t, c.Conn)
 		got := map[string]int{}
 		for name, option := range map[string]int{
 			"idle": unix.TCP_KEEPIDLE, "every": unix.TCP_KEEPINTVL, "count": unix.TCP_KEEPCNT,
 			"unacked": unix.TCP_USER_TIMEOUT, "at once": unix.TCP_NODELAY,
 		} {
-			got[name] = optionOf(t, sock.fd, unix.IPPROTO_TCP, option)
+			got[name] = optionOf(t, fd, unix.IPPROTO_TCP, option)
 		}
-		if probed := optionOf(t, sock.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE); probed != 1 {
+		if probed := optionOf(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE); probed != 1 {
 			t.Error("silence is not noticed")
 		}
 		if silent := got["idle"] + got["every"]*got["count"]; silent > 45 || silent < 20 {
@@ -40,6 +39,26 @@ func TestVanishedPeerIsFound(t *testing.T) {
 			t.Error("what is written waits for more")
 		}
 	}
+}
+
+// serverFD returns the server's descriptor of the connection of client c. Both
+// ends are of this process.
+func serverFD(t *testing.T, c net.Conn) int {
+	t.Helper()
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	port := c.LocalAddr().(*net.TCPAddr).Port
+	for fd := range 1 << 12 {
+		switch peer, err := unix.Getpeername(fd); at := peer.(type) {
+		case *unix.SockaddrInet4:
+			if err == nil && at.Port == port {
+				return fd
+			}
+		}
+	}
+	t.Fatalf("no connection of port %d is open", port)
+	return -1
 }
 
 func optionOf(t *testing.T, fd, level, option int) int {
@@ -64,38 +83,6 @@ func TestOtherListeners(t *testing.T) {
 		c := h.client(net.Dial("tcp", h.serveOn(l, h.server.Serve)))
 		c.expect("* HELLO version=SIMP/1.0 domain=example.com")
 		c.login("alice")
-	}
-}
-
-// An address is what the kernel wrote.
-func TestAddressOfTheKernel(t *testing.T) {
-	for _, want := range []string{"127.0.0.1:0", "[::1]:0"} {
-		var plain net.ListenConfig
-		plain.SetMultipathTCP(false)
-		l, err := plain.Listen(t.Context(), "tcp", want)
-		if err != nil {
-			t.Logf("%s: %v", want, err) // no IPv6 here
-			continue
-		}
-		t.Cleanup(func() { _ = l.Close() })
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		file, err := l.(*net.TCPListener).File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = file.Close() })
-		fd, got, err := acceptFD(int(file.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = unix.Close(fd)
-		if got != addrPort(c.LocalAddr()) {
-			t.Errorf("%v became %v", c.LocalAddr(), got)
-		}
 	}
 }
 
@@ -135,10 +122,8 @@ func TestSlowReaderOnSockets(t *testing.T) {
 		if err := c.(*net.TCPConn).SetReadBuffer(256 << 10); err != nil {
 			t.Fatal(err)
 		}
-		for _, x := range h.server.allSessions() {
-			if err := unix.SetsockoptInt(x.conn.(*socket).fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 256<<10); err != nil {
-				t.Fatal(err)
-			}
+		if err := unix.SetsockoptInt(serverFD(t, bob.Conn), unix.SOL_SOCKET, unix.SO_SNDBUF, 256<<10); err != nil {
+			t.Fatal(err)
 		}
 		bob.login(name)
 		bob.send("l LISTEN")

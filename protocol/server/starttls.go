@@ -2,14 +2,11 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"time"
 
 	"simpd/protocol"
-	"simpd/protocol/fairslots"
 	"simpd/protocol/netaddr"
-	"simpd/protocol/tlsrecord"
 )
 
 // mayStartTLS reports whether STARTTLS is offered.
@@ -32,7 +29,7 @@ func (s *session) handleStartTLS(r *request, rest []byte) {
 	}
 	s.respondOK(r)
 	s.runBlocking(func() {
-		if s.out.freeze() {
+		if s.conn.Freeze() {
 			s.upgrade()
 		}
 	})
@@ -57,49 +54,31 @@ func (s *session) checkStartTLS(r *request) error {
 // upgrade performs the handshake and forgets what was said before. The outbox
 // is frozen meanwhile.
 func (s *session) upgrade() {
-	w, err := s.handshake()
-	if err != nil {
+	if err := s.handshake(); err != nil {
 		s.server.metrics.FailedHandshakes.Add(1)
-		s.out.fail()
+		s.conn.Fail()
 		return
 	}
 	s.greeted, s.client.Agent = false, ""
-	s.out.thaw(w)
+	s.conn.Thaw()
 }
 
 // handshake puts TLS over the connection.
-func (s *session) handshake() (transport, error) {
+func (s *session) handshake() error {
 	deadline := earlier(time.Now().Add(handshakeTimeout), s.activity.start.Add(authTimeout))
 	if err := s.conn.SetReadDeadline(deadline); err != nil {
-		return nil, err
+		return err
 	}
 	if s.closing.Load() { // whoever closed it may have set a deadline before this one
-		return nil, net.ErrClosed
+		return net.ErrClosed
 	}
 	ctx, cancel := context.WithDeadline(s.server.stopping, deadline)
 	defer cancel()
 	turn := s.server.handshakeSlots.NewTurn(ctx, netaddr.Network(s.client.Remote.Addr()))
-	w, state, err := newTLSTransport(s.conn, s.server.tls, turn)
+	state, err := s.conn.StartTLS(s.server.tls, turn)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.tls = state
-	return w, s.conn.SetReadDeadline(time.Time{})
-}
-
-// newNetTLSTransport returns the transport of TLS over c after the handshake.
-func newNetTLSTransport(c net.Conn, config *tls.Config, turn *fairslots.Turn) (transport, func() tls.ConnectionState, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-		return nil, nil, err
-	}
-	turns := fairslots.NewConn(c)
-	turns.Begin(turn)
-	below := tlsrecord.NewBelow(turns)
-	t := tls.Server(below, config)
-	err := t.Handshake()
-	turns.Finish()
-	if err != nil {
-		return nil, nil, err
-	}
-	return newNetTransport(below.Above(t)), t.ConnectionState, c.SetWriteDeadline(time.Time{})
+	return s.conn.SetReadDeadline(time.Time{})
 }

@@ -7,8 +7,8 @@ import (
 	"simpd/protocol"
 )
 
-// onTimer handles timeouts. The timer wheel calls it.
-func (s *session) onTimer(now time.Time) {
+// OnTimer handles timeouts. The timer wheel calls it.
+func (s *session) OnTimer(now time.Time) {
 	switch why := s.timeoutError(now); {
 	case s.cutIfBlocked(now):
 	case s.closing.Load():
@@ -60,7 +60,7 @@ func (s *session) expireMessages(now time.Time) {
 	all, next, dropped := s.in.expire(now)
 	reportAll(all)
 	if dropped {
-		s.out.removeDropped()
+		s.conn.RemoveDropped()
 	}
 	late, due := s.inflight.overdueSends(now)
 	for _, x := range late {
@@ -71,25 +71,25 @@ func (s *session) expireMessages(now time.Time) {
 
 // cutIfBlocked closes the connection if the client has not read for too long.
 func (s *session) cutIfBlocked(now time.Time) bool {
-	stuck := s.out.checkBlocked()
+	stuck := s.conn.BlockedSince()
 	if stuck.IsZero() {
 		return false
 	}
 	if now.Sub(stuck) >= blockedTimeout {
 		s.server.metrics.SlowConsumers.Add(1)
-		s.abort()
+		s.Abort()
 		return true
 	}
 	s.wakeAt(now.Add(time.Second))
 	return false
 }
 
-// onBehind starts to check the time while the client does not accept
+// OnBehind starts to check the time while the client does not accept
 // everything at once.
-func (s *session) onBehind() { s.wakeAt(time.Now().Add(time.Second)) }
+func (s *session) OnBehind() { s.wakeAt(time.Now().Add(time.Second)) }
 
-// addMemory counts queued output.
-func (s *session) addMemory(octets int) {
+// AddMemory counts queued output.
+func (s *session) AddMemory(octets int) {
 	if s.usage.charge(octets) {
 		s.server.shedLoad()
 	}
@@ -98,15 +98,18 @@ func (s *session) addMemory(octets int) {
 // Limits of queued output in octets.
 const (
 	maxEarlyWaiting = 2 * maxEarlyOctets // before AUTH
+	// maxWaiting limits the responses to as many requests as allowed, and their
+	// refusals. Messages do not count.
+	maxWaiting = protocol.MaxRequestOctets + 1<<20
 	// freeWaiting may be queued even if the connection's owner is above its
 	// share.
 	freeWaiting = 64 << 10
 )
 
-// allowsQueued reports whether that many octets may be queued. A client that
+// AllowsQueued reports whether that many octets may be queued. A client that
 // keeps asking without reading is cut off, earlier if it is not authenticated
 // or its owner is above its share.
-func (s *session) allowsQueued(waiting int) bool {
+func (s *session) AllowsQueued(waiting int) bool {
 	if !s.authenticated.Load() {
 		return waiting <= maxEarlyWaiting
 	}
@@ -115,6 +118,6 @@ func (s *session) allowsQueued(waiting int) bool {
 
 func (s *session) wakeAt(at time.Time) {
 	if !at.IsZero() {
-		s.server.timers.schedule(&s.timer, at)
+		s.server.timers.Schedule(&s.timer, at)
 	}
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,34 +27,5 @@ func TestNothingIsLeftOverOfTLS(t *testing.T) {
 	for _, c := range []*client{alice, bob} {
 		c.send("p PING") // a short line after all else: what was longer has been given back
 		c.expect("p 200")
-	}
-	for s := range sealedSessions(h.server) {
-		if s.buffers.raw == nil || s.buffers.hand == nil {
-			t.Fatal("package tls keeps its buffers under other names now: findLeftovers wants a look")
-		}
-	}
-}
-
-// sealedSessions are those over TLS.
-func sealedSessions(s *Server) map[*tlsTransport]bool {
-	all := map[*tlsTransport]bool{}
-	for _, x := range s.allSessions() {
-		if w, ok := x.out.transport.(*tlsTransport); ok {
-			all[w] = true
-		}
-	}
-	return all
-}
-
-// Empty buffers are given back, and those that hold something are not.
-func TestLeftoversKeepWhatIsNotRead(t *testing.T) {
-	var empty, full, small bytes.Buffer
-	empty.Grow(2 * minReleasable)
-	full.Write(make([]byte, 2*minReleasable))
-	small.Grow(minReleasable / 2)
-	tlsBuffers{&full, &empty}.release()
-	tlsBuffers{nil, &small}.release()
-	if empty.Cap() > 0 || full.Len() < 2*minReleasable || small.Cap() == 0 {
-		t.Errorf("room for %d is kept in an empty one, %d octets in a full one, room for %d in a small one", empty.Cap(), full.Len(), small.Cap())
 	}
 }

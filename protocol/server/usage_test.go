@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
 // heapUsed returns how many octets are on the heap that something refers to.
@@ -51,7 +52,7 @@ func newUsageSession(t *testing.T) (*Server, *session) {
 	}
 	w := &stuckWire{ended: make(chan struct{})}
 	t.Cleanup(func() { close(w.ended) })
-	x := s.newSession(w, w, netip.AddrPort{}, &connSlot{})
+	x := s.newSession(netio.Stream{Base: w, Transport: w}, netip.AddrPort{}, &connSlot{})
 	x.greeted = true
 	x.client.User = address(t, "alice@example.com")
 	x.user = &unanswered{}
@@ -65,8 +66,8 @@ type stuckWire struct {
 	ended chan struct{}
 }
 
-func (w *stuckWire) write(b []byte) (int, bool, error) { return 0, false, nil }
-func (w *stuckWire) waitWritable() error {
+func (w *stuckWire) Write(b []byte) (int, bool, error) { return 0, false, nil }
+func (w *stuckWire) WaitWritable() error {
 	<-w.ended
 	return net.ErrClosed
 }
@@ -127,7 +128,7 @@ func TestIdleConnectionsHaveNoParty(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		s.listen("alice")
 		s.dial()
-		time.Sleep(tenantTime + 2*tick)
+		time.Sleep(tenantTime + 2*netio.Tick)
 		s.server.tenants.mu.Lock()
 		defer s.server.tenants.mu.Unlock()
 		if sources, named := len(s.server.tenants.sources), len(s.server.tenants.named); sources+named != 0 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"simpd/protocol/netaddr"
+	"simpd/protocol/server/internal/netio"
 )
 
 // webListener counts connections before TLS and HTTP, and identifies the
@@ -36,12 +37,15 @@ func (l *webListener) Accept() (net.Conn, error) {
 func (l *webListener) acceptAll() error {
 	defer close(l.done)
 	for {
-		c, err := l.server.acceptRetrying(l.Listener)
+		c, err := netio.AcceptRetrying(l.Listener, l.server.backoffAccept)
+		if l.server.isStopped() && err != nil {
+			return ErrClosed
+		}
 		if err != nil {
 			return err
 		}
 		l.server.metrics.Accepted.Add(1)
-		if setKeepalive(c) != nil {
+		if netio.SetKeepalive(c) != nil {
 			_ = c.Close() // it is gone
 			continue
 		}
@@ -52,7 +56,7 @@ func (l *webListener) acceptAll() error {
 // acceptConn counts a connection. A proxy's connection counts for nobody
 // until its client is known.
 func (l *webListener) acceptConn(c net.Conn) {
-	s, began, remote := l.server, time.Now(), addrPort(c.RemoteAddr())
+	s, began, remote := l.server, time.Now(), netio.AddrPort(c.RemoteAddr())
 	if !s.isBalancer(remote.Addr()) {
 		l.admitConn(c, remote, began)
 		return

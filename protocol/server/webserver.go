@@ -18,6 +18,7 @@ import (
 	"simpd/protocol"
 	"simpd/protocol/fairslots"
 	"simpd/protocol/httphost"
+	"simpd/protocol/server/internal/netio"
 	"simpd/protocol/tlsrecord"
 )
 
@@ -133,9 +134,9 @@ func (s *Server) upgradeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serveWeb(c *websocket.Conn, conn *webConn, state *tls.ConnectionState) {
-	wire := newWSTransport(c)
-	defer wire.ending.Wait()
-	x := s.newSession(wire, wire, conn.remote, conn.connSlot())
+	ws := netio.NewWebSocket(c)
+	defer ws.Wait()
+	x := s.newSession(ws.Stream(), conn.remote, conn.connSlot())
 	x.activity.start = conn.began
 	x.transport = protocol.WebSocket
 	if state != nil {

@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"errors"
@@ -10,8 +10,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"simpd/protocol"
 )
 
 // socketListener accepts connections from a TCP listener as sockets for the
@@ -23,11 +21,11 @@ type socketListener struct {
 	file *os.File // a duplicate of the listener's descriptor
 }
 
-// newSocketListener returns l as a socketListener if possible, and otherwise
-// l.
-func (s *Server) newSocketListener(l net.Listener) net.Listener {
+// NewListener returns a listener whose connections are accepted for the event
+// loops, so that they have no NetConn, if that is possible; and otherwise l.
+func NewListener(l net.Listener) net.Listener {
 	tcp, ok := l.(*net.TCPListener)
-	if !ok || len(s.config.Balancers) > 0 { // their header is read before the event loop takes over
+	if !ok {
 		return l
 	}
 	file, err := tcp.File()
@@ -49,38 +47,38 @@ func (s *Server) newSocketListener(l net.Listener) net.Listener {
 // Close stops accepting.
 func (a *socketListener) Close() error { return errors.Join(a.file.Close(), a.Listener.Close()) }
 
-// acceptLoop accepts connections until the listener is closed.
-func (a *socketListener) acceptLoop(s *Server, t protocol.Transport) error {
-	raw, err := a.file.SyscallConn()
+// acceptAll accepts connections until the listener is closed.
+func (l *socketListener) acceptAll(n *Network, a Acceptor) error {
+	raw, err := l.file.SyscallConn()
 	if err != nil {
 		return net.ErrClosed
 	}
 	pause := minAcceptBackoff
-	early := true // those that wait may have come before the options were said
+	early := true // those that wait may have come before the options were set
 	for {
 		var some int
 		var failed error
 		err := raw.Read(func(fd uintptr) bool {
-			some, failed = s.acceptPending(int(fd), t, early)
+			some, failed = n.acceptPending(int(fd), a, early)
 			early = early && failed != nil
 			return failed != nil
 		})
-		switch {
-		case s.isStopped():
-			return ErrClosed
-		case err != nil:
+		if err != nil {
 			return net.ErrClosed
-		case some > 0:
+		}
+		if some > 0 {
 			pause = minAcceptBackoff
 		}
-		s.backoffAccept(failed, pause)
+		if !a.OnAcceptFailed(failed, pause) {
+			return failed
+		}
 		pause = min(2*pause, maxAcceptBackoff)
 	}
 }
 
 // acceptPending accepts the pending connections. Those accepted early may
 // lack the listener's options. The error is nil when there are no more.
-func (s *Server) acceptPending(listener int, t protocol.Transport, early bool) (some int, err error) {
+func (n *Network) acceptPending(listener int, a Acceptor, early bool) (some int, err error) {
 	for {
 		fd, remote, err := acceptFD(listener)
 		switch err {
@@ -89,8 +87,7 @@ func (s *Server) acceptPending(listener int, t protocol.Transport, early bool) (
 			if early {
 				_ = setKeepaliveFD(fd) // fails where the connection is gone
 			}
-			s.metrics.Accepted.Add(1)
-			s.admitSocket(fd, remote, t)
+			a.OnAccepted(Accepted{Remote: remote, network: n, fd: fd})
 		case unix.EAGAIN:
 			return some, nil
 		case unix.EINTR, unix.ECONNABORTED:
@@ -100,25 +97,22 @@ func (s *Server) acceptPending(listener int, t protocol.Transport, early bool) (
 	}
 }
 
-// admitSocket starts a session on a socket, or rejects it.
-func (s *Server) admitSocket(fd int, remote netip.AddrPort, t protocol.Transport) {
-	a, refusal := s.connLimiter.acquire(remote)
-	if refusal != "" {
-		s.metrics.Rejected.Add(1)
-		if t == protocol.PlainTCP {
-			_, _ = writeFD(fd, rejectLine(refusal)) // the client may be gone
-		}
-		_ = unix.Close(fd)
-		return
-	}
-	l, err := s.loops.pick(&s.coalescer)
+// newStream returns the stream of a socket, or closes it.
+func (ls *eventLoops) newStream(fd int, g *coalescer) (Stream, error) {
+	l, err := ls.pick(g)
 	if err != nil {
-		a.release()
 		_ = unix.Close(fd)
-		return
+		return Stream{}, err
 	}
 	sock := &socket{loop: l, fd: fd}
-	s.beginSession(sock, sock, remote, a, t)
+	return Stream{sock, sock}, nil
+}
+
+func rejectFD(fd int, octets []byte) {
+	if len(octets) > 0 {
+		_, _ = writeFD(fd, octets) // the client may be gone
+	}
+	_ = unix.Close(fd)
 }
 
 // acceptFD accepts a connection without blocking; EAGAIN means that there is

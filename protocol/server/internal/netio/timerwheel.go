@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"math"
@@ -7,47 +7,51 @@ import (
 	"time"
 )
 
-// timerWheel runs timers with the precision of a tick, with one goroutine for
+// TimerWheel runs timers with the precision of a tick, with one goroutine for
 // all, which runs only while a timer is set. A set timer costs a few words
 // and nothing until it fires.
-type timerWheel struct {
+type TimerWheel struct {
 	start    time.Time
 	mu       sync.Mutex
-	slots    [wheelSlots]*timer
+	slots    [wheelSlots]*Timer
 	lastTick int64 // the last tick that was processed
 	count    int   // timers that are set
 	running  bool
 	done     sync.WaitGroup
 }
 
+// Tick is the precision of a TimerWheel.
+const Tick = 100 * time.Millisecond
+
 const (
-	tick       = 100 * time.Millisecond
 	wheelSlots = 4096
 	never      = math.MaxInt64
 	stopped    = math.MinInt64 // earlier than any tick
 )
 
-// timer is a timer of one owner. It is set for one time at a time, and unset
+// Timer is a timer of one owner. It is set for one time at a time, and unset
 // before it fires.
-type timer struct {
-	owner      timerOwner
+type Timer struct {
+	owner      TimerOwner
 	tick       atomic.Int64 // never while it is not set, stopped at the end
-	next, prev *timer
+	next, prev *Timer
 }
 
-// timerOwner is called by the wheel's goroutine and must not block.
-type timerOwner interface{ onTimer(now time.Time) }
+// TimerOwner is called by the wheel's goroutine and must not block.
+type TimerOwner interface{ OnTimer(now time.Time) }
 
-func newTimerWheel() *timerWheel { return &timerWheel{start: time.Now()} }
+// NewTimerWheel returns a wheel on which no timer is set.
+func NewTimerWheel() *TimerWheel { return &TimerWheel{start: time.Now()} }
 
-func (a *timer) init(owner timerOwner) {
+// Init makes a the timer of owner, not set.
+func (a *Timer) Init(owner TimerOwner) {
 	a.owner = owner
 	a.tick.Store(never)
 }
 
-// schedule sets a for at, unless it is set for an earlier time already.
-func (w *timerWheel) schedule(a *timer, at time.Time) {
-	t := int64(at.Sub(w.start)/tick) + 1
+// Schedule sets a for at, unless it is set for an earlier time already.
+func (w *TimerWheel) Schedule(a *Timer, at time.Time) {
+	t := int64(at.Sub(w.start)/Tick) + 1
 	if a.tick.Load() <= t {
 		return
 	}
@@ -59,23 +63,23 @@ func (w *timerWheel) schedule(a *timer, at time.Time) {
 	w.unlink(a)
 	if !w.running {
 		w.running = true
-		w.lastTick = int64(time.Since(w.start) / tick)
+		w.lastTick = int64(time.Since(w.start) / Tick)
 		w.done.Go(w.run)
 	}
 	w.link(a, max(t, w.lastTick+1))
 }
 
-// cancel unsets a for good. It may fire once more if it is just about to.
+// Cancel unsets a for good. It may fire once more if it is just about to.
 // Setting it later does nothing; otherwise the wheel would keep running, and
 // keep its owner, until it fires.
-func (w *timerWheel) cancel(a *timer) {
+func (w *TimerWheel) Cancel(a *Timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unlink(a)
 	a.tick.Store(stopped)
 }
 
-func (w *timerWheel) link(a *timer, t int64) {
+func (w *TimerWheel) link(a *Timer, t int64) {
 	head := &w.slots[t%wheelSlots]
 	a.next, a.prev = *head, nil
 	if a.next != nil {
@@ -86,7 +90,7 @@ func (w *timerWheel) link(a *timer, t int64) {
 	w.count++
 }
 
-func (w *timerWheel) unlink(a *timer) {
+func (w *TimerWheel) unlink(a *Timer) {
 	t := a.tick.Load()
 	if t == never || t == stopped {
 		return
@@ -104,14 +108,14 @@ func (w *timerWheel) unlink(a *timer) {
 	w.count--
 }
 
-func (w *timerWheel) run() {
-	t := time.NewTicker(tick)
+func (w *TimerWheel) run() {
+	t := time.NewTicker(Tick)
 	defer t.Stop()
 	for range t.C {
 		due, more := w.takeDue()
 		now := time.Now()
 		for _, a := range due {
-			a.owner.onTimer(now)
+			a.owner.OnTimer(now)
 		}
 		if !more {
 			return
@@ -120,14 +124,14 @@ func (w *timerWheel) run() {
 }
 
 // takeDue returns the timers that are due. more is false when none was left.
-func (w *timerWheel) takeDue() (due []*timer, more bool) {
+func (w *TimerWheel) takeDue() (due []*Timer, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.count == 0 {
 		w.running = false
 		return nil, false
 	}
-	now := int64(time.Since(w.start) / tick)
+	now := int64(time.Since(w.start) / Tick)
 	for t := max(w.lastTick, now-wheelSlots) + 1; t <= now; t++ {
 		for a := w.slots[t%wheelSlots]; a != nil; {
 			next := a.next
@@ -141,3 +145,6 @@ func (w *timerWheel) takeDue() (due []*timer, more bool) {
 	w.lastTick = max(w.lastTick, now)
 	return due, true
 }
+
+// Wait waits until no timer is set.
+func (w *TimerWheel) Wait() { w.done.Wait() }

@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"io"
@@ -23,9 +23,9 @@ type socket struct {
 	loop    *eventLoop
 	written atomic.Uint64
 
-	handler    atomic.Pointer[session] // receives events; nil: reading blocks
-	eof        bool                    // nothing follows the available data; used by the event loop only
-	registered atomic.Bool             // with the event loop
+	handler    atomic.Pointer[Conn] // whose handler receives events; nil: reading blocks
+	eof        bool                 // nothing follows the available data; used by the event loop only
+	registered atomic.Bool          // with the event loop
 
 	mu             sync.Mutex
 	waiters        *ioWaiters // nil until somebody waits
@@ -44,7 +44,7 @@ const (
 
 // fromTCPConn takes the connection over from tcp, which it closes in any
 // case.
-func (ls *eventLoops) fromTCPConn(tcp *net.TCPConn, g *writeCoalescer) (*socket, error) {
+func (ls *eventLoops) fromTCPConn(tcp *net.TCPConn, g *coalescer) (*socket, error) {
 	defer tcp.Close()
 	l, err := ls.pick(g)
 	if err != nil {
@@ -102,15 +102,15 @@ func (s *socket) Close() error {
 	}
 	_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // fails if the peer is gone
 	s.release()
-	_ = s.SetReadDeadline(longAgo) // it has no other
+	_ = s.SetReadDeadline(LongAgo) // it has no other
 	s.wakeWaiters(false, true)
 	return nil
 }
 
-// attach makes the event loop call x for what arrives, and for what has
+// attach makes the event loop call the handler of c for what arrives, and for what has
 // already arrived; with nil it only wakes those who wait.
-func (s *socket) attach(x *session) error {
-	s.handler.Store(x)
+func (s *socket) attach(c *Conn) error {
+	s.handler.Store(c)
 	if s.registered.Load() {
 		s.loop.schedule(s)
 		return nil
@@ -119,7 +119,7 @@ func (s *socket) attach(x *session) error {
 		return net.ErrClosed
 	}
 	defer s.release()
-	s.registered.Store(true) // before the loop may tell x something that leads here again
+	s.registered.Store(true) // before the loop may tell c something that leads here again
 	if err := s.loop.add(s); err != nil {
 		s.registered.Store(false) // add has removed it
 		return err
@@ -130,22 +130,25 @@ func (s *socket) attach(x *session) error {
 	return nil
 }
 
-// detach stops the event loop's calls. It returns false if x was not
+// detach stops the event loop's calls. It returns false if c was not
 // attached.
-func (s *socket) detach(x *session) bool { return s.handler.CompareAndSwap(x, nil) }
+func (s *socket) detach(c *Conn) bool { return s.handler.CompareAndSwap(c, nil) }
+
+// wake lets the loop read soon, as if data had arrived.
+func (s *socket) wake() { s.loop.schedule(s) }
 
 // onEvent is called by the event loop.
 func (s *socket) onEvent(events uint32, buf []byte) (again bool) {
 	const over = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
-	x := s.handler.Load()
-	if x == nil || events&(unix.EPOLLOUT|over) != 0 {
+	c := s.handler.Load()
+	if c == nil || events&(unix.EPOLLOUT|over) != 0 {
 		s.wakeWaiters(events&(unix.EPOLLIN|over) != 0, events&(unix.EPOLLOUT|over) != 0)
 	}
-	if x == nil || events&(unix.EPOLLIN|over) == 0 {
+	if c == nil || events&(unix.EPOLLIN|over) == 0 {
 		return false
 	}
 	s.eof = s.eof || events&over != 0
-	return x.onReadable(s, buf)
+	return c.handler.OnReadable(buf)
 }
 
 // wakeWaiters wakes those who wait to read or to write.
@@ -232,7 +235,7 @@ func (s *socket) readNow(buf []byte) (octets []byte, more bool, err error) {
 	return buf[:max(n, 0)], n == len(buf) || s.eof, err
 }
 
-func (s *socket) read() ([]byte, bool, error) { return s.readFor(s) }
+func (s *socket) Read() ([]byte, bool, error) { return s.readFor(s) }
 
 // readFor blocks until w, which runs on s, has something to read.
 func (s *socket) readFor(w nonBlockingTransport) ([]byte, bool, error) {
@@ -250,7 +253,7 @@ func (s *socket) readFor(w nonBlockingTransport) ([]byte, bool, error) {
 	}
 }
 
-func (s *socket) write(b []byte) (int, bool, error) {
+func (s *socket) Write(b []byte) (int, bool, error) {
 	if len(b) == 0 {
 		return 0, true, nil
 	}
@@ -267,12 +270,12 @@ func (s *socket) write(b []byte) (int, bool, error) {
 	return n, n == len(b), err
 }
 
-func (s *socket) waitWritable() error { return s.awaitReady(unix.POLLOUT) }
-func (s *socket) isBlocking() bool    { return false }
-func (s *socket) batchSize() int      { return 4 * bufferSize }
-func (s *socket) sentOctets() uint64  { return s.written.Load() }
+func (s *socket) WaitWritable() error { return s.awaitReady(unix.POLLOUT) }
+func (s *socket) IsBlocking() bool    { return false }
+func (s *socket) BatchSize() int      { return 4 * BufferSize }
+func (s *socket) SentOctets() uint64  { return s.written.Load() }
 
-func (s *socket) closeWrite() error {
+func (s *socket) CloseWrite() error {
 	if !s.acquire() {
 		return net.ErrClosed
 	}
@@ -281,7 +284,7 @@ func (s *socket) closeWrite() error {
 }
 
 // SetReadDeadline limits how long read blocks. If an event loop reads, a time
-// in the past makes it call the session as if something had arrived; other
+// in the past makes it call the handler as if something had arrived; other
 // times do nothing.
 func (s *socket) SetReadDeadline(at time.Time) error {
 	s.mu.Lock()
@@ -292,7 +295,7 @@ func (s *socket) SetReadDeadline(at time.Time) error {
 	left := time.Until(at)
 	s.deadlinePassed = !at.IsZero() && left <= 0
 	if left > 0 {
-		s.timer = time.AfterFunc(left, func() { _ = s.SetReadDeadline(longAgo) })
+		s.timer = time.AfterFunc(left, func() { _ = s.SetReadDeadline(LongAgo) })
 	}
 	late := s.deadlinePassed
 	s.mu.Unlock()

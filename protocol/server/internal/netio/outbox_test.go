@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"bytes"
@@ -8,9 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
-
-	"simpd/protocol"
 )
 
 // narrow is a wire that takes as many octets as it likes, and sometimes none.
@@ -27,7 +24,7 @@ func newNarrow(seed uint64) *narrow {
 	return &narrow{random: rand.New(rand.NewPCG(seed, 1)), open: make(chan struct{})}
 }
 
-func (w *narrow) write(b []byte) (int, bool, error) {
+func (w *narrow) Write(b []byte) (int, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := len(b)
@@ -39,27 +36,28 @@ func (w *narrow) write(b []byte) (int, bool, error) {
 	return n, n == len(b), nil
 }
 
-func (w *narrow) waitWritable() error {
+func (w *narrow) WaitWritable() error {
 	<-w.open
 	return nil
 }
 
-func (w *narrow) read() ([]byte, bool, error) { select {} }
-func (w *narrow) isBlocking() bool            { return false }
-func (w *narrow) batchSize() int              { return 200 }
-func (w *narrow) sentOctets() uint64          { return w.moved.Load() }
-func (w *narrow) closeWrite() error           { w.closed = true; return nil }
+func (w *narrow) Read() ([]byte, bool, error) { select {} }
+func (w *narrow) IsBlocking() bool            { return false }
+func (w *narrow) BatchSize() int              { return 200 }
+func (w *narrow) SentOctets() uint64          { return w.moved.Load() }
+func (w *narrow) CloseWrite() error           { w.closed = true; return nil }
 
 type silentOwner struct{ held atomic.Int64 }
 
-func (o *silentOwner) onBehind()             {}
-func (o *silentOwner) abort()                {}
-func (o *silentOwner) addMemory(n int)       { o.held.Add(int64(n)) }
-func (o *silentOwner) allowsQueued(int) bool { return true }
+func (o *silentOwner) OnReadable([]byte) bool { return false }
+func (o *silentOwner) OnBehind()              {}
+func (o *silentOwner) Abort()                 {}
+func (o *silentOwner) AddMemory(n int)        { o.held.Add(int64(n)) }
+func (o *silentOwner) AllowsQueued(int) bool  { return true }
 
-func newTestOutbox(w transport) (*outbox, *silentOwner) {
+func newTestOutbox(w Transport) (*outbox, *silentOwner) {
 	owner := &silentOwner{}
-	return &outbox{transport: w, coalescer: &writeCoalescer{}, owner: owner}, owner
+	return &outbox{transport: w, coalescer: &coalescer{}, handler: owner}, owner
 }
 
 // Whatever the wire takes, and whoever puts in: what is written are whole
@@ -84,7 +82,7 @@ func TestOutboxWritesWholeFramesInOrder(t *testing.T) {
 		putting.Wait()
 		o.enqueue(frame{octets: []byte("end\r\n"), last: true})
 		o.flush()
-		o.awaitDrained()
+		o.AwaitDrained()
 		checkFrames(t, w.took.String())
 		if !w.closed || owner.held.Load() != 0 {
 			t.Fatalf("closed %v, %d octets still count", w.closed, owner.held.Load())
@@ -132,53 +130,14 @@ func TestGatherWritesOnce(t *testing.T) {
 // counting is a wire that takes everything.
 type counting struct{ writes, octets int }
 
-func (w *counting) write(b []byte) (int, bool, error) {
+func (w *counting) Write(b []byte) (int, bool, error) {
 	w.writes++
 	w.octets += len(b)
 	return len(b), true, nil
 }
-func (w *counting) waitWritable() error         { return nil }
-func (w *counting) read() ([]byte, bool, error) { select {} }
-func (w *counting) isBlocking() bool            { return false }
-func (w *counting) batchSize() int              { return bufferSize }
-func (w *counting) sentOctets() uint64          { return uint64(w.octets) }
-func (w *counting) closeWrite() error           { return nil }
-
-// A message of which nothing was written goes back: it is not begun.
-func TestUnwrittenMessageIsNotBegun(t *testing.T) {
-	s := &Server{tenants: newTenantTable(1<<30, Limits{}), timers: newTimerWheel()}
-	hash, in := newMessageHasher(), &inbox{usage: &usage{session: &session{server: s}}}
-	in.hash = hash
-	in.startListening()
-	w := &blocked{}
-	o, _ := newTestOutbox(w)
-	var got []protocol.Status
-	for i := range 2 {
-		m := &protocol.Message{
-			ID: fmt.Sprint(i), Entity: []byte("hello"), Deadline: time.Now().Add(time.Minute),
-		}
-		d, _ := in.accept(m, func(out protocol.Outcome) { got = append(got, out.Status) })
-		o.enqueue(frame{delivery: d})
-	}
-	w.takes = 10 // of the first
-	o.beginWriting()
-	if o.writeQueued(1) {
-		t.Fatal("it is called written")
-	}
-	reportAll(in.close())
-	if len(got) != 2 || got[0] != protocol.StatusNotListening || got[1] != protocol.StatusIndeterminate {
-		t.Errorf("the outcomes are %v: want the unwritten one certain, the begun one in doubt", got)
-	}
-}
-
-// blocked is a wire that takes so many octets, and then nothing more.
-type blocked struct {
-	counting
-	takes int
-}
-
-func (w *blocked) write(b []byte) (int, bool, error) {
-	n := min(w.takes, len(b))
-	w.takes -= n
-	return n, n == len(b), nil
-}
+func (w *counting) WaitWritable() error         { return nil }
+func (w *counting) Read() ([]byte, bool, error) { select {} }
+func (w *counting) IsBlocking() bool            { return false }
+func (w *counting) BatchSize() int              { return BufferSize }
+func (w *counting) SentOctets() uint64          { return uint64(w.octets) }
+func (w *counting) CloseWrite() error           { return nil }

@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"crypto/tls"
@@ -54,9 +54,9 @@ func (s *tlsTransport) readNow(buf []byte) (octets []byte, more bool, err error)
 	return nil, false, err
 }
 
-func (s *tlsTransport) read() ([]byte, bool, error) { return s.readFor(s) }
+func (s *tlsTransport) Read() ([]byte, bool, error) { return s.readFor(s) }
 
-func (s *tlsTransport) write(b []byte) (int, bool, error) {
+func (s *tlsTransport) Write(b []byte) (int, bool, error) {
 	clear, err := s.ciphertext.flush()
 	if !clear || err != nil || len(b) == 0 {
 		return 0, clear, err
@@ -69,10 +69,10 @@ func (s *tlsTransport) write(b []byte) (int, bool, error) {
 	return n, clear, err
 }
 
-// waitWritable waits until all ciphertext has been accepted.
-func (s *tlsTransport) waitWritable() error {
+// WaitWritable waits until all ciphertext has been accepted.
+func (s *tlsTransport) WaitWritable() error {
 	for {
-		if err := s.socket.waitWritable(); err != nil {
+		if err := s.socket.WaitWritable(); err != nil {
 			return err
 		}
 		if clear, err := s.ciphertext.flush(); clear || err != nil {
@@ -81,14 +81,14 @@ func (s *tlsTransport) waitWritable() error {
 	}
 }
 
-func (s *tlsTransport) batchSize() int { return bufferSize }
+func (s *tlsTransport) BatchSize() int { return BufferSize }
 
-// closeWrite ends the sending side of TLS and of TCP.
-func (s *tlsTransport) closeWrite() error {
+// CloseWrite ends the sending side of TLS and of TCP.
+func (s *tlsTransport) CloseWrite() error {
 	if err := s.tls.CloseWrite(); err != nil {
 		return err
 	}
-	return s.socket.closeWrite()
+	return s.socket.CloseWrite()
 }
 
 // ciphertext is the connection that TLS runs on. After the handshake it never
@@ -132,7 +132,7 @@ func (c *ciphertext) Write(b []byte) (int, error) {
 	n := 0
 	if len(c.unsent) == 0 {
 		var err error
-		if n, _, err = c.sock.write(b); err != nil {
+		if n, _, err = c.sock.Write(b); err != nil {
 			return n, err
 		}
 	}
@@ -151,7 +151,7 @@ func (c *ciphertext) flush() (clear bool, err error) {
 	if len(c.unsent) == 0 {
 		return true, nil
 	}
-	n, _, err := c.sock.write(c.unsent)
+	n, _, err := c.sock.Write(c.unsent)
 	if n == len(c.unsent) {
 		c.unsent = nil
 		return true, err
@@ -168,13 +168,3 @@ func (c *ciphertext) RemoteAddr() net.Addr               { return nil }
 func (c *ciphertext) SetDeadline(at time.Time) error     { return c.sock.SetReadDeadline(at) }
 func (c *ciphertext) SetReadDeadline(at time.Time) error { return c.sock.SetReadDeadline(at) }
 func (c *ciphertext) SetWriteDeadline(time.Time) error   { return nil }
-
-// errAgain means that nothing is available yet. For TLS it is an error after
-// which reading may continue.
-var errAgain net.Error = again{}
-
-type again struct{}
-
-func (again) Error() string   { return "nothing is there yet" }
-func (again) Timeout() bool   { return true }
-func (again) Temporary() bool { return true }

@@ -1,15 +1,15 @@
 //go:build !linux
 
-package server
+package netio
 
 import (
 	"net"
 	"time"
 )
 
-// setKeepalive lets the kernel find out that the peer of a TCP connection has
+// SetKeepalive lets the kernel find out that the peer of a TCP connection has
 // vanished.
-func setKeepalive(c net.Conn) error {
+func SetKeepalive(c net.Conn) error {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return nil

@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// wsTransport is the transport of a WebSocket, and its conn. Each write is a
+// WebSocket is the transport of a WebSocket, and its conn. Each write is a
 // message of complete lines (SIMP.md, section 10).
-type wsTransport struct {
+type WebSocket struct {
 	socket   *websocket.Conn
 	context  context.Context // of the reader
 	cancel   context.CancelFunc
@@ -29,10 +29,11 @@ type wsTransport struct {
 // proxies close connections that carry nothing for a minute.
 const silenceTime = 30 * time.Second
 
-func newWSTransport(c *websocket.Conn) *wsTransport {
+// NewWebSocket returns the transport of c.
+func NewWebSocket(c *websocket.Conn) *WebSocket {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.SetReadLimit(-1) // lines and literals have their own
-	w := &wsTransport{socket: c, context: ctx, cancel: cancel, began: time.Now()}
+	w := &WebSocket{socket: c, context: ctx, cancel: cancel, began: time.Now()}
 	w.pinger = time.AfterFunc(silenceTime, w.pingIfSilent)
 	return w
 }
@@ -40,7 +41,7 @@ func newWSTransport(c *websocket.Conn) *wsTransport {
 // pingIfSilent sends a WebSocket ping if nothing has arrived for silenceTime.
 // It does not wait for the pong, because SIMP's PING checks whether the
 // client is alive. The timer calls it, never twice at a time.
-func (w *wsTransport) pingIfSilent() {
+func (w *WebSocket) pingIfSilent() {
 	silent := time.Since(w.began) - time.Duration(w.lastRead.Load())
 	if silent >= silenceTime {
 		ctx, cancel := context.WithTimeout(w.context, silenceTime/2)
@@ -53,7 +54,7 @@ func (w *wsTransport) pingIfSilent() {
 	}
 }
 
-func (w *wsTransport) read() (octets []byte, whole bool, err error) {
+func (w *WebSocket) Read() (octets []byte, whole bool, err error) {
 	if w.message == nil {
 		if _, w.message, err = w.socket.Reader(w.context); err != nil {
 			return nil, false, err
@@ -68,7 +69,7 @@ func (w *wsTransport) read() (octets []byte, whole bool, err error) {
 	return w.readBuf[:n], false, err
 }
 
-func (w *wsTransport) write(b []byte) (n int, clear bool, err error) {
+func (w *WebSocket) Write(b []byte) (n int, clear bool, err error) {
 	if len(b) == 0 {
 		return 0, true, nil
 	}
@@ -79,13 +80,13 @@ func (w *wsTransport) write(b []byte) (n int, clear bool, err error) {
 	return len(b), true, nil
 }
 
-func (w *wsTransport) waitWritable() error { return nil }
-func (w *wsTransport) isBlocking() bool    { return true }
-func (w *wsTransport) batchSize() int      { return 1 }
-func (w *wsTransport) sentOctets() uint64  { return w.written.Load() }
+func (w *WebSocket) WaitWritable() error { return nil }
+func (w *WebSocket) IsBlocking() bool    { return true }
+func (w *WebSocket) BatchSize() int      { return 1 }
+func (w *WebSocket) SentOctets() uint64  { return w.written.Load() }
 
-// closeWrite starts the closing handshake, which ends reading too.
-func (w *wsTransport) closeWrite() error {
+// CloseWrite starts the closing handshake, which ends reading too.
+func (w *WebSocket) CloseWrite() error {
 	w.ending.Go(func() { _ = w.socket.Close(websocket.StatusNormalClosure, "") })
 	return nil
 }
@@ -93,7 +94,7 @@ func (w *wsTransport) closeWrite() error {
 // SetReadDeadline ends reading at a time in the future. A time in the past
 // has no effect, because the closing handshake ends reading after the last
 // line was written.
-func (w *wsTransport) SetReadDeadline(at time.Time) error {
+func (w *WebSocket) SetReadDeadline(at time.Time) error {
 	if d := time.Until(at); d > 0 {
 		time.AfterFunc(d, w.cancel)
 	}
@@ -101,8 +102,14 @@ func (w *wsTransport) SetReadDeadline(at time.Time) error {
 }
 
 // Close closes the connection at once.
-func (w *wsTransport) Close() error {
+func (w *WebSocket) Close() error {
 	w.cancel()
 	w.pinger.Stop()
 	return w.socket.CloseNow()
 }
+
+// Stream returns the connection for Conn.Init.
+func (w *WebSocket) Stream() Stream { return Stream{w, w} }
+
+// Wait waits until the closing handshake has ended, if there is one.
+func (w *WebSocket) Wait() { w.ending.Wait() }

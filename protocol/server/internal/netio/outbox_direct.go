@@ -1,24 +1,25 @@
-package server
+package netio
 
 import (
 	"slices"
 	"time"
 )
 
-// sendNotice queues and writes n. If nothing is queued, which is nearly
-// always so for a client that only watches, it is passed directly to the
-// kernel, so that all a notification costs besides that write is locking
-// twice.
-func (o *outbox) sendNotice(n *renderedNotice) {
-	if o.writeDirect(n.line) {
+// SendUpdate sends u. If nothing is queued, which is nearly always so for a
+// client that is only told of changes, it is passed directly to the kernel, so
+// that all it costs besides that write is locking twice.
+func (o *outbox) SendUpdate(u Update) {
+	if o.writeDirect(u.Line()) {
 		return
 	}
-	o.enqueue(frame{notice: n})
+	if !o.tryEnqueueUpdate(u) {
+		o.handler.Abort()
+	}
 	o.flush()
 }
 
-// sendLines writes complete lines, at once or with the coalesced output.
-func (o *outbox) sendLines(octets []byte) {
+// Send sends complete lines, at once or with the coalesced output.
+func (o *outbox) Send(octets []byte) {
 	if !o.coalescer.isCorked() && o.writeDirect(octets) {
 		return
 	}
@@ -33,10 +34,10 @@ func (o *outbox) writeDirect(octets []byte) bool {
 	if w == nil {
 		return false
 	}
-	n, clear, err := w.write(octets)
+	n, clear, err := w.Write(octets)
 	switch {
 	case err != nil:
-		o.fail()
+		o.Fail()
 	case o.endDirect(octets[n:], clear):
 	case !clear || !o.writeQueued(maxRounds):
 		o.startWriter()
@@ -46,10 +47,10 @@ func (o *outbox) writeDirect(octets []byte) bool {
 
 // beginDirect makes the caller the writer if nothing else has to be written
 // and writing does not block. It returns the transport, or nil.
-func (o *outbox) beginDirect() transport {
+func (o *outbox) beginDirect() Transport {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.writing || o.closing || len(o.queue) > 0 || o.transport.isBlocking() {
+	if o.writing || o.closing || len(o.queue) > 0 || o.transport.IsBlocking() {
 		return nil
 	}
 	o.writing = true
@@ -65,7 +66,7 @@ func (o *outbox) endDirect(rest []byte, clear bool) (finished bool) {
 		o.writing = false
 		return true
 	}
-	o.blockedSince, o.lastSent = time.Now(), o.transport.sentOctets()
+	o.blockedSince, o.lastSent = time.Now(), o.transport.SentOctets()
 	if len(rest) > 0 {
 		o.queue = slices.Insert(o.queue, 0, frame{octets: slices.Clone(rest)})
 		o.addSize(len(rest))

@@ -1,11 +1,9 @@
-package server
+package netio
 
 import (
 	"slices"
 	"sync"
 	"time"
-
-	"simpd/protocol"
 )
 
 // outbox holds the output for one client. Whoever adds output writes it, if
@@ -13,9 +11,8 @@ import (
 // blocking. A goroutine that exists only while output is queued writes the
 // rest. So adding output never blocks.
 //
-// Queued output can change: a message is dropped at its deadline, and if much
-// is queued, a change of presence is replaced by a newer one of the same
-// address.
+// Queued output can change: an item is dropped at its deadline, and if much
+// is queued, an update is replaced by a newer one of the same subject.
 type outbox struct {
 	// What writing a notification needs stands first, and first in a session:
 	// of a thousand that are told one after the other little is in a cache.
@@ -24,69 +21,84 @@ type outbox struct {
 	closing   bool          // nothing more is accepted
 	hasWriter bool          // a goroutine is writing
 	corked    bool          // in the coalescer's list; guarded by the coalescer
-	transport transport     // replaced by thaw
+	transport Transport     // replaced by StartTLS
 	queue     []frame       // what waits
 	idle      chan struct{} // closed when nobody writes; nil if nobody waits for that
 
-	inWrite      int                                    // frames at the head of the queue that are being written
-	size         int                                    // of the queue without messages
-	merge        map[protocol.Address][]*renderedNotice // queued notices that newer ones may replace
-	blockedSince time.Time                              // since when the client has accepted nothing
-	lastSent     uint64                                 // transport.sentOctets() at that time
-	coalescer    *writeCoalescer
-	owner        outboxOwner
-}
-
-// outboxOwner is notified of the state of an outbox.
-type outboxOwner interface {
-	onBehind()                     // the client does not take all at once
-	addMemory(octets int)          // the queue grew by octets, or shrank
-	allowsQueued(waiting int) bool // so many octets may wait
-	abort()                        // nothing can be written any more
+	inWrite      int                  // frames at the head of the queue that are being written
+	size         int                  // of the queue
+	merge        map[any][]*ownUpdate // queued updates that newer ones may replace, by subject
+	blockedSince time.Time            // since when the client has accepted nothing
+	lastSent     uint64               // transport.SentOctets() at that time
+	coalescer    *coalescer
+	handler      Handler
 }
 
 // maxRounds limits the consecutive writes by somebody who has other work.
 const maxRounds = 4
 
-// maxWaiting limits the queued octets without messages: the responses to as
-// many requests as allowed, and their refusals.
-const maxWaiting = protocol.MaxRequestOctets + 1<<20
-
-// mergeFrom is the queue size without messages from which changes of presence
-// are merged. A client that reads as fast as it can may have less queued when
+// MergeFrom is the queue size from which updates are merged. A client that reads as fast as it can may have less queued when
 // many changes come at once.
-const mergeFrom = 256 << 10
+const MergeFrom = 256 << 10
 
-// enqueue queues f for the next flush. A client that keeps asking without
-// reading is cut off.
+// enqueue queues f for the next flush. If too much is queued, the handler has
+// to end the connection.
 func (o *outbox) enqueue(f frame) {
 	if !o.tryEnqueue(f) {
-		o.owner.abort()
+		o.handler.Abort()
 	}
 }
 
 func (o *outbox) tryEnqueue(f frame) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.closing {
+		return true
+	}
+	o.closing = f.last
+	o.appendLocked(f)
+	return o.handler.AllowsQueued(o.size)
+}
+
+func (o *outbox) tryEnqueueUpdate(u Update) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	switch {
 	case o.closing:
 		return true
-	case f.notice != nil && o.size >= mergeFrom:
-		o.mergeNoticeLocked(f.notice)
+	case o.size >= MergeFrom:
+		o.mergeUpdateLocked(u)
 	default:
-		o.closing = f.last
-		o.appendLocked(f)
+		o.appendLocked(frame{item: u})
 	}
-	return o.owner.allowsQueued(o.size)
+	return o.handler.AllowsQueued(o.size)
+}
+
+// SendItem sends an item.
+func (o *outbox) SendItem(i Item) {
+	o.enqueue(frame{item: i})
+	o.flush()
+}
+
+// SendLast sends the last octets: nothing is sent after them, and the sending
+// side is closed.
+func (o *outbox) SendLast(octets []byte) {
+	o.enqueue(frame{octets: octets, last: true})
+	o.flush()
+}
+
+// SendState sends lines that describe the state of all subjects at one moment:
+// no later update may come before them.
+func (o *outbox) SendState(octets []byte) {
+	o.enqueueState(octets)
+	o.flush()
 }
 
 func (o *outbox) addSize(octets int) {
 	o.size += octets
-	o.owner.addMemory(octets)
+	o.handler.AddMemory(octets)
 }
 
-// enqueueState queues lines that describe presence at one moment: no later
-// notice may come before them.
 func (o *outbox) enqueueState(octets []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,17 +121,17 @@ func (o *outbox) flushNow() {
 	if !o.beginWriting() {
 		return
 	}
-	if o.transport.isBlocking() || !o.writeQueued(maxRounds) {
+	if o.transport.IsBlocking() || !o.writeQueued(maxRounds) {
 		o.startWriter()
 	}
 }
 
 // startWriter hands the writing over to a goroutine.
 func (o *outbox) startWriter() {
-	o.owner.onBehind()
+	o.handler.OnBehind()
 	o.mu.Lock()
 	o.hasWriter = true
-	o.owner.addMemory(writerCost)
+	o.handler.AddMemory(writerCost)
 	o.mu.Unlock()
 	go o.writeLoop() // close waits for it
 }
@@ -143,8 +155,8 @@ func (o *outbox) beginWriting() bool {
 // writeLoop writes until the queue is empty.
 func (o *outbox) writeLoop() {
 	for {
-		if err := o.transport.waitWritable(); err != nil {
-			o.fail()
+		if err := o.transport.WaitWritable(); err != nil {
+			o.Fail()
 			return
 		}
 		if o.writeQueued(-1) {
@@ -161,9 +173,9 @@ func (o *outbox) writeQueued(rounds int) bool {
 	defer b.free()
 	for ; rounds != 0; rounds-- {
 		o.fillBatch(b)
-		n, clear, err := o.transport.write(b.octets)
+		n, clear, err := o.transport.Write(b.octets)
 		if err != nil {
-			o.fail()
+			o.Fail()
 			return true
 		}
 		if o.completeWrite(b, n, clear) {
@@ -180,20 +192,20 @@ func (o *outbox) writeQueued(rounds int) bool {
 // they are written.
 func (o *outbox) fillBatch(b *batch) {
 	b.reset()
-	now, limit := time.Now(), o.transport.batchSize()
+	now, limit := time.Now(), o.transport.BatchSize()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if sent := o.transport.sentOctets(); sent != o.lastSent || o.blockedSince.IsZero() {
+	if sent := o.transport.SentOctets(); sent != o.lastSent || o.blockedSince.IsZero() {
 		o.blockedSince, o.lastSent = now, sent
 	}
 	for o.inWrite < len(o.queue) && len(b.octets) < limit {
 		f := &o.queue[o.inWrite]
 		o.inWrite++
 		o.addSize(-f.size())
-		if f.notice != nil && o.merge != nil {
-			o.unmergeLocked(f.notice)
+		if u, ok := f.item.(*ownUpdate); ok && o.merge != nil {
+			o.unmergeLocked(u)
 		}
-		if f.delivery == nil || f.delivery.beginWrite(now) {
+		if f.item == nil || f.item.Begin(now) {
 			b.octets = f.appendTo(b.octets)
 		}
 		b.ends = append(b.ends, len(b.octets))
@@ -211,8 +223,8 @@ func (o *outbox) completeWrite(b *batch, n int, clear bool) (finished bool) {
 		if start := b.start(i); n > start { // its tail is all that waits
 			*f = frame{octets: slices.Clone(b.octets[n:b.ends[i]]), last: f.last}
 		}
-		if f.delivery != nil {
-			f.delivery.requeue()
+		if f.item != nil {
+			f.item.Requeue()
 		}
 		o.addSize(f.size())
 	}
@@ -227,7 +239,7 @@ func (o *outbox) finishWriteLocked(clear bool) bool {
 		return false
 	}
 	if o.closing {
-		_ = o.transport.closeWrite() // fails only where the connection is gone
+		_ = o.transport.CloseWrite() // fails only where the connection is gone
 	}
 	o.resetLocked()
 	return true
@@ -241,7 +253,7 @@ func (o *outbox) resetLocked() {
 	o.addSize(-o.size)
 	if o.hasWriter {
 		o.hasWriter = false
-		o.owner.addMemory(-writerCost)
+		o.handler.AddMemory(-writerCost)
 	}
 	o.writing = false
 	if o.idle != nil {
@@ -250,30 +262,30 @@ func (o *outbox) resetLocked() {
 	}
 }
 
-// fail handles a broken connection. The queue is dropped; the inbox completes
-// the messages in it.
-func (o *outbox) fail() {
+// Fail handles a broken connection: the queue is dropped, and the handler's
+// Abort called.
+func (o *outbox) Fail() {
 	o.mu.Lock()
 	o.closing = true
 	clear(o.queue)
 	o.resetLocked()
 	o.mu.Unlock()
-	o.owner.abort()
+	o.handler.Abort()
 }
 
-// removeDropped removes queued messages that were dropped.
-func (o *outbox) removeDropped() {
+// RemoveDropped removes queued items that were dropped.
+func (o *outbox) RemoveDropped() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	rest := slices.DeleteFunc(o.queue[o.inWrite:], func(f frame) bool {
-		return f.delivery != nil && f.delivery.isDropped()
+		return f.item != nil && f.item.IsDropped()
 	})
 	o.queue = o.queue[:o.inWrite+len(rest)]
 }
 
-// awaitDrained writes the queue, even if its writing was delayed by the
+// AwaitDrained writes the queue, even if its writing was delayed by the
 // coalescer, and returns when the queue is empty or can't be written.
-func (o *outbox) awaitDrained() {
+func (o *outbox) AwaitDrained() {
 	o.flushNow()
 	o.awaitWriter()
 }
@@ -293,9 +305,8 @@ func (o *outbox) awaitWriter() {
 	<-idle
 }
 
-// close ends the outbox after its transport was closed, and waits for the
-// writer.
-func (o *outbox) close() {
+// CloseOutput ends the sending after Close, and waits for the writer.
+func (o *outbox) CloseOutput() {
 	o.mu.Lock()
 	o.closing = true
 	if !o.writing {
@@ -306,40 +317,47 @@ func (o *outbox) close() {
 	o.awaitWriter()
 }
 
-// checkBlocked returns since when the client has accepted nothing of the
+// BlockedSince returns since when the client has accepted nothing of the
 // queue; zero if nothing is queued.
-func (o *outbox) checkBlocked() time.Time {
+func (o *outbox) BlockedSince() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.writing {
 		return time.Time{}
 	}
-	if sent := o.transport.sentOctets(); sent != o.lastSent {
+	if sent := o.transport.SentOctets(); sent != o.lastSent {
 		o.blockedSince, o.lastSent = time.Now(), sent
 	}
 	return o.blockedSince
 }
 
-func (o *outbox) queuedOctets() int {
+// QueuedOctets returns the size of the queue, without items of size 0.
+func (o *outbox) QueuedOctets() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.size
 }
 
-// freeze waits until the queue is empty, and prevents writing until thaw. It
+// Freeze waits until the queue is empty, and prevents writing until Thaw. It
 // returns false if nothing can be written any more.
-func (o *outbox) freeze() bool {
-	o.awaitDrained()
+func (o *outbox) Freeze() bool {
+	o.AwaitDrained()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = true
 	return !o.closing
 }
 
-// thaw continues with another transport.
-func (o *outbox) thaw(w transport) {
+// replaceTransport continues with another transport, while o is frozen.
+func (o *outbox) replaceTransport(w Transport) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.transport = w
+}
+
+// Thaw ends Freeze.
+func (o *outbox) Thaw() {
+	o.mu.Lock()
 	o.writing = false
 	o.mu.Unlock()
 	o.flush()

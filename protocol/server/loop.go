@@ -4,46 +4,45 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
-// isBlocking reports whether converse waits: for a handshake, or because it reads.
-func (s *session) isBlocking() bool {
-	_, looped := s.conn.(*socket)
-	return !looped || s.transport == protocol.TLS
-}
+// isBlocking reports whether serve blocks, for a handshake or because it
+// reads.
+func (s *session) isBlocking() bool { return !s.conn.HasLoop() || s.transport == protocol.TLS }
 
-// attachToLoop lets a loop read, which tells ready; false: there is none.
+// attachToLoop lets an event loop read, which calls OnReadable. It returns
+// false if there is no loop.
 func (s *session) attachToLoop() bool {
-	sock, ok := s.conn.(*socket)
-	if !ok {
+	if !s.conn.HasLoop() {
 		return false
 	}
-	if sock.attach(s) != nil {
-		s.scheduleTeardown(sock, endBroken)
+	if s.conn.Attach() != nil {
+		s.scheduleTeardown(endBroken)
 	}
 	return true
 }
 
-// onReadable is called by the event loop when there may be something to read.
+// OnReadable is called by the event loop when there may be something to read.
 // It must not block. It returns true to be called again.
-func (s *session) onReadable(sock *socket, buf []byte) (again bool) {
-	if s.isPaused(sock) {
+func (s *session) OnReadable(buf []byte) (again bool) {
+	if s.isPaused() {
 		return false // resume has it called again
 	}
 	octets, _, err := s.decoder.takeDeferred()
 	more := true
 	if octets == nil {
-		octets, more, err = s.out.transport.(nonBlockingTransport).readNow(s.readWindow(buf))
+		octets, more, err = s.conn.ReadNow(s.readWindow(buf))
 	}
-	if err == error(errAgain) && !s.closing.Load() {
+	if netio.IsAgain(err) && !s.closing.Load() {
 		return false
 	}
 	if end, over := s.onRead(octets, false, err); over {
-		s.scheduleTeardown(sock, end)
+		s.scheduleTeardown(end)
 		return false
 	}
 	if s.pace.pausedUntil != 0 {
-		s.resume(sock)
+		s.resume()
 		return false
 	}
 	return more || s.decoder.deferred != nil
@@ -51,7 +50,7 @@ func (s *session) onReadable(sock *socket, buf []byte) (again bool) {
 
 // isPaused reports whether nothing may be read yet. If the limits are still
 // exceeded at the end of a pause, it starts another one.
-func (s *session) isPaused(sock *socket) bool {
+func (s *session) isPaused() bool {
 	if s.pace.pausedUntil == 0 || s.closing.Load() {
 		return false
 	}
@@ -59,16 +58,14 @@ func (s *session) isPaused(sock *socket) bool {
 		return true
 	}
 	if !s.recheckPace() {
-		s.resume(sock)
+		s.resume()
 		return true
 	}
 	return false
 }
 
 // resume schedules the next read for the end of the pause.
-func (s *session) resume(sock *socket) {
-	time.AfterFunc(s.pauseLeft(), func() { sock.loop.schedule(sock) })
-}
+func (s *session) resume() { time.AfterFunc(s.pauseLeft(), s.conn.Wake) }
 
 // readWindow returns the part of buf to read into: little before AUTH, and
 // all only within a literal.
@@ -77,29 +74,28 @@ func (s *session) readWindow(buf []byte) []byte {
 	case !s.authenticated.Load():
 		return buf[:protocol.MaxLine]
 	case s.decoder.pending == nil:
-		return buf[:bufferSize]
+		return buf[:netio.BufferSize]
 	}
 	return buf
 }
 
 // scheduleTeardown starts teardown, once. The event loop does not call the
 // session any more.
-func (s *session) scheduleTeardown(sock *socket, end endReason) {
-	if sock.detach(s) {
+func (s *session) scheduleTeardown(end endReason) {
+	if s.conn.Detach() {
 		go s.teardown(end) // Shutdown waits until it is forgotten
 	}
 }
 
-// runBlocking does what waits, in the place of reading.
+// runBlocking runs f, which blocks, while nothing is read.
 func (s *session) runBlocking(f func()) {
-	sock, ok := s.conn.(*socket)
-	if !ok {
+	if !s.conn.HasLoop() {
 		f()
 		return
 	}
-	sock.detach(s)
+	s.conn.Detach()
 	go func() { // Shutdown waits until the session is forgotten
 		f()
-		_ = sock.attach(s) // the loop knows it already
+		_ = s.conn.Attach() // the loop knows it already
 	}()
 }

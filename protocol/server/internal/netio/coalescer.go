@@ -1,15 +1,15 @@
-package server
+package netio
 
 import (
 	"sync"
 	"sync/atomic"
 )
 
-// writeCoalescer delays writes while a reader still has requests that it has
+// coalescer delays writes while a reader still has requests that it has
 // already read, so that all their results for a client are written at once.
 // All sessions share it: what one reader has delayed may be written by the
 // next one that has finished.
-type writeCoalescer struct {
+type coalescer struct {
 	corks atomic.Int32
 	mu    sync.Mutex
 	list  []*outbox
@@ -20,10 +20,10 @@ type writeCoalescer struct {
 const maxSpare = 1024
 
 // cork delays writes until uncork.
-func (g *writeCoalescer) cork() { g.corks.Add(1) }
+func (g *coalescer) cork() { g.corks.Add(1) }
 
 // uncork writes everything that was delayed.
-func (g *writeCoalescer) uncork() {
+func (g *coalescer) uncork() {
 	list := g.takeWaiting()
 	for _, o := range list {
 		o.flushNow()
@@ -38,7 +38,7 @@ func (g *writeCoalescer) uncork() {
 }
 
 // takeWaiting returns the outboxes whose writes were delayed.
-func (g *writeCoalescer) takeWaiting() []*outbox {
+func (g *coalescer) takeWaiting() []*outbox {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.corks.Add(-1)
@@ -51,11 +51,11 @@ func (g *writeCoalescer) takeWaiting() []*outbox {
 }
 
 // isCorked reports whether writes are being delayed.
-func (g *writeCoalescer) isCorked() bool { return g.corks.Load() > 0 }
+func (g *coalescer) isCorked() bool { return g.corks.Load() > 0 }
 
 // add delays the writing of o. It returns false if writes are not being
 // delayed.
-func (g *writeCoalescer) add(o *outbox) bool {
+func (g *coalescer) add(o *outbox) bool {
 	if !g.isCorked() {
 		return false
 	}

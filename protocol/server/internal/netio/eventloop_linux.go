@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ type eventLoop struct {
 	epoll     *os.File
 	raw       syscall.RawConn
 	wakeFD    int // an eventfd, for scheduled
-	coalescer *writeCoalescer
+	coalescer *coalescer
 
 	mu        sync.Mutex
 	sockets   []socketSlot
@@ -59,12 +59,12 @@ const (
 // is reported once.
 const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
-func newEventLoop(g *writeCoalescer) (*eventLoop, error) {
+func newEventLoop(g *coalescer) (*eventLoop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	l := &eventLoop{coalescer: g, events: make([]unix.EpollEvent, maxEvents), buf: make([]byte, 4*bufferSize)}
+	l := &eventLoop{coalescer: g, events: make([]unix.EpollEvent, maxEvents), buf: make([]byte, 4*BufferSize)}
 	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("eventfd: %w", err)
@@ -247,7 +247,7 @@ type eventLoops struct {
 }
 
 // pick returns one of the loops.
-func (ls *eventLoops) pick(g *writeCoalescer) (*eventLoop, error) {
+func (ls *eventLoops) pick(g *coalescer) (*eventLoop, error) {
 	ls.once.Do(func() { ls.err = ls.start(g) })
 	if ls.err != nil {
 		return nil, ls.err
@@ -255,7 +255,7 @@ func (ls *eventLoops) pick(g *writeCoalescer) (*eventLoop, error) {
 	return ls.all[int(ls.next.Add(1))%len(ls.all)], nil
 }
 
-func (ls *eventLoops) start(g *writeCoalescer) error {
+func (ls *eventLoops) start(g *coalescer) error {
 	for range runtime.GOMAXPROCS(0) {
 		l, err := newEventLoop(g)
 		if err != nil {

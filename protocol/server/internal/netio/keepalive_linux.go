@@ -1,4 +1,4 @@
-package server
+package netio
 
 import (
 	"net"
@@ -17,9 +17,9 @@ const (
 	unackedTime = 30 * time.Second
 )
 
-// setKeepalive makes the kernel detect that the peer of a TCP connection has
+// SetKeepalive makes the kernel detect that the peer of a TCP connection has
 // vanished.
-func setKeepalive(c net.Conn) error {
+func SetKeepalive(c net.Conn) error {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return nil
