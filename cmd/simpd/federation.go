@@ -30,21 +30,21 @@ type federationConfig struct {
 func federationOptions() []option {
 	return []option{
 		{name: "federation", arg: "[DOMAIN=]WORD", form: list, standard: "open", reload: true,
-			help: "which other sites are dealt with: open (all), list (those of federation-allow) or closed (none); for one domain of the site's own where it is named; may be repeated",
+			help: "which other sites this one communicates with: open (all), list (those of federation-allow) or closed (none); with DOMAIN, for this domain of the site only; may be repeated",
 			set:  setModes},
-		{name: "federation-allow", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain that is dealt with where federation is list; may be repeated",
+		{name: "federation-allow", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain to communicate with if federation is list; may be repeated",
 			set: toOthers(func(f *federationConfig) *map[string][]string { return &f.allow })},
-		{name: "federation-block", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain that is never dealt with; may be repeated",
+		{name: "federation-block", arg: "[DOMAIN=]OTHER", form: list, reload: true, help: "a domain never to communicate with; may be repeated",
 			set: toOthers(func(f *federationConfig) *map[string][]string { return &f.block })},
 		{name: "federation-require-external", arg: "[DOMAIN=]OTHER", form: list, reload: true,
-			help: "a domain that has to prove itself by its certificate, as dialback will not do; * is every domain; may be repeated",
+			help: "a domain that must prove itself by its certificate, not by dialback; * is every domain; may be repeated",
 			set:  toOthers(func(f *federationConfig) *map[string][]string { return &f.external })},
 		{name: "route", arg: "OTHER=HOST:PORT", form: list, reload: true,
-			help: "where another domain is, in the place of DNS (port 7468: TLS at once), or OTHER=dns: where DNS says, also on a private address; may be repeated",
+			help: "the server of another domain, instead of asking DNS (port 7468: TLS from the first octet); OTHER=dns: where DNS says, even at a private address; may be repeated",
 			set:  setRoutes},
-		{name: "federation-ca", arg: "FILE", reload: true, help: "the authorities of other sites' certificates, in the place of the system's",
+		{name: "federation-ca", arg: "FILE", reload: true, help: "the certificate authorities of other sites, instead of the system's",
 			set: toText(func(c *config) *string { return &c.federation.ca })},
-		{name: "dns", arg: "HOST:PORT", help: "the resolver to ask, in the place of the system's",
+		{name: "dns", arg: "HOST:PORT", help: "the DNS resolver to ask, instead of the system's",
 			set: toListen(func(c *config) *string { return &c.federation.dns })},
 	}
 }

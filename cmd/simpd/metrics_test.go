@@ -44,7 +44,7 @@ func TestMetricsOfANode(t *testing.T) {
 // TestReferenceMetrics: the docs name every metric there is.
 func TestReferenceMetrics(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| metric | kind | label | what it says |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| metric | kind | label | meaning |\n| --- | --- | --- | --- |\n")
 	for _, m := range nodeMetrics() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kindName(), code(strings.Join(m.labels, ", ")), m.help)
 	}

@@ -57,51 +57,51 @@ func allOptions() []option {
 
 func identityOptions() []option {
 	return []option{
-		{name: "node-id", arg: "ID", help: "this node's name, unique in the site",
+		{name: "node-id", arg: "ID", help: "this node's id, unique in the site",
 			set: setNodeID},
-		{name: "data-dir", arg: "DIR", help: "Raft log, snapshots, identity",
+		{name: "data-dir", arg: "DIR", help: "the folder for the Raft log, snapshots and the node's identity",
 			set: toText(func(c *config) *string { return &c.dataDir })},
-		{name: "domain", arg: "DOMAIN", form: list, help: "a domain served; may be repeated; the first is named in the greeting",
+		{name: "domain", arg: "DOMAIN", form: list, help: "a domain that the site serves; the greeting names the first; may be repeated",
 			set: setDomains},
 	}
 }
 
 func listenOptions() []option {
 	return []option{
-		{name: "simp-listen", arg: "HOST:PORT", standard: "127.0.0.1:7467", help: "SIMP with STARTTLS",
+		{name: "simp-listen", arg: "HOST:PORT", standard: "127.0.0.1:7467", help: "listen address for SIMP with STARTTLS",
 			set: toListen(func(c *config) *string { return &c.simp })},
-		{name: "simps-listen", arg: "HOST:PORT", standard: "off", help: "SIMP over TLS",
+		{name: "simps-listen", arg: "HOST:PORT", standard: "off", help: "listen address for SIMP over TLS",
 			set: toListen(func(c *config) *string { return &c.simps })},
-		{name: "ws-listen", arg: "HOST:PORT", standard: "off", help: "SIMP over WebSocket, path /simp",
+		{name: "ws-listen", arg: "HOST:PORT", standard: "off", help: "listen address for SIMP over WebSocket, path /simp",
 			set: toListen(func(c *config) *string { return &c.ws })},
 		{name: "ws-origin", arg: "ORIGIN", form: list, help: "an origin whose pages may use the WebSocket; may be repeated",
 			set: setOrigins},
-		{name: "grpc-listen", arg: "HOST:PORT", standard: "127.0.0.1:7469", help: "services for programs",
+		{name: "grpc-listen", arg: "HOST:PORT", standard: "127.0.0.1:7469", help: "listen address for gRPC: programs and simpctl",
 			set: toListen(func(c *config) *string { return &c.grpc })},
-		{name: "cluster-listen", arg: "HOST:PORT", standard: "127.0.0.1:7470", help: "node to node: Raft and routing",
+		{name: "cluster-listen", arg: "HOST:PORT", standard: "127.0.0.1:7470", help: "listen address for other nodes: Raft and routing",
 			set: toListen(func(c *config) *string { return &c.cluster })},
-		{name: "gossip-listen", arg: "HOST:PORT", standard: "127.0.0.1:7471", help: "membership, TCP and UDP",
+		{name: "gossip-listen", arg: "HOST:PORT", standard: "127.0.0.1:7471", help: "listen address for gossip between nodes, TCP and UDP",
 			set: toListen(func(c *config) *string { return &c.gossip })},
-		{name: "http-listen", arg: "HOST:PORT", standard: "127.0.0.1:7480", help: "/healthz, /readyz and /metrics",
+		{name: "http-listen", arg: "HOST:PORT", standard: "127.0.0.1:7480", help: "listen address for HTTP: /healthz, /readyz and /metrics",
 			set: toListen(func(c *config) *string { return &c.http })},
-		{name: "http-host", arg: "NAME", form: list, help: "a name by which HTTP and WebSocket requests may call this node, besides IP addresses, localhost " +
-			"and what is advertised; any other Host is answered 421; may be repeated",
+		{name: "http-host", arg: "NAME", form: list, help: "a name that HTTP and WebSocket requests may use as Host for this node, besides IP addresses, localhost " +
+			"and the advertised names; any other Host is answered 421; may be repeated",
 			set: setHTTPHosts},
-		{name: "pprof-listen", arg: "HOST:PORT", standard: "off", help: "profiles of the program, for its developers; loopback only",
+		{name: "pprof-listen", arg: "HOST:PORT", standard: "off", help: "listen address for profiles (pprof), for developers; loopback only",
 			set: toListen(func(c *config) *string { return &c.pprof })},
-		{name: "advertise", arg: "HOST", help: "the address that other nodes reach this one at, where it differs",
+		{name: "advertise", arg: "HOST", help: "the host at which other nodes reach this one, if it differs from the addresses listened on",
 			set: setAdvertise},
-		{name: "advertise-client", arg: "HOST:PORT", help: "where clients reach simp-listen, which MOVE tells them; off: MOVE names no node, " +
-			"as behind a balancer. Without, it is the address listened at, unless that is 0.0.0.0 or [::], other nodes reach the host elsewhere (advertise), " +
-			"or there is a proxy-protocol: then MOVE names no node either, and simpctl doctor says so",
+		{name: "advertise-client", arg: "HOST:PORT", help: "the address at which clients reach simp-listen; MOVE sends clients of other nodes there. off: MOVE names no node, " +
+			"as behind a balancer. If not set, it is the address of simp-listen, unless that is 0.0.0.0 or [::], other nodes reach that host at another address (advertise), " +
+			"or proxy-protocol is set: then MOVE names no node either, which simpctl doctor reports unless proxy-protocol is set",
 			set: toAdvertised(func(c *config) *string { return &c.advertiseClient })},
-		{name: "advertise-client-tls", arg: "HOST:PORT", help: "likewise for simps-listen; without, the host of advertise-client, if its port is the listener's own",
+		{name: "advertise-client-tls", arg: "HOST:PORT", help: "the same for simps-listen; if not set, the host of advertise-client, provided that advertise-client has the port of simp-listen or simps-listen",
 			set: toAdvertised(func(c *config) *string { return &c.advertiseClientTLS })},
-		{name: "proxy-protocol", arg: "CIDR", form: list, help: "expect the PROXY protocol on SIMP and WebSocket listeners from these balancers; may be repeated",
+		{name: "proxy-protocol", arg: "CIDR", form: list, help: "a network of balancers that send the PROXY protocol to the SIMP and WebSocket listeners; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.proxies })},
-		{name: "ws-forwarded-from", arg: "CIDR", form: list, help: "take a WebSocket client's address from the X-Forwarded-For of these HTTP proxies; may be repeated",
+		{name: "ws-forwarded-from", arg: "CIDR", form: list, help: "a network of HTTP proxies from whose X-Forwarded-For the node takes a WebSocket client's address; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.forwarders })},
-		{name: "exempt", arg: "CIDR", form: list, help: "no limit by source on connections from here, as where many come from one address; may be repeated",
+		{name: "exempt", arg: "CIDR", form: list, help: "a network whose connections are exempt from limits by source, such as an address that many clients share; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.exempt })},
 	}
 }
@@ -110,11 +110,11 @@ func siteOptions() []option {
 	return []option{
 		{name: "bootstrap-expect", arg: "N", form: number, help: "a new site forms once N nodes have found each other (1, 2, 3 or 5)",
 			set: toNumber(func(c *config) *int { return &c.bootstrapExpect }, 1, 2, 3, 5)},
-		{name: "gossip-allow", arg: "CIDR", form: list, help: "take gossip from these networks only; may be repeated; none: from all",
+		{name: "gossip-allow", arg: "CIDR", form: list, help: "a network from which gossip is accepted; if not set, from all networks; may be repeated",
 			set: toNetworks(func(c *config) *[]netip.Prefix { return &c.gossipAllow })},
-		{name: "join", arg: "HOST:PORT", form: list, help: "the gossip address of any other node; may be repeated; a name with several addresses will do",
+		{name: "join", arg: "HOST:PORT", form: list, help: "the gossip address of any other node, or a name with the addresses of several; may be repeated",
 			set: toPeers(func(c *config) *[]string { return &c.join })},
-		{name: "timing", arg: "WORD", standard: "fast", help: "election and suspicion: fast, or relaxed for starved machines",
+		{name: "timing", arg: "WORD", standard: "fast", help: "timeouts of election and failure detection: fast, or relaxed for overloaded machines",
 			set: toWord(func(c *config) *string { return &c.timing }, "fast", "relaxed")},
 		{name: "drain-timeout", arg: "DURATION", standard: "30s", reload: true, help: "how long SIGTERM waits for clients to move",
 			set: toDuration(func(c *config) *time.Duration { return &c.drainTimeout }, 0)},
@@ -122,8 +122,8 @@ func siteOptions() []option {
 			"an open WebSocket is also kept alive by pings of its own, every 30s",
 			set: setIdle},
 		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits, reload: true,
-			help: "how many events a second each user may cause on this node, and how many at once; NAME=off lifts a limit. " +
-				"The names are changes (LISTEN, STATE, UNLISTEN, ACL for presence; a CONTACT or another ACL counts as a 64th), messages, " +
+			help: "how many events a second each user may cause on this node, and how many at once; NAME=off removes a limit. " +
+				"The names are changes (LISTEN, STATE, UNLISTEN, and ACL for presence; a CONTACT or another ACL counts as a 64th of a change), messages, " +
 				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH and QUERY) and commands; may be repeated",
 			set: setLimits},
 	}
@@ -131,25 +131,25 @@ func siteOptions() []option {
 
 func secretOptions() []option {
 	return []option{
-		{name: "tls-cert", arg: "FILE", form: list, reload: true, help: "certificate chain for SIMP and WebSocket; repeated pairs are chosen by SNI",
+		{name: "tls-cert", arg: "FILE", form: list, reload: true, help: "a certificate chain for SIMP and WebSocket; of several the node chooses by SNI; may be repeated",
 			set: toTexts(func(c *config) *[]string { return &c.tlsCerts })},
-		{name: "tls-key", arg: "FILE", form: list, reload: true, help: "the key to it",
+		{name: "tls-key", arg: "FILE", form: list, reload: true, help: "the private key of each tls-cert, in the same order; may be repeated",
 			set: toTexts(func(c *config) *[]string { return &c.tlsKeys })},
-		{name: "cluster-ca", arg: "FILE", reload: true, help: "the authority of nodes and programs",
+		{name: "cluster-ca", arg: "FILE", reload: true, help: "the certificate authority of nodes and programs",
 			set: toText(func(c *config) *string { return &c.clusterCA })},
 		{name: "cluster-cert", arg: "FILE", reload: true, help: "this node's certificate",
 			set: toText(func(c *config) *string { return &c.clusterCert })},
-		{name: "cluster-key", arg: "FILE", reload: true, help: "the key to it",
+		{name: "cluster-key", arg: "FILE", reload: true, help: "the private key of cluster-cert",
 			set: toText(func(c *config) *string { return &c.clusterKey })},
-		{name: "gossip-key-file", arg: "FILE", reload: true, help: "one base64 key a line, the first is used to encrypt",
+		{name: "gossip-key-file", arg: "FILE", reload: true, help: "gossip keys, one a line in base64; the first is used to encrypt",
 			set: toText(func(c *config) *string { return &c.gossipKeys })},
-		{name: "token-file", arg: "FILE", reload: true, help: "the bearer tokens of programs: name, hash and roles, one a line",
+		{name: "token-file", arg: "FILE", reload: true, help: "the bearer tokens of programs, one a line: name, hash and roles",
 			set: toText(func(c *config) *string { return &c.tokens })},
-		{name: "insecure", form: toggle, help: "loopback only: no TLS between nodes or for programs, PLAIN without TLS",
+		{name: "insecure", form: toggle, help: "no TLS between nodes or for programs, and PLAIN without TLS; loopback only",
 			set: toToggle(func(c *config) *bool { return &c.insecure })},
-		{name: "log-format", arg: "WORD", standard: "text", help: "text or json",
+		{name: "log-format", arg: "WORD", standard: "text", help: "format of the log: text or json",
 			set: toWord(func(c *config) *string { return &c.logFormat }, "text", "json")},
-		{name: "log-level", arg: "WORD", standard: "info", reload: true, help: "debug, info, warn or error",
+		{name: "log-level", arg: "WORD", standard: "info", reload: true, help: "lowest level to log: debug, info, warn or error",
 			set: toWord(func(c *config) *string { return &c.logLevel }, "debug", "info", "warn", "error")},
 	}
 }

@@ -13,7 +13,7 @@ var update = flag.Bool("update", false, "write the tables in docs/ anew")
 // TestReferenceOptions: the docs name every option there is, as it is.
 func TestReferenceOptions(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| flag | value | default | what it says |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| flag | value | default | meaning |\n| --- | --- | --- | --- |\n")
 	for _, o := range allOptions() {
 		fmt.Fprintf(&b, "| `--%s`%s | %s | %s | %s |\n", o.name, mark(o.reload), code(o.arg), code(o.standard), o.help)
 	}

@@ -27,7 +27,7 @@ func TestHandbook(t *testing.T) {
 		o.enter(page, pageSteps(t, page)...)
 	}
 	_, again := split(pageSteps(t, "lose-the-majority.md"), "sudo -u simpd simpd wipe --data-dir /var/lib/simpd --yes")
-	for _, s := range again { // "And likewise n3."
+	for _, s := range again { // "Do the same on n3."
 		s.node = strings.Replace(s.node, "n2", "n3", 1)
 		o.enter("lose-the-majority.md", s)
 	}
