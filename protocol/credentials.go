@@ -1,6 +1,6 @@
 package protocol
 
-// Credentials is what a site keeps of a password: the verifier of
+// Credentials holds what a site stores of a password: the verifier of
 // SCRAM-SHA-256 (RFC 5802, RFC 7677). The password can't be had from it.
 type Credentials struct {
 	Salt       []byte

@@ -69,7 +69,7 @@ func isPlainLabel(s string) bool {
 	return true
 }
 
-// profile is how domains are read that IDNA has to look into.
+// profile is the IDNA profile by which domains are parsed.
 var profile = idna.New(
 	idna.MapForLookup(),
 	idna.BidiRule(),

@@ -49,7 +49,7 @@ func AppendTime(dst []byte, key string, t time.Time) []byte {
 	return appendTime(dst, t.UTC())
 }
 
-// TimeFormat is how times are written (SIMP.md, section 6), for package time.
+// TimeFormat is the format of times on the wire (SIMP.md, section 6), for package time.
 const TimeFormat = "2006-01-02T15:04:05.000Z07:00"
 
 // appendTime is AppendFormat with TimeFormat for a time in UTC, in a third of

@@ -21,7 +21,7 @@ type Message struct {
 	Trace string
 }
 
-// Outcome is what became of a message for one recipient.
+// Outcome is the result of a message for one recipient.
 type Outcome struct {
 	Status Status
 	Text   string // for people; may be empty

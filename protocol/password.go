@@ -13,7 +13,7 @@ import (
 
 // Limits of passwords and of SCRAM verifiers (RFC 5802).
 const (
-	// ScramIterations is how often PBKDF2 hashes a new password. It is the same
+	// ScramIterations is the iteration count of PBKDF2 for a new password. It is the same
 	// for all accounts that this project makes, so that the challenge of an
 	// unknown user looks like theirs.
 	ScramIterations    = 10_000

@@ -2,7 +2,7 @@ package protocol
 
 import "strings"
 
-// Pattern is what a rule speaks of: an address, @domain (its users, not its
+// Pattern names those whom a rule concerns: an address, @domain (its users, not its
 // subdomains'), or * (everybody). It is comparable and usable as a map's key
 // (SIMP.md, section 8). The zero Pattern is none.
 type Pattern struct{ s string }

@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// State is what a watcher is told of a user (SIMP.md, section 7).
+// State is the presence of a user as a watcher sees it (SIMP.md, section 7).
 type State uint8
 
 // The states. The zero State is Deaf: nobody listens, or the watcher may not
@@ -37,7 +37,7 @@ func ParseListening(name string) (State, bool) {
 	return Deaf, false
 }
 
-// Presence is what is known of one user at one moment.
+// Presence describes one user at one moment.
 type Presence struct {
 	Address Address
 	State   State

@@ -16,7 +16,7 @@ type Client struct {
 	Certified  bool // Domain was proved by a certificate
 }
 
-// Transport is how a client reached the node; a MOVE names a target that fits.
+// Transport is the way in which a client reached the node; a MOVE names a target that fits.
 type Transport uint8
 
 // The transports.

@@ -165,7 +165,7 @@ func (s *accountService) parseUser(ctx context.Context, ima string) (protocol.Ad
 	return user, s.inTouch(false)
 }
 
-// displayName is how a record names a user: as given, where that is no address.
+// displayName returns the name of a user in a record: as given, where that is no address.
 func displayName(user protocol.Address, given string) string {
 	if user.IsZero() {
 		return given

@@ -132,7 +132,7 @@ func (a *admission) size() int {
 	return a.total
 }
 
-// place is where a connection counts.
+// place names the list that a connection counts in.
 type place uint8
 
 const (

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// record is what a call that changes something leaves in the log.
+// record describes, in the log, a call that changes something.
 type record struct {
 	mu   sync.Mutex
 	whom string

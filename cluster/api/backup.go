@@ -16,7 +16,7 @@ import (
 	"simpd/store"
 )
 
-// chunkSize is how much of a backup one response holds.
+// chunkSize is the number of octets of a backup in one response.
 const chunkSize = 256 << 10
 
 // errEmptyBackup protects from a backup that would empty the site when it is

@@ -14,7 +14,7 @@ import (
 	"simpd/protocol/budget"
 )
 
-// retryAfter is when a caller that holds too much may try again.
+// retryAfter is the delay after which a caller that holds too much may try again.
 const retryAfter = 2 * time.Second
 
 // Why the server ends a call, as its caller is told.

@@ -20,7 +20,7 @@ import (
 // nobody is the name of a caller who has not shown who they are.
 const nobody = "nobody"
 
-// caller is who makes a call, and what they may do.
+// caller identifies who makes a call, and holds their roles.
 type caller struct {
 	name  string
 	key   string // of the memory that is held for the caller; "": nobody is known

@@ -14,7 +14,7 @@ import (
 	"simpd/store"
 )
 
-// clusterService is what operators steer the site by.
+// clusterService implements the service by which operators control the site.
 type clusterService struct {
 	simpv1.UnimplementedClusterServiceServer
 	Config

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// maxFields is how many fields a request may have: a field of two octets may
+// maxFields limits the fields of a request: a field of two octets may
 // take a hundred in memory. No request that is in order has more: see
 // maxImport, protocol.MaxWatched and protocol.MaxRecipients.
 const maxFields = 4096

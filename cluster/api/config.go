@@ -12,7 +12,7 @@ import (
 	"simpd/store"
 )
 
-// Config is what a Server needs. Fields without "may be" have to be set.
+// Config configures a Server. Fields without "may be" have to be set.
 type Config struct {
 	NodeID  string
 	Site    string   // the site's name, as service certificates bear it
@@ -30,7 +30,7 @@ type Config struct {
 	// Tokens are the bearer tokens; they may be nil: there are none.
 	Tokens *Tokens
 
-	// Memory is how many octets requests and answers may take that are under
+	// Memory limits the octets of requests and answers that are under
 	// way, shared out among the callers; 0: 64 MiB.
 	Memory int64
 	// TempDir holds a backup while it is restored; "" is the system's.
@@ -72,7 +72,7 @@ type Messenger interface {
 	Send(r *protocol.SendRequest)
 }
 
-// Cluster is what operators steer. The methods may be called at any node;
+// Cluster is the site as operators control it. The methods may be called at any node;
 // their errors are sentences for people, and *protocol.Error where the cause
 // is the caller's: 400, 404 (no such node), 409 (not now), 503.
 type Cluster interface {

@@ -32,7 +32,7 @@ const (
 	writeTimeout = 30 * time.Second // for what is written to be taken by the network
 )
 
-// anonymousOctets is how fast an anonymous connection is read, in octets a
+// anonymousOctets is the rate at which an anonymous connection is read, in octets a
 // second, and how much at once: the header of a call fits well into that.
 var anonymousOctets = rate.NewLimit(16<<10, 64<<10)
 

@@ -139,7 +139,7 @@ func (f *fields) durationWithin(field string, d *durationpb.Duration, none, leas
 	return d.AsDuration()
 }
 
-// textWithoutStatus is what an error says, without a status before it.
+// textWithoutStatus returns the text of an error without a status before it.
 func textWithoutStatus(err error) string {
 	if e, ok := err.(*protocol.Error); ok {
 		return e.Text

@@ -17,7 +17,7 @@ const (
 	prefixSize = 5 // octets of gRPC before each message: whether it is compressed, and its size
 )
 
-// frame is what the header of a frame says.
+// frame holds the header of an HTTP/2 frame.
 type frame struct {
 	length      int
 	kind, flags byte

@@ -21,7 +21,7 @@ const (
 	maxPageLife = 10 * time.Minute // in all: a copy holds what has changed since
 	maxPages    = 64
 
-	// maxPinned is how many octets may stay in memory for one copy, or for
+	// maxPinned limits the octets that stay in memory for one copy, or for
 	// one consumer that is told the table.
 	maxPinned = 32 << 20
 
@@ -48,7 +48,7 @@ func newPages(t *store.Table) *pages {
 	return &pages{table: t, kept: map[store.Position]*keptView{}}
 }
 
-// pageToken is where a list goes on. It is no secret and needs no seal: it
+// pageToken names the place at which a list continues. It is no secret and needs no seal: it
 // shows nothing that its bearer may not list.
 type pageToken struct {
 	History string `json:"h"`

@@ -13,7 +13,7 @@ const (
 	maxCauses     = 256 // counted apart; all others count as one
 )
 
-// cause is what refusals are counted by.
+// cause is the key by which refusals are counted.
 type cause struct{ why, who string }
 
 // refusals bounds what refused calls write to the log. Methods may be called

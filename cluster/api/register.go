@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// bodyTimeout is how long the request of a call that has one may take to
+// bodyTimeout limits how long the request of a call that has one takes to
 // arrive.
 const bodyTimeout = 10 * time.Second
 
@@ -33,7 +33,7 @@ func (r registrar) RegisterService(d *grpc.ServiceDesc, impl any) {
 	r.Server.RegisterService(&guarded, impl)
 }
 
-// unaryHandler is what a service's description has for a method.
+// unaryHandler is the type of a method's handler in a service's description.
 type unaryHandler = func(srv any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (any, error)
 
 func (g *gate) wrapUnary(next unaryHandler) unaryHandler {
@@ -57,7 +57,7 @@ func (g *gate) wrapStream(next grpc.StreamHandler) grpc.StreamHandler {
 	}
 }
 
-// wireSize is how many octets a message takes on the wire.
+// wireSize returns the number of octets of a message on the wire.
 func wireSize(m any) int {
 	p, ok := m.(proto.Message)
 	if !ok {

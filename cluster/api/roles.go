@@ -55,7 +55,7 @@ func parseRole(name string) (role, error) {
 	return 0, fmt.Errorf("unknown role %q; the roles are presence:read, message:send, account:admin and cluster:admin", name)
 }
 
-// method is what there is to know of a method before it is called.
+// method holds the rules that apply to a method's calls.
 type method struct {
 	wants role
 	audit bool // each call leaves a record

@@ -136,7 +136,7 @@ func (c *caller) setEnd(value string) error {
 	return nil
 }
 
-// TokenEnd is when a token ends.
+// TokenEnd tells when a token expires.
 type TokenEnd struct {
 	Name string // of the program; several tokens may have the same
 	Hash string // the first 16 hexadecimal digits of the token's hash

@@ -110,7 +110,7 @@ func Host(i int) string { return fmt.Sprint("10.0.0.", i) }
 // Node returns node i.
 func (s *Site) Node(i int) *Node { return s.nodes[i-1] }
 
-// folder is where node i keeps its data, if the site has disks.
+// folder returns the data directory of node i, if the site has disks.
 func (s *Site) folder(i int) string { return filepath.Join(s.dir, ID(i)) }
 
 // Up returns the nodes that run.

@@ -28,7 +28,7 @@ func textEntity(text string) ([]byte, error) {
 	return client.Text(strings.ReplaceAll(text, "\n", "\r\n")), nil
 }
 
-// content is what a MIME entity has for people.
+// content holds the parts of a MIME entity that people read.
 type content struct {
 	kind   string // the media type
 	text   string // if isText

@@ -22,7 +22,7 @@ its own is about to stop, without missing anything. What comes twice is shown
 once. What a terminal would obey, and what would turn the direction of the
 text, is shown as an escape such as \x1b or \u202e.`
 
-// listening is what listen's flags say.
+// listening holds the flags of listen.
 type listening struct {
 	state     string
 	note      string

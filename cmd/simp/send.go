@@ -39,7 +39,7 @@ It exits with 0 if the message was delivered (their program has said so), with
 seen), and with 1 for other failures; of several recipients the worst counts:
 1, 4, 3, 0.`
 
-// sending is what send's flags say.
+// sending holds the flags of send.
 type sending struct {
 	id      string
 	timeout time.Duration

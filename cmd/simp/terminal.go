@@ -9,7 +9,7 @@ import (
 	"simpd/cmd/internal/cli"
 )
 
-// terminal is what there is to know of, and to ask at, the user's terminal.
+// terminal is the interface to the user's terminal.
 type terminal interface {
 	isTerminal(f any) bool
 	// ask asks for something that is not shown. It ends with ctx, and returns

@@ -32,7 +32,7 @@ type row struct {
 	play   func(ctx context.Context, r *round) error
 }
 
-// stage is what a row is played on.
+// stage describes the sites that a row is measured on.
 type stage struct {
 	nodes  int  // of a site; 0: the relay; or inProcess
 	oneway bool // the relay's messages want no acknowledgement

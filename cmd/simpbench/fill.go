@@ -20,7 +20,7 @@ type filler struct {
 	batches uint64
 }
 
-// eachEntry is how many changes an entry has.
+// eachEntry is the number of changes in an entry.
 const eachEntry = 128
 
 // newFiller returns an empty table on so many nodes.

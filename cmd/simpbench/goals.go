@@ -4,7 +4,7 @@ package main
 
 import "strings"
 
-// goal is what a value is meant to stay below: so many times the relay's of
+// goal is a limit that a value should stay below: so many times the relay's of
 // the same run, or so much by itself.
 type goal struct {
 	row, metric string // the metric, or how it begins
@@ -13,7 +13,7 @@ type goal struct {
 	most        float64 // in the metric's unit
 }
 
-// goals are what simpd is built for. A row without one is for information.
+// goals returns the limits that simpd is built for. A row without one is for information.
 func goals() []goal {
 	one, three := simpdName, siteName(3)
 	return []goal{

@@ -138,7 +138,7 @@ func (s *subject) memory() ([]host.Memory, error) {
 	return all, nil
 }
 
-// talkers is how many of the sessions send and receive while the others idle.
+// talkers is the number of sessions that send and receive while the others idle.
 const talkers = 1000
 
 // traffic measures a closed loop among some of the sessions at each step.

@@ -16,7 +16,7 @@ import (
 	"simpd/cmd/simpbench/host"
 )
 
-// results are what a run of simpbench found, as its JSON has it.
+// results holds the results of a run of simpbench, in the form of its JSON.
 type results struct {
 	Format     int          `json:"format"`
 	Began      time.Time    `json:"began"`

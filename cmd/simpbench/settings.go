@@ -15,7 +15,7 @@ import (
 	"simpd/cmd/simpbench/host"
 )
 
-// settings are what the flags of all rows say.
+// settings holds the flags that all rows share.
 type settings struct {
 	runs     int
 	duration time.Duration // of a measurement

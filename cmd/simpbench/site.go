@@ -18,7 +18,7 @@ import (
 
 const domain = "bench.example"
 
-// portsEach is how many ports a node has, each with the next one free: SIMP,
+// portsEach is the number of ports of a node, each with the next one free: SIMP,
 // gRPC, cluster, gossip, HTTP, and SIMP over TLS.
 const portsEach = 6
 
@@ -111,7 +111,7 @@ func (s *subject) plan(at stage) ([]*plan, error) {
 
 func nodeID(n int) string { return "n" + strconv.Itoa(n+1) }
 
-// arguments are what node p of the site is started with.
+// arguments returns the arguments that node p of the site is started with.
 func (b *bench) arguments(p *plan, all []*plan) []string {
 	args := []string{"serve", "--insecure", "--node-id", p.id, "--data-dir", p.dir, "--domain", domain,
 		"--simp-listen", p.simp().String(), "--grpc-listen", p.grpc(),

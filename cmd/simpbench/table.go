@@ -200,7 +200,7 @@ func (t *tableRound) nodeDown() error {
 	return t.reap()
 }
 
-// reapLimit is what a leader asks for at once.
+// reapLimit is the number of users that a leader reaps at once.
 const reapLimit = 128
 
 func (t *tableRound) reap() error {

@@ -223,7 +223,7 @@ func accountRow(account *simpv1.Account) []cell {
 	return row
 }
 
-// pageSize is how much of a list is asked for at once.
+// pageSize is the number of list entries requested at once.
 const pageSize = 1000
 
 // eachPage calls list with each page's token until there is no next.

@@ -17,7 +17,7 @@ import (
 	simpv1 "simpd/proto/simp/v1"
 )
 
-// restorePiece is how much of a file is sent at once.
+// restorePiece is the number of octets of a file sent at once.
 const restorePiece = 256 << 10
 
 func (a *app) backupCommand() *cobra.Command {

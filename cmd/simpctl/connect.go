@@ -20,7 +20,7 @@ import (
 	"simpd/protocol/secretfile"
 )
 
-// callTimeout is how long one answer may take.
+// callTimeout limits how long one answer takes.
 const callTimeout = 20 * time.Second
 
 // site is the connection to a node, and the services behind it.

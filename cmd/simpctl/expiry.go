@@ -8,7 +8,7 @@ import (
 	simpv1 "simpd/proto/simp/v1"
 )
 
-// expiryUrgent is how long before its end a certificate is no hint any more.
+// expiryUrgent is the time before its end at which a certificate becomes a problem and not only a hint.
 const expiryUrgent = 7 * 24 * time.Hour
 
 // examineExpiries finds certificates and tokens that end soon. What several nodes

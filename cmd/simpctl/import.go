@@ -36,7 +36,7 @@ is safe to run again. Passwords are hashed here, and do not leave this machine.
 A new address that looks like an existing account of its domain is left out and
 reported, unless --allow-lookalike is given; the exit status is 1 then.`
 
-// importBatch is how many accounts are sent at once.
+// importBatch is the number of accounts sent at once.
 const importBatch = 200
 
 func (a *app) accountImport() *cobra.Command {
@@ -83,7 +83,7 @@ func (a *app) readImport(ctx context.Context, file string) (name string, rows []
 	return file, rows, err
 }
 
-// maxImportLine is how many octets a line may have.
+// maxImportLine limits the octets of a line.
 const maxImportLine = 64 << 10
 
 // maxProblems of a file are told at once.

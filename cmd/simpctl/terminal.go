@@ -13,7 +13,7 @@ import (
 	"simpd/protocol"
 )
 
-// terminal is what there is to know of files that may be terminals.
+// terminal is the interface to files that may be terminals.
 type terminal interface {
 	isTerminal(f any) bool
 	// readPassword reads a line from the terminal f without showing it. It ends

@@ -24,7 +24,7 @@ func (a *app) upgradeCommand() *cobra.Command {
 	return commandGroup("upgrade", "Go over to another version, node by node", "", check)
 }
 
-// readiness is what check found out.
+// readiness is the result of upgrade check.
 type readiness struct {
 	Safe    bool              `json:"safe"`
 	Next    string            `json:"next,omitempty"` // the node to restart

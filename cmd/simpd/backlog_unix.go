@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// longestBacklog is what the kernel cuts to its own limit, net.core.somaxconn.
+// longestBacklog is a backlog that the kernel cuts to its own limit, net.core.somaxconn.
 const longestBacklog = 1<<16 - 1
 
 // raiseBacklog has as many connections wait to be accepted as the kernel lets.

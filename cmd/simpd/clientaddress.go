@@ -6,7 +6,7 @@ import (
 	"simpd/cluster/link"
 )
 
-// clientAddress is where clients reach one of a node's listeners.
+// clientAddress is the address at which clients reach one of a node's listeners.
 type clientAddress struct {
 	address string // empty: there is no such listener
 	// guessed: other nodes reach the host there, and clients perhaps not. MOVE

@@ -99,7 +99,7 @@ func (o *devOptions) check() error {
 	return nil
 }
 
-// nodeConfig is what node i (from 1) is told.
+// nodeConfig returns the configuration of node i, counted from 1.
 func (o *devOptions) nodeConfig(i int) *config {
 	at := func(i, above int) string {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.port+devStep*(i-1)+above))
@@ -121,7 +121,7 @@ func (o *devOptions) nodeConfig(i int) *config {
 	return c
 }
 
-// devExpect is how many of n nodes vote from the start.
+// devExpect returns the number of nodes, of n, that vote from the start.
 func devExpect(n int) int {
 	switch {
 	case n < 3:

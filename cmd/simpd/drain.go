@@ -17,7 +17,7 @@ const (
 	farewell  = 3 * time.Second // what a stop needs, at most, once the clients are gone
 )
 
-// leave is how a node gives its clients away: at an operator's wish, or
+// leave moves a node's clients to other nodes: at an operator's request, or
 // before it stops. There is one at a time.
 type leave struct {
 	away    atomic.Bool  // no client is taken, and none is to be sent here
@@ -37,7 +37,7 @@ func (l *leave) end() {
 	}
 }
 
-// drainTimeout is how long clients are given where nobody says otherwise.
+// drainTimeout is the default time that clients have to leave.
 func (n *node) drainTimeout() time.Duration { return time.Duration(n.leave.timeout.Load()) }
 
 // drainAsked begins to drain as an operator wishes, and returns once the site

@@ -32,7 +32,7 @@ const (
 	expiryToken        = "token"
 )
 
-// expiry is when a certificate or a token ends.
+// expiry records when a certificate or a token expires.
 type expiry struct {
 	kind, name string
 	id         string    // a certificate's serial number, or the beginning of a token's hash
@@ -162,7 +162,7 @@ func (f *keyFiles) compareDomains(domains []string) (uncovered []string, foreign
 	return slices.DeleteFunc(slices.Clone(domains), func(d string) bool { return covered[d] }), foreign
 }
 
-// certificateStatus is what the other nodes, and so operators, are told.
+// certificateStatus returns what the other nodes, and so operators, are told.
 func (n *node) certificateStatus() (s cluster.CertificateStatus) {
 	for _, e := range firstOf(n.allExpiries().needingAttention(time.Now())) {
 		told := &clusterv1.Expiry{Kind: e.kind, Name: e.name, Id: e.id, EndMs: e.end.UnixMilli()}

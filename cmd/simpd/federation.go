@@ -17,7 +17,7 @@ import (
 	"simpd/protocol/secretfile"
 )
 
-// federationConfig is what the settings say of other sites, as they were written:
+// federationConfig holds the settings about other sites, as they were written:
 // lists of values for the domains of the site's own that they are for; "" is
 // for all.
 type federationConfig struct {
@@ -175,7 +175,7 @@ func (f *federationConfig) dnsResolver() dns.Resolver {
 	return dns.NewServer(f.dns)
 }
 
-// partners is what this node has to do with other sites: it speaks to them
+// partners connects this node with other sites: it speaks to them
 // through its Relay, and tells the listeners whom to hear.
 type partners struct {
 	*federation.Relay

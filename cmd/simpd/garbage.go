@@ -41,7 +41,7 @@ func (c *garbageRoom) stop() {
 	}
 }
 
-// cycle is what the next collection finds to be garbage. (Its size keeps it
+// cycle becomes garbage, which the next collection finds. (Its size keeps it
 // from sharing its memory with others.)
 type cycle [64]byte
 

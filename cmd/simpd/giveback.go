@@ -28,10 +28,10 @@ func giveBack(ctx context.Context) {
 	}
 }
 
-// quietTime is how long nothing much must have happened.
+// quietTime is the time without much activity that has to have passed.
 const quietTime = time.Second
 
-// heap is what the runtime tells of its memory, in octets.
+// heap holds the runtime's memory figures, in octets.
 type heap struct {
 	allocated uint64 // since the start, freed or not
 	live      uint64 // found in use by the last collection

@@ -43,7 +43,7 @@ func (s *devSite) printCommands(w io.Writer) {
 	fmt.Fprintf(w, "  %s --insecure --addr %s status\n", siblingCommand("simpctl"), first.grpc)
 }
 
-// siblingCommand is how to call a program that lies where this one does.
+// siblingCommand returns the command that runs a program in this one's directory.
 func siblingCommand(name string) string {
 	self, err := os.Executable()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"simpd/protocol/server"
 )
 
-// keyFiles are what the files hold that the configuration names.
+// keyFiles holds the contents of the files that the configuration names.
 type keyFiles struct {
 	certificates *server.Certificates // nil: clients are offered no TLS
 	tokens       *api.Tokens          // nil: programs have none
@@ -21,7 +21,7 @@ type keyFiles struct {
 	authorities  []*x509.Certificate  // of other sites; none: the system's
 }
 
-// fileError is what is wrong with a file that an option names.
+// fileError describes a problem with a file that an option names.
 type fileError struct {
 	option string
 	error

@@ -8,7 +8,7 @@ import (
 	"simpd/protocol/server"
 )
 
-// limits are how often a user may do something on this node, in events a
+// limits holds how often a user may do something on this node, in events a
 // second; the field of each name is found by limitOf.
 type limits struct {
 	changes, messages, firstContacts, watches, commands rate.Limit

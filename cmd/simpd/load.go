@@ -8,13 +8,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// setting is what somebody wrote for one option, not looked at yet.
+// setting holds the words that somebody wrote for one option, not parsed yet.
 type setting struct {
 	values []string
 	at     source
 }
 
-// settings are what was written, by the option's name, and which of it is no
+// settings holds what was written, by the option's name, and which of it is no
 // good.
 type settings struct {
 	made map[string]setting
@@ -133,7 +133,7 @@ func (v *flagValue) Set(s string) error {
 	return nil
 }
 
-// Type is what stands for the value in the help.
+// Type returns the word that stands for the value in the help.
 func (v *flagValue) Type() string {
 	if v.form == toggle {
 		return "bool"

@@ -28,7 +28,7 @@ func limitMemory(groupLimit string) {
 	}
 }
 
-// groupLimit is where Linux says the memory limit of the process's group, as
+// groupLimit is the file in which Linux shows the memory limit of the process's group, as
 // seen from inside a container.
 const groupLimit = "/sys/fs/cgroup/memory.max"
 
@@ -53,7 +53,7 @@ const (
 	crowdedTenth = 7
 )
 
-// heldLimit is how many octets may be held for all clients; 0: the server's own.
+// heldLimit returns the limit of the octets held for all clients; 0 means the server's default.
 func heldLimit(limit int64) int64 {
 	if held := limit / heldShare; limit < math.MaxInt64 && held < 256<<20 {
 		return held

@@ -90,7 +90,7 @@ func durationsMeasure(name, help string, of func(n *node) *histogram.Durations) 
 	return measure{name: name, help: help, durations: of}
 }
 
-// kindName is how Prometheus calls what m is.
+// kindName returns Prometheus's word for the kind of m.
 func (m *measure) kindName() string {
 	switch {
 	case m.durations != nil:

@@ -161,7 +161,7 @@ func (n *node) resolveGossip() error {
 	}))
 }
 
-// siteName is what the certificates name, and without them the first domain.
+// siteName returns the name in the certificates, and without them the first domain.
 func (n *node) siteName() string {
 	if n.identity != nil {
 		return n.identity.Name().Site
@@ -228,7 +228,7 @@ func (n *node) linkConfig() link.Config {
 	return link.Config{Identity: n.identity, Listener: s["cluster-listen"], Member: member, Gossip: gossip}
 }
 
-// clientLoad is what this node tells others of its clients.
+// clientLoad returns what this node tells others about its clients.
 func (n *node) clientLoad() (sessions, connections uint64) {
 	return uint64(n.router.Listening()), uint64(n.router.Connections())
 }

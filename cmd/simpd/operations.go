@@ -18,7 +18,7 @@ import (
 	"simpd/store"
 )
 
-// operations is what operators steer, as the services for programs see it.
+// operations is the site as operators control it, for the services for programs.
 type operations struct{ *node }
 
 // Nodes tells how each node is, and where their settings differ.

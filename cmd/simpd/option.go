@@ -25,7 +25,7 @@ type option struct {
 	set func(c *config, values []string) error
 }
 
-// form is how a setting is written.
+// form is the syntax of a setting.
 type form uint8
 
 const (

@@ -10,7 +10,7 @@ import (
 	"simpd/protocol"
 )
 
-// config is what a node is told: the settings of simpd serve, each checked by
+// config holds the settings of simpd serve, each checked by
 // itself (load) and with the others (validate).
 type config struct {
 	as map[string][]string // each as it was written, or as is standard, by the option's name

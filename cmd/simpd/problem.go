@@ -77,7 +77,7 @@ func (p problems) Error() string {
 	return fmt.Sprintf("%s (and %d more, which simpd check-config shows)", p[0].Error(), len(p)-1)
 }
 
-// textWithoutStatus is what an error says to a person, without its status.
+// textWithoutStatus returns the text of an error for a person, without its status.
 func textWithoutStatus(err error) string {
 	if e, ok := errors.AsType[*protocol.Error](err); ok {
 		return e.Text

@@ -8,7 +8,7 @@ import (
 	"simpd/protocol/loglimit"
 )
 
-// reread is what a running node has read again, or why that stays as it was.
+// reread holds what a running node has read again, or why that stays as it was.
 type reread struct {
 	what string
 	err  error

@@ -80,7 +80,7 @@ func (s sockets) close() {
 	}
 }
 
-// advertisedAddr is what others are told to reach a listener at; empty if it is off.
+// advertisedAddr returns the address of a listener that others are told; empty if it is off.
 func (s sockets) advertisedAddr(option, advertise string) string {
 	l := s[option]
 	if l == nil {

@@ -24,7 +24,7 @@ type target struct {
 	connections uint64 // as the node said, and those sent there since
 }
 
-// lookEvery is how often a draining node asks how the others are.
+// lookEvery is the interval at which a draining node asks the others for their state.
 const lookEvery = 2 * time.Second
 
 // keepLooking looks again and again, until ctx ends.
@@ -66,7 +66,7 @@ func (t *targets) pollNodes(ctx context.Context) (others int) {
 // some; which listeners it has counts for next.
 func isEligible(s *cluster.NodeStatus) bool { return s.Answers && s.Unready == "" && !s.Draining }
 
-// address is where a client of that transport reaches the node, for all that the
+// address returns where a client of that transport reaches the node, for all that the
 // node knows; else empty.
 func (t *target) address(over protocol.Transport) string {
 	address, guessed := t.ClientAddr, t.ClientGuessed

@@ -25,7 +25,7 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 )
 
-// Magic is what a backup begins with.
+// Magic starts every backup.
 const Magic = "SIMPBAK\n"
 
 // Format is the newest format, and the one that is written.
@@ -176,7 +176,7 @@ func (b *Reader) end(raw []byte, sum uint32) error {
 	return io.EOF
 }
 
-// Contents is what a backup holds.
+// Contents counts the records of a backup.
 type Contents struct {
 	History  string
 	Index    uint64

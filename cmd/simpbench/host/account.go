@@ -42,7 +42,7 @@ func cpuClock(pid int) int32 {
 	return int32(^pid<<bits | sched)
 }
 
-// Memory is what a process holds, in octets.
+// Memory holds the memory use of a process, in octets.
 type Memory struct {
 	Resident  int64 // RSS: all that is in memory
 	Anonymous int64 // of it, what no file backs: heaps and stacks

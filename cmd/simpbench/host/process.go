@@ -68,7 +68,7 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
-// patience is how long Stop waits for a process that was asked to end.
+// patience limits how long Stop waits for a process that was asked to end.
 const patience = 3 * time.Second
 
 // Stop asks the process to end, kills it if it does not, and waits for its end.

@@ -11,7 +11,7 @@ import (
 type Events interface {
 	// Ready says that the client is logged in and can be reached.
 	Ready(c *Client)
-	// Result is what became of the client's message number n: a status of
+	// Result receives the outcome of the client's message number n: a status of
 	// SIMP's, 200 where the recipient has acknowledged it.
 	Result(c *Client, n uint64, status int)
 	// Message says that a message came, and was acknowledged if it wants that.
@@ -49,7 +49,7 @@ type Client struct {
 	sent    uint64 // messages
 }
 
-// outbox is what a client writes to.
+// outbox buffers what a client writes.
 type outbox interface {
 	Outbox() []byte
 	SetOutbox([]byte)
@@ -67,7 +67,7 @@ type speaker interface {
 	ended(err error) error
 }
 
-// Dialect is how clients speak to what is measured: Relay or *SIMP.
+// Dialect is the protocol in which clients speak to the subject: Relay or *SIMP.
 type Dialect interface {
 	// User returns the name of user number n.
 	User(n int) string

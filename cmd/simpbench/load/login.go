@@ -10,7 +10,7 @@ import (
 	"simpd/protocol"
 )
 
-// Refusal is what a server says instead of yes.
+// Refusal is an answer of a server other than success.
 type Refusal struct {
 	Verb   string // what was asked for, or BYE
 	Status protocol.Status

@@ -52,7 +52,7 @@ func (s *relaySpeaker) publish(c *Client, dst []byte, n int) []byte {
 	return relay.Append(dst, relay.Publish, c.Name, []byte(states[n%2]))
 }
 
-// states are what Publish says, one after the other.
+// states lists the states that Publish announces, one after the other.
 var states = [2]string{"available", "away"}
 
 func (s *relaySpeaker) octets(c *Client, b []byte) (used int, err error) {

@@ -25,7 +25,7 @@ type Password struct {
 	keys atomic.Pointer[keys] // those used last
 }
 
-// keys are what is derived from a password for a salt.
+// keys holds the SCRAM keys derived from a password and a salt.
 type keys struct {
 	salt                   []byte
 	iterations             int

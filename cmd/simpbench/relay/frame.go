@@ -24,7 +24,7 @@ const (
 // MaxFrame is the most octets of a frame after its length.
 const MaxFrame = 1 << 20
 
-// Frame is what travels: four octets of length (big-endian, of what follows),
+// Frame is the unit of the relay's protocol: four octets of length (big-endian, of what follows),
 // one of kind, one of the name's length, the name, the body.
 type Frame struct {
 	Kind Kind

@@ -54,5 +54,5 @@ func (g *ground) fillContacts(ctx context.Context, t *tally, user string) error 
 	return nil
 }
 
-// fillTime is how long an attack may prepare.
+// fillTime limits how long an attack prepares.
 const fillTime = 10 * time.Second

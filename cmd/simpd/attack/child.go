@@ -39,7 +39,7 @@ func attackFrom(file string, all []attack) error {
 	return nil
 }
 
-// stopLimit is how long attacks may take to stop.
+// stopLimit limits how long attacks take to stop.
 const stopLimit = 10 * time.Second
 
 // end notes why an attack ended before it was told to.

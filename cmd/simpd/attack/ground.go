@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// ground is what attackers know of the site: where it is, and what is theirs.
+// ground holds what attackers know of the site: its addresses, and their own accounts.
 // The laboratory writes it for the attackers' process.
 type ground struct {
 	Domain, Password string
@@ -27,7 +27,7 @@ type ground struct {
 	site    *hostileSite // once hostile has begun
 }
 
-// place is where a node listens, by IPv4.
+// place holds the IPv4 addresses at which a node listens.
 type place struct{ ID, SIMP, SIMPS, WS, GRPC, Cluster, Gossip, HTTP, Six string }
 
 // hostileFiles are of another site, which the site finds by a static route.
@@ -84,7 +84,7 @@ func readGround(file string) (*ground, error) {
 	return g, err
 }
 
-// trustIn is how a client takes the site for the one that it wants.
+// trustIn returns the TLS settings with which a client trusts the site.
 func trustIn(ca, domain string) (*tls.Config, error) {
 	pem, err := os.ReadFile(ca)
 	if err != nil {

@@ -110,7 +110,7 @@ func (p *person) resident() int {
 	}
 }
 
-// neighbour is who is watched: the next one who stays.
+// neighbour returns the user who is watched: the next one who stays.
 func (p *person) neighbour() int {
 	i := (p.number + 1) % p.users
 	for i%comeAndGo == 0 {

@@ -105,7 +105,7 @@ func (l *lab) survey() (*ground, error) {
 	return g, nil
 }
 
-// place is where a node can be reached from outside.
+// place holds the addresses at which a node is reached from outside.
 func (l *lab) place(n *site.Node) place {
 	_, simps, _ := net.SplitHostPort(n.SIMPS)
 	return place{

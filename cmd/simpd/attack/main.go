@@ -105,7 +105,7 @@ func (o *options) attack(network *isolate.Network, chosen []attack) (err error) 
 	return os.RemoveAll(l.dir)
 }
 
-// setupLimit is what a run may take beside its attacks.
+// setupLimit limits the time of a run beside its attacks.
 const setupLimit = 12 * time.Minute
 
 // guard ends all that the run has started, and this process, when a signal

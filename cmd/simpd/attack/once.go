@@ -24,7 +24,7 @@ func (c *clients) of(i int, make func() *http.Client) *http.Client {
 	return c.all[i]
 }
 
-// shared is what attacks of one kind of actor share, begun by the first of them.
+// shared holds what attacks of one kind of actor share; the first of them starts it.
 type shared struct {
 	once sync.Once
 	err  error

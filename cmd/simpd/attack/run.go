@@ -83,7 +83,7 @@ func (l *lab) phase(name string, h *honest, lasts time.Duration) phase {
 	return p
 }
 
-// used is how long each process has had a processor, in the order of busy.
+// used returns the processor time of each process, in the order of busy.
 func (l *lab) used() (all []time.Duration) {
 	for _, n := range l.site.Nodes {
 		all = append(all, procTime(n.Process.Pid))
@@ -106,5 +106,5 @@ func (l *lab) awaitMemory(r *report, h *honest) {
 	r.settled = l.clock.Now() - begun
 }
 
-// resident is what a node's process holds, in KiB.
+// resident returns the resident memory of a node's process, in KiB.
 func resident(n *site.Node) int { return procKiB(n.Process.Pid, "VmRSS") }

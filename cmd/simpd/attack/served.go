@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// served is how requests of one kind were served.
+// served counts how requests of one kind were answered.
 type served struct {
 	times   []time.Duration // of those that were answered 200
 	refused map[string]int  // others, by status, or by what came instead

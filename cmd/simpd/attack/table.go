@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// actor is who attacks, by what they have.
+// actor is a kind of attacker, by what they have.
 type actor string
 
 const (
@@ -25,7 +25,7 @@ type attack struct {
 	actor actor
 	does  string // what it does
 	harms string // what it must not reach
-	// least is how many tries it makes in a second, at the least: with fewer it
+	// least is the lowest number of tries in a second: with fewer it
 	// shows nothing.
 	least float64
 	// never are outcomes that must not be seen, and atMost bounds how often

@@ -43,7 +43,7 @@ func (s *story) send(n *site.Node, from, to, text string, flags ...string) (stat
 	return report.Status, said, nil
 }
 
-// exitCode is how simp send exits.
+// exitCode maps an outcome to the exit code of simp send.
 func exitCode(status int) int {
 	switch status {
 	case 200:

@@ -54,7 +54,7 @@ type chapter struct {
 	tell  func(*story) error
 }
 
-// story is what the chapters share.
+// story holds what the chapters of the demo share.
 type story struct {
 	*site.Site
 	bob, carol *site.Program // simp listen and simp watch

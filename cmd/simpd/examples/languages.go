@@ -105,7 +105,7 @@ func typeScriptExamples(node string) *language {
 	}
 }
 
-// path is where the examples are, in a copy of the repository's layout.
+// path returns the directory of the examples in a copy of the repository's layout.
 func (l *language) path(dir string) string { return filepath.Join(dir, "docs", "examples", l.folder) }
 
 func (l *language) command(dir, example string) []string { return l.start(l.path(dir), example) }

@@ -211,7 +211,7 @@ func (c *checker) confirmed() {
 	}
 }
 
-// settled is how long after a fault on its node a session may not be bound again.
+// settled limits the time after a fault on its node until a session is bound again.
 const settled = 12 * time.Second
 
 // listens reports whether a session certainly listened all the time.

@@ -50,7 +50,7 @@ func measureCrowds(l *lab, w io.Writer) error {
 	return l.survives(n)
 }
 
-// cost is what a process uses.
+// cost holds the resources that a process uses.
 type cost struct{ rss, fds, goroutines int }
 
 func (l *lab) cost(n *site.Node) cost {

@@ -13,7 +13,7 @@ import (
 	"simpd/protocol"
 )
 
-// flock is how many users a node holds when it dies.
+// flock is the number of users on a node when it dies.
 const flock = 100
 
 // deaths measures what users see of the end of a node: each node in turn is
@@ -25,7 +25,7 @@ type deaths struct {
 	paused, cut             []time.Duration // until all were deaf
 }
 
-// demise is how a node ends.
+// demise is a way in which a node ends.
 type demise uint8
 
 const (

@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// awaking is how long after a fault its node may find out that it was cut
+	// awaking limits the time after a fault until its node finds out that it was cut
 	// off for so long that its clients have to go, or a client that the node is
 	// another process.
 	awaking = 2 * time.Second
-	// cutOffAfter is how long a node keeps its clients without the majority.
+	// cutOffAfter is the time for which a node keeps its clients without the majority.
 	cutOffAfter = 10 * time.Second
 	// vanished is the time within which a node has to find that a client cannot
 	// be reached.
@@ -59,7 +59,7 @@ func (c *checker) apart(e ending) bool {
 	})
 }
 
-// nodes is how many the site has.
+// nodes returns the number of nodes of the site.
 func (c *checker) nodes() int {
 	most := 0
 	for _, m := range c.Sent {

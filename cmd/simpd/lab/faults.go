@@ -182,7 +182,7 @@ func ended(n *site.Node) bool {
 
 func (l *lab) someNode() *site.Node { return l.site.Nodes[l.intN(len(l.site.Nodes))] }
 
-// leader is who leads, or a random node if nobody says so.
+// leader returns the leader, or a random node if no node names one.
 func (l *lab) leader() *site.Node {
 	for _, n := range l.site.Nodes {
 		if !ended(n) && l.leads(n) {

@@ -72,7 +72,7 @@ type notice struct {
 	At    time.Duration
 }
 
-// view is what one watching connection was told, in order.
+// view records what one watching connection was told, in order.
 type view struct {
 	Node, Conn int
 	From       uint64 // the index of WATCH's answer

@@ -28,7 +28,7 @@ const (
 	refused                 // of a message: nobody listened whose node could be reached
 )
 
-// leave is what the site may do by itself between two moments, as often as it
+// leave is a change that the site may make by itself between two moments, as often as it
 // likes.
 type leave struct {
 	kind     leaveKind
@@ -51,7 +51,7 @@ type leaves struct {
 	over map[string]time.Duration
 }
 
-// holding is who holds a session, and the earliest moment at which that may
+// holding names who holds a session, and the earliest moment at which that may
 // have become so.
 type holding struct {
 	token string
@@ -149,7 +149,7 @@ func (c *checker) holders() {
 	}
 }
 
-// looks are what was seen of each user's session.
+// looks records what was seen of each user's session.
 func (c *checker) looks() map[string][]step {
 	seen, all := map[string][]step{}, map[string][]step{}
 	for _, q := range c.Asked {
@@ -255,7 +255,7 @@ func (c *checker) awake(node int, from, to time.Duration) time.Duration {
 
 const forever = time.Duration(math.MaxInt64)
 
-// life is what has become, and may have become, of a user's sessions.
+// life records what has become, and may have become, of a user's sessions.
 func (c *checker) life(sessions []*session) (*leaves, []step) {
 	l := &leaves{over: map[string]time.Duration{}}
 	var steps []step

@@ -235,7 +235,7 @@ func (l *lab) watchSelf(ctx context.Context) {
 	}
 }
 
-// quiet is how long nothing is sent before the clients go.
+// quiet is the time without messages before the clients go.
 const quiet = 3 * time.Second
 
 func (l *lab) startWatching(ctx context.Context) {

@@ -19,7 +19,7 @@ type device struct {
 	alone bool // always exclusive, and the user's only device: for who holds the session
 }
 
-// manner is how a device deals with messages for one life of it.
+// manner is the way in which a device deals with messages during one life of it.
 type manner struct {
 	answer string        // empty: none
 	slow   time.Duration // it does not read for so long after each message

@@ -25,7 +25,7 @@ func networkFaults() []injector {
 	}
 }
 
-// cut is what one node does not take from another.
+// cut describes the packets that one node does not take from another.
 type cut struct {
 	at, from int
 	more     string

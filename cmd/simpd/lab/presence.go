@@ -5,7 +5,7 @@ import (
 	"sort"
 )
 
-// change is what one index made of a user.
+// change is the state of a user from one index on.
 type change struct {
 	index       uint64
 	state, note string
@@ -63,7 +63,7 @@ func (p *past) sort() {
 	}
 }
 
-// at is how a user was at an index.
+// at returns the state of a user at an index.
 func (p *past) at(ima string, index uint64) change {
 	all := p.byUser[ima]
 	i := sort.Search(len(all), func(i int) bool { return all[i].index > index })

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// report is what came of a run.
+// report holds the results of a run.
 type report struct {
 	seed     uint64
 	dir      string
@@ -41,7 +41,7 @@ func newReport(seed uint64, dir string) *report {
 	}
 }
 
-// shownOfEach is how many of each kind of violation are told.
+// shownOfEach limits how many of each kind of violation are printed.
 const shownOfEach = 5
 
 func (r *report) fail(promise, format string, args ...any) {

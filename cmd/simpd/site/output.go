@@ -17,7 +17,7 @@ const (
 	LongestBuild = 5 * time.Minute
 )
 
-// letGo is how long what a process has started may hold its outputs after it
+// letGo limits how long what a process has started holds its outputs after it
 // has ended.
 const letGo = 2 * time.Second
 

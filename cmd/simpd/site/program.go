@@ -156,7 +156,7 @@ func (p *Program) Await(from int, words ...string) (line string, next int, err e
 	}
 }
 
-// output is what a program has said.
+// output collects what a program has printed.
 type output struct {
 	mu      sync.Mutex
 	said    bytes.Buffer

@@ -192,7 +192,7 @@ func (s *Site) BeginAll() error {
 	return nil
 }
 
-// Said is what all nodes have said since they were begun last.
+// Said returns what all nodes have printed since they were last started.
 func (s *Site) Said() string {
 	var all strings.Builder
 	for _, n := range s.Nodes {

@@ -21,7 +21,7 @@ var ErrGone = errors.New("the connection has ended")
 const (
 	// DialTimeout bounds the connecting of TCP, and TLS's handshake.
 	DialTimeout = 5 * time.Second
-	// AnswerTime is how soon a server has to answer requests other than SEND.
+	// AnswerTime limits how long a server takes to answer requests other than SEND.
 	AnswerTime = 10 * time.Second
 
 	answerTimeout = 15 * time.Second
@@ -120,7 +120,7 @@ func Login(config Config, agent, address, password string) (*Conn, error) {
 	return c, c.Follow()
 }
 
-// lastWord is what the server said last, in an error.
+// lastWord returns the last line of the server, as an error.
 func lastWord(bye string) string {
 	if bye == "" {
 		return ""
