@@ -19,10 +19,11 @@ const retryAfter = 2 * time.Second
 
 // Why the server ends a call, as its caller is told.
 var (
-	errLateBody = statusWithDetails(codes.DeadlineExceeded, "the request did not arrive in time", reasonTimedOut.errorInfo())
-	errBusy     = resourceExhausted("this caller holds too much of this node's memory: end other calls first, or try again later", retryAfter)
-	errTooLarge = statusWithDetails(codes.ResourceExhausted, fmt.Sprintf("the request is too large: at most %d octets", maxReceive), reasonTooLarge.errorInfo())
-	errGone     = status.Error(codes.Canceled, "the caller went away") // nobody reads it
+	errLateBody   = statusWithDetails(codes.DeadlineExceeded, "the request did not arrive in time", reasonTimedOut.errorInfo())
+	errNoTimeLeft = statusWithDetails(codes.DeadlineExceeded, "the deadline had passed when the call came; nothing was done", reasonTimedOut.errorInfo())
+	errBusy       = resourceExhausted("this caller holds too much of this node's memory: end other calls first, or try again later", retryAfter)
+	errTooLarge   = statusWithDetails(codes.ResourceExhausted, fmt.Sprintf("the request is too large: at most %d octets", maxReceive), reasonTooLarge.errorInfo())
+	errGone       = status.Error(codes.Canceled, "the caller went away") // nobody reads it
 )
 
 // call is a call under way, and the memory that it holds on its caller's

@@ -38,6 +38,9 @@ func (c codec) Unmarshal(data mem.BufferSlice, m any) error {
 func (c codec) unmarshal(data mem.BufferSlice, m any) error {
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
+	if err := checkDecompressed(buf.ReadOnlyData()); err != nil {
+		return err
+	}
 	if err := checkFields(buf.ReadOnlyData()); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -56,6 +57,9 @@ func (g *gate) tapHandle(ctx context.Context, info *tap.Info) (context.Context, 
 	if !ok {
 		return ctx, statusWithDetails(codes.Internal, "the connection was not admitted", reasonFault.errorInfo())
 	}
+	if ctx.Err() != nil {
+		return ctx, errNoTimeLeft
+	}
 	who, m, err := g.authorizeCall(ctx, info.FullMethodName)
 	if err == nil {
 		ctx, err = c.conn.beginCall(context.WithValue(ctx, callerKey{}, who), who, info.FullMethodName, m, info.Header)
@@ -70,6 +74,15 @@ func (g *gate) tapHandle(ctx context.Context, info *tap.Info) (context.Context, 
 		return context.WithValue(ctx, refusalKey{}, err), nil // its handler refuses it, which stops the timer
 	}
 	return ctx, err
+}
+
+// refuseUnknown is the handler of methods that don't exist, where tapHandle has
+// left the refusal to it.
+func refuseUnknown(_ any, s grpc.ServerStream) error {
+	if err, ok := s.Context().Value(refusalKey{}).(error); ok {
+		return err
+	}
+	return errGone // no call of a method that is not in the table gets here otherwise
 }
 
 // logRefusal writes a line, or counts it where the same has just been written.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -238,6 +239,50 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 	}
 	_, err := healthv1.NewHealthClient(s.conn).Check(t.Context(), &healthv1.HealthCheckRequest{Service: "none"})
 	wantReason(t, err, codes.NotFound, "NO_SERVICE")
+}
+
+// What gRPC would refuse in words of its own is refused with a reason.
+func TestRefusalsOfGRPCHaveReasons(t *testing.T) {
+	s := newSecured(t)
+	c := s.rawTLS(t, "service-desk")
+	for _, x := range []struct {
+		what, method string
+		header       []string
+		body         []byte
+		code         codes.Code
+		reason       string
+	}{
+		{"a method that does not exist, with a long deadline", "/simp.v1.PresenceService/None", []string{"grpc-timeout", "99999999S"}, nil, codes.PermissionDenied, "NO_METHOD"},
+		{"a service that does not exist, with a long deadline", "/none.None/None", []string{"grpc-timeout", "99999999S"}, nil, codes.PermissionDenied, "NO_METHOD"},
+		{"no slash", "none", nil, nil, codes.PermissionDenied, "NO_METHOD"},
+		{"no time left", getMethod, []string{"grpc-timeout", "0m"}, nil, codes.DeadlineExceeded, "TIMED_OUT"},
+		{"what is not compressed", getMethod, []string{"grpc-encoding", "gzip"}, []byte("\x01\x00\x00\x00\x03abc"), codes.InvalidArgument, ""},
+		{"half of what is compressed", getMethod, []string{"grpc-encoding", "gzip"}, halfCompressed(t), codes.InvalidArgument, ""},
+	} {
+		id, _ := c.call(x.method, x.header...)
+		c.write(func() error { return c.framer.WriteData(id, true, x.body) })
+		code, err := c.wait(id), c.err(id)
+		if got := checkExplained(t, x.what, err); code != x.code || got != x.reason {
+			t.Errorf("%s: %v, %v, with the reason %q", x.what, code, err, got)
+		}
+	}
+}
+
+// halfCompressed returns a message of which only the first half was sent.
+func halfCompressed(t *testing.T) []byte {
+	var b bytes.Buffer
+	w, err := encoding.GetCompressor("gzip").Compress(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("a request that is long enough")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	half := b.Bytes()[:b.Len()/2]
+	return append([]byte{1, 0, 0, 0, byte(len(half))}, half...)
 }
 
 var errFault = errors.New("a fault")

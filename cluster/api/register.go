@@ -74,6 +74,9 @@ func (c *call) receiveWithin(m any, within time.Duration, read func(any) error) 
 	if err := read(r); err != nil {
 		return err
 	}
+	if r.err == errTooLarge {
+		return errTooLarge
+	}
 	if r.err != nil {
 		return invalidArgument("it is not a request of this method: " + r.err.Error())
 	}

@@ -69,6 +69,9 @@ func serverOptions(c Config, g *gate) []grpc.ServerOption {
 		grpc.Creds(handshaker{secure, g.identifyConn}),
 		grpc.InTapHandle(g.tapHandle),
 		grpc.ForceServerCodecV2(newCodec()),
+		grpc.UnknownServiceHandler(refuseUnknown),
+		//lint:ignore SA1019 a registered one would decompress for the whole process, and without this server's limit
+		grpc.RPCDecompressor(gunzip{}),
 		grpc.ReadBufferSize(0), // meteredConn has one, and needs to see one frame at a time
 		grpc.StaticStreamWindowSize(window),
 		grpc.MaxConcurrentStreams(maxStreams),
