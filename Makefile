@@ -3,6 +3,8 @@
 
 .DEFAULT_GOAL := help
 FUZZTIME ?= 30s
+# A module of its own, which uses this one as docs/programs.md says.
+example := docs/examples/warehouse
 programs := $(patsubst %/main.go,./%,$(wildcard cmd/*/main.go))
 
 .PHONY: help
@@ -51,6 +53,7 @@ lint: ## form, generated files, modules, and what vet and staticcheck find
 	go run ./proto/generate -check
 	go vet ./...
 	go tool staticcheck ./...
+	staticcheck=$$(go tool -n staticcheck) && cd $(example) && go mod tidy -diff && go vet ./... && $$staticcheck ./...
 
 .PHONY: generate
 generate: ## the files made from others: protobuf code, the tables in docs/

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -25,30 +26,30 @@ var arrows = map[string][]string{
 	"protocol/internal/outbound":              {"protocol", "protocol/dns", "protocol/netaddr", "protocol/tlsrecord"},
 	"protocol/internal/outbound/outboundtest": {"protocol"},
 
-	"store":                   {"protocol", "proto/simp/store/v1"},
-	"cluster/router":          {"protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster/api":             {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
-	"cluster/api/backup":      {"proto/simp/store/v1"},
-	"cluster/link/pki":        {"protocol/secretfile"},
-	"cluster/link":            {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate"},
-	"cluster":                 {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "cluster/storage", "protocol/budget", "protocol/netaddr", "protocol/rate"},
-	"cluster/peerrpc":         {"protocol", "store", "proto/*"},
-	"cluster/clustertest":     {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
-	"cmd/internal/cli":        {"protocol"},
-	"cmd/simp":                {"protocol", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
-	"cmd/simpbench":           {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
-	"cmd/simpbench/load":      {"protocol", "cmd/simpbench/relay"},
-	"cmd/simpctl":             {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
-	"cmd/simpd":               {"*"},
-	"cmd/simpd/demo":          {"cmd/simpd/site", "cmd/simpd/world", "cmd/internal/cli"},
-	"cmd/simpd/webtest":       {"cmd/internal/cli"},
-	"cmd/simpd/examples":      {"protocol", "protocol/client", "cmd/simpd/site", "cmd/internal/cli"},
-	"cmd/simpd/attack":        {"protocol", "proto/*", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/simpd/world", "cmd/internal/cli", "protocol/tlsrecord/tlsrecordtest"},
-	"cmd/simpd/lab":           {"protocol", "proto/simp/v1", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/internal/cli"},
-	"cmd/simpd/wire":          {"protocol"},
-	"docs/examples/warehouse": {"proto/simp/v1"},
-	"proto/simp/v1":           {"proto/*"},
-	"proto/simp/cluster/v1":   {"proto/*"},
+	"store":                 {"protocol", "proto/simp/store/v1"},
+	"cluster/router":        {"protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/api":           {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
+	"cluster/api/backup":    {"proto/simp/store/v1"},
+	"cluster/link/pki":      {"protocol/secretfile"},
+	"cluster/link":          {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate"},
+	"cluster":               {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "cluster/storage", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/peerrpc":       {"protocol", "store", "proto/*"},
+	"cluster/clustertest":   {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
+	"cmd/internal/cli":      {"protocol"},
+	"cmd/simp":              {"protocol", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
+	"cmd/simpbench":         {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
+	"cmd/simpbench/load":    {"protocol", "cmd/simpbench/relay"},
+	"cmd/simpctl":           {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
+	"cmd/simpd":             {"*"},
+	"cmd/simpd/demo":        {"cmd/simpd/site", "cmd/simpd/world", "cmd/internal/cli"},
+	"cmd/simpd/webtest":     {"cmd/internal/cli"},
+	"cmd/simpd/examples":    {"protocol", "protocol/client", "cmd/simpd/site", "cmd/internal/cli"},
+	"cmd/simpd/attack":      {"protocol", "proto/*", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/simpd/world", "cmd/internal/cli", "protocol/tlsrecord/tlsrecordtest"},
+	"cmd/simpd/lab":         {"protocol", "proto/simp/v1", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/internal/cli"},
+	"cmd/simpd/wire":        {"protocol"},
+	"example.com/warehouse": {"proto/simp/v1"},
+	"proto/simp/v1":         {"proto/*"},
+	"proto/simp/cluster/v1": {"proto/*"},
 
 	"protocol/server/internal/netio": {"protocol/fairslots", "protocol/tlsrecord"},
 	"protocol/server/internal/sasl":  {"protocol", "protocol/netaddr"},
@@ -70,7 +71,8 @@ var shut = map[string][]string{
 }
 
 func TestArrows(t *testing.T) {
-	ours := listPackages(t)
+	ours := listPackages(t, ".", "simpd/...")
+	maps.Copy(ours, listPackages(t, "../../docs/examples/warehouse", "./..."))
 	if len(ours) < 10 {
 		t.Fatalf("only %d packages were found", len(ours))
 	}
@@ -95,11 +97,13 @@ func matches(patterns []string, name string) bool {
 	})
 }
 
-// listPackages tells what each package of the module imports, but for its tests.
-func listPackages(t *testing.T) map[string][]string {
+// listPackages returns what each package of the module in a folder imports, but
+// for its tests.
+func listPackages(t *testing.T, folder, pattern string) map[string][]string {
 	t.Helper()
 	var list bytes.Buffer
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "simpd/...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", pattern)
+	cmd.Dir = folder
 	cmd.Stdout = &list
 	if _, err := site.Output(cmd, site.LongestBuild); err != nil {
 		t.Fatal(err)

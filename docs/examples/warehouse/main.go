@@ -1,7 +1,7 @@
 // Warehouse keeps every change of presence of a SIMP site in a file, each
 // exactly once, one JSON object a line:
 //
-//	go run ./docs/examples/warehouse --nodes 127.0.0.1:7469,127.0.0.1:7569 --file presence.jsonl
+//	go run . --nodes 127.0.0.1:7469,127.0.0.1:7569 --file presence.jsonl
 //
 // Each line bears the position that it stands for, so the file itself says
 // where to go on: after a crash of this program, at another node if one has
