@@ -10,8 +10,8 @@ import (
 // ask has one node ask another for its vote, in a high term.
 func ask(from, to *Node) error {
 	var answer raft.RequestVoteResponse
-	header := from.guard.stampHeader(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(from.cfg.NodeID)})
-	return from.guard.Transport.RequestVote(raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()),
+	header := from.transport.headers.stamp(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(from.cfg.NodeID)})
+	return from.transport.Transport.RequestVote(raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()),
 		&raft.RequestVoteRequest{RPCHeader: header, Term: 1000, LastLogIndex: 1 << 40, LastLogTerm: 999}, &answer)
 }
 

@@ -204,7 +204,7 @@ func (n *Node) markAdmitted(also func(*storage.Record)) error {
 	})
 	if err == nil {
 		n.publishMembership()
-		n.guard.open()
+		n.transport.open()
 	}
 	return err
 }

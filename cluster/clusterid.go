@@ -6,15 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"strconv"
 	"time"
 
-	"github.com/hashicorp/raft"
-
-	"simpd/cluster/link"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
@@ -25,11 +19,6 @@ import (
 // the new log if its own is longer. So each site that is formed has a random
 // cluster ID. The nodes store it with their data and send it with every call of
 // Raft. A site that was formed before there were cluster IDs has none.
-
-var (
-	errOtherCluster = errors.New("one of the two has data with another cluster ID")
-	errOtherProcess = errors.New("another process runs as that node")
-)
 
 func newClusterID() string {
 	b := make([]byte, 8)
@@ -127,81 +116,4 @@ func isOtherCluster(p *clusterv1.ProbeResponse, clusterID string) bool {
 func clusterIDSum(clusterID string) []byte {
 	sum := sha256.Sum256([]byte("simp founding " + clusterID))
 	return sum[:]
-}
-
-// stampHeader puts the cluster ID into the header of an outgoing call, and
-// the incarnation of this process if the other node's version accepts it.
-func (g *guardedTransport) stampHeader(to raft.ServerID, h raft.RPCHeader) raft.RPCHeader {
-	word, takesBoot := g.clusterID(), g.processes.ChecksIncarnation(string(to))
-	if word == "" && !takesBoot {
-		return h
-	}
-	h.ID = append(append(bytes.Clone(h.ID), link.RaftIDEnd), word...)
-	if takesBoot {
-		h.ID = strconv.AppendUint(append(h.ID, link.RaftIDEnd), g.incarnation, 16)
-	}
-	return h
-}
-
-// checkHeader removes them from an incoming call, which must carry this
-// cluster's ID and come from the process that runs as its node.
-func (g *guardedTransport) checkHeader(c raft.RPC) error {
-	h := link.RaftHeader(c)
-	if h == nil {
-		return fmt.Errorf("a call of Raft that is not known: %T", c.Command)
-	}
-	id, marks, _ := bytes.Cut(h.ID, []byte{link.RaftIDEnd})
-	word, number, _ := bytes.Cut(marks, []byte{link.RaftIDEnd})
-	if string(word) != g.clusterID() {
-		return errOtherCluster
-	}
-	boot, err := uint64(0), error(nil)
-	if len(number) > 0 {
-		boot, err = strconv.ParseUint(string(number), 16, 64)
-	}
-	if err != nil || !g.processes.AcceptsRaftFrom(string(id), boot) {
-		return errOtherProcess
-	}
-	h.ID = id
-	return nil
-}
-
-// AppendEntriesPipeline is not supported: one call at a time is in flight.
-func (g *guardedTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
-	return nil, raft.ErrPipelineReplicationNotSupported
-}
-
-// AppendEntries sends entries, or a heartbeat.
-func (g *guardedTransport) AppendEntries(id raft.ServerID, addr raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	marked := *args
-	marked.RPCHeader = g.stampHeader(id, args.RPCHeader)
-	return g.Transport.AppendEntries(id, addr, &marked, resp)
-}
-
-// RequestVote asks a node for its vote.
-func (g *guardedTransport) RequestVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	marked := *args
-	marked.RPCHeader = g.stampHeader(id, args.RPCHeader)
-	return g.Transport.RequestVote(id, addr, &marked, resp)
-}
-
-// RequestPreVote asks a node whether it would vote.
-func (g *guardedTransport) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	marked := *args
-	marked.RPCHeader = g.stampHeader(id, args.RPCHeader)
-	return g.Transport.(raft.WithPreVote).RequestPreVote(id, addr, &marked, resp)
-}
-
-// InstallSnapshot sends a snapshot.
-func (g *guardedTransport) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	marked := *args
-	marked.RPCHeader = g.stampHeader(id, args.RPCHeader)
-	return g.Transport.InstallSnapshot(id, addr, &marked, resp, data)
-}
-
-// TimeoutNow has a node stand for election at once.
-func (g *guardedTransport) TimeoutNow(id raft.ServerID, addr raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	marked := *args
-	marked.RPCHeader = g.stampHeader(id, args.RPCHeader)
-	return g.Transport.TimeoutNow(id, addr, &marked, resp)
 }

@@ -1,14 +1,12 @@
 package cluster
 
 import (
-	"io"
 	"sync"
 
 	"github.com/hashicorp/raft"
 )
 
-// commitBroadcaster is Raft's transport to the other nodes. As the leader it
-// also tells followers of each commit at once. Raft itself tells them only
+// commitBroadcaster tells followers of each commit at once. Raft itself tells them only
 // with the next entry or, without one, 10 to 20 ms later, and the proposer
 // and the watchers on another node would wait for that long.
 //
@@ -16,7 +14,8 @@ import (
 // without entries, and only to a follower whose log is known to contain what
 // is committed. So Raft accepts them as its own, and they may be lost.
 type commitBroadcaster struct {
-	*guardedTransport
+	// send sends a call as Raft would.
+	send      func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error
 	lastIndex func() uint64 // of the newest entry in this node's log
 
 	mu        sync.Mutex
@@ -25,8 +24,6 @@ type commitBroadcaster struct {
 	committed uint64 // the newest committed entry of that term
 	followers map[raft.ServerID]*follower
 	wg        sync.WaitGroup
-
-	snapshots snapshotTransfers
 }
 
 // follower holds what the leader knows about the log of another node.
@@ -36,25 +33,6 @@ type follower struct {
 	matchIndex  uint64 // the newest entry that it certainly has
 	commitIndex uint64 // the newest entry that it knows to be committed
 	inFlight    bool   // a call is in progress
-}
-
-// AppendEntries forwards Raft's call, and records its result.
-func (a *commitBroadcaster) AppendEntries(id raft.ServerID, addr raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	err := a.guardedTransport.AppendEntries(id, addr, args, resp)
-	if err == nil && resp.Success {
-		a.onAppended(id, addr, args)
-		a.snapshots.advance(id, args.PrevLogEntry+uint64(len(args.Entries)))
-	}
-	return err
-}
-
-// InstallSnapshot sends a snapshot. The entries after it are kept in the log
-// meanwhile.
-func (a *commitBroadcaster) InstallSnapshot(id raft.ServerID, addr raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	a.snapshots.begin(id, args.LastLogIndex)
-	err := a.guardedTransport.InstallSnapshot(id, addr, args, resp, data)
-	a.snapshots.end(id, err)
-	return err
 }
 
 // onAppended records that a node has accepted a call.
@@ -103,12 +81,12 @@ func (a *commitBroadcaster) sendLocked(id raft.ServerID, f *follower) {
 		RPCHeader: f.header, Term: a.term,
 		PrevLogEntry: a.committed, PrevLogTerm: a.term, LeaderCommitIndex: a.committed,
 	}
-	a.wg.Go(func() { a.send(id, at, f, args) })
+	a.wg.Go(func() { a.tell(id, at, f, args) })
 }
 
-func (a *commitBroadcaster) send(id raft.ServerID, at raft.ServerAddress, f *follower, args *raft.AppendEntriesRequest) {
+func (a *commitBroadcaster) tell(id raft.ServerID, at raft.ServerAddress, f *follower, args *raft.AppendEntriesRequest) {
 	var resp raft.AppendEntriesResponse
-	err := a.guardedTransport.AppendEntries(id, at, args, &resp)
+	err := a.send(id, at, args, &resp)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f.inFlight = false

@@ -92,7 +92,7 @@ func (n *Node) takeSnapshot() error {
 // snapshot.
 func (n *Node) trailingLogs() uint64 {
 	stay := min(n.bounds.entries, n.storage.Size.Newest(n.bounds.trailing, 0))
-	if from, ok := n.broadcaster.snapshots.firstNeeded(); ok {
+	if from, ok := n.transport.snapshots.firstNeeded(); ok {
 		stay = max(stay, n.storage.Size.Newest(n.bounds.held, from))
 	}
 	return stay

@@ -147,7 +147,7 @@ func (n *Node) repair(ctx context.Context, healthy []string) {
 	n.consistency.isWrong.Store(true)
 	defer n.consistency.isWrong.Store(false)
 	n.cfg.Logger.Error("this node's table is not what the majority has: it serves nobody until it has taken over theirs", "healthy", healthy)
-	if n.isLeader() {
+	if n.leadership.isOwn() {
 		if err := n.transferAway(ctx, ""); err != nil {
 			n.cfg.Logger.Error("the leadership is not handed over", "error", err)
 		}
@@ -182,9 +182,6 @@ func (n *Node) persistRepair(ctx context.Context) {
 		sleepContext(ctx, time.Second)
 	}
 }
-
-// isLeader reports whether this node is the leader, as far as it knows.
-func (n *Node) isLeader() bool { return n.leadership.Load() != nil }
 
 var errOwnTableWrong = errors.New("this node's own table is wrong")
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
@@ -51,10 +49,10 @@ func (n *Node) raftQuorumLostFor() time.Duration {
 	if n.consistency.isWrong.Load() {
 		return forever
 	}
-	if n.raft.State() == raft.Leader {
+	if n.leadership.isRafts() {
 		return 0 // or its lease would have run out
 	}
-	if n.isLeader() {
+	if n.leadership.isOwn() {
 		return 0 // it has just led, and Raft still says when it last followed
 	}
 	last := n.raft.LastContact()

@@ -2,19 +2,38 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
-	storev1 "simpd/proto/simp/store/v1"
-	"simpd/store"
+	"simpd/cluster/peerrpc"
 )
 
-// leadership is one term in which this node leads.
+// leadership knows who leads the site, since which term, and, while this node
+// leads, whether its table contains all that was acknowledged before. Nothing
+// else asks Raft who leads. Any goroutine may call its methods.
 type leadership struct {
+	nodeID string
+	raft   atomic.Pointer[raft.Raft]  // nil until Raft has read its log
+	own    atomic.Pointer[leaderTerm] // while this node leads
+	// establish begins a term in which this node leads, and revoke ends it.
+	establish func(ctx context.Context, term uint64) *leaderTerm
+	revoke    func(*leaderTerm)
+	// onChange is called when another node leads, or none.
+	onChange func()
+
+	changed  broadcast // another node leads, or none, or this one has begun or ended
+	notify   chan bool // by Raft: leadership won and lost
+	notified signal    // the same, for monitor
+	drained  sync.WaitGroup
+	waits    sync.WaitGroup // the goroutines of while
+	checks   leadershipChecks
+}
+
+// leaderTerm is one term in which this node leads.
+type leaderTerm struct {
 	term uint64
 	// ready is closed when this node's table contains everything that was ever
 	// acknowledged before the term.
@@ -24,148 +43,152 @@ type leadership struct {
 	wg     sync.WaitGroup
 }
 
-// monitorLeadership establishes and revokes leadership as Raft reports, until
-// ctx ends.
-func (n *Node) monitorLeadership(ctx context.Context) {
-	var r *leadership
-	for {
-		r = n.onLeadershipChange(ctx, r)
-		n.leaderChanged.notify()
-		select {
-		case <-n.leadershipChanged:
-		case <-ctx.Done():
-			n.revokeLeadership(r)
-			return
+// init prepares for Raft, whose channel is drained from now on: Raft would
+// block if it were full.
+func (l *leadership) init(nodeID string) {
+	l.nodeID, l.notify, l.notified = nodeID, make(chan bool, 10), newSignal()
+	l.drained.Go(func() {
+		for range l.notify {
+			l.notified.notify()
 		}
-	}
+	})
 }
 
-// awaitLeadership returns nil if this node leads. A node that Raft has just
-// made leader receives calls at once and establishes its leadership a moment
-// later, so it waits for that.
-func (n *Node) awaitLeadership(ctx context.Context) error {
+// leaderAndTerm returns the leader and the term; "" if no leader is known.
+// The two may be of different moments, because a proposal for the wrong term
+// does nothing.
+func (l *leadership) leaderAndTerm() (leader string, term uint64) {
+	r := l.raft.Load()
+	term = r.CurrentTerm()
+	_, id := r.LeaderWithID()
+	return string(id), term
+}
+
+// leader returns the node that leads, as far as this one knows; "" if there
+// is none.
+func (l *leadership) leader() string {
+	leader, _ := l.leaderAndTerm()
+	return leader
+}
+
+// isOwn reports whether this node has established its leadership, and not
+// revoked it yet.
+func (l *leadership) isOwn() bool { return l.own.Load() != nil }
+
+// isRafts reports whether Raft considers this node the leader, which precedes
+// isOwn by a moment.
+func (l *leadership) isRafts() bool {
+	r := l.raft.Load()
+	return r != nil && r.State() == raft.Leader
+}
+
+// notLeader is the error for those who have taken this node for the leader.
+func (l *leadership) notLeader() error { return &peerrpc.NotLeaderError{Leader: l.leader()} }
+
+// await returns nil if this node leads. A node that Raft has just made leader
+// receives calls at once and establishes its leadership a moment later, so it
+// waits for that.
+func (l *leadership) await(ctx context.Context) error {
 	for {
-		changed := n.leaderChanged.changed()
+		changed := l.changed.changed()
 		switch {
-		case n.leadership.Load() != nil:
+		case l.isOwn():
 			return nil
-		case n.Leader() != n.cfg.NodeID:
-			return n.notLeader()
+		case l.leader() != l.nodeID:
+			return l.notLeader()
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return n.notLeader()
+			return l.notLeader()
 		}
 	}
 }
 
-// forwardNotifications drains Raft's channel at once, because Raft would
-// block if it were full.
-func forwardNotifications(told <-chan bool, changed signal) {
-	for range told {
-		changed.notify()
+// awaitReady returns the term in which this node leads, once its table
+// contains all that was acknowledged before.
+func (l *leadership) awaitReady(ctx context.Context) (*leaderTerm, error) {
+	t := l.own.Load()
+	if t == nil {
+		return nil, l.notLeader()
 	}
-}
-
-// onLeadershipChange revokes a leadership that has ended, and establishes one
-// that has begun.
-func (n *Node) onLeadershipChange(ctx context.Context, r *leadership) *leadership {
-	term, leads := n.raft.CurrentTerm(), n.raft.State() == raft.Leader
-	if r != nil && (!leads || r.term != term) {
-		n.revokeLeadership(r)
-		r = nil
-	}
-	if r == nil && leads {
-		r = n.establishLeadership(ctx, term)
-	}
-	return r
-}
-
-func (n *Node) establishLeadership(ctx context.Context, term uint64) *leadership {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &leadership{term: term, ready: make(chan struct{}), pauses: newPauseDetector(n.timeouts.heartbeat / 2), cancel: cancel}
-	n.cfg.Logger.Info("this node leads", "term", term)
-	n.batcher.start(term)
-	n.leadership.Store(r)
-	n.proposer.wake.notify()
-	r.wg.Go(func() { r.pauses.run(ctx) })
-	r.wg.Go(func() { n.leaderLoop(ctx, r) })
-	return r
-}
-
-func (n *Node) revokeLeadership(r *leadership) {
-	if r == nil {
-		return
-	}
-	n.cfg.Logger.Info("this node leads no more", "term", r.term)
-	n.leadership.Store(nil)
-	r.cancel()
-	n.batcher.stop()
-	r.wg.Wait()
-}
-
-// leaderLoop performs a leader's duties until its leadership ends.
-func (n *Node) leaderLoop(ctx context.Context, r *leadership) {
-	if !n.commitBarrier(ctx, r.term) {
-		return
-	}
-	close(r.ready)
-	n.initializeHistory(ctx)
-	r.wg.Go(func() { n.evictDead(ctx) })
-	r.wg.Go(func() { n.reap(ctx) })
-	r.wg.Go(func() { n.reconcileMembers(ctx) })
-	r.wg.Go(func() { n.upgradeSchema(ctx) })
-	r.wg.Go(func() { n.runAutopilot(ctx) })
-	r.wg.Go(func() { n.scheduleChecks(ctx) })
-}
-
-// commitBarrier commits an empty entry. When it is applied here, so is
-// everything committed before; when it is applied anywhere, nothing meant for
-// an earlier term follows.
-func (n *Node) commitBarrier(ctx context.Context, term uint64) bool {
-	empty := store.EncodeEntry(&storev1.Entry{MinSchema: minSchema})
-	for ctx.Err() == nil {
-		f := n.raft.Apply(empty, enqueueTimeout)
-		if proposalError(f) == nil {
-			n.broadcaster.onCommit(term, f.Index())
-			return true
-		}
-		sleepContext(ctx, retryDelay)
-	}
-	return false
-}
-
-// initializeHistory gives a new site its history and secret, and starts its
-// log with the newest schema that all initial nodes can read, since there is
-// no older version to go back to.
-func (n *Node) initializeHistory(ctx context.Context) {
-	for ctx.Err() == nil && n.table.History() == "" {
-		changes := []*storev1.Change{{Kind: &storev1.Change_NewHistory{NewHistory: newHistory()}}}
-		if schema := n.schemaOfMembers(); schema > n.table.Schema() {
-			changes = append(changes, &storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: schema}}})
-		}
-		_, err := n.propose(ctx, changes...)
-		if err != nil {
-			n.cfg.Logger.Warn("naming the new site", "error", err)
-			sleepContext(ctx, retryDelay)
-		}
-	}
-}
-
-func newHistory() *storev1.NewHistory {
-	name, secret := make([]byte, 6), make([]byte, 32)
-	rand.Read(name)
-	rand.Read(secret)
-	return &storev1.NewHistory{History: hex.EncodeToString(name), Secret: secret}
-}
-
-// sleepContext sleeps for d, or until ctx ends.
-func sleepContext(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-t.ready:
+		return t, nil
 	case <-ctx.Done():
+		return nil, unavailable("the new leader is not ready: %w", ctx.Err())
 	}
+}
+
+// isCurrent reports whether this node still leads in that term.
+func (l *leadership) isCurrent(t *leaderTerm) bool {
+	return l.own.Load() == t && l.raft.Load().CurrentTerm() == t.term
+}
+
+// awaitOther returns the leader once a node other than old leads.
+func (l *leadership) awaitOther(ctx context.Context, old string) (string, error) {
+	for {
+		changed := l.changed.changed()
+		if leader := l.leader(); leader != "" && leader != old {
+			return leader, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", unavailable("waiting for a leader: %w", ctx.Err())
+		}
+	}
+}
+
+// while returns a context that ends when another node leads, or none.
+func (l *leadership) while(ctx context.Context, leader string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	changed := l.changed.changed()
+	if l.leader() != leader {
+		cancel()
+	}
+	l.waits.Go(func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
+// inTouch reports whether this node leads, or has heard from a leader within
+// that time.
+func (l *leadership) inTouch(within time.Duration) bool {
+	r := l.raft.Load()
+	return r != nil && (r.State() == raft.Leader || time.Since(r.LastContact()) < within)
+}
+
+// verify makes a majority confirm that this node leads.
+func (l *leadership) verify(ctx context.Context) error {
+	verdict := make(chan error, 1)
+	if !l.checks.run(func() { verdict <- l.raft.Load().VerifyLeader().Error() }) {
+		return unavailable("this node closes")
+	}
+	select {
+	case err := <-verdict:
+		if err != nil {
+			return unavailable("verifying that this node leads: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return unavailable("verifying that this node leads: %w", ctx.Err())
+	}
+}
+
+// stop ends what waits for Raft, before Raft is shut down.
+func (l *leadership) stop() {
+	l.waits.Wait()
+	l.checks.close()
+}
+
+// close is called when Raft notifies no more.
+func (l *leadership) close() {
+	close(l.notify)
+	l.drained.Wait()
 }

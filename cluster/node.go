@@ -28,14 +28,13 @@ type Node struct {
 	incarnation uint64
 	started     time.Time
 
-	table   *store.Table
-	storage *storage.Storage
-	fsm     *fsm
-	link    *link.Link
-	peers   *peerrpc.Client
-	guard   *guardedTransport
-	raft    *raft.Raft
-	running atomic.Pointer[raft.Raft] // raft, for those who may ask before it is set
+	table     *store.Table
+	storage   *storage.Storage
+	fsm       *fsm
+	link      *link.Link
+	peers     *peerrpc.Client
+	transport *transport
+	raft      *raft.Raft
 
 	publishing       sync.Mutex // held while the link is told the members
 	published        link.Configuration
@@ -46,31 +45,26 @@ type Node struct {
 
 	broadcaster *commitBroadcaster
 
-	metrics          Metrics
-	epoch            atomic.Uint64
-	caughtUp         atomic.Bool // the node was registered at least once since it started
-	stalls           stallDetector
-	leadership       atomic.Pointer[leadership]      // while this node leads
-	autopilotState   atomic.Pointer[autopilot.State] // likewise: how it sees the others
-	readIndexer      readIndexer
-	leadershipChecks leadershipChecks
-	transfers        transfers
-	nodesChanged     broadcast // the nodes in the table have changed
-	configChanged    broadcast // Raft's configuration has changed
-	leaderChanged    broadcast // another node leads, or none
-	gossipChanged    signal    // gossip has reported something
-	leaving          atomic.Bool
-	consistency      consistencyChecker
-	formation        formationWatch
+	metrics        Metrics
+	epoch          atomic.Uint64
+	caughtUp       atomic.Bool // the node was registered at least once since it started
+	stalls         stallDetector
+	leadership     leadership
+	autopilotState atomic.Pointer[autopilot.State] // while this node leads: how it sees the others
+	readIndexer    readIndexer
+	transfers      transfers
+	nodesChanged   broadcast // the nodes in the table have changed
+	configChanged  broadcast // Raft's configuration has changed
+	gossipChanged  signal    // gossip has reported something
+	leaving        atomic.Bool
+	consistency    consistencyChecker
+	formation      formationWatch
 
-	ctx               context.Context // of the node's own goroutines
-	stop              context.CancelFunc
-	wg                sync.WaitGroup
-	raftNotify        chan bool // by Raft: leadership won and lost
-	leadershipChanged signal    // the same, for monitorLeadership
-	drained           sync.WaitGroup
-	closeOnce         sync.Once
-	closeErr          error
+	ctx       context.Context // of the node's own goroutines
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Open opens the data directory, restores the table and joins Raft; Start
@@ -83,7 +77,7 @@ func Open(c Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: c, timeouts: c.Timing.timeouts(), bounds: cmp.Or(c.bounds, defaultBounds()), incarnation: randomNumber(), started: time.Now(),
-		table: c.Table, gossipChanged: newSignal(), consistency: consistencyChecker{wanted: newSignal()}, raftNotify: make(chan bool, 10), leadershipChanged: newSignal(),
+		table: c.Table, gossipChanged: newSignal(), consistency: consistencyChecker{wanted: newSignal()},
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {
@@ -101,7 +95,6 @@ func randomNumber() uint64 {
 // open opens the parts of the node, from the storage up.
 func (n *Node) open() (err error) {
 	n.makeParts()
-	n.drained.Go(func() { forwardNotifications(n.raftNotify, n.leadershipChanged) })
 	if n.link, err = n.openLink(); err != nil {
 		return fmt.Errorf("opening the way to the other nodes: %w", err)
 	}
@@ -111,31 +104,34 @@ func (n *Node) open() (err error) {
 	if n.storage, err = storage.Open(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
 		return err
 	}
-	n.guard = newGuardedTransport(n.link.RaftTransport(logger), func() string { return n.storage.Manifest.Get().ClusterID }, n.incarnation, n.link)
-	n.broadcaster.guardedTransport = n.guard
-	if n.raft, err = newRaft(&n.cfg, n.fsm, n.storage, n.broadcaster, n.raftNotify); err != nil {
+	stamp := headerStamp{func() string { return n.storage.Manifest.Get().ClusterID }, n.incarnation, n.link}
+	n.transport = newTransport(n.link.RaftTransport(logger), stamp, n.broadcaster)
+	if n.raft, err = newRaft(&n.cfg, n.fsm, n.storage, n.transport, n.leadership.notify); err != nil {
 		return err
 	}
-	n.running.Store(n.raft)
+	n.leadership.raft.Store(n.raft)
 	n.publishMembership()
 	if n.storage.Manifest.Get().Admitted {
-		n.guard.open()
+		n.transport.open()
 	}
 	return nil
 }
 
 // makeParts creates the parts that need no storage.
 func (n *Node) makeParts() {
+	n.leadership.init(n.cfg.NodeID)
+	n.leadership.establish, n.leadership.revoke = n.establishLeadership, n.revokeLeadership
+	n.leadership.onChange = func() { n.proposer.wake.notify() }
 	n.proposer = newProposalClient(proposerID{n.cfg.NodeID, n.incarnation})
 	n.broadcaster = &commitBroadcaster{lastIndex: func() uint64 { return n.raft.LastIndex() }}
 	n.batcher = &leaderBatcher{
 		apply:    func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
 		onCommit: n.broadcaster.onCommit,
-		leader:   n.Leader,
+		leader:   n.leadership.leader,
 		fatal:    n.cfg.Fatal,
 		metrics:  &n.metrics,
 	}
-	n.proposer.leader, n.proposer.quorumLost = n.leaderAndTerm, n.quorumLost
+	n.proposer.leader, n.proposer.quorumLost = n.leadership.leaderAndTerm, n.quorumLost
 	n.proposer.submit = n.batcher.submit
 	n.fsm = &fsm{
 		table: n.table, metrics: &n.metrics, fatal: n.cfg.Fatal, nodesChanged: &n.nodesChanged, serversChanged: &n.configChanged,
@@ -148,7 +144,7 @@ func (n *Node) makeParts() {
 // now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.monitorLeadership, n.watchLeader, n.proposer.run, n.maintainEpoch, n.bootstrap, n.watchClusterID, n.watchMembership, n.persistProgress, n.compactLog, n.watchLinkErrors, n.runChecks, n.watchStalls, n.announceData, n.watchSettings,
+		n.leadership.monitor, n.leadership.watch, n.proposer.run, n.maintainEpoch, n.bootstrap, n.watchClusterID, n.watchMembership, n.persistProgress, n.compactLog, n.watchLinkErrors, n.runChecks, n.watchStalls, n.announceData, n.watchSettings,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

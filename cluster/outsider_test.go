@@ -72,9 +72,9 @@ func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
 			t.Errorf("a command: %v", err)
 		}
 		var answer raft.RequestVoteResponse
-		transport := removed.guard.Transport
+		transport := removed.transport.Transport
 		err = transport.RequestVote(raft.ServerID(stays.cfg.NodeID), raft.ServerAddress(stays.link.Addr()), &raft.RequestVoteRequest{
-			RPCHeader: removed.guard.stampHeader(raft.ServerID(stays.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(removed.cfg.NodeID)}), Term: 1000, LastLogIndex: 1000, LastLogTerm: 999}, &answer)
+			RPCHeader: removed.transport.headers.stamp(raft.ServerID(stays.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(removed.cfg.NodeID)}), Term: 1000, LastLogIndex: 1000, LastLogTerm: 999}, &answer)
 		if err == nil || stays.raft.CurrentTerm() > 100 {
 			t.Errorf("its call of Raft is answered: %+v, %v", answer, err)
 		}
@@ -90,8 +90,8 @@ func TestAMemberSpeaksForNoOther(t *testing.T) {
 		l.awaitReady()
 		leader, liar := l.leader(), l.followers()[0]
 		to, term := l.third(leader, liar), leader.raft.CurrentTerm()
-		header := liar.guard.stampHeader(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(leader.cfg.NodeID), Addr: []byte(leader.link.Addr())})
-		id, addr, transport := raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()), liar.guard.Transport
+		header := liar.transport.headers.stamp(raft.ServerID(to.cfg.NodeID), raft.RPCHeader{ProtocolVersion: 3, ID: []byte(leader.cfg.NodeID), Addr: []byte(leader.link.Addr())})
+		id, addr, transport := raft.ServerID(to.cfg.NodeID), raft.ServerAddress(to.link.Addr()), liar.transport.Transport
 		if err := transport.AppendEntries(id, addr, &raft.AppendEntriesRequest{RPCHeader: header, Term: 1000}, &raft.AppendEntriesResponse{}); err == nil {
 			t.Error("a heartbeat in the leader's name is answered")
 		}

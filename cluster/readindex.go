@@ -102,7 +102,7 @@ func (n *Node) readIndexFromLeader(ctx context.Context) (uint64, error) {
 	case n.cfg.NodeID:
 		return n.readIndex(ctx)
 	}
-	ctx, cancel := n.whileLeads(ctx, leader)
+	ctx, cancel := n.leadership.while(ctx, leader)
 	defer cancel()
 	return n.peers.ReadIndex(ctx, leader)
 }
@@ -111,75 +111,26 @@ func (n *Node) readIndexFromLeader(ctx context.Context) (uint64, error) {
 // exceeds. Another node may acknowledge a change before this one's table
 // contains it, so the table has to catch up with the commit index first.
 func (n *Node) readIndex(ctx context.Context) (uint64, error) {
-	r := n.leadership.Load()
-	if r == nil {
-		return 0, n.notLeader()
+	t, err := n.leadership.awaitReady(ctx)
+	if err != nil {
+		return 0, err
 	}
-	select {
-	case <-r.ready:
-	case <-ctx.Done():
-		return 0, unavailable("the new leader is not ready: %w", ctx.Err())
-	}
-	// In this term every entry after the fence reaches the table, so that
+	// In this term every entry after the barrier reaches the table, so that
 	// Raft's index of the newest can be waited for.
 	if err := n.fsm.progress.wait(ctx, n.raft.CommitIndex()); err != nil {
 		return 0, unavailable("applying what is committed: %w", err)
 	}
 	transfers, index := n.transfers.count(), n.table.Index()
-	if err := n.verifyLeadership(ctx); err != nil {
+	if err := n.leadership.verify(ctx); err != nil {
 		return 0, err
 	}
 	// During a transfer another leader may begin while this one is still
 	// believed in.
-	if n.transfers.since(transfers) || n.leadership.Load() != r || n.raft.CurrentTerm() != r.term {
-		return 0, n.notLeader()
+	if n.transfers.since(transfers) || !n.leadership.isCurrent(t) {
+		return 0, n.leadership.notLeader()
 	}
-	if !r.pauses.isAwake(time.Now()) {
+	if !t.pauses.isAwake(time.Now()) {
 		return 0, unavailable("this node, which leads, has just stood still")
 	}
 	return index, nil
-}
-
-// verifyLeadership makes a majority confirm that this node leads.
-func (n *Node) verifyLeadership(ctx context.Context) error {
-	verdict := make(chan error, 1)
-	if !n.leadershipChecks.run(func() { verdict <- n.raft.VerifyLeader().Error() }) {
-		return unavailable("this node closes")
-	}
-	select {
-	case err := <-verdict:
-		if err != nil {
-			return unavailable("verifying that this node leads: %w", err)
-		}
-		return nil
-	case <-ctx.Done():
-		return unavailable("verifying that this node leads: %w", ctx.Err())
-	}
-}
-
-// leadershipChecks tracks the checks that Raft has not answered yet. It
-// answers each within the leader's lease while it runs, and none after it was
-// shut down.
-type leadershipChecks struct {
-	mu     sync.Mutex
-	closed bool
-	wg     sync.WaitGroup
-}
-
-// run calls ask in a goroutine, unless closed.
-func (v *leadershipChecks) run(ask func()) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.closed {
-		v.wg.Go(ask)
-	}
-	return !v.closed
-}
-
-// close allows no more checks, and waits for the answers.
-func (v *leadershipChecks) close() {
-	v.mu.Lock()
-	v.closed = true
-	v.mu.Unlock()
-	v.wg.Wait()
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // How long each word of farewell may take.
@@ -30,14 +28,14 @@ func (n *Node) Shutdown(ctx context.Context) error {
 
 // stepDown transfers leadership, so that nobody waits for an election.
 func (n *Node) stepDown(ctx context.Context) {
-	if n.raft.State() != raft.Leader || len(n.servers()) == 1 {
+	if !n.leadership.isRafts() || len(n.servers()) == 1 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepDownTimeout)
 	defer cancel()
 	err := n.transferAway(ctx, "")
 	if err == nil {
-		_, err = n.awaitLeader(ctx, n.cfg.NodeID)
+		_, err = n.leadership.awaitOther(ctx, n.cfg.NodeID)
 	}
 	if err != nil {
 		n.cfg.Logger.Warn("the site will have to elect a new leader", "error", err)
@@ -58,16 +56,15 @@ func (n *Node) close() error {
 	n.wg.Wait()
 	n.readIndexer.wg.Wait()
 	n.batcher.wg.Wait()
-	n.leadershipChecks.close()
+	n.leadership.stop()
 	var errs []error
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())
 		errs = append(errs, n.saveProgress())
 	}
-	close(n.raftNotify) // Raft tells nothing more
-	n.drained.Wait()
-	if n.guard != nil {
-		errs = append(errs, n.guard.Close())
+	n.leadership.close() // Raft tells nothing more
+	if n.transport != nil {
+		errs = append(errs, n.transport.Close())
 	}
 	if n.link != nil {
 		errs = append(errs, n.link.Close())

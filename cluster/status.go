@@ -161,7 +161,7 @@ func startTime(r *clusterv1.StatusResponse, now time.Time) time.Time {
 
 // statusResponse returns this node's status.
 func (n *Node) statusResponse() *clusterv1.StatusResponse {
-	leader, term := n.leaderAndTerm()
+	leader, term := n.leadership.leaderAndTerm()
 	position := n.table.Position()
 	s := &clusterv1.StatusResponse{
 		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
@@ -231,7 +231,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	s := Stats{
 		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.progress.value(), LastLog: n.raft.LastIndex(),
-		Leads: n.raft.State() == raft.Leader, Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.QuorumLostFor(), Waiting: n.proposer.queuedChanges(), LogOctets: n.storage.Size.Total(), SnapshotsSent: n.broadcaster.snapshots.count.Load(), Tolerance: -1,
+		Leads: n.leadership.isRafts(), Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.QuorumLostFor(), Waiting: n.proposer.queuedChanges(), LogOctets: n.storage.Size.Total(), SnapshotsSent: n.transport.snapshots.count.Load(), Tolerance: -1,
 	}
 	if piloted := n.autopilotState.Load(); piloted != nil {
 		s.Tolerance = piloted.FailureTolerance

@@ -77,7 +77,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 	if err != nil {
 		return "", err
 	}
-	if leader, err = n.awaitLeader(ctx, leads); err != nil {
+	if leader, err = n.leadership.awaitOther(ctx, leads); err != nil {
 		return "", unknown("%s has handed the leadership over: %w", leads, err)
 	}
 	return leader, nil
@@ -85,7 +85,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (leader string
 
 // transferAway makes another voter the leader in place of this node.
 func (n *Node) transferAway(ctx context.Context, to string) error {
-	if err := n.awaitLeadership(ctx); err != nil {
+	if err := n.leadership.await(ctx); err != nil {
 		return err
 	}
 	s, err := n.pickSuccessor(ctx, to)

@@ -95,6 +95,14 @@ func (m *membership) setRemoved(r Removed) {
 	m.requestReview()
 }
 
+// configuredAddr returns the address of a node in the own configuration; ""
+// if it has none.
+func (m *membership) configuredAddr(id string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.own.Servers[id]
+}
+
 // requestReview wakes those who wait for a verdict, and run.
 func (m *membership) requestReview() {
 	m.mu.Lock()

@@ -3,10 +3,7 @@ package link
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,25 +17,28 @@ type raftStreamLayer struct {
 	link         *Link
 }
 
-// Dial connects to a server by the name that raftTransport gives it,
-// ID@ADDRESS. Raft itself does not check identities: if another node now used
-// the address, it would respond and be counted as the intended one.
-func (r raftStreamLayer) Dial(target raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	id, addr, ok := strings.Cut(string(target), "@")
-	if !ok {
-		return nil, errors.New("raft dials a server without its id")
-	}
+// Dial connects to the server whose ID raftTransport gives as the address. Raft
+// itself does not check identities: if another node now used the address, it
+// would respond and be counted as the intended one.
+func (r raftStreamLayer) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := r.link.dial(ctx, id, addr, raftProtocol)
+	conn, err := r.link.dial(ctx, string(id), r.link.members.configuredAddr(string(id)), raftProtocol)
 	if err != nil {
 		return nil, err // not a net.Conn that is no connection
 	}
 	return conn, nil
 }
 
-// raftTransport is Raft's network transport, with servers identified by ID as
-// well as address.
+// serverIDs makes Raft's transport dial servers by their IDs.
+type serverIDs struct{}
+
+// ServerAddr returns what Dial is to be called with for a server.
+func (serverIDs) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	return raft.ServerAddress(id), nil
+}
+
+// raftTransport is Raft's network transport, with servers identified by ID.
 type raftTransport struct {
 	*raft.NetworkTransport // to other nodes
 	*raftInbound           // from them
@@ -49,6 +49,11 @@ func (t raftTransport) Consumer() <-chan raft.RPC { return t.raftInbound.calls }
 
 // SetHeartbeatHandler sets Raft's fast path for heartbeats.
 func (t raftTransport) SetHeartbeatHandler(f func(raft.RPC)) { t.raftInbound.setHeartbeatHandler(f) }
+
+// EncodePeer returns this node's address for the headers of its calls.
+func (t raftTransport) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
+	return []byte(addr)
+}
 
 // Close closes both directions.
 func (t raftTransport) Close() error {
@@ -67,34 +72,8 @@ func (l *Link) RaftTransport(logger hclog.Logger) raft.Transport {
 		MaxRPCsInFlight: 1,
 		Timeout:         raftTimeout,
 		Logger:          logger,
+
+		ServerAddressProvider: serverIDs{},
 	}
 	return raftTransport{raft.NewNetworkTransportWithConfig(&config), newRaftInbound(l, config)}
-}
-
-func serverAddr(id raft.ServerID, at raft.ServerAddress) raft.ServerAddress {
-	return raft.ServerAddress(fmt.Sprintf("%s@%s", id, at))
-}
-
-func (t raftTransport) AppendEntriesPipeline(id raft.ServerID, at raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.NetworkTransport.AppendEntriesPipeline(id, serverAddr(id, at))
-}
-
-func (t raftTransport) AppendEntries(id raft.ServerID, at raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	return t.NetworkTransport.AppendEntries(id, serverAddr(id, at), args, resp)
-}
-
-func (t raftTransport) RequestVote(id raft.ServerID, at raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return t.NetworkTransport.RequestVote(id, serverAddr(id, at), args, resp)
-}
-
-func (t raftTransport) RequestPreVote(id raft.ServerID, at raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return t.NetworkTransport.RequestPreVote(id, serverAddr(id, at), args, resp)
-}
-
-func (t raftTransport) InstallSnapshot(id raft.ServerID, at raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	return t.NetworkTransport.InstallSnapshot(id, serverAddr(id, at), args, resp, data)
-}
-
-func (t raftTransport) TimeoutNow(id raft.ServerID, at raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return t.NetworkTransport.TimeoutNow(id, serverAddr(id, at), args, resp)
 }

@@ -72,7 +72,7 @@ func TestRaftElectsAndCommitsOverTheSameListener(t *testing.T) {
 		}
 		for _, r := range all {
 			addr, id := r.LeaderWithID()
-			if at := s.links[string(id)].Addr(); addr != raft.ServerAddress(at) && addr != serverAddr(id, raft.ServerAddress(at)) {
+			if at := s.links[string(id)].Addr(); addr != raft.ServerAddress(at) && addr != raft.ServerAddress(string(id)+"@"+at) {
 				t.Errorf("the leader %s is said to be at %s", id, addr)
 			}
 		}
