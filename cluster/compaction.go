@@ -22,7 +22,7 @@ type logBounds struct {
 }
 
 // The bounds that apply. The shortest log that stays has more entries than a
-// deposed leader can have uncommitted: trailing / maxBatchOctets > maxOpen.
+// deposed leader can have uncommitted: trailing / proposals.maxBatchOctets > proposals.maxOpen.
 const (
 	trailingEntries = 32768
 	trailingOctets  = 64 << 20

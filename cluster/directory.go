@@ -24,7 +24,7 @@ func (n *Node) propose(ctx context.Context, changes ...*storev1.Change) ([]store
 		return nil, nil
 	}
 	begun := time.Now()
-	results, err := n.proposer.propose(ctx, changes)
+	results, err := n.proposer.Propose(ctx, changes)
 	n.metrics.Change.ObserveSince(begun)
 	n.metrics.Changes.add(len(changes), err)
 	return results, err

@@ -2,9 +2,9 @@ package cluster
 
 import (
 	"errors"
-	"fmt"
 
 	"simpd/cluster/peerrpc"
+	"simpd/cluster/proposals"
 )
 
 // Errors of Propose, ReadBarrier and administrative operations.
@@ -21,15 +21,11 @@ var (
 	ErrNotRemoved = errors.New("no such node was removed")
 	// ErrBusy means that more changes are waiting than this node can hold. It is
 	// also ErrUnavailable.
-	ErrBusy = fmt.Errorf("%w: too many changes wait for the leader", ErrUnavailable)
+	ErrBusy = proposals.ErrBusy
 )
 
 // unavailable returns an ErrUnavailable with a reason.
-func unavailable(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrUnavailable, fmt.Errorf(format, args...))
-}
+func unavailable(format string, args ...any) error { return peerrpc.Unavailable(format, args...) }
 
 // unknown returns an ErrUnknown with a reason.
-func unknown(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrUnknown, fmt.Errorf(format, args...))
-}
+func unknown(format string, args ...any) error { return peerrpc.Unknown(format, args...) }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"simpd/cluster/proposals"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
@@ -19,9 +20,9 @@ func (n *Node) establishLeadership(ctx context.Context, term uint64) *leaderTerm
 	ctx, cancel := context.WithCancel(ctx)
 	t := &leaderTerm{term: term, ready: make(chan struct{}), pauses: newPauseDetector(n.timeouts.heartbeat / 2), cancel: cancel}
 	n.cfg.Logger.Info("this node leads", "term", term)
-	n.batcher.start(term)
+	n.batcher.Start(term)
 	n.leadership.own.Store(t)
-	n.proposer.wake.notify()
+	n.proposer.Wake()
 	t.wg.Go(func() { t.pauses.run(ctx) })
 	t.wg.Go(func() { n.leaderLoop(ctx, t) })
 	return t
@@ -32,7 +33,7 @@ func (n *Node) revokeLeadership(t *leaderTerm) {
 	n.cfg.Logger.Info("this node leads no more", "term", t.term)
 	n.leadership.own.Store(nil)
 	t.cancel()
-	n.batcher.stop()
+	n.batcher.Stop()
 	t.wg.Wait()
 }
 
@@ -48,6 +49,9 @@ func (n *Node) leaderLoop(ctx context.Context, t *leaderTerm) {
 	}
 }
 
+// enqueueTimeout is how long Raft may take to queue the barrier.
+const enqueueTimeout = time.Second
+
 // commitBarrier commits an empty entry. When it is applied here, so is
 // everything committed before; when it is applied anywhere, nothing meant for
 // an earlier term follows.
@@ -55,7 +59,7 @@ func (n *Node) commitBarrier(ctx context.Context, term uint64) bool {
 	empty := store.EncodeEntry(&storev1.Entry{MinSchema: minSchema})
 	for ctx.Err() == nil {
 		f := n.raft.Apply(empty, enqueueTimeout)
-		if proposalError(f) == nil {
+		if proposals.CommitError(f) == nil {
 			n.broadcaster.onCommit(term, f.Index())
 			return true
 		}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"simpd/protocol/histogram"
 )
@@ -20,6 +21,14 @@ type Metrics struct {
 	// TakenForDead counts how often the site has declared this node dead while
 	// this process ran.
 	TakenForDead atomic.Uint64
+}
+
+// addEntry counts an entry with so many changes, of which it has become known
+// what became of it.
+func (m *Metrics) addEntry(changes int, begun time.Time) {
+	m.Commit.ObserveSince(begun)
+	m.Entries.Add(1)
+	m.Written.Add(uint64(changes))
 }
 
 // Results counts the results of proposals.

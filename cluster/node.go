@@ -16,7 +16,9 @@ import (
 
 	"simpd/cluster/link"
 	"simpd/cluster/peerrpc"
+	"simpd/cluster/proposals"
 	"simpd/cluster/storage"
+	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
 
@@ -40,8 +42,8 @@ type Node struct {
 	published        link.Configuration
 	publishedRemoved []store.RemovedNode
 
-	proposer *proposalClient
-	batcher  *leaderBatcher
+	proposer *proposals.Client
+	batcher  *proposals.Batcher
 
 	broadcaster *commitBroadcaster
 
@@ -99,7 +101,6 @@ func (n *Node) open() (err error) {
 		return fmt.Errorf("opening the way to the other nodes: %w", err)
 	}
 	n.peers = peerrpc.NewClient(n.link)
-	n.proposer.callLeader = n.peers.Propose
 	logger := newRaftLogger(n.cfg.Logger)
 	if n.storage, err = storage.Open(n.cfg.DataDir, n.cfg.Site, n.cfg.NodeID, n.cfg.Fatal, logger); err != nil {
 		return err
@@ -121,21 +122,22 @@ func (n *Node) open() (err error) {
 func (n *Node) makeParts() {
 	n.leadership.init(n.cfg.NodeID)
 	n.leadership.establish, n.leadership.revoke = n.establishLeadership, n.revokeLeadership
-	n.leadership.onChange = func() { n.proposer.wake.notify() }
-	n.proposer = newProposalClient(proposerID{n.cfg.NodeID, n.incarnation})
+	n.leadership.onChange = func() { n.proposer.Wake() }
+	n.proposer = proposals.NewClient(proposals.ProcessID{Node: n.cfg.NodeID, Incarnation: n.incarnation}, proposals.ClientConfig{
+		Leader: n.leadership.leaderAndTerm, QuorumLost: n.quorumLost,
+		Submit: func(b *storev1.Batch, done func(error)) { n.batcher.Submit(b, done) },
+		CallLeader: func(ctx context.Context, leader string, b []*storev1.Batch) error {
+			return n.peers.Propose(ctx, leader, b)
+		},
+	})
 	n.broadcaster = &commitBroadcaster{lastIndex: func() uint64 { return n.raft.LastIndex() }}
-	n.batcher = &leaderBatcher{
-		apply:    func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
-		onCommit: n.broadcaster.onCommit,
-		leader:   n.leadership.leader,
-		fatal:    n.cfg.Fatal,
-		metrics:  &n.metrics,
-	}
-	n.proposer.leader, n.proposer.quorumLost = n.leadership.leaderAndTerm, n.quorumLost
-	n.proposer.submit = n.batcher.submit
+	n.batcher = proposals.NewBatcher(proposals.BatcherConfig{
+		Apply:    func(cmd []byte, timeout time.Duration) raft.ApplyFuture { return n.raft.Apply(cmd, timeout) },
+		OnCommit: n.broadcaster.onCommit, OnEntry: n.metrics.addEntry, Leader: n.leadership.leader, Fatal: n.cfg.Fatal,
+	})
 	n.fsm = &fsm{
 		table: n.table, metrics: &n.metrics, fatal: n.cfg.Fatal, nodesChanged: &n.nodesChanged, serversChanged: &n.configChanged,
-		onApplied: n.proposer.onApplied, onRestored: n.proposer.onRestored, onHashRequest: func(log uint64) { n.consistency.requestHash(log, n.table.View()) },
+		onApplied: n.proposer.OnApplied, onRestored: n.proposer.OnRestored, onHashRequest: func(log uint64) { n.consistency.requestHash(log, n.table.View()) },
 	}
 }
 
@@ -144,7 +146,7 @@ func (n *Node) makeParts() {
 // now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.leadership.monitor, n.leadership.watch, n.proposer.run, n.maintainEpoch, n.bootstrap, n.watchClusterID, n.watchMembership, n.persistProgress, n.compactLog, n.watchLinkErrors, n.runChecks, n.watchStalls, n.announceData, n.watchSettings,
+		n.leadership.monitor, n.leadership.watch, n.proposer.Run, n.maintainEpoch, n.bootstrap, n.watchClusterID, n.watchMembership, n.persistProgress, n.compactLog, n.watchLinkErrors, n.runChecks, n.watchStalls, n.announceData, n.watchSettings,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

@@ -10,7 +10,6 @@ import (
 	"simpd/cluster/link"
 	"simpd/cluster/peerrpc"
 	clusterv1 "simpd/proto/simp/cluster/v1"
-	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -24,43 +23,8 @@ type peerServer struct {
 // Propose commits batches as the leader, and answers when all are applied
 // here.
 func (s peerServer) Propose(ctx context.Context, r *clusterv1.ProposeRequest) (*clusterv1.ProposeResponse, error) {
-	err := s.n.submitBatches(ctx, link.CallerNode(ctx), r.Batch)
+	err := s.n.batcher.SubmitAll(ctx, link.CallerNode(ctx), r.Batch)
 	return &clusterv1.ProposeResponse{Refusal: peerrpc.EncodeError(err, clusterv1.Refusal_REASON_UNKNOWN)}, nil
-}
-
-// submitBatches commits batches of another node as the leader.
-func (n *Node) submitBatches(ctx context.Context, from string, batches []*storev1.Batch) error {
-	answers := make(chan error, len(batches))
-	for _, b := range batches {
-		if b.Origin != from {
-			answers <- ErrRefused
-			continue
-		}
-		n.batcher.submit(b, func(err error) { answers <- err })
-	}
-	return awaitAll(ctx, answers, len(batches))
-}
-
-// awaitAll combines the results of several batches. If only some succeeded,
-// the result is unknown.
-func awaitAll(ctx context.Context, answers <-chan error, n int) error {
-	var failed error
-	good := 0
-	for range n {
-		select {
-		case err := <-answers:
-			failed = moreUncertain(failed, err)
-			if err == nil {
-				good++
-			}
-		case <-ctx.Done():
-			return unknown("waiting for the log: %w", ctx.Err())
-		}
-	}
-	if failed != nil && good > 0 {
-		return unknown("%d of %d batches: %w", n-good, n, failed)
-	}
-	return failed
 }
 
 // ReadIndex confirms that this node leads, and answers with an index that no

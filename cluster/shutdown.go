@@ -55,7 +55,7 @@ func (n *Node) close() error {
 	// still has queued when it ends is never answered.
 	n.wg.Wait()
 	n.readIndexer.wg.Wait()
-	n.batcher.wg.Wait()
+	n.batcher.Wait()
 	n.leadership.stop()
 	var errs []error
 	if n.raft != nil {

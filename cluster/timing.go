@@ -58,6 +58,9 @@ func (t Timing) timeouts() timeouts {
 		dutyInterval: 100 * time.Millisecond, healthInterval: time.Second, stableAfter: 10 * time.Second, deadAfter: 10 * time.Minute}
 }
 
+// retryDelay is how long this node waits before it tries again what failed.
+const retryDelay = 20 * time.Millisecond
+
 // contactGrace is how long after the leader's last message a node still
 // counts as in contact with the majority.
 const contactGrace = 1500 * time.Millisecond

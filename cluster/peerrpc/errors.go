@@ -19,6 +19,16 @@ var (
 	ErrRefused = errors.New("refused")
 )
 
+// Unavailable returns an ErrUnavailable with a reason.
+func Unavailable(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUnavailable, fmt.Errorf(format, args...))
+}
+
+// Unknown returns an ErrUnknown with a reason.
+func Unknown(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUnknown, fmt.Errorf(format, args...))
+}
+
 // NotLeaderError means that the called node is not the leader and certainly
 // did nothing. It is also ErrUnavailable.
 type NotLeaderError struct {

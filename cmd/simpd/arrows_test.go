@@ -32,8 +32,9 @@ var arrows = map[string][]string{
 	"cluster/api/backup":    {"proto/simp/store/v1"},
 	"cluster/link/pki":      {"protocol/secretfile"},
 	"cluster/link":          {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate"},
-	"cluster":               {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "cluster/storage", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster":               {"protocol", "protocol/histogram", "store", "proto/*", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "cluster/proposals", "cluster/storage", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/peerrpc":       {"protocol", "store", "proto/*"},
+	"cluster/proposals":     {"store", "proto/simp/store/v1", "cluster/peerrpc"},
 	"cluster/clustertest":   {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":      {"protocol"},
 	"cmd/simp":              {"protocol", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
@@ -66,6 +67,7 @@ var shut = map[string][]string{
 	"cluster/peerrpc": {"github.com/hashicorp/*"},
 	"cluster":         {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
 
+	"cluster/proposals":             {"net", "os", "google.golang.org/grpc*"},
 	"protocol/server/internal/sasl": {"net", "os"},
 	"protocol/server":               {"syscall", "reflect", "golang.org/x/sys/*"}, // netio may
 }

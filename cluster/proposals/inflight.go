@@ -1,4 +1,4 @@
-package cluster
+package proposals
 
 import (
 	"context"
@@ -6,18 +6,19 @@ import (
 	"slices"
 	"time"
 
+	"simpd/cluster/peerrpc"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
 
 // submitLocal submits batches to the leader on this node, a few at a time.
-func (p *proposalClient) submitLocal(term uint64) {
+func (p *Client) submitLocal(term uint64) {
 	for {
 		f := p.nextBatch(term, maxOpen)
 		if f == nil {
 			return
 		}
-		p.submit(f.batch, func(err error) { p.onAnswer([]*inflightBatch{f}, err) })
+		p.config.Submit(f.batch, func(err error) { p.onAnswer([]*inflightBatch{f}, err) })
 	}
 }
 
@@ -29,7 +30,7 @@ type leaderCall struct {
 
 // sendToLeader sends as many batches as allowed to a leader on another node.
 // There is one call at a time, which keeps them in order.
-func (p *proposalClient) sendToLeader(ctx context.Context, leader string, term uint64) {
+func (p *Client) sendToLeader(ctx context.Context, leader string, term uint64) {
 	if p.hasOpenCall(term) {
 		return
 	}
@@ -46,7 +47,7 @@ func (p *proposalClient) sendToLeader(ctx context.Context, leader string, term u
 	p.setCall(&leaderCall{term, cancel})
 	p.wg.Go(func() {
 		defer cancel()
-		err := p.callLeader(ctx, leader, batches)
+		err := p.config.CallLeader(ctx, leader, batches)
 		p.setCall(nil)
 		p.onAnswer(flights, err)
 	})
@@ -54,7 +55,7 @@ func (p *proposalClient) sendToLeader(ctx context.Context, leader string, term u
 
 // hasOpenCall reports whether a call is pending. It cancels a call of an
 // earlier term.
-func (p *proposalClient) hasOpenCall(term uint64) bool {
+func (p *Client) hasOpenCall(term uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.openCall != nil && p.openCall.term < term {
@@ -63,7 +64,7 @@ func (p *proposalClient) hasOpenCall(term uint64) bool {
 	return p.openCall != nil
 }
 
-func (p *proposalClient) setCall(c *leaderCall) {
+func (p *Client) setCall(c *leaderCall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.openCall = c
@@ -72,17 +73,17 @@ func (p *proposalClient) setCall(c *leaderCall) {
 // nextBatch returns the next batch, if there is anything to propose and fewer
 // than most are in flight. An empty one resolves the unknown outcome of those
 // before it.
-func (p *proposalClient) nextBatch(term uint64, most int) *inflightBatch {
+func (p *Client) nextBatch(term uint64, most int) *inflightBatch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	under := p.inflightCount()
 	doubt := under == 0 && len(p.inflight) > 0
-	if p.backingOff || under >= most || len(p.queue) == 0 && !doubt {
+	if p.backingOff || under >= most || p.queue.isEmpty() && !doubt {
 		return nil
 	}
 	p.number++
-	f := &inflightBatch{proposals: p.takeProposals(), batch: &storev1.Batch{
-		Origin: p.id.node, Boot: p.id.incarnation, Number: p.number, Term: term, TimeMs: time.Now().UnixMilli(),
+	f := &inflightBatch{proposals: p.queue.takeBatch(), batch: &storev1.Batch{
+		Origin: p.id.Node, Boot: p.id.Incarnation, Number: p.number, Term: term, TimeMs: time.Now().UnixMilli(),
 	}}
 	for _, t := range f.proposals {
 		f.batch.Change = append(f.batch.Change, t.changes...)
@@ -92,7 +93,7 @@ func (p *proposalClient) nextBatch(term uint64, most int) *inflightBatch {
 }
 
 // inflightCount counts the batches in flight whose outcome is not unknown.
-func (p *proposalClient) inflightCount() int {
+func (p *Client) inflightCount() int {
 	n := 0
 	for _, f := range p.inflight {
 		if !f.isUnknown {
@@ -102,34 +103,16 @@ func (p *proposalClient) inflightCount() int {
 	return n
 }
 
-// takeProposals takes the proposals of the next batch from the queue; none
-// for a batch that only resolves unknown outcomes.
-func (p *proposalClient) takeProposals() []*proposal {
-	n, changes, octets := 0, 0, 0
-	for _, t := range p.queue {
-		changes += len(t.changes)
-		octets += t.size
-		if n > 0 && (changes > maxChanges || octets > maxOctets) {
-			break
-		}
-		p.queued.remove(len(t.changes), t.size)
-		n++
-	}
-	tickets := slices.Clone(p.queue[:n])
-	p.queue = slices.Delete(p.queue, 0, n)
-	return tickets
-}
-
 // onAnswer handles the leader's answer for batches. That the leader has
 // applied them says nothing about this node's table yet.
-func (p *proposalClient) onAnswer(flights []*inflightBatch, err error) {
+func (p *Client) onAnswer(flights []*inflightBatch, err error) {
 	if err == nil {
-		p.wake.notify()
+		p.Wake()
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRefused) {
+	if errors.Is(err, peerrpc.ErrUnavailable) || errors.Is(err, peerrpc.ErrRefused) {
 		p.requeueLost(func(f *inflightBatch) bool { return slices.Contains(flights, f) })
 	}
 	for _, f := range flights {
@@ -139,7 +122,7 @@ func (p *proposalClient) onAnswer(flights []*inflightBatch, err error) {
 }
 
 // backoff stops proposing for a while.
-func (p *proposalClient) backoff() {
+func (p *Client) backoff() {
 	if p.backingOff {
 		return
 	}
@@ -148,13 +131,13 @@ func (p *proposalClient) backoff() {
 		p.mu.Lock()
 		p.backingOff = false
 		p.mu.Unlock()
-		p.wake.notify()
+		p.Wake()
 	})
 }
 
 // requeueLost proposes again, in order and before everything else, what was
 // in batches that are certainly lost.
-func (p *proposalClient) requeueLost(lost func(*inflightBatch) bool) {
+func (p *Client) requeueLost(lost func(*inflightBatch) bool) {
 	var again []*proposal
 	p.inflight = slices.DeleteFunc(p.inflight, func(f *inflightBatch) bool {
 		if !lost(f) {
@@ -163,17 +146,16 @@ func (p *proposalClient) requeueLost(lost func(*inflightBatch) bool) {
 		for _, t := range f.proposals {
 			if !t.isDone {
 				again = append(again, t)
-				p.queued.add(len(t.changes), t.size)
 			}
 		}
 		return true
 	})
-	p.queue = slices.Concat(again, p.queue)
+	p.queue.prepend(again)
 }
 
-// onApplied handles the results of an entry of that term in this node's
+// OnApplied handles the results of an entry of that term in this node's
 // table.
-func (p *proposalClient) onApplied(term uint64, results []store.BatchResult) {
+func (p *Client) OnApplied(term uint64, results []store.BatchResult) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := len(p.inflight)
@@ -182,18 +164,18 @@ func (p *proposalClient) onApplied(term uint64, results []store.BatchResult) {
 		p.requeueLost(func(f *inflightBatch) bool { return f.batch.Term < term })
 	}
 	for _, r := range results {
-		if r.Origin == p.id.node && r.Incarnation == p.id.incarnation {
+		if r.Origin == p.id.Node && r.Incarnation == p.id.Incarnation {
 			p.completeBatch(r.Number, r.Results)
 		}
 	}
 	if len(p.inflight) != before {
-		p.wake.notify()
+		p.Wake()
 	}
 }
 
 // completeBatch completes the batch with that number, which also resolves the
 // unknown outcome of all earlier ones.
-func (p *proposalClient) completeBatch(number uint64, results []store.Result) {
+func (p *Client) completeBatch(number uint64, results []store.Result) {
 	p.requeueLost(func(f *inflightBatch) bool { return f.batch.Number < number })
 	if len(p.inflight) == 0 || p.inflight[0].batch.Number != number {
 		return
@@ -206,14 +188,14 @@ func (p *proposalClient) completeBatch(number uint64, results []store.Result) {
 	p.inflight = p.inflight[1:]
 }
 
-// onRestored is called when this node has received a snapshot instead of
+// OnRestored is called when this node has received a snapshot instead of
 // entries, which may have included its own.
-func (p *proposalClient) onRestored() {
+func (p *Client) OnRestored() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range p.inflight {
 		for _, t := range f.proposals {
-			t.complete(nil, unknown("this node had fallen behind, and took a snapshot"))
+			t.complete(nil, peerrpc.Unknown("this node had fallen behind, and took a snapshot"))
 		}
 	}
 	p.inflight = nil

@@ -1,4 +1,7 @@
-package cluster
+// Package proposals brings changes into the log: the Client of each node
+// combines them into batches, and the Batcher of the leader combines the
+// batches of all nodes into entries. It knows no network and no disk.
+package proposals
 
 import (
 	"context"
@@ -11,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"simpd/cluster/peerrpc"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
@@ -22,37 +26,28 @@ const (
 	callTimeout      = 5 * time.Second        // a call to the leader
 )
 
-// proposalClient is this node's side of proposals: it combines changes into
-// numbered batches, sends them to the leader, and reports to each caller what
-// the batch did in this node's own table.
+// Client is this node's side of proposals: it combines changes into numbered
+// batches, sends them to the leader, and reports to each caller what the batch
+// did in this node's own table. Any goroutine may call its methods.
 //
 // The outcome of a batch is never guessed. It is known when the batch is
 // applied here. A batch is known to be lost, and may be proposed again, when
 // this node has applied an entry of a later term than the one that the batch
 // was meant for, or a later batch of this process: the table accepts no batch
 // in another term than its own, and the leader none after a later one.
-type proposalClient struct {
-	id proposerID
-	// leader returns the leader and its term; "" if none is known.
-	leader func() (leader string, term uint64)
-	// submit submits a batch to the leader on this node.
-	submit func(b *storev1.Batch, done func(error))
-	// callLeader sends batches to a leader on another node.
-	callLeader func(ctx context.Context, leader string, b []*storev1.Batch) error
-	// quorumLost reports whether the quorum has been lost for so long that
-	// everything queued is to be given up.
-	quorumLost func() bool
+type Client struct {
+	id     ProcessID
+	config ClientConfig
 
 	mu         sync.Mutex
 	closed     bool
-	queue      []*proposal
-	queued     queueSize        // size of queue
+	queue      queue[*proposal]
 	inflight   []*inflightBatch // by number: sent to a leader, or of unknown outcome
 	number     uint64           // of the newest batch
 	term       uint64           // of the newest entry applied here
 	backingOff bool             // something has just failed
 	openCall   *leaderCall      // to a leader on another node
-	wake       signal
+	wake       chan struct{}
 	wg         sync.WaitGroup
 }
 
@@ -67,6 +62,8 @@ type proposal struct {
 	isDone  bool // nobody waits any more
 }
 
+func (t *proposal) extent() (changes, octets int) { return len(t.changes), t.size }
+
 // inflightBatch is a batch that a leader may have.
 type inflightBatch struct {
 	batch     *storev1.Batch
@@ -74,12 +71,34 @@ type inflightBatch struct {
 	isUnknown bool // its outcome is unknown
 }
 
-func newProposalClient(o proposerID) *proposalClient {
-	return &proposalClient{id: o, wake: newSignal()}
+// ClientConfig connects a Client to the rest of its node.
+type ClientConfig struct {
+	// Leader returns the leader and its term; "" if none is known.
+	Leader func() (leader string, term uint64)
+	// Submit submits a batch to the leader on this node.
+	Submit func(b *storev1.Batch, done func(error))
+	// CallLeader sends batches to a leader on another node.
+	CallLeader func(ctx context.Context, leader string, b []*storev1.Batch) error
+	// QuorumLost reports whether the quorum has been lost for so long that
+	// everything queued is to be given up.
+	QuorumLost func() bool
 }
 
-// propose returns when all changes are applied here, in order, or the error.
-func (p *proposalClient) propose(ctx context.Context, changes []*storev1.Change) ([]store.Result, error) {
+// NewClient returns a Client that proposes as that process.
+func NewClient(id ProcessID, c ClientConfig) *Client {
+	return &Client{id: id, config: c, wake: make(chan struct{}, 1)}
+}
+
+// Wake makes the client look again, because another node leads, or none.
+func (p *Client) Wake() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Propose returns when all changes are applied here, in order, or the error.
+func (p *Client) Propose(ctx context.Context, changes []*storev1.Change) ([]store.Result, error) {
 	tickets, err := splitProposals(changes)
 	if err != nil {
 		return nil, err
@@ -87,7 +106,7 @@ func (p *proposalClient) propose(ctx context.Context, changes []*storev1.Change)
 	if err := p.enqueue(tickets); err != nil {
 		return nil, err
 	}
-	p.wake.notify()
+	p.Wake()
 	if len(tickets) == 1 {
 		return p.await(ctx, tickets[0])
 	}
@@ -98,29 +117,29 @@ func (p *proposalClient) propose(ctx context.Context, changes []*storev1.Change)
 		results = append(results, r...)
 		failed = moreUncertain(failed, err)
 	}
-	if failed != nil && len(results) > 0 && !errors.Is(failed, ErrUnknown) {
-		failed = unknown("only %d of %d changes were made: %w", len(results), len(changes), failed)
+	if failed != nil && len(results) > 0 && !errors.Is(failed, peerrpc.ErrUnknown) {
+		failed = peerrpc.Unknown("only %d of %d changes were made: %w", len(results), len(changes), failed)
 	}
 	return results, failed
 }
 
 // moreUncertain returns the error that leaves more open.
 func moreUncertain(a, b error) error {
-	if a == nil || errors.Is(b, ErrUnknown) && !errors.Is(a, ErrUnknown) {
+	if a == nil || errors.Is(b, peerrpc.ErrUnknown) && !errors.Is(a, peerrpc.ErrUnknown) {
 		return b
 	}
 	return a
 }
 
 // splitProposals divides changes into proposals that fit into one batch each.
-// A change that is too large for any is ErrRefused.
+// A change that is too large for any is peerrpc.ErrRefused.
 func splitProposals(changes []*storev1.Change) ([]*proposal, error) {
 	var tickets []*proposal
 	var t *proposal
 	for _, c := range changes {
 		size := proto.Size(c)
 		if size > maxChangeOctets {
-			return nil, fmt.Errorf("%w: a change of %d octets: at most %d", ErrRefused, size, maxChangeOctets)
+			return nil, fmt.Errorf("%w: a change of %d octets: at most %d", peerrpc.ErrRefused, size, maxChangeOctets)
 		}
 		if t == nil || len(t.changes) == maxChanges || t.size+size > maxOctets {
 			t = &proposal{done: make(chan struct{})}
@@ -132,7 +151,7 @@ func splitProposals(changes []*storev1.Change) ([]*proposal, error) {
 	return tickets, nil
 }
 
-func (p *proposalClient) enqueue(tickets []*proposal) error {
+func (p *Client) enqueue(tickets []*proposal) error {
 	changes, octets := 0, 0
 	for _, t := range tickets {
 		changes += len(t.changes)
@@ -141,18 +160,17 @@ func (p *proposalClient) enqueue(tickets []*proposal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return unavailable("this node has shut down")
+		return peerrpc.Unavailable("this node has shut down")
 	}
-	if !p.queued.fits(changes, octets) {
+	if !p.queue.fits(changes, octets) {
 		return ErrBusy
 	}
-	p.queue = append(p.queue, tickets...)
-	p.queued.add(changes, octets)
+	p.queue.add(tickets...)
 	return nil
 }
 
 // await waits for one proposal, and abandons it when ctx ends.
-func (p *proposalClient) await(ctx context.Context, t *proposal) ([]store.Result, error) {
+func (p *Client) await(ctx context.Context, t *proposal) ([]store.Result, error) {
 	select {
 	case <-t.done:
 	case <-ctx.Done():
@@ -163,19 +181,18 @@ func (p *proposalClient) await(ctx context.Context, t *proposal) ([]store.Result
 
 // abandon ends a proposal that is still waiting. Before a leader may have it,
 // it is certainly not done.
-func (p *proposalClient) abandon(t *proposal, why error) {
+func (p *Client) abandon(t *proposal, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t.isDone {
 		return
 	}
-	if i := slices.Index(p.queue, t); i >= 0 {
-		p.queue = slices.Delete(p.queue, i, i+1)
-		p.queued.remove(len(t.changes), t.size)
-		t.complete(nil, unavailable("no leader took it: %w", why))
+	if i := slices.Index(p.queue.items, t); i >= 0 {
+		p.queue.remove(i)
+		t.complete(nil, peerrpc.Unavailable("no leader took it: %w", why))
 		return
 	}
-	t.complete(nil, unknown("the leader did not say: %w", why))
+	t.complete(nil, peerrpc.Unknown("the leader did not say: %w", why))
 }
 
 // complete reports the result to the caller; later results are ignored.
@@ -187,8 +204,8 @@ func (t *proposal) complete(results []store.Result, err error) {
 	close(t.done)
 }
 
-// run sends proposals until ctx ends, and then gives up the rest.
-func (p *proposalClient) run(ctx context.Context) {
+// Run sends proposals until ctx ends, and then gives up the rest.
+func (p *Client) Run(ctx context.Context) {
 	defer p.close()
 	for {
 		var again <-chan time.Time
@@ -206,7 +223,7 @@ func (p *proposalClient) run(ctx context.Context) {
 }
 
 // close waits for the pending call and gives up what waits.
-func (p *proposalClient) close() {
+func (p *Client) close() {
 	p.wg.Wait()
 	p.mu.Lock()
 	p.closed = true
@@ -216,19 +233,19 @@ func (p *proposalClient) close() {
 
 // step does what can be done now, and returns after what time to check again;
 // 0: at the next wake-up.
-func (p *proposalClient) step(ctx context.Context) time.Duration {
+func (p *Client) step(ctx context.Context) time.Duration {
 	if p.isIdle() {
 		return 0
 	}
-	if p.quorumLost() {
+	if p.config.QuorumLost() {
 		p.failAll(errors.New("this node is cut off from the majority of the site"))
 		return 0
 	}
-	leader, term := p.leader()
+	leader, term := p.config.Leader()
 	if leader == "" {
 		return retryDelay
 	}
-	if leader == p.id.node {
+	if leader == p.id.Node {
 		p.submitLocal(term)
 	} else {
 		p.sendToLeader(ctx, leader, term)
@@ -236,31 +253,30 @@ func (p *proposalClient) step(ctx context.Context) time.Duration {
 	return quorumCheckDelay
 }
 
-func (p *proposalClient) isIdle() bool {
+func (p *Client) isIdle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.queue) == 0 && len(p.inflight) == 0
+	return p.queue.isEmpty() && len(p.inflight) == 0
 }
 
-// queuedChanges returns how many changes wait for a leader.
-func (p *proposalClient) queuedChanges() int {
+// Queued returns how many changes wait for a leader.
+func (p *Client) Queued() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.queued.changes
+	return p.queue.changes
 }
 
 // failAll ends all proposals; those that no leader has seen are certainly not
 // done.
-func (p *proposalClient) failAll(why error) {
+func (p *Client) failAll(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, t := range p.queue {
-		t.complete(nil, unavailable("%w", why))
+	for _, t := range p.queue.clear() {
+		t.complete(nil, peerrpc.Unavailable("%w", why))
 	}
-	p.queue, p.queued = nil, queueSize{}
 	for _, f := range p.inflight {
 		for _, t := range f.proposals {
-			t.complete(nil, unknown("%w", why))
+			t.complete(nil, peerrpc.Unknown("%w", why))
 		}
 	}
 }

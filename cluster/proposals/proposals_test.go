@@ -1,4 +1,4 @@
-package cluster
+package proposals
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
+	"simpd/cluster/peerrpc"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
@@ -25,7 +26,7 @@ type fakeLog struct {
 	mu      sync.Mutex
 	random  *rand.Rand
 	term    uint64
-	intake  *leaderBatcher
+	intake  *Batcher
 	applied map[string]int // by account: how often it was made
 	tell    func(term uint64, results []store.BatchResult)
 	rough   bool
@@ -33,19 +34,21 @@ type fakeLog struct {
 
 func newFakeLog(seed uint64, rough bool) *fakeLog {
 	l := &fakeLog{random: rand.New(rand.NewPCG(seed, 0)), applied: make(map[string]int), rough: rough}
-	l.intake = &leaderBatcher{metrics: new(Metrics), apply: l.apply, onCommit: func(uint64, uint64) {}, leader: func() string { return "n9" }, fatal: func(error) {}}
+	l.intake = NewBatcher(BatcherConfig{
+		Apply: l.apply, OnCommit: func(uint64, uint64) {}, OnEntry: func(int, time.Time) {}, Leader: func() string { return "n9" }, Fatal: func(error) {},
+	})
 	l.elect()
 	return l
 }
 
 // elect begins a new term.
 func (l *fakeLog) elect() {
-	l.intake.stop()
+	l.intake.Stop()
 	l.mu.Lock()
 	l.term++
 	term := l.term
 	l.mu.Unlock()
-	l.intake.start(term)
+	l.intake.Start(term)
 	if l.tell != nil {
 		l.tell(term, nil) // the fence
 	}
@@ -105,27 +108,27 @@ func (l *fakeLog) commit(cmd []byte) {
 // call is link.Propose: requests and answers may be late or lost.
 func (l *fakeLog) call(ctx context.Context, _ string, batches []*storev1.Batch) error {
 	if l.rough && l.chance(10) {
-		return unavailable("it could not be sent")
+		return peerrpc.Unavailable("it could not be sent")
 	}
 	answer := make(chan error, 1)
 	go func() {
 		l.wait()
 		answers := make(chan error, len(batches))
 		for _, b := range batches {
-			l.intake.submit(b, func(err error) { answers <- err })
+			l.intake.Submit(b, func(err error) { answers <- err })
 		}
 		err := awaitAll(context.Background(), answers, len(batches))
 		l.wait()
 		answer <- err
 	}()
 	if l.rough && l.chance(20) {
-		return unknown("the connection broke")
+		return peerrpc.Unknown("the connection broke")
 	}
 	select {
 	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		return unknown("hung up: %w", ctx.Err())
+		return peerrpc.Unknown("hung up: %w", ctx.Err())
 	}
 }
 
@@ -140,20 +143,20 @@ func (l *fakeLog) wait() {
 }
 
 // proposerOf is a running proposer on a log.
-func proposerOf(t *testing.T, l *fakeLog) *proposalClient {
-	p := newProposalClient(proposerID{"n1", 7})
-	p.leader = func() (string, uint64) {
+func proposerOf(t *testing.T, l *fakeLog) *Client {
+	p := NewClient(ProcessID{"n1", 7}, ClientConfig{})
+	p.config.Leader = func() (string, uint64) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return "n9", l.term
 	}
-	p.quorumLost = func() bool { return false }
-	p.submit = l.intake.submit
-	p.callLeader = l.call
-	l.tell = p.onApplied
+	p.config.QuorumLost = func() bool { return false }
+	p.config.Submit = l.intake.Submit
+	p.config.CallLeader = l.call
+	l.tell = p.OnApplied
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { p.run(ctx) })
+	wg.Go(func() { p.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return p
 }
@@ -177,7 +180,7 @@ func roughRun(t *testing.T, seed uint64) {
 			for j := range 10 {
 				name := fmt.Sprintf("u%d-%d", i, j)
 				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+i%5)*time.Second/2)
-				_, err := p.propose(ctx, []*storev1.Change{account(name)})
+				_, err := p.Propose(ctx, []*storev1.Change{account(name)})
 				cancel()
 				mu.Lock()
 				outcomes[name] = err
@@ -197,7 +200,7 @@ func roughRun(t *testing.T, seed uint64) {
 	for name, err := range outcomes {
 		n := l.applied[name]
 		switch {
-		case err == nil && n == 1, errors.Is(err, ErrUnavailable) && n == 0, errors.Is(err, ErrUnknown) && n <= 1:
+		case err == nil && n == 1, errors.Is(err, peerrpc.ErrUnavailable) && n == 0, errors.Is(err, peerrpc.ErrUnknown) && n <= 1:
 		default:
 			t.Errorf("%s was made %d times, and the outcome is %v", name, n, err)
 		}
@@ -212,15 +215,15 @@ func TestADoubtIsEndedByALaterBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		call, calls := p.callLeader, 0
-		p.callLeader = func(ctx context.Context, leader string, b []*storev1.Batch) error {
+		call, calls := p.config.CallLeader, 0
+		p.config.CallLeader = func(ctx context.Context, leader string, b []*storev1.Batch) error {
 			if calls++; calls == 1 {
-				return unknown("lost on its way")
+				return peerrpc.Unknown("lost on its way")
 			}
 			return call(ctx, leader, b)
 		}
 		before := time.Now()
-		if _, err := p.propose(t.Context(), []*storev1.Change{account("alice")}); err != nil {
+		if _, err := p.Propose(t.Context(), []*storev1.Change{account("alice")}); err != nil {
 			t.Fatal(err)
 		}
 		if l.applied["alice"] != 1 || calls != 3 {
@@ -237,21 +240,21 @@ func TestGivingUpSaysWhatIsKnown(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
 		l.mu.Lock()
-		p.callLeader = func(ctx context.Context, _ string, _ []*storev1.Batch) error {
+		p.config.CallLeader = func(ctx context.Context, _ string, _ []*storev1.Batch) error {
 			<-ctx.Done()
-			return unknown("no answer")
+			return peerrpc.Unknown("no answer")
 		}
 		l.mu.Unlock()
 		propose := func(name string, d time.Duration) error {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
 			defer cancel()
-			_, err := p.propose(ctx, []*storev1.Change{account(name)})
+			_, err := p.Propose(ctx, []*storev1.Change{account(name)})
 			return err
 		}
-		if err := propose("sent", time.Second); !errors.Is(err, ErrUnknown) {
+		if err := propose("sent", time.Second); !errors.Is(err, peerrpc.ErrUnknown) {
 			t.Errorf("what a leader may have: %v", err)
 		}
-		if err := propose("waiting", time.Second); !errors.Is(err, ErrUnavailable) {
+		if err := propose("waiting", time.Second); !errors.Is(err, peerrpc.ErrUnavailable) {
 			t.Errorf("what waits for a leader: %v", err)
 		}
 	})
@@ -261,16 +264,16 @@ func TestWithoutTheMajorityProposalsAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.leader = func() (string, uint64) { return "", 1 }
+		p.config.Leader = func() (string, uint64) { return "", 1 }
 		start := time.Now()
-		p.quorumLost = func() bool { return time.Since(start) >= 1800*time.Millisecond }
-		_, err := p.propose(t.Context(), []*storev1.Change{account("alice")})
-		if !errors.Is(err, ErrUnavailable) || time.Since(start) > 2*time.Second {
+		p.config.QuorumLost = func() bool { return time.Since(start) >= 1800*time.Millisecond }
+		_, err := p.Propose(t.Context(), []*storev1.Change{account("alice")})
+		if !errors.Is(err, peerrpc.ErrUnavailable) || time.Since(start) > 2*time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 		again := time.Now()
-		_, err = p.propose(t.Context(), []*storev1.Change{account("alice")})
-		if !errors.Is(err, ErrUnavailable) || time.Since(again) > 0 {
+		_, err = p.Propose(t.Context(), []*storev1.Change{account("alice")})
+		if !errors.Is(err, peerrpc.ErrUnavailable) || time.Since(again) > 0 {
 			t.Errorf("the next, after %v: %v", time.Since(again), err)
 		}
 	})
@@ -280,21 +283,21 @@ func TestTooManyChangesAreRefusedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.leader = func() (string, uint64) { return "", 1 }
+		p.config.Leader = func() (string, uint64) { return "", 1 }
 		change := account("alice")
 		full := make([]*storev1.Change, maxWaiting)
 		for i := range full {
 			full[i] = change
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go p.propose(ctx, full)
+		go p.Propose(ctx, full)
 		synctest.Wait()
-		if _, err := p.propose(t.Context(), full[:1]); !errors.Is(err, ErrBusy) || !errors.Is(err, ErrUnavailable) {
+		if _, err := p.Propose(t.Context(), full[:1]); !errors.Is(err, ErrBusy) || !errors.Is(err, peerrpc.ErrUnavailable) {
 			t.Errorf("one more: %v", err)
 		}
 		cancel()
 		synctest.Wait()
-		if n := p.queuedChanges(); n != 0 {
+		if n := p.Queued(); n != 0 {
 			t.Errorf("%d changes wait though nobody does", n)
 		}
 	})
@@ -304,20 +307,20 @@ func TestTooManyOctetsAreRefusedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.leader = func() (string, uint64) { return "", 1 }
+		p.config.Leader = func() (string, uint64) { return "", 1 }
 		ctx, cancel := context.WithCancel(t.Context())
 		large := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxChangeOctets/2))
 		for range maxWaitingOctets / proto.Size(large) {
-			go p.propose(ctx, []*storev1.Change{large})
+			go p.Propose(ctx, []*storev1.Change{large})
 		}
 		synctest.Wait()
-		if _, err := p.propose(t.Context(), []*storev1.Change{large}); !errors.Is(err, ErrBusy) {
+		if _, err := p.Propose(t.Context(), []*storev1.Change{large}); !errors.Is(err, ErrBusy) {
 			t.Errorf("one more: %v", err)
 		}
 		cancel()
 		synctest.Wait()
-		if p.queued != (queueSize{}) {
-			t.Errorf("%+v wait though nobody does", p.queued)
+		if q := p.queue; !q.isEmpty() || q.changes != 0 || q.octets != 0 {
+			t.Errorf("%+v wait though nobody does", q)
 		}
 	})
 }
@@ -326,7 +329,7 @@ func TestAChangeIsBoundedInOctets(t *testing.T) {
 	l := newFakeLog(1, false)
 	p := proposerOf(t, l)
 	huge := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxChangeOctets))
-	if _, err := p.propose(t.Context(), []*storev1.Change{huge}); !errors.Is(err, ErrRefused) {
+	if _, err := p.Propose(t.Context(), []*storev1.Change{huge}); !errors.Is(err, peerrpc.ErrRefused) {
 		t.Errorf("a huge change: %v", err)
 	}
 }
@@ -341,10 +344,10 @@ func TestTheLeaderTakesNoHugeBatch(t *testing.T) {
 		return in.enqueue(&submission{batch: b, size: proto.Size(b), done: func(error) {}})
 	}
 	large := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxBatchOctets/2))
-	if err := take(1, large, large); !errors.Is(err, ErrRefused) {
+	if err := take(1, large, large); !errors.Is(err, peerrpc.ErrRefused) {
 		t.Errorf("a batch of too many octets: %v", err)
 	}
-	if err := take(1, slices.Repeat([]*storev1.Change{account("alice@example.com")}, maxChanges+1)...); !errors.Is(err, ErrRefused) {
+	if err := take(1, slices.Repeat([]*storev1.Change{account("alice@example.com")}, maxChanges+1)...); !errors.Is(err, peerrpc.ErrRefused) {
 		t.Errorf("a batch of too many changes: %v", err)
 	}
 	var busy error
@@ -353,8 +356,8 @@ func TestTheLeaderTakesNoHugeBatch(t *testing.T) {
 		number++
 		busy = take(number, large)
 	}
-	if !errors.Is(busy, ErrBusy) || in.queued.octets > maxWaitingOctets {
-		t.Errorf("after %d large batches, of which %d octets wait: %v", number, in.queued.octets, busy)
+	if !errors.Is(busy, ErrBusy) || in.queue.octets > maxWaitingOctets {
+		t.Errorf("after %d large batches, of which %d octets wait: %v", number, in.queue.octets, busy)
 	}
 }
 
@@ -362,13 +365,24 @@ func TestASnapshotInPlaceOfEntriesLeavesTheOutcomeUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(1, false)
 		p := proposerOf(t, l)
-		p.callLeader = func(context.Context, string, []*storev1.Batch) error { return nil }
+		p.config.CallLeader = func(context.Context, string, []*storev1.Batch) error { return nil }
 		go func() {
 			<-time.After(time.Second)
-			p.onRestored()
+			p.OnRestored()
 		}()
-		if _, err := p.propose(t.Context(), []*storev1.Change{account("alice")}); !errors.Is(err, ErrUnknown) {
+		if _, err := p.Propose(t.Context(), []*storev1.Change{account("alice")}); !errors.Is(err, peerrpc.ErrUnknown) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+func account(name string) *storev1.Change {
+	return &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: &storev1.PutAccount{
+		Address: name, Mode: storev1.PutAccount_MODE_UPSERT,
+		Verifier: &storev1.Verifier{Salt: make([]byte, 16), Iterations: 10000, StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)},
+	}}}
+}
+
+func contact(owner, who, name string) *storev1.Change {
+	return &storev1.Change{Kind: &storev1.Change_SetContact{SetContact: &storev1.SetContact{Owner: owner, Address: who, Name: name}}}
 }
