@@ -3,6 +3,7 @@ package cluster
 import (
 	"slices"
 
+	"simpd/cluster/bootstrap"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 )
 
@@ -11,7 +12,7 @@ func (n *Node) lineage() *clusterv1.Lineage {
 	id := n.storage.Manifest.Get()
 	l := &clusterv1.Lineage{}
 	if id.Dirty {
-		l.FoundingSum = clusterIDSum(id.ClusterID)
+		l.FoundingSum = bootstrap.ClusterIDSum(id.ClusterID)
 	}
 	if id.Lineage != nil {
 		l.History, l.Epoch, l.Boot = id.Lineage.History, id.Lineage.Epoch, id.Lineage.Incarnations

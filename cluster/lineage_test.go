@@ -3,6 +3,7 @@ package cluster
 import (
 	"testing"
 
+	"simpd/cluster/bootstrap"
 	"simpd/cluster/storage"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	storev1 "simpd/proto/simp/store/v1"
@@ -39,8 +40,8 @@ func TestCheckProcess(t *testing.T) {
 		"of an older version":     {"n2", 7, nil, fine, fine},
 		"without a past":          {"n2", 7, &clusterv1.Lineage{}, fine, fine},
 		"of a history before":     {"n2", 7, &clusterv1.Lineage{History: "g", Epoch: 1, Boot: []uint64{1}}, fine, fine},
-		"of the same founding":    {"n2", 5, &clusterv1.Lineage{FoundingSum: clusterIDSum("f")}, fine, fine},
-		"of another founding":     {"n2", 5, &clusterv1.Lineage{FoundingSum: clusterIDSum("g")}, founding, founding},
+		"of the same founding":    {"n2", 5, &clusterv1.Lineage{FoundingSum: bootstrap.ClusterIDSum("f")}, fine, fine},
+		"of another founding":     {"n2", 5, &clusterv1.Lineage{FoundingSum: bootstrap.ClusterIDSum("g")}, founding, founding},
 		"a node that is not here": {"n3", 7, &clusterv1.Lineage{History: "h", Epoch: 1, Boot: []uint64{6, 7}}, fine, fine},
 	} {
 		for upToDate, want := range map[bool]clusterv1.Rejection_Reason{false: c.behind, true: c.upToDate} {

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 	autopilot "github.com/hashicorp/raft-autopilot"
 
+	"simpd/cluster/bootstrap"
 	"simpd/cluster/link"
 	"simpd/cluster/peerrpc"
 	"simpd/cluster/proposals"
@@ -60,7 +61,7 @@ type Node struct {
 	gossipChanged  signal    // gossip has reported something
 	leaving        atomic.Bool
 	consistency    consistencyChecker
-	formation      formationWatch
+	bootstrap      *bootstrap.Bootstrap
 
 	ctx       context.Context // of the node's own goroutines
 	stop      context.CancelFunc
@@ -111,11 +112,28 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.leadership.raft.Store(n.raft)
+	n.bootstrap = n.newBootstrap()
 	n.publishMembership()
 	if n.storage.Manifest.Get().Admitted {
 		n.transport.open()
 	}
 	return nil
+}
+
+// newBootstrap returns what brings this node into a site, once all else is
+// open.
+func (n *Node) newBootstrap() *bootstrap.Bootstrap {
+	return bootstrap.New(bootstrap.Config{
+		NodeID: n.cfg.NodeID, Incarnation: n.incarnation, Expect: n.cfg.BootstrapExpect, Join: n.cfg.Link.Gossip.Join,
+		DataDir: n.storage.Dir, Manifest: n.storage.Manifest, Started: n.started, Interval: n.timeouts.dutyInterval,
+		Link: n.link, Peers: n.peers, Changed: n.gossipChanged, Leader: n.Leader, Servers: n.servers,
+		Form: func(c raft.Configuration) error { return n.raft.BootstrapCluster(c).Error() },
+		OnAdmitted: func() {
+			n.publishMembership()
+			n.transport.open()
+		},
+		Fatal: n.cfg.Fatal, Logger: n.cfg.Logger,
+	})
 }
 
 // makeParts creates the parts that need no storage.
@@ -146,7 +164,7 @@ func (n *Node) makeParts() {
 // now on Config's Receiver and functions are called.
 func (n *Node) Start() error {
 	for _, work := range []func(context.Context){
-		n.leadership.monitor, n.leadership.watch, n.proposer.Run, n.maintainEpoch, n.bootstrap, n.watchClusterID, n.watchMembership, n.persistProgress, n.compactLog, n.watchLinkErrors, n.runChecks, n.watchStalls, n.announceData, n.watchSettings,
+		n.leadership.monitor, n.leadership.watch, n.proposer.Run, n.maintainEpoch, n.bootstrap.Run, n.bootstrap.WatchClusterID, n.watchMembership, n.persistProgress, n.compactLog, n.watchLinkErrors, n.runChecks, n.watchStalls, n.announceData, n.watchSettings,
 	} {
 		n.wg.Go(func() { work(n.ctx) })
 	}

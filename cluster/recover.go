@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"simpd/cluster/bootstrap"
 	"simpd/cluster/storage"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
@@ -69,7 +70,7 @@ func recoverFrom(d *storage.Storage, config raft.Configuration) (*Recovered, err
 	if err := raft.RecoverCluster(raftConfig(&c, nil), f, d.Logs, d.Stable, d.Snapshots, transport, config); err != nil {
 		return nil, fmt.Errorf("recovering %s: %w", d.Dir, errors.Join(f.broken, err))
 	}
-	if err := d.Manifest.Change(func(id *storage.Record) { id.ClusterID = newClusterID() }); err != nil {
+	if err := d.Manifest.Change(func(id *storage.Record) { id.ClusterID = bootstrap.NewClusterID() }); err != nil {
 		return nil, err
 	}
 	f.told.Node, f.told.Address = id.Node, string(config.Servers[0].Address)

@@ -68,7 +68,7 @@ func (n *Node) Ready() error {
 	case !n.isServer(n.cfg.NodeID) && n.table.History() != "":
 		return errors.New("this node is no longer part of the site")
 	case !n.isServer(n.cfg.NodeID):
-		return errors.New(cmp.Or(n.formation.reason(), "waiting to form a site, or to be taken into one"))
+		return errors.New(cmp.Or(n.bootstrap.Waits(), "waiting to form a site, or to be taken into one"))
 	case n.QuorumLostFor() > 0:
 		return fmt.Errorf("cut off from the majority for %v", n.QuorumLostFor().Round(100*time.Millisecond))
 	case n.Leader() == "":

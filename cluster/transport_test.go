@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"simpd/cluster/link"
+	"simpd/cluster/storage"
 )
 
 // anyProcess is a processTracker that accepts every process.
@@ -18,6 +19,14 @@ func (anyProcess) ChecksIncarnation(string) bool       { return false }
 // guarded is a node's transport over another one.
 func guarded(to raft.Transport, clusterID string, incarnation uint64) *transport {
 	return newTransport(to, headerStamp{func() string { return clusterID }, incarnation, anyProcess{}}, &commitBroadcaster{})
+}
+
+// inMemory is the storage of a node that keeps nothing.
+func inMemory(t *testing.T, node string) *storage.Storage {
+	t.Helper()
+	s, err := storage.Open("", "example.com", node, nil, nil)
+	must(t, err)
+	return s
 }
 
 // TestCallsOfAnotherFounding: what Raft says comes only from who has data of

@@ -1,4 +1,4 @@
-package cluster
+package bootstrap
 
 import (
 	"bytes"
@@ -20,7 +20,8 @@ import (
 // cluster ID. The nodes store it with their data and send it with every call of
 // Raft. A site that was formed before there were cluster IDs has none.
 
-func newClusterID() string {
+// NewClusterID returns a random cluster ID.
+func NewClusterID() string {
 	b := make([]byte, 8)
 	rand.Read(b)
 	return hex.EncodeToString(b)
@@ -29,8 +30,8 @@ func newClusterID() string {
 // chooseClusterID returns the ID of the cluster that is about to be formed:
 // the one accepted earlier, if any; empty if another node's version does not
 // know cluster IDs.
-func (n *Node) chooseClusterID(others []*clusterv1.ProbeResponse) string {
-	id := n.storage.Manifest.Get()
+func (b *Bootstrap) chooseClusterID(others []*clusterv1.ProbeResponse) string {
+	id := b.config.Manifest.Get()
 	if len(id.InitialVoters) > 0 {
 		return id.ClusterID
 	}
@@ -39,24 +40,24 @@ func (n *Node) chooseClusterID(others []*clusterv1.ProbeResponse) string {
 			return ""
 		}
 	}
-	return newClusterID()
+	return NewClusterID()
 }
 
 // foreignClusterGrace delays the end of a node that finds only another
 // cluster, because its own may be about to start.
 const foreignClusterGrace = 15 * time.Second
 
-// watchClusterID stops a node that has data, but finds another cluster with
+// WatchClusterID stops a node that has data, but finds another cluster with
 // the site's name working and no node of its own.
-func (n *Node) watchClusterID(ctx context.Context) {
-	tick := time.NewTicker(n.timeouts.dutyInterval)
+func (b *Bootstrap) WatchClusterID(ctx context.Context) {
+	tick := time.NewTicker(b.config.Interval)
 	defer tick.Stop()
-	for since := time.Now(); n.Leader() == ""; {
-		switch err := n.checkForeignCluster(n.probeClusters(ctx)); {
+	for since := time.Now(); b.config.Leader() == ""; {
+		switch err := b.checkForeignCluster(b.probeClusters(ctx)); {
 		case err == nil:
 			since = time.Now()
 		case time.Since(since) >= foreignClusterGrace:
-			n.cfg.Fatal(err)
+			b.config.Fatal(err)
 			return
 		}
 		select {
@@ -69,13 +70,13 @@ func (n *Node) watchClusterID(ctx context.Context) {
 
 // probeClusters asks the other nodes in Raft's configuration what data they
 // have, and those of other clusters that gossip has met.
-func (n *Node) probeClusters(ctx context.Context) []*clusterv1.ProbeResponse {
+func (b *Bootstrap) probeClusters(ctx context.Context) []*clusterv1.ProbeResponse {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	all := n.link.ProbeForeign(ctx)
-	for _, s := range n.servers() {
-		if id := string(s.ID); id != n.cfg.NodeID {
-			if p, err := n.peers.Probe(ctx, id); err == nil {
+	all := b.config.Link.ProbeForeign(ctx)
+	for _, s := range b.config.Servers() {
+		if id := string(s.ID); id != b.config.NodeID {
+			if p, err := b.config.Peers.Probe(ctx, id); err == nil {
 				all = append(all, p)
 			}
 		}
@@ -85,8 +86,8 @@ func (n *Node) probeClusters(ctx context.Context) []*clusterv1.ProbeResponse {
 
 // checkForeignCluster returns why this node does not belong to those that
 // have answered, or nil.
-func (n *Node) checkForeignCluster(others []*clusterv1.ProbeResponse) error {
-	id := n.storage.Manifest.Get()
+func (b *Bootstrap) checkForeignCluster(others []*clusterv1.ProbeResponse) error {
+	id := b.config.Manifest.Get()
 	var foreign *clusterv1.ProbeResponse
 	for _, p := range others {
 		switch {
@@ -100,7 +101,7 @@ func (n *Node) checkForeignCluster(others []*clusterv1.ProbeResponse) error {
 		return nil
 	}
 	return fmt.Errorf("the data directory %s has another cluster ID of the site %s than %s, which has a leader: "+
-		"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", n.storage.Dir, id.Site, foreign.Node, n.storage.Dir)
+		"bring this node's own data back, or have it join as new: simpd wipe --data-dir %s --yes, and start it", b.config.DataDir, id.Site, foreign.Node, b.config.DataDir)
 }
 
 // isOtherCluster reports whether a node said that its data belongs to another
@@ -109,11 +110,11 @@ func isOtherCluster(p *clusterv1.ProbeResponse, clusterID string) bool {
 	if p.Founding != nil {
 		return p.GetFounding() != clusterID
 	}
-	return len(p.FoundingSum) > 0 && !bytes.Equal(p.FoundingSum, clusterIDSum(clusterID))
+	return len(p.FoundingSum) > 0 && !bytes.Equal(p.FoundingSum, ClusterIDSum(clusterID))
 }
 
-// clusterIDSum lets a node compare a cluster ID that it may not know.
-func clusterIDSum(clusterID string) []byte {
+// ClusterIDSum returns a hash of a cluster ID, which lets a node compare a cluster ID that it may not know.
+func ClusterIDSum(clusterID string) []byte {
 	sum := sha256.Sum256([]byte("simp founding " + clusterID))
 	return sum[:]
 }

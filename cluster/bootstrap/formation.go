@@ -1,4 +1,4 @@
-package cluster
+package bootstrap
 
 import (
 	"fmt"
@@ -183,27 +183,27 @@ func (w *formationWatch) set(waits string, waited time.Duration, now time.Time) 
 }
 
 // observe has operators told what this node, which has no data, waits for.
-func (n *Node) observe(p *probeRound, failed error) {
+func (b *Bootstrap) observe(p *probeRound, failed error) {
 	f := &formation{
-		id: n.cfg.NodeID, expect: n.cfg.BootstrapExpect, join: n.cfg.Link.Gossip.Join, promised: n.storage.Manifest.Get().InitialVoters,
+		id: b.config.NodeID, expect: b.config.Expect, join: b.config.Join, promised: b.config.Manifest.Get().InitialVoters,
 		probes: p.answers, unanswered: p.unanswered, failed: failed,
 	}
-	for _, m := range n.link.Members() {
-		if m.ID != n.cfg.NodeID {
+	for _, m := range b.config.Link.Members() {
+		if m.ID != b.config.NodeID {
 			f.others = append(f.others, m)
 		}
 	}
 	now := time.Now()
-	if waits := f.String(); n.formation.set(waits, now.Sub(n.started), now) {
-		n.cfg.Logger.Warn("this node is part of no site yet", "why", waits)
+	if waits := f.String(); b.formation.set(waits, now.Sub(b.config.Started), now) {
+		b.config.Logger.Warn("this node is part of no site yet", "why", waits)
 	}
 }
 
 // anotherRuns returns the address of another process that runs as this node, as
 // the other nodes say.
-func (n *Node) anotherRuns(probes []*clusterv1.ProbeResponse) (addr string, runs bool) {
+func (b *Bootstrap) anotherRuns(probes []*clusterv1.ProbeResponse) (addr string, runs bool) {
 	for _, p := range probes {
-		if p.RunningIncarnation != 0 && p.RunningIncarnation != n.incarnation {
+		if p.RunningIncarnation != 0 && p.RunningIncarnation != b.config.Incarnation {
 			return p.RunningAddr, true
 		}
 	}
