@@ -89,6 +89,25 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.setState(k.SetState)
 	case *storev1.Change_Release:
 		return t.releaseSession(k.Release)
+	case *storev1.Change_PutAccount:
+		return t.putAccount(k.PutAccount)
+	case *storev1.Change_DeleteAccount:
+		return t.deleteAccount(k.DeleteAccount)
+	case *storev1.Change_SetDisabled:
+		return t.setDisabled(k.SetDisabled)
+	case *storev1.Change_RestoreAccounts:
+		return t.restoreAccounts(k.RestoreAccounts)
+	case *storev1.Change_SetRule:
+		return t.setRule(k.SetRule)
+	case *storev1.Change_SetContact:
+		return t.setContact(k.SetContact)
+	}
+	return t.applySiteKind(c)
+}
+
+// applySiteKind applies a change that concerns a node or the whole site.
+func (t *Table) applySiteKind(c *storev1.Change) Result {
+	switch k := c.Kind.(type) {
 	case *storev1.Change_NodeUp:
 		return t.nodeUp(k.NodeUp)
 	case *storev1.Change_NodeDown:
@@ -99,30 +118,18 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.removeNode(k.RemoveNode)
 	case *storev1.Change_Reap:
 		return t.reapNode(k.Reap)
-	case *storev1.Change_PutAccount:
-		return t.putAccount(k.PutAccount)
-	case *storev1.Change_DeleteAccount:
-		return t.deleteAccount(k.DeleteAccount)
-	case *storev1.Change_SetDisabled:
-		return t.setDisabled(k.SetDisabled)
-	case *storev1.Change_SetRule:
-		return t.setRule(k.SetRule)
-	case *storev1.Change_SetContact:
-		return t.setContact(k.SetContact)
-	case *storev1.Change_SetSchema:
-		return t.setSchema(k.SetSchema)
-	case *storev1.Change_NewHistory:
-		return t.newHistory(k.NewHistory)
-	case *storev1.Change_Digest:
-		return t.commitEvent(entry{kind: EventDigest})
-	case *storev1.Change_RestoreAccounts:
-		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_AddCertificate:
 		return t.addCertificate(k.AddCertificate)
 	case *storev1.Change_ExcludeNode:
 		return t.excludeNode(k.ExcludeNode)
 	case *storev1.Change_AdmitNode:
 		return t.admitNode(k.AdmitNode)
+	case *storev1.Change_SetSchema:
+		return t.setSchema(k.SetSchema)
+	case *storev1.Change_NewHistory:
+		return t.newHistory(k.NewHistory)
+	case *storev1.Change_Digest:
+		return t.commitEvent(entry{kind: EventDigest})
 	}
 	// checkReadable has refused unknown kinds.
 	panic(fmt.Sprintf("store: a change of the type %T", c.Kind))
