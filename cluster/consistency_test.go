@@ -19,7 +19,7 @@ func TestWrongTableIsHealed(t *testing.T) {
 			propose(t, l.nodes["n1"], account("alice@example.com"))
 			sick := l.nodes["n1"]
 			for _, n := range l.nodes {
-				if n.leadership.isOwn() == leads {
+				if n.leadership.isEstablished() == leads {
 					sick = n
 				}
 			}

@@ -24,8 +24,8 @@ func TestALeaderIsInTouchUntilItsReignEnds(t *testing.T) {
 		if c := follower.QuorumLostFor(); c < 20*time.Second {
 			t.Fatalf("cut off for 30 s, it says %v", c)
 		}
-		follower.leadership.own.Store(&leaderTerm{})
-		defer follower.leadership.own.Store(nil)
+		follower.leadership.current.Store(&leaderTerm{})
+		defer follower.leadership.current.Store(nil)
 		if c := follower.QuorumLostFor(); c != 0 {
 			t.Errorf("a leader whose reign is not over says that it has been cut off for %v", c)
 		}

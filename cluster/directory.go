@@ -49,10 +49,10 @@ func (n *Node) raftQuorumLostFor() time.Duration {
 	if n.consistency.isWrong.Load() {
 		return forever
 	}
-	if n.leadership.isRafts() {
+	if n.leadership.isElected() {
 		return 0 // or its lease would have run out
 	}
-	if n.leadership.isOwn() {
+	if n.leadership.isEstablished() {
 		return 0 // it has just led, and Raft still says when it last followed
 	}
 	last := n.raft.LastContact()

@@ -202,7 +202,7 @@ func leaderLoss(l *lab, seed uint64) {
 
 func (l *lab) leaderNow() *Node {
 	for _, n := range l.nodes {
-		if n.leadership.isRafts() {
+		if n.leadership.isElected() {
 			return n
 		}
 	}

@@ -21,7 +21,7 @@ func (n *Node) establishLeadership(ctx context.Context, term uint64) *leaderTerm
 	t := &leaderTerm{term: term, ready: make(chan struct{}), pauses: newPauseDetector(n.timeouts.heartbeat / 2), cancel: cancel}
 	n.cfg.Logger.Info("this node leads", "term", term)
 	n.batcher.Start(term)
-	n.leadership.own.Store(t)
+	n.leadership.current.Store(t)
 	n.proposer.Wake()
 	t.wg.Go(func() { t.pauses.run(ctx) })
 	t.wg.Go(func() { n.leaderLoop(ctx, t) })
@@ -31,7 +31,7 @@ func (n *Node) establishLeadership(ctx context.Context, term uint64) *leaderTerm
 // revokeLeadership ends a term in which this node led.
 func (n *Node) revokeLeadership(t *leaderTerm) {
 	n.cfg.Logger.Info("this node leads no more", "term", t.term)
-	n.leadership.own.Store(nil)
+	n.leadership.current.Store(nil)
 	t.cancel()
 	n.batcher.Stop()
 	t.wg.Wait()

@@ -15,9 +15,9 @@ import (
 // leads, whether its table contains all that was acknowledged before. Nothing
 // else asks Raft who leads. Any goroutine may call its methods.
 type leadership struct {
-	nodeID string
-	raft   atomic.Pointer[raft.Raft]  // nil until Raft has read its log
-	own    atomic.Pointer[leaderTerm] // while this node leads
+	nodeID  string
+	raft    atomic.Pointer[raft.Raft]  // nil until Raft has read its log
+	current atomic.Pointer[leaderTerm] // while this node leads
 	// establish begins a term in which this node leads, and revoke ends it.
 	establish func(ctx context.Context, term uint64) *leaderTerm
 	revoke    func(*leaderTerm)
@@ -28,7 +28,7 @@ type leadership struct {
 	notify   chan bool // by Raft: leadership won and lost
 	notified signal    // the same, for monitor
 	drained  sync.WaitGroup
-	waits    sync.WaitGroup // the goroutines of while
+	waits    sync.WaitGroup // the goroutines of whileLeads
 	checks   leadershipChecks
 }
 
@@ -43,9 +43,9 @@ type leaderTerm struct {
 	wg     sync.WaitGroup
 }
 
-// init prepares for Raft, whose channel is drained from now on: Raft would
-// block if it were full.
-func (l *leadership) init(nodeID string) {
+// prepare begins to drain the channel of Raft, which would block if it were
+// full.
+func (l *leadership) prepare(nodeID string) {
 	l.nodeID, l.notify, l.notified = nodeID, make(chan bool, 10), newSignal()
 	l.drained.Go(func() {
 		for range l.notify {
@@ -71,13 +71,13 @@ func (l *leadership) leader() string {
 	return leader
 }
 
-// isOwn reports whether this node has established its leadership, and not
+// isEstablished reports whether this node has established its leadership, and not
 // revoked it yet.
-func (l *leadership) isOwn() bool { return l.own.Load() != nil }
+func (l *leadership) isEstablished() bool { return l.current.Load() != nil }
 
-// isRafts reports whether Raft considers this node the leader, which precedes
-// isOwn by a moment.
-func (l *leadership) isRafts() bool {
+// isElected reports whether Raft considers this node the leader, which precedes
+// isEstablished by a moment.
+func (l *leadership) isElected() bool {
 	r := l.raft.Load()
 	return r != nil && r.State() == raft.Leader
 }
@@ -92,7 +92,7 @@ func (l *leadership) await(ctx context.Context) error {
 	for {
 		changed := l.changed.changed()
 		switch {
-		case l.isOwn():
+		case l.isEstablished():
 			return nil
 		case l.leader() != l.nodeID:
 			return l.notLeader()
@@ -108,7 +108,7 @@ func (l *leadership) await(ctx context.Context) error {
 // awaitReady returns the term in which this node leads, once its table
 // contains all that was acknowledged before.
 func (l *leadership) awaitReady(ctx context.Context) (*leaderTerm, error) {
-	t := l.own.Load()
+	t := l.current.Load()
 	if t == nil {
 		return nil, l.notLeader()
 	}
@@ -122,7 +122,7 @@ func (l *leadership) awaitReady(ctx context.Context) (*leaderTerm, error) {
 
 // isCurrent reports whether this node still leads in that term.
 func (l *leadership) isCurrent(t *leaderTerm) bool {
-	return l.own.Load() == t && l.raft.Load().CurrentTerm() == t.term
+	return l.current.Load() == t && l.raft.Load().CurrentTerm() == t.term
 }
 
 // awaitOther returns the leader once a node other than old leads.
@@ -140,8 +140,8 @@ func (l *leadership) awaitOther(ctx context.Context, old string) (string, error)
 	}
 }
 
-// while returns a context that ends when another node leads, or none.
-func (l *leadership) while(ctx context.Context, leader string) (context.Context, context.CancelFunc) {
+// whileLeads returns a context that ends when another node leads, or none.
+func (l *leadership) whileLeads(ctx context.Context, leader string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	changed := l.changed.changed()
 	if l.leader() != leader {

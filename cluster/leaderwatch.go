@@ -26,7 +26,7 @@ func (l *leadership) monitor(ctx context.Context) {
 // follow revokes a leadership that has ended, and establishes one that has
 // begun.
 func (l *leadership) follow(ctx context.Context, t *leaderTerm) *leaderTerm {
-	term, leads := l.raft.Load().CurrentTerm(), l.isRafts()
+	term, leads := l.raft.Load().CurrentTerm(), l.isElected()
 	if t != nil && (!leads || t.term != term) {
 		l.end(t)
 		t = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -49,18 +50,26 @@ func (n *Node) watchMembership(ctx context.Context) {
 	}
 }
 
+// publishedMembership is what the link was told last.
+type publishedMembership struct {
+	mu            sync.Mutex // held while the link is told
+	configuration link.Configuration
+	removed       []store.RemovedNode
+}
+
 func (n *Node) publishMembership() {
-	n.publishing.Lock()
-	defer n.publishing.Unlock()
+	p := &n.published
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if n.leadership.raft.Load() == nil {
 		return // it is told once Raft has read its log
 	}
-	if c := n.configuration(); !sameConfiguration(c, n.published) {
-		n.published = c
+	if c := n.configuration(); !sameConfiguration(c, p.configuration) {
+		p.configuration = c
 		n.link.SetConfiguration(c)
 	}
-	if r := n.table.RemovedNodes(); !slices.EqualFunc(r, n.publishedRemoved, sameRemoved) {
-		n.publishedRemoved = r
+	if r := n.table.RemovedNodes(); !slices.EqualFunc(r, p.removed, sameRemoved) {
+		p.removed = r
 		n.link.SetRemoved(removedOf(r))
 	}
 }

@@ -39,13 +39,9 @@ type Node struct {
 	transport *transport
 	raft      *raft.Raft
 
-	publishing       sync.Mutex // held while the link is told the members
-	published        link.Configuration
-	publishedRemoved []store.RemovedNode
-
-	proposer *proposals.Client
-	batcher  *proposals.Batcher
-
+	bootstrap   *bootstrap.Bootstrap
+	proposer    *proposals.Client
+	batcher     *proposals.Batcher
 	broadcaster *commitBroadcaster
 
 	metrics        Metrics
@@ -61,7 +57,7 @@ type Node struct {
 	gossipChanged  signal    // gossip has reported something
 	leaving        atomic.Bool
 	consistency    consistencyChecker
-	bootstrap      *bootstrap.Bootstrap
+	published      publishedMembership
 
 	ctx       context.Context // of the node's own goroutines
 	stop      context.CancelFunc
@@ -138,7 +134,7 @@ func (n *Node) newBootstrap() *bootstrap.Bootstrap {
 
 // makeParts creates the parts that need no storage.
 func (n *Node) makeParts() {
-	n.leadership.init(n.cfg.NodeID)
+	n.leadership.prepare(n.cfg.NodeID)
 	n.leadership.establish, n.leadership.revoke = n.establishLeadership, n.revokeLeadership
 	n.leadership.onChange = func() { n.proposer.Wake() }
 	n.proposer = proposals.NewClient(proposals.ProcessID{Node: n.cfg.NodeID, Incarnation: n.incarnation}, proposals.ClientConfig{

@@ -102,7 +102,7 @@ func (n *Node) readIndexFromLeader(ctx context.Context) (uint64, error) {
 	case n.cfg.NodeID:
 		return n.readIndex(ctx)
 	}
-	ctx, cancel := n.leadership.while(ctx, leader)
+	ctx, cancel := n.leadership.whileLeads(ctx, leader)
 	defer cancel()
 	return n.peers.ReadIndex(ctx, leader)
 }

@@ -28,7 +28,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 
 // stepDown transfers leadership, so that nobody waits for an election.
 func (n *Node) stepDown(ctx context.Context) {
-	if !n.leadership.isRafts() || len(n.servers()) == 1 {
+	if !n.leadership.isElected() || len(n.servers()) == 1 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepDownTimeout)

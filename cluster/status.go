@@ -231,7 +231,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	s := Stats{
 		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.progress.value(), LastLog: n.raft.LastIndex(),
-		Leads: n.leadership.isRafts(), Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.QuorumLostFor(), Waiting: n.proposer.Queued(), LogOctets: n.storage.Size.Total(), SnapshotsSent: n.transport.snapshots.count.Load(), Tolerance: -1,
+		Leads: n.leadership.isElected(), Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.QuorumLostFor(), Waiting: n.proposer.Queued(), LogOctets: n.storage.Size.Total(), SnapshotsSent: n.transport.snapshots.count.Load(), Tolerance: -1,
 	}
 	if piloted := n.autopilotState.Load(); piloted != nil {
 		s.Tolerance = piloted.FailureTolerance
