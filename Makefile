@@ -77,7 +77,7 @@ bench: build ## what it costs, beside a minimal relay: the short form (docs/perf
 	bin/simpbench all --short
 
 .PHONY: web-test
-web-test: build ## a real browser exchanges messages over WebSocket (wants chromium)
+web-test: build ## the web chat and its modules, under Node and in a real browser: node, npm, chromium
 	go run ./cmd/simpd/webtest -bin bin
 
 .PHONY: examples-test

@@ -1,6 +1,7 @@
 // Webtest has a real browser, Chromium without a window, log in over
-// WebSocket and exchange messages with clients over TCP. It exits 0 only if
-// each message was delivered.
+// WebSocket and exchange messages with clients over TCP. Then it checks the web
+// chat: the types of its modules, their tests under Node, and the pages in the
+// browser. It exits 0 only if all that holds.
 package main
 
 import (
@@ -27,11 +28,13 @@ var page string
 func main() {
 	bin := flag.String("bin", "bin", "the folder of simpd, simp and simpctl")
 	flag.Parse()
-	if err := run(*bin); err != nil {
-		fmt.Fprintln(cli.NewEscaper(os.Stderr), "web-test:", err)
-		os.Exit(1)
+	for _, step := range []func(string) error{func(string) error { return checkTools() }, run, runScripts} {
+		if err := step(*bin); err != nil {
+			fmt.Fprintln(cli.NewEscaper(os.Stderr), "web-test:", err)
+			os.Exit(1)
+		}
 	}
-	fmt.Println("a browser and a terminal have exchanged messages")
+	fmt.Println("a browser and a terminal have exchanged messages, and the web chat works")
 }
 
 // test is a node, a page that speaks to it, and what both are asked to do.

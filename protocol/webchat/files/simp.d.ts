@@ -1,0 +1,154 @@
+/** SIMP 1.0 over WebSocket. simp.js says how to use it. */
+
+export type ClientStatus = "connecting" | "online" | "waiting" | "ended";
+export type ListenState = "available" | "away" | "busy";
+/** "unknown": it cannot be known now. */
+export type PresenceState = ListenState | "deaf" | "unknown";
+/** A value that is a list is written once for each item; undefined is left out. */
+export type Params = { [key: string]: string | number | readonly string[] | undefined };
+/** A request has a verb, a response has a status; the other is "" or 0. */
+export interface Line {
+  tag: string;
+  verb: string;
+  status: number;
+  params: { [key: string]: string };
+  text: string;
+  literal?: Uint8Array;
+}
+/** The final response to a request, and the 100 lines before it. */
+export interface Answer {
+  status: number;
+  params: { [key: string]: string };
+  text: string;
+  partial: Line[];
+}
+export interface Message {
+  from: string;
+  to: string;
+  id: string;
+  time: string;
+  entity: Uint8Array;
+}
+export interface Presence {
+  address: string;
+  state: PresenceState;
+  note: string;
+  since: string;
+}
+/** 200: delivered; 201: in doubt; anything else: certainly not delivered. */
+export interface Result {
+  to: string;
+  status: number;
+  text: string;
+}
+export interface Report {
+  id: string;
+  results: Result[];
+}
+/** What SCRAM needs instead of the password, for one salt. */
+export interface Keys {
+  salt: string;
+  iterations: number;
+  clientKey: Uint8Array<ArrayBuffer>;
+  serverKey: Uint8Array<ArrayBuffer>;
+}
+export interface Handlers {
+  /** The error says why the client waits or has ended. */
+  status?: (status: ClientStatus, error?: SimpError) => void;
+  /** Returns the answer: 200 once the message is shown or kept, 486 to refuse it. */
+  message?: (m: Message) => number | Promise<number>;
+  presence?: (p: Presence) => void;
+  /** The node is cut off: presence cannot be known. */
+  stale?: () => void;
+  /** The node is back: what it said before holds again, and changes follow. */
+  fresh?: () => void;
+  /** The session does not listen any more. */
+  unlistened?: (why: string) => void;
+  /** The login succeeded; keys serve instead of the password. */
+  keys?: (keys: Keys) => void;
+}
+export interface Options {
+  /** As wss://example.com/simp. */
+  url: string;
+  address: string;
+  password?: string;
+  /** Those of an earlier login, instead of the password. */
+  keys?: Keys;
+  /** The program's name and version. */
+  agent?: string;
+  /** Whether to listen; true if not given. */
+  listening?: boolean;
+  state?: ListenState;
+  note?: string;
+  handlers?: Handlers;
+  /** For Node, and for tests. */
+  WebSocket?: new (url: string, protocol: string) => WebSocket;
+  /** Returns 0 to 1, for jitter. */
+  random?: () => number;
+}
+
+/** An answer of status 4xx or 5xx, or a connection that failed (status 0). */
+export class SimpError extends Error {
+  constructor(status: number, text?: string, params?: { [key: string]: string });
+  status: number;
+  params: { [key: string]: string };
+}
+
+/** Client keeps one user connected. */
+export class Client {
+  constructor(options: Options);
+  readonly address: string;
+  readonly status: ClientStatus;
+  /** Whether the client means to listen. */
+  readonly listening: boolean;
+  readonly state: ListenState;
+  readonly note: string;
+  /** The largest message in octets. */
+  readonly maxSize: number;
+  /** Connects, and connects again until stop or a refused login. */
+  start(): void;
+  /** Says QUIT and ends the connection. */
+  stop(): Promise<void>;
+  /** Stops listening and then ends the connection, as before a page is frozen. */
+  suspend(): Promise<void>;
+  /** Connects at once if the client waits, and otherwise checks the connection. */
+  wake(): void;
+  /** Does not throw. To repeat a message in doubt, give its id and the same entity: only a 200 ends the doubt. */
+  send(to: readonly string[], entity: Uint8Array, options?: { id?: string; timeout?: number }): Promise<Report>;
+  /** Sends any other request; throws a SimpError if it fails. */
+  request(verb: string, params?: Params): Promise<Answer>;
+  /** Changes what others see; listens if the client does not. */
+  setState(state: ListenState, note?: string): Promise<void>;
+  unlisten(): Promise<void>;
+  /** Tells the presence handler of these users, now and at each change, also after a reconnect. */
+  watch(addresses: string[]): Promise<void>;
+  unwatch(addresses: string[]): Promise<void>;
+  /** Who watches this user now. */
+  watchers(): Promise<string[]>;
+  contacts(): Promise<{ address: string; name: string }[]>;
+  rules(): Promise<{ who: string; message: string; presence: string }[]>;
+}
+
+/** One login by SCRAM-SHA-256, without channel binding. */
+export class Scram {
+  constructor(name: string, nonce?: string);
+  readonly first: string;
+  final(challenge: string, derive: (salt: string, iterations: number) => Keys | Promise<Keys>): Promise<string>;
+  /** Throws unless the server has proved that it knows the password. */
+  verify(final: string): void;
+}
+
+export function deriveKeys(password: string, salt: string, iterations: number): Promise<Keys>;
+/** Returns a password as SASLprep (RFC 4013) writes it. */
+export function preparePassword(password: string): string;
+/** The word for what became of a message. */
+export function outcomeWord(status: number): string;
+export function stateWord(state: PresenceState): string;
+export function newID(): string;
+export function textEntity(text: string): Uint8Array<ArrayBuffer>;
+/** The text of a MIME entity; undefined if it is not plain text. */
+export function entityText(entity: Uint8Array): string | undefined;
+/** The media type of a MIME entity, as text/plain. */
+export function entityType(entity: Uint8Array): string;
+export function formatLine(tag: string, word: string | number, params?: Params, literal?: Uint8Array): Uint8Array<ArrayBuffer>;
+export function parseLines(octets: Uint8Array): Line[];
