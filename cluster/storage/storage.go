@@ -207,7 +207,7 @@ func (d *Storage) UnusableError(err error) error {
 // be used because of the state of the machine.
 func damagedError(dir, node string, what error) error {
 	switch {
-	case isShortage(what):
+	case IsShortage(what):
 		return fmt.Errorf("the data directory %s can't be used now: %w", dir, what)
 	case errors.Is(what, fs.ErrPermission):
 		return unusable("the data directory %s can't be used: %w: all in it must belong to the user that runs simpd", dir, what)
@@ -216,9 +216,9 @@ func damagedError(dir, node string, what error) error {
 		"simpctl node remove %s, simpctl node admit %s, a new certificate, simpd wipe --data-dir %s --yes, and start it", dir, what, node, node, dir)
 }
 
-// isShortage reports whether a call failed because the machine lacks a
-// resource, which says nothing about the data.
-func isShortage(err error) bool {
+// IsShortage reports whether a call failed because the machine lacks a
+// resource, which says nothing about the data or the file that was to be read.
+func IsShortage(err error) bool {
 	return slices.ContainsFunc([]syscall.Errno{
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
 	}, func(e syscall.Errno) bool { return errors.Is(err, e) })

@@ -18,7 +18,8 @@ import (
 func readFile(name string, table []option, s settings) (wrong problems, unreadable *problem) {
 	content, err := secretfile.ReadPublic(name)
 	if err != nil {
-		return nil, &problem{at: source{}, text: fmt.Sprintf("the configuration file can't be read: %v", err)}
+		unreadable := newFileProblem(source{}, "the configuration file can't be read", err)
+		return nil, &unreadable
 	}
 	r := fileReader{name: name, lines: linesOf(string(content)), table: table, settings: s}
 	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())

@@ -74,10 +74,14 @@ type misconfiguration struct{ error }
 
 func (m misconfiguration) Unwrap() error { return m.error }
 
-// misconfigured marks err, if it is one, as a misconfiguration.
+// misconfigured marks err, if it is one, as a misconfiguration; but as a failure
+// if the machine lacked what reading a file takes: then a new start may help.
 func misconfigured(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case storage.IsShortage(err):
+		return failed(err)
 	}
 	return misconfiguration{err}
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"simpd/cluster/storage"
 	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 )
@@ -26,6 +28,18 @@ type problem struct {
 	// usage is set where the value of a flag can't be read at all: then the
 	// command line is wrong, not the configuration.
 	usage bool
+	// shortage is set where the machine lacks what reading a file takes, as
+	// descriptors: then it is not known whether anything is wrong.
+	shortage bool
+}
+
+// newFileProblem returns the problem that a file could not be used.
+func newFileProblem(at source, text string, err error) problem {
+	p := problem{at: at, text: text + ": " + err.Error(), shortage: storage.IsShortage(err)}
+	if p.shortage {
+		p.text += " (this machine lacks something now, and the configuration may be right)"
+	}
+	return p
 }
 
 // Error says it in one line.
@@ -59,14 +73,19 @@ func withPrefix(name, text string) string {
 // problems are all that is wrong, in the order found; never empty as an error.
 type problems []problem
 
-// exitStatus is that of wrong usage if only flags can't be read.
+// exitStatus is that of wrong usage if only flags can't be read, and that of a
+// failure if nothing is wrong but what the machine lacks.
 func (p problems) exitStatus() int {
-	for _, one := range p {
-		if !one.usage {
-			return exitConfig
-		}
+	every := func(is func(problem) bool) bool {
+		return !slices.ContainsFunc(p, func(one problem) bool { return !is(one) })
 	}
-	return exitUsage
+	switch {
+	case every(func(one problem) bool { return one.usage }):
+		return exitUsage
+	case every(func(one problem) bool { return one.shortage }):
+		return exitFailure
+	}
+	return exitConfig
 }
 
 // Error says the first, and how many more there are: one line.

@@ -22,7 +22,11 @@ func (s *service) reloadConfig() {
 	logger := loglimit.Unlimited(s.logger) // each is an answer
 	conf, err := s.read()
 	if err != nil {
-		logger.Error("nothing is taken: the configuration is wrong", "error", err)
+		why := "nothing is taken: the configuration is wrong"
+		if exitStatus(err) == exitFailure {
+			why = "nothing is taken: the configuration can't be read now"
+		}
+		logger.Error(why, "error", err)
 		return
 	}
 	s.level.Set(logLevel(conf.logLevel))

@@ -35,11 +35,23 @@ func validateConfig(c *config, s settings) problems {
 
 // addProblem says what is wrong with an option that was set, at its place.
 func (v *validator) addProblem(option, format string, args ...any) {
-	at, ok := v.made[option]
-	if !ok {
-		at.at.name = option
+	at := v.sourceOf(option)
+	v.wrong = append(v.wrong, problem{at: at, text: at.name + ": " + fmt.Sprintf(format, args...)})
+}
+
+// addFileProblem says why the file or the folder that an option names can't be
+// used.
+func (v *validator) addFileProblem(option string, err error) {
+	at := v.sourceOf(option)
+	v.wrong = append(v.wrong, newFileProblem(at, at.name, err))
+}
+
+// sourceOf returns where an option was set.
+func (v *validator) sourceOf(option string) source {
+	if m, ok := v.made[option]; ok {
+		return m.at
 	}
-	v.wrong = append(v.wrong, problem{at: at.at, text: at.at.name + ": " + fmt.Sprintf(format, args...)})
+	return source{name: option}
 }
 
 // requireOption says that an option has to be set, in a sentence that ends with why or how.
@@ -62,7 +74,7 @@ func (v *validator) nodeIdentity() {
 		v.dataDir, err = dir, storage.CheckData(dir)
 	}
 	if err != nil {
-		v.addProblem("data-dir", "%v", err)
+		v.addFileProblem("data-dir", err)
 	}
 	if err := storage.CheckWritable(v.dataDir); err != nil && v.dataDir != "" {
 		v.warnings = append(v.warnings, fmt.Sprintf("data-dir: this user can't write there: %v", err)) // a volume may come later
@@ -187,7 +199,7 @@ func (v *validator) readFiles() {
 		case early:
 			v.warnings = append(v.warnings, e.Error()+": a start waits until then")
 		case v.areValid(e.option):
-			v.addProblem(e.option, "%v", e.error)
+			v.addFileProblem(e.option, e.error)
 		}
 	}
 	v.warnings = append(v.warnings, v.found.certificateWarnings(v.nodeID, v.domains, time.Now())...)
