@@ -2,8 +2,7 @@ package protocol
 
 import "time"
 
-// The limits of the wire (SIMP.md, sections 2 to 8). Those that an operator
-// may set differently are in server.Config.
+// The limits of the wire (SIMP.md, sections 2 to 8).
 const (
 	Version = "SIMP/1.0"
 
@@ -12,9 +11,10 @@ const (
 	MaxVerb             = 16
 	MaxKey              = 16
 	MaxID               = 64
-	MaxAddress          = 254  // octets of an address; its local part has at most 64
-	MaxNote             = 256  // octets; agent and contact name likewise
-	MaxText             = 1024 // octets of a text as this package writes it
+	MaxAddress          = 254      // octets of an address; its local part has at most 64
+	MaxNote             = 256      // octets; agent and contact name likewise
+	MaxText             = 1024     // octets of a text as this package writes it
+	MaxEntity           = 64 << 10 // octets of a message that a server takes, as HELLO's size says
 	MaxRecipients       = 64
 	MaxWatched          = 1000    // addresses a connection watches
 	MaxPairs            = 10_000  // of watcher and watched, in a request and on a routing connection

@@ -12,9 +12,6 @@ import (
 	"simpd/protocol"
 )
 
-// maxEntity is the largest message, as HELLO's size says it to clients.
-const maxEntity = 64 << 10
-
 // messageService sends as the addresses that its callers may send as.
 type messageService struct {
 	simpv1.UnimplementedMessageServiceServer
@@ -70,8 +67,8 @@ func (s *messageService) parseRequest(r *simpv1.SendRequest, received time.Time)
 	case !protocol.ValidID(r.Id):
 		f.addViolation("id", "is not 1 to 64 of letters, digits, \"-\", \"_\" and \".\"")
 	}
-	if len(r.Entity) > maxEntity {
-		f.addViolation("entity", "has %d octets; at most %d", len(r.Entity), maxEntity)
+	if len(r.Entity) > protocol.MaxEntity {
+		f.addViolation("entity", "has %d octets; at most %d", len(r.Entity), protocol.MaxEntity)
 	}
 	req.To = parseRecipients(f, r.To)
 	return req, f.err()

@@ -26,7 +26,7 @@ func benchHarbour(b *testing.B, set func(*Config)) (*Server, string) {
 	site.most = 1 << 20
 	c := Config{
 		Backend: site, Domains: []string{"example.com"}, Insecure: true, Logger: silent(),
-		PerSource: 1 << 20, PerSourceUnauthenticated: 1 << 20,
+		perSource: 1 << 20, perSourceUnauthenticated: 1 << 20,
 	}
 	if set != nil {
 		set(&c)

@@ -48,7 +48,7 @@ func newStage(t *testing.T, set func(*Config)) *stage {
 	}
 	c := Config{
 		Backend: s.site, Domains: []string{"example.com", "example.org"}, Insecure: true,
-		Iterations: protocol.MinScramIterations, Logger: silent(),
+		iterations: protocol.MinScramIterations, Logger: silent(),
 	}
 	if set != nil {
 		set(&c)

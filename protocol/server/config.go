@@ -23,14 +23,8 @@ type Config struct {
 	// Insecure allows PLAIN and PASSWD without TLS, for loopback only.
 	Insecure bool
 
-	Size       int           // maximum size of a message in octets; 65536
-	Idle       time.Duration // silence after which a client is sent PING; 300 s
-	Iterations int           // PBKDF2 iterations for new passwords; 10,000
+	Idle time.Duration // silence after which a client is sent PING; 300 s
 
-	MaxConnections           int // in total; 100,000
-	MaxUnauthenticated       int // not authenticated yet; 10,000
-	PerSource                int // from one address (IPv6: /64); 200
-	PerSourceUnauthenticated int // of them not authenticated yet; 50
 	// MaxHeld limits the octets held for all clients together; 256 MiB. Above it
 	// new requests get 429 and messages 481.
 	MaxHeld int64
@@ -56,6 +50,13 @@ type Config struct {
 
 	Metrics *Metrics     // nil: not counted
 	Logger  *slog.Logger // nil: slog.Default()
+
+	// What follows is the same in every program; tests set other numbers.
+	iterations               int // PBKDF2 iterations for new passwords; 10,000
+	maxConnections           int // in total; 100,000
+	maxUnauthenticated       int // not authenticated yet; 10,000
+	perSource                int // from one address (IPv6: /64); 200
+	perSourceUnauthenticated int // of them not authenticated yet; 50
 }
 
 // Limits limits the requests of one user on this node, on all their
@@ -81,13 +82,12 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.Domains) == 0 {
 		return c, errors.New("server: Config.Domains is required")
 	}
-	setDefault(&c.Size, 64<<10)
 	setDefault(&c.Idle, 300*time.Second)
-	setDefault(&c.Iterations, protocol.ScramIterations)
-	setDefault(&c.MaxConnections, 100_000)
-	setDefault(&c.MaxUnauthenticated, 10_000)
-	setDefault(&c.PerSource, 200)
-	setDefault(&c.PerSourceUnauthenticated, 50)
+	setDefault(&c.iterations, protocol.ScramIterations)
+	setDefault(&c.maxConnections, 100_000)
+	setDefault(&c.maxUnauthenticated, 10_000)
+	setDefault(&c.perSource, 200)
+	setDefault(&c.perSourceUnauthenticated, 50)
 	setDefault(&c.MaxHeld, 256<<20)
 	if c.Metrics == nil {
 		c.Metrics = new(Metrics)

@@ -42,13 +42,13 @@ func (a *connLimiter) acquire(remote netip.AddrPort) (c *connSlot, refusal strin
 	defer a.mu.Unlock()
 	t := a.sources[source]
 	switch {
-	case a.total.open >= a.limits.MaxConnections:
+	case a.total.open >= a.limits.maxConnections:
 		return nil, "this node has no room for another connection"
-	case a.total.unauthenticated >= a.limits.MaxUnauthenticated:
+	case a.total.unauthenticated >= a.limits.maxUnauthenticated:
 		return nil, "too many connections are not authenticated yet"
-	case t != nil && source.IsValid() && t.open >= a.limits.PerSource:
+	case t != nil && source.IsValid() && t.open >= a.limits.perSource:
 		return nil, "too many connections from this address"
-	case t != nil && source.IsValid() && t.unauthenticated >= a.limits.PerSourceUnauthenticated:
+	case t != nil && source.IsValid() && t.unauthenticated >= a.limits.perSourceUnauthenticated:
 		return nil, "too many connections from this address are not authenticated yet"
 	}
 	if t == nil {

@@ -25,10 +25,10 @@ func TestConnectionLimits(t *testing.T) {
 		prove  bool
 		refuse string
 	}{
-		"in all":               {func(c *Config) { c.MaxConnections = 4 }, 4, true, "this node has no room for another connection"},
-		"unproved":             {func(c *Config) { c.MaxUnauthenticated = 3 }, 3, false, "too many connections are not authenticated yet"},
-		"from one address":     {func(c *Config) { c.PerSource = 5 }, 5, true, "too many connections from this address"},
-		"unproved, of address": {func(c *Config) { c.PerSourceUnauthenticated = 2 }, 2, false, "too many connections from this address are not authenticated yet"},
+		"in all":               {func(c *Config) { c.maxConnections = 4 }, 4, true, "this node has no room for another connection"},
+		"unproved":             {func(c *Config) { c.maxUnauthenticated = 3 }, 3, false, "too many connections are not authenticated yet"},
+		"from one address":     {func(c *Config) { c.perSource = 5 }, 5, true, "too many connections from this address"},
+		"unproved, of address": {func(c *Config) { c.perSourceUnauthenticated = 2 }, 2, false, "too many connections from this address are not authenticated yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, x.set, func(s *stage) {
@@ -52,7 +52,7 @@ func TestConnectionLimits(t *testing.T) {
 
 func TestLimitsBySourceAreByNetwork(t *testing.T) {
 	a := newConnLimiter(Config{
-		MaxConnections: 100, MaxUnauthenticated: 100, PerSource: 1, PerSourceUnauthenticated: 1,
+		maxConnections: 100, maxUnauthenticated: 100, perSource: 1, perSourceUnauthenticated: 1,
 		Exempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	})
 	for _, x := range []struct {
@@ -72,7 +72,7 @@ func TestLimitsBySourceAreByNetwork(t *testing.T) {
 // Connections that send nothing leave nothing behind.
 func TestSilentConnectionsLeaveNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
-	h := newHarbour(t, func(c *Config) { c.PerSourceUnauthenticated, c.PerSource = 1<<20, 1<<20 })
+	h := newHarbour(t, func(c *Config) { c.perSourceUnauthenticated, c.perSource = 1<<20, 1<<20 })
 	var all []net.Conn
 	for i := range 400 {
 		address := h.plain
@@ -168,7 +168,7 @@ func TestAcceptNeverSpins(t *testing.T) {
 func TestPROXYProtocol(t *testing.T) {
 	balancers := func(c *Config) {
 		c.Balancers = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-		c.PerSource = 1
+		c.perSource = 1
 	}
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x0a\x01\x02\x03\x7f\x00\x00\x01\x00\x50\x1d\x2b"
 	for name, x := range map[string]struct{ head, remote string }{

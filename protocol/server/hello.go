@@ -59,7 +59,7 @@ func (s *session) helloResponse(r *request) []byte {
 	b := response(r, protocol.StatusOK)
 	b = protocol.AppendParam(b, "version", protocol.Version)
 	b = protocol.AppendParam(b, "domain", c.Domains[0])
-	b = protocol.AppendInt(b, "size", uint64(c.Size))
+	b = protocol.AppendInt(b, "size", protocol.MaxEntity)
 	b = protocol.AppendInt(b, "idle", uint64(c.Idle/time.Second))
 	b = protocol.AppendParam(b, "auth", strings.Join(s.offeredMechanisms(), ","))
 	b = protocol.AppendParam(b, "history", c.Backend.Greeting().History)

@@ -20,7 +20,7 @@ func (s *session) handlePasswd(ctx context.Context, r *request) error {
 	if err := protocol.CheckPassword(after); err != nil { // costs less than the hash
 		return err
 	}
-	c, err := s.server.hasher.NewCredentials(after, s.server.config.Iterations)
+	c, err := s.server.hasher.NewCredentials(after, s.server.config.iterations)
 	if err != nil {
 		return err
 	}

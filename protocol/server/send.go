@@ -61,7 +61,7 @@ func (s *session) checkSend(r *request, to []protocol.Address) error {
 	case r.line.Literal < 0:
 		return protocol.Errorf(protocol.StatusBadRequest, "the message is missing: SEND to=IMA {n}")
 	case r.tooLarge:
-		return protocol.Errorf(protocol.StatusTooLarge, "the message has %d octets: %d are allowed", r.line.Literal, s.server.config.Size)
+		return protocol.Errorf(protocol.StatusTooLarge, "the message has %d octets: %d are allowed", r.line.Literal, protocol.MaxEntity)
 	}
 	return nil
 }

@@ -190,6 +190,6 @@ func (s *Server) newSession(c netio.Stream, remote netip.AddrPort, a *connSlot) 
 	x.activity.start = time.Now()
 	x.usage.session = x
 	x.in.hash, x.in.usage, x.inflight.session = s.hash, &x.usage, x
-	x.decoder.maxMessage, x.decoder.authenticated = s.config.Size, &x.authenticated
+	x.decoder.maxMessage, x.decoder.authenticated = protocol.MaxEntity, &x.authenticated
 	return x
 }

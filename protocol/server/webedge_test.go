@@ -292,7 +292,7 @@ func TestXForwardedForInSeveralHeaders(t *testing.T) {
 
 // Limits by source hold for the proxy's clients, and not for the proxy.
 func TestXForwardedForIsCounted(t *testing.T) {
-	playWeb(t, func(c *Config) { forwarding(c); c.PerSourceUnauthenticated = 2 }, func(w *webStage) {
+	playWeb(t, func(c *Config) { forwarding(c); c.perSourceUnauthenticated = 2 }, func(w *webStage) {
 		var held []*client
 		from := func(client string) int {
 			c, r, err := w.over(w.raw("10.0.0.1:1"), http.Header{"X-Forwarded-For": {client}})
