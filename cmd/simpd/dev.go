@@ -63,7 +63,7 @@ func devCommand() *cobra.Command {
 			"sockets, on 127.0.0.1 only and without TLS. Its users are alice, bob and carol at\n" +
 			devDomain + ". It keeps nothing unless --data-dir is given.\n\n" +
 			"Node i has SIMP on port P+100(i-1), where P is --port; above that port it has\n" +
-			"WebSocket at 1, gRPC at 2, the cluster at 3, gossip at 4 and HTTP at 13.",
+			"WebSocket and the web chat at 1, gRPC at 2, the cluster at 3, gossip at 4 and HTTP at 13.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -106,7 +106,7 @@ func (o *devOptions) nodeConfig(i int) *config {
 	}
 	c := &config{
 		nodeID: "n" + strconv.Itoa(i), domains: []string{devDomain}, insecure: true, timing: "dev",
-		simp: at(i, 0), ws: at(i, devWS), grpc: at(i, devGRPC), cluster: at(i, devCluster), gossip: at(i, devGossip), http: at(i, devHTTP),
+		simp: at(i, 0), ws: at(i, devWS), grpc: at(i, devGRPC), cluster: at(i, devCluster), gossip: at(i, devGossip), http: at(i, devHTTP), webChat: true,
 		bootstrapExpect: devExpect(o.nodes), drainTimeout: time.Second,
 	}
 	_ = setLimits(c, nil) // the standard is right

@@ -42,7 +42,7 @@ func TestHTTPListenersAgainstDNSRebinding(t *testing.T) {
 	}{
 		{"http-listen", "/metrics", 200}, {"http-listen", "/readyz", 200}, {"http-listen", "/healthz", 200}, {"http-listen", "/", 404},
 		{"pprof-listen", "/debug/pprof/", 200}, {"pprof-listen", "/", 404},
-		{"ws-listen", "/simp", 426}, {"ws-listen", "/", 404},
+		{"ws-listen", "/simp", 426}, {"ws-listen", "/", 200}, {"ws-listen", "/simp.js", 200}, {"ws-listen", "/metrics", 404},
 	} {
 		address := n.address(at.option)
 		for _, host := range []string{address, "localhost", "metrics.example.net:7480", "xn--bcher-kva.example", "n1.example.net", "[::1]:80"} {
@@ -54,6 +54,16 @@ func TestHTTPListenersAgainstDNSRebinding(t *testing.T) {
 			if status, said := n.getAs(host, at.option, at.path); status != 421 || strings.Contains(said, "simp_") {
 				t.Errorf("%s of %s for Host %s: %d %.100q", at.path, at.option, host, status, said)
 			}
+		}
+	}
+}
+
+// Without the web chat there is only the WebSocket.
+func TestWebChatCanBeDisabled(t *testing.T) {
+	n := serveInsecure(t, t.TempDir(), "--ws-listen=127.0.0.1:0", "--web-chat=false")
+	for path, want := range map[string]int{"/": 404, "/simp.js": 404, "/simp": 426} {
+		if got, _ := n.getAs("localhost", "ws-listen", path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
 		}
 	}
 }

@@ -23,6 +23,11 @@ func (s *devSite) printBanner(w io.Writer, took time.Duration) {
 		fmt.Fprintf(w, "  %-5s %-16s %-16s http://%-16s ws://%s/simp\n", c.nodeID, c.simp, c.grpc, c.http, c.ws)
 	}
 	fmt.Fprintf(w, "\n  users     %s\n  password  %s\n\n", strings.Join(devUsers(), " "), o.password)
+	fmt.Fprintf(w, "In a browser, for each user on another of these pages or in a window of its own:\n\n")
+	for _, n := range s.nodes {
+		fmt.Fprintf(w, "  http://%s/\n", n.conf.ws)
+	}
+	fmt.Fprintln(w)
 	s.printCommands(w)
 	fmt.Fprintf(w, "\nPress Ctrl-C to end it.\n")
 }
@@ -34,7 +39,7 @@ func (s *devSite) printCommands(w io.Writer) {
 	simp := func(c *config, user string) string {
 		return fmt.Sprintf("%s --plaintext --server %s --user %s", siblingCommand("simp"), c.simp, user)
 	}
-	fmt.Fprintf(w, "In three other terminals:\n\n")
+	fmt.Fprintf(w, "Or in three other terminals:\n\n")
 	fmt.Fprintf(w, "  export SIMP_PASSWORD=%s        # in each\n", s.options.password)
 	fmt.Fprintf(w, "  %s listen\n", simp(second, users[1]))
 	fmt.Fprintf(w, "  %s watch %s\n", simp(third, users[2]), users[1])

@@ -18,6 +18,7 @@ import (
 	"simpd/cmd/internal/cli"
 	"simpd/protocol/httphost"
 	"simpd/protocol/server"
+	"simpd/protocol/webchat"
 	"simpd/store"
 )
 
@@ -262,6 +263,9 @@ func (n *node) serveClients() error {
 	}
 	if n.partners != nil {
 		c.Federation = n.partners
+	}
+	if n.conf.webChat {
+		c.Web = webchat.NewHandler()
 	}
 	clients, err := server.New(c)
 	if err != nil {

@@ -21,6 +21,7 @@ type config struct {
 	// Where to listen; empty is off.
 	simp, simps, ws, grpc, cluster, gossip, http, pprof string
 
+	webChat         bool     // on ws
 	origins         []string // of the WebSocket
 	httpHosts       []string // names that HTTP requests may use
 	proxies, exempt []netip.Prefix
@@ -72,8 +73,10 @@ func listenOptions() []option {
 			set: toListen(func(c *config) *string { return &c.simp })},
 		{name: "simps-listen", arg: "HOST:PORT", standard: "off", help: "listen address for SIMP over TLS",
 			set: toListen(func(c *config) *string { return &c.simps })},
-		{name: "ws-listen", arg: "HOST:PORT", standard: "off", help: "listen address for SIMP over WebSocket, path /simp",
+		{name: "ws-listen", arg: "HOST:PORT", standard: "off", help: "listen address for SIMP over WebSocket, path /simp, and the web chat, path /",
 			set: toListen(func(c *config) *string { return &c.ws })},
+		{name: "web-chat", form: toggle, standard: "true", help: "serve the web chat on ws-listen; --web-chat=false disables it",
+			set: toToggle(func(c *config) *bool { return &c.webChat })},
 		{name: "ws-origin", arg: "ORIGIN", form: list, help: "an origin whose pages may use the WebSocket; may be repeated",
 			set: setOrigins},
 		{name: "grpc-listen", arg: "HOST:PORT", standard: "127.0.0.1:7469", help: "listen address for gRPC: programs and simpctl",

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -39,6 +40,9 @@ type Config struct {
 	// Origins are the web pages that may open a WebSocket, as patterns of hosts
 	// (path.Match). The page's own host may too, if Hosts allows it.
 	Origins []string
+	// Web serves GET and HEAD of the paths other than /simp on the listener for
+	// WebSockets, to requests whose Host is allowed; nil: they get 404.
+	Web http.Handler
 	// Hosts are the names that WebSocket requests may use for the server,
 	// besides IP addresses, localhost, the Domains, hosts of Origins, and with
 	// TLS the names in the certificates. Any other Host gets 421, unless the

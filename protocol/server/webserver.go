@@ -27,7 +27,8 @@ import (
 const maxHeader = 16 << 10
 
 // ServeWebSocket accepts WebSockets from l, at the path /simp, until
-// Shutdown; over TLS if there are certificates. It closes l.
+// Shutdown; over TLS if there are certificates. Config.Web serves the other
+// paths. It closes l.
 func (s *Server) ServeWebSocket(l net.Listener) error {
 	if !s.addListener(l) {
 		return ErrClosed
@@ -53,7 +54,7 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 }
 
 // newHTTPServer returns an HTTP/1.1 server that handles one request per
-// connection: an upgrade to a WebSocket, or a refusal.
+// connection: an upgrade to a WebSocket, a page, or a refusal.
 func (s *Server) newHTTPServer() *http.Server {
 	var only http.Protocols
 	only.SetHTTP1(true)
@@ -80,15 +81,30 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !s.hosts.allow(r):
 		refuseHTTP(w, http.StatusMisdirectedRequest, httphost.Refusal)
-	case r.URL.Path != "/simp":
+	case r.URL.Path != "/simp" && s.config.Web == nil:
 		refuseHTTP(w, http.StatusNotFound, "there is only /simp here")
+	case r.URL.Path != "/simp" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && !hasBody(r):
+		s.serveWebPage(w, r)
 	case r.Method != http.MethodGet:
 		refuseHTTP(w, http.StatusMethodNotAllowed, "a WebSocket begins with GET")
-	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+	case hasBody(r):
 		refuseHTTP(w, http.StatusBadRequest, "the request must not have a body")
 	default:
 		s.upgradeHTTP(w, r)
 	}
+}
+
+func hasBody(r *http.Request) bool { return r.ContentLength != 0 || len(r.TransferEncoding) > 0 }
+
+// serveWebPage has Config.Web answer a request. The connection is closed
+// afterwards, and counts like any other meanwhile.
+func (s *Server) serveWebPage(w http.ResponseWriter, r *http.Request) {
+	conn := r.Context().Value(webConnKey{}).(*webConn)
+	if status, why := s.identifyForwarded(conn, r.Header); status != 0 {
+		refuseHTTP(w, status, why)
+		return
+	}
+	s.config.Web.ServeHTTP(w, r)
 }
 
 // refuseHTTP responds to a request, of which no more is read, and closes.

@@ -33,7 +33,8 @@ func checkTools() error {
 	return nil
 }
 
-// runScripts checks the types of simp.js and runs its tests under Node.
+// runScripts checks the types of the web chat's modules and runs their tests,
+// first those under Node, then those in a browser.
 func runScripts(bin string) error {
 	browser, err := findBrowser()
 	if err != nil {
@@ -47,7 +48,9 @@ func runScripts(bin string) error {
 	for _, step := range [][]string{
 		{"npm", "ci", "--no-audit", "--no-fund", "--prefix", browserDir},
 		{filepath.Join(browserDir, "node_modules/.bin/tsc"), "-p", moduleDir},
+		{filepath.Join(browserDir, "node_modules/.bin/tsc"), "-p", browserDir},
 		{"node", "--test", moduleDir},
+		{"node", "--test", "--test-concurrency=1", browserDir},
 	} {
 		c := exec.CommandContext(ctx, step[0], step[1:]...)
 		c.Env = append(os.Environ(), "BIN="+bin, "BROWSER="+browser)

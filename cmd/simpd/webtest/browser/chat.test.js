@@ -1,0 +1,367 @@
+// @ts-check
+// The web chat in a real browser, on a site of three real nodes.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, afterEach, before, test } from "node:test";
+import { Site, launch, open, openPage, outcome, send, signIn } from "./site.js";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const [alice, bob, carol] = ["alice@example.com", "bob@example.com", "carol@example.com"];
+
+const site = new Site();
+/** @type {import("playwright-core").Browser} */
+let browser;
+/** @type {Awaited<ReturnType<typeof openPage>>[]} */
+let opened = [];
+
+before(async () => {
+  browser = await launch();
+  await site.start();
+});
+
+after(async () => {
+  await browser.close();
+  await site.stop();
+});
+
+afterEach(async () => {
+  const faults = opened.flatMap(one => one.faults);
+  await Promise.all(opened.map(one => one.context.close()));
+  opened = [];
+  assert.deepEqual(faults, [], "violations of the policy, requests to other hosts, or errors");
+});
+
+/** visit opens the page at a node, and signs in if a user is given. @param {number} node @param {string} [user] @param {import("playwright-core").BrowserContextOptions} [options] */
+async function visit(node, user, options) {
+  const one = await openPage(browser, site.nodes[node].page, options);
+  opened.push(one);
+  one.page.setDefaultTimeout(15_000);
+  if (user) {
+    await signIn(one.page, user);
+    await one.page.getByRole("list", { name: "Contacts" }).waitFor({ state: "attached" });
+  }
+  return one.page;
+}
+
+/** check has axe-core look for violations of WCAG 2.1 A and AA. @param {import("playwright-core").Page} page @param {string} what */
+async function check(page, what) {
+  await page.evaluate(source => { (0, eval)(source); }, axe).catch(() => page.addScriptTag({ content: axe }));
+  const result = await page.evaluate(() => /** @type {any} */ (window).axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+  const found = result.violations.map((/** @type {any} */ v) => `${v.id}: ${v.nodes.map((/** @type {any} */ n) => n.html).join(" ")}`);
+  assert.deepEqual(found, [], what);
+}
+
+/** said waits until the page has announced something. @param {import("playwright-core").Page} page @param {string} text */
+const said = (page, text) => page.locator("#said", { hasText: text }).waitFor({ state: "attached" });
+
+test("two browsers on two nodes exchange messages and see each other", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  await open(a, bob);
+  await a.getByRole("listitem", { name: `${bob}, available, 0 unread` }).waitFor();
+  await send(a, "hello bob");
+  await outcome(a, "hello bob", "delivered");
+  await said(a, `delivered to ${bob}`);
+  await b.getByRole("listitem", { name: new RegExp(`^${alice}, .*, 1 unread`) }).waitFor();
+  await open(b, alice);
+  await b.getByText("hello bob").waitFor();
+  await b.getByText("New messages").waitFor();
+  await b.getByRole("listitem", { name: /0 unread/ }).waitFor();
+  await send(b, "hello alice");
+  await outcome(b, "hello alice", "delivered");
+  await b.getByLabel("Your state").selectOption("busy");
+  await b.getByLabel("Your note").fill("in a meeting");
+  await b.getByLabel("Your note").press("Enter");
+  await a.getByRole("listitem", { name: `${bob}, busy` }).waitFor();
+  await a.getByText("busy, in a meeting").waitFor();
+  await b.getByLabel("Your state").selectOption("deaf");
+  await a.getByRole("listitem", { name: `${bob}, not listening` }).waitFor();
+});
+
+test("all roles and names of the contract are there", async () => {
+  const a = await visit(0);
+  assert.equal(await a.locator("html").getAttribute("lang"), "en");
+  const form = a.getByRole("form", { name: "Sign in" });
+  await form.getByRole("textbox", { name: "Address" }).waitFor();
+  await form.getByLabel("Password").waitFor();
+  await form.getByRole("button", { name: "Sign in" }).waitFor();
+  await signIn(a, alice);
+  await open(a, bob);
+  await a.getByRole("list", { name: "Contacts" }).waitFor();
+  await a.getByRole("log", { name: `Messages with ${bob}` }).waitFor();
+  await a.getByRole("textbox", { name: "Message" }).waitFor();
+  for (const name of ["Send", "Add contact", "Block", "Settings", "Sign out"]) await a.getByRole("button", { name, exact: true }).waitFor();
+  await a.getByRole("button", { name: "Sign out" }).click();
+  await a.getByRole("form", { name: "Sign in" }).waitFor();
+});
+
+test("a page that is not secure says so and offers no login", async () => {
+  const one = await openPage(browser, site.nodes[0].page.replace("127.0.0.1", "chat.test"));
+  opened.push(one);
+  await one.page.getByText("not loaded over a secure connection").waitFor();
+  assert.equal(await one.page.getByRole("form").count(), 0);
+  assert.equal(await one.page.getByLabel("Password").count(), 0);
+});
+
+test("a wrong password is said, and another attempt works", async () => {
+  const a = await visit(0);
+  await signIn(a, alice, "wrong");
+  await a.getByText("The address or the password is wrong.").waitFor();
+  await signIn(a, alice);
+  await a.getByRole("button", { name: "Sign out" }).waitFor();
+});
+
+test("who does not listen can be waited for", async () => {
+  const a = await visit(0, alice);
+  await open(a, carol);
+  await send(a, "are you there?");
+  await outcome(a, "are you there?", "not listening");
+  await said(a, `not delivered to ${carol}: not listening`);
+  await a.getByRole("button", { name: "Tell me when they listen" }).click();
+  await a.getByText("You will be told").waitFor();
+  const c = await visit(1, carol);
+  await said(a, `${carol} is available`);
+  await c.getByRole("button", { name: "Sign out" }).click();
+  await a.getByRole("listitem", { name: `${carol}, not listening` }).waitFor();
+});
+
+test("a refused message says so", async () => {
+  const a = await visit(0, alice), c = await site.listenAs(1, carol);
+  const message = c.message();
+  await open(a, carol);
+  await send(a, "do you take this?");
+  c.answer(await message, 486);
+  await outcome(a, "do you take this?", "refused");
+  c.end();
+});
+
+test("a message in doubt is repeated only when told to, under its id", async () => {
+  const a = await visit(0, alice), c = await site.listenAs(1, carol);
+  const message = c.message();
+  await open(a, carol);
+  await send(a, "do you hear me?");
+  const tag = await message;
+  await outcome(a, "do you hear me?", "in doubt");
+  await said(a, `in doubt, ${carol}`);
+  await a.getByRole("button", { name: "Try again" }).click();
+  await outcome(a, "do you hear me?", "sending");
+  c.answer(tag, 200); // the one answer serves both, as the id is the same
+  await outcome(a, "do you hear me?", "delivered");
+  c.end();
+});
+
+test("a page that is frozen stops listening first, and listens again afterwards", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  await open(a, bob);
+  await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
+  const devtools = await b.context().newCDPSession(b);
+  await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
+  await a.getByRole("listitem", { name: `${bob}, not listening` }).waitFor();
+  await devtools.send("Page.setWebLifecycleState", { state: "active" });
+  await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
+});
+
+test("an unknown user is said to be none", async () => {
+  const a = await visit(0, alice);
+  await open(a, "nobody");
+  await send(a, "hello?");
+  await outcome(a, "hello?", "no such user");
+  assert.equal(await a.getByRole("button", { name: "Tell me when they listen" }).count(), 0);
+});
+
+test("a terminal and a browser exchange messages", async () => {
+  const a = await visit(2, alice);
+  const sender = site.simp(0, bob, "send", alice, "from a terminal");
+  const [code] = await once(sender, "exit");
+  assert.equal(code, 0);
+  await open(a, bob);
+  await a.getByText("from a terminal").waitFor();
+});
+
+test("who is blocked is told that nobody listens", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  await open(a, bob);
+  await open(b, alice);
+  await b.getByRole("button", { name: "Block", exact: true }).click();
+  await b.getByRole("dialog", { name: "Block" }).getByRole("button", { name: "Block this address" }).click();
+  await b.getByRole("button", { name: "Unblock" }).waitFor();
+  await a.getByRole("listitem", { name: `${bob}, not listening` }).waitFor();
+  await send(a, "let me in");
+  await outcome(a, "let me in", "not listening");
+  await b.getByRole("button", { name: "Unblock" }).click();
+  await b.getByRole("button", { name: "Block", exact: true }).waitFor();
+  await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
+});
+
+test("a message to several shows each outcome", async () => {
+  const a = await visit(0, alice);
+  await visit(1, bob);
+  await a.getByRole("button", { name: "Write to several" }).click();
+  const dialog = a.getByRole("dialog", { name: "Write to several" });
+  await dialog.getByLabel("Addresses").fill("bob, carol@example.com");
+  await dialog.getByRole("button", { name: "Write", exact: true }).click();
+  await send(a, "to both");
+  await outcome(a, "to both", `${bob}: delivered`);
+  await outcome(a, "to both", `${carol}: not listening`);
+});
+
+test("a hostile text changes nothing outside its message", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  await open(a, bob);
+  await send(a, "<img src=x onerror=alert(1)><b>bold</b> \u202egnp.exe \u0007 https://example.org/x?y=1. javascript:alert(1)");
+  await outcome(a, "gnp.exe", "delivered");
+  await open(b, alice);
+  const text = b.locator(".message .text").last();
+  assert.equal(await text.innerText(), "<img src=x onerror=alert(1)><b>bold</b> \u27e8U+202E\u27e9gnp.exe \u27e8U+0007\u27e9 https://example.org/x?y=1. javascript:alert(1)");
+  assert.equal(await text.locator("a").count(), 1);
+  assert.equal(await text.locator("a").getAttribute("rel"), "noopener noreferrer nofollow");
+  await send(a, `${"long line ".repeat(800)}\n${"x".repeat(2000)}`);
+  await b.getByRole("button", { name: "Show all" }).click();
+  assert.ok(await b.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page scrolls sideways");
+});
+
+test("two tabs share one connection, and the second goes on when the first is closed", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  const sockets = [0];
+  const second = await a.context().newPage();
+  second.on("websocket", () => { sockets[0]++; });
+  await second.goto(site.nodes[0].page);
+  await second.getByRole("button", { name: "Sign out" }).waitFor();
+  assert.equal(sockets[0], 0, "the second tab has a connection of its own");
+  await open(second, bob);
+  await send(second, "from the second tab");
+  await outcome(second, "from the second tab", "delivered");
+  await open(a, bob);
+  await a.getByText("from the second tab").waitFor();
+  await a.close();
+  await open(b, alice);
+  await b.getByRole("listitem", { name: `${alice}, available` }).waitFor();
+  await send(second, "still here");
+  await outcome(second, "still here", "delivered");
+  assert.equal(sockets[0], 1);
+});
+
+test("messages are kept only if the user wants that, and until they are deleted", async () => {
+  const a = await visit(0, alice);
+  await visit(1, bob);
+  await open(a, bob);
+  await send(a, "to be kept");
+  await outcome(a, "to be kept", "delivered");
+  await a.getByRole("button", { name: "Settings" }).click();
+  await a.getByLabel("Keep messages in this browser").check();
+  await a.getByRole("button", { name: "Close" }).click();
+  await send(a, "kept too");
+  await outcome(a, "kept too", "delivered");
+  await a.reload();
+  await signIn(a, alice);
+  await open(a, bob);
+  await a.getByText("to be kept").waitFor();
+  await outcome(a, "kept too", "delivered");
+  await a.getByRole("button", { name: "Settings" }).click();
+  await a.getByRole("button", { name: "Delete kept messages" }).click();
+  await a.getByText("Deleted.").waitFor();
+  await a.reload();
+  await signIn(a, alice);
+  await open(a, bob);
+  await a.getByText("No messages yet.").waitFor();
+});
+
+test("who sees me is shown", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  await open(a, bob);
+  await b.getByRole("button", { name: "Settings" }).click();
+  await b.getByRole("button", { name: "Show who watches me now" }).click();
+  await b.getByRole("dialog").getByText(alice).waitFor();
+});
+
+test("everything works by keyboard", async () => {
+  await visit(1, bob);
+  const a = await visit(0);
+  await a.getByLabel("Address").focus();
+  await a.keyboard.type(alice);
+  await a.keyboard.press("Tab");
+  await a.keyboard.type("secret");
+  await a.keyboard.press("Enter");
+  const item = a.getByRole("listitem", { name: bob }).getByRole("button");
+  await item.waitFor();
+  const reached = () => item.evaluate(button => button === document.activeElement);
+  for (let i = 0; i < 20 && !await reached(); i++) await a.keyboard.press("Tab");
+  await a.keyboard.press("Enter");
+  await a.keyboard.type("by keyboard");
+  await a.keyboard.press("Enter");
+  await outcome(a, "by keyboard", "delivered");
+  await a.keyboard.press("Shift+Tab");
+  assert.equal(await a.evaluate(() => document.activeElement?.getAttribute("role")), "log");
+});
+
+for (const [width, colorScheme] of /** @type {const} */ ([[320, "light"], [768, "dark"], [1280, "light"], [1280, "dark"]])) {
+  test(`axe-core finds nothing at ${width} pixels, ${colorScheme}`, async () => {
+    const a = await visit(0, undefined, { viewport: { width, height: 640 }, colorScheme, reducedMotion: "reduce", bypassCSP: true });
+    await visit(1, bob);
+    const shot = (/** @type {string} */ name) => process.env.SHOTS ? a.screenshot({ path: `${process.env.SHOTS}/${name}-${width}-${colorScheme}.png` }) : undefined;
+    const narrow = async (/** @type {string} */ what) => assert.ok(await a.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} scrolls sideways`);
+    const look = async (/** @type {string} */ what) => {
+      await check(a, what);
+      await narrow(what);
+      await shot(what);
+    };
+    await look("signing-in");
+    await signIn(a, alice, "wrong");
+    await a.getByText("The address or the password is wrong.").waitFor();
+    await look("refused");
+    await signIn(a, alice);
+    await a.getByRole("button", { name: "Settings" }).waitFor();
+    await look("contacts");
+    for (const name of ["Settings", "Add contact", "Write to several"]) {
+      await a.getByRole("button", { name, exact: true }).click();
+      if (name === "Settings") await a.getByRole("button", { name: "Show who watches me now" }).click();
+      await look(name.replaceAll(" ", "-"));
+      await a.getByRole("button", { name: "Close" }).click();
+    }
+    await open(a, bob);
+    for (const text of ["good morning", "A longer message, which says more than one line has room for, and names https://example.com/a/page to read."]) {
+      await send(a, text);
+      await outcome(a, text, "delivered");
+    }
+    if (await a.getByRole("button", { name: "Back" }).isVisible()) await a.getByRole("button", { name: "Back" }).click();
+    await open(a, carol);
+    await send(a, "hello carol");
+    await outcome(a, "hello carol", "not listening");
+    await look("not-listening");
+    await a.getByRole("button", { name: "Block", exact: true }).click();
+    await look("Block");
+    await a.getByRole("button", { name: "Close" }).click();
+    if (await a.getByRole("button", { name: "Back" }).isVisible()) await a.getByRole("button", { name: "Back" }).click();
+    await open(a, bob);
+    await look("conversation");
+  });
+}
+
+test("10,000 messages do not slow the page down", async () => {
+  const a = await visit(0, alice);
+  await open(a, bob);
+  const took = await a.evaluate(async key => {
+    const { newModel, apply } = await import(/** @type {any} */ ("/model.js"));
+    const { Talk } = await import(/** @type {any} */ ("/talk.js"));
+    const model = newModel();
+    const add = (/** @type {number} */ i) => apply(model, { t: "message", key, to: [key], m: { id: String(i), from: key, mine: false, text: `message ${i}`, time: 1e12 + 60_000 * i, results: [] } });
+    add(0);
+    const talk = new Talk(key, model.conversations[key], async () => {}, () => []);
+    document.querySelector("main")?.append(talk.log);
+    for (let i = 1; i < 9900; i++) add(i);
+    talk.render();
+    talk.scrollToEnd();
+    const began = performance.now();
+    for (let i = 9900; i < 10_000; i++) {
+      add(i);
+      talk.append();
+    }
+    const each = (performance.now() - began) / 100;
+    const rows = talk.log.childElementCount;
+    talk.log.remove();
+    return { each, rows };
+  }, bob);
+  assert.ok(took.each < 16, `a message takes ${took.each} ms`);
+  assert.ok(took.rows < 500, `${took.rows} rows`);
+});

@@ -1,0 +1,372 @@
+// @ts-check
+// The page.
+import { stateWord } from "./simp.js";
+import { findMessage, keyOf, listens, stateOf } from "./model.js";
+import { Tabs } from "./tabs.js";
+import { Talk, sentence } from "./talk.js";
+import { canonical, cleanLine } from "./text.js";
+import { field, h, openDialog, put, setText } from "./view.js";
+
+const app = /** @type {HTMLElement} */ (document.getElementById("app"));
+const said = /** @type {HTMLElement} */ (document.getElementById("said"));
+
+/** announce says something to those who hear the page. @param {string} text */
+function announce(text) {
+  said.append(h("p", {}, text));
+  while (said.childElementCount > 20) said.firstElementChild?.remove();
+}
+
+/** Page is what this tab shows. */
+class Page {
+  own = h("bdi.me");
+  heading = h("h1", { tabindex: -1 }, this.own);
+  line = h("p.line", { hidden: true });
+  state = h("select", { "aria-label": "Your state", change: () => void this.setState() },
+    ...["available", "away", "busy", "deaf"].map(s => h("option", { value: s }, stateWord(/** @type {any} */ (s)))));
+  note = h("input", { "aria-label": "Your note", placeholder: "Note for those who watch you", maxlength: 200, autocomplete: "off", change: () => void this.setState() });
+  list = h("ul.contacts", { "aria-label": "Contacts", keydown: event => this.onArrow(event) });
+  nobody = h("p.empty", {}, "Nobody is here yet. Add a contact by address.");
+  main = h("main", { "aria-label": "Conversation" });
+  notice = h("div.notice", { hidden: true });
+
+  constructor() {
+    this.tabs = new Tabs(event => this.show(event));
+    this.model = this.tabs.model;
+    /** @type {string} */
+    this.shown = "";
+    /** @type {Talk | undefined} */
+    this.talk = undefined;
+    /** @type {Map<string, string>} what was typed and not sent, by conversation */
+    this.drafts = new Map();
+    /** @type {Map<string, HTMLLIElement>} */
+    this.items = new Map();
+    this.call = (/** @type {string} */ name, /** @type {object | undefined} */ args = undefined) =>
+      this.tabs.call(name, args).catch(err => { this.tell(cleanLine(err.message)); throw err; });
+    document.addEventListener("visibilitychange", () => this.onVisible());
+    window.addEventListener("focus", () => this.onVisible());
+    window.addEventListener("online", () => this.tabs.engine?.client?.wake());
+    window.addEventListener("hashchange", () => this.openHash());
+    document.addEventListener("freeze", () => void this.tabs.freeze());
+    window.addEventListener("pagehide", () => void this.tabs.freeze());
+    document.addEventListener("resume", () => this.tabs.thaw());
+    window.addEventListener("pageshow", event => { if (event.persisted) this.tabs.thaw(); });
+  }
+
+  /** tell shows a sentence until the next, and says it. @param {string} text */
+  tell(text) {
+    put(this.notice, h("span", {}, text), h("button", { type: "button", click: () => { this.notice.hidden = true; } }, "Dismiss"));
+    this.notice.hidden = false;
+    announce(text);
+  }
+
+  /** show brings the page up to date after an event. @param {import("./model.js").Event | { t: "all" }} event */
+  show(event) {
+    const { phase } = this.model;
+    if (phase !== this.shown) this.showPhase(phase);
+    if (phase !== "in") return;
+    switch (event.t) {
+      case "message": return this.onMessage(event);
+      case "outcome": return this.onOutcome(event);
+      case "notice": return this.tell(cleanLine(event.text));
+      case "read": return this.showListSoon();
+      case "presence":
+        if (this.talk?.conversation.to.includes(event.address)) this.showPartner();
+        return this.showListSoon();
+    }
+    if (event.t === "all" || event.t === "load") this.openKey(this.talk?.key);
+    this.showHead();
+    this.showPartner();
+    this.talk?.showOutcomes();
+    this.showListSoon();
+  }
+
+  /** @param {import("./model.js").Model["phase"]} phase */
+  showPhase(phase) {
+    const before = this.shown;
+    this.shown = phase;
+    if (phase === "in") {
+      this.showChat();
+    } else {
+      this.talk = undefined;
+      this.drafts.clear();
+      this.items.clear();
+      document.title = "SIMP chat";
+      this.showGate(before === "in");
+    }
+  }
+
+  /** showGate shows the form to sign in, or that somebody is being signed in. @param {boolean} left */
+  showGate(left) {
+    const { phase, error } = this.model, busy = phase === "entering";
+    if (phase === "starting") return;
+    const address = h("input", { name: "address", type: "text", inputmode: "email", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, disabled: busy, value: this.model.me || this.lastAddress });
+    const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, disabled: busy });
+    const form = h("form", { "aria-label": "Sign in", submit: event => {
+      event.preventDefault();
+      this.lastAddress = address.value.trim();
+      const at = this.lastAddress.lastIndexOf("@");
+      if (at < 1) return put(problem, "The address must look like alice@example.com.");
+      void this.call("signIn", { address: canonical(this.lastAddress, this.lastAddress), password: password.value });
+    } }, field("Address", address), field("Password", password), h("button.primary", { type: "submit", disabled: busy }, busy ? "Signing in\u2026" : "Sign in"));
+    const problem = h("p.problem", { role: "alert" });
+    put(app, h("main.gate", {}, h("h1", {}, "SIMP chat"), h("p", {}, "Messages that arrive at once, or tell you that they have not."), form, problem));
+    if (error) setTimeout(() => put(problem, error)); // so that it is announced
+    if (!busy) (address.value && !left ? password : address).focus();
+  }
+
+  lastAddress = "";
+
+  showChat() {
+    put(app, h("div.chat", {},
+      h("header.top", {},
+        this.heading,
+        h("div.presence", {}, this.state, this.note),
+        h("div.buttons", {}, h("button", { type: "button", click: () => this.showSettings() }, "Settings"),
+          h("button", { type: "button", click: () => void this.call("signOut") }, "Sign out"))),
+      this.line, this.notice,
+      h("nav.side", { "aria-label": "People" },
+        h("div.buttons", {}, h("button", { type: "button", click: () => this.showAdd() }, "Add contact"),
+          h("button", { type: "button", click: () => this.showSeveral() }, "Write to several")),
+        this.nobody, this.list),
+      this.main));
+    this.notice.hidden = true;
+    this.showNobody();
+    this.showHead();
+    this.showList();
+    this.heading.focus();
+    this.openHash();
+  }
+
+  showHead() {
+    const { me, online, stale, listening, state, note } = this.model;
+    setText(this.own, cleanLine(me));
+    const why = !online ? "Not connected. Connecting again\u2026" : stale ? "The server cannot reach the rest of its site: presence is not known now." : listening ? "" : "You are not listening: no message reaches you here.";
+    if (why && why !== this.line.textContent) announce(why);
+    setText(this.line, why);
+    this.line.hidden = !why;
+    this.state.value = listening ? state : "deaf";
+    if (document.activeElement !== this.note) this.note.value = note;
+  }
+
+  async setState() {
+    await this.call("setState", { state: this.state.value, note: this.note.value }).catch(() => this.showHead());
+  }
+
+  // ---- The list of contacts ----
+
+  showListSoon() {
+    this.listTimer ??= setTimeout(() => {
+      this.listTimer = undefined;
+      if (this.shown === "in") this.showList();
+    }, 20);
+  }
+
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  listTimer = undefined;
+
+  showList() {
+    const { contacts, conversations } = this.model;
+    const last = (/** @type {string} */ key) => conversations[key]?.messages.at(-1)?.time ?? 0;
+    const keys = [...new Set([...Object.keys(contacts), ...Object.keys(conversations)])].sort((a, b) => last(b) - last(a) || (a < b ? -1 : 1));
+    for (const [key, item] of this.items) if (!keys.includes(key)) { item.remove(); this.items.delete(key); }
+    keys.forEach((key, i) => {
+      let item = this.items.get(key);
+      if (!item) this.items.set(key, item = h("li", {}, h("button", { type: "button", click: () => this.openKey(key, true) },
+        h("bdi.name"), h("span.state"), h("span.count"))));
+      this.showItem(key, item);
+      if (this.list.children[i] !== item) this.list.insertBefore(item, this.list.children[i] ?? null);
+    });
+    this.nobody.hidden = keys.length > 0;
+    const unread = Object.values(conversations).reduce((sum, c) => sum + c.unread, 0);
+    document.title = unread ? `(${unread}) SIMP chat` : "SIMP chat";
+  }
+
+  /** @param {string} key @param {HTMLLIElement} item */
+  showItem(key, item) {
+    const to = key.split(" "), unread = this.model.conversations[key]?.unread ?? 0;
+    const names = to.map(one => cleanLine(this.model.contacts[one] || one)).join(", "), addresses = to.map(cleanLine).join(", ");
+    const state = to.length > 1 ? `${to.length} recipients` : stateWord(stateOf(this.model, key));
+    const [button] = item.children, [name, place, count] = button.children;
+    item.setAttribute("aria-label", `${names === addresses ? "" : `${names}, `}${addresses}, ${state}, ${unread} unread`);
+    button.setAttribute("title", addresses);
+    button.setAttribute("aria-current", String(key === this.talk?.key));
+    setText(name, names);
+    setText(place, state);
+    place.setAttribute("data-state", to.length > 1 ? "" : stateOf(this.model, key));
+    setText(count, unread ? `${unread} unread` : "");
+  }
+
+  /** @param {KeyboardEvent} event */
+  onArrow(event) {
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    const buttons = [...this.list.querySelectorAll("button")], at = buttons.indexOf(/** @type {any} */ (document.activeElement));
+    if (!step || at < 0) return;
+    event.preventDefault();
+    buttons[Math.min(buttons.length - 1, Math.max(0, at + step))].focus();
+  }
+
+  // ---- The open conversation ----
+
+  openHash() {
+    const key = decodeURIComponent(location.hash.slice(1));
+    if (key) history.replaceState(null, "", location.pathname);
+    if (this.model.conversations[key] || this.model.contacts[key] !== undefined) this.openKey(key, true);
+  }
+
+  showNobody() {
+    document.body.classList.remove("talking");
+    this.talk = undefined;
+    put(this.main, h("p.empty", {}, "Choose somebody to write to."));
+  }
+
+  /** openKey opens a conversation. @param {string | undefined} key @param {boolean} [focus] */
+  openKey(key, focus = false) {
+    if (key === undefined) return;
+    if (this.talk && this.box) this.drafts.set(this.talk.key, this.box.value);
+    const conversation = this.model.conversations[key] ??= { to: key.split(" "), messages: [], unread: 0 };
+    const talk = this.talk = new Talk(key, conversation, this.call, () => this.model.waiting);
+    const several = talk.names.length > 1;
+    this.partner = h("span.state");
+    this.blocking = h("button", { type: "button", click: () => this.block() });
+    this.knowing = h("button", { type: "button", click: () => void this.call(this.knows() ? "removeContact" : "addContact", { address: key }) });
+    const box = this.box = h("textarea", { "aria-label": "Message", rows: 2, placeholder: "Message", dir: "auto", keydown: event => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); void this.send(); }
+    } });
+    box.value = this.drafts.get(key) ?? "";
+    put(this.main,
+      h("header", {}, h("button.back", { type: "button", click: () => this.goBack() }, "Back"),
+        h("div.partner", {}, h("h2", {}, h("bdi", {}, talk.names.join(", "))), this.partner),
+        !several && h("div.buttons", {}, this.knowing, this.blocking)),
+      talk.log,
+      h("form.write", { "aria-label": "Write", submit: event => { event.preventDefault(); void this.send(); } }, box, h("button.primary", { type: "submit" }, "Send")));
+    document.body.classList.add("talking");
+    this.showPartner();
+    talk.open();
+    this.showListSoon();
+    this.readIfSeen();
+    if (focus) box.focus();
+  }
+
+  goBack() {
+    const item = this.items.get(this.talk?.key ?? "");
+    if (this.talk && this.box) this.drafts.set(this.talk.key, this.box.value);
+    this.showNobody();
+    this.showList();
+    item?.querySelector("button")?.focus();
+  }
+
+  knows() { return this.talk !== undefined && this.model.contacts[this.talk.key] !== undefined; }
+
+  showPartner() {
+    const { talk, partner, blocking, knowing } = this;
+    if (!talk || !partner || !blocking || !knowing) return;
+    const state = stateOf(this.model, talk.key), note = listens(state) ? cleanLine(this.model.presence[talk.key]?.note ?? "") : "";
+    setText(partner, talk.conversation.to.length > 1 ? "each gets the message alone" : note ? `${stateWord(state)}, ${note}` : stateWord(state));
+    partner.setAttribute("data-state", talk.conversation.to.length > 1 ? "" : state);
+    setText(blocking, this.model.blocked.includes(talk.key) ? "Unblock" : "Block");
+    setText(knowing, this.knows() ? "Remove contact" : "Keep as contact");
+  }
+
+  async send() {
+    const { box, talk } = this;
+    const text = box?.value.replace(/\s+$/, "");
+    if (!box || !talk || !text) return;
+    box.value = "";
+    await this.call("send", { to: talk.conversation.to, text }).catch(() => { box.value ||= text; });
+  }
+
+  block() {
+    const address = this.talk?.key ?? "";
+    if (this.model.blocked.includes(address)) return void this.call("block", { address, on: false });
+    const dialog = openDialog("Block", h("p", {}, h("bdi", {}, cleanLine(address)), " can then neither write to you nor see whether you listen. They are not told: for them you do not listen."),
+      h("button.primary", { type: "button", click: () => { dialog.close(); void this.call("block", { address, on: true }); } }, "Block this address"));
+  }
+
+  /** @param {Extract<import("./model.js").Event, { t: "message" }>} event */
+  onMessage({ key, m }) {
+    this.showListSoon();
+    if (key !== this.talk?.key) return m.mine ? undefined : announce(`Message from ${cleanLine(m.from)}`);
+    this.talk.conversation = this.model.conversations[key];
+    this.talk.append();
+    this.readIfSeen();
+  }
+
+  /** @param {Extract<import("./model.js").Event, { t: "outcome" }>} event */
+  onOutcome({ key, id, results }) {
+    for (const r of results) if (r.status) announce(sentence(r));
+    const m = this.talk?.key === key && findMessage(this.model, key, id);
+    if (m) this.talk?.showOutcome(m);
+  }
+
+  readIfSeen() {
+    const key = this.talk?.key;
+    if (key !== undefined && document.visibilityState === "visible" && document.hasFocus() && this.model.conversations[key]?.unread) void this.tabs.call("read", { key }).catch(() => {});
+  }
+
+  onVisible() {
+    if (document.visibilityState !== "visible") return;
+    this.tabs.engine?.client?.wake();
+    this.readIfSeen();
+  }
+
+  // ---- Dialogs ----
+
+  /** @param {string} title @param {string} label @param {string} help @param {string} action @param {(addresses: string[]) => Promise<void>} act */
+  askAddresses(title, label, help, action, act) {
+    const input = h("input", { type: "text", inputmode: "email", autocapitalize: "none", spellcheck: "false", autocomplete: "off", required: true });
+    const problem = h("p.problem", { role: "alert" });
+    const form = h("form", { submit: async event => {
+      event.preventDefault();
+      const typed = input.value.split(/[\s,;]+/).filter(Boolean), addresses = [...new Set(typed.map(one => canonical(one, this.model.me)))];
+      if (!typed.length || addresses.includes("")) return put(problem, "An address must look like bob@example.com.");
+      if (addresses.length > 64) return put(problem, "At most 64 recipients are allowed.");
+      try {
+        await act(addresses);
+        dialog.close();
+      } catch (err) {
+        put(problem, cleanLine(/** @type {Error} */ (err).message));
+      }
+    } }, field(label, input), h("p.help", {}, help), problem, h("button.primary", { type: "submit" }, action));
+    const dialog = openDialog(title, form);
+    input.focus();
+  }
+
+  showAdd() {
+    this.askAddresses("Add contact", "Address", "You see when they listen, if they allow it.", "Add", async addresses => {
+      for (const address of addresses) await this.tabs.call("addContact", { address });
+      this.openKey(addresses[0], true);
+    });
+  }
+
+  showSeveral() {
+    this.askAddresses("Write to several", "Addresses", "Separate them with spaces or commas. Each outcome is shown.", "Write", async addresses => this.openKey(keyOf(addresses), true));
+  }
+
+  showSettings() {
+    const { prefs, stay, blocked } = this.model;
+    const box = (/** @type {string} */ label, /** @type {boolean} */ on, /** @type {(on: boolean) => void} */ change) =>
+      h("label.choice", {}, h("input", { type: "checkbox", checked: on, change: event => change(event.target.checked) }), label);
+    const list = (/** @type {string[]} */ addresses, /** @type {string} */ none) => addresses.length
+      ? h("ul", {}, ...addresses.map(one => h("li", {}, h("bdi", {}, cleanLine(one))))) : h("p", {}, none);
+    const seen = h("div"), kept = h("span", { role: "status" });
+    openDialog("Settings",
+      box("Keep messages in this browser", prefs.history, history => void this.call("setPrefs", { history })),
+      box("Notify me of messages while this page is open", prefs.notify, async on => {
+        const notify = on && "Notification" in window && await Notification.requestPermission() === "granted";
+        await this.call("setPrefs", { notify });
+        if (on && !notify) this.tell("This browser does not allow notifications from this page.");
+      }),
+      h("p", {}, h("button", { type: "button", click: async () => { await this.call("deleteHistory"); put(kept, " Deleted."); } }, "Delete kept messages"), kept),
+      stay === "offered" && h("p", {}, h("button", { type: "button", click: event => void this.call("staySignedIn").then(() => event.target.replaceWith("This browser stays signed in until you sign out.")) }, "Stay signed in")),
+      stay === "yes" && h("p", {}, "This browser stays signed in until you sign out."),
+      h("h3", {}, "Who sees me"),
+      h("p", {}, h("button", { type: "button", click: async () => put(seen, list(await this.call("watchers"), "Nobody watches you now.")) }, "Show who watches me now")), seen,
+      h("h3", {}, "Blocked"), blocked.length ? h("ul.blocked", {}, ...blocked.map(address => {
+        const item = h("li", {}, h("bdi", {}, cleanLine(address)), h("button", { type: "button", click: () => void this.call("block", { address, on: false }).then(() => item.remove()) }, "Unblock"));
+        return item;
+      })) : h("p", {}, "Nobody is blocked."));
+  }
+}
+
+if (window.isSecureContext && navigator.locks && crypto.subtle) new Page();
+else put(app, h("main.gate", {}, h("h1", {}, "SIMP chat"), h("p.problem", { role: "alert" }, "This page was not loaded over a secure connection, so it cannot sign you in. Open it by https.")));

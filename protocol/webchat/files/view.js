@@ -1,0 +1,49 @@
+// @ts-check
+// A small helper to make elements. Text goes in as text only.
+
+/** @typedef {Node | string | false | null | undefined} Child */
+
+/**
+ * h makes an element: "button.primary" is a button of that class. Functions
+ * are listeners, true and false set or leave out an attribute.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T | `${T}.${string}`} kind
+ * @param {{ [name: string]: string | number | boolean | undefined | ((event: any) => void) }} [attributes]
+ * @param {...(Child | Child[])} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function h(kind, attributes = {}, ...children) {
+  const [tag, ...classes] = kind.split(".");
+  const element = /** @type {HTMLElementTagNameMap[T]} */ (document.createElement(tag));
+  if (classes.length) element.className = classes.join(" ");
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(.../** @type {(Node | string)[]} */ (children.flat().filter(child => child !== false && child !== null && child !== undefined && child !== "")));
+  return element;
+}
+
+/** put replaces what an element holds. @param {Element} element @param {...Child} children */
+export function put(element, ...children) {
+  element.replaceChildren(.../** @type {(Node | string)[]} */ (children.filter(child => child !== false && child !== null && child !== undefined)));
+}
+
+/** setText changes an element's text only if it differs. @param {Element} element @param {string} text */
+export function setText(element, text) { if (element.textContent !== text) element.textContent = text; }
+
+/**
+ * openDialog shows a dialog until it is closed.
+ * @param {string} title
+ * @param {...(Child | Child[])} content
+ */
+export function openDialog(title, ...content) {
+  const dialog = h("dialog", { "aria-label": title, close: () => dialog.remove() },
+    h("header", {}, h("h2", {}, title), h("button", { type: "button", click: () => dialog.close() }, "Close")), ...content);
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** field is a labelled input. @param {string} label @param {HTMLElement} input */
+export function field(label, input) { return h("label.field", {}, h("span", {}, label), input); }
