@@ -1,7 +1,9 @@
 package main
 
 import (
+	"net/http"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +24,7 @@ func TestDevSaysWhatWorks(t *testing.T) {
 			env := p.await(p.out, "export SIMP_PASSWORD=")
 			_, password, _ := strings.Cut(strings.Fields(env)[1], "=")
 			t.Setenv("SIMP_PASSWORD", password)
+			checkPages(t, p.out.String(), nodes)
 			listen := start(t, "sh", "-c", "exec "+suggested(p, "listen"))
 			listen.await(listen.err, "is listening")
 			watch := start(t, "sh", "-c", "exec "+suggested(p, "watch"))
@@ -36,6 +39,25 @@ func TestDevSaysWhatWorks(t *testing.T) {
 				t.Errorf("Ctrl-C: exit code %d", code)
 			}
 		})
+	}
+}
+
+// checkPages opens each page whose address dev has printed on a line of its own.
+func checkPages(t *testing.T, printed string, want int) {
+	t.Helper()
+	pages := regexp.MustCompile(`(?m)^  (http://\S+/)$`).FindAllStringSubmatch(printed, -1)
+	if len(pages) != want {
+		t.Errorf("%d pages are printed, want %d", len(pages), want)
+	}
+	for _, page := range pages {
+		r, err := http.Get(page[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		if r.StatusCode != http.StatusOK || r.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("GET %s: %s", page[1], r.Status)
+		}
 	}
 }
 

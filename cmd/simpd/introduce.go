@@ -23,7 +23,7 @@ func (s *devSite) printBanner(w io.Writer, took time.Duration) {
 		fmt.Fprintf(w, "  %-5s %-16s %-16s http://%-16s ws://%s/simp\n", c.nodeID, c.simp, c.grpc, c.http, c.ws)
 	}
 	fmt.Fprintf(w, "\n  users     %s\n  password  %s\n\n", strings.Join(devUsers(), " "), o.password)
-	fmt.Fprintf(w, "In a browser, for each user on another of these pages or in a window of its own:\n\n")
+	fmt.Fprintf(w, "In a browser, with another page or a private window for each further user:\n\n")
 	for _, n := range s.nodes {
 		fmt.Fprintf(w, "  http://%s/\n", n.conf.ws)
 	}

@@ -23,7 +23,7 @@ class Page {
   line = h("p.line", { hidden: true });
   state = h("select", { "aria-label": "Your state", change: () => void this.setState() },
     ...["available", "away", "busy", "deaf"].map(s => h("option", { value: s }, stateWord(/** @type {any} */ (s)))));
-  note = h("input", { "aria-label": "Your note", placeholder: "Note for those who watch you", maxlength: 200, autocomplete: "off", change: () => void this.setState() });
+  note = h("input", { "aria-label": "Your note", placeholder: "Your note", maxlength: 200, autocomplete: "off", change: () => void this.setState() });
   list = h("ul.contacts", { "aria-label": "Contacts", keydown: event => this.onArrow(event) });
   nobody = h("p.empty", {}, "Nobody is here yet. Add a contact by address.");
   main = h("main", { "aria-label": "Conversation" });

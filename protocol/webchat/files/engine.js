@@ -77,15 +77,18 @@ export class Engine {
 
   /** @param {import("./simp.js").ClientStatus} status @param {SimpError} [error] */
   async onStatus(status, error) {
-    if (status === "ended" && error) return this.leave(signInError(error));
+    if (status === "ended" && error) {
+      if (error.status === 401) await keep.save("stay", undefined).catch(() => {});
+      return this.leave(signInError(error));
+    }
     if (status === "waiting" && this.model.phase === "entering" && this.model.stay !== "yes" && ++this.attempts === mostAttempts) {
       const client = this.client;
       this.leave(signInError(error));
       return void client?.stop();
     }
-    if (status !== "online") return this.model.online ? this.set({ online: false }) : undefined;
+    if (status !== "online") return this.model.online ? this.set({ online: false, stale: false }) : undefined;
     const first = this.model.phase === "entering";
-    this.set({ online: true, stale: false, phase: "in", error: "" });
+    this.set({ online: true, phase: "in", error: "" });
     if (first && this.model.prefs.history) {
       const list = await keep.loadMessages(this.model.me, mostLoaded).catch(() => []);
       for (const { m } of list) m.results = m.results.map(doubt);
@@ -265,7 +268,7 @@ export class Engine {
     this.client = this.secrets = undefined;
     this.share(undefined);
     const { prefs } = this.model;
-    this.set({ phase: "out", me: "", error, online: false, listening: true, state: "available", note: "", contacts: {}, presence: {}, conversations: {}, blocked: [], waiting: [], stay: "no", prefs });
+    this.set({ phase: "out", me: "", error, online: false, stale: false, listening: true, state: "available", note: "", contacts: {}, presence: {}, conversations: {}, blocked: [], waiting: [], stay: "no", prefs });
   }
 }
 

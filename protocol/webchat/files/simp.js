@@ -388,6 +388,7 @@ class Connection {
     this.open = true;
     this.moving = false;
     this.replaced = false;
+    this.stale = false;
     this.heard = Date.now();
     this.history = "";
     this.size = 65536;
@@ -688,9 +689,24 @@ export class Client {
     }
   }
 
-  /** @private @param {Connection} conn @param {string[]} addresses */
+  /**
+   * watchOn watches, except for what the server refuses for good; it returns
+   * that refusal.
+   * @private @param {Connection} conn @param {string[]} addresses
+   */
   async watchOn(conn, addresses) {
-    for (const some of chunks(addresses)) this.takePresence(await conn.request("WATCH", { ima: some }));
+    let refusal;
+    for (const some of chunks(addresses)) {
+      const answer = await conn.roundTrip("WATCH", { ima: some });
+      if (answer.status < 400) {
+        this.takePresence(answer);
+        continue;
+      }
+      refusal = new SimpError(answer.status, answer.text, answer.params);
+      if (answer.status === 429 || answer.status >= 500) throw refusal;
+      for (const address of some) this.watched.delete(address);
+    }
+    return refusal;
   }
 
   /**
@@ -701,9 +717,11 @@ export class Client {
     switch (line.verb) {
       case "MESSAGE": return void this.take(conn, line);
       case "PRESENCE": return conn.replaced ? undefined : this.show(line);
-      case "STALE": return conn.replaced ? undefined : this.handlers.stale?.();
-      case "FRESH": return conn.replaced ? undefined : this.handlers.fresh?.();
+      case "STALE": case "FRESH":
+        conn.stale = line.verb === "STALE";
+        return conn.replaced ? undefined : conn.stale ? this.handlers.stale?.() : this.handlers.fresh?.();
       case "UNLISTENED":
+        if (conn.replaced) return;
         this.listening = false;
         return this.handlers.unlistened?.(line.text);
       case "MOVE": return void this.move(conn, Number(line.params.within) || 30);
@@ -763,6 +781,7 @@ export class Client {
         if (!conn) return;
         this.current = conn;
         old.replaced = true;
+        if (old.stale && !conn.stale) this.handlers.fresh?.();
         return void quit(old);
       } catch {
         await new Promise(resolve => setTimeout(resolve, 1000 * (0.5 + (this.options.random ?? Math.random)())));
@@ -844,7 +863,8 @@ export class Client {
    */
   async watch(addresses) {
     for (const address of addresses) this.watched.add(address);
-    if (this.current) await this.watchOn(this.current, addresses);
+    const refusal = this.current && await this.watchOn(this.current, addresses);
+    if (refusal) throw refusal;
   }
 
   /** @param {string[]} addresses */

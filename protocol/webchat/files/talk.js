@@ -8,7 +8,7 @@ import { h, put } from "./view.js";
 /** @typedef {import("./model.js").Conversation} Conversation */
 /** @typedef {(name: string, args?: object) => Promise<any>} Call */
 
-const page = 100, mostShown = 400, longText = 1500, longLines = 20;
+const page = 100, mostShown = 300, longText = 1500, longLines = 20;
 const final = [400, 403, 404, 413]; // to listen would change nothing
 
 /** symbolOf returns a sign that goes with the word of an outcome. @param {number} status */

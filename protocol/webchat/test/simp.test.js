@@ -289,6 +289,47 @@ test("STALE, FRESH, UNLISTENED and PING are understood", async () => {
   await client.stop();
 });
 
+test("what may not be watched keeps nobody from connecting", async () => {
+  const site = new Site();
+  site.script = (socket, line) => {
+    if (line.verb !== "WATCH") return false;
+    socket.say(`${line.tag} 413 :too many`);
+    return true;
+  };
+  const { client } = connect(site);
+  await site.until(() => client.status === "online");
+  await assert.rejects(client.watch(["bob@example.com"]), { status: 413 });
+  site.sockets[0].close();
+  await site.until(() => client.status === "waiting");
+  client.wake();
+  await site.until(() => client.status === "online");
+  await client.stop();
+});
+
+test("a list that is longer than a line is watched in parts", async () => {
+  const site = new Site();
+  const { client } = connect(site);
+  await site.until(() => client.status === "online");
+  await client.watch(Array.from({ length: 300 }, (_, i) => `user${i}@example.com`));
+  const lines = site.log.filter(l => / WATCH /.test(l));
+  assert.ok(lines.length > 1 && lines.every(l => l.length < 4000));
+  assert.equal(lines.join(" ").match(/ima=/g)?.length, 300);
+  await client.stop();
+});
+
+test("a move away from a node that is cut off ends that", async () => {
+  const site = new Site();
+  /** @type {string[]} */
+  const said = [];
+  const { client } = connect(site, { handlers: { stale: () => { said.push("stale"); }, fresh: () => { said.push("fresh"); } } });
+  await site.until(() => client.status === "online");
+  site.sockets[0].say("* STALE");
+  site.sockets[0].say("* MOVE within=30");
+  await site.until(() => !site.sockets[0].open);
+  assert.deepEqual(said, ["stale", "fresh"]);
+  await client.stop();
+});
+
 test("suspend stops listening first, and start listens again", async () => {
   const site = new Site();
   const { client } = connect(site);
