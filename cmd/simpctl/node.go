@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,12 +19,13 @@ func (a *app) nodeCommand() *cobra.Command {
 }
 
 func (a *app) nodeDrain() *cobra.Command {
-	var undo bool
+	var undo, yes bool
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use: "drain ID", Short: "Move a node's clients and leadership elsewhere", Args: argumentCount(1, 1, "a node's id; status shows them"),
 		Long: "Drain moves a node's clients to other nodes without a gap, and its leadership, and waits until that is done: " +
-			"the node may then be stopped. It takes no clients until it is started anew, or until drain --undo.",
+			"the node may then be stopped. It takes no clients until it is started anew, or until drain --undo. " +
+			"If no other node takes clients, it asks first: the clients would have nowhere to go.",
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -37,12 +39,34 @@ func (a *app) nodeDrain() *cobra.Command {
 				}
 				return a.printSentence(resp, "%s takes clients again", args[0])
 			}
+			if err := a.confirmDrain(c.Context(), s, args[0], yes); err != nil {
+				return err
+			}
 			return a.drainNode(c.Context(), s, args[0], timeout)
 		},
 	}
 	c.Flags().BoolVar(&undo, "undo", false, "let the node take clients again")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "how long clients have to move (default: as the node is configured)")
 	return c
+}
+
+// confirmDrain asks before a drain that leaves the clients no node to go to: they
+// would be disconnected, and nobody could connect.
+func (a *app) confirmDrain(ctx context.Context, s *site, node string, yes bool) error {
+	if yes {
+		return nil
+	}
+	status, err := unaryCall(ctx, s.cluster.Status, &simpv1.StatusRequest{})
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(status.Node, func(n *simpv1.NodeStatus) bool {
+		return n.Id != node && n.State == simpv1.NodeState_NODE_STATE_READY
+	}) {
+		return nil
+	}
+	return a.confirmDestructive(ctx, yes, fmt.Sprintf("no other node takes clients: those of %s will be disconnected, and nobody can connect", node))
 }
 
 func (a *app) drainNode(ctx context.Context, s *site, node string, timeout time.Duration) error {

@@ -323,6 +323,30 @@ func TestDestructionNeedsAYes(t *testing.T) {
 	}
 }
 
+// A drain asks where the clients would have nowhere to go, and only there.
+func TestADrainOfTheLastNodeNeedsAYes(t *testing.T) {
+	s := newSite(t)
+	s.ok("", "node", "drain", "n1")
+	s.asked, s.alone = nil, true
+	for _, in := range []string{"", "n\n", "y\n"} {
+		if r := s.do(in, "node", "drain", "n1"); r.code != 2 || !strings.Contains(r.err, "no other node takes clients") || !strings.Contains(r.err, "--yes") {
+			t.Errorf("with %q on standard input: %+v", in, r)
+		}
+	}
+	if r := simpctlAt(t, &console{terminal: true}, "n\n", "--insecure", "--addr", s.addr, "node", "drain", "n1"); r.code != 1 || !strings.Contains(r.err, "nothing was changed") {
+		t.Errorf("after a no: %+v", r)
+	}
+	if len(s.asked) > 0 {
+		t.Errorf("the node was told %q", s.asked)
+	}
+	s.ok("", "node", "drain", "n2") // n1 takes its clients
+	s.ok("", "node", "drain", "n1", "--yes")
+	s.ok("", "node", "drain", "n1", "--undo")
+	if r := simpctlAt(t, &console{terminal: true}, "y\n", "--insecure", "--addr", s.addr, "node", "drain", "n1"); r.code != 0 {
+		t.Errorf("after a yes: %+v", r)
+	}
+}
+
 // An output that takes nothing does not change what the exit code tells.
 func TestAClosedOutputChangesNoOutcome(t *testing.T) {
 	s := newSite(t)

@@ -30,6 +30,7 @@ type testSite struct {
 	mu    sync.Mutex
 	asked []string
 	down  bool // n3 is
+	alone bool // n1 is: n2 drains, n3 is down
 }
 
 func newSite(t *testing.T) *testSite {
@@ -130,7 +131,10 @@ func (s *testSite) Nodes(context.Context) ([]*simpv1.NodeStatus, []*simpv1.Setti
 	for _, n := range list {
 		n.Index, n.Started = s.table.Index(), timestamppb.New(time.Now().Add(-90*time.Minute))
 	}
-	if s.down {
+	if s.alone {
+		list[1].State = simpv1.NodeState_NODE_STATE_DRAINING
+	}
+	if s.down || s.alone {
 		list[2].State, list[2].Problem = simpv1.NodeState_NODE_STATE_DOWN, "does not answer"
 	}
 	return list, nil, nil
