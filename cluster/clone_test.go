@@ -123,6 +123,41 @@ func TestACopyOfANodeGivesWay(t *testing.T) {
 	}
 }
 
+// TestAReplacedMachineIsLetIn: a machine that has fallen silent, without ending
+// its connections, is replaced at another address by one with its data. The site
+// takes that for the node as soon as nobody hears the old one any more.
+func TestAReplacedMachineIsLetIn(t *testing.T) {
+	for _, leads := range []bool{false, true} {
+		t.Run(fmt.Sprintf("leads=%v", leads), func(t *testing.T) {
+			inLab(t, func(t *testing.T, l *lab) {
+				l.expect, l.dir = 3, t.TempDir()
+				l.start("n1", "n2", "n3")
+				l.awaitReady()
+				id := l.followers()[0].cfg.NodeID
+				if leads {
+					id = l.leader().cfg.NodeID
+				}
+				l.network.Isolate(l.host(id))
+				s := l.second()
+				defer s.close()
+				s.joins(l)
+				s.copyData(l, id)
+				s.start(id)
+				began := time.Now()
+				s.eventually("the new machine is ready", func() bool {
+					if why := s.why(id); why != nil {
+						t.Fatalf("it ends: %v", why)
+					}
+					return s.nodes[id].Ready() == nil
+				})
+				if took := time.Since(began); took > 15*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
 // TestACopyThatWasFirstKeepsTheNode: where a copy is started while the original
 // is down, the site takes it for the node. The original, which does not hold
 // what its copy has promised since, is refused then, also once the copy is gone.

@@ -18,7 +18,9 @@ const (
 	formationInterval = time.Minute
 	// copyGrace is for how long another process must be heard as this node until
 	// this one, which has no data, gives way: what is left of a past process of
-	// its own is gone by then.
+	// its own is gone by then. A node counts another process as running for at
+	// most the link's silence timeout, 3 s, after it has last heard it, so a
+	// machine that has fallen silent never stands in the way of its replacement.
 	copyGrace = 5 * time.Second
 )
 
