@@ -130,6 +130,17 @@ func (p *remoteDomain) enqueue(e *s2sRequest) {
 	p.nextDeadline = earlier(e.deadline, p.nextDeadline)
 }
 
+// setIdleSince records that nothing is to be done since now, or that something
+// is. It counts by the monotonic clock, so that a step of the wall clock does
+// not change which remote domain has been idle longest. The caller holds p.mu.
+func (p *remoteDomain) setIdleSince(now time.Time) {
+	p.idleSince.Store(max(1, now.Sub(p.relay.started).Nanoseconds()))
+	if p.isBusy() {
+		p.lastUsed = now
+		p.idleSince.Store(0)
+	}
+}
+
 // advance does what can be done now, and sets the timer for the rest. The
 // caller holds p.mu.
 func (p *remoteDomain) advance() {
@@ -137,11 +148,7 @@ func (p *remoteDomain) advance() {
 	p.expireQueue(now)
 	p.retryRefused(now)
 	p.sendQueued(now)
-	p.idleSince.Store(max(1, now.Sub(p.relay.started).Nanoseconds()))
-	if p.isBusy() {
-		p.lastUsed = now
-		p.idleSince.Store(0)
-	}
+	p.setIdleSince(now)
 	if p.needsConn() && p.conn == nil && !p.connecting && !now.Before(p.retryAt) {
 		p.startConnect()
 	}
