@@ -252,12 +252,13 @@ export class Engine {
   /** staySignedIn keeps an app password, never the user's own. */
   async staySignedIn() {
     const answer = await this.client?.request("APP", { add: "web chat" });
-    await keep.save("stay", { address: this.model.me, password: answer?.params.data });
+    await keep.save("stay", { address: this.model.me, password: answer?.params.data, id: answer?.params.id });
     this.set({ stay: "yes" });
   }
 
   async signOut() {
-    const client = this.client;
+    const client = this.client, stay = await keep.load("stay").catch(() => undefined);
+    if (stay?.id) await client?.request("APP", { remove: stay.id }).catch(() => {}); // a session that it opened may not
     await keep.save("stay", undefined).catch(() => {});
     this.leave("");
     await client?.stop();
