@@ -42,6 +42,8 @@ class Page {
     this.items = new Map();
     this.call = (/** @type {string} */ name, /** @type {object | undefined} */ args = undefined) =>
       this.tabs.call(name, args).catch(err => { this.tell(cleanLine(err.message)); throw err; });
+    /** act is call for what needs no result; what fails has been told. */
+    this.act = (/** @type {string} */ name, /** @type {object | undefined} */ args = undefined) => void this.call(name, args).catch(() => {});
     document.addEventListener("visibilitychange", () => this.onVisible());
     window.addEventListener("focus", () => this.onVisible());
     window.addEventListener("online", () => this.tabs.engine?.client?.wake());
@@ -106,7 +108,7 @@ class Page {
       this.lastAddress = address.value.trim();
       const at = this.lastAddress.lastIndexOf("@");
       if (at < 1) return put(problem, "The address must look like alice@example.com.");
-      void this.call("signIn", { address: canonical(this.lastAddress, this.lastAddress), password: password.value });
+      this.act("signIn", { address: canonical(this.lastAddress, this.lastAddress), password: password.value });
     } }, field("Address", address), field("Password", password), h("button.primary", { type: "submit", disabled: busy }, busy ? "Signing in\u2026" : "Sign in"));
     const problem = h("p.problem", { role: "alert" });
     put(app, h("main.gate", {}, h("h1", {}, "SIMP chat"), h("p", {}, "Messages that arrive at once, or tell you that they have not."), form, problem));
@@ -122,7 +124,7 @@ class Page {
         this.heading,
         h("div.presence", {}, this.state, this.note),
         h("div.buttons", {}, h("button", { type: "button", click: () => this.showSettings() }, "Settings"),
-          h("button", { type: "button", click: () => void this.call("signOut") }, "Sign out"))),
+          h("button", { type: "button", click: () => this.act("signOut") }, "Sign out"))),
       this.line, this.notice,
       h("nav.side", { "aria-label": "People" },
         h("div.buttons", {}, h("button", { type: "button", click: () => this.showAdd() }, "Add contact"),
@@ -224,11 +226,11 @@ class Page {
     if (key === undefined) return;
     if (this.talk && this.box) this.drafts.set(this.talk.key, this.box.value);
     const conversation = this.model.conversations[key] ??= { to: key.split(" "), messages: [], unread: 0 };
-    const talk = this.talk = new Talk(key, conversation, this.call, () => this.model.waiting);
+    const talk = this.talk = new Talk(key, conversation, this.act, () => this.model.waiting);
     const several = talk.names.length > 1;
     this.partner = h("span.state");
     this.blocking = h("button", { type: "button", click: () => this.block() });
-    this.knowing = h("button", { type: "button", click: () => void this.call(this.knows() ? "removeContact" : "addContact", { address: key }) });
+    this.knowing = h("button", { type: "button", click: () => this.act(this.knows() ? "removeContact" : "addContact", { address: key }) });
     const box = this.box = h("textarea", { "aria-label": "Message", rows: 2, placeholder: "Message", dir: "auto", keydown: event => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); void this.send(); }
     } });
@@ -277,16 +279,20 @@ class Page {
 
   block() {
     const address = this.talk?.key ?? "";
-    if (this.model.blocked.includes(address)) return void this.call("block", { address, on: false });
+    if (this.model.blocked.includes(address)) return this.act("block", { address, on: false });
     const dialog = openDialog("Block", h("p", {}, h("bdi", {}, cleanLine(address)), " can then neither write to you nor see whether you listen. They are not told: for them you do not listen."),
-      h("button.primary", { type: "button", click: () => { dialog.close(); void this.call("block", { address, on: true }); } }, "Block this address"));
+      h("button.primary", { type: "button", click: () => { dialog.close(); this.act("block", { address, on: true }); } }, "Block this address"));
   }
 
   /** @param {Extract<import("./model.js").Event, { t: "message" }>} event */
   onMessage({ key, m }) {
+    const item = this.items.get(key);
+    if (item) this.showItem(key, item); // at once: it will be acknowledged
+    else this.showList();
     this.showListSoon();
     if (key !== this.talk?.key) return m.mine ? undefined : announce(`Message from ${cleanLine(m.from)}`);
     this.talk.conversation = this.model.conversations[key];
+    if (!m.mine && !this.sees()) this.talk.mark();
     this.talk.append();
     this.readIfSeen();
   }
@@ -298,9 +304,12 @@ class Page {
     if (m) this.talk?.showOutcome(m);
   }
 
+  /** sees reports whether the user looks at this page. */
+  sees() { return document.visibilityState === "visible" && document.hasFocus(); }
+
   readIfSeen() {
     const key = this.talk?.key;
-    if (key !== undefined && document.visibilityState === "visible" && document.hasFocus() && this.model.conversations[key]?.unread) void this.tabs.call("read", { key }).catch(() => {});
+    if (key !== undefined && this.sees() && this.model.conversations[key]?.unread) void this.tabs.call("read", { key }).catch(() => {});
   }
 
   onVisible() {
@@ -350,19 +359,19 @@ class Page {
       ? h("ul", {}, ...addresses.map(one => h("li", {}, h("bdi", {}, cleanLine(one))))) : h("p", {}, none);
     const seen = h("div"), kept = h("span", { role: "status" });
     openDialog("Settings",
-      box("Keep messages in this browser", prefs.history, history => void this.call("setPrefs", { history })),
+      box("Keep messages in this browser", prefs.history, history => this.act("setPrefs", { history })),
       box("Notify me of messages while this page is open", prefs.notify, async on => {
         const notify = on && "Notification" in window && await Notification.requestPermission() === "granted";
         await this.call("setPrefs", { notify });
         if (on && !notify) this.tell("This browser does not allow notifications from this page.");
       }),
       h("p", {}, h("button", { type: "button", click: async () => { await this.call("deleteHistory"); put(kept, " Deleted."); } }, "Delete kept messages"), kept),
-      stay === "offered" && h("p", {}, h("button", { type: "button", click: event => void this.call("staySignedIn").then(() => event.target.replaceWith("This browser stays signed in until you sign out.")) }, "Stay signed in")),
+      stay === "offered" && h("p", {}, h("button", { type: "button", click: event => void this.call("staySignedIn").then(() => event.target.replaceWith("This browser stays signed in until you sign out."), () => {}) }, "Stay signed in")),
       stay === "yes" && h("p", {}, "This browser stays signed in until you sign out."),
       h("h3", {}, "Who sees me"),
       h("p", {}, h("button", { type: "button", click: async () => put(seen, list(await this.call("watchers"), "Nobody watches you now.")) }, "Show who watches me now")), seen,
       h("h3", {}, "Blocked"), blocked.length ? h("ul.blocked", {}, ...blocked.map(address => {
-        const item = h("li", {}, h("bdi", {}, cleanLine(address)), h("button", { type: "button", click: () => void this.call("block", { address, on: false }).then(() => item.remove()) }, "Unblock"));
+        const item = h("li", {}, h("bdi", {}, cleanLine(address)), h("button", { type: "button", click: () => void this.call("block", { address, on: false }).then(() => item.remove(), () => {}) }, "Unblock"));
         return item;
       })) : h("p", {}, "Nobody is blocked."));
   }

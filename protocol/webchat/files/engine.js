@@ -26,7 +26,13 @@ export class Engine {
     /** @type {Client | undefined} */
     this.client = undefined;
     this.attempts = 0;
+    /** entered resolves once the page shows the conversations, so that messages come after it. */
+    this.entered = () => {};
+    /** @type {Promise<void>} */
+    this.shown = model.phase === "in" ? Promise.resolve() : this.awaitEntry();
   }
+
+  awaitEntry() { return new Promise(resolve => { this.entered = () => resolve(undefined); }); }
 
   /** @param {Partial<Model>} values */
   set(values) { this.emit({ t: "set", values }); }
@@ -48,6 +54,7 @@ export class Engine {
   signIn({ address, password }) {
     this.secrets = { address, password };
     this.attempts = 0;
+    this.shown = this.awaitEntry();
     this.set({ phase: "entering", me: address, error: "", stay: "no" });
     this.connect();
   }
@@ -94,6 +101,7 @@ export class Engine {
       for (const { m } of list) m.results = m.results.map(doubt);
       this.emit({ t: "load", list });
     }
+    this.entered();
     await this.refresh().catch(() => {});
   }
 
@@ -115,6 +123,7 @@ export class Engine {
 
   /** @param {import("./simp.js").Message} m */
   async onMessage({ from, id, time, entity }) {
+    await this.shown;
     const text = entityText(entity) ?? `(${entityType(entity)}, ${entity.length} octets: this page shows plain text only)`;
     const key = keyOf([from]), at = Date.parse(time) || Date.now();
     const known = this.model.conversations[key]?.messages.slice(-200).some(m => m.id === id && m.from === from && m.text === text && Date.now() - m.time < repeatTime);

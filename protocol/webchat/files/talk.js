@@ -6,7 +6,7 @@ import { h, put } from "./view.js";
 
 /** @typedef {import("./model.js").Message} Message */
 /** @typedef {import("./model.js").Conversation} Conversation */
-/** @typedef {(name: string, args?: object) => Promise<any>} Call */
+/** @typedef {(name: string, args?: object) => void} Call */
 
 const page = 100, mostShown = 300, longText = 1500, longLines = 20;
 const final = [400, 403, 404, 413]; // to listen would change nothing
@@ -77,6 +77,13 @@ export class Talk {
     const mark = this.log.querySelector(".unread");
     if (mark) mark.scrollIntoView({ block: "center" });
     else this.scrollToEnd();
+  }
+
+  /** mark has the newest message begin the unread ones, if it is the first of them. */
+  mark() {
+    if (this.conversation.unread !== 1) return;
+    this.log.querySelector(".unread")?.remove();
+    this.marker = this.conversation.messages.length - 1;
   }
 
   /** append shows the newest message. */
