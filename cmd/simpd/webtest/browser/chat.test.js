@@ -161,6 +161,44 @@ test("a page that is frozen stops listening first, and listens again afterwards"
   await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
 });
 
+test("a page that is merely hidden keeps listening, and marks what came meanwhile", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  await open(a, bob);
+  await open(b, alice);
+  const show = (/** @type {string} */ state) => b.evaluate(value => {
+    Object.defineProperty(document, "visibilityState", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, state);
+  await show("hidden");
+  await send(a, "while you were away");
+  await outcome(a, "while you were away", "delivered");
+  await b.getByRole("listitem", { name: /1 unread/ }).waitFor();
+  await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
+  await show("visible");
+  await b.getByRole("listitem", { name: /0 unread/ }).waitFor();
+  await b.getByText("New messages").waitFor();
+});
+
+test("a message is notified of, if the user wants that", async () => {
+  const a = await visit(0, alice), b = await visit(1, bob);
+  await a.evaluate(() => {
+    const notes = /** @type {string[]} */ ([]);
+    Object.assign(window, { notes, Notification: class {
+      static permission = "granted";
+      static requestPermission() { return Promise.resolve("granted"); }
+      constructor(/** @type {string} */ title) { notes.push(title); }
+    } });
+  });
+  await a.getByRole("button", { name: "Settings" }).click();
+  await a.getByLabel("Notify me").check();
+  await a.getByRole("button", { name: "Close" }).click();
+  await open(b, alice);
+  await send(b, "look here");
+  await outcome(b, "look here", "delivered");
+  await a.waitForFunction(() => /** @type {any} */ (window).notes.length > 0);
+  assert.deepEqual(await a.evaluate(() => /** @type {any} */ (window).notes), [`Message from ${bob}`]);
+});
+
 test("an unknown user is said to be none", async () => {
   const a = await visit(0, alice);
   await open(a, "nobody");
