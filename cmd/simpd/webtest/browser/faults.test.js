@@ -93,3 +93,13 @@ test("a node's death makes no outcome wrong and no message double", async () => 
   await send(a, "after the death");
   await outcome(a, "after the death", "delivered");
 });
+
+test("a page that is cut off says so, and claims nothing", async () => {
+  const a = await visit(0, alice);
+  await open(a, bob);
+  for (const [i, node] of site.nodes.entries()) if (node.process.signalCode === null) await site.kill(i);
+  await a.getByText("Not connected.").first().waitFor();
+  await a.getByRole("listitem", { name: `${bob}, not known now` }).waitFor();
+  await send(a, "to nobody");
+  await outcome(a, "to nobody", "unreachable");
+});
