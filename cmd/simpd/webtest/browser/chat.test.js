@@ -304,6 +304,23 @@ test("messages are kept only if the user wants that, and until they are deleted"
   await a.getByText("No messages yet.").waitFor();
 });
 
+test("a browser stays signed in with an app password, where the server has them", async () => {
+  const c = await site.listenAs(0, carol), offered = await c.status("9 APP") === 200;
+  c.end();
+  const a = await visit(0, alice);
+  await open(a, bob);
+  await a.getByRole("button", { name: "Settings" }).click();
+  const stay = a.getByRole("dialog").getByRole("button", { name: "Stay signed in" });
+  if (!offered) return assert.equal(await stay.count(), 0);
+  await stay.click();
+  await a.getByText("This browser stays signed in").waitFor();
+  await a.reload();
+  await a.getByRole("button", { name: "Sign out" }).click();
+  await a.getByRole("form", { name: "Sign in" }).waitFor();
+  await a.reload();
+  await a.getByRole("form", { name: "Sign in" }).waitFor();
+});
+
 test("who sees me is shown", async () => {
   const a = await visit(0, alice), b = await visit(1, bob);
   await open(a, bob);

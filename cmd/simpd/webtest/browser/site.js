@@ -136,7 +136,12 @@ export class Site {
     await ask("1 HELLO version=SIMP/1.0");
     await ask(`2 AUTH mech=PLAIN data=${btoa(`\0${user}\0${password}`)}`);
     await ask("3 LISTEN");
-    return { message: () => line(/^(\S+) MESSAGE /), answer: (/** @type {string} */ tag, /** @type {number} */ status) => socket.write(`${tag} ${status}\r\n`), end: () => socket.destroy() };
+    const status = async (/** @type {string} */ request) => {
+      const answer = line(new RegExp(`^${request.split(" ")[0]} ([245][0-9]{2})`));
+      socket.write(`${request}\r\n`);
+      return Number(await answer);
+    };
+    return { status, message: () => line(/^(\S+) MESSAGE /), answer: (/** @type {string} */ tag, /** @type {number} */ status) => socket.write(`${tag} ${status}\r\n`), end: () => socket.destroy() };
   }
 
   async stop() {
