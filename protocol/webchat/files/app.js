@@ -1,11 +1,12 @@
 // @ts-check
 // The page.
 import { stateWord } from "./simp.js";
-import { findMessage, keyOf, listens, stateOf } from "./model.js";
+import { findMessage, listens, stateOf } from "./model.js";
+import { confirmBlock, showAdd, showSettings, showSeveral } from "./dialogs.js";
 import { Tabs } from "./tabs.js";
 import { Talk, sentence } from "./talk.js";
 import { canonical, cleanLine } from "./text.js";
-import { field, h, openDialog, put, setText } from "./view.js";
+import { field, h, put, setText } from "./view.js";
 
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 const said = /** @type {HTMLElement} */ (document.getElementById("said"));
@@ -17,7 +18,7 @@ function announce(text) {
 }
 
 /** Page is what this tab shows. */
-class Page {
+export class Page {
   own = h("bdi.me");
   heading = h("h1", { tabindex: -1 }, this.own);
   line = h("p.line", { hidden: true });
@@ -123,12 +124,12 @@ class Page {
       h("header.top", {},
         this.heading,
         h("div.presence", {}, this.state, this.note),
-        h("div.buttons", {}, h("button", { type: "button", click: () => this.showSettings() }, "Settings"),
+        h("div.buttons", {}, h("button", { type: "button", click: () => showSettings(this) }, "Settings"),
           h("button", { type: "button", click: () => this.act("signOut") }, "Sign out"))),
       this.line, this.notice,
       h("nav.side", { "aria-label": "People" },
-        h("div.buttons", {}, h("button", { type: "button", click: () => this.showAdd() }, "Add contact"),
-          h("button", { type: "button", click: () => this.showSeveral() }, "Write to several")),
+        h("div.buttons", {}, h("button", { type: "button", click: () => showAdd(this) }, "Add contact"),
+          h("button", { type: "button", click: () => showSeveral(this) }, "Write to several")),
         this.nobody, this.list),
       this.main));
     this.notice.hidden = true;
@@ -280,8 +281,7 @@ class Page {
   block() {
     const address = this.talk?.key ?? "";
     if (this.model.blocked.includes(address)) return this.act("block", { address, on: false });
-    const dialog = openDialog("Block", h("p", {}, h("bdi", {}, cleanLine(address)), " can then neither write to you nor see whether you listen. They are not told: for them you do not listen."),
-      h("button.primary", { type: "button", click: () => { dialog.close(); this.act("block", { address, on: true }); } }, "Block this address"));
+    confirmBlock(address, () => this.act("block", { address, on: true }));
   }
 
   /** @param {Extract<import("./model.js").Event, { t: "message" }>} event */
@@ -316,64 +316,6 @@ class Page {
     if (document.visibilityState !== "visible") return;
     this.tabs.engine?.client?.wake();
     this.readIfSeen();
-  }
-
-  // ---- Dialogs ----
-
-  /** @param {string} title @param {string} label @param {string} help @param {string} action @param {(addresses: string[]) => Promise<void>} act */
-  askAddresses(title, label, help, action, act) {
-    const input = h("input", { type: "text", inputmode: "email", autocapitalize: "none", spellcheck: "false", autocomplete: "off", required: true });
-    const problem = h("p.problem", { role: "alert" });
-    const form = h("form", { submit: async event => {
-      event.preventDefault();
-      const typed = input.value.split(/[\s,;]+/).filter(Boolean), addresses = [...new Set(typed.map(one => canonical(one, this.model.me)))];
-      if (!typed.length || addresses.includes("")) return put(problem, "An address must look like bob@example.com.");
-      if (addresses.length > 64) return put(problem, "At most 64 recipients are allowed.");
-      try {
-        await act(addresses);
-        dialog.close();
-      } catch (err) {
-        put(problem, cleanLine(/** @type {Error} */ (err).message));
-      }
-    } }, field(label, input), h("p.help", {}, help), problem, h("button.primary", { type: "submit" }, action));
-    const dialog = openDialog(title, form);
-    input.focus();
-  }
-
-  showAdd() {
-    this.askAddresses("Add contact", "Address", "You see when they listen, if they allow it.", "Add", async addresses => {
-      for (const address of addresses) await this.tabs.call("addContact", { address });
-      this.openKey(addresses[0], true);
-    });
-  }
-
-  showSeveral() {
-    this.askAddresses("Write to several", "Addresses", "Separate them with spaces or commas. Each outcome is shown.", "Write", async addresses => this.openKey(keyOf(addresses), true));
-  }
-
-  showSettings() {
-    const { prefs, stay, blocked } = this.model;
-    const box = (/** @type {string} */ label, /** @type {boolean} */ on, /** @type {(on: boolean) => void} */ change) =>
-      h("label.choice", {}, h("input", { type: "checkbox", checked: on, change: event => change(event.target.checked) }), label);
-    const list = (/** @type {string[]} */ addresses, /** @type {string} */ none) => addresses.length
-      ? h("ul", {}, ...addresses.map(one => h("li", {}, h("bdi", {}, cleanLine(one))))) : h("p", {}, none);
-    const seen = h("div"), kept = h("span", { role: "status" });
-    openDialog("Settings",
-      box("Keep messages in this browser", prefs.history, history => this.act("setPrefs", { history })),
-      box("Notify me of messages while this page is open", prefs.notify, async on => {
-        const notify = on && "Notification" in window && await Notification.requestPermission() === "granted";
-        await this.call("setPrefs", { notify });
-        if (on && !notify) this.tell("This browser does not allow notifications from this page.");
-      }),
-      h("p", {}, h("button", { type: "button", click: async () => { await this.call("deleteHistory"); put(kept, " Deleted."); } }, "Delete kept messages"), kept),
-      stay === "offered" && h("p", {}, h("button", { type: "button", click: event => void this.call("staySignedIn").then(() => event.target.replaceWith("This browser stays signed in until you sign out."), () => {}) }, "Stay signed in")),
-      stay === "yes" && h("p", {}, "This browser stays signed in until you sign out."),
-      h("h3", {}, "Who sees me"),
-      h("p", {}, h("button", { type: "button", click: async () => put(seen, list(await this.call("watchers"), "Nobody watches you now.")) }, "Show who watches me now")), seen,
-      h("h3", {}, "Blocked"), blocked.length ? h("ul.blocked", {}, ...blocked.map(address => {
-        const item = h("li", {}, h("bdi", {}, cleanLine(address)), h("button", { type: "button", click: () => void this.call("block", { address, on: false }).then(() => item.remove(), () => {}) }, "Unblock"));
-        return item;
-      })) : h("p", {}, "Nobody is blocked."));
   }
 }
 
