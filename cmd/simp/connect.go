@@ -58,7 +58,7 @@ func (a *app) clientConfig(ctx context.Context) (client.Config, error) {
 		return config, usageErrorf("invalid --dns %q: must be HOST:PORT, such as 192.0.2.53:53", a.dns)
 	}
 	if a.user == "" {
-		return config, usageErrorf("--user is missing: your address, such as alice@example.com")
+		return config, usageErrorf("--user is missing: give your address, such as alice@example.com")
 	}
 	user, err := parseAddress(a.user)
 	if err != nil {
@@ -131,7 +131,7 @@ func (a *app) readPasswordFile(flag, path string) (string, error) {
 		return "", fmt.Errorf("%s: %w", flag, err)
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", fmt.Errorf("%s: %s holds no password", flag, path)
+		return "", fmt.Errorf("%s: %s contains no password", flag, path)
 	}
 	return line, nil
 }
@@ -139,7 +139,7 @@ func (a *app) readPasswordFile(flag, path string) (string, error) {
 func (a *app) askSecret(ctx context.Context, prompt string) (string, error) {
 	password, err := a.term.ask(ctx, prompt)
 	if errors.Is(err, errNoTerminal) {
-		return "", usageErrorf("there is no terminal to ask for the password; give it by --password-file or SIMP_PASSWORD")
+		return "", usageErrorf("there is no terminal to ask for the password; use --password-file or SIMP_PASSWORD")
 	}
 	if err == nil && password == "" {
 		err = errors.New("the password is empty")

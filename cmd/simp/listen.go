@@ -14,13 +14,13 @@ import (
 	"simpd/protocol/client"
 )
 
-const listenLong = `Listen shows the messages that come, until it is interrupted. A sender is told
+const listenLong = `Listen shows messages as they arrive, until it is interrupted. A sender is told
 "delivered" only once a message is written out.
 
-It connects again when the connection is lost, and goes to another server when
-its own is about to stop, without missing anything. What comes twice is shown
-once. What a terminal would obey, and what would turn the direction of the
-text, is shown as an escape such as \x1b or \u202e.`
+It connects again when the connection is lost, and moves to another server when
+its own is about to stop, without missing anything. A message that comes twice
+is shown once. Characters that a terminal would obey, or that would change the
+direction of the text, are shown as escapes such as \x1b or \u202e.`
 
 // listening holds the flags of listen.
 type listening struct {
@@ -32,13 +32,13 @@ type listening struct {
 func (a *app) listenCommand() *cobra.Command {
 	var l listening
 	c := &cobra.Command{
-		Use: "listen", Short: "Show the messages that come", Long: listenLong,
+		Use: "listen", Short: "Show messages as they arrive", Long: listenLong,
 		Args: argumentCount(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return a.listen(c.Context(), l) },
 	}
 	c.Flags().StringVar(&l.state, "state", "available", "what others see: available, busy or away")
-	c.Flags().StringVar(&l.note, "note", "", "a `TEXT` that others see beside it")
-	c.Flags().BoolVar(&l.exclusive, "exclusive", false, "end your other sessions' listening")
+	c.Flags().StringVar(&l.note, "note", "", "a `TEXT` that others see with the state")
+	c.Flags().BoolVar(&l.exclusive, "exclusive", false, "make your other sessions stop listening")
 	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"available", "busy", "away"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -47,11 +47,11 @@ func (l listening) listenRequest() (protocol.ListenRequest, error) {
 	r := protocol.ListenRequest{Note: l.note, Exclusive: l.exclusive}
 	state, ok := protocol.ParseListening(l.state)
 	if !ok {
-		return r, usageErrorf("--state is available, busy or away, not %q", l.state)
+		return r, usageErrorf("invalid --state %q: must be available, busy or away", l.state)
 	}
 	r.State = state
 	if !protocol.ValidNote(l.note) {
-		return r, usageErrorf("--note has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+		return r, usageErrorf("invalid --note: must be at most %d octets of UTF-8, without control characters", protocol.MaxNote)
 	}
 	return r, nil
 }
@@ -117,7 +117,7 @@ func (e *ears) endWith(why error) {
 // writeMessage writes a message out. Only then may the sender be told "delivered".
 func (e *ears) writeMessage(_ context.Context, m *protocol.Message) error {
 	if err := e.printMessage(m); err != nil {
-		e.endWith(fmt.Errorf("writing a message out: %w", err))
+		e.endWith(fmt.Errorf("writing a message: %w", err))
 		return errors.New("it could not be shown")
 	}
 	return nil
@@ -163,7 +163,7 @@ func (a *app) formatTime(t time.Time) string {
 
 func (e *ears) reportEvent(event client.Event) {
 	if event.Kind == client.Unlistened {
-		e.endWith(fmt.Errorf("another session of yours listens now, and this one does not any more%s", reasonInBrackets(event.Text)))
+		e.endWith(fmt.Errorf("another session of yours is listening now, so this one no longer is%s", reasonInBrackets(event.Text)))
 		return
 	}
 	e.tellEvent(event)
@@ -177,7 +177,7 @@ func (a *app) tellEvent(event client.Event) {
 	case client.Connected:
 		a.printNote("connected again")
 	case client.Retrying:
-		a.printNote("not yet: %s", event.Text)
+		a.printNote("still not connected: %s", event.Text)
 	case client.Moved:
 		a.printNote("%s", event.Text)
 	case client.Stale:

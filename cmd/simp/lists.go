@@ -22,14 +22,14 @@ func (a *app) runConnected(do func(ctx context.Context, c *client.Client, args [
 
 func (a *app) contactCommand() *cobra.Command {
 	add := &cobra.Command{
-		Use: "add IMA [NAME]", Short: "Add a contact, or name it anew", Args: argumentCount(1, -1, "an address, and a name if you like"),
+		Use: "add IMA [NAME]", Short: "Add a contact, or rename it", Args: argumentCount(1, -1, "an address and optionally a name"),
 		Long: "Add puts an address on your contact list, or gives it a new name. Flags come before the address.",
 		RunE: a.runConnected(a.addContact),
 	}
 	add.Flags().SetInterspersed(false) // a name may look like a flag
 	contact := commandGroup("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.", add,
 		&cobra.Command{Use: "list", Short: "Show your contacts", Args: argumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listContacts)},
-		&cobra.Command{Use: "remove IMA", Short: "Take a contact off the list", Args: argumentCount(1, 1, "an address"), RunE: a.runConnected(a.removeContact)},
+		&cobra.Command{Use: "remove IMA", Short: "Remove a contact", Args: argumentCount(1, 1, "an address"), RunE: a.runConnected(a.removeContact)},
 	)
 	return orList(contact, a.runConnected(a.listContacts))
 }
@@ -68,7 +68,7 @@ func (a *app) addContact(ctx context.Context, c *client.Client, args []string) e
 	}
 	name := strings.Join(args[1:], " ")
 	if !protocol.ValidNote(name) {
-		return usageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+		return usageErrorf("invalid name: must be at most %d octets of UTF-8, without control characters", protocol.MaxNote)
 	}
 	return c.SetContact(ctx, protocol.Contact{Address: address, Name: name})
 }
@@ -89,8 +89,9 @@ const aclLong = `Acl shows and changes who may send to you and see whether you l
     simp acl remove mallory@example.net
 
 A pattern is an address, @domain (its users, not its subdomains') or * (all).
-The most specific rule that names a thing decides; where none does, the site's
-policy. Whoever is forbidden to send or to see is told that you do not listen.`
+The most specific rule about messages or about presence decides; if there is
+none, the site's policy does. Whoever may not send to you or see you is told
+that you do not listen.`
 
 func (a *app) aclCommand() *cobra.Command {
 	var message, presence string
@@ -141,9 +142,9 @@ func (a *app) setRule(c *cobra.Command, pattern, message, presence string) error
 	rule.Presence, ok2 = protocol.ParsePermission(presence)
 	switch {
 	case !ok1 && message != "", !ok2 && presence != "":
-		return usageErrorf("--message and --presence are allow or deny")
+		return usageErrorf("--message and --presence must be allow or deny")
 	case rule.IsEmpty():
-		return usageErrorf("say --message, --presence or both")
+		return usageErrorf("give --message, --presence or both")
 	}
 	return a.withClient(c.Context(), func(cl *client.Client) error { return cl.SetRule(c.Context(), rule) })
 }

@@ -31,7 +31,7 @@ func (a *app) changePassword(ctx context.Context, file string) error {
 		}
 		err = c.SetPassword(ctx, password)
 		if errors.Is(err, client.ErrLost) {
-			return fmt.Errorf("%w; either password may be the one that counts now", err)
+			return fmt.Errorf("%w; the valid password may be the old one or the new one", err)
 		}
 		if err != nil {
 			return err

@@ -19,15 +19,15 @@ const rootLong = `simp sends instant messages and shows who listens, from a term
 
 The server is found by the domain of your address (--user), unless --server
 names it. The connection is encrypted, and the server's certificate has to be
-valid for that domain; --tls-ca names an authority to trust beside the
-system's. --plaintext speaks in clear, to this machine only.
+valid for that domain; --tls-ca names an authority to trust in addition to the
+system's. --plaintext connects without TLS, to this machine only.
 
 The password is asked for, or taken from --password-file or SIMP_PASSWORD.
 Each of --server, --dns, --user, --tls-ca, --plaintext, --password-file and
 --output may be given as a variable instead: SIMP_SERVER, SIMP_USER, and so on.
 
-It exits with 0 if all went well, with 2 if the command can't be understood,
-and with 1 for other failures; send has codes of its own.`
+simp exits with 0 after success, with 2 if the command line is wrong, and with 1
+after other failures; send has exit statuses of its own.`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := commandGroup("simp", "Send instant messages, and see who listens", rootLong)
@@ -46,11 +46,11 @@ func (a *app) rootCommand() *cobra.Command {
 
 func (a *app) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.user, "user", "", "your `ADDRESS`, such as alice@example.com")
-	f.StringVar(&a.server, "server", "", "the `HOST:PORT` of the server, where it can't be found by the address")
+	f.StringVar(&a.server, "server", "", "the `HOST:PORT` of the server, if it can't be found from your address")
 	f.StringVar(&a.dns, "dns", "", "the `HOST:PORT` of a resolver to find the server by, which may be on this machine or network")
-	f.StringVar(&a.tlsCA, "tls-ca", "", "PEM `FILE` of certificates to trust beside the system's")
-	f.BoolVar(&a.tls, "tls", false, "begin with TLS at once, as on port 7468, in place of STARTTLS")
-	f.BoolVar(&a.plaintext, "plaintext", false, "speak in clear, to a server on this machine only")
+	f.StringVar(&a.tlsCA, "tls-ca", "", "PEM `FILE` of certificates to trust in addition to the system's")
+	f.BoolVar(&a.tls, "tls", false, "use TLS from the first octet, as on port 7468, instead of STARTTLS")
+	f.BoolVar(&a.plaintext, "plaintext", false, "connect without TLS, to a server on this machine only")
 	f.StringVar(&a.passwordFile, "password-file", "", "`FILE` whose first line is the password")
 	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
 }
@@ -69,11 +69,11 @@ func (a *app) resolveSettings(f *pflag.FlagSet) error {
 	}
 	switch {
 	case a.output != "text" && a.output != "json":
-		return usageErrorf("--output is text or json, not %q", a.output)
+		return usageErrorf("invalid --output %q: must be text or json", a.output)
 	case a.plaintext && (a.tls || a.tlsCA != ""):
-		return usageErrorf("--plaintext is without TLS; leave out --tls and --tls-ca, or --plaintext")
+		return usageErrorf("--plaintext can't be combined with --tls or --tls-ca")
 	case a.plaintext && a.server == "":
-		return usageErrorf("--plaintext wants --server, on this machine")
+		return usageErrorf("--plaintext requires --server, on this machine")
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Comma
 	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usageErrorf("say what to do: %s", strings.Join(subcommandNames(c), ", "))
+			return usageErrorf("a command is missing; the commands are %s", strings.Join(subcommandNames(c), ", "))
 		}
 		return unknownBelow(c, args[0])
 	}
@@ -94,9 +94,9 @@ func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Comma
 
 func unknownBelow(c *cobra.Command, name string) error {
 	if like := c.SuggestionsFor(name); len(like) > 0 {
-		return usageErrorf("%s knows no %q; did you mean %q?", c.CommandPath(), name, like[0])
+		return usageErrorf("unknown command %[2]q of %[1]s; did you mean %[3]q?", c.CommandPath(), name, like[0])
 	}
-	return usageErrorf("%s knows no %q; it knows %s", c.CommandPath(), name, strings.Join(subcommandNames(c), ", "))
+	return usageErrorf("unknown command %[2]q of %[1]s; the commands are %[3]s", c.CommandPath(), name, strings.Join(subcommandNames(c), ", "))
 }
 
 func subcommandNames(c *cobra.Command) (list []string) {
@@ -113,9 +113,9 @@ func argumentCount(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usageErrorf("%s wants %s", c.CommandPath(), what)
+			return usageErrorf("%s requires %s", c.CommandPath(), what)
 		case most >= 0 && len(args) > most:
-			return usageErrorf("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
+			return usageErrorf("%s: unexpected argument %q; it takes %s", c.CommandPath(), args[most], what)
 		}
 		return nil
 	}

@@ -24,20 +24,21 @@ const (
 	exitInDoubt      = 4
 )
 
-const sendLong = `Send sends a text to whoever listens at the addresses, and says what became of it.
+const sendLong = `Send sends a text to the addresses, and reports the outcome for each.
 
     simp send bob@example.com "Lunch?"
     simp send bob@example.com,carol@example.com Lunch?
     echo "Lunch?" | simp send bob@example.com -
 
-Without a text, or with -, it is read from standard input. Flags come before the
-address: everything after it is the text, also words such as -h or --output.
-Nothing is stored for later: who does not listen does not get it.
+Without a text, or with -, the text is read from standard input. Flags come
+before the address: everything after it is the text, even words such as -h or
+--output. Nothing is stored for later: a recipient who does not listen does not
+get the message.
 
-It exits with 0 if the message was delivered (their program has said so), with
-3 if nobody listens there, with 4 if it is in doubt (it may or may not have been
-seen), and with 1 for other failures; of several recipients the worst counts:
-1, 4, 3, 0.`
+It exits with 0 if the message was delivered (the recipient's program has said
+so), with 3 if nobody listens there, with 4 if the outcome is in doubt (the
+message may or may not have arrived), and with 1 after other failures. For
+several recipients, the first of 1, 4, 3 and 0 that occurred is used.`
 
 // sending holds the flags of send.
 type sending struct {
@@ -55,7 +56,7 @@ func (a *app) sendCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.sendMessage(c.Context(), s, args) },
 	}
 	c.Flags().SetInterspersed(false) // a text may look like a flag
-	c.Flags().StringVar(&s.id, "id", "", "the message's `ID`; the same one again is not shown again")
+	c.Flags().StringVar(&s.id, "id", "", "the message's `ID`; a message sent again with the same one is not shown again")
 	c.Flags().DurationVar(&s.timeout, "timeout", protocol.DefaultTimeout, "how long to wait for an answer, 1s to 60s")
 	c.Flags().IntVar(&s.repeats, "repeats", 0, "how often to send a message that is in doubt again")
 	c.Flags().BoolVar(&s.mime, "mime", false, "the text is a whole MIME entity with its header, sent octet for octet")
@@ -84,24 +85,24 @@ func (a *app) composeMessage(s sending, args []string) (m client.Message, err er
 	m = client.Message{ID: s.id, Timeout: s.timeout, Retries: s.repeats}
 	switch {
 	case s.timeout < time.Second || s.timeout > protocol.MaxTimeout || s.timeout%time.Second != 0:
-		return m, usageErrorf("--timeout is whole seconds, from 1s to 60s")
+		return m, usageErrorf("invalid --timeout: must be 1s to 60s, in whole seconds")
 	case s.id != "" && !protocol.ValidID(s.id):
-		return m, usageErrorf("--id has 1 to 64 letters, digits, hyphens, underscores and dots")
+		return m, usageErrorf("invalid --id: must be 1 to 64 letters, digits, hyphens, underscores and dots")
 	case s.repeats < 0:
-		return m, usageErrorf("--repeats is not negative")
+		return m, usageErrorf("invalid --repeats: must not be negative")
 	}
 	if m.To, err = parseAddresses(args[0]); err != nil {
 		return m, err
 	}
 	if len(m.To) > protocol.MaxRecipients {
-		return m, usageErrorf("%d recipients are too many; a message has at most %d", len(m.To), protocol.MaxRecipients)
+		return m, usageErrorf("too many recipients: a message has at most %[2]d, not %[1]d", len(m.To), protocol.MaxRecipients)
 	}
 	text, read, err := a.readText(args[1:])
 	switch {
 	case err != nil:
 		return m, err
 	case text == "" && read:
-		return m, usageErrorf("standard input holds no text; nothing was sent")
+		return m, usageErrorf("standard input contains no text; nothing was sent")
 	case text == "":
 		return m, usageErrorf("the text is empty; nothing was sent")
 	case s.mime:

@@ -247,7 +247,7 @@ func TestListenDisplaced(t *testing.T) {
 	wait, _ := begin(t, c, "listen", "--exclusive")
 	s.await("LISTEN state=available mode=exclusive")
 	s.say("* UNLISTENED :another one")
-	if code := wait(); code != 1 || !strings.Contains(c.err.String(), "another session of yours listens now") {
+	if code := wait(); code != 1 || !strings.Contains(c.err.String(), "another session of yours is listening now") {
 		t.Errorf("exit code %d, %s", code, c.err.String())
 	}
 }
@@ -290,14 +290,14 @@ func TestListsAndQueries(t *testing.T) {
 		{[]string{"contact", "add", "bob@example.com", "Bob", "B."}, `CONTACT ima=bob@example.com name="Bob B."`, 0, "", ""},
 		{[]string{"contact", "add", "bob@example.com", "-h", "--yes"}, `CONTACT ima=bob@example.com name="-h --yes"`, 0, "", ""},
 		{[]string{"contact", "remove", "bob@example.com"}, "CONTACT ima=bob@example.com remove=yes", 0, "", ""},
-		{[]string{"contact", "dance"}, "", 2, "", "simp: simp contact knows no \"dance\"; it knows add, list, remove\n"},
+		{[]string{"contact", "dance"}, "", 2, "", "simp: unknown command \"dance\" of simp contact; the commands are add, list, remove\n"},
 		{[]string{"acl"}, "ACL", 0, "@example.net  message deny  presence -\n", ""},
 		{[]string{"acl", "list", "--output", "json"}, "ACL", 0, `{"message":"deny","presence":"","who":"@example.net"}` + "\n", ""},
 		{[]string{"acl", "set", "*", "--presence", "deny", "--message", "allow"}, "ACL who=* message=allow presence=deny", 0, "", ""},
 		{[]string{"acl", "remove", "*"}, "ACL who=*", 0, "", ""},
-		{[]string{"acl", "set", "*"}, "", 2, "", "simp: say --message, --presence or both\n"},
+		{[]string{"acl", "set", "*"}, "", 2, "", "simp: give --message, --presence or both\n"},
 		{[]string{"acl", "set", "x", "--message", "deny"}, "", 2, "", "simp: invalid pattern x: must be an address, @domain or *\n"},
-		{[]string{"acl", "set", "*", "--message", "no"}, "", 2, "", "simp: --message and --presence are allow or deny\n"},
+		{[]string{"acl", "set", "*", "--message", "no"}, "", 2, "", "simp: --message and --presence must be allow or deny\n"},
 	} {
 		code, out, said := simp(t, s, "", c.args...)
 		if code != c.code || out != c.out || said != c.said || c.request != "" && !s.heard(c.request) {
@@ -349,9 +349,9 @@ func TestRefusals(t *testing.T) {
 		code int
 		said string
 	}{
-		{nil, nil, 2, "say what to do: acl, completion, contact,"},
+		{nil, nil, 2, "a command is missing; the commands are acl, completion, contact,"},
 		{[]string{"snd"}, nil, 2, `did you mean "send"?`},
-		{[]string{"send"}, nil, 2, "simp send wants an address"},
+		{[]string{"send"}, nil, 2, "simp send requires an address"},
 		{[]string{"send", "--dance", "bob@example.com"}, nil, 2, "unknown flag: --dance; see simp send --help"},
 		{[]string{"send", "bob", "hi"}, nil, 2, "invalid address bob"},
 		{[]string{"send", "bob@example.com,", "hi"}, nil, 2, `invalid address ""`},
@@ -360,19 +360,19 @@ func TestRefusals(t *testing.T) {
 		{[]string{"send", "--timeout", "61s", "bob@example.com", "hi"}, nil, 2, "--timeout"},
 		{[]string{"send", "--timeout", "5", "bob@example.com", "hi"}, nil, 2, `invalid --timeout "5": must be a duration with its unit`},
 		{[]string{"send", "--id", "a b", "bob@example.com", "hi"}, nil, 2, "--id"},
-		{[]string{"listen", "--state", "asleep"}, nil, 2, "--state is available, busy or away"},
-		{[]string{"listen", "--note", "a\nb"}, nil, 2, "--note has at most 256 octets"},
-		{[]string{"listen", "now"}, nil, 2, `"now" is too much`},
+		{[]string{"listen", "--state", "asleep"}, nil, 2, "invalid --state \"asleep\": must be available, busy or away"},
+		{[]string{"listen", "--note", "a\nb"}, nil, 2, "invalid --note: must be at most 256 octets"},
+		{[]string{"listen", "now"}, nil, 2, `unexpected argument "now"`},
 		{[]string{"watch"}, nil, 2, "needs an address, or --contacts"},
-		{[]string{"query", "bob@example.com", "--output", "xml"}, nil, 2, "--output is text or json"},
-		{[]string{"query", "bob@example.com", "--plaintext", "--tls-ca", "x"}, nil, 2, "leave out"},
-		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": ""}, 2, "--plaintext wants --server"},
+		{[]string{"query", "bob@example.com", "--output", "xml"}, nil, 2, "invalid --output \"xml\": must be text or json"},
+		{[]string{"query", "bob@example.com", "--plaintext", "--tls-ca", "x"}, nil, 2, "combined with"},
+		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_SERVER": ""}, 2, "--plaintext requires --server"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PLAINTEXT": "perhaps"}, 2, `invalid SIMP_PLAINTEXT="perhaps": must be true or false`},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_USER": ""}, 2, "--user is missing"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_USER": "alice"}, 2, "invalid address alice"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PASSWORD": ""}, 2, "no terminal to ask for the password"},
 		{[]string{"query", "bob@example.com"}, map[string]string{"SIMP_PASSWORD": "wrong"}, 1, "wrong address or password (401); are --user and the password right?"},
-		{[]string{"query", "bob@example.com", "--password-file", empty}, nil, 1, "holds no password"},
+		{[]string{"query", "bob@example.com", "--password-file", empty}, nil, 1, "contains no password"},
 		{[]string{"query", "bob@example.com", "--password-file", empty + "x"}, nil, 1, "no such file"},
 		{[]string{"query", "bob@example.com", "--plaintext=false"}, nil, 1, "nothing was sent in clear"},
 		{[]string{"query", "bob@example.com", "--plaintext=false", "--tls-ca", empty}, nil, 1, "holds no certificate"},

@@ -69,7 +69,7 @@ func (e *eyes) setHandlers(config *client.Config) {
 func (e *eyes) writePresence(p protocol.Presence) {
 	if err := e.printPresence(p); err != nil {
 		select {
-		case e.failed <- fmt.Errorf("writing presence out: %w", err):
+		case e.failed <- fmt.Errorf("writing presence: %w", err):
 		default:
 		}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) accountCommand() *cobra.Command {
-	return commandGroup("account", "Make and keep the users' accounts", "",
+	return commandGroup("account", "Manage users' accounts", "",
 		a.accountAdd(), a.accountDelete(), a.accountList(), a.accountPasswd(),
 		a.accountDisable(), a.accountEnable(), a.accountImport())
 }
@@ -157,7 +157,7 @@ func (a *app) accountDelete() *cobra.Command {
 }
 
 func (a *app) accountDisable() *cobra.Command {
-	return a.onAccount("disable IMA", "Keep a user out",
+	return a.onAccount("disable IMA", "Disable an account",
 		"Disable keeps a user out, and closes the user's connections. The account stays.", " is disabled",
 		func(ctx context.Context, s *site, ima string) error {
 			resp, err := unaryCall(ctx, s.accounts.Disable, &simpv1.DisableAccountRequest{Ima: ima})
@@ -166,7 +166,7 @@ func (a *app) accountDisable() *cobra.Command {
 }
 
 func (a *app) accountEnable() *cobra.Command {
-	return a.onAccount("enable IMA", "Let a user in again", "", " is enabled",
+	return a.onAccount("enable IMA", "Enable a disabled account", "", " is enabled",
 		func(ctx context.Context, s *site, ima string) error {
 			resp, err := unaryCall(ctx, s.accounts.Enable, &simpv1.EnableAccountRequest{Ima: ima})
 			return a.printResult(resp, err)

@@ -28,10 +28,10 @@ func (a *app) backupCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.inspectBackup(c.Context(), args[0]) },
 	}
 	c := &cobra.Command{
-		Use: "backup FILE|-", Short: "Keep accounts, rules and contacts in a file", Args: argumentCount(1, 1, "a file to write, - for standard output, or: inspect FILE"),
+		Use: "backup FILE|-", Short: "Write accounts, rules and contacts to a file", Args: argumentCount(1, 1, "a file to write, - for standard output, or: inspect FILE"),
 		Long: "Backup writes the accounts, rules and contacts of the site to a file, or to standard output if FILE is -, as they " +
-			"are at one moment, while the site works. A file that is there is not overwritten. It holds no passwords, but what " +
-			"verifies them: keep it safe.",
+			"are at one moment, while the site works. An existing file is not overwritten. The backup contains password " +
+			"verifiers, but no passwords: keep it safe.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {
@@ -51,7 +51,7 @@ func (a *app) backupCommand() *cobra.Command {
 // writeBackup writes beside the file first: it is there whole, or not at all.
 func (a *app) writeBackup(ctx context.Context, s *site, name string, allowEmpty bool) error {
 	if _, err := os.Lstat(name); err == nil {
-		return fmt.Errorf("%s is there already; name another file", name)
+		return fmt.Errorf("%s already exists; name another file", name)
 	}
 	part, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
 	if err != nil {
@@ -93,7 +93,7 @@ func renameComplete(part, name string) error {
 // checked.
 func (a *app) backupToOutput(ctx context.Context, s *site, allowEmpty bool) error {
 	if a.term.isTerminal(a.out) {
-		return usageErrorf("a backup is not text: send standard output to a file or a program")
+		return usageErrorf("a backup is not text: redirect standard output to a file or a program")
 	}
 	whole, err := os.CreateTemp("", "simpctl-backup-*") // mode 0600
 	if err != nil {
@@ -157,7 +157,7 @@ func (a *app) receiveBackup(ctx context.Context, s *site, w io.Writer, allowEmpt
 			return err
 		}
 		if piece.Offset != offset || piece.Crc32C != backup.Sum(piece.Data) {
-			return fmt.Errorf("the piece at octet %d came damaged; try again", offset)
+			return fmt.Errorf("the piece at octet %d arrived damaged; try again", offset)
 		}
 		if _, err := w.Write(piece.Data); err != nil {
 			return err

@@ -99,7 +99,7 @@ func findProblems(r *simpv1.StatusResponse, now time.Time) []finding {
 // notFormed says what keeps nodes from forming a site, and what the answering one
 // waits for.
 func notFormed(r *simpv1.StatusResponse) finding {
-	f := finding{About: "site", What: r.Summary, Mend: "start all nodes that are to form it, each with the others in join: docs/operators/trouble.md"}
+	f := finding{About: "site", What: r.Summary, Mend: "start all nodes of the new site, each with the others in join: docs/operators/trouble.md"}
 	expects, silent := map[uint32]bool{}, []string{}
 	for _, n := range r.Node {
 		if n.Id == r.AnsweredBy {
@@ -217,9 +217,9 @@ func findHints(r *simpv1.StatusResponse) (all []finding) {
 	}
 	switch {
 	case voters == 1:
-		add("it has one voter, and stands still while that is away", "add two nodes: docs/operators/site.md")
+		add("it has one voter, and stops while that one is away", "add two nodes: docs/operators/site.md")
 	case voters%2 == 0:
-		add(fmt.Sprintf("it has %d voters, which bear no more losses than %d do", voters, voters-1), "add a node: docs/operators/site.md")
+		add(fmt.Sprintf("it has %d voters, which tolerate no more losses than %d", voters, voters-1), "add a node: docs/operators/site.md")
 	}
 	if len(versions) > 1 {
 		add("its nodes are of different versions", "simpctl upgrade check")

@@ -25,13 +25,13 @@ import (
 )
 
 const importLong = `Import makes accounts from a file, or from standard input if FILE is "-". Each
-line is IMA,PASSWORD: the password is all after the comma that follows the
-address. Empty lines are passed over.
+line is IMA,PASSWORD: the password is everything after the comma that follows
+the address. Empty lines are ignored.
 
 The whole file is checked first, and nothing is imported if anything in it is
 wrong. An address that has an account gets the new password, and its
-connections are closed unless the password is the one it has: so the command
-is safe to run again. Passwords are hashed here, and do not leave this machine.
+connections are closed unless its password is the same already, so that the
+command is safe to run again. Passwords are hashed here, and do not leave this machine.
 
 A new address that looks like an existing account of its domain is left out and
 reported, unless --allow-lookalike is given; the exit status is 1 then.`
@@ -42,7 +42,7 @@ const importBatch = 200
 func (a *app) accountImport() *cobra.Command {
 	var lookalike bool
 	c := &cobra.Command{
-		Use: "import FILE|-", Short: "Make many accounts, or give them new passwords", Long: importLong,
+		Use: "import FILE|-", Short: "Create many accounts, or give them new passwords", Long: importLong,
 		Args: argumentCount(1, 1, "a file, or - for standard input"),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, rows, err := a.readImport(c.Context(), args[0])
@@ -116,7 +116,7 @@ func parseImport(name string, r io.Reader) (rows []importRow, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	case len(rows) == 0:
-		return nil, fmt.Errorf("%s holds no accounts; nothing was imported", name)
+		return nil, fmt.Errorf("%s contains no accounts; nothing was imported", name)
 	}
 	return rows, listProblems(problems)
 }
@@ -132,7 +132,7 @@ func listProblems(problems []string) error {
 func parseRow(n int, line string, seen map[string]int) (row importRow, problem string) {
 	comma := endOfAddress(line)
 	if comma < 0 {
-		return row, "a line is IMA,PASSWORD, and there is no comma after an address"
+		return row, "the line must be IMA,PASSWORD, and there is no comma after an address"
 	}
 	user, err := parseUser(line[:comma])
 	row = importRow{n, user, line[comma+1:]}
@@ -140,7 +140,7 @@ func parseRow(n int, line string, seen map[string]int) (row importRow, problem s
 	case err != nil:
 		return row, err.Error()
 	case seen[user] > 0:
-		return row, fmt.Sprintf("%s is in line %d already", user, seen[user])
+		return row, fmt.Sprintf("%s is already in line %d", user, seen[user])
 	}
 	if err := protocol.CheckPassword(row.password); err != nil {
 		return row, withoutStatus(err).Error()

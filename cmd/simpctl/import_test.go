@@ -41,9 +41,9 @@ func TestTheWholeFileIsCheckedBeforeAnythingIsImported(t *testing.T) {
 		fmt.Fprintf(&many, "u%d@example.com,x\n", i)
 	}
 	for in, want := range map[string]string{
-		"a@example.com,x\nno comma\n":                                            "standard input:2: a line is IMA,PASSWORD",
+		"a@example.com,x\nno comma\n":                                            "standard input:2: the line must be IMA,PASSWORD",
 		"a@example.com,x\nnobody,y\n":                                            "standard input:2: invalid address nobody",
-		"a@example.com,x\n\nA@example.com,y\n":                                   "standard input:3: a@example.com is in line 1 already",
+		"a@example.com,x\n\nA@example.com,y\n":                                   "standard input:3: a@example.com is already in line 1",
 		"a@example.com,\n":                                                       "standard input:1: the password is empty",
 		"a@example.com,x\nb@example.com,\u00ad\ufeff\n":                          "standard input:2: the password is empty",
 		"a@example.com,x\n\nb@example.com,a\x07b\n":                              "standard input:3: the password has a control character",
@@ -51,8 +51,8 @@ func TestTheWholeFileIsCheckedBeforeAnythingIsImported(t *testing.T) {
 		"a@example.com,x\n\nb@example.com," + strings.Repeat("p", 70_000) + "\n": "standard input:3: the line has more than 65536 octets",
 		"a@example.com,x\rb@example.com,y\r":                                     "standard input:1: the password has a control character",
 		"a@example.com,x\x00\n":                                                  "standard input:1: the password has a control character",
-		"":                                                                       "standard input holds no accounts",
-		"\n\r\n\n":                                                               "standard input holds no accounts",
+		"":                                                                       "standard input contains no accounts",
+		"\n\r\n\n":                                                               "standard input contains no accounts",
 		many.String() + "\n\nz@elsewhere.example,x\n":                            "standard input:453: z@elsewhere.example is not of this site",
 		many.String() + "a b@example.com,x\nc@example.com,y\n":                   "standard input:451: ",
 	} {

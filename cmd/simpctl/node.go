@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return commandGroup("node", "Drain nodes, take them out of the site, and let them in again", "", a.nodeDrain(), a.nodeRemove(), a.nodeAdmit())
+	return commandGroup("node", "Drain, remove and admit nodes", "", a.nodeDrain(), a.nodeRemove(), a.nodeAdmit())
 }
 
 func (a *app) nodeDrain() *cobra.Command {
@@ -47,7 +47,7 @@ func (a *app) nodeDrain() *cobra.Command {
 	}
 	c.Flags().BoolVar(&undo, "undo", false, "let the node take clients again")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().DurationVar(&timeout, "timeout", 0, "how long clients have to move (default: as the node is configured)")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "how long clients may take to move (default: the node's own setting)")
 	return c
 }
 
@@ -84,7 +84,7 @@ func (a *app) drainNode(ctx context.Context, s *site, node string, timeout time.
 		switch {
 		case errors.Is(err, io.EOF):
 			bar.erase()
-			return fmt.Errorf("%s did not say that it is drained; simpctl status shows how it is", node)
+			return fmt.Errorf("%s did not report that it is drained; see simpctl status", node)
 		case err != nil:
 			bar.erase()
 			return err
@@ -150,7 +150,7 @@ func (a *app) nodeAdmit() *cobra.Command {
 
 func (a *app) leaderCommand() *cobra.Command {
 	transfer := &cobra.Command{
-		Use: "transfer [ID]", Short: "Make another node the leader", Args: argumentCount(0, 1, "at most a node's id"),
+		Use: "transfer [ID]", Short: "Make another node the leader", Args: argumentCount(0, 1, "optionally a node's id"),
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -168,7 +168,7 @@ func (a *app) leaderCommand() *cobra.Command {
 			return a.printSentence(resp, "%s leads", resp.Leader)
 		},
 	}
-	return commandGroup("leader", "Say which node leads", "", transfer)
+	return commandGroup("leader", "Change which node leads", "", transfer)
 }
 
 // completeNodes offers the ids of the nodes to the shell.

@@ -107,9 +107,9 @@ func (a *app) explainUnreachable(s *status.Status) string {
 func (a *app) connectionAdvice(cause string) string {
 	switch {
 	case a.insecure && (strings.Contains(cause, "EOF") || strings.Contains(cause, "preface") || strings.Contains(cause, "reset")):
-		return "does it want TLS? Then leave out --insecure and give --tls-ca, --tls-cert and --tls-key"
+		return "does it require TLS? Then leave out --insecure and give --tls-ca, --tls-cert and --tls-key"
 	case strings.Contains(cause, "first record does not look like a TLS handshake"):
-		return "it speaks in clear; use --insecure"
+		return "it does not use TLS; use --insecure"
 	case strings.Contains(cause, "certificate"):
 		return "is --tls-ca the authority of this site?"
 	}

@@ -11,7 +11,7 @@ import (
 	"simpd/cmd/manual"
 )
 
-const rootLong = `simpctl asks and steers a SIMP site, over gRPC, at any of its nodes.
+const rootLong = `simpctl inspects and operates a SIMP site, over gRPC, through any of its nodes.
 
 To a node on this machine that runs with --insecure:
 
@@ -36,7 +36,7 @@ It exits with 0, with 2 if the command can't be understood, and with 1 for any
 other failure; one line on standard error says why.`
 
 func (a *app) rootCommand() *cobra.Command {
-	root := commandGroup("simpctl", "Ask and steer a SIMP site", rootLong)
+	root := commandGroup("simpctl", "Inspect and operate a SIMP site", rootLong)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageErrorf("%s; see %s --help", cli.FlagError(err), c.CommandPath())
@@ -52,11 +52,11 @@ func (a *app) rootCommand() *cobra.Command {
 
 func (a *app) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.addr, "addr", "127.0.0.1:7469", "the `HOST:PORT` of a node's listener for programs")
-	f.BoolVar(&a.insecure, "insecure", false, "speak in clear, to a node on this machine only")
+	f.BoolVar(&a.insecure, "insecure", false, "connect without TLS, to a node on this machine only")
 	f.StringVar(&a.ca, "tls-ca", "", "PEM `FILE` of the site's certificate authority")
 	f.StringVar(&a.cert, "tls-cert", "", "PEM `FILE` of this operator's certificate")
 	f.StringVar(&a.key, "tls-key", "", "PEM `FILE` of its key")
-	f.StringVar(&a.tokenFile, "token-file", "", "`FILE` with a bearer token, in place of a certificate")
+	f.StringVar(&a.tokenFile, "token-file", "", "`FILE` with a bearer token, instead of a certificate")
 	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
 }
 
@@ -73,7 +73,7 @@ func (a *app) resolveSettings(f *pflag.FlagSet) error {
 		}
 	}
 	if a.output != "text" && a.output != "json" {
-		return usageErrorf("--output is text or json, not %q", a.output)
+		return usageErrorf("invalid --output %q: must be text or json", a.output)
 	}
 	return nil
 }
@@ -83,12 +83,12 @@ func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Comma
 	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usageErrorf("say what to do: %s", strings.Join(subcommandNames(c), ", "))
+			return usageErrorf("a command is missing; the commands are %s", strings.Join(subcommandNames(c), ", "))
 		}
 		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
-			return usageErrorf("%s knows no %q; did you mean %q?", c.CommandPath(), args[0], like[0])
+			return usageErrorf("unknown command %[2]q of %[1]s; did you mean %[3]q?", c.CommandPath(), args[0], like[0])
 		}
-		return usageErrorf("%s knows no %q; it knows %s", c.CommandPath(), args[0], strings.Join(subcommandNames(c), ", "))
+		return usageErrorf("unknown command %[2]q of %[1]s; the commands are %[3]s", c.CommandPath(), args[0], strings.Join(subcommandNames(c), ", "))
 	}
 	c.SuggestionsMinimumDistance = 2
 	c.AddCommand(below...)
@@ -109,9 +109,9 @@ func argumentCount(least, most int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usageErrorf("%s wants %s", c.CommandPath(), what)
+			return usageErrorf("%s requires %s", c.CommandPath(), what)
 		case len(args) > most:
-			return usageErrorf("%s: %q is too much; it wants %s", c.CommandPath(), args[most], what)
+			return usageErrorf("%s: unexpected argument %q; it takes %s", c.CommandPath(), args[most], what)
 		}
 		return nil
 	}

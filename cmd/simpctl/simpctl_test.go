@@ -145,13 +145,13 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		args string
 		want string
 	}{
-		{2, "", "simpctl: say what to do: account, backup, completion, doctor, domain, leader, man, node, restore, session, status, tls, token, upgrade, version"},
-		{2, "stauts", `simpctl: simpctl knows no "stauts"; did you mean "status"?`},
-		{2, "account fly", `simpctl: simpctl account knows no "fly"; it knows add, delete, disable, enable, import, list, passwd`},
-		{2, "account add", "simpctl: simpctl account add wants one address, such as alice@example.com"},
-		{2, "account delete a@example.com b@example.com", `simpctl: simpctl account delete: "b@example.com" is too much; it wants one address`},
+		{2, "", "simpctl: a command is missing; the commands are account, backup, completion, doctor, domain, leader, man, node, restore, session, status, tls, token, upgrade, version"},
+		{2, "stauts", `simpctl: unknown command "stauts" of simpctl; did you mean "status"?`},
+		{2, "account fly", `simpctl: unknown command "fly" of simpctl account; the commands are add, delete, disable, enable, import, list, passwd`},
+		{2, "account add", "simpctl: simpctl account add requires one address, such as alice@example.com"},
+		{2, "account delete a@example.com b@example.com", `simpctl: simpctl account delete: unexpected argument "b@example.com"; it takes one address`},
 		{2, "status --wach", "simpctl: unknown flag: --wach; see simpctl status --help"},
-		{2, "status --output xml", `simpctl: --output is text or json, not "xml"`},
+		{2, "status --output xml", `simpctl: invalid --output "xml": must be text or json`},
 		{2, "status --addr nowhere", "simpctl: --addr nowhere is not HOST:PORT"},
 		{2, "status --addr localhost:70000", "simpctl: --addr localhost:70000 is not HOST:PORT"},
 		{2, "status --addr 192.0.2.1:7469", "simpctl: --insecure is for a node on this machine, and 192.0.2.1:7469 is not; use --tls-ca, --tls-cert and --tls-key"},
@@ -160,7 +160,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{1, "account disable a@elsewhere.example", "simpctl: ima: a@elsewhere.example is not of this site, which serves example.com"},
 		{1, "node remove n9 --yes", "simpctl: the site has no node n9; it has n1, n2 and n3"},
 		{1, "node admit n9", "simpctl: no node n9 was removed from the site"},
-		{2, "node admit", "simpctl: simpctl node admit wants the id of a node that was removed"},
+		{2, "node admit", "simpctl: simpctl node admit requires the id of a node that was removed"},
 		{1, "session kick n1.2.99", "simpctl: no session n1.2.99 listens"},
 		{1, "backup inspect /nowhere/at-all", "simpctl: open /nowhere/at-all: no such file or directory"},
 	} {
@@ -194,7 +194,7 @@ func TestANodeThatSpeaksOtherwise(t *testing.T) {
 		t.Fatal(r.err)
 	}
 	r := simpctl(t, "", "--addr", s.addr, "status", "--tls-ca", dir+"/ca.crt", "--tls-cert", dir+"/service-operator.crt", "--tls-key", dir+"/service-operator.key")
-	if r.code != 1 || !strings.Contains(r.err, "it speaks in clear; use --insecure") {
+	if r.code != 1 || !strings.Contains(r.err, "it does not use TLS; use --insecure") {
 		t.Errorf("TLS to a node in clear: %+v", r)
 	}
 	for _, args := range []string{"--tls-ca " + dir + "/ca.crt", "--tls-ca " + dir + "/ca.crt --tls-cert " + dir + "/service-operator.crt"} {
@@ -247,7 +247,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if got := s.ok("", "backup", file); !strings.Contains(got, "1 account (0 disabled), 0 rules, 0 contacts, as of history 8f3a, index 3") {
 		t.Errorf("got %q", got)
 	}
-	if r := s.do("", "backup", file); r.code != 1 || !strings.Contains(r.err, "is there already") {
+	if r := s.do("", "backup", file); r.code != 1 || !strings.Contains(r.err, "already exists") {
 		t.Errorf("over a file: %+v", r)
 	}
 	if got := s.ok("", "backup", "inspect", file, "--output", "json"); !strings.Contains(got, `"accounts": "1"`) {
@@ -417,13 +417,13 @@ func TestTLSInitAndTokens(t *testing.T) {
 			t.Fatalf("%s is not there: %+v", name, r)
 		}
 	}
-	if r := simpctl(t, "", args...); r.code != 0 || !strings.Contains(r.out, "all was there already") {
+	if r := simpctl(t, "", args...); r.code != 0 || !strings.Contains(r.out, "all files already exist") {
 		t.Errorf("again: %+v", r)
 	}
 	if r := simpctl(t, "", "tls", "init", "--dir", dir, "--node", "n9"); r.code != 0 || r.out != "made "+filepath.Join(dir, "node-n9.key")+"\nmade "+filepath.Join(dir, "node-n9.crt")+"\n" {
 		t.Errorf("one more node of the site that is there: %+v", r)
 	}
-	for _, want := range []string{"node-n3.crt", "all was there already"} {
+	for _, want := range []string{"node-n3.crt", "all files already exist"} {
 		if r := simpctl(t, "", "tls", "init", "--dir", dir+"2"); r.code != 0 || !strings.Contains(r.out, want) {
 			t.Errorf("with no flag: %+v, want %s", r, want)
 		}

@@ -21,9 +21,9 @@ const watchEvery = 2 * time.Second
 func (a *app) statusCommand() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
-		Use: "status", Short: "Show the nodes, and how the site is", Args: argumentCount(0, 0, "no argument"),
-		Long: "Status shows each node with its state, its part in the agreement, its sessions and its version, " +
-			"and what the site as a whole can bear. LAG is by how many changes a node is behind.",
+		Use: "status", Short: "Show the nodes and the state of the site", Args: argumentCount(0, 0, "no argument"),
+		Long: "Status shows each node with its state, its role in Raft, its sessions and its version, " +
+			"and how many nodes the site can lose. LAG is the number of changes by which a node is behind.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if watch {
 				return a.watchStatus(c.Context())
@@ -31,7 +31,7 @@ func (a *app) statusCommand() *cobra.Command {
 			return a.printSiteStatus(c.Context())
 		},
 	}
-	c.Flags().BoolVar(&watch, "watch", false, "show it anew every 2 s, until interrupted")
+	c.Flags().BoolVar(&watch, "watch", false, "refresh it every 2 s, until interrupted")
 	return c
 }
 

@@ -11,14 +11,14 @@ import (
 	"simpd/cmd/internal/cli"
 )
 
-const tlsInitLong = `Init makes what a site needs for its nodes to know one another, and for
-programs to be known: an authority (ca.crt, ca.key), a certificate for each
-node and each service, and a key for gossip. It makes what is not there yet,
-and never overwrites: run it again with the same --dir to add a node or a
-service. A service "operator" with all roles is made for simpctl.
+const tlsInitLong = `Init makes what the nodes of a site and its programs need to authenticate: an
+authority (ca.crt, ca.key), a certificate for each node and each service, and a
+key for gossip. It makes only the files that do not exist yet, and never
+overwrites one: run it again with the same --dir to add a node or a service. It
+also makes a service "operator" with all roles for simpctl.
 
-Each node needs ca.crt, its own pair and gossip.key; ca.key is needed only here,
-and is best kept away from the nodes.
+Each node needs ca.crt, its own pair and gossip.key. Only this command needs
+ca.key; keep it away from the nodes.
 
     simpctl tls init --site example.com --node n1=n1.example.com --node n2=n2.example.com,10.0.0.2
     simpctl tls init --site example.com --service pager=message:send,as:@example.com
@@ -41,7 +41,7 @@ func (a *app) tlsCommand() *cobra.Command {
 	f.StringVar(&order.Site, "site", "", "the site's `NAME`, the same for all nodes: its first domain is a good one (default: that of the authority in --dir)")
 	f.StringArrayVar(&nodes, "node", nil, "a node: `ID[=HOST,…]`, with the names and addresses at which programs reach it; may be repeated")
 	f.StringArrayVar(&services, "service", nil, "a program: `NAME=ROLE,…`; a role may be as:IMA or as:@domain, whom it may send as; may be repeated")
-	f.DurationVar(&order.Lifetime, "lifetime", 365*24*time.Hour, "how long certificates are good for")
+	f.DurationVar(&order.Lifetime, "lifetime", 365*24*time.Hour, "how long the certificates are valid")
 	return commandGroup("tls", "Make certificates and keys", "", init)
 }
 
@@ -83,7 +83,7 @@ func (a *app) makeTLS(o pki.Order) error {
 		}{append([]string{}, made...)})
 	}
 	if len(made) == 0 {
-		fmt.Fprintf(a.out, "all was there already in %s\n", cli.Escape(o.Dir))
+		fmt.Fprintf(a.out, "all files already exist in %s\n", cli.Escape(o.Dir))
 	}
 	for _, file := range made {
 		fmt.Fprintf(a.out, "made %s\n", cli.Escape(file))

@@ -28,7 +28,7 @@ func (a *app) tokenCommand() *cobra.Command {
 	}
 	make.Flags().StringArrayVar(&roles, "role", nil, "presence:read, message:send, account:admin or cluster:admin; may be repeated")
 	make.Flags().StringArrayVar(&as, "as", nil, "an `IMA` or @domain that it may send as; may be repeated")
-	make.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is good for, such as 8760h (default: until its line is taken out)")
+	make.Flags().DurationVar(&lifetime, "lifetime", 0, "how long the token is valid, such as 8760h (default: until its line is removed)")
 	return commandGroup("token", "Make bearer tokens", "", make)
 }
 
@@ -52,7 +52,7 @@ func checkToken(name string, roles, as []string) error {
 
 func (a *app) makeToken(name string, roles, as []string, lifetime time.Duration) error {
 	if len(roles) == 0 {
-		return usageErrorf("say what the token is for: --role presence:read, message:send, account:admin or cluster:admin")
+		return usageErrorf("give the token at least one role: --role presence:read, message:send, account:admin or cluster:admin")
 	}
 	if lifetime < 0 || lifetime > 0 && lifetime < time.Second {
 		return usageErrorf("invalid --lifetime %v: must be at least a second", lifetime)

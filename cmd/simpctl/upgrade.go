@@ -21,7 +21,7 @@ func (a *app) upgradeCommand() *cobra.Command {
 			"the reasons if it is not. Ask before each node.",
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkUpgrade(c.Context()) },
 	}
-	return commandGroup("upgrade", "Go over to another version, node by node", "", check)
+	return commandGroup("upgrade", "Upgrade the site node by node", "", check)
 }
 
 // readiness is the result of upgrade check.
@@ -67,7 +67,7 @@ func (a *app) printReadiness(r *readiness) {
 		fmt.Fprintln(a.out, a.colorize(red, cli.Escape("no: "+why)))
 	}
 	if r.Raises > 0 {
-		fmt.Fprintf(a.out, "every node reads schema %d: a minute after the last of them came up the log goes on to it, and there is no way back\n", r.Raises)
+		fmt.Fprintf(a.out, "every node can read schema %d: a minute after the last of them started, the log switches to it, and there is no way back\n", r.Raises)
 	}
 	if r.Safe {
 		fmt.Fprintf(a.out, "%s: the next node is %s (%s)\n", a.colorize(green, "safe"), cli.Escape(r.Next), cli.Escape(r.Nodes[r.Next]))
@@ -86,7 +86,7 @@ func assessReadiness(resp *simpv1.StatusResponse) readiness {
 		r.Reasons = append(r.Reasons, "no leader is known")
 	}
 	if resp.SpareVoters == 0 {
-		r.Reasons = append(r.Reasons, "the site can't lose a voter: it stands still while one is away")
+		r.Reasons = append(r.Reasons, "the site can't lose a voter: it stops while one is away")
 	}
 	r.Safe = len(r.Reasons) == 0
 	r.Next = nextNode(resp)

@@ -15,13 +15,14 @@ func checkConfigCommand() *cobra.Command {
 	var file string
 	c := &cobra.Command{
 		Use:   "check-config --config FILE",
-		Short: "say what is wrong with a configuration, with file, line and a suggestion",
-		Long: "Says all that is wrong with a configuration file, together with the variables\n" +
-			"of the environment that go with it. Exits 0 if nothing is, and 1 otherwise.",
+		Short: "check a configuration, and show each problem with its file, line and a suggestion",
+		Long: "Reports everything that is wrong with a configuration file, taking into account\n" +
+			"the variables of the environment. Exits with 0 if nothing is wrong, and with 1\n" +
+			"otherwise.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if file == "" {
-				return errors.New("--config is missing: which file is to be checked?")
+				return errors.New("--config is missing: name the file to check")
 			}
 			return checkConfig(c.OutOrStdout(), file, os.LookupEnv)
 		},

@@ -73,25 +73,25 @@ func TestValuesAreRefused(t *testing.T) {
 		{"long node id", "--node-id=" + strings.Repeat("n", 64), "longer than 63"},
 		{"node id of control characters", "--node-id=a\x1bb", "a node's name has"},
 		{"node id that ends in a dot", "--node-id=a.", "a node's name has"},
-		{"no port", "--simp-listen=127.0.0.1", "is not HOST:PORT"},
+		{"no port", "--simp-listen=127.0.0.1", "must be HOST:PORT"},
 		{"port too large", "--simp-listen=127.0.0.1:65536", "the port is a number"},
 		{"join without a host", "--join=:7471", "is not a dialable host:port"},
 		{"advertise with a port", "--advertise=a.example:1", "invalid host"},
 		{"drain-timeout below zero", "--drain-timeout=-1s", "is too short"},
-		{"idle below its least", "--idle=9s", "9s is too short: 10s is the least"},
-		{"idle above its most", "--idle=1h1s", "1h0m1s is too long: 1h0m0s is the most"},
+		{"idle below its least", "--idle=9s", "9s is too short: must be at least 10s"},
+		{"idle above its most", "--idle=1h1s", "1h0m1s is too long: must be at most 1h0m0s"},
 		{"idle of half a second", "--idle=90.5s", "not a number of whole seconds"},
 		{"proxy-protocol", "--proxy-protocol=10.0.0.1", "invalid network"},
 		{"exempt", "--exempt=office", "invalid network"},
 		{"log-level", "--log-level=loud", "is not one of debug, info, warn, error"},
 		{"simp-listen for all, unprotected", "--simp-listen=:7467", "--insecure is for loopback only"},
-		{"one address twice", "--http-listen=127.0.0.1:7467", "is simp-listen's address already"},
+		{"one address twice", "--http-listen=127.0.0.1:7467", "is already the address of simp-listen"},
 		{"pprof-listen for all", "--pprof-listen=:6060", "--insecure is for loopback only"},
-		{"no clients", "--simp-listen=off", "no client could come"},
-		{"no cluster", "--cluster-listen=off", "it can't be off"},
-		{"simps without certificate", "--simps-listen=127.0.0.1:0", "TLS wants a certificate"},
-		{"half a pair", "--tls-cert=a", "they go in pairs"},
-		{"keys and insecure", "--cluster-ca=a", "no meaning together with --insecure"},
+		{"no clients", "--simp-listen=off", "no client could connect"},
+		{"no cluster", "--cluster-listen=off", "must not be off"},
+		{"simps without certificate", "--simps-listen=127.0.0.1:0", "TLS requires a certificate"},
+		{"half a pair", "--tls-cert=a", "each certificate needs its key"},
+		{"keys and insecure", "--cluster-ca=a", "must not be set together with --insecure"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			base := []string{"--insecure", "--node-id=n1", "--data-dir=" + t.TempDir(), "--domain=example.com", "--bootstrap-expect=1"}
@@ -123,9 +123,9 @@ func TestAnyAddressWantsAdvertise(t *testing.T) {
 		t.Error(wrong)
 	}
 	expect(t, secure("--cluster-listen=:7470"), "which one other nodes reach")
-	expect(t, secure("--cluster-cert="+keys+"/node-n2.crt", "--cluster-key="+keys+"/node-n2.key"), "names the node n2, and this is to be n1")
+	expect(t, secure("--cluster-cert="+keys+"/node-n2.crt", "--cluster-key="+keys+"/node-n2.key"), "is for node n2, but node-id is n1")
 	expect(t, secure("--cluster-key="+keys+"/node-n2.key"), "private key does not match")
-	expect(t, secure("--simp-listen=0.0.0.0:7467"), "clients want a certificate")
+	expect(t, secure("--simp-listen=0.0.0.0:7467"), "a certificate is required")
 	expect(t, secure("--gossip-key-file="+write(t, "gossip.key", "c2hvcnQ=\n", 0o600)), "no key of 32 octets")
 }
 

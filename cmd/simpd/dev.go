@@ -58,12 +58,15 @@ func devCommand() *cobra.Command {
 	var o devOptions
 	c := &cobra.Command{
 		Use:   "dev",
-		Short: "try a whole site out, in this terminal",
-		Long: "Runs a whole site in this process, for trying out: real Raft, real gossip, real\n" +
+		Short: "try out a whole site in this terminal",
+		Long: "Runs a whole site in this process, to try it out: real Raft, real gossip, real\n" +
 			"sockets, on 127.0.0.1 only and without TLS. Its users are alice, bob and carol at\n" +
 			devDomain + ". It keeps nothing unless --data-dir is given.\n\n" +
-			"Node i has SIMP on port P+100(i-1), where P is --port; above that port it has\n" +
-			"WebSocket and the web chat at 1, gRPC at 2, the cluster at 3, gossip at 4 and HTTP at 13.",
+			"Node i has SIMP on port P+100(i-1), where P is --port. Its other ports are that
+" +
+			"one plus 1 for WebSocket and the web chat, 2 for gRPC, 3 for the cluster, 4 for
+" +
+			"gossip and 13 for HTTP.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -83,9 +86,9 @@ func devCommand() *cobra.Command {
 func (o *devOptions) check() error {
 	switch {
 	case o.nodes < 1 || o.nodes > maxDevNodes:
-		return fmt.Errorf("--nodes %d: 1 to %d are to be had", o.nodes, maxDevNodes)
+		return fmt.Errorf("invalid --nodes %d: must be 1 to %d", o.nodes, maxDevNodes)
 	case o.port < 1 || o.port+devStep*(o.nodes-1)+devHTTP > 65535:
-		return fmt.Errorf("--port %d: there is no room for the nodes' ports above it", o.port)
+		return fmt.Errorf("invalid --port %d: it and the nodes' ports above it must be 1 to 65535", o.port)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, o.logLevel):
 		return fmt.Errorf("--log-level %q is not one of debug, info, warn, error", o.logLevel)
 	}

@@ -97,9 +97,9 @@ func TestDevKeepsWithDataDir(t *testing.T) {
 
 func TestDevRefusals(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"--nodes=0", "--nodes 0: 1 to 9 are to be had"},
-		{"--nodes=10", "--nodes 10: 1 to 9 are to be had"},
-		{"--port=65500", "no room for the nodes' ports"},
+		{"--nodes=0", "invalid --nodes 0: must be 1 to 9"},
+		{"--nodes=10", "invalid --nodes 10: must be 1 to 9"},
+		{"--port=65500", "the nodes' ports above it"},
 		{"--log-level=loud", "is not one of debug"},
 		{"--nodes=x", "invalid argument"},
 	} {

@@ -99,7 +99,7 @@ func (n *node) moveAway(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if err := n.announceDraining(ctx, true); err != nil {
-		n.logger.Warn("the site could not be told that this node drains", "error", err)
+		n.logger.Warn("failed to tell the site that this node drains", "error", err)
 	}
 	n.moveClients(ctx, within)
 }
@@ -110,11 +110,11 @@ func (n *node) moveAway(ctx context.Context) {
 func (n *node) moveClients(ctx context.Context, within time.Duration) {
 	// First of all: the clients want a site that answers.
 	if err := n.handOver(ctx); err != nil {
-		n.logger.Warn("the leadership could not be handed over", "error", err)
+		n.logger.Warn("failed to hand over leadership", "error", err)
 	}
 	t := &targets{node: n}
 	others := t.pollNodes(ctx)
-	n.logger.Info("draining", "connections", n.router.Connections(), "others", others)
+	n.logger.Info("draining", "connections", n.router.Connections(), "other_nodes", others)
 	if others == 0 {
 		over, cancel := context.WithDeadline(ctx, time.Now())
 		defer cancel()
@@ -128,7 +128,7 @@ func (n *node) moveClients(ctx context.Context, within time.Duration) {
 	stop()
 	work.Wait()
 	if err != nil {
-		n.logger.Warn("not all clients have moved in time", "within", within)
+		n.logger.Warn("not all clients have moved in time", "timeout", within)
 	}
 }
 

@@ -99,7 +99,7 @@ func setRoutes(c *config, v []string) error {
 		name, to, ok := strings.Cut(s, "=")
 		other, err := protocol.ParseDomain(name)
 		if !ok || err != nil {
-			return fmt.Errorf("%q is not DOMAIN=HOST:PORT (as example.net=10.1.2.3:7467 is) and not DOMAIN=dns", s)
+			return fmt.Errorf("invalid route %q: must be DOMAIN=HOST:PORT, like example.net=10.1.2.3:7467, or DOMAIN=dns", s)
 		}
 		if to != protocol.ByDNS {
 			if err := checkPeer(to); err != nil {

@@ -47,9 +47,9 @@ type fileReader struct {
 
 func (r *fileReader) syntaxProblem(err error) problem {
 	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil {
-		return problem{at: r.sourceOf(e.GetToken(), ""), text: "this is no YAML: " + e.GetMessage()}
+		return problem{at: r.sourceOf(e.GetToken(), ""), text: "invalid YAML: " + e.GetMessage()}
 	}
-	return problem{at: source{file: r.name}, text: fmt.Sprintf("this is no YAML: %v", err)}
+	return problem{at: source{file: r.name}, text: fmt.Sprintf("invalid YAML: %v", err)}
 }
 
 // sourceOf returns the place of a token.
@@ -72,7 +72,7 @@ func (r *fileReader) readDocuments(file *ast.File) {
 			continue
 		}
 		if read {
-			r.addProblem(d.Body.GetToken(), "a second document: one file is one configuration")
+			r.addProblem(d.Body.GetToken(), "a second document: the file must have exactly one")
 			return
 		}
 		read = true
@@ -102,7 +102,7 @@ func (r *fileReader) readPair(pair *ast.MappingValueNode, first map[string]int) 
 		return
 	}
 	if line, twice := first[key]; twice {
-		r.addProblem(t, "%s is set twice: line %d has it already", key, line)
+		r.addProblem(t, "%s is set twice: first in line %d", key, line)
 		return
 	}
 	first[key] = t.Position.Line
@@ -164,7 +164,7 @@ func (r *fileReader) readScalar(o *option, n ast.Node) (string, bool) {
 	}
 	if !fits {
 		r.bad[o.name] = true
-		r.addProblem(n.GetToken(), "%s wants %s, not %s", o.key(), o.form, describeNode(n))
+		r.addProblem(n.GetToken(), "%s must be %s, not %s", o.key(), o.form, describeNode(n))
 		return "", false
 	}
 	if s, ok := n.(*ast.StringNode); ok {
@@ -176,7 +176,7 @@ func (r *fileReader) readScalar(o *option, n ast.Node) (string, bool) {
 func describeNode(n ast.Node) string {
 	switch n.Type() {
 	case ast.MappingType:
-		return "keys of its own"
+		return "a mapping"
 	case ast.SequenceType:
 		return "a list"
 	case ast.NullType:

@@ -228,7 +228,7 @@ func (o *office) reload(n *site.Node) {
 		o.Fatal(err)
 	}
 	eventually(o.T, n.ID+" reads again", func() bool { return strings.Count(n.Said(), `msg="read again"`) > had })
-	if said := n.Said(); strings.Contains(said, "kept as it was") {
+	if said := n.Said(); strings.Contains(said, "reload failed, keeping previous value") {
 		o.Errorf("%s could not use all:\n%s", n.ID, said)
 	}
 }

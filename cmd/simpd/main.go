@@ -108,7 +108,7 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return errors.New("a command is missing: simpd dev tries a site out, simpd --help tells the rest")
+			return errors.New("a command is missing: use simpd dev to try out a site, or simpd --help to see all commands")
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = false

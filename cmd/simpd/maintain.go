@@ -17,14 +17,14 @@ func wipeCommand() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use:   "wipe --data-dir DIR --yes",
-		Short: "remove what a stopped node keeps, so that it can join as new",
+		Short: "remove the data of a stopped node, so that it can join as new",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
 			case dir == "":
 				return errNoDataDir
 			case !yes:
-				return fmt.Errorf("wipe removes all that the node keeps in %s, for good: say --yes if that is what you want", dir)
+				return fmt.Errorf("wipe permanently removes all data of the node in %s: confirm with --yes", dir)
 			}
 			dir, err := openData(dir)
 			if err == nil {
@@ -42,7 +42,7 @@ func wipeCommand() *cobra.Command {
 	return c
 }
 
-var errNoDataDir = errors.New("--data-dir is missing: which node's folder?")
+var errNoDataDir = errors.New("--data-dir is missing: name the node's data folder")
 
 // openData returns where the data is that a node keeps in the folder dir.
 func openData(dir string) (string, error) {
@@ -57,7 +57,7 @@ func compactCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "compact --data-dir DIR",
-		Short: "make the log file of a stopped node as small as what it holds",
+		Short: "shrink the log file of a stopped node to the size of its content",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dir == "" {
@@ -105,7 +105,7 @@ func recoverCommand() *cobra.Command {
 			case peers == "":
 				return errors.New("--peers is missing: the file that names this node; see simpd recover --help")
 			case !sure:
-				return errors.New("recover gives up what only the lost nodes knew: say --yes-i-lost-the-majority if they will never run again")
+				return errors.New("recover discards the changes that only the lost nodes have: confirm with --yes-i-lost-the-majority that they will never run again")
 			}
 			return recoverSite(c, dir, peers)
 		},

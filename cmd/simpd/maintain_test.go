@@ -20,13 +20,13 @@ func TestMaintainRefusals(t *testing.T) {
 		args []string
 	}{
 		{exitUsage, "--data-dir is missing", []string{"wipe", "--yes"}},
-		{exitUsage, "say --yes", []string{"wipe", "--data-dir", dir}},
+		{exitUsage, "confirm with --yes", []string{"wipe", "--data-dir", dir}},
 		{exitFailure, "another process uses", []string{"wipe", "--data-dir", dir, "--yes"}},
 		{exitFailure, "is not a data directory", []string{"wipe", "--data-dir", t.TempDir(), "--yes"}},
 		{exitUsage, "--data-dir is missing", []string{"compact"}},
 		{exitFailure, "another process uses", []string{"compact", "--data-dir", dir}},
 		{exitUsage, "--peers is missing", []string{"recover", "--data-dir", dir}},
-		{exitUsage, "say --yes-i-lost-the-majority", []string{"recover", "--data-dir", dir, "--peers", peers}},
+		{exitUsage, "confirm with --yes-i-lost-the-majority", []string{"recover", "--data-dir", dir, "--peers", peers}},
 		{exitFailure, "another process uses", []string{"recover", "--data-dir", dir, "--peers", peers, "--yes-i-lost-the-majority"}},
 	} {
 		code, said := runTo(t, "", "simpd", tt.args...)

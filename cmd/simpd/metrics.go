@@ -20,7 +20,7 @@ func newMetrics(n *node) *prometheus.Registry {
 		&collector{n, nodeMetrics()},
 	)
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "simp_build_info", Help: "Always 1; says what runs.",
+		Name: "simp_build_info", Help: "Always 1; the labels describe the running version.",
 		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "go": v.Go, "node": n.conf.nodeID},
 	})
 	info.Set(1)

@@ -34,6 +34,6 @@ func (s supervisor) stopping() { s.notify(daemon.SdNotifyStopping) }
 
 func (s supervisor) notify(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.logger.Warn("systemd is not told", "state", state, "error", err)
+		s.logger.Warn("failed to notify systemd", "state", state, "error", err)
 	}
 }

@@ -155,7 +155,7 @@ func (o operations) hasNode(ctx context.Context, node string) bool {
 // CheckDomain tries the way to another site from this node.
 func (o operations) CheckDomain(ctx context.Context, own, domain string) (*simpv1.CheckDomainResponse, error) {
 	if o.partners == nil {
-		return nil, protocol.Errorf(protocol.StatusWrongState, "this node runs with --insecure, and so deals with no other site")
+		return nil, protocol.Errorf(protocol.StatusWrongState, "this node runs with --insecure, so it communicates with no other site")
 	}
 	findings, reached := o.partners.Diagnose(ctx, own, domain)
 	resp := &simpv1.CheckDomainResponse{Reached: reached}
@@ -213,7 +213,7 @@ func (o operations) drainProgress(ctx context.Context, node string) (*simpv1.Dra
 	all := o.cluster.Status(ctx)
 	i := slices.IndexFunc(all, func(s cluster.NodeStatus) bool { return s.ID == node })
 	if i < 0 || !all[i].Answers {
-		return nil, protocol.Errorf(protocol.StatusUnavailable, "%s does not answer any more; simpctl status shows how it is", node)
+		return nil, protocol.Errorf(protocol.StatusUnavailable, "%s no longer answers; see simpctl status", node)
 	}
 	if !all[i].Draining {
 		return nil, protocol.Errorf(protocol.StatusWrongState, "the drain of %s was called off", node)

@@ -90,10 +90,10 @@ func toListen(field func(*config) *string) func(*config, []string) error {
 func checkHostPort(s string) error {
 	_, port, err := net.SplitHostPort(s)
 	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT (as 127.0.0.1:7467 is)", s)
+		return fmt.Errorf("invalid address %q: must be HOST:PORT, like 127.0.0.1:7467", s)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q: the port is a number up to 65535", s)
+		return fmt.Errorf("invalid address %q: the port must be a number up to 65535", s)
 	}
 	return nil
 }
@@ -143,7 +143,7 @@ func setIdle(c *config, v []string) error {
 	}
 	switch {
 	case c.idle > maxIdle:
-		return fmt.Errorf("%v is too long: %v is the most", c.idle, maxIdle)
+		return fmt.Errorf("%v is too long: must be at most %v", c.idle, maxIdle)
 	case c.idle%time.Second != 0:
 		return fmt.Errorf("%v is not a number of whole seconds", c.idle)
 	}
@@ -157,7 +157,7 @@ func toDuration(field func(*config) *time.Duration, least time.Duration) func(*c
 			return fmt.Errorf("invalid duration %q: must be like 30s or 1m30s", v[0])
 		}
 		if d < least {
-			return fmt.Errorf("%v is too short: %v is the least", d, least)
+			return fmt.Errorf("%v is too short: must be at least %v", d, least)
 		}
 		*field(c) = d
 		return nil

@@ -35,11 +35,11 @@ func parseOrigin(s string) (string, error) {
 	}
 	scheme = strings.ToLower(scheme)
 	if hasScheme && scheme != "https" && scheme != "http" {
-		return "", badOrigin(s, "the scheme is https or http")
+		return "", badOrigin(s, "the scheme must be https or http")
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	if strings.ContainsAny(rest, "/#@ ") {
-		return "", badOrigin(s, "an origin has no path and no user")
+		return "", badOrigin(s, "it must not have a path or a user")
 	}
 	host, port := rest, ""
 	if h, p, err := net.SplitHostPort(rest); err == nil {
@@ -50,7 +50,7 @@ func parseOrigin(s string) (string, error) {
 		return "", badOrigin(s, err.Error())
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); port != "" && !strings.ContainsAny(port, "*?[\\") && (err != nil || n == 0) {
-		return "", badOrigin(s, "the port is a number up to 65535")
+		return "", badOrigin(s, "the port must be a number up to 65535")
 	}
 	if port != "" && !(scheme == "https" && port == "443" || scheme == "http" && port == "80") {
 		host += ":" + port

@@ -46,7 +46,7 @@ func (r *readiness) followChanges(n *node) {
 
 func (n *node) logReady(why error) {
 	if why != nil {
-		n.logger.Warn("not ready", "why", why)
+		n.logger.Warn("not ready", "reason", why)
 		return
 	}
 	n.logger.Info("ready", "index", n.table.Index(), "history", n.table.History(), "leader", n.cluster.Leader())

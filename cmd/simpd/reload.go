@@ -22,9 +22,9 @@ func (s *service) reloadConfig() {
 	logger := loglimit.Unlimited(s.logger) // each is an answer
 	conf, err := s.read()
 	if err != nil {
-		why := "nothing is taken: the configuration is wrong"
+		why := "reload failed: the configuration is wrong"
 		if exitStatus(err) == exitFailure {
-			why = "nothing is taken: the configuration can't be read now"
+			why = "reload failed: the configuration can't be read now"
 		}
 		logger.Error(why, "error", err)
 		return
@@ -35,17 +35,17 @@ func (s *service) reloadConfig() {
 	taken := []string{"log level", "drain timeout", "limits"}
 	for _, r := range s.node.Reload(conf) {
 		if r.err != nil {
-			logger.Error("kept as it was", "what", r.what, "error", r.err)
+			logger.Error("reload failed, keeping previous value", "item", r.what, "error", r.err)
 			continue
 		}
 		taken = append(taken, r.what)
 	}
 	s.node.reviewCertificates()
 	for _, o := range s.changedSettings(conf) {
-		logger.Warn("a changed setting counts from the next start on", "setting", o.key(),
-			"now", strings.Join(s.conf.as[o.name], ","), "then", strings.Join(conf.as[o.name], ","))
+		logger.Warn("changed setting takes effect at the next start", "setting", o.key(),
+			"value", strings.Join(s.conf.as[o.name], ","), "new_value", strings.Join(conf.as[o.name], ","))
 	}
-	logger.Info("read again", "what", strings.Join(taken, ", "))
+	logger.Info("read again", "items", strings.Join(taken, ", "))
 }
 
 // changedSettings returns the settings that are not as they were when the node was

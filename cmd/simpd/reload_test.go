@@ -46,10 +46,10 @@ func TestReloadNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.reload(map[string]string{"log_level": "debug", "drain_timeout": "5s", "http_listen": "127.0.0.1:1", "token_file": tokens, "limit": "messages=0.001:1"})
-	r.says(`level=WARN .*setting=http_listen now=127.0.0.1:0 then=127.0.0.1:1`)
-	r.says(`level=WARN .*setting=token_file now="" then=.*/tokens`) // it was started without
-	r.says(`msg="read again" what="log level, drain timeout, limits, rules for other sites, clients' certificates, node's certificate, gossip keys"`)
-	if said := r.err.String(); strings.Count(said, "level=WARN msg=\"a changed setting") != 2 {
+	r.says(`level=WARN .*setting=http_listen value=127.0.0.1:0 new_value=127.0.0.1:1`)
+	r.says(`level=WARN .*setting=token_file value="" new_value=.*/tokens`) // it was started without
+	r.says(`msg="read again" items="log level, drain timeout, limits, rules for other sites, clients' certificates, node's certificate, gossip keys"`)
+	if said := r.err.String(); strings.Count(said, "level=WARN msg=\"changed setting") != 2 {
 		t.Errorf("it names more than was changed: %s", said)
 	}
 	r.addSecureUsers(r.keys, "bob")
@@ -76,8 +76,8 @@ func TestReloadFromElsewhere(t *testing.T) {
 		"cluster_cert": filepath.Join(stranger, "node-n1.crt"), "cluster_key": filepath.Join(stranger, "node-n1.key"),
 	}
 	r.reload(elsewhere)
-	r.says(`level=ERROR msg="kept as it was" what="node's certificate" error=".* names .*example.net/node/n1, but this node runs as .*example.com/node/n1`)
-	r.says(`msg="read again" what="log level, drain timeout, limits, rules for other sites, clients' certificates, gossip keys"`)
+	r.says(`level=ERROR msg="reload failed, keeping previous value" item="node's certificate" error=".* names .*example.net/node/n1, but this node runs as .*example.com/node/n1`)
+	r.says(`msg="read again" items="log level, drain timeout, limits, rules for other sites, clients' certificates, gossip keys"`)
 	if after := r.shownSerial(other); after == before {
 		t.Error("clients are shown the certificate of before")
 	}
@@ -87,7 +87,7 @@ func TestReloadFromElsewhere(t *testing.T) {
 func TestReloadOfNonsense(t *testing.T) {
 	r := startReloader(t)
 	r.reload(map[string]string{"log_level": "debug", "drain_timeout": "soon"})
-	r.says(`level=ERROR msg="nothing is taken: the configuration is wrong" error=".*soon`)
+	r.says(`level=ERROR msg="reload failed: the configuration is wrong" error=".*soon`)
 	if said := r.err.String(); strings.Contains(said, "read again") {
 		t.Errorf("it was taken in part: %s", said)
 	}
@@ -133,7 +133,7 @@ func (r *reloader) reload(changed map[string]string) {
 	}
 	r.write(r.t)
 	r.signal(syscall.SIGHUP)
-	done := regexp.MustCompile(`msg="(read again|nothing is taken)`)
+	done := regexp.MustCompile(`msg="(read again|reload failed: )`)
 	eventually(r.t, "it has read again", func() bool { return done.MatchString(r.err.String()) })
 }
 

@@ -112,7 +112,7 @@ func (r *rotation) reload(n *site.Node) {
 		r.Fatal(err)
 	}
 	eventually(r.T, n.ID+" reads again", func() bool { return strings.Count(n.Said(), `"read again"`) > had })
-	if strings.Contains(n.Said(), "kept as it was") {
+	if strings.Contains(n.Said(), "reload failed, keeping previous value") {
 		r.Fatalf("%s could not take something", n.ID)
 	}
 }

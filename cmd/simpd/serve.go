@@ -18,13 +18,13 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve [--config FILE]",
 		Short: "run a node of a site",
-		Long: "Runs a node of a site. Every flag but --config is also a key of the\n" +
+		Long: "Runs a node of a site. Every flag except --config is also a key of the\n" +
 			"configuration file (--simp-listen is simp_listen) and an environment variable\n" +
-			"(SIMPD_SIMP_LISTEN). A flag counts more than a variable, and that more than\n" +
-			"the file. SIGTERM drains and ends, a second one ends at once; SIGHUP reads\n" +
-			"certificates, keys, tokens, the log level, the drain timeout, the limits of\n" +
-			"users and the rules for other sites again, and names each changed setting that\n" +
-			"counts from the next start on.",
+			"(SIMPD_SIMP_LISTEN). A flag overrides a variable, and a variable overrides the\n" +
+			"file. SIGTERM drains the node and ends it; a second SIGTERM ends it at once.\n" +
+			"SIGHUP makes it read certificates, keys, tokens, the log level, the drain\n" +
+			"timeout, the limits of users and the rules for other sites again; the log names\n" +
+			"each other changed setting, which takes effect at the next start.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			read := func() (*config, error) {

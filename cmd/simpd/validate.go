@@ -61,13 +61,13 @@ func (v *validator) requireOption(option, why string) {
 
 func (v *validator) nodeIdentity() {
 	if v.isAbsent("node-id") {
-		v.requireOption("node-id", "each node of a site has a name of its own (as n1)")
+		v.requireOption("node-id", "each node of a site needs an id of its own, like n1")
 	}
 	if v.isAbsent("domain") {
-		v.requireOption("domain", "a site serves at least one domain (as example.com)")
+		v.requireOption("domain", "a site serves at least one domain, like example.com")
 	}
 	if v.isAbsent("data-dir") {
-		v.requireOption("data-dir", "the folder where this node keeps what it may never forget")
+		v.requireOption("data-dir", "the folder for this node's data")
 	}
 	dir, err := storage.LocateData(v.dataDir)
 	if err == nil {
@@ -112,18 +112,18 @@ func (v *validator) checkListeners() {
 		}
 		_, port, _ := net.SplitHostPort(l.address)
 		if other, twice := taken[l.address]; twice && port != "0" {
-			v.addProblem(l.option, "%s is %s's address already", l.address, other)
+			v.addProblem(l.option, "%s is already the address of %s", l.address, other)
 		}
 		taken[l.address] = l.option
 	}
 	if v.simp == "" && v.simps == "" && v.ws == "" && v.areValid("simp-listen") {
-		v.requireOption("simp-listen", "all of simp-listen, simps-listen and ws-listen are off, so no client could come")
+		v.requireOption("simp-listen", "all of simp-listen, simps-listen and ws-listen are off, so no client could connect")
 	}
 	if v.pprof != "" && !isLoopback(v.pprof) && !v.insecure {
-		v.addProblem("pprof-listen", "%s is not loopback, and a profile tells more than strangers may know", v.pprof)
+		v.addProblem("pprof-listen", "%s is not loopback, but profiles must not be readable by others", v.pprof)
 	}
 	if v.advertiseClientTLS != "" && v.advertiseClientTLS != off && v.simps == "" {
-		v.addProblem("advertise-client-tls", "simps-listen is off, so no client could come there")
+		v.addProblem("advertise-client-tls", "simps-listen is off, so no client could connect there")
 	}
 	v.nodeListeners()
 }
@@ -132,33 +132,33 @@ func (v *validator) checkListeners() {
 func (v *validator) nodeListeners() {
 	for _, l := range []named{{"cluster-listen", v.cluster}, {"gossip-listen", v.gossip}} {
 		if l.address == "" && v.areValid(l.option) {
-			v.addProblem(l.option, "it can't be off: Raft and membership want it, also on a site of one")
+			v.addProblem(l.option, "must not be off: Raft and gossip need it, even on a site of one node")
 		}
 		if v.advertise == "" && isUnspecified(l.address) {
-			v.addProblem(l.option, "%s is every address of this machine: say with advertise which one other nodes reach", l.address)
+			v.addProblem(l.option, "%s means every address of this machine: set advertise to the one that other nodes reach", l.address)
 		}
 	}
 }
 
 func (v *validator) clientTLS() {
 	if len(v.tlsCerts) != len(v.tlsKeys) {
-		v.addProblem("tls-key", "there are %d of tls-cert and %d of tls-key: they go in pairs", len(v.tlsCerts), len(v.tlsKeys))
+		v.addProblem("tls-key", "there are %d tls-cert and %d tls-key: each certificate needs its key", len(v.tlsCerts), len(v.tlsKeys))
 	}
 	if len(v.tlsCerts) > 0 {
 		return
 	}
 	if v.simps != "" {
-		v.addProblem("simps-listen", "TLS wants a certificate: set tls-cert and tls-key")
+		v.addProblem("simps-listen", "TLS requires a certificate: set tls-cert and tls-key")
 	}
 	for _, l := range []named{{"simp-listen", v.simp}, {"ws-listen", v.ws}} {
 		if l.address != "" && !isLoopback(l.address) && !v.insecure {
-			v.addProblem(l.option, "%s is not loopback, so clients want a certificate: set tls-cert and tls-key", l.address)
+			v.addProblem(l.option, "%s is not loopback, so a certificate is required: set tls-cert and tls-key", l.address)
 		}
 	}
 }
 
 // withoutKeys is said by a node that is to speak to others and can't prove who it is.
-const withoutKeys = "nothing would secure what nodes say to each other: make keys with `simpctl tls init`, or try it out on loopback with --insecure"
+const withoutKeys = "without keys nothing protects the connections between nodes: make keys with `simpctl tls init`, or use --insecure on loopback to try it out"
 
 func (v *validator) clusterTLS() {
 	if !v.areValid("insecure", "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file") {
@@ -174,7 +174,7 @@ func (v *validator) clusterTLS() {
 			return
 		}
 		if f.address != "" && v.insecure {
-			v.addProblem(f.option, "it has no meaning together with --insecure")
+			v.addProblem(f.option, "must not be set together with --insecure")
 			return
 		}
 	}
@@ -185,7 +185,7 @@ func (v *validator) clusterTLS() {
 		return
 	}
 	if name := v.found.identity.Name(); name.ID != v.nodeID && v.areValid("node-id") {
-		v.addProblem("cluster-cert", "%s names the node %s, and this is to be %s", v.clusterCert, name.ID, v.nodeID)
+		v.addProblem("cluster-cert", "%s is for node %s, but node-id is %s", v.clusterCert, name.ID, v.nodeID)
 	}
 }
 
@@ -197,7 +197,7 @@ func (v *validator) readFiles() {
 	for _, e := range wrong {
 		switch _, early := errors.AsType[notYetValidError](e); {
 		case early:
-			v.warnings = append(v.warnings, e.Error()+": a start waits until then")
+			v.warnings = append(v.warnings, e.Error()+": the node does not start before then")
 		case v.areValid(e.option):
 			v.addFileProblem(e.option, e.error)
 		}
