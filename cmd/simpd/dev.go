@@ -62,10 +62,8 @@ func devCommand() *cobra.Command {
 		Long: "Runs a whole site in this process, to try it out: real Raft, real gossip, real\n" +
 			"sockets, on 127.0.0.1 only and without TLS. Its users are alice, bob and carol at\n" +
 			devDomain + ". It keeps nothing unless --data-dir is given.\n\n" +
-			"Node i has SIMP on port P+100(i-1), where P is --port. Its other ports are that
-" +
-			"one plus 1 for WebSocket and the web chat, 2 for gRPC, 3 for the cluster, 4 for
-" +
+			"Node i has SIMP on port P+100(i-1), where P is --port. Its other ports are that\n" +
+			"one plus 1 for WebSocket and the web chat, 2 for gRPC, 3 for the cluster, 4 for\n" +
 			"gossip and 13 for HTTP.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
