@@ -77,7 +77,7 @@ func namesInIDN(r *request) bool {
 }
 
 func (s *session) startAuth(r *request) (data []byte, given bool, err error) {
-	if s.user != nil {
+	if s.state.isAuthenticated() {
 		return nil, false, protocol.Errorf(protocol.StatusWrongState, "this connection is authenticated already")
 	}
 	if r.line.Tag == "*" {
@@ -148,11 +148,10 @@ func (s *session) completeAuth(ctx context.Context, data []byte) {
 		s.failAuth(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: firstContactRetry})
 		return
 	}
-	s.routeCounted = who.Domain != ""
 	s.usage.moveTenant(func() { s.client = who })
 	user, err := s.server.config.Backend.Login(ctx, s)
 	if err != nil {
-		s.releaseRoute()
+		s.server.releaseRoute(who.Domain)
 		s.failAuth(err)
 		return
 	}
@@ -169,15 +168,15 @@ func (s *session) completeAuth(ctx context.Context, data []byte) {
 	if len(data) > 0 {
 		b = protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString(data))
 	}
-	s.authenticated.Store(true)
+	s.state.setPhase(phaseAuthenticated)
 	s.finishAuth(b)
 }
 
-// releaseRoute stops counting a routing connection.
-func (s *session) releaseRoute() {
-	if s.routeCounted {
-		s.server.routingConns.release(s.client.Domain)
-		s.routeCounted = false
+// releaseRoute stops counting the connection of a domain; of a user, there is
+// no domain.
+func (s *Server) releaseRoute(domain string) {
+	if domain != "" {
+		s.routingConns.release(domain)
 	}
 }
 
@@ -201,7 +200,7 @@ func (s *session) failAuth(err error) {
 func (s *session) finishAuth(line []byte) {
 	l := s.auth
 	s.auth = nil
-	s.authPending.Store(false)
+	s.state.endAuth()
 	s.reply(l.tag, protocol.AppendEnd(line))
 	s.server.metrics.LoginTime.ObserveSince(l.startedAt)
 	s.inflight.release(l.octets)

@@ -16,15 +16,6 @@ type command struct {
 	handle func(s *session, ctx context.Context, r *request) error
 }
 
-// phase is how far the session must be for a command.
-type phase uint8
-
-const (
-	phaseAny           phase = iota
-	phaseGreeted             // after HELLO
-	phaseAuthenticated       // after AUTH
-)
-
 // commandFlags are properties of a command.
 type commandFlags uint8
 
@@ -42,8 +33,8 @@ var commands []command
 func init() { // their handlers lead to commandFor, which reads the table
 	commands = []command{
 		{"SEND", phaseAuthenticated, takesLiteral | forRouting | ownLimit, hasIDN, (*session).handleSend},
-		{"PING", phaseAny, immediate, nil, (*session).handlePing},
-		{"HELLO", phaseAny, forRouting, nil, (*session).handleHello},
+		{"PING", phaseConnected, immediate, nil, (*session).handlePing},
+		{"HELLO", phaseConnected, forRouting, nil, (*session).handleHello},
 		{"AUTH", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleAuth},
 		{"MORE", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleMore},
 		{"LISTEN", phaseAuthenticated, 0, always, (*session).handleListen},
@@ -57,8 +48,8 @@ func init() { // their handlers lead to commandFor, which reads the table
 		{"CONTACT", phaseAuthenticated, 0, always, (*session).handleContact},
 		{"PASSWD", phaseAuthenticated, 0, always, (*session).handlePasswd},
 		{"VERIFY", phaseGreeted, forRouting, nil, (*session).handleVerify},
-		{"STARTTLS", phaseAny, readerOnly, nil, nil},
-		{"QUIT", phaseAny, immediate, nil, (*session).handleQuit},
+		{"STARTTLS", phaseConnected, readerOnly, nil, nil},
+		{"QUIT", phaseConnected, immediate, nil, (*session).handleQuit},
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -46,9 +45,9 @@ func (r *request) detach() *request {
 // are divided. It keeps an incomplete line, or the received part of a
 // literal.
 type decoder struct {
-	maxMessage    int          // the largest message
-	authenticated *atomic.Bool // until then the literals of SENDs are dropped
-	now           time.Time    // when the octets passed to nextRequest arrived
+	maxMessage int           // the largest message
+	state      *sessionState // until it is authenticated the literals of SENDs are dropped
+	now        time.Time     // when the octets passed to nextRequest arrived
 
 	sawLine     bool  // a line was read, and it was not HTTP
 	keepLiteral bool  // the literal of pending is needed
@@ -239,7 +238,7 @@ func (in *decoder) startLiteral(r *request) (*request, error) {
 	r.tooLarge = n > limit
 	r.octets += n
 	in.pending, in.remaining = r, n
-	in.keepLiteral = r.err == nil && !r.tooLarge && (in.authenticated.Load() || r.line.Verb != "SEND")
+	in.keepLiteral = r.err == nil && !r.tooLarge && (in.state.isAuthenticated() || r.line.Verb != "SEND")
 	if n > 0 {
 		return nil, nil
 	}

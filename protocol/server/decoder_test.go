@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"simpd/protocol"
@@ -15,9 +14,9 @@ import (
 // readAllOf reads octets in the pieces that cut says, and tells what was
 // found, request by request, up to the error.
 func readAllOf(octets []byte, cut func(left int) int) (found []string, err error) {
-	var proved atomic.Bool
-	proved.Store(true)
-	in := decoder{maxMessage: 1000, authenticated: &proved}
+	var state sessionState
+	state.setPhase(phaseAuthenticated)
+	in := decoder{maxMessage: 1000, state: &state}
 	for len(octets) > 0 && err == nil {
 		n := cut(len(octets))
 		piece := bytes.Clone(octets[:n])
@@ -101,26 +100,26 @@ func TestInputErrors(t *testing.T) {
 
 // A literal that is announced costs nothing before it comes.
 func TestLiteralTakesMemoryAsItComes(t *testing.T) {
-	var proved atomic.Bool
-	proved.Store(true)
-	in := decoder{maxMessage: 64 << 10, authenticated: &proved}
+	var state sessionState
+	state.setPhase(phaseAuthenticated)
+	in := decoder{maxMessage: 64 << 10, state: &state}
 	if _, r, err := in.nextRequest([]byte("1 SEND to=bob@example.com {65536}\r\nx")); r != nil || err != nil {
 		t.Fatal(r, err)
 	}
 	if c := cap(in.pending.literal); c > 1024 {
 		t.Errorf("%d octets are held for one that came", c)
 	}
-	proved.Store(false)
-	in = decoder{maxMessage: 64 << 10, authenticated: &proved}
+	state.setPhase(phaseGreeted)
+	in = decoder{maxMessage: 64 << 10, state: &state}
 	if _, r, err := in.nextRequest([]byte("1 SEND to=bob@example.com {65536}\r\nxxxxxxxx")); r != nil || err != nil || in.pending.literal != nil {
 		t.Error("a client that is not authenticated has its message held")
 	}
 }
 
 func BenchmarkParseSEND(b *testing.B) {
-	var proved atomic.Bool
-	proved.Store(true)
-	in := decoder{maxMessage: 64 << 10, authenticated: &proved}
+	var state sessionState
+	state.setPhase(phaseAuthenticated)
+	in := decoder{maxMessage: 64 << 10, state: &state}
 	octets := []byte("1 SEND to=bob@example.com {100}\r\n" + strings.Repeat("x", 100))
 	b.ReportAllocs()
 	for b.Loop() {

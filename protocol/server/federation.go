@@ -57,7 +57,7 @@ func (s *Server) Revalidate() {
 	}
 	f := s.config.Federation.Policy()
 	for _, x := range s.allSessions() {
-		if !x.authenticated.Load() || x.client.Domain == "" {
+		if !x.state.isAuthenticated() || x.client.Domain == "" {
 			continue
 		}
 		for _, own := range append(x.addressed(), x.servedDomain()) {

@@ -14,13 +14,13 @@ func (s *session) handleHello(_ context.Context, r *request) error {
 		return err
 	}
 	s.client.Agent, _ = r.line.Get("agent")
-	s.greeted = true
+	s.state.setPhase(phaseGreeted)
 	s.respond(r, s.helloResponse(r))
 	return nil
 }
 
 func (s *session) checkHello(r *request) error {
-	if s.greeted {
+	if s.state.phase() != phaseConnected {
 		return protocol.Errorf(protocol.StatusWrongState, "HELLO was said already")
 	}
 	version, ok := r.line.Get("version")

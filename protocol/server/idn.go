@@ -45,7 +45,7 @@ func hasAddress(key string) bool {
 // returns how long reading must pause. It is called again after a pause.
 func (s *session) spendIDN() (wait time.Duration) {
 	p := &s.pace
-	if !s.authenticated.Load() || p.idn == 0 && p.pausedUntil == 0 {
+	if !s.state.isAuthenticated() || p.idn == 0 && p.pausedUntil == 0 {
 		return 0 // before that, s.client may be changing
 	}
 	limit, now := userIDN, time.Since(s.server.tenants.start)

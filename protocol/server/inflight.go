@@ -35,7 +35,7 @@ const (
 // owner's share. waiting is the size of the queued output.
 func (l *inflight) reserve(octets, waiting int) bool {
 	requests, most := maxEarlyRequests, maxEarlyOctets
-	if l.session.authenticated.Load() {
+	if l.session.state.isAuthenticated() {
 		requests, most = protocol.MaxRequests, protocol.MaxRequestOctets
 	}
 	l.mu.Lock()

@@ -18,7 +18,7 @@ func (s *session) attachToLoop() bool {
 		return false
 	}
 	if s.conn.Attach() != nil {
-		s.scheduleTeardown(endBroken)
+		s.scheduleTeardown(closeBroken)
 	}
 	return true
 }
@@ -34,11 +34,11 @@ func (s *session) OnReadable(buf []byte) (again bool) {
 	if octets == nil {
 		octets, more, err = s.conn.ReadNow(s.readWindow(buf))
 	}
-	if netio.IsAgain(err) && !s.closing.Load() {
+	if netio.IsAgain(err) && !s.state.isClosing() {
 		return false
 	}
-	if end, over := s.onRead(octets, false, err); over {
-		s.scheduleTeardown(end)
+	if why, over := s.onRead(octets, false, err); over {
+		s.scheduleTeardown(why)
 		return false
 	}
 	if s.pace.pausedUntil != 0 {
@@ -51,7 +51,7 @@ func (s *session) OnReadable(buf []byte) (again bool) {
 // isPaused reports whether nothing may be read yet. If the limits are still
 // exceeded at the end of a pause, it starts another one.
 func (s *session) isPaused() bool {
-	if s.pace.pausedUntil == 0 || s.closing.Load() {
+	if s.pace.pausedUntil == 0 || s.state.isClosing() {
 		return false
 	}
 	if s.pauseLeft() > 0 {
@@ -71,7 +71,7 @@ func (s *session) resume() { time.AfterFunc(s.pauseLeft(), s.conn.Wake) }
 // all only within a literal.
 func (s *session) readWindow(buf []byte) []byte {
 	switch {
-	case !s.authenticated.Load():
+	case !s.state.isAuthenticated():
 		return buf[:protocol.MaxLine]
 	case s.decoder.pending == nil:
 		return buf[:netio.BufferSize]
@@ -81,9 +81,9 @@ func (s *session) readWindow(buf []byte) []byte {
 
 // scheduleTeardown starts teardown, once. The event loop does not call the
 // session any more.
-func (s *session) scheduleTeardown(end endReason) {
+func (s *session) scheduleTeardown(why closeReason) {
 	if s.conn.Detach() {
-		go s.teardown(end) // Shutdown waits until it is forgotten
+		go s.teardown(why) // Shutdown waits until it is forgotten
 	}
 }
 

@@ -30,7 +30,7 @@ var (
 )
 
 func (s *session) paceLimits() *paceLimits {
-	if s.authenticated.Load() {
+	if s.state.isAuthenticated() {
 		return &fullPace
 	}
 	return &earlyPace
@@ -107,7 +107,7 @@ const (
 
 // endsTurnEarly reports whether a turn ends after so many requests.
 func (s *session) endsTurnEarly(requests int) bool {
-	return s.pace.pendingErrors.Load() >= errorsPerTurn || s.pace.idn >= idnPerTurn || requests >= earlyRequestsPerTurn && !s.authenticated.Load()
+	return s.pace.pendingErrors.Load() >= errorsPerTurn || s.pace.idn >= idnPerTurn || requests >= earlyRequestsPerTurn && !s.state.isAuthenticated()
 }
 
 // countRequest returns how many requests r counts for. After AUTH, requests
@@ -115,11 +115,11 @@ func (s *session) endsTurnEarly(requests int) bool {
 func (s *session) countRequest(r *request) int {
 	if r.line.Status == 0 && r.err == nil {
 		r.countIDN() // also before AUTH has ended: it may have when r is executed
-		if s.authenticated.Load() {
+		if s.state.isAuthenticated() {
 			s.pace.idn += int32(r.idn)
 		}
 	}
-	if s.authenticated.Load() && (r.line.Status != 0 || r.line.Verb == "SEND" && r.err == nil) {
+	if s.state.isAuthenticated() && (r.line.Status != 0 || r.line.Verb == "SEND" && r.err == nil) {
 		return 0
 	}
 	return 1

@@ -49,8 +49,7 @@ func benchPair(s *Server) (alice, bob *session) {
 	open := func() *session {
 		w := &sink{}
 		x := s.newSession(netio.Stream{Base: w, Transport: w}, netip.AddrPort{}, &connSlot{})
-		x.greeted = true
-		x.authenticated.Store(true)
+		x.state.setPhase(phaseAuthenticated)
 		x.user = &straight{}
 		return x
 	}

@@ -78,7 +78,7 @@ func (s *session) scheduleRequest(c *command, r *request) {
 		r.free()
 		return
 	}
-	if !c.has(ownLimit) && s.authenticated.Load() {
+	if !c.has(ownLimit) && s.state.isAuthenticated() {
 		if err := s.spendCommand(); err != nil {
 			s.refuse(r, err)
 			r.free()
@@ -130,13 +130,13 @@ var errNotBegun = &protocol.Error{Status: protocol.StatusUnavailable, Text: "wha
 func (s *session) checkPipelining(r *request) *protocol.Error {
 	switch verb := r.line.Verb; {
 	case verb == "MORE":
-		if !s.authPending.Load() {
+		if !s.state.isAuthenticating() {
 			return protocol.Errorf(protocol.StatusWrongState, "MORE continues an AUTH: there is none")
 		}
-	case s.authPending.Load():
+	case s.state.isAuthenticating():
 		return protocol.Errorf(protocol.StatusWrongState, "AUTH is not answered yet: only MORE, PING and QUIT may be sent")
 	case verb == "AUTH":
-		s.authPending.Store(true)
+		s.state.beginAuth()
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (s *session) execute(ctx context.Context, c *command, r *request) {
 		err = c.handle(s, ctx, r)
 	}
 	if err != nil && c.verb == "AUTH" {
-		s.authPending.Store(false)
+		s.state.endAuth()
 	}
 	s.refuse(r, err)
 }
@@ -158,12 +158,12 @@ func (s *session) execute(ctx context.Context, c *command, r *request) {
 // checkState checks whether c is allowed now, and the syntax common to all
 // commands.
 func (s *session) checkState(c *command, r *request) error {
-	switch {
-	case !s.greeted && c.phase != phaseAny:
+	switch phase := s.state.phase(); {
+	case phase == phaseConnected && c.phase > phaseConnected:
 		return protocol.Errorf(protocol.StatusWrongState, "HELLO comes first")
 	case c.handle == nil:
 		return protocol.Errorf(protocol.StatusUnknownVerb, "unknown command %s", r.line.Verb)
-	case s.user == nil && c.phase == phaseAuthenticated:
+	case phase < c.phase:
 		return protocol.Errorf(protocol.StatusUnauthorized, "AUTH comes first")
 	}
 	if !c.has(forRouting) && s.client.Domain != "" {

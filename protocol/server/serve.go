@@ -45,27 +45,18 @@ func (s *session) sendGreeting() {
 	s.sendNotification(protocol.AppendParam(b, "domain", s.server.config.Domains[0]))
 }
 
-// endReason is why a session ends.
-type endReason uint8
-
-const (
-	endBroken   endReason = iota // nothing can be read any more
-	endFinished                  // the client has finished: QUIT, or a half-close
-	endClosed                    // the server has sent the last line
-)
-
 // readLoop reads until the session ends.
-func (s *session) readLoop() endReason {
+func (s *session) readLoop() closeReason {
 	for {
 		octets, whole, err := s.decoder.takeDeferred()
 		if octets == nil {
 			octets, whole, err = s.conn.Read()
 		}
 		s.server.network.Cork() // what this leads to is written once
-		end, over := s.onRead(octets, whole, err)
+		why, over := s.onRead(octets, whole, err)
 		s.server.network.Uncork()
 		if over {
-			return end
+			return why
 		}
 		s.awaitPace()
 	}
@@ -73,7 +64,7 @@ func (s *session) readLoop() endReason {
 
 // awaitPace waits until reading may continue, or the session is closing.
 func (s *session) awaitPace() {
-	for !s.closing.Load() {
+	for !s.state.isClosing() {
 		left := s.pauseLeft()
 		if left <= 0 && (s.pace.pausedUntil == 0 || s.recheckPace()) {
 			return
@@ -83,17 +74,17 @@ func (s *session) awaitPace() {
 }
 
 // onRead handles what was read, and reports whether the session ends.
-func (s *session) onRead(octets []byte, whole bool, err error) (end endReason, over bool) {
+func (s *session) onRead(octets []byte, whole bool, err error) (why closeReason, over bool) {
 	switch {
-	case s.closing.Load():
-		return endClosed, true
+	case s.state.isClosing():
+		return s.state.reason(), true
 	case netio.IsEOF(err):
-		return endFinished, true
+		return closeFinished, true
 	case errors.Is(err, tlsrecord.ErrTooMany):
 		s.cutForRecords(err)
-		return endBroken, true
+		return closeBroken, true
 	case err != nil:
-		return endBroken, true
+		return closeBroken, true
 	}
 	s.decoder.now = time.Now()
 	requests := s.feed(octets, whole)
@@ -101,11 +92,11 @@ func (s *session) onRead(octets []byte, whole bool, err error) (end endReason, o
 		s.decoder.countMemory(&s.usage)
 	}
 	if s.quitTag != "" {
-		return endFinished, true
+		return closeFinished, true
 	}
 	s.wakeAt(s.activity.onData(&s.decoder))
 	s.spendRead(len(octets)-s.decoder.deferredOctets(), requests)
-	return endClosed, s.closing.Load()
+	return s.state.reason(), s.state.isClosing()
 }
 
 // feed handles the requests in octets, or as many as one turn allows; the
@@ -144,7 +135,7 @@ func (s *session) dispatch(r *request, rest []byte) bool {
 	} else {
 		s.handleRequest(r, rest)
 	}
-	return s.quitTag == "" && !s.closing.Load()
+	return s.quitTag == "" && !s.state.isClosing()
 }
 
 // closeForError closes the connection because the position in the stream is
@@ -173,20 +164,20 @@ func (s *session) cutForRecords(err error) {
 
 // teardown ends the session with the site, sends outstanding responses, and
 // closes.
-func (s *session) teardown(end endReason) {
-	if end == endFinished {
+func (s *session) teardown(why closeReason) {
+	if why == closeFinished {
 		s.drainRequests()
 	}
 	reportAll(s.in.close())
-	if end == endFinished {
+	if why == closeFinished {
 		s.drainResponses()
 	}
-	s.closing.Store(true)
+	s.state.close(why)
 	s.inflight.close()
 	s.work.cancelAll()
 	s.work.add(s.closeUser, time.Time{})
 	s.work.close()
-	if end != endBroken {
+	if why != closeBroken {
 		s.lingerClose()
 	}
 	_ = s.conn.Close() // nothing is lost any more
@@ -201,7 +192,7 @@ func (s *session) closeUser(context.Context) {
 	if s.user != nil {
 		s.user.Close()
 		s.user = nil
-		s.releaseRoute()
+		s.server.releaseRoute(s.client.Domain)
 	}
 }
 
@@ -224,10 +215,10 @@ func (s *session) drainResponses() {
 	s.work.add(s.closeUser, time.Time{})
 	s.inflight.waitIdle()
 	if s.quitTag == "" || s.quitTag == "*" { // a half-close, or a QUIT without a tag
-		s.sendFinal(nil)
+		s.sendFinal(nil, closeFinished)
 		return
 	}
-	s.sendFinal(protocol.AppendEnd(protocol.AppendResponse(nil, s.quitTag, protocol.StatusOK)))
+	s.sendFinal(protocol.AppendEnd(protocol.AppendResponse(nil, s.quitTag, protocol.StatusOK)), closeFinished)
 }
 
 // lingerClose lets the last line arrive: it reads and drops what the client

@@ -90,7 +90,7 @@ func (s *Server) Sessions() (open, proved int) {
 func (s *Server) Move(to func(protocol.Client) string, within time.Duration, why string) int {
 	asked := 0
 	for _, c := range s.allSessions() {
-		if c.authenticated.Load() {
+		if c.state.isAuthenticated() {
 			asked++
 			c.Move(to(c.client), within, why)
 		}
@@ -190,6 +190,6 @@ func (s *Server) newSession(c netio.Stream, remote netip.AddrPort, a *connSlot) 
 	x.activity.start = time.Now()
 	x.usage.session = x
 	x.in.hash, x.in.usage, x.inflight.session = s.hash, &x.usage, x
-	x.decoder.maxMessage, x.decoder.authenticated = protocol.MaxEntity, &x.authenticated
+	x.decoder.maxMessage, x.decoder.state = protocol.MaxEntity, &x.state
 	return x
 }

@@ -28,13 +28,8 @@ type session struct {
 	connSlot *connSlot
 	tls      func() tls.ConnectionState // nil without TLS
 
-	closing       atomic.Bool // the last line is queued, or nothing can be written
-	authPending   atomic.Bool // AUTH is unanswered
-	authenticated atomic.Bool // AUTH has succeeded
-
+	state        sessionState
 	transport    protocol.Transport
-	greeted      bool            // HELLO was answered
-	routeCounted bool            // counted in Server.routingConns
 	authFailures uint8           // at most maxFailures
 	auth         *authExchange   // between AUTH and its final response
 	quitTag      string          // the tag of QUIT
@@ -109,12 +104,13 @@ func (s *session) Move(to string, within time.Duration, why string) {
 func (s *session) Bye(status protocol.Status, why string) {
 	b := protocol.AppendRequest(nil, "*", "BYE")
 	b = protocol.AppendInt(b, "status", uint64(status))
-	s.sendFinal(protocol.AppendEnd(protocol.AppendText(b, why)))
+	s.sendFinal(protocol.AppendEnd(protocol.AppendText(b, why)), closeByServer)
 }
 
-// sendFinal sends the last line, and ends reading.
-func (s *session) sendFinal(line []byte) {
-	if s.closing.Swap(true) {
+// sendFinal sends the last line, and ends reading, unless the session is
+// closing already.
+func (s *session) sendFinal(line []byte, why closeReason) {
+	if !s.state.close(why) {
 		return
 	}
 	s.conn.SendLast(line)
@@ -124,7 +120,7 @@ func (s *session) sendFinal(line []byte) {
 
 // Abort closes the connection at once.
 func (s *session) Abort() {
-	s.closing.Store(true)
+	s.state.close(closeAborted)
 	s.inflight.abandon()
 	_ = s.conn.Close() // whoever reads or writes learns of it
 }
@@ -173,7 +169,7 @@ func (s *session) refuse(r *request, err error) {
 // like each response to one (SIMP.md, section 6).
 func (s *session) refusalLine(r *request, e *protocol.Error) []byte {
 	b := response(r, e.Status)
-	if r.line.Verb == "SEND" && s.authenticated.Load() {
+	if r.line.Verb == "SEND" && s.state.isAuthenticated() {
 		if id, _, err := s.messageID(r); err == nil {
 			b = protocol.AppendParam(b, "id", id)
 		}

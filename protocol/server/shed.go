@@ -59,7 +59,7 @@ func (s *Server) memoryOwners() (all []memoryOwner, ending int64) {
 	for _, x := range s.allSessions() {
 		o, octets := x.usage.owner()
 		switch {
-		case x.closing.Load():
+		case x.state.isClosing():
 			ending += int64(octets)
 		case octets > 0:
 			byOwner[o] = append(byOwner[o], sessionMemory{x, octets})

@@ -37,11 +37,11 @@ func (s *session) handleStartTLS(r *request, rest []byte) {
 
 func (s *session) checkStartTLS(r *request) error {
 	switch {
-	case s.authPending.Load():
+	case s.state.isAuthenticating():
 		return protocol.Errorf(protocol.StatusWrongState, "AUTH is not answered yet: only MORE, PING and QUIT may be sent")
 	case s.tls != nil:
 		return protocol.Errorf(protocol.StatusWrongState, "TLS is on already")
-	case s.authenticated.Load():
+	case s.state.isAuthenticated():
 		return protocol.Errorf(protocol.StatusWrongState, "STARTTLS comes before AUTH")
 	case !s.mayStartTLS():
 		return protocol.Errorf(protocol.StatusForbidden, "there is no TLS here")
@@ -59,7 +59,8 @@ func (s *session) upgrade() {
 		s.conn.Fail()
 		return
 	}
-	s.greeted, s.client.Agent = false, ""
+	s.state.setPhase(phaseConnected)
+	s.client.Agent = ""
 	s.conn.Thaw()
 }
 
@@ -69,7 +70,7 @@ func (s *session) handshake() error {
 	if err := s.conn.SetReadDeadline(deadline); err != nil {
 		return err
 	}
-	if s.closing.Load() { // whoever closed it may have set a deadline before this one
+	if s.state.isClosing() { // whoever closed it may have set a deadline before this one
 		return net.ErrClosed
 	}
 	ctx, cancel := context.WithDeadline(s.server.stopping, deadline)

@@ -11,7 +11,7 @@ import (
 func (s *session) OnTimer(now time.Time) {
 	switch why := s.timeoutError(now); {
 	case s.cutIfBlocked(now):
-	case s.closing.Load():
+	case s.state.isClosing():
 	case why != nil:
 		s.server.metrics.TimedOut.Add(1)
 		s.Bye(why.Status, why.Text)
@@ -26,7 +26,7 @@ func (s *session) OnTimer(now time.Time) {
 
 // timeoutError returns why the session has to be closed, or nil.
 func (s *session) timeoutError(now time.Time) *protocol.Error {
-	if !s.authenticated.Load() {
+	if !s.state.isAuthenticated() {
 		at := s.activity.start.Add(authTimeout)
 		if !now.Before(at) {
 			return protocol.Errorf(protocol.StatusUnauthorized, "not authenticated within %v", authTimeout)
@@ -110,7 +110,7 @@ const (
 // keeps asking without reading is cut off, earlier if it is not authenticated
 // or its owner is above its share.
 func (s *session) AllowsQueued(waiting int) bool {
-	if !s.authenticated.Load() {
+	if !s.state.isAuthenticated() {
 		return waiting <= maxEarlyWaiting
 	}
 	return waiting <= freeWaiting || waiting <= maxWaiting && !s.usage.isOverdrawn()

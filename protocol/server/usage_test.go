@@ -53,10 +53,9 @@ func newUsageSession(t *testing.T) (*Server, *session) {
 	w := &stuckWire{ended: make(chan struct{})}
 	t.Cleanup(func() { close(w.ended) })
 	x := s.newSession(netio.Stream{Base: w, Transport: w}, netip.AddrPort{}, &connSlot{})
-	x.greeted = true
 	x.client.User = address(t, "alice@example.com")
 	x.user = &unanswered{}
-	x.authenticated.Store(true)
+	x.state.setPhase(phaseAuthenticated)
 	return s, x
 }
 
