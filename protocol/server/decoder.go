@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-	"unsafe"
 
 	"simpd/protocol"
 )
@@ -205,21 +204,6 @@ func (in *decoder) parse(line []byte) (r *request, err error) {
 		return r, nil
 	}
 	return in.startLiteral(r)
-}
-
-// parseLine parses a line without its CRLF. A response is not copied, because
-// it is used only while its octets are valid, unless it has a literal, which
-// is an error.
-func parseLine(text []byte, l *protocol.Line) error {
-	i := bytes.IndexByte(text, ' ')
-	if i < 0 || i+1 == len(text) || text[i+1] > '9' {
-		return protocol.ParseLine(string(text), l)
-	}
-	err := protocol.ParseLine(unsafe.String(unsafe.SliceData(text), len(text)), l)
-	if l.Literal >= 0 {
-		return protocol.ParseLine(string(text), l)
-	}
-	return err
 }
 
 // isHTTP reports whether a connection's first line is an HTTP request.

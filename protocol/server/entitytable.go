@@ -2,7 +2,6 @@ package server
 
 import (
 	"sync"
-	"unsafe"
 
 	"simpd/protocol/budget"
 )
@@ -26,7 +25,7 @@ type entity struct {
 
 // reserve counts an entity for o, unless that exceeds its share.
 func (e *entityTable) reserve(o *budget.Owner, octets []byte) bool {
-	key := unsafe.SliceData(octets)
+	key := &octets[0]
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	x := e.byData[key]
@@ -47,7 +46,7 @@ func (e *entityTable) reserve(o *budget.Owner, octets []byte) bool {
 
 // release undoes one reserve.
 func (e *entityTable) release(o *budget.Owner, octets []byte) {
-	key := unsafe.SliceData(octets)
+	key := &octets[0]
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	x := e.byData[key]

@@ -3,11 +3,7 @@ package netio
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"os"
-	"strconv"
-	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -113,41 +109,4 @@ func rejectFD(fd int, octets []byte) {
 		_, _ = writeFD(fd, octets) // the client may be gone
 	}
 	_ = unix.Close(fd)
-}
-
-// acceptFD accepts a connection without blocking; EAGAIN means that there is
-// none.
-func acceptFD(listener int) (fd int, remote netip.AddrPort, err error) {
-	var from unix.RawSockaddrAny
-	size := uint32(unix.SizeofSockaddrAny)
-	n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&from)),
-		uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	if e != 0 {
-		return -1, netip.AddrPort{}, e
-	}
-	return int(n), parseSockaddr(&from), nil
-}
-
-// parseSockaddr converts an IPv4 or IPv6 address of the kernel; any other
-// becomes the zero AddrPort.
-func parseSockaddr(from *unix.RawSockaddrAny) netip.AddrPort {
-	switch from.Addr.Family {
-	case unix.AF_INET:
-		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), ntohs(a.Port))
-	case unix.AF_INET6:
-		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(from))
-		ip := netip.AddrFrom16(a.Addr)
-		if a.Scope_id != 0 {
-			ip = ip.WithZone(strconv.FormatUint(uint64(a.Scope_id), 10))
-		}
-		return netip.AddrPortFrom(ip, ntohs(a.Port))
-	}
-	return netip.AddrPort{}
-}
-
-// ntohs converts a number from network byte order.
-func ntohs(n uint16) uint16 {
-	octets := (*[2]byte)(unsafe.Pointer(&n))
-	return uint16(octets[0])<<8 | uint16(octets[1])
 }

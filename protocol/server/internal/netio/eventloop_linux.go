@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -210,19 +209,6 @@ func (l *eventLoop) collectEvents(epoll int) int {
 	clear(l.scheduled)
 	l.scheduled = l.scheduled[:0]
 	return n
-}
-
-// epollWait returns the number of pending events without blocking. The
-// runtime is not told of the system call, as in readFD: at low load it would
-// otherwise wake its monitor thread each time, on the processor that has work
-// to do.
-func epollWait(epoll int, events []unix.EpollEvent) int {
-	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll),
-		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
-	if e != 0 {
-		return 0 // it can't fail on these files; the runtime's poller would still have the news
-	}
-	return int(n)
 }
 
 // dispatch handles some events, and writes the resulting output.

@@ -1,14 +1,11 @@
 package netio
 
 import (
-	"io"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -304,39 +301,4 @@ func (s *socket) SetReadDeadline(at time.Time) error {
 		s.loop.schedule(s)
 	}
 	return nil
-}
-
-// readFD reads without blocking; the end of input is io.EOF. The runtime is
-// not told of the system call, as it is of one that may block: that would
-// cost more than a short read, and wake another thread if this one is
-// preempted.
-func readFD(fd int, b []byte) (int, error) {
-	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
-		switch {
-		case e == unix.EINTR:
-		case e != 0:
-			return 0, e
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return int(n), nil
-		}
-	}
-}
-
-// writeFD writes without blocking, like readFD.
-func writeFD(fd int, b []byte) (int, error) {
-	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		switch e {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, e
-		}
-	}
 }

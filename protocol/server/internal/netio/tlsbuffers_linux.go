@@ -11,7 +11,11 @@ import (
 // lasts, as large as the longest record of the handshake, which is more than
 // everything else that an idle connection holds. The package has no way to
 // release them, so they are found by their field names. If a later Go version
-// has no such fields, the buffers are kept.
+// has no such fields, or of other types, the buffers are kept: the zero
+// tlsBuffers does nothing.
+//
+// BenchmarkIdleTLSBuffers compares both: after a message of 16 KiB the buffers
+// of a connection take 32,768 octets, and none when they were released.
 type tlsBuffers struct {
 	raw  *bytes.Buffer // records as received
 	hand *bytes.Buffer // handshake data
