@@ -96,7 +96,8 @@ func (s *session) onRead(octets []byte, whole bool, err error) (why closeReason,
 	}
 	s.wakeAt(s.activity.onData(&s.decoder))
 	s.spendRead(len(octets)-s.decoder.deferredOctets(), requests)
-	return s.state.reason(), s.state.isClosing()
+	why = s.state.reason()
+	return why, why != closeNone
 }
 
 // feed handles the requests in octets, or as many as one turn allows; the
