@@ -140,7 +140,8 @@ func mayChangeNodes(e *storev1.Entry) bool {
 		for _, c := range b.Change {
 			switch c.Kind.(type) {
 			case *storev1.Change_Bind, *storev1.Change_SetState, *storev1.Change_Release,
-				*storev1.Change_SetRule, *storev1.Change_SetContact, *storev1.Change_PutAccount:
+				*storev1.Change_SetRule, *storev1.Change_SetContact, *storev1.Change_PutAccount,
+				*storev1.Change_AddAppPassword, *storev1.Change_RemoveAppPassword, *storev1.Change_MarkAppPasswordUsed:
 			default:
 				return true
 			}

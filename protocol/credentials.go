@@ -14,4 +14,9 @@ type Credentials struct {
 	// Unchecked says that nobody has seen yet that the verifier is not the
 	// empty password's: it may be older than CheckPassword.
 	Unchecked bool
+	// AppPasswords verify the user's app passwords that have not ended.
+	AppPasswords []AppVerifier
+	// SharesSalt reports that the user has app passwords: a new password has to
+	// have the same salt and iteration count.
+	SharesSalt bool
 }

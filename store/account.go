@@ -28,14 +28,17 @@ type Account struct {
 	LastDisabled uint64
 	Exclusive    uint64 // index of the newest exclusive LISTEN; 0: never
 	Created      time.Time
+
+	appPasswords *[]AppPassword // nil: none; few accounts have any
 }
 
-// Credentials returns the account in the form that protocol/server uses.
+// Credentials returns the account in the form that protocol/server uses,
+// without its app passwords.
 func (a *Account) Credentials() protocol.Credentials {
 	return protocol.Credentials{
 		Salt: a.Verifier.Salt, Iterations: int(a.Verifier.Iterations),
 		StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,
-		Index: a.Generation(), Disabled: a.Disabled,
+		Index: a.Generation(), Disabled: a.Disabled, SharesSalt: len(a.AppPasswords()) > 0,
 	}
 }
 

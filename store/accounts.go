@@ -16,8 +16,8 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 		return refuse(Malformed, "an account without an address or a verifier")
 	}
 	old, ok := t.current.accounts.get(c.GetAddress())
-	if ok && old.Verifier.equal(c.GetVerifier()) {
-		return Result{Credential: old.Credential} // salts are random, so this is a retry
+	if ok && old.Verifier.equal(c.GetVerifier()) && !t.isFirstAttempt(c, old) {
+		return Result{Credential: old.Credential}
 	}
 	if r := t.checkPut(c, old, ok); r.Refusal != None {
 		return r
@@ -27,11 +27,32 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 		*a = *old
 	}
 	a.Verifier, a.Credential = verifierFromProto(c.GetVerifier()), t.nextIndex()
+	if ok && !old.Verifier.hasSaltOf(c.GetVerifier()) {
+		a.setAppPasswords(nil)
+	}
 	t.current.accounts.set(c.GetAddress(), a)
 	t.shapes.replaceAccount(old, a)
-	r := t.commitAccount(c.GetAddress(), sessionFromProto(c.GetKeep()))
+	r := t.commitPassword(a, sessionFromProto(c.GetKeep()))
 	r.Credential = a.Credential
 	return r
+}
+
+// isFirstAttempt reports whether a change that sets the verifier that the
+// account has is not a retry. Salts are random, so it is one, except where app
+// passwords keep the salt: there the user may have chosen the same password
+// again, to end other sessions. A retry names an older credential.
+func (t *Table) isFirstAttempt(c *storev1.PutAccount, old *Account) bool {
+	return len(old.AppPasswords()) > 0 && c.GetIfCredential() == old.Generation()
+}
+
+// commitPassword commits a new password, and ends the user's bindings except
+// for one. The table does not know which bindings are of app passwords, which
+// stay: if there are any, the nodes end the sessions of the old password.
+func (t *Table) commitPassword(a *Account, stay Session) Result {
+	if len(a.AppPasswords()) > 0 {
+		return t.commitList(EventAccount, a.Address.String(), 0)
+	}
+	return t.commitAccount(a.Address.String(), stay)
 }
 
 // disabledSchema is the schema from which on a disabled user can change
@@ -72,6 +93,8 @@ func (t *Table) checkPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 		return refuse(Stale, "the account %s was removed", c.GetAddress())
 	case c.GetIfCredential() != 0 && old.Generation() != c.GetIfCredential():
 		return refuse(Stale, "%s", old.generationReason())
+	case ok && len(old.AppPasswords()) > 0 && !c.GetDropAppPasswords() && !old.Verifier.hasSaltOf(c.GetVerifier()):
+		return refuse(OtherSalt, "the app passwords of %s have another salt", c.GetAddress())
 	}
 	return Result{}
 }
@@ -84,7 +107,8 @@ func (a *Account) generationReason() string {
 	return "the password of " + a.Address.String() + " was changed since the login"
 }
 
-// deleteAccount removes an account with its bindings, rules and contacts.
+// deleteAccount removes an account with its bindings, rules, contacts and app
+// passwords.
 // Other users' rules and contacts that name it remain.
 func (t *Table) deleteAccount(c *storev1.DeleteAccount) Result {
 	old, ok := t.current.accounts.get(c.GetAddress())
@@ -98,7 +122,8 @@ func (t *Table) deleteAccount(c *storev1.DeleteAccount) Result {
 	return t.commitAccount(c.GetAddress(), Session{})
 }
 
-// setDisabled disables an account, which ends its bindings, or enables it.
+// setDisabled disables an account, which ends its bindings and removes its app
+// passwords, or enables it.
 func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
 	old, ok := t.current.accounts.get(c.GetAddress())
 	if !ok {
@@ -111,6 +136,9 @@ func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
 	a.Disabled = c.GetDisabled()
 	if a.Disabled && t.current.schema >= disabledSchema {
 		a.LastDisabled = t.nextIndex()
+	}
+	if a.Disabled {
+		a.setAppPasswords(nil)
 	}
 	t.current.accounts.set(c.GetAddress(), &a)
 	return t.commitAccount(c.GetAddress(), Session{})
@@ -165,4 +193,10 @@ func withReplaced[T any](list []T, i int, found bool, v T, remove bool) []T {
 func (v *Verifier) equal(o *storev1.Verifier) bool {
 	return v.Iterations == o.GetIterations() && bytes.Equal(v.Salt, o.GetSalt()) &&
 		bytes.Equal(v.StoredKey, o.GetStoredKey()) && bytes.Equal(v.ServerKey, o.GetServerKey())
+}
+
+// hasSaltOf reports whether both verifiers have the same salt and iteration
+// count.
+func (v *Verifier) hasSaltOf(o *storev1.Verifier) bool {
+	return v.Iterations == o.GetIterations() && bytes.Equal(v.Salt, o.GetSalt())
 }

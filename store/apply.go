@@ -11,7 +11,7 @@ import (
 // read.
 const (
 	OldestSchema = 1
-	NewestSchema = 2
+	NewestSchema = 3
 )
 
 // ErrSchema is wrapped by errors that report an entry or a snapshot of a
@@ -95,6 +95,12 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.deleteAccount(k.DeleteAccount)
 	case *storev1.Change_SetDisabled:
 		return t.setDisabled(k.SetDisabled)
+	case *storev1.Change_AddAppPassword:
+		return t.addAppPassword(k.AddAppPassword)
+	case *storev1.Change_RemoveAppPassword:
+		return t.removeAppPassword(k.RemoveAppPassword)
+	case *storev1.Change_MarkAppPasswordUsed:
+		return t.markAppPasswordUsed(k.MarkAppPasswordUsed)
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_SetRule:

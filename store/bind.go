@@ -59,10 +59,12 @@ func (t *Table) checkBinding(c *storev1.Bind) (*Account, Result) {
 		return nil, refuse(NoAccount, "there is no account %s", c.GetAddress())
 	case account.Disabled:
 		return nil, refuse(Disabled, "%s is disabled", c.GetAddress())
-	case account.Generation() > c.GetCredential():
+	case c.GetAppPassword() == 0 && account.Generation() > c.GetCredential():
 		return nil, refuse(OldCredential, "%s", account.generationReason())
 	case c.GetRebind() > 0 && account.Exclusive > c.GetRebind():
 		return nil, refuse(Displaced, "%s has listened exclusively since", c.GetAddress())
+	case c.GetAppPassword() != 0:
+		return account, account.checkAppPassword(c)
 	}
 	return account, Result{}
 }

@@ -69,10 +69,16 @@ func (d *digester) addAccount(a *Account) {
 	d.addString(string(a.Verifier.Salt))
 	d.addString(string(a.Verifier.StoredKey))
 	d.addString(string(a.Verifier.ServerKey))
-	d.addNumbers(uint64(a.Verifier.Iterations), boolToUint64(a.Disabled)|boolToUint64(a.LastDisabled > 0)<<1, a.Credential, a.Exclusive, uint64(a.Created.UnixMilli()))
+	d.addNumbers(uint64(a.Verifier.Iterations), accountFlags(a), a.Credential, a.Exclusive, uint64(a.Created.UnixMilli()))
 	if a.LastDisabled > 0 { // never before schema 2: older tables hash as they did
 		d.addNumbers(a.LastDisabled)
 	}
+	d.addAppPasswords(a)
+}
+
+// accountFlags says which optional numbers of an account follow.
+func accountFlags(a *Account) uint64 {
+	return boolToUint64(a.Disabled) | boolToUint64(a.LastDisabled > 0)<<1 | uint64(len(a.AppPasswords()))<<2
 }
 
 func (d *digester) addRules(owner string, rules []Rule) {

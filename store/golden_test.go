@@ -26,7 +26,8 @@ func goldenFile(schema int, of string) string {
 	return fmt.Sprintf("testdata/golden/schema%d.%s", schema, of)
 }
 
-// goldenStory has every kind of change of schema 1, goldenStory2 of schema 2.
+// goldenStory has every kind of change of schema 1, goldenStory2 of schema 2,
+// and goldenStory3 of schema 3.
 const goldenStory = `history h1
 restore zoe@example.com piece=first
 restore yan@example.com piece=last
@@ -79,9 +80,24 @@ down n1 epoch=126
 reap n1 limit=1024
 remove n1`
 
+const goldenStory3 = goldenStory2 + `
+schema to=3
+up n5 boot=1
+app bob@example.com name=phone password=p1 salt=bb
+app bob@example.com name=télé password=p2 salt=bb until=1900000000000
+app alice@example.com name=phone password=p3 salt=a
+app yan@example.com name=phone password=p4 salt=restored
+used bob@example.com id=147 day=20833
+listen bob@example.com n5.146.1 app=147
+listen bob@example.com n5.146.2
+account bob@example.com mode=replace password=bbb salt=bb
+unapp bob@example.com id=148
+account yan@example.com mode=replace password=aaa apps=drop
+disable yan@example.com`
+
 func TestGolden(t *testing.T) {
 	if *update {
-		writeGolden(t, store.NewestSchema, goldenStory2)
+		writeGolden(t, store.NewestSchema, goldenStory3)
 	}
 	for schema := store.OldestSchema; schema <= store.NewestSchema; schema++ {
 		t.Run(fmt.Sprint("schema ", schema), func(t *testing.T) { checkGolden(t, schema) })
@@ -177,7 +193,7 @@ func goldenChanges(story string) (entries []*storev1.Entry) {
 // TestGoldenHasEveryKind: a kind of change that is added belongs to the story.
 func TestGoldenHasEveryKind(t *testing.T) {
 	var kinds []string
-	for _, e := range goldenChanges(goldenStory2) {
+	for _, e := range goldenChanges(goldenStory3) {
 		kinds = append(kinds, fmt.Sprintf("%T", e.Batch[0].Change[0].Kind))
 	}
 	slices.Sort(kinds)

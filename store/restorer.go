@@ -205,11 +205,14 @@ func accountFromProto(a *storev1.Account) (*Account, bool) {
 	if !validAddress(a.GetAddress()) || !validVerifier(a.GetVerifier()) {
 		return nil, false
 	}
-	return &Account{
+	appPasswords, ok := appPasswordsFromProto(a.GetAppPassword())
+	restored := &Account{
 		Address: protocol.CanonicalAddress(a.GetAddress()), Verifier: verifierFromProto(a.GetVerifier()), Disabled: a.GetDisabled(),
 		Credential: a.GetCredential(), Exclusive: a.GetExclusive(), Created: fromMilli(a.GetCreatedMs()),
 		LastDisabled: a.GetLastDisabled(),
-	}, true
+	}
+	restored.setAppPasswords(appPasswords)
+	return restored, ok && (!restored.Disabled || len(appPasswords) == 0)
 }
 
 func rulesFromProto(record *storev1.Rules) ([]Rule, bool) {

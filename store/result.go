@@ -20,6 +20,9 @@ type Result struct {
 	// Credential is set by PutAccount: the index of the change that set this
 	// password, even if that was an earlier attempt.
 	Credential uint64
+	// AppPassword is set by AddAppPassword: the app password's ID, even if an
+	// earlier attempt added it.
+	AppPassword uint64
 }
 
 // Refusal is the reason for refusing a change. The zero Refusal means that it
@@ -28,28 +31,32 @@ type Refusal uint8
 
 // The refusals. New ones are added at the end.
 const (
-	None            Refusal = iota
-	Malformed               // a field is missing, too long or out of range
-	EndedEpoch              // the change carries an epoch that is not its node's current one
-	NoNode                  // there is no such node
-	NodeInUse               // RemoveNode: the node is up, or not reaped to the end
-	NoAccount               // there is no such account
-	Exists                  // PutAccount: the account is there already
-	Disabled                // the account may not be used
-	OldCredential           // the password was changed, or the account disabled, since the login
-	Stale                   // a condition of the change does not hold any more
-	Displaced               // rebind: the user has listened exclusively since
-	NotBound                // the session is not bound in this epoch
-	TooManySessions         // more than protocol.MaxSessions
-	TooManyRules            // more than protocol.MaxRules
-	TooManyContacts         // more than protocol.MaxContacts
-	Restoring               // accounts are being restored
-	WrongSchema             // a node could not read what this schema allows
+	None                Refusal = iota
+	Malformed                   // a field is missing, too long or out of range
+	EndedEpoch                  // the change carries an epoch that is not its node's current one
+	NoNode                      // there is no such node
+	NodeInUse                   // RemoveNode: the node is up, or not reaped to the end
+	NoAccount                   // there is no such account
+	Exists                      // PutAccount: the account is there already
+	Disabled                    // the account may not be used
+	OldCredential               // the password was changed, or the account disabled, since the login
+	Stale                       // a condition of the change does not hold any more
+	Displaced                   // rebind: the user has listened exclusively since
+	NotBound                    // the session is not bound in this epoch
+	TooManySessions             // more than protocol.MaxSessions
+	TooManyRules                // more than protocol.MaxRules
+	TooManyContacts             // more than protocol.MaxContacts
+	Restoring                   // accounts are being restored
+	WrongSchema                 // a node could not read what this schema allows
+	TooManyAppPasswords         // more than protocol.MaxAppPasswords
+	NoAppPassword               // there is no such app password
+	OtherSalt                   // the account's passwords would not share salt and iteration count
 )
 
 var refusalNames = [...]string{
 	"", "malformed", "ended-epoch", "no-node", "node-in-use", "no-account", "exists", "disabled", "old-credential", "stale",
 	"displaced", "not-bound", "too-many-sessions", "too-many-rules", "too-many-contacts", "restoring", "wrong-schema",
+	"too-many-app-passwords", "no-app-password", "other-salt",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

@@ -54,6 +54,7 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		return refuse(Stale, "no restore is under way")
 	}
 	piece := newView()
+	piece.schema = t.current.schema
 	known := func(owner string) bool {
 		return piece.hasAccount(owner) || !c.GetFirst() && t.current.hasAccount(owner)
 	}
@@ -89,6 +90,7 @@ func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner
 		a, ok := accountFromProto(k.Account)
 		if ok {
 			a.Credential, a.Exclusive, a.LastDisabled = index, 0, 0
+			a.restoreAppPasswords(index, v.schema)
 			v.accounts.set(a.Address.String(), a)
 		}
 		return ok

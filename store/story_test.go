@@ -100,6 +100,9 @@ func (s *story) result(r store.Result, before uint64) {
 	if r.More {
 		line += " left"
 	}
+	if r.AppPassword > 0 {
+		line += fmt.Sprintf(" id=%d", r.AppPassword)
+	}
 	s.say("%s", line)
 	if events, ok := s.Events(before, 100); ok {
 		s.events(events)
@@ -152,6 +155,7 @@ func (s *story) looks() map[string]func(w words) {
 		"account?": func(w words) { s.account(address(w.arg(0))) },
 		"rules":    s.rules,
 		"contacts": s.contacts,
+		"apps":     s.apps,
 		"snapshot": func(words) { s.snapshot() },
 	}
 }
@@ -213,6 +217,20 @@ func (s *story) account(a protocol.Address) {
 		return
 	}
 	s.say("disabled=%v credential=%d exclusive=%d", account.Disabled, account.Credential, account.Exclusive)
+}
+
+func (s *story) apps(w words) {
+	account, _ := s.Account(address(w.arg(0)))
+	for _, p := range account.AppPasswords() {
+		line := fmt.Sprintf("%d %q created=%s credential=%d", p.ID, p.Name, p.Created.Format("04:05"), p.Credential)
+		if !p.Until.IsZero() {
+			line += " until=" + p.Until.Format("04:05")
+		}
+		if p.UsedDay > 0 {
+			line += fmt.Sprintf(" used=%d", p.UsedDay)
+		}
+		s.say("%s", line)
+	}
 }
 
 func (s *story) rules(w words) {

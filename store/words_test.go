@@ -93,7 +93,7 @@ func (w words) change() *storev1.Change {
 func (w words) listen(session *storev1.Session, epoch uint64) *storev1.Change {
 	b := &storev1.Bind{
 		Address: w.arg(0), Session: session, Epoch: epoch, State: storev1.State_STATE_AVAILABLE, Note: w.keys["note"],
-		Exclusive: w.arg(2) == "exclusive", Rebind: w.number("rebind"), Credential: 1 << 60,
+		Exclusive: w.arg(2) == "exclusive", Rebind: w.number("rebind"), Credential: 1 << 60, AppPassword: w.number("app"),
 	}
 	if w.keys["state"] != "" {
 		b.State = state(w.keys["state"])
@@ -109,6 +109,10 @@ func (w words) accountChange() *storev1.Change {
 	case "account":
 		p := &storev1.PutAccount{
 			Address: w.arg(0), Verifier: verifier(w.keys["password"]), Mode: storev1.PutAccount_MODE_CREATE, IfCredential: w.number("if"),
+			DropAppPasswords: w.keys["apps"] == "drop",
+		}
+		if salt, ok := w.keys["salt"]; ok {
+			p.Verifier.Salt = verifier(salt).Salt
 		}
 		if mode, ok := storev1.PutAccount_Mode_value["MODE_"+strings.ToUpper(w.keys["mode"])]; ok {
 			p.Mode = storev1.PutAccount_Mode(mode)
@@ -117,6 +121,18 @@ func (w words) accountChange() *storev1.Change {
 			p.Keep = &storev1.Session{Node: keep.Node, Epoch: keep.Epoch, Number: keep.Number}
 		}
 		return &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: p}}
+	case "app":
+		v := verifier(w.keys["password"])
+		v.Salt = verifier(w.keys["salt"]).Salt
+		return &storev1.Change{Kind: &storev1.Change_AddAppPassword{AddAppPassword: &storev1.AddAppPassword{
+			Address: w.arg(0), Name: w.keys["name"], Verifier: v, UntilMs: int64(w.number("until")), IfCredential: w.number("if"),
+		}}}
+	case "unapp":
+		return &storev1.Change{Kind: &storev1.Change_RemoveAppPassword{RemoveAppPassword: &storev1.RemoveAppPassword{Address: w.arg(0), Id: w.number("id")}}}
+	case "used":
+		return &storev1.Change{Kind: &storev1.Change_MarkAppPasswordUsed{MarkAppPasswordUsed: &storev1.MarkAppPasswordUsed{
+			Address: w.arg(0), Id: w.number("id"), Day: uint32(w.number("day")),
+		}}}
 	case "delete":
 		return &storev1.Change{Kind: &storev1.Change_DeleteAccount{DeleteAccount: &storev1.DeleteAccount{Address: w.arg(0)}}}
 	case "disable", "enable":

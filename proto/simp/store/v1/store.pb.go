@@ -351,6 +351,9 @@ type Change struct {
 	//	*Change_AddCertificate
 	//	*Change_ExcludeNode
 	//	*Change_AdmitNode
+	//	*Change_AddAppPassword
+	//	*Change_RemoveAppPassword
+	//	*Change_MarkAppPasswordUsed
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -573,6 +576,33 @@ func (x *Change) GetAdmitNode() *AdmitNode {
 	return nil
 }
 
+func (x *Change) GetAddAppPassword() *AddAppPassword {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_AddAppPassword); ok {
+			return x.AddAppPassword
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRemoveAppPassword() *RemoveAppPassword {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RemoveAppPassword); ok {
+			return x.RemoveAppPassword
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetMarkAppPasswordUsed() *MarkAppPasswordUsed {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_MarkAppPasswordUsed); ok {
+			return x.MarkAppPasswordUsed
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -658,6 +688,19 @@ type Change_AdmitNode struct {
 	AdmitNode *AdmitNode `protobuf:"bytes,20,opt,name=admit_node,json=admitNode,proto3,oneof"`
 }
 
+type Change_AddAppPassword struct {
+	// From schema 3 on:
+	AddAppPassword *AddAppPassword `protobuf:"bytes,21,opt,name=add_app_password,json=addAppPassword,proto3,oneof"`
+}
+
+type Change_RemoveAppPassword struct {
+	RemoveAppPassword *RemoveAppPassword `protobuf:"bytes,22,opt,name=remove_app_password,json=removeAppPassword,proto3,oneof"`
+}
+
+type Change_MarkAppPasswordUsed struct {
+	MarkAppPasswordUsed *MarkAppPasswordUsed `protobuf:"bytes,23,opt,name=mark_app_password_used,json=markAppPasswordUsed,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -697,6 +740,12 @@ func (*Change_AddCertificate) isChange_Kind() {}
 func (*Change_ExcludeNode) isChange_Kind() {}
 
 func (*Change_AdmitNode) isChange_Kind() {}
+
+func (*Change_AddAppPassword) isChange_Kind() {}
+
+func (*Change_RemoveAppPassword) isChange_Kind() {}
+
+func (*Change_MarkAppPasswordUsed) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -777,7 +826,10 @@ type Bind struct {
 	// Set when a node that came up anew binds a session it still holds: the
 	// index of the session's first Bind. It displaces nobody, and is refused
 	// where the user has listened exclusively since.
-	Rebind        uint64 `protobuf:"varint,10,opt,name=rebind,proto3" json:"rebind,omitempty"`
+	Rebind uint64 `protobuf:"varint,10,opt,name=rebind,proto3" json:"rebind,omitempty"`
+	// The app password that the session authenticated with; 0: the account's own
+	// password. Then credential is that of the app password. From schema 3 on.
+	AppPassword   uint64 `protobuf:"varint,11,opt,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -878,6 +930,13 @@ func (x *Bind) GetCredential() uint64 {
 func (x *Bind) GetRebind() uint64 {
 	if x != nil {
 		return x.Rebind
+	}
+	return 0
+}
+
+func (x *Bind) GetAppPassword() uint64 {
+	if x != nil {
+		return x.AppPassword
 	}
 	return 0
 }
@@ -1540,7 +1599,8 @@ func (x *Verifier) GetServerKey() []byte {
 	return nil
 }
 
-// PutAccount ends the bindings of an account that gets another verifier.
+// PutAccount ends the bindings of an account that gets another verifier. If the
+// account has app passwords, their sessions stay, and the nodes end the others.
 type PutAccount struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Address  string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -1551,9 +1611,13 @@ type PutAccount struct {
 	IfCredential uint64 `protobuf:"varint,4,opt,name=if_credential,json=ifCredential,proto3" json:"if_credential,omitempty"`
 	// The session that changed its own password: of the account's bindings it
 	// alone stays.
-	Keep          *Session `protobuf:"bytes,5,opt,name=keep,proto3" json:"keep,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Keep *Session `protobuf:"bytes,5,opt,name=keep,proto3" json:"keep,omitempty"`
+	// Remove the account's app passwords if the verifier has another salt or
+	// iteration count than theirs. Otherwise such a change is refused. From
+	// schema 3 on.
+	DropAppPasswords bool `protobuf:"varint,6,opt,name=drop_app_passwords,json=dropAppPasswords,proto3" json:"drop_app_passwords,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *PutAccount) Reset() {
@@ -1621,7 +1685,214 @@ func (x *PutAccount) GetKeep() *Session {
 	return nil
 }
 
-// DeleteAccount ends the user's bindings, and removes their rules and contacts.
+func (x *PutAccount) GetDropAppPasswords() bool {
+	if x != nil {
+		return x.DropAppPasswords
+	}
+	return false
+}
+
+// AddAppPassword gives an account one more password. Its index is the app
+// password's id, unless the account has a higher one already: then it is one
+// more than that. Where an account has as many as it may, those that end before
+// the batch's time are removed.
+type AddAppPassword struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The salt and the iteration count have to be the account's: refused, if they
+	// are others.
+	Verifier *Verifier `protobuf:"bytes,3,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	UntilMs  int64     `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // 0: without end
+	// Refused unless it is the account's credential index, or that of the newest
+	// change that disabled it, the higher of both.
+	IfCredential  uint64 `protobuf:"varint,5,opt,name=if_credential,json=ifCredential,proto3" json:"if_credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddAppPassword) Reset() {
+	*x = AddAppPassword{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddAppPassword) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddAppPassword) ProtoMessage() {}
+
+func (x *AddAppPassword) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddAppPassword.ProtoReflect.Descriptor instead.
+func (*AddAppPassword) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AddAppPassword) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AddAppPassword) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AddAppPassword) GetVerifier() *Verifier {
+	if x != nil {
+		return x.Verifier
+	}
+	return nil
+}
+
+func (x *AddAppPassword) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *AddAppPassword) GetIfCredential() uint64 {
+	if x != nil {
+		return x.IfCredential
+	}
+	return 0
+}
+
+// RemoveAppPassword removes an app password. The nodes end its sessions.
+type RemoveAppPassword struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveAppPassword) Reset() {
+	*x = RemoveAppPassword{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveAppPassword) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveAppPassword) ProtoMessage() {}
+
+func (x *RemoveAppPassword) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveAppPassword.ProtoReflect.Descriptor instead.
+func (*RemoveAppPassword) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RemoveAppPassword) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *RemoveAppPassword) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// MarkAppPasswordUsed records on which day somebody logged in with an app
+// password. It changes nothing if a day as late as that is recorded.
+type MarkAppPasswordUsed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	Day           uint32                 `protobuf:"varint,3,opt,name=day,proto3" json:"day,omitempty"` // days since 1970, UTC
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkAppPasswordUsed) Reset() {
+	*x = MarkAppPasswordUsed{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkAppPasswordUsed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkAppPasswordUsed) ProtoMessage() {}
+
+func (x *MarkAppPasswordUsed) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkAppPasswordUsed.ProtoReflect.Descriptor instead.
+func (*MarkAppPasswordUsed) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *MarkAppPasswordUsed) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *MarkAppPasswordUsed) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *MarkAppPasswordUsed) GetDay() uint32 {
+	if x != nil {
+		return x.Day
+	}
+	return 0
+}
+
+// DeleteAccount ends the user's bindings, and removes their rules, contacts and
+// app passwords.
 type DeleteAccount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -1631,7 +1902,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[17]
+	mi := &file_simp_store_v1_store_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1914,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[17]
+	mi := &file_simp_store_v1_store_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1927,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{17}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -1666,7 +1937,8 @@ func (x *DeleteAccount) GetAddress() string {
 	return ""
 }
 
-// SetDisabled ends the user's bindings where it disables the account.
+// SetDisabled ends the user's bindings, and removes their app passwords, where
+// it disables the account.
 type SetDisabled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -1677,7 +1949,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[18]
+	mi := &file_simp_store_v1_store_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1961,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[18]
+	mi := &file_simp_store_v1_store_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1974,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{18}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -1735,7 +2007,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[19]
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +2019,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[19]
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +2032,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{19}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -1810,7 +2082,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +2094,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +2107,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{20}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -1875,7 +2147,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2159,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2172,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{21}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -1924,7 +2196,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2208,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2221,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -1990,7 +2262,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2274,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2287,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -2039,7 +2311,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2323,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2336,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -2116,7 +2388,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2400,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2413,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -2305,7 +2577,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2589,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2602,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -2391,13 +2663,14 @@ type Account struct {
 	Exclusive     uint64                 `protobuf:"varint,5,opt,name=exclusive,proto3" json:"exclusive,omitempty"` // index of the newest exclusive LISTEN
 	CreatedMs     int64                  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	LastDisabled  uint64                 `protobuf:"varint,7,opt,name=last_disabled,json=lastDisabled,proto3" json:"last_disabled,omitempty"` // index of the newest change that disabled it; from schema 2 on
+	AppPassword   []*AppPassword         `protobuf:"bytes,8,rep,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`     // in the order of their ids; from schema 3 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2682,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2695,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Account) GetAddress() string {
@@ -2474,6 +2747,115 @@ func (x *Account) GetLastDisabled() uint64 {
 	return 0
 }
 
+func (x *Account) GetAppPassword() []*AppPassword {
+	if x != nil {
+		return x.AppPassword
+	}
+	return nil
+}
+
+// AppPassword is an additional password of an account. Salt and iteration count
+// are those of the account's verifier.
+type AppPassword struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	StoredKey     []byte                 `protobuf:"bytes,3,opt,name=stored_key,json=storedKey,proto3" json:"stored_key,omitempty"`
+	ServerKey     []byte                 `protobuf:"bytes,4,opt,name=server_key,json=serverKey,proto3" json:"server_key,omitempty"`
+	CreatedMs     int64                  `protobuf:"varint,5,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	UntilMs       int64                  `protobuf:"varint,6,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // 0: without end
+	Used          uint32                 `protobuf:"varint,7,opt,name=used,proto3" json:"used,omitempty"`                      // the last day it was used, in days since 1970; 0: never
+	Credential    uint64                 `protobuf:"varint,8,opt,name=credential,proto3" json:"credential,omitempty"`          // index of the change that added or restored it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppPassword) Reset() {
+	*x = AppPassword{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppPassword) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppPassword) ProtoMessage() {}
+
+func (x *AppPassword) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
+func (*AppPassword) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AppPassword) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AppPassword) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AppPassword) GetStoredKey() []byte {
+	if x != nil {
+		return x.StoredKey
+	}
+	return nil
+}
+
+func (x *AppPassword) GetServerKey() []byte {
+	if x != nil {
+		return x.ServerKey
+	}
+	return nil
+}
+
+func (x *AppPassword) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *AppPassword) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *AppPassword) GetUsed() uint32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *AppPassword) GetCredential() uint64 {
+	if x != nil {
+		return x.Credential
+	}
+	return 0
+}
+
 type Binding struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -2491,7 +2873,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2885,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2898,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -2595,7 +2977,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +2989,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +3002,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Listener) GetAddress() string {
@@ -2661,7 +3043,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2673,7 +3055,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2686,7 +3068,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Rules) GetOwner() string {
@@ -2713,7 +3095,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +3107,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +3120,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -2774,7 +3156,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2786,7 +3168,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2799,7 +3181,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Node) GetNode() string {
@@ -2891,7 +3273,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2903,7 +3285,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2916,7 +3298,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -2968,7 +3350,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3362,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3375,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -3069,7 +3451,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3081,7 +3463,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +3476,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -3126,7 +3508,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\xb1\t\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xab\v\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -3154,12 +3536,15 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fadd_certificate\x18\x12 \x01(\v2\x1d.simp.store.v1.AddCertificateH\x00R\x0eaddCertificate\x12?\n" +
 	"\fexclude_node\x18\x13 \x01(\v2\x1a.simp.store.v1.ExcludeNodeH\x00R\vexcludeNode\x129\n" +
 	"\n" +
-	"admit_node\x18\x14 \x01(\v2\x18.simp.store.v1.AdmitNodeH\x00R\tadmitNodeB\x06\n" +
+	"admit_node\x18\x14 \x01(\v2\x18.simp.store.v1.AdmitNodeH\x00R\tadmitNode\x12I\n" +
+	"\x10add_app_password\x18\x15 \x01(\v2\x1d.simp.store.v1.AddAppPasswordH\x00R\x0eaddAppPassword\x12R\n" +
+	"\x13remove_app_password\x18\x16 \x01(\v2 .simp.store.v1.RemoveAppPasswordH\x00R\x11removeAppPassword\x12Y\n" +
+	"\x16mark_app_password_used\x18\x17 \x01(\v2\".simp.store.v1.MarkAppPasswordUsedH\x00R\x13markAppPasswordUsedB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
-	"\x06number\x18\x03 \x01(\x04R\x06number\"\xac\x02\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\"\xcf\x02\n" +
 	"\x04Bind\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
@@ -3173,7 +3558,8 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"credential\x18\t \x01(\x04R\n" +
 	"credential\x12\x16\n" +
 	"\x06rebind\x18\n" +
-	" \x01(\x04R\x06rebind\"\xba\x01\n" +
+	" \x01(\x04R\x06rebind\x12!\n" +
+	"\fapp_password\x18\v \x01(\x04R\vappPassword\"\xba\x01\n" +
 	"\bSetState\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
@@ -3223,19 +3609,33 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"stored_key\x18\x03 \x01(\fR\tstoredKey\x12\x1d\n" +
 	"\n" +
-	"server_key\x18\x04 \x01(\fR\tserverKey\"\xb2\x02\n" +
+	"server_key\x18\x04 \x01(\fR\tserverKey\"\xe0\x02\n" +
 	"\n" +
 	"PutAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
 	"\bverifier\x18\x02 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x122\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x1e.simp.store.v1.PutAccount.ModeR\x04mode\x12#\n" +
 	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\x12*\n" +
-	"\x04keep\x18\x05 \x01(\v2\x16.simp.store.v1.SessionR\x04keep\"P\n" +
+	"\x04keep\x18\x05 \x01(\v2\x16.simp.store.v1.SessionR\x04keep\x12,\n" +
+	"\x12drop_app_passwords\x18\x06 \x01(\bR\x10dropAppPasswords\"P\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vMODE_CREATE\x10\x01\x12\x10\n" +
 	"\fMODE_REPLACE\x10\x02\x12\x0f\n" +
-	"\vMODE_UPSERT\x10\x03\")\n" +
+	"\vMODE_UPSERT\x10\x03\"\xb3\x01\n" +
+	"\x0eAddAppPassword\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
+	"\bverifier\x18\x03 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12#\n" +
+	"\rif_credential\x18\x05 \x01(\x04R\fifCredential\"=\n" +
+	"\x11RemoveAppPassword\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"Q\n" +
+	"\x13MarkAppPasswordUsed\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x10\n" +
+	"\x03day\x18\x03 \x01(\rR\x03day\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -3285,7 +3685,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06secret\x18\x05 \x01(\fR\x06secret\x12#\n" +
 	"\rhistory_floor\x18\x06 \x01(\x04R\fhistoryFloor\x12\x1c\n" +
-	"\trestoring\x18\a \x01(\x04R\trestoring\"\xf6\x01\n" +
+	"\trestoring\x18\a \x01(\x04R\trestoring\"\xb5\x02\n" +
 	"\aAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
 	"\bverifier\x18\x02 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x12\x1a\n" +
@@ -3296,7 +3696,22 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\texclusive\x18\x05 \x01(\x04R\texclusive\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12#\n" +
-	"\rlast_disabled\x18\a \x01(\x04R\flastDisabled\"\x86\x02\n" +
+	"\rlast_disabled\x18\a \x01(\x04R\flastDisabled\x12=\n" +
+	"\fapp_password\x18\b \x03(\v2\x1a.simp.store.v1.AppPasswordR\vappPassword\"\xdd\x01\n" +
+	"\vAppPassword\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"stored_key\x18\x03 \x01(\fR\tstoredKey\x12\x1d\n" +
+	"\n" +
+	"server_key\x18\x04 \x01(\fR\tserverKey\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x05 \x01(\x03R\tcreatedMs\x12\x19\n" +
+	"\buntil_ms\x18\x06 \x01(\x03R\auntilMs\x12\x12\n" +
+	"\x04used\x18\a \x01(\rR\x04used\x12\x1e\n" +
+	"\n" +
+	"credential\x18\b \x01(\x04R\n" +
+	"credential\"\x86\x02\n" +
 	"\aBinding\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
@@ -3376,47 +3791,51 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_simp_store_v1_store_proto_goTypes = []any{
-	(State)(0),              // 0: simp.store.v1.State
-	(Permission)(0),         // 1: simp.store.v1.Permission
-	(PutAccount_Mode)(0),    // 2: simp.store.v1.PutAccount.Mode
-	(*Entry)(nil),           // 3: simp.store.v1.Entry
-	(*Batch)(nil),           // 4: simp.store.v1.Batch
-	(*Change)(nil),          // 5: simp.store.v1.Change
-	(*Session)(nil),         // 6: simp.store.v1.Session
-	(*Bind)(nil),            // 7: simp.store.v1.Bind
-	(*SetState)(nil),        // 8: simp.store.v1.SetState
-	(*Release)(nil),         // 9: simp.store.v1.Release
-	(*NodeUp)(nil),          // 10: simp.store.v1.NodeUp
-	(*NodeDown)(nil),        // 11: simp.store.v1.NodeDown
-	(*SetDraining)(nil),     // 12: simp.store.v1.SetDraining
-	(*RemoveNode)(nil),      // 13: simp.store.v1.RemoveNode
-	(*AddCertificate)(nil),  // 14: simp.store.v1.AddCertificate
-	(*ExcludeNode)(nil),     // 15: simp.store.v1.ExcludeNode
-	(*AdmitNode)(nil),       // 16: simp.store.v1.AdmitNode
-	(*Reap)(nil),            // 17: simp.store.v1.Reap
-	(*Verifier)(nil),        // 18: simp.store.v1.Verifier
-	(*PutAccount)(nil),      // 19: simp.store.v1.PutAccount
-	(*DeleteAccount)(nil),   // 20: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),     // 21: simp.store.v1.SetDisabled
-	(*SetRule)(nil),         // 22: simp.store.v1.SetRule
-	(*SetContact)(nil),      // 23: simp.store.v1.SetContact
-	(*SetSchema)(nil),       // 24: simp.store.v1.SetSchema
-	(*NewHistory)(nil),      // 25: simp.store.v1.NewHistory
-	(*Digest)(nil),          // 26: simp.store.v1.Digest
-	(*RestoreAccounts)(nil), // 27: simp.store.v1.RestoreAccounts
-	(*Record)(nil),          // 28: simp.store.v1.Record
-	(*Header)(nil),          // 29: simp.store.v1.Header
-	(*Account)(nil),         // 30: simp.store.v1.Account
-	(*Binding)(nil),         // 31: simp.store.v1.Binding
-	(*Listener)(nil),        // 32: simp.store.v1.Listener
-	(*Rules)(nil),           // 33: simp.store.v1.Rules
-	(*Contacts)(nil),        // 34: simp.store.v1.Contacts
-	(*Node)(nil),            // 35: simp.store.v1.Node
-	(*RemovedNode)(nil),     // 36: simp.store.v1.RemovedNode
-	(*Event)(nil),           // 37: simp.store.v1.Event
-	(*Trailer)(nil),         // 38: simp.store.v1.Trailer
+	(State)(0),                  // 0: simp.store.v1.State
+	(Permission)(0),             // 1: simp.store.v1.Permission
+	(PutAccount_Mode)(0),        // 2: simp.store.v1.PutAccount.Mode
+	(*Entry)(nil),               // 3: simp.store.v1.Entry
+	(*Batch)(nil),               // 4: simp.store.v1.Batch
+	(*Change)(nil),              // 5: simp.store.v1.Change
+	(*Session)(nil),             // 6: simp.store.v1.Session
+	(*Bind)(nil),                // 7: simp.store.v1.Bind
+	(*SetState)(nil),            // 8: simp.store.v1.SetState
+	(*Release)(nil),             // 9: simp.store.v1.Release
+	(*NodeUp)(nil),              // 10: simp.store.v1.NodeUp
+	(*NodeDown)(nil),            // 11: simp.store.v1.NodeDown
+	(*SetDraining)(nil),         // 12: simp.store.v1.SetDraining
+	(*RemoveNode)(nil),          // 13: simp.store.v1.RemoveNode
+	(*AddCertificate)(nil),      // 14: simp.store.v1.AddCertificate
+	(*ExcludeNode)(nil),         // 15: simp.store.v1.ExcludeNode
+	(*AdmitNode)(nil),           // 16: simp.store.v1.AdmitNode
+	(*Reap)(nil),                // 17: simp.store.v1.Reap
+	(*Verifier)(nil),            // 18: simp.store.v1.Verifier
+	(*PutAccount)(nil),          // 19: simp.store.v1.PutAccount
+	(*AddAppPassword)(nil),      // 20: simp.store.v1.AddAppPassword
+	(*RemoveAppPassword)(nil),   // 21: simp.store.v1.RemoveAppPassword
+	(*MarkAppPasswordUsed)(nil), // 22: simp.store.v1.MarkAppPasswordUsed
+	(*DeleteAccount)(nil),       // 23: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 24: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 25: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 26: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 27: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 28: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 29: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 30: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 31: simp.store.v1.Record
+	(*Header)(nil),              // 32: simp.store.v1.Header
+	(*Account)(nil),             // 33: simp.store.v1.Account
+	(*AppPassword)(nil),         // 34: simp.store.v1.AppPassword
+	(*Binding)(nil),             // 35: simp.store.v1.Binding
+	(*Listener)(nil),            // 36: simp.store.v1.Listener
+	(*Rules)(nil),               // 37: simp.store.v1.Rules
+	(*Contacts)(nil),            // 38: simp.store.v1.Contacts
+	(*Node)(nil),                // 39: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 40: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 41: simp.store.v1.Event
+	(*Trailer)(nil),             // 42: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -3430,49 +3849,54 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	20, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	21, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	22, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	23, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	24, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	25, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	26, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	27, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	23, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	24, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	25, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	26, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	27, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	28, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	29, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	30, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
-	6,  // 22: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 23: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 24: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 25: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 26: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 27: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 28: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 29: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	1,  // 30: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 31: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	28, // 32: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	29, // 33: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	30, // 34: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	32, // 35: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	33, // 36: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	34, // 37: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	35, // 38: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	37, // 39: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	38, // 40: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	36, // 41: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	18, // 42: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	6,  // 43: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 44: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	31, // 45: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	22, // 46: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	23, // 47: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	32, // 48: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	20, // 22: simp.store.v1.Change.add_app_password:type_name -> simp.store.v1.AddAppPassword
+	21, // 23: simp.store.v1.Change.remove_app_password:type_name -> simp.store.v1.RemoveAppPassword
+	22, // 24: simp.store.v1.Change.mark_app_password_used:type_name -> simp.store.v1.MarkAppPasswordUsed
+	6,  // 25: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 26: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 27: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 28: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 29: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 30: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 31: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 32: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 33: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	1,  // 34: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 35: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	31, // 36: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	32, // 37: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	33, // 38: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	36, // 39: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	37, // 40: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	38, // 41: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	39, // 42: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	41, // 43: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	42, // 44: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	40, // 45: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	18, // 46: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	34, // 47: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	6,  // 48: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 49: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	35, // 50: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	25, // 51: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	26, // 52: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	36, // 53: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -3501,9 +3925,12 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_AddCertificate)(nil),
 		(*Change_ExcludeNode)(nil),
 		(*Change_AdmitNode)(nil),
+		(*Change_AddAppPassword)(nil),
+		(*Change_RemoveAppPassword)(nil),
+		(*Change_MarkAppPasswordUsed)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[25].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[28].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -3520,7 +3947,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   36,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
