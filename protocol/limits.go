@@ -1,10 +1,17 @@
 package protocol
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
+
+// VersionName returns the name of the version SIMP/1.minor.
+func VersionName(minor int) string { return "SIMP/1." + strconv.Itoa(minor) }
 
 // The limits of the wire (SIMP.md, sections 2 to 8).
 const (
-	Version = "SIMP/1.0"
+	Version = "SIMP/1.1"
+	Minor   = 1 // of Version
 
 	MaxLine             = 4096 // octets of a line with its CRLF
 	MaxTag              = 32

@@ -14,6 +14,18 @@ type Client struct {
 	Credential uint64         // the account's credential index that was proved
 	Transport  Transport
 	Certified  bool // Domain was proved by a certificate
+	// UsesAppPassword reports that an app password was proved: Credential is its
+	// ID.
+	UsesAppPassword bool
+}
+
+// AppPassword returns the ID of the app password that was proved; 0: the
+// account's own password.
+func (c *Client) AppPassword() uint64 {
+	if c.UsesAppPassword {
+		return c.Credential
+	}
+	return 0
 }
 
 // Transport is the way in which a client reached the node; a MOVE names a target that fits.

@@ -27,7 +27,7 @@ func TestSpecificationIsWhole(t *testing.T) {
 		wants(t, string(octets), fmt.Sprintf("\n| %d | ", s))
 	}
 	for verb := range strings.FieldsSeq("HELLO STARTTLS AUTH MORE PASSWD PING QUIT BYE ERROR MOVE STALE FRESH LISTEN UNLISTENED STATE UNLISTEN SEND MESSAGE " +
-		"WATCH PRESENCE UNWATCH QUERY WATCHERS ACL CONTACT VERIFY") {
+		"APP WATCH PRESENCE UNWATCH QUERY WATCHERS ACL CONTACT VERIFY") {
 		wants(t, spec, verb)
 	}
 	for _, limit := range []string{
@@ -35,7 +35,7 @@ func TestSpecificationIsWhole(t *testing.T) {
 		fmt.Sprintf("1*%d( ALPHA / DIGIT", protocol.MaxTag), fmt.Sprintf("1*%d ALPHA", protocol.MaxVerb), fmt.Sprintf("ALPHA *%d( ALPHA", protocol.MaxKey-1),
 		fmt.Sprintf("`id` has 1 to %d letters", protocol.MaxID), fmt.Sprintf("the whole %d", protocol.MaxAddress), fmt.Sprintf("at most %d octets", protocol.MaxNote),
 		fmt.Sprintf("at most %d recipients", protocol.MaxRecipients), fmt.Sprintf("at most %d IMAs", protocol.MaxWatched), fmt.Sprintf("the limit is %d pairs", protocol.MaxPairs), fmt.Sprintf("at most %d rules", protocol.MaxRules),
-		fmt.Sprintf("at most %d contacts", protocol.MaxContacts), fmt.Sprintf("at most %d (%d while", protocol.MaxSessions, protocol.MaxSessions+1),
+		fmt.Sprintf("at most %d contacts", protocol.MaxContacts), fmt.Sprintf("at most %d app passwords", protocol.MaxAppPasswords), fmt.Sprintf("at most %d (%d while", protocol.MaxSessions, protocol.MaxSessions+1),
 		fmt.Sprintf("at most %d KiB", protocol.MaxAuthData>>10), fmt.Sprintf("at most %d requests", protocol.MaxRequests), fmt.Sprintf("or %d MiB of them", protocol.MaxRequestOctets>>20),
 		fmt.Sprintf("at most %d messages, or %d MiB", protocol.MaxUnanswered, protocol.MaxUnansweredOctets>>20),
 		fmt.Sprintf("`timeout` is 1 to %d, and %d without it", protocol.MaxTimeout/time.Second, protocol.DefaultTimeout/time.Second),

@@ -18,6 +18,7 @@ func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool)
 	if a, known := r.config.Table.Account(user); known {
 		c := a.Credentials()
 		c.Unchecked = r.mayBeUnchecked(a)
+		c.AppPasswords = appVerifiers(a, time.Now())
 		return c, true
 	}
 	return decoy, false

@@ -100,6 +100,7 @@ func (u *User) bindingLocked(epoch uint64) *storev1.Bind {
 		Address: u.client.User.String(), Session: sessionProto(u.sessionID), Epoch: epoch,
 		State: stateProto(u.state), Note: u.note, Agent: u.client.Agent,
 		Client: u.client.Remote.String(), Credential: u.credential,
+		AppPassword: u.client.AppPassword(),
 	}
 }
 

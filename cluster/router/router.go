@@ -96,6 +96,7 @@ type Router struct {
 	users      users
 	quorum     quorumState
 	unbinder   unbinder
+	appLogins  appLogins
 	epoch      epochState
 	logins     loginLimiter
 	drainState drainState
@@ -123,6 +124,7 @@ func New(c Config) *Router {
 	r.quorum.init()
 	r.epoch.init()
 	r.unbinder.init()
+	r.appLogins.init()
 	r.settled.init()
 	r.logins.init()
 	r.SetFirstContacts(c.FirstContacts)
@@ -141,6 +143,7 @@ func (r *Router) Start() {
 	r.running.Go(r.runFanouts)
 	r.running.Go(r.monitorQuorum)
 	r.running.Go(r.runUnbinder)
+	r.running.Go(r.recordAppLogins)
 }
 
 // Shutdown stops what Start started, and waits for it.

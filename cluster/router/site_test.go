@@ -280,17 +280,22 @@ func addr(s string) protocol.Address {
 // login connects a user to a node of the site.
 func (s *site) login(name, id string) *client {
 	s.t.Helper()
-	n := s.nodes[id]
-	a := addr(name + "@example.com")
-	c := &client{who: protocol.Client{User: a, Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:5000")}}
-	if account, ok := n.config.Table.Account(a); ok {
-		c.who.Credential = account.Generation()
-	}
-	u, err := n.Login(s.t.Context(), c)
+	c := s.newClient(name, id)
+	u, err := s.nodes[id].Login(s.t.Context(), c)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	c.User = u
+	return c
+}
+
+// newClient returns a client that has proved the account's own password.
+func (s *site) newClient(name, id string) *client {
+	a := addr(name + "@example.com")
+	c := &client{who: protocol.Client{User: a, Agent: "test", Remote: netip.MustParseAddrPort("192.0.2.1:5000")}}
+	if account, ok := s.nodes[id].config.Table.Account(a); ok {
+		c.who.Credential = account.Generation()
+	}
 	return c
 }
 

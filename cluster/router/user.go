@@ -24,8 +24,9 @@ type User struct {
 	client  protocol.Client
 
 	mu               sync.Mutex
-	credential       uint64 // generation of the account that it logged in with
-	changingPassword bool   // a change of its own password is in progress
+	credential       uint64      // generation of the account, or of the app password, that it logged in with
+	changingPassword bool        // a change of its own password is in progress
+	expiry           *time.Timer // ends the connection with its app password; nil: none
 	closed           bool
 	listening        bool
 	sessionID        store.Session // while it listens, or tries to
@@ -49,6 +50,9 @@ func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
 	u.sender.r = r
 	u.isRemote = u.client.Domain != ""
 	u.credential = u.client.Credential
+	if u.client.UsesAppPassword {
+		u.credential = r.appCredential(u.client.User, u.client.AppPassword())
+	}
 	r.users.add(u)
 	if u.isRemote {
 		return u, nil
@@ -56,6 +60,9 @@ func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
 	if why := u.revocationReason(false); why != "" {
 		r.users.remove(u)
 		return nil, protocol.Errorf(protocol.StatusUnauthorized, "%s", why)
+	}
+	if u.client.UsesAppPassword {
+		u.startAppPassword()
 	}
 	return u, nil
 }
@@ -72,6 +79,8 @@ func (u *User) revocationReason(isChanging bool) string {
 		return "the account is disabled"
 	case account.LastDisabled > u.credential:
 		return "the account was disabled"
+	case u.client.UsesAppPassword:
+		return u.appRevocationReason(account.AppPassword(u.client.AppPassword()))
 	case !isChanging && account.Generation() != u.credential:
 		return "the password was changed"
 	}
@@ -139,7 +148,7 @@ func (u *User) Send(q *protocol.SendRequest) {
 }
 
 // SetPassword replaces the account's credentials. Every other connection of
-// the user is closed.
+// the user is closed, except those of app passwords.
 func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
 	u.mu.Lock()
 	u.changingPassword = true
@@ -162,10 +171,17 @@ func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
 	if err != nil {
 		return err
 	}
+	u.r.awaitEverywhere(ctx, res.Index)
+	return nil
+}
+
+// awaitEverywhere waits until every node that is up has applied a change of
+// passwords, at most passwordTimeout: it is committed, and a node that is late
+// will apply it.
+func (r *Router) awaitEverywhere(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, passwordTimeout)
 	defer cancel()
-	_ = u.r.config.Directory.Applied(ctx, res.Index, nil) // it is committed: a node that is late will apply it
-	return nil
+	_ = r.config.Directory.Applied(ctx, index, nil)
 }
 
 // passwordTimeout is how long a change of the password waits for slow nodes.
@@ -176,6 +192,9 @@ func (u *User) Close() {
 	u.r.hub.removeUser(u)
 	u.mu.Lock()
 	u.closed = true
+	if u.expiry != nil {
+		u.expiry.Stop()
+	}
 	listening := u.listening
 	u.listening = false
 	u.mu.Unlock()
@@ -193,6 +212,8 @@ func (r *Router) proposeChange(ctx context.Context, c *storev1.Change) (store.Re
 	switch {
 	case err != nil:
 		return store.Result{}, unavailableError(err)
+	case results[0].Refusal == store.OtherSalt:
+		return results[0], protocol.ErrOtherSalt
 	case results[0].Refusal != store.None:
 		return results[0], refusalError(results[0])
 	}
@@ -213,12 +234,14 @@ func unavailableError(err error) error {
 func refusalError(res store.Result) error {
 	status := protocol.StatusServerError
 	switch res.Refusal {
-	case store.TooManySessions, store.NotBound, store.Displaced:
+	case store.TooManySessions, store.NotBound, store.Displaced, store.TooManyAppPasswords:
 		status = protocol.StatusWrongState
 	case store.TooManyRules, store.TooManyContacts:
 		status = protocol.StatusTooLarge
 	case store.NoAccount, store.Disabled, store.OldCredential, store.Stale:
 		status = protocol.StatusUnauthorized
+	case store.NoAppPassword:
+		status = protocol.StatusUnknownAddress
 	case store.EndedEpoch, store.Restoring:
 		status = protocol.StatusUnavailable
 	}

@@ -16,7 +16,7 @@ func (a *app) passwdCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "passwd", Short: "Change your password", Args: argumentCount(0, 0, "no arguments"),
 		Long: `Passwd gives you a new password, which it asks for twice. Your other sessions
-are closed.`,
+are closed, except those that use app passwords.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.changePassword(c.Context(), file) },
 	}
 	c.Flags().StringVar(&file, "new-password-file", "", "`FILE` whose first line is the new password; - is standard input")

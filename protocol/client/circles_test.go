@@ -133,7 +133,7 @@ func TestComesBackAfterAKick(t *testing.T) {
 		p.Say("* BYE status=403 :an operator ended this connection")
 		p = <-s.conns
 		p.Say("* HELLO version=SIMP/1.0")
-		p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=PLAIN")
+		p.Answer("HELLO version=SIMP/1.1 domain=example.com", "200 version=SIMP/1.0 auth=PLAIN")
 		p.Respond(strings.Fields(p.Hear())[0], "401 :disabled")
 		<-c.Done()
 		var refused *protocol.Error
@@ -154,7 +154,7 @@ func TestMoveDoesNotLeadInside(t *testing.T) {
 		config.Resolver = outboundtest.Zone{IP: map[string]string{"example.com": "9.0.2.9", "inside.example.com": "10.0.0.1"}}
 		greet := func(p *outboundtest.Peer) {
 			if p.StartTLS(s.cert) == nil {
-				p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h1 tls=on")
+				p.Answer("HELLO version=SIMP/1.1 domain=example.com", "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h1 tls=on")
 				p.Respond(strings.Fields(p.Hear())[0], "200 ima=alice@example.com")
 			}
 		}

@@ -85,7 +85,7 @@ func (d *dialer) handshake(ctx context.Context, o *outbound.Conn) error {
 			return err
 		}
 	}
-	if err := o.SendHello(d.config.Agent); err != nil {
+	if err := o.SendHello(d.config.Agent, d.config.User.Domain()); err != nil {
 		return err
 	}
 	return d.authenticate(o)

@@ -40,7 +40,7 @@ func TestSlowGreeting(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			p.Say("* HELLO version=SIMP/1.0 domain=example.com")
 			p.Answer("PING", "200")
-			p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h1")
+			p.Answer("HELLO version=SIMP/1.1 domain=example.com", "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h1")
 			p.Respond(strings.Fields(p.Hear())[0], "200 ima=alice@example.com")
 		})
 		closeWith(t, c, p)
@@ -84,7 +84,7 @@ func TestOnlyA200IsAProof(t *testing.T) {
 				s := newSite(t)
 				err := attempt(t, s, s.config(), func(p *outboundtest.Peer) {
 					p.Say("* HELLO version=SIMP/1.0 domain=example.com")
-					p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=PLAIN")
+					p.Answer("HELLO version=SIMP/1.1 domain=example.com", "200 version=SIMP/1.0 auth=PLAIN")
 					p.Respond(strings.Fields(p.Hear())[0], answer)
 					_, _ = io.Copy(io.Discard, p.Reader)
 				})

@@ -43,7 +43,7 @@ func TestLoginByScramPlusUnderStartTLS(t *testing.T) {
 			if err := p.StartTLS(s.cert); err != nil {
 				t.Error(err)
 			}
-			p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 idle=300 auth=SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN history=h1 tls=on")
+			p.Answer("HELLO version=SIMP/1.1 domain=example.com", "200 version=SIMP/1.0 idle=300 auth=SCRAM-SHA-256-PLUS,SCRAM-SHA-256,PLAIN history=h1 tls=on")
 			p.SCRAM("SCRAM-SHA-256-PLUS", outboundtest.Password)
 		})
 		go p.Quit()

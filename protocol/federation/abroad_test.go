@@ -124,7 +124,7 @@ func (a *abroad) admit(p *outboundtest.Peer) {
 		return
 	}
 	p.Say("* HELLO version=SIMP/1.0 domain=two.example")
-	p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 domain=two.example size=1000 idle=300 auth=PLAIN,DIALBACK history=h2 tls=on")
+	p.Answer("HELLO version=SIMP/1.1", "200 version=SIMP/1.0 domain=two.example size=1000 idle=300 auth=PLAIN,DIALBACK history=h2 tls=on")
 	p.Answer("AUTH mech=DIALBACK data="+base64.StdEncoding.EncodeToString([]byte("one.example")), "101 data="+base64.StdEncoding.EncodeToString([]byte("a nonce of sixteen")))
 	mac := hmac.New(sha256.New, []byte(relaySecret))
 	io.WriteString(mac, "one.example\x00two.example\x00a nonce of sixteen")

@@ -123,7 +123,7 @@ func (s *diagnosis) checkHandshake(ctx context.Context, o *outbound.Conn) bool {
 	}
 	leaf := o.TLS.PeerCertificates[0]
 	s.pass("TLS", "%s, certificate for %s, valid until %s", tls.VersionName(o.TLS.Version), strings.Join(leaf.DNSNames, " "), leaf.NotAfter.Format(time.DateOnly))
-	s.pass("greeting", "it speaks %s and offers %s", protocol.Version, strings.Join(o.Hello.Auth, ", "))
+	s.pass("greeting", "it speaks %s and offers %s", protocol.VersionName(o.Hello.Minor), strings.Join(o.Hello.Auth, ", "))
 	prove, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	if err := o.WithDeadline(prove, func() error { return s.relay.authenticate(o, s.way) }); err != nil {

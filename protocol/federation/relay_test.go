@@ -97,7 +97,7 @@ func TestRelayCantConnect(t *testing.T) {
 			a.put(home, func(p *outboundtest.Peer) {
 				p.Handshake(a.cert)
 				p.Say("* HELLO version=SIMP/1.0")
-				p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=DIALBACK")
+				p.Answer("HELLO version=SIMP/1.1", "200 version=SIMP/1.0 auth=DIALBACK")
 				p.AnswerAll(always("403 :you are blocked"))
 			})
 		}, 502},
@@ -439,7 +439,7 @@ func TestRelayVerifies(t *testing.T) {
 						return
 					}
 					p.Say("* HELLO version=SIMP/1.0")
-					p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=PLAIN")
+					p.Answer("HELLO version=SIMP/1.1", "200 version=SIMP/1.0 auth=PLAIN")
 					p.Answer(request, answer)
 				})
 				err := a.relay.Verify(context.Background(), "two.example", "one.example", nonce, data)

@@ -69,7 +69,7 @@ func (r *Relay) handshake(ctx context.Context, o *outbound.Conn, w domainPair) e
 			return err
 		}
 	}
-	return o.SendHello(r.config.Agent)
+	return o.SendHello(r.config.Agent, "")
 }
 
 // tlsConfig returns a configuration that presents the local domain's

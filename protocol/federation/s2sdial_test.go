@@ -99,7 +99,7 @@ func TestOnlyA200ProvesThisSite(t *testing.T) {
 						return
 					}
 					p.Say("* HELLO version=SIMP/1.0 domain=two.example")
-					p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 domain=two.example auth=EXTERNAL")
+					p.Answer("HELLO version=SIMP/1.1", "200 version=SIMP/1.0 domain=two.example auth=EXTERNAL")
 					p.Answer("AUTH mech=EXTERNAL data="+base64.StdEncoding.EncodeToString([]byte("one.example")), answer)
 					p.AnswerAll(func(verb, _ string) string { sent = sent || verb == "SEND"; return "200" })
 				})

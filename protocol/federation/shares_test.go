@@ -257,7 +257,7 @@ func TestVerifyHasShares(t *testing.T) {
 		a.put(home, func(p *outboundtest.Peer) {
 			if p.Handshake(a.cert) == nil {
 				p.Say("* HELLO version=SIMP/1.0")
-				p.Answer("HELLO version=SIMP/1.0", "200 version=SIMP/1.0 auth=PLAIN")
+				p.Answer("HELLO version=SIMP/1.1", "200 version=SIMP/1.0 auth=PLAIN")
 				p.Hear()
 				_, _ = io.WriteString(p.Conn, "verify 200\r\n")
 			}

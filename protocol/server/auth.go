@@ -165,6 +165,9 @@ func (s *session) completeAuth(ctx context.Context, data []byte) {
 	} else {
 		b = protocol.AppendParam(b, "ima", who.User.String())
 	}
+	if id := who.AppPassword(); id != 0 {
+		b = protocol.AppendInt(b, "app", id)
+	}
 	if len(data) > 0 {
 		b = protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString(data))
 	}

@@ -91,8 +91,18 @@ type User interface {
 	RemoveContact(ctx context.Context, a protocol.Address) error
 
 	// SetPassword returns when every node that is up has applied it. It closes
-	// the user's other connections.
+	// the user's other connections, except those of app passwords. The error
+	// wraps protocol.ErrOtherSalt if c has not the salt of the app passwords.
 	SetPassword(ctx context.Context, c protocol.Credentials) error
+	// AppPasswords returns the user's app passwords in the order of their IDs.
+	AppPasswords() []protocol.AppPassword
+	// AddAppPassword adds an app password, of which p has the name and the end,
+	// and returns its ID. The error wraps protocol.ErrOtherSalt if c has not the
+	// salt of the account's own password.
+	AddAppPassword(ctx context.Context, p protocol.AppPassword, c protocol.Credentials) (id uint64, err error)
+	// RemoveAppPassword returns when every node that is up has applied it. It
+	// closes the connections that use the app password.
+	RemoveAppPassword(ctx context.Context, id uint64) error
 
 	// Close reports that the client has ended the session or is gone. Listening
 	// and watching end in the background. SENDs in progress continue. It is

@@ -91,7 +91,7 @@ const roomy = 8 << 20
 // dial connects and reads the greeting.
 func (s *stage) dial() *client {
 	c := s.connect(roomy)
-	c.expect("* HELLO version=SIMP/1.0 domain=example.com")
+	c.expect("* HELLO version=SIMP/1.1 domain=example.com")
 	return c
 }
 

@@ -34,7 +34,7 @@ func init() { // their handlers lead to commandFor, which reads the table
 	commands = []command{
 		{"SEND", phaseAuthenticated, takesLiteral | forRouting | ownLimit, hasIDN, (*session).handleSend},
 		{"PING", phaseConnected, immediate, nil, (*session).handlePing},
-		{"HELLO", phaseConnected, forRouting, nil, (*session).handleHello},
+		{"HELLO", phaseConnected, forRouting, hasIDN, (*session).handleHello},
 		{"AUTH", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleAuth},
 		{"MORE", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleMore},
 		{"LISTEN", phaseAuthenticated, 0, always, (*session).handleListen},
@@ -47,6 +47,7 @@ func init() { // their handlers lead to commandFor, which reads the table
 		{"ACL", phaseAuthenticated, 0, always, (*session).handleACL},
 		{"CONTACT", phaseAuthenticated, 0, always, (*session).handleContact},
 		{"PASSWD", phaseAuthenticated, 0, always, (*session).handlePasswd},
+		{"APP", phaseAuthenticated, 0, always, (*session).handleApp},
 		{"VERIFY", phaseGreeted, forRouting, nil, (*session).handleVerify},
 		{"STARTTLS", phaseConnected, readerOnly, nil, nil},
 		{"QUIT", phaseConnected, immediate, nil, (*session).handleQuit},

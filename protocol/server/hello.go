@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,43 +11,67 @@ import (
 
 // handleHello handles HELLO (SIMP.md, section 4).
 func (s *session) handleHello(_ context.Context, r *request) error {
-	if err := s.checkHello(r); err != nil {
+	minor, err := s.checkHello(r)
+	if err != nil {
 		return err
 	}
 	s.client.Agent, _ = r.line.Get("agent")
+	s.minor = uint8(min(minor, protocol.Minor))
 	s.state.setPhase(phaseGreeted)
 	s.respond(r, s.helloResponse(r))
 	return nil
 }
 
-func (s *session) checkHello(r *request) error {
+// checkHello checks a HELLO, and returns the minor version that it names.
+func (s *session) checkHello(r *request) (minor int, err error) {
 	if s.state.phase() != phaseConnected {
-		return protocol.Errorf(protocol.StatusWrongState, "HELLO was said already")
+		return 0, protocol.Errorf(protocol.StatusWrongState, "HELLO was said already")
 	}
 	version, ok := r.line.Get("version")
 	if !ok {
-		return protocol.Errorf(protocol.StatusBadRequest, "version is missing: HELLO version=%s", protocol.Version)
+		return 0, protocol.Errorf(protocol.StatusBadRequest, "version is missing: HELLO version=%s", protocol.Version)
 	}
-	if err := checkVersion(version); err != nil {
-		return err
+	if minor, err = parseVersion(version); err != nil {
+		return 0, err
 	}
 	if agent, _ := r.line.Get("agent"); !protocol.ValidNote(agent) {
-		return protocol.Errorf(protocol.StatusBadRequest, "agent has more than %d octets", protocol.MaxNote)
+		return 0, protocol.Errorf(protocol.StatusBadRequest, "agent has more than %d octets", protocol.MaxNote)
+	}
+	return minor, s.checkHelloDomain(r)
+}
+
+// checkHelloDomain checks the domain of the address that the client will log
+// in with, if it names one.
+func (s *session) checkHelloDomain(r *request) error {
+	v, given := r.line.Get("domain")
+	if !given {
+		return nil
+	}
+	a, err := s.server.parseAddress("user@" + v)
+	if err != nil {
+		return err
+	}
+	if !s.server.isLocal(a) {
+		return protocol.Errorf(protocol.StatusForbidden, "%s is not a domain of this site", a.Domain())
 	}
 	return nil
 }
 
-// checkVersion accepts any SIMP/1.x: newer minor versions are backward compatible.
-func checkVersion(version string) error {
+// parseVersion returns the minor version of any SIMP/1.x: newer ones are
+// backward compatible, and so all above this server's are the same to it.
+func parseVersion(version string) (minor int, err error) {
 	numbers, ok := strings.CutPrefix(strings.ToUpper(version), "SIMP/")
-	major, minor, dot := strings.Cut(numbers, ".")
-	if !ok || !dot || !isNumber(major) || !isNumber(minor) {
-		return protocol.Errorf(protocol.StatusBadRequest, "invalid version %s: must be SIMP/1.0", protocol.Quote(version))
+	major, minorText, dot := strings.Cut(numbers, ".")
+	if !ok || !dot || !isNumber(major) || !isNumber(minorText) {
+		return 0, protocol.Errorf(protocol.StatusBadRequest, "invalid version %s: must be SIMP/1.1 or SIMP/1.0", protocol.Quote(version))
 	}
 	if major != "1" {
-		return protocol.Errorf(protocol.StatusVersion, "this server speaks %s", protocol.Version)
+		return 0, protocol.Errorf(protocol.StatusVersion, "this server speaks %s", protocol.Version)
 	}
-	return nil
+	if minor, err = strconv.Atoi(minorText); err != nil { // too long a number
+		minor = protocol.Minor
+	}
+	return minor, nil
 }
 
 // isNumber reports whether s consists of digits, however many.
@@ -57,7 +82,7 @@ func isNumber(s string) bool {
 func (s *session) helloResponse(r *request) []byte {
 	c := &s.server.config
 	b := response(r, protocol.StatusOK)
-	b = protocol.AppendParam(b, "version", protocol.Version)
+	b = protocol.AppendParam(b, "version", protocol.VersionName(int(s.minor)))
 	b = protocol.AppendParam(b, "domain", c.Domains[0])
 	b = protocol.AppendInt(b, "size", protocol.MaxEntity)
 	b = protocol.AppendInt(b, "idle", uint64(c.Idle/time.Second))

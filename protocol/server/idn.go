@@ -32,10 +32,11 @@ func (r *request) countIDN() {
 	}
 }
 
-// hasAddress reports whether the values of key are addresses or patterns.
+// hasAddress reports whether the values of key are addresses, patterns or
+// domains.
 func hasAddress(key string) bool {
 	switch key {
-	case "to", "from", "ima", "by", "who":
+	case "to", "from", "ima", "by", "who", "domain":
 		return true
 	}
 	return false

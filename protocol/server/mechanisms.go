@@ -69,7 +69,7 @@ func (s *session) newMechanism(name string) (sasl.Mechanism, error) {
 		if !s.allowsPlain() {
 			return nil, protocol.Errorf(protocol.StatusTLSNeeded, "a password is said under TLS only: STARTTLS first")
 		}
-		return sasl.NewPlain(userAuth{s}, s.server.hasher), nil
+		return sasl.NewPlain(userAuth{s}, s.server.hasher, s.server.proved), nil
 	case sasl.NameExternal, sasl.NameDialback:
 		return s.newDomainMechanism(strings.ToUpper(name))
 	}

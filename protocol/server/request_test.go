@@ -45,7 +45,7 @@ func TestVersions(t *testing.T) {
 			c.expect("1 %s :<rest>", status)
 		}
 		c.send("2 HELLO version=SIMP/1.99999999999999999999")
-		c.expect("2 200 version=SIMP/1.0 <rest>")
+		c.expect("2 200 version=SIMP/1.1 <rest>")
 	})
 }
 

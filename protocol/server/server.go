@@ -30,6 +30,7 @@ type Server struct {
 	timers         *netio.TimerWheel
 	hash           *messageHasher
 	hasher         sasl.Hasher
+	proved         *sasl.ProvedPasswords
 	idn            idnSemaphore
 	handshakeSlots *fairslots.Slots // of TLS handshakes
 	verifiers      sasl.Verifiers
@@ -58,7 +59,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c, metrics: c.Metrics, connLimiter: newConnLimiter(c),
-		timers: netio.NewTimerWheel(), hash: newMessageHasher(), hasher: sasl.NewHasher(), idn: newIDNSemaphore(), handshakeSlots: fairslots.New(), ids: newMessageIDs(),
+		timers: netio.NewTimerWheel(), hash: newMessageHasher(), hasher: sasl.NewHasher(), proved: sasl.NewProvedPasswords(), idn: newIDNSemaphore(), handshakeSlots: fairslots.New(), ids: newMessageIDs(),
 		tenants: newTenantTable(c.MaxHeld, c.Limits), hosts: newWebHosts(c),
 		sessions: make(map[*session]struct{}), listeners: make(map[net.Listener]struct{}),
 	}

@@ -30,6 +30,7 @@ type session struct {
 
 	state        sessionState
 	transport    protocol.Transport
+	minor        uint8           // both sides speak SIMP/1.minor, after HELLO
 	authFailures uint8           // at most maxFailures
 	auth         *authExchange   // between AUTH and its final response
 	quitTag      string          // the tag of QUIT

@@ -23,6 +23,7 @@ type site struct {
 	listens             map[protocol.Address][]*siteUser
 	rules               map[protocol.Address]map[protocol.Pattern]protocol.Rule
 	contacts            map[protocol.Address]map[protocol.Address]string
+	apps                map[protocol.Address][]protocol.AppPassword
 	failed              map[netip.Addr]int
 	turns               chan struct{}      // what AwaitTurn waits for, if it is not nil
 	attempts, succeeded []protocol.Attempt // failed logins, and others
@@ -38,6 +39,7 @@ func newSite(t testing.TB, names ...string) *site {
 		listens:  map[protocol.Address][]*siteUser{},
 		rules:    map[protocol.Address]map[protocol.Pattern]protocol.Rule{},
 		contacts: map[protocol.Address]map[protocol.Address]string{},
+		apps:     map[protocol.Address][]protocol.AppPassword{},
 		failed:   map[netip.Addr]int{}, index: 1000, most: protocol.MaxSessions,
 	}
 	for _, name := range names {
@@ -433,12 +435,54 @@ func (u *siteUser) RemoveContact(_ context.Context, a protocol.Address) error {
 	return nil
 }
 
+func (u *siteUser) AppPasswords() []protocol.AppPassword {
+	u.site.mu.Lock()
+	defer u.site.mu.Unlock()
+	return slices.Clone(u.site.apps[u.address])
+}
+
+func (u *siteUser) AddAppPassword(_ context.Context, p protocol.AppPassword, c protocol.Credentials) (uint64, error) {
+	s := u.site
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.accounts[u.address]
+	switch {
+	case len(s.apps[u.address]) >= protocol.MaxAppPasswords:
+		return 0, protocol.Errorf(protocol.StatusWrongState, "16 app passwords already")
+	case string(c.Salt) != string(own.Salt) || c.Iterations != own.Iterations:
+		return 0, protocol.ErrOtherSalt
+	}
+	s.index++
+	p.ID, p.Created = s.index, time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	own.AppPasswords = append(slices.Clone(own.AppPasswords), protocol.AppVerifier{ID: p.ID, StoredKey: c.StoredKey, ServerKey: c.ServerKey})
+	own.SharesSalt = true
+	s.accounts[u.address] = own
+	s.apps[u.address] = append(s.apps[u.address], p)
+	return p.ID, nil
+}
+
+func (u *siteUser) RemoveAppPassword(_ context.Context, id uint64) error {
+	s := u.site
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	has := func(p protocol.AppPassword) bool { return p.ID == id }
+	if !slices.ContainsFunc(s.apps[u.address], has) {
+		return protocol.Errorf(protocol.StatusUnknownAddress, "no such app password")
+	}
+	s.apps[u.address] = slices.DeleteFunc(slices.Clone(s.apps[u.address]), has)
+	own := s.accounts[u.address]
+	own.AppPasswords = slices.DeleteFunc(slices.Clone(own.AppPasswords), func(v protocol.AppVerifier) bool { return v.ID == id })
+	s.accounts[u.address] = own
+	return nil
+}
+
 func (u *siteUser) SetPassword(_ context.Context, c protocol.Credentials) error {
 	s := u.site
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.index++
 	c.Index = s.index
+	c.AppPasswords, c.SharesSalt = s.accounts[u.address].AppPasswords, s.accounts[u.address].SharesSalt
 	s.accounts[u.address] = c
 	for other := range s.users {
 		if other != u && other.address == u.address {

@@ -81,7 +81,7 @@ func TestOtherListeners(t *testing.T) {
 			continue
 		}
 		c := h.client(net.Dial("tcp", h.serveOn(l, h.server.Serve)))
-		c.expect("* HELLO version=SIMP/1.0 domain=example.com")
+		c.expect("* HELLO version=SIMP/1.1 domain=example.com")
 		c.login("alice")
 	}
 }

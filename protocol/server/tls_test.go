@@ -129,14 +129,14 @@ func (h *harbour) client(c net.Conn, err error) *client {
 func (h *harbour) dial() *client {
 	h.Helper()
 	c := h.client(net.Dial("tcp", h.plain))
-	c.expect("* HELLO version=SIMP/1.0 domain=example.com")
+	c.expect("* HELLO version=SIMP/1.1 domain=example.com")
 	return c
 }
 
 func (h *harbour) dialTLS() *client {
 	h.Helper()
 	c := h.client(tls.Dial("tcp", h.tls, h.trusted))
-	c.expect("* HELLO version=SIMP/1.0 domain=example.com")
+	c.expect("* HELLO version=SIMP/1.1 domain=example.com")
 	return c
 }
 

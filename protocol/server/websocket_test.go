@@ -45,7 +45,7 @@ func TestWebSocket(t *testing.T) {
 	h := newHarbour(t, nil)
 	address := h.serve(h.server.ServeWebSocket)
 	c := h.web(address)
-	c.expect("* HELLO version=SIMP/1.0 domain=example.com")
+	c.expect("* HELLO version=SIMP/1.1 domain=example.com")
 	c.send("1 STARTTLS")
 	c.expect("1 409 :TLS is on already")
 	c.login("bob")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ const (
 
 // ServerHello is what the server's HELLO response contains.
 type ServerHello struct {
+	Minor      int // SIMP/1.Minor is what both sides speak
 	History    string
 	Auth       []string
 	Idle       time.Duration
@@ -119,22 +121,30 @@ func forwardSecretSuites() []uint16 {
 	}
 }
 
-// SendHello sends HELLO, and keeps what the server answers.
-func (o *Conn) SendHello(agent string) error {
+// SendHello sends HELLO, and keeps what the server answers. domain is that of
+// the address that will log in; "" on a routing connection. A server of
+// SIMP/1.0 ignores it.
+func (o *Conn) SendHello(agent, domain string) error {
 	l, err := o.request("HELLO", func(b []byte) []byte {
 		b = protocol.AppendParam(b, "version", protocol.Version)
 		if agent != "" {
 			b = protocol.AppendParam(b, "agent", agent)
+		}
+		if domain != "" {
+			b = protocol.AppendParam(b, "domain", domain)
 		}
 		return b
 	})
 	if err != nil {
 		return err
 	}
-	if v := TextParam(l, "version"); v != protocol.Version {
+	v := TextParam(l, "version")
+	minor := slices.Index(versions, v)
+	if minor < 0 {
 		return ProtocolError("it speaks %s", protocol.Quote(v))
 	}
 	o.Hello = ServerHello{
+		Minor:      minor,
 		History:    strings.Clone(truncate(TextParam(l, "history"), protocol.MaxNote)),
 		Auth:       strings.Split(strings.Clone(truncate(TextParam(l, "auth"), protocol.MaxNote)), ","),
 		Idle:       time.Duration(max(IntParam(l, "idle"), 10)) * time.Second,
@@ -142,6 +152,9 @@ func (o *Conn) SendHello(agent string) error {
 	}
 	return nil
 }
+
+// versions are the versions that this program speaks, by their minor number.
+var versions = []string{protocol.VersionName(0), protocol.VersionName(1)}
 
 // request sends a request and returns its final 2xx response. The error is a
 // *protocol.Error if the server refused.

@@ -23,7 +23,7 @@ func (p *Peer) Login() { p.LoginBy("PLAIN") }
 func (p *Peer) LoginBy(offer string) {
 	p.t.Helper()
 	p.Say("* HELLO version=SIMP/1.0 domain=example.com")
-	p.Answer("HELLO version=SIMP/1.0", fmt.Sprintf(helloAnswer, offer))
+	p.Answer("HELLO version=SIMP/1.1 domain=example.com", fmt.Sprintf(helloAnswer, offer))
 	if offer == "PLAIN" {
 		data := base64.StdEncoding.EncodeToString([]byte("\x00alice@example.com\x00" + Password))
 		p.Answer("AUTH mech=PLAIN data="+data, "200 ima=alice@example.com")

@@ -56,9 +56,13 @@ type Account struct {
 	User        protocol.Address
 	Credentials protocol.Credentials
 	Known       bool
+	app         *protocol.AppVerifier // what was proved; nil: the account's own password
 }
 
 func (a *Account) client() protocol.Client {
+	if a.app != nil {
+		return protocol.Client{User: a.User, Credential: a.app.ID, UsesAppPassword: true}
+	}
 	return protocol.Client{User: a.User, Credential: a.Credentials.Index}
 }
 
@@ -79,7 +83,7 @@ func lookupAccount(s Server, name, authorization string) (Account, error) {
 		return Account{}, err
 	}
 	c, known := s.Credentials(user)
-	return Account{user, c, known && !c.Disabled}, nil
+	return Account{User: user, Credentials: c, Known: known && !c.Disabled}, nil
 }
 
 // fail counts a failed login, and returns the error, which is the same for all

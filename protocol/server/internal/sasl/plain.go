@@ -11,11 +11,14 @@ import (
 type Plain struct {
 	server Server
 	hasher Hasher
+	proved *ProvedPasswords
 	Account
 }
 
 // NewPlain starts PLAIN.
-func NewPlain(s Server, h Hasher) *Plain { return &Plain{server: s, hasher: h} }
+func NewPlain(s Server, h Hasher, p *ProvedPasswords) *Plain {
+	return &Plain{server: s, hasher: h, proved: p}
+}
 
 // Identity returns the user.
 func (p *Plain) Identity() protocol.Client { return p.client() }
@@ -30,8 +33,26 @@ func (p *Plain) Step(ctx context.Context, data []byte) (answer []byte, done bool
 	if err != nil {
 		return nil, false, err
 	}
-	if err := p.hasher.CheckPassword(ctx, p.server, p.Account, string(parts[2])); err != nil {
+	if err := p.checkPassword(ctx, string(parts[2])); err != nil {
 		return nil, false, err
 	}
 	return nil, true, nil
+}
+
+// checkPassword checks the password in its turn, and finds out which of the
+// user's passwords it is. It hashes it only if it was not proved before.
+func (p *Plain) checkPassword(ctx context.Context, password string) error {
+	if err := p.server.AwaitTurn(ctx, p.User); err != nil {
+		return err
+	}
+	storedKey, proved := p.proved.find(p.Account, password)
+	if !proved {
+		var err error
+		if storedKey, err = p.hasher.findPassword(p.server, p.Account, password); err != nil {
+			return err
+		}
+		p.proved.remember(p.User, password, storedKey)
+	}
+	p.app, _ = p.Credentials.FindKey(storedKey)
+	return nil
 }

@@ -19,6 +19,7 @@ type Scram struct {
 	loadErr      error // why the account could not be looked up
 	started      bool  // the client's first message has arrived
 	nonBlocking  bool  // its proof must not block
+	proof        appProof
 	Account
 }
 
@@ -56,7 +57,7 @@ func (m *Scram) StepBlocks() bool {
 // loadCredentials is called within the first step.
 func (m *Scram) loadCredentials(name string) (scram.StoredCredentials, error) {
 	m.Account, m.loadErr = lookupAccount(m.server, name, m.conversation.AuthzID())
-	c := m.Credentials
+	c := m.proof.replaceable(m.Credentials)
 	return scram.StoredCredentials{
 		KeyFactors: scram.KeyFactors{Salt: string(c.Salt), Iters: c.Iterations},
 		StoredKey:  c.StoredKey, ServerKey: c.ServerKey,
@@ -73,8 +74,14 @@ func (m *Scram) Step(ctx context.Context, data []byte) (answer []byte, done bool
 			return nil, false, err
 		}
 	}
-	m.started = true
+	if m.started {
+		m.app = m.proof.selectVerifier(m.Credentials, string(data))
+	}
 	out, err := m.conversation.Step(string(data))
+	if !m.started {
+		m.proof.begin(string(data), out)
+	}
+	m.started = true
 	switch {
 	case m.loadErr != nil:
 		return nil, false, m.loadErr
@@ -82,7 +89,7 @@ func (m *Scram) Step(ctx context.Context, data []byte) (answer []byte, done bool
 		return nil, false, errInvalidScram
 	case err == nil && !m.conversation.Done():
 		return []byte(out), false, nil
-	case err != nil || !m.conversation.Valid() || !m.Known || m.hasEmptyPassword():
+	case err != nil || !m.conversation.Valid() || !m.Known || m.app == nil && m.hasEmptyPassword():
 		return nil, false, fail(m.server, m.User)
 	}
 	return []byte(out), true, nil
