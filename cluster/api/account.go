@@ -68,7 +68,7 @@ func (s *accountService) putCredential(ctx context.Context, ima string, c *simpv
 	if err != nil {
 		return nil, nil, err
 	}
-	at, err := s.proposeEverywhere(ctx, putAccount(user, v, mode))
+	at, err := s.proposeEverywhere(ctx, s.putAccount(user, v, mode))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,9 +105,11 @@ func (s *accountService) checkExists(user protocol.Address, mode storev1.PutAcco
 	return nil
 }
 
-func putAccount(user protocol.Address, v *storev1.Verifier, mode storev1.PutAccount_Mode) *storev1.Change {
+// putAccount returns the change that sets an account's credential. It removes
+// the account's app passwords, which have another salt.
+func (s *accountService) putAccount(user protocol.Address, v *storev1.Verifier, mode storev1.PutAccount_Mode) *storev1.Change {
 	return &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: &storev1.PutAccount{
-		Address: user.String(), Verifier: v, Mode: mode,
+		Address: user.String(), Verifier: v, Mode: mode, DropAppPasswords: s.Table.HasAppPasswords(),
 	}}}
 }
 

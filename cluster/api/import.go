@@ -83,7 +83,7 @@ func (r *importRun) addBatch(ctx context.Context, req *simpv1.ImportAccountsRequ
 		if !req.AllowLookalike && r.leavesOut(r.seen-len(users)+i, user, pending) || !r.countChange(user, verifiers[i]) {
 			continue
 		}
-		changes = append(changes, putAccount(user, verifiers[i], storev1.PutAccount_MODE_UPSERT))
+		changes = append(changes, r.putAccount(user, verifiers[i], storev1.PutAccount_MODE_UPSERT))
 		if len(changes) == importChanges {
 			if err := r.commitBatch(ctx, changes); err != nil {
 				return err

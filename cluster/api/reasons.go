@@ -40,6 +40,7 @@ const (
 	reasonNoNode             reason = "NO_NODE"
 	reasonNoSession          reason = "NO_SESSION"
 	reasonNoService          reason = "NO_SERVICE"
+	reasonNoAppPassword      reason = "NO_APP_PASSWORD"
 	reasonExists             reason = "EXISTS"
 	reasonRefused            reason = "REFUSED"
 	reasonEmptyBackup        reason = "EMPTY_BACKUP"
@@ -73,6 +74,7 @@ var reasonCodes = map[reason][]codes.Code{
 	reasonNoNode:             {codes.NotFound},
 	reasonNoSession:          {codes.NotFound},
 	reasonNoService:          {codes.NotFound},
+	reasonNoAppPassword:      {codes.NotFound},
 	reasonExists:             {codes.AlreadyExists},
 	reasonRefused:            {codes.FailedPrecondition},
 	reasonEmptyBackup:        {codes.FailedPrecondition},
@@ -102,6 +104,8 @@ func reasonOf(r store.Refusal) reason {
 		return reasonNoAccount
 	case store.Exists:
 		return reasonExists
+	case store.NoAppPassword:
+		return reasonNoAppPassword
 	}
 	return reasonRefused
 }

@@ -114,6 +114,9 @@ func methodTable() map[string]method {
 		"/simp.v1.AccountService/Get":         queryMethod(accountAdmin),
 		"/simp.v1.AccountService/List":        queryMethod(accountAdmin),
 
+		"/simp.v1.AccountService/ListAppPasswords":  queryMethod(accountAdmin),
+		"/simp.v1.AccountService/RemoveAppPassword": changeMethod(accountAdmin),
+
 		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},
 		"/simp.v1.ClusterService/Undrain":            changeMethod(clusterAdmin),

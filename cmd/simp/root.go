@@ -39,7 +39,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
-		a.contactCommand(), a.aclCommand(), a.passwdCommand(), manual.Command())
+		a.contactCommand(), a.aclCommand(), a.passwdCommand(), a.appCommand(), manual.Command())
 	cli.AddVersion(root, func() string { return a.output })
 	return root
 }

@@ -15,7 +15,7 @@ import (
 func (a *app) accountCommand() *cobra.Command {
 	return commandGroup("account", "Manage users' accounts", "",
 		a.accountAdd(), a.accountDelete(), a.accountList(), a.accountPasswd(),
-		a.accountDisable(), a.accountEnable(), a.accountImport())
+		a.accountDisable(), a.accountEnable(), a.accountImport(), a.accountApp())
 }
 
 func (a *app) accountAdd() *cobra.Command {
@@ -50,7 +50,7 @@ func (a *app) accountPasswd() *cobra.Command {
 	var fromStdin bool
 	c := &cobra.Command{
 		Use: "passwd IMA", Short: "Give an account a new password", Args: argumentCount(1, 1, "one address"),
-		Long: "Passwd gives an account a new password, and closes the user's connections.",
+		Long: "Passwd gives an account a new password, removes its app passwords, and closes the user's connections.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, credential, err := a.newCredential(c.Context(), fromStdin, args[0])
 			if err != nil {
@@ -158,7 +158,7 @@ func (a *app) accountDelete() *cobra.Command {
 
 func (a *app) accountDisable() *cobra.Command {
 	return a.onAccount("disable IMA", "Disable an account",
-		"Disable keeps a user out, and closes the user's connections. The account stays.", " is disabled",
+		"Disable keeps a user out, removes the user's app passwords, and closes the user's connections. The account stays.", " is disabled",
 		func(ctx context.Context, s *site, ima string) error {
 			resp, err := unaryCall(ctx, s.accounts.Disable, &simpv1.DisableAccountRequest{Ima: ima})
 			return a.printResult(resp, err)

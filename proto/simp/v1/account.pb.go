@@ -1269,6 +1269,288 @@ func (x *ListAccountsResponse) GetPosition() *Position {
 	return nil
 }
 
+// AppPassword is an additional password of a user, made by the server for one
+// device or program. The password itself is shown to the user alone, once.
+type AppPassword struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, unique in the account.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What the user calls it.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// When it was added. For display.
+	Created *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created,proto3" json:"created,omitempty"`
+	// The beginning of the day (UTC) of the newest login with it. Absent: never
+	// used.
+	Used *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=used,proto3" json:"used,omitempty"`
+	// When it ends. Absent: never.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppPassword) Reset() {
+	*x = AppPassword{}
+	mi := &file_simp_v1_account_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppPassword) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppPassword) ProtoMessage() {}
+
+func (x *AppPassword) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
+func (*AppPassword) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AppPassword) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AppPassword) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AppPassword) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *AppPassword) GetUsed() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
+func (x *AppPassword) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type ListAppPasswordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose app passwords.
+	Ima           string `protobuf:"bytes,1,opt,name=ima,proto3" json:"ima,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAppPasswordsRequest) Reset() {
+	*x = ListAppPasswordsRequest{}
+	mi := &file_simp_v1_account_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAppPasswordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAppPasswordsRequest) ProtoMessage() {}
+
+func (x *ListAppPasswordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAppPasswordsRequest.ProtoReflect.Descriptor instead.
+func (*ListAppPasswordsRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListAppPasswordsRequest) GetIma() string {
+	if x != nil {
+		return x.Ima
+	}
+	return ""
+}
+
+type ListAppPasswordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of their ids.
+	AppPassword []*AppPassword `protobuf:"bytes,1,rep,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`
+	// The moment that it shows.
+	Position      *Position `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAppPasswordsResponse) Reset() {
+	*x = ListAppPasswordsResponse{}
+	mi := &file_simp_v1_account_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAppPasswordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAppPasswordsResponse) ProtoMessage() {}
+
+func (x *ListAppPasswordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAppPasswordsResponse.ProtoReflect.Descriptor instead.
+func (*ListAppPasswordsResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListAppPasswordsResponse) GetAppPassword() []*AppPassword {
+	if x != nil {
+		return x.AppPassword
+	}
+	return nil
+}
+
+func (x *ListAppPasswordsResponse) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type RemoveAppPasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose app password.
+	Ima string `protobuf:"bytes,1,opt,name=ima,proto3" json:"ima,omitempty"`
+	// Which one.
+	Id            uint64 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveAppPasswordRequest) Reset() {
+	*x = RemoveAppPasswordRequest{}
+	mi := &file_simp_v1_account_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveAppPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveAppPasswordRequest) ProtoMessage() {}
+
+func (x *RemoveAppPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveAppPasswordRequest.ProtoReflect.Descriptor instead.
+func (*RemoveAppPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RemoveAppPasswordRequest) GetIma() string {
+	if x != nil {
+		return x.Ima
+	}
+	return ""
+}
+
+func (x *RemoveAppPasswordRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type RemoveAppPasswordResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the site's history has it.
+	Position      *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveAppPasswordResponse) Reset() {
+	*x = RemoveAppPasswordResponse{}
+	mi := &file_simp_v1_account_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveAppPasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveAppPasswordResponse) ProtoMessage() {}
+
+func (x *RemoveAppPasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveAppPasswordResponse.ProtoReflect.Descriptor instead.
+func (*RemoveAppPasswordResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RemoveAppPasswordResponse) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
 var File_simp_v1_account_proto protoreflect.FileDescriptor
 
 const file_simp_v1_account_proto_rawDesc = "" +
@@ -1362,7 +1644,23 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x14ListAccountsResponse\x12*\n" +
 	"\aaccount\x18\x01 \x03(\v2\x10.simp.v1.AccountR\aaccount\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12-\n" +
-	"\bposition\x18\x03 \x01(\v2\x11.simp.v1.PositionR\bposition2\xd3\x04\n" +
+	"\bposition\x18\x03 \x01(\v2\x11.simp.v1.PositionR\bposition\"\xc9\x01\n" +
+	"\vAppPassword\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
+	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12.\n" +
+	"\x04used\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04used\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"+\n" +
+	"\x17ListAppPasswordsRequest\x12\x10\n" +
+	"\x03ima\x18\x01 \x01(\tR\x03ima\"\x82\x01\n" +
+	"\x18ListAppPasswordsResponse\x127\n" +
+	"\fapp_password\x18\x01 \x03(\v2\x14.simp.v1.AppPasswordR\vappPassword\x12-\n" +
+	"\bposition\x18\x02 \x01(\v2\x11.simp.v1.PositionR\bposition\"<\n" +
+	"\x18RemoveAppPasswordRequest\x12\x10\n" +
+	"\x03ima\x18\x01 \x01(\tR\x03ima\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"J\n" +
+	"\x19RemoveAppPasswordResponse\x12-\n" +
+	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition2\x88\x06\n" +
 	"\x0eAccountService\x12G\n" +
 	"\x06Create\x12\x1d.simp.v1.CreateAccountRequest\x1a\x1e.simp.v1.CreateAccountResponse\x12K\n" +
 	"\x06Import\x12\x1e.simp.v1.ImportAccountsRequest\x1a\x1f.simp.v1.ImportAccountsResponse(\x01\x12G\n" +
@@ -1371,7 +1669,9 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x06Enable\x12\x1d.simp.v1.EnableAccountRequest\x1a\x1e.simp.v1.EnableAccountResponse\x12H\n" +
 	"\vSetPassword\x12\x1b.simp.v1.SetPasswordRequest\x1a\x1c.simp.v1.SetPasswordResponse\x12>\n" +
 	"\x03Get\x12\x1a.simp.v1.GetAccountRequest\x1a\x1b.simp.v1.GetAccountResponse\x12C\n" +
-	"\x04List\x12\x1c.simp.v1.ListAccountsRequest\x1a\x1d.simp.v1.ListAccountsResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
+	"\x04List\x12\x1c.simp.v1.ListAccountsRequest\x1a\x1d.simp.v1.ListAccountsResponse\x12W\n" +
+	"\x10ListAppPasswords\x12 .simp.v1.ListAppPasswordsRequest\x1a!.simp.v1.ListAppPasswordsResponse\x12Z\n" +
+	"\x11RemoveAppPassword\x12!.simp.v1.RemoveAppPasswordRequest\x1a\".simp.v1.RemoveAppPasswordResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
 
 var (
 	file_simp_v1_account_proto_rawDescOnce sync.Once
@@ -1385,72 +1685,87 @@ func file_simp_v1_account_proto_rawDescGZIP() []byte {
 	return file_simp_v1_account_proto_rawDescData
 }
 
-var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_simp_v1_account_proto_goTypes = []any{
-	(*Account)(nil),                // 0: simp.v1.Account
-	(*ScramVerifier)(nil),          // 1: simp.v1.ScramVerifier
-	(*Credential)(nil),             // 2: simp.v1.Credential
-	(*CreateAccountRequest)(nil),   // 3: simp.v1.CreateAccountRequest
-	(*CreateAccountResponse)(nil),  // 4: simp.v1.CreateAccountResponse
-	(*ImportAccountsRequest)(nil),  // 5: simp.v1.ImportAccountsRequest
-	(*ImportedAccount)(nil),        // 6: simp.v1.ImportedAccount
-	(*ImportAccountsResponse)(nil), // 7: simp.v1.ImportAccountsResponse
-	(*Lookalike)(nil),              // 8: simp.v1.Lookalike
-	(*DeleteAccountRequest)(nil),   // 9: simp.v1.DeleteAccountRequest
-	(*DeleteAccountResponse)(nil),  // 10: simp.v1.DeleteAccountResponse
-	(*DisableAccountRequest)(nil),  // 11: simp.v1.DisableAccountRequest
-	(*DisableAccountResponse)(nil), // 12: simp.v1.DisableAccountResponse
-	(*EnableAccountRequest)(nil),   // 13: simp.v1.EnableAccountRequest
-	(*EnableAccountResponse)(nil),  // 14: simp.v1.EnableAccountResponse
-	(*SetPasswordRequest)(nil),     // 15: simp.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil),    // 16: simp.v1.SetPasswordResponse
-	(*GetAccountRequest)(nil),      // 17: simp.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),     // 18: simp.v1.GetAccountResponse
-	(*ListAccountsRequest)(nil),    // 19: simp.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),   // 20: simp.v1.ListAccountsResponse
-	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
-	(*Position)(nil),               // 22: simp.v1.Position
+	(*Account)(nil),                   // 0: simp.v1.Account
+	(*ScramVerifier)(nil),             // 1: simp.v1.ScramVerifier
+	(*Credential)(nil),                // 2: simp.v1.Credential
+	(*CreateAccountRequest)(nil),      // 3: simp.v1.CreateAccountRequest
+	(*CreateAccountResponse)(nil),     // 4: simp.v1.CreateAccountResponse
+	(*ImportAccountsRequest)(nil),     // 5: simp.v1.ImportAccountsRequest
+	(*ImportedAccount)(nil),           // 6: simp.v1.ImportedAccount
+	(*ImportAccountsResponse)(nil),    // 7: simp.v1.ImportAccountsResponse
+	(*Lookalike)(nil),                 // 8: simp.v1.Lookalike
+	(*DeleteAccountRequest)(nil),      // 9: simp.v1.DeleteAccountRequest
+	(*DeleteAccountResponse)(nil),     // 10: simp.v1.DeleteAccountResponse
+	(*DisableAccountRequest)(nil),     // 11: simp.v1.DisableAccountRequest
+	(*DisableAccountResponse)(nil),    // 12: simp.v1.DisableAccountResponse
+	(*EnableAccountRequest)(nil),      // 13: simp.v1.EnableAccountRequest
+	(*EnableAccountResponse)(nil),     // 14: simp.v1.EnableAccountResponse
+	(*SetPasswordRequest)(nil),        // 15: simp.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil),       // 16: simp.v1.SetPasswordResponse
+	(*GetAccountRequest)(nil),         // 17: simp.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),        // 18: simp.v1.GetAccountResponse
+	(*ListAccountsRequest)(nil),       // 19: simp.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),      // 20: simp.v1.ListAccountsResponse
+	(*AppPassword)(nil),               // 21: simp.v1.AppPassword
+	(*ListAppPasswordsRequest)(nil),   // 22: simp.v1.ListAppPasswordsRequest
+	(*ListAppPasswordsResponse)(nil),  // 23: simp.v1.ListAppPasswordsResponse
+	(*RemoveAppPasswordRequest)(nil),  // 24: simp.v1.RemoveAppPasswordRequest
+	(*RemoveAppPasswordResponse)(nil), // 25: simp.v1.RemoveAppPasswordResponse
+	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
+	(*Position)(nil),                  // 27: simp.v1.Position
 }
 var file_simp_v1_account_proto_depIdxs = []int32{
-	21, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
+	26, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
 	1,  // 1: simp.v1.Credential.verifier:type_name -> simp.v1.ScramVerifier
 	2,  // 2: simp.v1.CreateAccountRequest.credential:type_name -> simp.v1.Credential
 	0,  // 3: simp.v1.CreateAccountResponse.account:type_name -> simp.v1.Account
-	22, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
+	27, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
 	6,  // 5: simp.v1.ImportAccountsRequest.account:type_name -> simp.v1.ImportedAccount
 	2,  // 6: simp.v1.ImportedAccount.credential:type_name -> simp.v1.Credential
-	22, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
+	27, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
 	8,  // 8: simp.v1.ImportAccountsResponse.lookalike:type_name -> simp.v1.Lookalike
-	22, // 9: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
-	22, // 10: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
-	22, // 11: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
+	27, // 9: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
+	27, // 10: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
+	27, // 11: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
 	2,  // 12: simp.v1.SetPasswordRequest.credential:type_name -> simp.v1.Credential
-	22, // 13: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
+	27, // 13: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
 	0,  // 14: simp.v1.GetAccountResponse.account:type_name -> simp.v1.Account
-	22, // 15: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
+	27, // 15: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
 	0,  // 16: simp.v1.ListAccountsResponse.account:type_name -> simp.v1.Account
-	22, // 17: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
-	3,  // 18: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
-	5,  // 19: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
-	9,  // 20: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
-	11, // 21: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
-	13, // 22: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
-	15, // 23: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
-	17, // 24: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
-	19, // 25: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
-	4,  // 26: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
-	7,  // 27: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
-	10, // 28: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
-	12, // 29: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
-	14, // 30: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
-	16, // 31: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
-	18, // 32: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
-	20, // 33: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
-	26, // [26:34] is the sub-list for method output_type
-	18, // [18:26] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	27, // 17: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
+	26, // 18: simp.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	26, // 19: simp.v1.AppPassword.used:type_name -> google.protobuf.Timestamp
+	26, // 20: simp.v1.AppPassword.until:type_name -> google.protobuf.Timestamp
+	21, // 21: simp.v1.ListAppPasswordsResponse.app_password:type_name -> simp.v1.AppPassword
+	27, // 22: simp.v1.ListAppPasswordsResponse.position:type_name -> simp.v1.Position
+	27, // 23: simp.v1.RemoveAppPasswordResponse.position:type_name -> simp.v1.Position
+	3,  // 24: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
+	5,  // 25: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
+	9,  // 26: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
+	11, // 27: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
+	13, // 28: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
+	15, // 29: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
+	17, // 30: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
+	19, // 31: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
+	22, // 32: simp.v1.AccountService.ListAppPasswords:input_type -> simp.v1.ListAppPasswordsRequest
+	24, // 33: simp.v1.AccountService.RemoveAppPassword:input_type -> simp.v1.RemoveAppPasswordRequest
+	4,  // 34: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
+	7,  // 35: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
+	10, // 36: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
+	12, // 37: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
+	14, // 38: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
+	16, // 39: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
+	18, // 40: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
+	20, // 41: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
+	23, // 42: simp.v1.AccountService.ListAppPasswords:output_type -> simp.v1.ListAppPasswordsResponse
+	25, // 43: simp.v1.AccountService.RemoveAppPassword:output_type -> simp.v1.RemoveAppPasswordResponse
+	34, // [34:44] is the sub-list for method output_type
+	24, // [24:34] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_account_proto_init() }
@@ -1469,7 +1784,7 @@ func file_simp_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_account_proto_rawDesc), len(file_simp_v1_account_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,14 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AccountService_Create_FullMethodName      = "/simp.v1.AccountService/Create"
-	AccountService_Import_FullMethodName      = "/simp.v1.AccountService/Import"
-	AccountService_Delete_FullMethodName      = "/simp.v1.AccountService/Delete"
-	AccountService_Disable_FullMethodName     = "/simp.v1.AccountService/Disable"
-	AccountService_Enable_FullMethodName      = "/simp.v1.AccountService/Enable"
-	AccountService_SetPassword_FullMethodName = "/simp.v1.AccountService/SetPassword"
-	AccountService_Get_FullMethodName         = "/simp.v1.AccountService/Get"
-	AccountService_List_FullMethodName        = "/simp.v1.AccountService/List"
+	AccountService_Create_FullMethodName            = "/simp.v1.AccountService/Create"
+	AccountService_Import_FullMethodName            = "/simp.v1.AccountService/Import"
+	AccountService_Delete_FullMethodName            = "/simp.v1.AccountService/Delete"
+	AccountService_Disable_FullMethodName           = "/simp.v1.AccountService/Disable"
+	AccountService_Enable_FullMethodName            = "/simp.v1.AccountService/Enable"
+	AccountService_SetPassword_FullMethodName       = "/simp.v1.AccountService/SetPassword"
+	AccountService_Get_FullMethodName               = "/simp.v1.AccountService/Get"
+	AccountService_List_FullMethodName              = "/simp.v1.AccountService/List"
+	AccountService_ListAppPasswords_FullMethodName  = "/simp.v1.AccountService/ListAppPasswords"
+	AccountService_RemoveAppPassword_FullMethodName = "/simp.v1.AccountService/RemoveAppPassword"
 )
 
 // AccountServiceClient is the client API for AccountService service.
@@ -41,20 +43,28 @@ type AccountServiceClient interface {
 	// Import makes accounts, and gives known ones their new password. What was
 	// imported when it fails stays so; it is safe to run again.
 	Import(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportAccountsRequest, ImportAccountsResponse], error)
-	// Delete removes an account with its rules and contacts, and closes the
-	// user's connections.
+	// Delete removes an account with its rules, contacts and app passwords, and
+	// closes the user's connections.
 	Delete(ctx context.Context, in *DeleteAccountRequest, opts ...grpc.CallOption) (*DeleteAccountResponse, error)
-	// Disable keeps the user out and closes the user's connections.
+	// Disable keeps the user out, removes the user's app passwords and closes the
+	// user's connections.
 	Disable(ctx context.Context, in *DisableAccountRequest, opts ...grpc.CallOption) (*DisableAccountResponse, error)
 	// Enable lets the user in again.
 	Enable(ctx context.Context, in *EnableAccountRequest, opts ...grpc.CallOption) (*EnableAccountResponse, error)
-	// SetPassword gives an account a new password and closes the user's connections.
+	// SetPassword gives an account a new password, removes its app passwords and
+	// closes the user's connections.
 	SetPassword(ctx context.Context, in *SetPasswordRequest, opts ...grpc.CallOption) (*SetPasswordResponse, error)
 	// Get tells of one account.
 	Get(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*GetAccountResponse, error)
 	// List tells all accounts, page by page, in the order of the addresses; all
 	// pages show one position.
 	List(ctx context.Context, in *ListAccountsRequest, opts ...grpc.CallOption) (*ListAccountsResponse, error)
+	// ListAppPasswords tells of a user's app passwords, at most 16, in the order
+	// in which they were added.
+	ListAppPasswords(ctx context.Context, in *ListAppPasswordsRequest, opts ...grpc.CallOption) (*ListAppPasswordsResponse, error)
+	// RemoveAppPassword removes an app password and closes the connections that
+	// use it. NOT_FOUND if there is none with that id.
+	RemoveAppPassword(ctx context.Context, in *RemoveAppPasswordRequest, opts ...grpc.CallOption) (*RemoveAppPasswordResponse, error)
 }
 
 type accountServiceClient struct {
@@ -148,6 +158,26 @@ func (c *accountServiceClient) List(ctx context.Context, in *ListAccountsRequest
 	return out, nil
 }
 
+func (c *accountServiceClient) ListAppPasswords(ctx context.Context, in *ListAppPasswordsRequest, opts ...grpc.CallOption) (*ListAppPasswordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAppPasswordsResponse)
+	err := c.cc.Invoke(ctx, AccountService_ListAppPasswords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) RemoveAppPassword(ctx context.Context, in *RemoveAppPasswordRequest, opts ...grpc.CallOption) (*RemoveAppPasswordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveAppPasswordResponse)
+	err := c.cc.Invoke(ctx, AccountService_RemoveAppPassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountServiceServer is the server API for AccountService service.
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
@@ -160,20 +190,28 @@ type AccountServiceServer interface {
 	// Import makes accounts, and gives known ones their new password. What was
 	// imported when it fails stays so; it is safe to run again.
 	Import(grpc.ClientStreamingServer[ImportAccountsRequest, ImportAccountsResponse]) error
-	// Delete removes an account with its rules and contacts, and closes the
-	// user's connections.
+	// Delete removes an account with its rules, contacts and app passwords, and
+	// closes the user's connections.
 	Delete(context.Context, *DeleteAccountRequest) (*DeleteAccountResponse, error)
-	// Disable keeps the user out and closes the user's connections.
+	// Disable keeps the user out, removes the user's app passwords and closes the
+	// user's connections.
 	Disable(context.Context, *DisableAccountRequest) (*DisableAccountResponse, error)
 	// Enable lets the user in again.
 	Enable(context.Context, *EnableAccountRequest) (*EnableAccountResponse, error)
-	// SetPassword gives an account a new password and closes the user's connections.
+	// SetPassword gives an account a new password, removes its app passwords and
+	// closes the user's connections.
 	SetPassword(context.Context, *SetPasswordRequest) (*SetPasswordResponse, error)
 	// Get tells of one account.
 	Get(context.Context, *GetAccountRequest) (*GetAccountResponse, error)
 	// List tells all accounts, page by page, in the order of the addresses; all
 	// pages show one position.
 	List(context.Context, *ListAccountsRequest) (*ListAccountsResponse, error)
+	// ListAppPasswords tells of a user's app passwords, at most 16, in the order
+	// in which they were added.
+	ListAppPasswords(context.Context, *ListAppPasswordsRequest) (*ListAppPasswordsResponse, error)
+	// RemoveAppPassword removes an app password and closes the connections that
+	// use it. NOT_FOUND if there is none with that id.
+	RemoveAppPassword(context.Context, *RemoveAppPasswordRequest) (*RemoveAppPasswordResponse, error)
 	mustEmbedUnimplementedAccountServiceServer()
 }
 
@@ -207,6 +245,12 @@ func (UnimplementedAccountServiceServer) Get(context.Context, *GetAccountRequest
 }
 func (UnimplementedAccountServiceServer) List(context.Context, *ListAccountsRequest) (*ListAccountsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
+}
+func (UnimplementedAccountServiceServer) ListAppPasswords(context.Context, *ListAppPasswordsRequest) (*ListAppPasswordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAppPasswords not implemented")
+}
+func (UnimplementedAccountServiceServer) RemoveAppPassword(context.Context, *RemoveAppPasswordRequest) (*RemoveAppPasswordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveAppPassword not implemented")
 }
 func (UnimplementedAccountServiceServer) mustEmbedUnimplementedAccountServiceServer() {}
 func (UnimplementedAccountServiceServer) testEmbeddedByValue()                        {}
@@ -362,6 +406,42 @@ func _AccountService_List_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_ListAppPasswords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAppPasswordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ListAppPasswords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ListAppPasswords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ListAppPasswords(ctx, req.(*ListAppPasswordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_RemoveAppPassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveAppPasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).RemoveAppPassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_RemoveAppPassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).RemoveAppPassword(ctx, req.(*RemoveAppPasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountService_ServiceDesc is the grpc.ServiceDesc for AccountService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -396,6 +476,14 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "List",
 			Handler:    _AccountService_List_Handler,
+		},
+		{
+			MethodName: "ListAppPasswords",
+			Handler:    _AccountService_ListAppPasswords_Handler,
+		},
+		{
+			MethodName: "RemoveAppPassword",
+			Handler:    _AccountService_RemoveAppPassword_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
