@@ -9,28 +9,12 @@ import (
 
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
-	"simpd/store"
 )
 
-// newAppSite is a site whose user bob has the app passwords phone and tablet.
-func newAppSite(t *testing.T) (s *testSite, phone, tablet uint64) {
-	t.Helper()
-	s = siteOn(t, store.New(store.Config{}))
-	s.propose(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h1", Secret: []byte("secret")}}})
-	s.propose(&storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: store.NewestSchema}}})
-	s.account("bob@example.com")
-	add := func(name string, key byte, until int64) uint64 {
-		v := someVerifier()
-		v.StoredKey[0] = key
-		return s.propose(&storev1.Change{Kind: &storev1.Change_AddAppPassword{AddAppPassword: &storev1.AddAppPassword{
-			Address: "bob@example.com", Name: name, Verifier: v, UntilMs: until,
-		}}}).AppPassword
-	}
-	return s, add("phone", 1, 0), add("tablet", 2, 1_900_000_000_000)
-}
-
 func TestAppPasswordsAreListedAndRemoved(t *testing.T) {
-	s, phone, tablet := newAppSite(t)
+	s := newSite(t)
+	phone := s.appAccount("bob@example.com")
+	tablet := s.appPassword("bob@example.com", "tablet", 1_900_000_000_000)
 	s.propose(&storev1.Change{Kind: &storev1.Change_MarkAppPasswordUsed{MarkAppPasswordUsed: &storev1.MarkAppPasswordUsed{
 		Address: "bob@example.com", Id: phone, Day: 20833,
 	}}})
@@ -74,7 +58,8 @@ func TestAppPasswordsAreListedAndRemoved(t *testing.T) {
 // A password that an operator sets has a salt of its own, and so it ends the
 // app passwords.
 func TestSetPasswordRemovesAppPasswords(t *testing.T) {
-	s, _, _ := newAppSite(t)
+	s := newSite(t)
+	s.appAccount("bob@example.com")
 	if _, err := s.accounts.SetPassword(t.Context(), &simpv1.SetPasswordRequest{Ima: "bob@example.com", Credential: password("new")}); err != nil {
 		t.Fatal(err)
 	}

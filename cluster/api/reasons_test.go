@@ -104,6 +104,7 @@ func checkExplained(t *testing.T, what string, err error) (reason string) {
 func valid(s *testSite) map[string]proto.Message {
 	file := fetch(s.t.(*testing.T), s)
 	const alice, n2 = "alice@example.com", "n2"
+	account, _ := s.table.Account(address(alice))
 	return map[string]proto.Message{
 		"/simp.v1.PresenceService/Get":               &simpv1.GetRequest{Ima: []string{alice}, Fresh: true},
 		"/simp.v1.PresenceService/List":              &simpv1.ListRequest{Fresh: true},
@@ -117,6 +118,8 @@ func valid(s *testSite) map[string]proto.Message {
 		"/simp.v1.AccountService/SetPassword":        &simpv1.SetPasswordRequest{Ima: alice, Credential: otherCredential()},
 		"/simp.v1.AccountService/Get":                &simpv1.GetAccountRequest{Ima: alice},
 		"/simp.v1.AccountService/List":               &simpv1.ListAccountsRequest{},
+		"/simp.v1.AccountService/ListAppPasswords":   &simpv1.ListAppPasswordsRequest{Ima: alice},
+		"/simp.v1.AccountService/RemoveAppPassword":  &simpv1.RemoveAppPasswordRequest{Ima: alice, Id: account.AppPasswords()[0].ID},
 		"/simp.v1.ClusterService/Status":             &simpv1.StatusRequest{},
 		"/simp.v1.ClusterService/Drain":              &simpv1.DrainRequest{Node: n2},
 		"/simp.v1.ClusterService/Undrain":            &simpv1.UndrainRequest{Node: n2},
@@ -164,7 +167,7 @@ func ask(ctx context.Context, conn *grpc.ClientConn, method string, request any,
 
 func TestTheTableOfMethodsIsWalked(t *testing.T) {
 	s := newSite(t)
-	s.account("alice@example.com")
+	s.appAccount("alice@example.com")
 	if walked := slices.Sorted(maps.Keys(valid(s))); !slices.Equal(walked, slices.Sorted(slices.Values(api.Methods()))) {
 		t.Errorf("the tests walk %q, not all methods", walked)
 	}
@@ -214,7 +217,7 @@ func (rawCodec) Marshal(octets any) (mem.BufferSlice, error) {
 // What can't be read is refused with a reason.
 func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 	s := newSite(t)
-	s.account("alice@example.com")
+	s.appAccount("alice@example.com")
 	large := &wrapperspb.BytesValue{Value: bytes.Repeat([]byte{1}, 1<<20)}
 	garbage := &wrapperspb.BytesValue{Value: []byte("\xff\xff")} // as a field 1 of any other type
 	for method, request := range valid(s) {
@@ -232,7 +235,7 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 			checkExplained(t, method+", empty", err)
 		}
 		fresh := newSite(t)
-		fresh.account("alice@example.com")
+		fresh.appAccount("alice@example.com")
 		if err := ask(t.Context(), fresh.conn, method, request); err != nil {
 			t.Errorf("%s: a valid request: %v", method, err)
 		}
@@ -317,7 +320,7 @@ func TestEveryMethodSaysWhatBecameOfIt(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, withUncertain)
-			s.account("alice@example.com")
+			s.appAccount("alice@example.com")
 			requests := valid(s)
 			s.fail(c.cause, c.cut)
 			told := 0

@@ -49,7 +49,7 @@ func newSite(t testing.TB, change ...func(*api.Config)) *testSite {
 	s := siteOn(t, store.New(store.Config{}), change...)
 	s.propose(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h1", Secret: []byte("secret")}}})
 	s.epoch = s.propose(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
-		Node: "n1", Boot: 1, Version: "test", MinSchema: 1, MaxSchema: 1,
+		Node: "n1", Boot: 1, Version: "test", MinSchema: 1, MaxSchema: store.NewestSchema,
 	}}}).Epoch
 	return s
 }
@@ -113,6 +113,25 @@ func (s *testSite) account(user string) {
 	s.propose(&storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: &storev1.PutAccount{
 		Address: user, Verifier: someVerifier(), Mode: storev1.PutAccount_MODE_CREATE,
 	}}})
+}
+
+// appAccount makes an account with an app password, at the newest schema, and
+// returns the app password's ID.
+func (s *testSite) appAccount(user string) (id uint64) {
+	s.t.Helper()
+	s.account(user)
+	s.propose(&storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: store.NewestSchema}}})
+	return s.appPassword(user, "phone", 0)
+}
+
+// appPassword adds an app password.
+func (s *testSite) appPassword(user, name string, until int64) (id uint64) {
+	s.t.Helper()
+	v := someVerifier()
+	copy(v.StoredKey, name)
+	return s.propose(&storev1.Change{Kind: &storev1.Change_AddAppPassword{AddAppPassword: &storev1.AddAppPassword{
+		Address: user, Name: name, Verifier: v, UntilMs: until,
+	}}}).AppPassword
 }
 
 func someVerifier() *storev1.Verifier {

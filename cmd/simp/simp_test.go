@@ -349,7 +349,7 @@ func TestRefusals(t *testing.T) {
 		code int
 		said string
 	}{
-		{nil, nil, 2, "a command is missing; the commands are acl, completion, contact,"},
+		{nil, nil, 2, "a command is missing; the commands are acl, app, completion, contact,"},
 		{[]string{"snd"}, nil, 2, `did you mean "send"?`},
 		{[]string{"send"}, nil, 2, "simp send requires an address"},
 		{[]string{"send", "--dance", "bob@example.com"}, nil, 2, "unknown flag: --dance; see simp send --help"},

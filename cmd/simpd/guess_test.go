@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
 )
 
 // guesser connects, as a balancer says from somewhere new each time, so that
@@ -50,25 +52,50 @@ func (c *caller) byScram(user string) string {
 	return fmt.Sprintf("101 %d %d %s, %s", len(nonce), len(salt), iterations, said)
 }
 
-// A wrong password, a disabled account and an unknown user are refused
-// with the same octets; and in the same time, as SIMPD_MEASURE has it
+// addAppPasswords gives a user as many app passwords as they may have.
+func (s *homeSite) addAppPasswords(user protocol.Address) {
+	t := s.globe.T
+	t.Helper()
+	account, _ := s.table.Account(user)
+	var changes []*storev1.Change
+	for i := range protocol.MaxAppPasswords {
+		key := bytes.Repeat([]byte{byte(i)}, 32)
+		changes = append(changes, &storev1.Change{Kind: &storev1.Change_AddAppPassword{AddAppPassword: &storev1.AddAppPassword{
+			Address: user.String(), Name: fmt.Sprint(i),
+			Verifier: &storev1.Verifier{Salt: account.Verifier.Salt, Iterations: account.Verifier.Iterations, StoredKey: key, ServerKey: key},
+		}}})
+	}
+	results, err := s.cluster.Propose(t.Context(), changes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if !r.Applied {
+			t.Fatalf("no app password was added: %+v", r)
+		}
+	}
+}
+
+// A wrong password, a disabled account, a user with app passwords and an
+// unknown user are refused with the same octets; and in the same time, as SIMPD_MEASURE has it
 // measured over 1000 logins of each and each way, and printed. What the slowest
 // tenth took says more of the machine than of the site, and is left out.
 func TestRefusedLoginsLookAlike(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", func(c *config) { c.proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
-	if err := one.makeUsers(t.Context(), []string{"wrongpw@one.example", "blocked@one.example"}, testPassword); err != nil {
+	if err := one.makeUsers(t.Context(), []string{"wrongpw@one.example", "blocked@one.example", "devices@one.example"}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	disable := &storev1.Change{Kind: &storev1.Change_SetDisabled{SetDisabled: &storev1.SetDisabled{Address: "blocked@one.example", Disabled: true}}}
 	if _, err := one.cluster.Propose(t.Context(), disable); err != nil {
 		t.Fatal(err)
 	}
+	one.addAppPasswords(one.address("devices"))
 	tries, measured := 3, os.Getenv("SIMPD_MEASURE") != ""
 	if measured {
 		tries = 1000
 	}
-	users, source := []string{"wrongpw", "blocked", "unknown"}, 0
+	users, source := []string{"wrongpw", "blocked", "devices", "unknown"}, 0
 	for name, guess := range map[string]func(*caller, string) string{"PLAIN": (*caller).byPLAIN, "SCRAM": (*caller).byScram} {
 		took, first := map[string]timed{}, ""
 		for i := range tries {
