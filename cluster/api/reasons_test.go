@@ -176,30 +176,33 @@ func TestTheTableOfMethodsIsWalked(t *testing.T) {
 // What stands before every method refuses with a reason.
 func TestEveryMethodSaysWhyItsCallerIsRefused(t *testing.T) {
 	s := newSecured(t)
-	none := s.dial(t, s.dir, "")
 	for _, method := range append(api.Methods(), "/simp.v1.PresenceService/None", "/none") {
-		expect := func(what string, ctx context.Context, conn *grpc.ClientConn, want ...string) {
+		// Each call has a connection of its own: the server closes one that only
+		// makes refused calls, and old idle ones when there are many.
+		expect := func(what string, ctx context.Context, certificate string, want ...string) {
 			t.Helper()
+			conn := s.dial(t, s.dir, certificate)
+			defer conn.Close()
 			err := ask(ctx, conn, method, &emptypb.Empty{})
 			if got := checkExplained(t, method+", "+what, err); !slices.Contains(want, got) {
 				t.Errorf("%s, %s: %v, with the reason %q, want %q", method, what, err, got, want)
 			}
 		}
-		expect("a token of nobody", withToken(t.Context(), "Bearer "+strings.Repeat("x", 40)), none, "CREDENTIALS_INVALID")
-		expect("a node's certificate", t.Context(), s.dial(t, s.dir, "node-n1"), "CREDENTIALS_INVALID")
+		expect("a token of nobody", withToken(t.Context(), "Bearer "+strings.Repeat("x", 40)), "", "CREDENTIALS_INVALID")
+		expect("a node's certificate", t.Context(), "node-n1", "CREDENTIALS_INVALID")
 		service := path.Dir(method)
 		switch {
 		case service == "/" || path.Base(method) == "None":
-			expect("a known caller", t.Context(), s.dial(t, s.dir, "service-desk"), "NO_METHOD")
+			expect("a known caller", t.Context(), "service-desk", "NO_METHOD")
 		case strings.HasPrefix(service, "/grpc."): // open to each who is known, or to all
 		case service == "/simp.v1.MessageService":
-			expect("another role", t.Context(), s.dial(t, s.dir, "service-desk"), "NO_ROLE")
+			expect("another role", t.Context(), "service-desk", "NO_ROLE")
 		default:
-			expect("another role", t.Context(), s.dial(t, s.dir, "service-pager"), "NO_ROLE")
+			expect("another role", t.Context(), "service-pager", "NO_ROLE")
 		}
 		if method != checkMethod && service != "/" && path.Base(method) != "None" {
-			expect("nothing shown", t.Context(), s.dial(t, s.dir, ""), "CREDENTIALS_MISSING")
-			expect("no role", t.Context(), s.dial(t, s.dir, "service-idle"), "NO_ROLE")
+			expect("nothing shown", t.Context(), "", "CREDENTIALS_MISSING")
+			expect("no role", t.Context(), "service-idle", "NO_ROLE")
 		}
 	}
 }

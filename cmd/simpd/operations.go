@@ -200,11 +200,23 @@ func (o operations) Drain(ctx context.Context, node string, timeout time.Duratio
 		select {
 		case <-again.C:
 		case <-limit:
-			return protocol.Errorf(protocol.StatusUnavailable, "%d clients of %s have not moved within %v", s.Left, node, timeout)
+			return drainTimedOut(node, s, timeout)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// drainTimedOut returns the error of a drain that did not finish: it says what
+// is left to do.
+func drainTimedOut(node string, p *simpv1.DrainResponse, timeout time.Duration) error {
+	switch {
+	case p.Left == 0:
+		return protocol.Errorf(protocol.StatusUnavailable, "%s still leads: no other voter has taken over within %v", node, timeout)
+	case p.Left == 1:
+		return protocol.Errorf(protocol.StatusUnavailable, "1 client of %s has not moved within %v", node, timeout)
+	}
+	return protocol.Errorf(protocol.StatusUnavailable, "%d clients of %s have not moved within %v", p.Left, node, timeout)
 }
 
 // drainProgress tells how far a node's drain is. A node that alone has a vote leads

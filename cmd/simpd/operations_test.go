@@ -4,7 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
 )
 
@@ -35,6 +37,18 @@ func TestOperatorsMistakes(t *testing.T) {
 			}
 		case !ok || told.Status != c.status || strings.Contains(told.Text, "refused: "):
 			t.Errorf("%s: %v, want %d", what, c.err, c.status)
+		}
+	}
+}
+
+func TestADrainThatTimesOutSaysWhatIsLeft(t *testing.T) {
+	for want, p := range map[string]*simpv1.DrainResponse{
+		"3 clients of n1 have not moved within 5s":                {Left: 3, Total: 4, Leader: true},
+		"1 client of n1 has not moved within 5s":                  {Left: 1, Total: 4},
+		"n1 still leads: no other voter has taken over within 5s": {Total: 4, Leader: true},
+	} {
+		if err := drainTimedOut("n1", p, 5*time.Second); !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }
