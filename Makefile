@@ -17,15 +17,15 @@ build: ## the programs, into bin/
 
 .PHONY: demo
 demo: build ## see a real site work, and each step checked (under a minute)
-	go run ./cmd/simpd/demo -bin bin
+	go run ./cmd/testkit/demo -bin bin
 
 .PHONY: demo-sites
 demo-sites: build ## see users of two sites meet, and each step checked
-	go run ./cmd/simpd/demo -bin bin -sites
+	go run ./cmd/testkit/demo -bin bin -sites
 
 .PHONY: faults
 faults: build ## break nodes, network and disks beneath clients: minutes; wants root, iproute2, iptables, strace, mkfs.ext4
-	go build -o bin/lab ./cmd/simpd/lab
+	go build -o bin/lab ./cmd/testkit/lab
 	bin/lab -bin bin -faults all -rounds 5 -length 60s
 	bin/lab -bin bin -faults pauses -rounds 1 -length 60s
 	bin/lab -bin bin -faults clocks -rounds 1 -length 60s
@@ -35,7 +35,7 @@ faults: build ## break nodes, network and disks beneath clients: minutes; wants 
 
 .PHONY: attack
 attack: build ## attack a site in all ways at once for ten minutes while users work; wants root, iproute2, control groups
-	go build -o bin/attack ./cmd/simpd/attack
+	go build -o bin/attack ./cmd/testkit/attack
 	bin/attack -bin bin -length 10m
 
 .PHONY: test
@@ -78,11 +78,11 @@ bench: build ## what it costs, beside a minimal relay: the short form (docs/perf
 
 .PHONY: web-test
 web-test: build ## the web chat and its modules, under Node and in a real browser: node, npm, chromium
-	go run ./cmd/simpd/webtest -bin bin
+	go run ./cmd/testkit/webtest -bin bin
 
 .PHONY: examples-test
 examples-test: build ## the examples in Python and TypeScript on a real site: python3 with grpc_tools and mypy, mypy-protobuf, node, npm
-	go run ./cmd/simpd/examples -bin bin
+	go run ./cmd/testkit/examples -bin bin
 
 .PHONY: deploy-test
 deploy-test: ## package, unit, image, compose file and chart, as far as one machine can try them (root)

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 	"simpd/protocol"
 	"simpd/protocol/client"
 	"simpd/protocol/dns"

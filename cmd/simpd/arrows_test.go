@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // arrows says which of our packages each package may import; a pattern ends
@@ -43,12 +43,12 @@ var arrows = map[string][]string{
 	"cmd/simpbench/load":    {"protocol", "cmd/simpbench/relay"},
 	"cmd/simpctl":           {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/simpd":             {"*"},
-	"cmd/simpd/demo":        {"cmd/simpd/site", "cmd/simpd/world", "cmd/internal/cli"},
-	"cmd/simpd/webtest":     {"cmd/internal/cli"},
-	"cmd/simpd/examples":    {"protocol", "protocol/client", "cmd/simpd/site", "cmd/internal/cli"},
-	"cmd/simpd/attack":      {"protocol", "proto/*", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/simpd/world", "cmd/internal/cli", "protocol/tlsrecord/tlsrecordtest"},
-	"cmd/simpd/lab":         {"protocol", "proto/simp/v1", "cmd/simpd/site", "cmd/simpd/isolate", "cmd/simpd/wire", "cmd/internal/cli"},
-	"cmd/simpd/wire":        {"protocol"},
+	"cmd/testkit/demo":      {"cmd/testkit/site", "cmd/testkit/world", "cmd/internal/cli"},
+	"cmd/testkit/webtest":   {"cmd/internal/cli"},
+	"cmd/testkit/examples":  {"protocol", "protocol/client", "cmd/testkit/site", "cmd/internal/cli"},
+	"cmd/testkit/attack":    {"protocol", "proto/*", "cmd/testkit/site", "cmd/testkit/isolate", "cmd/testkit/wire", "cmd/testkit/world", "cmd/internal/cli", "protocol/tlsrecord/tlsrecordtest"},
+	"cmd/testkit/lab":       {"protocol", "proto/simp/v1", "cmd/testkit/site", "cmd/testkit/isolate", "cmd/testkit/wire", "cmd/internal/cli"},
+	"cmd/testkit/wire":      {"protocol"},
 	"example.com/warehouse": {"proto/simp/v1"},
 	"proto/simp/v1":         {"proto/*"},
 	"proto/simp/cluster/v1": {"proto/*"},

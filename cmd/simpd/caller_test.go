@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"simpd/cmd/simpd/world"
+	"simpd/cmd/testkit/world"
 )
 
 // caller is a connection that a test makes by hand, as another site's server

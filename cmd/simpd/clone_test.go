@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // sameKeys makes a second site with the names and the keys of s, whose nodes

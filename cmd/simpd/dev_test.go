@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // freeDevPort finds a port above which there is room for the nodes of a dev site.

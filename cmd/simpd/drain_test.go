@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // TestDrainAndUndo: what simpctl says is done is done: a drained node is

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // TestExitStatuses: a service manager tells by the exit status whether a new

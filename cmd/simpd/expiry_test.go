@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"simpd/cluster/link/pki"
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 	"simpd/protocol/server"
 )
 

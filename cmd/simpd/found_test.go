@@ -9,7 +9,7 @@ import (
 
 	"simpd/protocol"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // startInsecureSite starts three nodes that form a site, without TLS. args

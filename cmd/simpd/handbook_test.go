@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 const handbook = "../../docs/operators/"

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 var (

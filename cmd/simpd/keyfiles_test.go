@@ -13,8 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"simpd/cmd/simpd/site"
-	"simpd/cmd/simpd/world"
+	"simpd/cmd/testkit/site"
+	"simpd/cmd/testkit/world"
 	"simpd/protocol/server"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"simpd/cmd/simpd/world"
+	"simpd/cmd/testkit/world"
 	"simpd/protocol"
 	"simpd/protocol/client"
 	"simpd/protocol/rate"

@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // patience bounds every wait for something that has to happen.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"simpd/cmd/simpd/world"
+	"simpd/cmd/testkit/world"
 	"simpd/protocol"
 )
 

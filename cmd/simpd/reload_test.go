@@ -10,7 +10,7 @@ import (
 
 	"simpd/cluster/link/pki"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // TestReload: SIGHUP shows clients the new certificate, and keeps what is open.

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"simpd/cluster/link/pki"
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"

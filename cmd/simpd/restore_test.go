@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"simpd/cluster/api/backup"
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 var crowdPairs = flag.Int("pairs", 3, "how many pairs chat while nodes are restarted")

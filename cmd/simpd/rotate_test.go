@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
 )

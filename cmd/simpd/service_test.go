@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 	simpv1 "simpd/proto/simp/v1"
 )
 

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // TestAShortageIsNoMisconfiguration: where the machine has no descriptors left

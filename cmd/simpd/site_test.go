@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"simpd/cluster/link/pki"
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 const testPassword = "correct horse"

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"simpd/cmd/simpd/world"
+	"simpd/cmd/testkit/world"
 	"simpd/protocol"
 	"simpd/protocol/client"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // globe is sites that find one another by DNS, and who vouches for them.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"simpd/cmd/simpd/world"
+	"simpd/cmd/testkit/world"
 	"simpd/protocol"
 	"simpd/protocol/rate"
 )

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"simpd/cmd/simpd/site"
+	"simpd/cmd/testkit/site"
 )
 
 // TestUpgrade: the nodes of a site go over from the newest release to the
