@@ -23,9 +23,9 @@ type Config struct {
 	// DataDir holds Raft's log, the snapshots and the manifest. It is created if
 	// necessary. Empty keeps everything in memory.
 	DataDir string
-	// Link says how the node reaches the others. NodeID, Site, Handler,
-	// InTouch, Lineage, Check and Logger are filled in, and Member's ID, Boot, Version, schemas
-	// and BootstrapExpect.
+	// Link says how the node reaches the others. NodeID, Site, Handler, Calls,
+	// InTouch, Lineage, Check and Logger are filled in, and Member's ID,
+	// Incarnation, Version, schemas, BootstrapExpect and Replica.
 	Link link.Config
 	// Table is the site's table, which only this node writes to.
 	Table *store.Table

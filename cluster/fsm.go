@@ -40,7 +40,7 @@ type fsm struct {
 	lastReceived uint64 // the newest entry that Raft has passed
 
 	mu    sync.Mutex
-	index uint64 // of that entry, with its term
+	index uint64 // of the newest entry applied, with its term
 	term  uint64
 
 	fatal  func(error)

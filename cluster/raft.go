@@ -32,7 +32,7 @@ func raftConfig(c *Config, notify chan<- bool) *raft.Config {
 	rc.NotifyCh = notify
 	rc.HeartbeatTimeout, rc.ElectionTimeout = pace.heartbeat, pace.heartbeat
 	rc.LeaderLeaseTimeout = pace.lease
-	rc.CommitTimeout = 50 * time.Millisecond // for what the announcer does not tell: a call that is lost
+	rc.CommitTimeout = 50 * time.Millisecond // for what commitBroadcaster does not tell: a call that is lost
 	rc.MaxAppendEntries = maxAppendEntries
 	rc.BatchApplyCh = true
 	rc.SnapshotThreshold = math.MaxUint64 // compactLog takes them, and says what stays

@@ -48,7 +48,7 @@ type Table struct {
 	newest  uint32        // newest schema that can be read
 	index   atomic.Uint64 // current.index
 	waiters indexWaiters
-	shapes  shapeCounter // of now's verifiers
+	shapes  shapeCounter // of current's verifiers
 
 	// What Apply alone uses.
 	batchTime  time.Time              // the proposer's clock for the batch being applied

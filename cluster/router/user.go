@@ -187,7 +187,7 @@ func (r *Router) awaitEverywhere(ctx context.Context, index uint64) {
 // passwordTimeout is how long a change of the password waits for slow nodes.
 const passwordTimeout = 5 * time.Second
 
-// Close ends listening and watching in the background.
+// Close ends watching at once, and listening in the background.
 func (u *User) Close() {
 	u.r.hub.removeUser(u)
 	u.mu.Lock()

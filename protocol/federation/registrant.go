@@ -20,7 +20,7 @@ type registrant struct {
 }
 
 // What is read of what other sites say unasked, of all connections to the
-// domains of one account: presence that is watched, and anything else but the
+// domains below one registrable domain: presence that is watched, and anything else but the
 // answers that are due. Beyond that they are read more slowly.
 var (
 	unaskedLines  = rate.NewLimit(500, 10_000)    // a second, and at once

@@ -17,7 +17,7 @@ type s2sRequest struct {
 	deadline time.Time                                 // it may be sent until then
 	isWatch  bool                                      // it is made again on each new connection
 	apply    func(a s2sResponse)                       // may be nil; called before done, with the remoteDomain locked
-	done     func(a s2sResponse)                       // called exactly once, without a lock
+	done     func(a s2sResponse)                       // for SEND and QUERY called exactly once, without a lock; nil for UNWATCH
 
 	share     userShare           // what it holds of its user's shares
 	addresses []protocol.Address  // for which a 100 line is expected

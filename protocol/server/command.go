@@ -5,7 +5,7 @@ import "context"
 // command describes how a request is handled. Each command has a file of its
 // own, and its handler four steps: decode the request, check whether it is
 // allowed, call the site, respond. A handler that returns an error has not
-// responded: execute does, for all commands.
+// responded: execute does. PING, QUIT and STARTTLS are answered by the reader.
 type command struct {
 	verb  string
 	phase phase

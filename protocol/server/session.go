@@ -10,9 +10,11 @@ import (
 	"simpd/protocol/server/internal/netio"
 )
 
-// session is the session of one client. Either the reader (the event loop, or
-// serve's goroutine) or the work queue runs it, never both at once. Fields
-// without a lock belong to whichever is running.
+// session is the session of one client. The reader (the event loop, or
+// serve's goroutine) decodes requests. It runs their handlers while the work
+// queue is empty; otherwise the work queue's goroutine does. Fields without a
+// lock belong to whichever runs the handlers, the decoder and the pace to the
+// reader.
 type session struct {
 	conn     netio.Conn // first for locality: what sending needs stands first in it
 	server   *Server

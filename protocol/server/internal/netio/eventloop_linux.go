@@ -150,7 +150,7 @@ func (l *eventLoop) schedule(s *socket) {
 // wakeLocked ends the loop's waiting. The loop must not be stopped, because
 // the number of its eventfd may then belong to another file.
 func (l *eventLoop) wakeLocked() {
-	_, _ = unix.Write(l.wakeFD, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // full: it is roused already
+	_, _ = unix.Write(l.wakeFD, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // full: it is woken already
 }
 
 // stop ends run. No socket may be left.

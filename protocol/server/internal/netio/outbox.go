@@ -133,7 +133,7 @@ func (o *outbox) startWriter() {
 	o.hasWriter = true
 	o.handler.AddMemory(writerCost)
 	o.mu.Unlock()
-	go o.writeLoop() // close waits for it
+	go o.writeLoop() // CloseOutput waits for it
 }
 
 // writerCost is the memory of a goroutine that writes to a client which does

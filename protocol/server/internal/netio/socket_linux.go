@@ -121,7 +121,7 @@ func (s *socket) attach(c *Conn) error {
 		s.registered.Store(false) // add has removed it
 		return err
 	}
-	if s.refs.Load() >= closedBit { // meanwhile: nobody may have posted it
+	if s.refs.Load() >= closedBit { // Close came before add, and the loop would not report it
 		return net.ErrClosed
 	}
 	return nil
