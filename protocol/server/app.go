@@ -99,7 +99,7 @@ func (s *session) decodeAppPassword(r *request, name string) (p protocol.AppPass
 	if !given {
 		return p, nil
 	}
-	if p.Until, err = time.Parse(time.RFC3339Nano, until); err != nil || !p.Until.After(time.Now()) {
+	if p.Until, err = time.Parse(time.RFC3339Nano, until); err != nil || !p.Until.After(time.Now()) || p.Until.UTC().Year() > 9999 {
 		return p, protocol.Errorf(protocol.StatusBadRequest, "until=%s is not a time in the future, such as 2030-12-31T23:59:59Z", protocol.Quote(until))
 	}
 	return p, nil

@@ -53,14 +53,15 @@ func TestAPPWantsWhatItSays(t *testing.T) {
 		c.send("1 APP")
 		c.expect("1 200")
 		for request, answer := range map[string]string{
-			"APP add=":                             "400 :<rest>",
-			"APP add=" + strings.Repeat("x", 257):  "400 :<rest>",
-			"APP add=x remove=1":                   "400 :add and remove exclude each other",
-			"APP add=x until=tomorrow":             "400 :<rest>",
-			"APP add=x until=1999-12-31T23:59:59Z": "400 :<rest>",
-			"APP remove=x":                         "400 :<rest>",
-			"APP remove=1":                         "404 :<rest>",
-			"APP add=x add=y":                      "400 :add is given twice",
+			"APP add=":                                  "400 :<rest>",
+			"APP add=" + strings.Repeat("x", 257):       "400 :<rest>",
+			"APP add=x remove=1":                        "400 :add and remove exclude each other",
+			"APP add=x until=tomorrow":                  "400 :<rest>",
+			"APP add=x until=1999-12-31T23:59:59Z":      "400 :<rest>",
+			"APP add=x until=9999-12-31T23:59:59-12:00": "400 :<rest>", // the year 10000 in UTC
+			"APP remove=x":                              "400 :<rest>",
+			"APP remove=1":                              "404 :<rest>",
+			"APP add=x add=y":                           "400 :add is given twice",
 		} {
 			c.send("2 %s", request)
 			c.expect("2 %s", answer)

@@ -47,12 +47,16 @@ func (s *session) checkHelloDomain(r *request) error {
 	if !given {
 		return nil
 	}
-	a, err := s.server.parseAddress("user@" + v)
+	var domain string
+	err := s.server.idn.parse(v, func() (err error) {
+		domain, err = protocol.ParseDomain(v)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if !s.server.isLocal(a) {
-		return protocol.Errorf(protocol.StatusForbidden, "%s is not a domain of this site", a.Domain())
+	if !s.server.isLocalDomain(domain) {
+		return protocol.Errorf(protocol.StatusForbidden, "%s is not a domain of this site", domain)
 	}
 	return nil
 }

@@ -43,6 +43,8 @@ func (s *session) checkStartTLS(r *request) error {
 		return protocol.Errorf(protocol.StatusWrongState, "TLS is on already")
 	case s.state.isAuthenticated():
 		return protocol.Errorf(protocol.StatusWrongState, "STARTTLS comes before AUTH")
+	case s.work.isBusy(): // what waits would be done after the handshake
+		return protocol.Errorf(protocol.StatusWrongState, "an earlier request is not answered yet")
 	case !s.mayStartTLS():
 		return protocol.Errorf(protocol.StatusForbidden, "there is no TLS here")
 	case r.line.Literal >= 0:
@@ -60,7 +62,7 @@ func (s *session) upgrade() {
 		return
 	}
 	s.state.setPhase(phaseConnected)
-	s.client.Agent = ""
+	s.client.Agent, s.minor = "", 0
 	s.conn.Thaw()
 }
 

@@ -196,6 +196,24 @@ func TestNothingInClearOutlivesSTARTTLS(t *testing.T) {
 	c.expectNoPlaintext()
 }
 
+// What was requested in clear is not done after the handshake: STARTTLS is
+// refused while a request before it waits.
+func TestSTARTTLSWhileHELLOWaits(t *testing.T) {
+	h := newHarbour(t, nil)
+	for range cap(h.server.idn) {
+		h.server.idn <- struct{}{} // so that the domain is not parsed yet
+	}
+	c := h.dial()
+	c.write("1 HELLO version=SIMP/1.1 domain=b\u00fccher.example\r\n2 STARTTLS\r\n")
+	c.expect("2 409 :an earlier request is not answered yet")
+	for range cap(h.server.idn) {
+		<-h.server.idn
+	}
+	c.expect("1 403 :<rest>")
+	c.send("3 STARTTLS")
+	c.expect("3 200")
+}
+
 // expectNoPlaintext sees the connection end without a line of SIMP. (An alert
 // of TLS's may come.)
 func (c *client) expectNoPlaintext() {

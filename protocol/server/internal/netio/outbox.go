@@ -339,13 +339,38 @@ func (o *outbox) QueuedOctets() int {
 }
 
 // Freeze waits until the queue is empty, and prevents writing until Thaw. It
-// returns false if nothing can be written any more.
+// returns false, and prevents nothing, if the connection closes.
 func (o *outbox) Freeze() bool {
-	o.AwaitDrained()
+	for {
+		o.AwaitDrained()
+		switch o.tryFreeze() {
+		case frozen:
+			return true
+		case closing:
+			return false
+		}
+	}
+}
+
+type freezeResult uint8
+
+const (
+	busy freezeResult = iota // something was queued meanwhile
+	frozen
+	closing
+)
+
+func (o *outbox) tryFreeze() freezeResult {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	switch {
+	case o.closing:
+		return closing
+	case o.writing, len(o.queue) > 0:
+		return busy
+	}
 	o.writing = true
-	return !o.closing
+	return frozen
 }
 
 // replaceTransport continues with another transport, while o is frozen.

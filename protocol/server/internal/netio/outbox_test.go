@@ -141,3 +141,19 @@ func (w *counting) IsBlocking() bool            { return false }
 func (w *counting) BatchSize() int              { return BufferSize }
 func (w *counting) SentOctets() uint64          { return uint64(w.octets) }
 func (w *counting) CloseWrite() error           { return nil }
+
+// What is closing is not frozen, so that whoever waits for the last line goes
+// on.
+func TestOutboxThatClosesIsNotFrozen(t *testing.T) {
+	w := newNarrow(1)
+	close(w.open)
+	o, _ := newTestOutbox(w)
+	o.enqueue(frame{octets: []byte("* BYE\r\n"), last: true})
+	if o.Freeze() {
+		t.Error("it is frozen")
+	}
+	o.AwaitDrained()
+	if got := w.took.String(); got != "* BYE\r\n" {
+		t.Errorf("%q is written", got)
+	}
+}

@@ -39,9 +39,10 @@ func (p *appProof) begin(first, challenge string) {
 
 // selectVerifier returns the app password that the client's final message
 // proves, and makes the conversation check that one; nil: none. What fits
-// nobody takes as long whether the user has app passwords or not, or does not
-// exist: then as many verifiers are tried as a user may have.
-func (p *appProof) selectVerifier(c protocol.Credentials, final string) *protocol.AppVerifier {
+// nobody takes as long whether the user has app passwords or not, or is not
+// known (does not exist, or is disabled): then as many verifiers are tried as a
+// user may have.
+func (p *appProof) selectVerifier(c protocol.Credentials, known bool, final string) *protocol.AppVerifier {
 	message, encoded, ok := cutProof(final)
 	if !ok {
 		return nil
@@ -51,7 +52,7 @@ func (p *appProof) selectVerifier(c protocol.Credentials, final string) *protoco
 		return nil
 	}
 	message = p.messages + message
-	if proves(proof, c.StoredKey, message) {
+	if proves(proof, c.StoredKey, message) && known {
 		return nil
 	}
 	var found *protocol.AppVerifier

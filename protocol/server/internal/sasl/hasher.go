@@ -22,21 +22,30 @@ func (h Hasher) CheckPassword(ctx context.Context, s Server, a Account, password
 	if err := s.AwaitTurn(ctx, a.User); err != nil {
 		return err
 	}
-	_, err := h.findPassword(s, a, password)
+	_, err := h.findPassword(s, a, password, nil)
 	return err
 }
 
 // findPassword returns the stored key of the password, if it is one of the
-// user's.
-func (h Hasher) findPassword(s Server, a Account, password string) (storedKey []byte, err error) {
+// user's. One that proved remembers is not hashed, but waits for its turn like
+// all others: so no guess is answered before those ahead of it are counted.
+func (h Hasher) findPassword(s Server, a Account, password string, proved *ProvedPasswords) (storedKey []byte, err error) {
 	h <- struct{}{}
 	defer func() { <-h }()
 	if err := s.CheckLimits(a.User); err != nil {
 		return nil, err
 	}
+	if proved != nil {
+		if storedKey, ok := proved.find(a, password); ok {
+			return storedKey, nil
+		}
+	}
 	storedKey = a.Credentials.StoredKeyOf(password)
 	if _, fits := a.Credentials.FindKey(storedKey); !fits || !a.Known {
 		return nil, fail(s, a.User)
+	}
+	if proved != nil {
+		proved.remember(a.User, password, storedKey)
 	}
 	return storedKey, nil
 }

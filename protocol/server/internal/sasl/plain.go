@@ -45,13 +45,9 @@ func (p *Plain) checkPassword(ctx context.Context, password string) error {
 	if err := p.server.AwaitTurn(ctx, p.User); err != nil {
 		return err
 	}
-	storedKey, proved := p.proved.find(p.Account, password)
-	if !proved {
-		var err error
-		if storedKey, err = p.hasher.findPassword(p.server, p.Account, password); err != nil {
-			return err
-		}
-		p.proved.remember(p.User, password, storedKey)
+	storedKey, err := p.hasher.findPassword(p.server, p.Account, password, p.proved)
+	if err != nil {
+		return err
 	}
 	p.app, _ = p.Credentials.FindKey(storedKey)
 	return nil

@@ -1,6 +1,8 @@
 package sasl
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -64,6 +66,37 @@ func TestProvedPasswords(t *testing.T) {
 	}
 }
 
+// failedServer is a server at which too many logins have failed.
+type failedServer struct{ Server }
+
+var errTooManyFailed = protocol.Errorf(protocol.StatusSlowDown, "too many failed")
+
+func (failedServer) CheckLimits(protocol.Address) error                { return errTooManyFailed }
+func (failedServer) AwaitTurn(context.Context, protocol.Address) error { return nil }
+
+// A password that was proved before is not accepted before the guesses ahead
+// of it are counted: it waits for its turn to be hashed, and the limits are
+// checked then.
+func TestProvedPasswordsWaitForTheirTurn(t *testing.T) {
+	alice := accountOf(t, "alice", "secret")
+	p := NewPlain(failedServer{}, NewHasher(), NewProvedPasswords())
+	p.Account = alice
+	p.proved.remember(alice.User, "secret", alice.Credentials.StoredKey)
+	if err := p.checkPassword(t.Context(), "secret"); !errors.Is(err, errTooManyFailed) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A disabled account's password takes as long as a wrong one: as many
+// verifiers are tried, and none of them is told.
+func TestUnknownAccountsProveNothing(t *testing.T) {
+	alice := accountOf(t, "alice", "secret", "app one")
+	p := &appProof{messages: "n=alice@example.com,r=abc,r=abcdef,s=MDEyMzQ1Njc4OWFiY2RlZg==,i=4096,"}
+	if got := p.selectVerifier(alice.Credentials, false, "c=biws,r=abcdef,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="); got != nil {
+		t.Errorf("%v is proved", got)
+	}
+}
+
 func TestProvedPasswordsAreBounded(t *testing.T) {
 	alice := accountOf(t, "alice", "secret")
 	p := NewProvedPasswords()
@@ -106,7 +139,7 @@ func BenchmarkScramProof(b *testing.B) {
 		b.Run(fmt.Sprint(apps, " app passwords, wrong proof"), func(b *testing.B) {
 			p := &appProof{messages: "n=alice@example.com,r=abc,r=abcdef,s=MDEyMzQ1Njc4OWFiY2RlZg==,i=4096,"}
 			for b.Loop() {
-				p.selectVerifier(alice.Credentials, "c=biws,r=abcdef,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+				p.selectVerifier(alice.Credentials, true, "c=biws,r=abcdef,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 			}
 		})
 	}

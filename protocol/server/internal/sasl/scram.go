@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -64,10 +65,15 @@ func (m *Scram) loadCredentials(name string) (scram.StoredCredentials, error) {
 	}, m.loadErr
 }
 
+// maxScramMessage limits a message of the client, which is hashed as often as
+// a user may have passwords. An address whose every octet is escaped, a nonce
+// and channel binding take less.
+const maxScramMessage = 2048
+
 // Step processes a message of the client.
 func (m *Scram) Step(ctx context.Context, data []byte) (answer []byte, done bool, err error) {
 	switch {
-	case !m.started && !hasNonce(string(data)):
+	case len(data) > maxScramMessage, !m.started && !hasNonce(string(data)), m.started && !bytes.HasPrefix(data, []byte("c=")):
 		return nil, false, errInvalidScram
 	case m.started:
 		if err := m.admitProof(ctx); err != nil {
@@ -75,7 +81,7 @@ func (m *Scram) Step(ctx context.Context, data []byte) (answer []byte, done bool
 		}
 	}
 	if m.started {
-		m.app = m.proof.selectVerifier(m.Credentials, string(data))
+		m.app = m.proof.selectVerifier(m.Credentials, m.Known, string(data))
 	}
 	out, err := m.conversation.Step(string(data))
 	if !m.started {
