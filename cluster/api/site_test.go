@@ -160,9 +160,13 @@ func (s *testSite) release(user string, session *storev1.Session) {
 
 func (s *testSite) setState(user string, session *storev1.Session, state storev1.State, note string) {
 	s.t.Helper()
-	s.propose(&storev1.Change{Kind: &storev1.Change_SetState{SetState: &storev1.SetState{
+	s.propose(s.stateChange(user, session, state, note))
+}
+
+func (s *testSite) stateChange(user string, session *storev1.Session, state storev1.State, note string) *storev1.Change {
+	return &storev1.Change{Kind: &storev1.Change_SetState{SetState: &storev1.SetState{
 		Address: user, Session: session, Epoch: s.epoch, State: state, Note: &note,
-	}}})
+	}}}
 }
 
 func address(s string) protocol.Address {

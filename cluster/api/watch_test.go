@@ -235,9 +235,11 @@ func TestANodeThatIsBehindWaitsTenSeconds(t *testing.T) {
 		alice := s.listen("alice@example.com", available, "")
 		ahead := &simpv1.Position{History: "h1", Index: s.table.Index() + 1}
 		w := s.watch(t, &simpv1.WatchRequest{After: ahead})
-		time.AfterFunc(9*time.Second, func() {
-			s.setState("alice@example.com", alice, busy, "")
-			s.setState("alice@example.com", alice, away, "")
+		time.AfterFunc(9*time.Second, func() { // in one entry: between two, progress might be told
+			_, err := s.directory.Propose(t.Context(), s.stateChange("alice@example.com", alice, busy, ""), s.stateChange("alice@example.com", alice, away, ""))
+			if err != nil {
+				t.Error(err)
+			}
 		})
 		w.expect("alice@example.com away 1")
 

@@ -74,7 +74,7 @@ func TestValuesAreRefused(t *testing.T) {
 		{"node id of control characters", "--node-id=a\x1bb", "a node's name has"},
 		{"node id that ends in a dot", "--node-id=a.", "a node's name has"},
 		{"no port", "--simp-listen=127.0.0.1", "must be HOST:PORT"},
-		{"port too large", "--simp-listen=127.0.0.1:65536", "the port is a number"},
+		{"port too large", "--simp-listen=127.0.0.1:65536", "the port must be a number up to 65535"},
 		{"join without a host", "--join=:7471", "is not a dialable host:port"},
 		{"advertise with a port", "--advertise=a.example:1", "invalid host"},
 		{"drain-timeout below zero", "--drain-timeout=-1s", "is too short"},
@@ -122,7 +122,7 @@ func TestAnyAddressWantsAdvertise(t *testing.T) {
 	if wrong := secure("--cluster-listen=:7470", "--gossip-listen=[::]:7471", "--advertise=10.0.0.1"); len(wrong) > 0 {
 		t.Error(wrong)
 	}
-	expect(t, secure("--cluster-listen=:7470"), "which one other nodes reach")
+	expect(t, secure("--cluster-listen=:7470"), "set advertise to the one that other nodes reach")
 	expect(t, secure("--cluster-cert="+keys+"/node-n2.crt", "--cluster-key="+keys+"/node-n2.key"), "is for node n2, but node-id is n1")
 	expect(t, secure("--cluster-key="+keys+"/node-n2.key"), "private key does not match")
 	expect(t, secure("--simp-listen=0.0.0.0:7467"), "a certificate is required")
