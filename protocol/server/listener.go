@@ -18,7 +18,7 @@ func (s *Server) Serve(l net.Listener) error { return s.acceptFrom(l, protocol.P
 // closes l.
 func (s *Server) ServeTLS(l net.Listener) error {
 	if s.tls == nil {
-		return errors.New("TLS wants a certificate")
+		return errors.New("TLS requires a certificate")
 	}
 	return s.acceptFrom(l, protocol.TLS)
 }
