@@ -27,7 +27,7 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 		*a = *old
 	}
 	a.Verifier, a.Credential = verifierFromProto(c.GetVerifier()), t.nextIndex()
-	if ok && !old.Verifier.hasSaltOf(c.GetVerifier()) {
+	if ok && c.GetDropAppPasswords() && !old.Verifier.equal(c.GetVerifier()) {
 		a.setAppPasswords(nil)
 	}
 	t.current.accounts.set(c.GetAddress(), a)

@@ -211,16 +211,15 @@ func appPasswordsFromProto(records []*storev1.AppPassword) (list []AppPassword, 
 }
 
 // restoreAppPasswords makes earlier sessions of app passwords invalid, when the
-// account comes from a backup. Before schema 3 the site has no app passwords.
-func (a *Account) restoreAppPasswords(index uint64, schema uint32) {
+// account comes from a backup. It reports whether their IDs are those of a
+// history that can be restored, so that there are higher ones for new app
+// passwords.
+func (a *Account) restoreAppPasswords(index uint64) bool {
 	list := a.AppPasswords()
-	if schema < appPasswordSchema {
-		list = nil
-	}
 	for i := range list { // nobody else has the list yet
 		list[i].Credential = index
 	}
-	a.setAppPasswords(list)
+	return len(list) == 0 || list[len(list)-1].ID <= maxIndex
 }
 
 // addAppPasswords hashes an account's app passwords. An account without any,

@@ -40,6 +40,44 @@ func TestBackupsRestoreAppPasswords(t *testing.T) {
 	}
 }
 
+// Before schema 3 a backup is restored whatever it has as app passwords, as by
+// older versions. From then on it is refused if they could not be a table's,
+// or have IDs that leave none for new ones.
+func TestBackupsWithDamagedAppPasswords(t *testing.T) {
+	for what, list := range map[string][]*storev1.AppPassword{
+		"twice": {appRecord(2, 1), appRecord(2, 2)}, "far": {appRecord(maxIndex+1, 1)}, "as far as can be": {appRecord(2*maxIndex, 1)},
+	} {
+		for schema := uint32(OldestSchema); schema <= NewestSchema; schema++ {
+			r := siteOfTwo(t, schema).restoreAccounts(&storev1.RestoreAccounts{First: true, Last: true, Record: []*storev1.Record{
+				{Kind: &storev1.Record_Account{Account: &storev1.Account{Address: "bob@example.com", Verifier: verifierOfOne(1), AppPassword: list}}},
+			}})
+			if refused := r.Refusal == Malformed; refused != (schema >= appPasswordSchema) {
+				t.Errorf("%s, schema %d: %+v", what, schema, r)
+			}
+		}
+	}
+}
+
+// An operator's new verifier removes app passwords also if it has their salt.
+// The one that the account has leaves them, and so does the user's own change.
+func TestNewVerifierOfTheSameSaltDropsAppPasswords(t *testing.T) {
+	for _, tt := range []struct {
+		key  byte
+		drop bool
+		left int
+	}{{1, true, 1}, {9, false, 1}, {9, true, 0}} {
+		table, bob := siteWithBob(t, NewestSchema)
+		table.addAppPassword(&storev1.AddAppPassword{Address: "bob@example.com", Name: "phone", Verifier: appVerifier(2), IfCredential: bob.Generation()})
+		r := table.putAccount(&storev1.PutAccount{
+			Address: "bob@example.com", Mode: storev1.PutAccount_MODE_UPSERT, Verifier: appVerifier(tt.key), DropAppPasswords: tt.drop,
+		})
+		bob, _ = table.current.accounts.get("bob@example.com")
+		if r.Refusal != None || len(bob.AppPasswords()) != tt.left || !bob.Verifier.equal(appVerifier(tt.key)) {
+			t.Errorf("%+v: %+v, and %d are left", tt, r, len(bob.AppPasswords()))
+		}
+	}
+}
+
 // Snapshots with lists that no table could have made are refused.
 func TestDamagedAppPasswordsAreRefused(t *testing.T) {
 	many := make([]*storev1.AppPassword, protocol.MaxAppPasswords+1)
@@ -52,12 +90,12 @@ func TestDamagedAppPasswordsAreRefused(t *testing.T) {
 		"too many": many, "twice": {appRecord(2, 1), appRecord(2, 2)}, "in no order": {appRecord(2, 1), appRecord(1, 2)},
 		"without a number": {appRecord(0, 1)}, "without a name": {nameless}, "without a key": {keyless},
 	} {
-		if _, ok := accountFromProto(&storev1.Account{Address: "bob@example.com", Verifier: verifierOfOne(1), AppPassword: list}); ok {
+		if _, ok := accountFromProto(&storev1.Account{Address: "bob@example.com", Verifier: verifierOfOne(1), AppPassword: list}, NewestSchema); ok {
 			t.Errorf("%s: accepted", what)
 		}
 	}
 	disabled := &storev1.Account{Address: "bob@example.com", Verifier: verifierOfOne(1), Disabled: true, AppPassword: many[:1]}
-	if _, ok := accountFromProto(disabled); ok {
+	if _, ok := accountFromProto(disabled, NewestSchema); ok {
 		t.Error("of a disabled account: accepted")
 	}
 }
@@ -79,7 +117,7 @@ func TestDigestCoversAppPasswords(t *testing.T) {
 	for what, f := range change {
 		p := appRecord(5, 1)
 		f(p)
-		a, ok := accountFromProto(&storev1.Account{Address: "bob@example.com", Verifier: verifierOfOne(1), AppPassword: []*storev1.AppPassword{p}})
+		a, ok := accountFromProto(&storev1.Account{Address: "bob@example.com", Verifier: verifierOfOne(1), AppPassword: []*storev1.AppPassword{p}}, NewestSchema)
 		if !ok {
 			t.Fatal(what)
 		}

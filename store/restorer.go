@@ -118,7 +118,7 @@ func (b *restorer) addAccount(record *storev1.Account) error {
 	if err := b.checkOrder(partAccounts, record.GetAddress()); err != nil {
 		return err
 	}
-	a, ok := accountFromProto(record)
+	a, ok := accountFromProto(record, b.view.schema)
 	if !ok {
 		return corrupt("the account %q", record.GetAddress())
 	}
@@ -201,11 +201,18 @@ func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrCorrupt)
 }
 
-func accountFromProto(a *storev1.Account) (*Account, bool) {
+// accountFromProto reads the account of a snapshot or a backup, for a table of
+// that schema. Before schema 3 it ignores app passwords, as programs do that
+// do not know them.
+func accountFromProto(a *storev1.Account, schema uint32) (*Account, bool) {
 	if !validAddress(a.GetAddress()) || !validVerifier(a.GetVerifier()) {
 		return nil, false
 	}
-	appPasswords, ok := appPasswordsFromProto(a.GetAppPassword())
+	var appPasswords []AppPassword
+	ok := true
+	if schema >= appPasswordSchema {
+		appPasswords, ok = appPasswordsFromProto(a.GetAppPassword())
+	}
 	restored := &Account{
 		Address: protocol.CanonicalAddress(a.GetAddress()), Verifier: verifierFromProto(a.GetVerifier()), Disabled: a.GetDisabled(),
 		Credential: a.GetCredential(), Exclusive: a.GetExclusive(), Created: fromMilli(a.GetCreatedMs()),

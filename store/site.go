@@ -87,10 +87,9 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner string) bool) bool {
 	switch k := r.GetKind().(type) {
 	case *storev1.Record_Account:
-		a, ok := accountFromProto(k.Account)
-		if ok {
+		a, ok := accountFromProto(k.Account, v.schema)
+		if ok = ok && a.restoreAppPasswords(index); ok {
 			a.Credential, a.Exclusive, a.LastDisabled = index, 0, 0
-			a.restoreAppPasswords(index, v.schema)
 			v.accounts.set(a.Address.String(), a)
 		}
 		return ok

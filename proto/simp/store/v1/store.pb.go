@@ -1612,9 +1612,9 @@ type PutAccount struct {
 	// The session that changed its own password: of the account's bindings it
 	// alone stays.
 	Keep *Session `protobuf:"bytes,5,opt,name=keep,proto3" json:"keep,omitempty"`
-	// Remove the account's app passwords if the verifier has another salt or
-	// iteration count than theirs. Otherwise such a change is refused. From
-	// schema 3 on.
+	// Remove the account's app passwords if the verifier is not the one that the
+	// account has. Otherwise they stay, and a verifier with another salt or
+	// iteration count than theirs is refused. From schema 3 on.
 	DropAppPasswords bool `protobuf:"varint,6,opt,name=drop_app_passwords,json=dropAppPasswords,proto3" json:"drop_app_passwords,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
