@@ -106,7 +106,7 @@ func (s *accountService) checkExists(user protocol.Address, mode storev1.PutAcco
 }
 
 // putAccount returns the change that sets an account's credential. It removes
-// the account's app passwords, which have another salt.
+// the account's app passwords unless the account has that credential.
 func (s *accountService) putAccount(user protocol.Address, v *storev1.Verifier, mode storev1.PutAccount_Mode) *storev1.Change {
 	return &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: &storev1.PutAccount{
 		Address: user.String(), Verifier: v, Mode: mode, DropAppPasswords: s.Table.HasAppPasswords(),

@@ -52,11 +52,10 @@ func (s *accountService) RemoveAppPassword(ctx context.Context, r *simpv1.Remove
 		return nil, err
 	}
 	setAuditTarget(ctx, fmt.Sprintf("%s, app password %d", user, r.Id))
-	a, ok := s.Table.Account(user)
-	if !ok {
-		return nil, noSuchAccount(user)
-	}
-	if a.AppPassword(r.Id) == nil {
+	if !s.Table.HasAppPasswords() { // an older node could not read the change
+		if !s.hasAccount(user) {
+			return nil, noSuchAccount(user)
+		}
 		return nil, &refused{store.NoAppPassword, fmt.Sprintf("%s has no app password %d", user, r.Id)}
 	}
 	at, err := s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_RemoveAppPassword{

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/store"
 )
 
 func TestAppPasswordsAreListedAndRemoved(t *testing.T) {
@@ -55,8 +58,7 @@ func TestAppPasswordsAreListedAndRemoved(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument, "ima")
 }
 
-// A password that an operator sets has a salt of its own, and so it ends the
-// app passwords.
+// A password that an operator sets ends the app passwords.
 func TestSetPasswordRemovesAppPasswords(t *testing.T) {
 	s := newSite(t)
 	s.appAccount("bob@example.com")
@@ -65,5 +67,76 @@ func TestSetPasswordRemovesAppPasswords(t *testing.T) {
 	}
 	if bob, _ := s.table.Account(address("bob@example.com")); len(bob.AppPasswords()) > 0 {
 		t.Errorf("left: %+v", bob.AppPasswords())
+	}
+}
+
+// An operator's verifier with the salt that the account has, as simpctl makes
+// it for an import, ends the app passwords if it is of another password.
+func TestVerifiersOfTheSameSaltRemoveAppPasswords(t *testing.T) {
+	for by, set := range map[string]func(s *testSite, c *simpv1.Credential) error{
+		"SetPassword": func(s *testSite, c *simpv1.Credential) error {
+			_, err := s.accounts.SetPassword(t.Context(), &simpv1.SetPasswordRequest{Ima: "bob@example.com", Credential: c})
+			return err
+		},
+		"Import": func(s *testSite, c *simpv1.Credential) error {
+			stream, err := s.accounts.Import(t.Context())
+			if err != nil {
+				return err
+			}
+			_ = stream.Send(&simpv1.ImportAccountsRequest{Account: []*simpv1.ImportedAccount{{Ima: "bob@example.com", Credential: c}}})
+			_, err = stream.CloseAndRecv()
+			return err
+		},
+	} {
+		s := newSite(t)
+		s.appAccount("bob@example.com")
+		bob, _ := s.table.Account(address("bob@example.com"))
+		for _, tt := range []struct {
+			credential *simpv1.Credential
+			left       int
+		}{{someCredential(), 1}, {otherCredential(), 0}} {
+			if err := set(s, tt.credential); err != nil {
+				t.Fatalf("%s: %v", by, err)
+			}
+			now, _ := s.table.Account(address("bob@example.com"))
+			if len(now.AppPasswords()) != tt.left || !bytes.Equal(now.Verifier.Salt, bob.Verifier.Salt) {
+				t.Errorf("%s: %+v", by, now)
+			}
+		}
+	}
+}
+
+// A node whose table is behind removes an app password that it does not know
+// yet.
+func TestNodeThatIsBehindRemovesAppPasswords(t *testing.T) {
+	s := newSite(t)
+	s.appAccount("bob@example.com")
+	var snapshot bytes.Buffer
+	if _, err := s.table.Snapshot().WriteTo(&snapshot); err != nil {
+		t.Fatal(err)
+	}
+	ahead := store.New(store.Config{})
+	if err := ahead.Restore(&snapshot); err != nil {
+		t.Fatal(err)
+	}
+	s.directory.table = ahead
+	tablet := s.appPassword("bob@example.com", "tablet", 0)
+	if _, err := s.accounts.RemoveAppPassword(t.Context(), &simpv1.RemoveAppPasswordRequest{Ima: "bob@example.com", Id: tablet}); err != nil {
+		t.Fatal(err)
+	}
+	if bob, _ := ahead.Account(address("bob@example.com")); bob.AppPassword(tablet) != nil {
+		t.Error("it is not removed")
+	}
+}
+
+// Before all nodes know app passwords, there is none to remove, and nothing is
+// proposed.
+func TestNoAppPasswordIsRemovedBeforeTheirSchema(t *testing.T) {
+	s := newSite(t)
+	s.account("bob@example.com")
+	s.directory.err = errors.New("a proposal")
+	for user, reason := range map[string]string{"bob@example.com": "NO_APP_PASSWORD", "nobody@example.com": "NO_ACCOUNT"} {
+		_, err := s.accounts.RemoveAppPassword(t.Context(), &simpv1.RemoveAppPasswordRequest{Ima: user, Id: 1})
+		wantReason(t, err, codes.NotFound, reason)
 	}
 }

@@ -169,34 +169,47 @@ func (l *appLogins) record(user protocol.Address, p *store.AppPassword, now time
 	}
 }
 
+// takeBatch returns first and the logins that wait, each once, as many as one
+// proposal holds.
+func (l *appLogins) takeBatch(first appLogin) map[appLogin]struct{} {
+	batch := map[appLogin]struct{}{first: {}}
+	for len(batch) < rebindBatch {
+		select {
+		case login := <-l.waiting:
+			batch[login] = struct{}{}
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
 // recordAppLogins records logins with app passwords, many with one proposal,
 // until the router shuts down. What cannot be recorded now is dropped.
 func (r *Router) recordAppLogins() {
 	for {
-		var first appLogin
 		select {
-		case first = <-r.appLogins.waiting:
+		case first := <-r.appLogins.waiting:
+			r.proposeAppLogins(r.appLogins.takeBatch(first))
 		case <-r.ctx.Done():
 			return
 		}
-		var changes []*storev1.Change
-		for login, more := first, true; more && len(changes) < rebindBatch; {
-			if r.isNewDay(login) {
-				changes = append(changes, &storev1.Change{Kind: &storev1.Change_MarkAppPasswordUsed{MarkAppPasswordUsed: &storev1.MarkAppPasswordUsed{
-					Address: login.user.String(), Id: login.id, Day: login.day,
-				}}})
-			}
-			select {
-			case login = <-r.appLogins.waiting:
-			default:
-				more = false
-			}
+	}
+}
+
+func (r *Router) proposeAppLogins(batch map[appLogin]struct{}) {
+	var changes []*storev1.Change
+	for login := range batch {
+		if r.isNewDay(login) {
+			changes = append(changes, &storev1.Change{Kind: &storev1.Change_MarkAppPasswordUsed{MarkAppPasswordUsed: &storev1.MarkAppPasswordUsed{
+				Address: login.user.String(), Id: login.id, Day: login.day,
+			}}})
 		}
-		if len(changes) > 0 {
-			ctx, cancel := context.WithTimeout(r.ctx, protocol.RequestTimeout)
-			_, _ = r.config.Directory.Propose(ctx, changes...)
-			cancel()
-		}
+	}
+	if len(changes) > 0 {
+		ctx, cancel := context.WithTimeout(r.ctx, protocol.RequestTimeout)
+		defer cancel()
+		_, _ = r.config.Directory.Propose(ctx, changes...)
 	}
 }
 

@@ -173,6 +173,35 @@ func TestUseOfAppPasswordsIsRecordedOnceADay(t *testing.T) {
 	})
 }
 
+// Every login is in one of the batches, once.
+func TestBatchesOfAppLoginsHaveEveryLogin(t *testing.T) {
+	var l appLogins
+	l.init()
+	const logins = 2*rebindBatch + 10
+	bob := protocol.CanonicalAddress("bob@example.com")
+	for id := range uint64(logins) {
+		l.waiting <- appLogin{bob, id, 20000}
+		if id < 20 {
+			l.waiting <- appLogin{bob, id, 20000}
+		}
+	}
+	seen := map[appLogin]int{}
+	for len(l.waiting) > 0 {
+		batch := l.takeBatch(<-l.waiting)
+		if len(batch) > rebindBatch {
+			t.Errorf("%d logins in a batch", len(batch))
+		}
+		for login := range batch {
+			if seen[login]++; seen[login] > 1 {
+				t.Errorf("%v is in two batches", login)
+			}
+		}
+	}
+	if len(seen) != logins {
+		t.Errorf("%d of %d logins are in batches", len(seen), logins)
+	}
+}
+
 // Before all nodes know app passwords, none is added.
 func TestNoAppPasswordsBeforeTheirSchema(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
