@@ -10,13 +10,14 @@ import (
 	"simpd/store"
 )
 
-// makeUsers gives users that password, and makes those that are not there.
+// makeUsers gives users that password, and makes those that are not there. An
+// account keeps its salt, and so its app passwords, and does not change if it
+// has that password.
 func (n *node) makeUsers(ctx context.Context, users []string, password string) error {
 	var changes []*storev1.Change
 	for _, user := range users {
-		salt := make([]byte, 16)
-		rand.Read(salt)
-		c, err := protocol.NewCredentials(password, salt, protocol.ScramIterations)
+		salt, iterations := n.saltOf(user)
+		c, err := protocol.NewCredentials(password, salt, iterations)
 		if err != nil {
 			return err
 		}
@@ -37,4 +38,15 @@ func (n *node) makeUsers(ctx context.Context, users []string, password string) e
 		last = max(last, r.Index)
 	}
 	return n.cluster.Applied(ctx, last, nil)
+}
+
+// saltOf returns the salt and the iteration count of a user's password; new
+// ones for a new user.
+func (n *node) saltOf(user string) (salt []byte, iterations int) {
+	if a, ok := n.table.Account(protocol.CanonicalAddress(user)); ok {
+		return a.Verifier.Salt, int(a.Verifier.Iterations)
+	}
+	salt = make([]byte, protocol.ScramSaltOctets)
+	rand.Read(salt)
+	return salt, protocol.ScramIterations
 }
