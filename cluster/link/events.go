@@ -78,28 +78,39 @@ func (g *gossip) hasRoom(id string) bool {
 	return known || len(g.members) < maxPeers
 }
 
-// removeMember forgets what gossip has told of a removed node.
+// removeMember stops treating a node as a member, because it was excluded.
 func (g *gossip) removeMember(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if m, ok := g.members[id]; ok {
+		g.excluded[id] = toldMember{m, g.seen[id]}
+	}
 	delete(g.members, id)
 	delete(g.seen, id)
 }
 
-// readmit records the nodes known to gossip that may join again.
+// toldMember is a live node as gossip has told of it.
+type toldMember struct {
+	Member
+	addr string // of its gossip
+}
+
+// readmit records the live nodes that were excluded and may join again. It
+// does not ask memberlist for them, whose nodes change while they are read.
 func (g *gossip) readmit() {
 	g.mu.Lock()
-	list := g.list
+	told := maps.Clone(g.excluded)
 	g.mu.Unlock()
-	if list == nil {
-		return
-	}
-	for _, n := range list.Members() {
+	for id := range told {
+		if g.link.members.isExcluded(id) {
+			continue
+		}
 		g.mu.Lock()
-		_, known := g.members[n.Name]
+		now, stillThere := g.excluded[id]
+		delete(g.excluded, id)
 		g.mu.Unlock()
-		if !known {
-			g.onMember(n)
+		if stillThere {
+			g.record(now)
 		}
 	}
 }
@@ -112,12 +123,28 @@ func (g *gossip) NotifyUpdate(n *memberlist.Node) { g.onMember(n) }
 
 func (g *gossip) onMember(n *memberlist.Node) {
 	m, _, err := decodeMember(n.Name, n.Meta)
-	if err != nil || m.ID == g.link.config.NodeID || g.link.members.isExcluded(m.ID) {
+	if err != nil || m.ID == g.link.config.NodeID {
 		return
 	}
+	told := toldMember{m, n.Address()}
+	if g.link.members.isExcluded(m.ID) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if _, known := g.excluded[m.ID]; known || len(g.excluded) < maxPeers {
+			g.excluded[m.ID] = told
+		}
+		return
+	}
+	g.record(told)
+}
+
+// record records a live node that is not excluded.
+func (g *gossip) record(told toldMember) {
+	m := told.Member
 	g.mu.Lock()
+	delete(g.excluded, m.ID)
 	g.members[m.ID] = m
-	g.seen[m.ID] = n.Address()
+	g.seen[m.ID] = told.addr
 	g.mu.Unlock()
 	g.link.peers.onGossip(m.ID, &m)
 	g.link.events.enqueue(func(to Membership) { to.MemberUp(m) })
@@ -127,6 +154,9 @@ func (g *gossip) onMember(n *memberlist.Node) {
 // does not respond is still contacted, since it may only have been cut off.
 func (g *gossip) NotifyLeave(n *memberlist.Node) {
 	id := n.Name
+	g.mu.Lock()
+	delete(g.excluded, id)
+	g.mu.Unlock()
 	if id == g.link.config.NodeID || g.link.members.isExcluded(id) {
 		return
 	}

@@ -70,15 +70,16 @@ type gossip struct {
 	mu        sync.Mutex
 	self      Member
 	meta      []byte
-	members   map[string]Member // live nodes except this one
-	seen      map[string]string // gossip addresses of nodes that have not left
-	ownAddr   string            // of this node
-	foreign   map[string]string // IDs of nodes of another cluster, by cluster address
-	resolving bool              // resolveConflict is running
+	members   map[string]Member     // live nodes except this one
+	seen      map[string]string     // gossip addresses of nodes that have not left
+	excluded  map[string]toldMember // live nodes that are excluded from the site
+	ownAddr   string                // of this node
+	foreign   map[string]string     // IDs of nodes of another cluster, by cluster address
+	resolving bool                  // resolveConflict is running
 }
 
 func newGossip(l *Link) *gossip {
-	g := &gossip{link: l, self: l.config.Member, rejoinSoon: make(chan struct{}, 1), members: map[string]Member{}, seen: map[string]string{}, foreign: map[string]string{}}
+	g := &gossip{link: l, self: l.config.Member, rejoinSoon: make(chan struct{}, 1), members: map[string]Member{}, excluded: map[string]toldMember{}, seen: map[string]string{}, foreign: map[string]string{}}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.dialCtx, g.cancelDials = context.WithCancel(context.Background())
 	return g
