@@ -185,7 +185,7 @@ export function parseLines(octets) {
 
 const startOfLine = /^(\*|[A-Za-z0-9._-]{1,32}) (?:([0-9]{3})|([A-Za-z]{1,16}))(?= |$)/;
 const param = / ([A-Za-z][A-Za-z0-9-]{0,15})=(?:"((?:[^"\\]|\\["\\])*)"|([^ "]*))(?= |$)/y;
-const endOfLine = /(?: :(.*)| \{(0|[1-9][0-9]{0,7})\})?$/y;
+const endOfLine = /(?: :([^]*)| \{(0|[1-9][0-9]{0,7})\})?$/y;
 
 /** @param {Uint8Array} octets @returns {[Line, number]} the line and the size of its literal, -1 if there is none */
 function parseLine(octets) {
@@ -268,7 +268,7 @@ function splitEntity(entity) {
     end = at < 0 ? entity.length : at + 2;
     header = text.slice(0, end).replace(/\r\n[ \t]+/g, " ");
   }
-  const field = (/** @type {string} */ name) => new RegExp(`^${name}:[ \\t]*(.*?)[ \\t]*$`, "im").exec(header)?.[1].trim() ?? "";
+  const field = (/** @type {string} */ name) => new RegExp(`^${name}:(.*)`, "im").exec(header)?.[1].trim() ?? "";
   const content = field("content-type") || "text/plain; charset=utf-8";
   const type = content.split(";")[0].trim().toLowerCase();
   const charset = (/;\s*charset="?([^\s";]+)/i.exec(content)?.[1] ?? "us-ascii").toLowerCase();
@@ -277,7 +277,7 @@ function splitEntity(entity) {
 
 /** @param {Uint8Array} body */
 function fromQuotedPrintable(body) {
-  const text = new TextDecoder("latin1").decode(body).replace(/[ \t]+\r\n/g, "\r\n").replace(/=\r\n/g, "");
+  const text = new TextDecoder("latin1").decode(body).replace(/(?<![ \t])[ \t]+\r\n/g, "\r\n").replace(/=\r\n/g, "");
   return latin1(text.replace(/=([0-9A-Fa-f]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16))));
 }
 
@@ -373,13 +373,19 @@ export function preparePassword(password) {
 
 // ---- Connection (section 4) ----
 
-const greetingTime = 15_000, pingTime = 20_000, silence = 45_000;
+const greetingTime = 15_000, pingTime = 20_000, silence = 45_000, longestLine = 4096;
 
 /** Connection is one WebSocket. It is used by Client only. */
 class Connection {
-  /** @param {Client} client @param {Required<Pick<Options, "url" | "WebSocket">>} options */
-  constructor(client, options) {
+  /** @param {Client} client @param {Required<Pick<Options, "url" | "WebSocket">>} options @param {number} run of the client */
+  constructor(client, options, run) {
     this.client = client;
+    this.run = run;
+    /** told is what the server knows of the user's state, and watched, whom it tells of. */
+    this.told = "";
+    /** @type {Set<string>} */
+    this.watched = new Set();
+    this.ima = "";
     this.tags = 0;
     /** @type {Map<string, { partial: Line[], resolve: (a: Answer) => void, reject: (e: SimpError) => void }>} */
     this.pending = new Map();
@@ -426,6 +432,7 @@ class Connection {
       request.partial.push(line);
       return;
     }
+    if (line.status > 101 && line.status < 200) return; // interim, of a later version
     this.pending.delete(line.tag);
     request.resolve({ status: line.status, params: line.params, text: line.text, partial: request.partial });
   }
@@ -444,9 +451,21 @@ class Connection {
   roundTrip(verb, params, literal, tag = String(++this.tags)) {
     return new Promise((resolve, reject) => {
       if (!this.open) return reject(new SimpError(503, "not connected"));
+      const octets = formatLine(tag, verb, params, literal);
+      if (octets.length - (literal?.length ?? 0) > longestLine) return reject(new SimpError(413, "the request does not fit in a line"));
       this.pending.set(tag, { partial: [], resolve, reject });
-      this.socket.send(formatLine(tag, verb, params, literal));
+      this.socket.send(octets);
     });
+  }
+
+  /** promptly is roundTrip, and closes the connection if no answer comes in time. @param {string} verb @param {Params} [params] */
+  async promptly(verb, params) {
+    const timer = setTimeout(() => this.close(new SimpError(0, "the server does not answer")), pingTime);
+    try {
+      return await this.roundTrip(verb, params);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** @param {string} verb @param {Params} [params] @param {Uint8Array} [literal] @param {string} [tag] */
@@ -483,16 +502,14 @@ class Connection {
       if (challenge.status !== 101) throw new SimpError(502, "the server has not asked for the password");
       const done = await this.request("MORE", { data: encode(await scram.final(decode(challenge.params.data), derive)) }, undefined, tag);
       scram.verify(decode(done.params.data));
+      this.ima = done.params.ima ?? "";
     } catch (err) {
       throw err instanceof SimpError && err.status ? Object.assign(err, { login: true }) : err;
     }
   }
 
   /** checkAlive closes the connection unless the server answers a PING. */
-  checkAlive() {
-    const timer = setTimeout(() => this.close(new SimpError(0, "the server does not answer")), pingTime);
-    this.roundTrip("PING").catch(() => {}).finally(() => clearTimeout(timer));
-  }
+  checkAlive() { this.promptly("PING").catch(() => {}); }
 
   /** @param {SimpError} [reason] */
   close(reason) {
@@ -512,7 +529,7 @@ class Connection {
 
 // ---- Client ----
 
-const memory = 5 * 60_000, firstDelay = 500, longestDelay = 30_000, maxLine = 3000;
+const memory = 5 * 60_000, firstDelay = 500, longestDelay = 30_000, longestRetry = 300, maxLine = 3000;
 
 /** Client keeps one user connected. */
 export class Client {
@@ -601,7 +618,7 @@ export class Client {
       try {
         let conn = await this.connect(run);
         if (!conn) return;
-        this.current = conn;
+        this.adopt(conn);
         this.setStatus("online");
         const since = Date.now();
         while (conn.open || conn !== this.current) {
@@ -617,26 +634,30 @@ export class Client {
         error = err instanceof SimpError ? err : new SimpError(0, String(err));
         if (run !== this.run) return;
         if (isFinal(error)) return this.finish(error);
-        delay = Math.max(delay, 1000 * Math.min(Number(error.params.retry) || 0, 300));
       }
       if (run !== this.run) return;
       this.current = undefined;
       this.setStatus("waiting", error);
-      await this.pause(Math.min(delay, Math.max(longestDelay, 1000 * (Number(error?.params.retry) || 0))));
+      await this.pause(Math.min(delay, longestDelay), 1000 * Math.min(Math.max(Number(error?.params.retry) || 0, 0), longestRetry));
       if (run === this.run) this.setStatus("connecting");
     }
   }
 
-  /** pause waits for half of delay to all of it, or until wake. @private @param {number} delay */
-  async pause(delay) {
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
+  /**
+   * pause waits for least milliseconds, which nothing but the end of the run
+   * cuts, and then for half of delay to all of it, or until wake.
+   * @private @param {number} delay @param {number} least
+   */
+  async pause(delay, least) {
+    const run = this.run, start = Date.now();
     await new Promise(resolve => {
-      this.wakeUp = () => resolve(undefined);
-      timer = setTimeout(resolve, delay * (0.5 + 0.5 * (this.options.random ?? Math.random)()));
+      let timer = setTimeout(resolve, least + delay * (0.5 + 0.5 * (this.options.random ?? Math.random)()));
+      this.wakeUp = () => {
+        clearTimeout(timer);
+        timer = setTimeout(resolve, run === this.run ? Math.max(0, start + least - Date.now()) : 0);
+      };
     });
-    clearTimeout(timer);
-    this.wakeUp = () => {};
+    if (run === this.run) this.wakeUp = () => {};
   }
 
   /**
@@ -645,10 +666,11 @@ export class Client {
    * @private @param {number} run @returns {Promise<Connection | undefined>}
    */
   async connect(run) {
-    const conn = new Connection(this, { url: this.options.url, WebSocket: this.options.WebSocket ?? WebSocket });
+    const conn = new Connection(this, { url: this.options.url, WebSocket: this.options.WebSocket ?? WebSocket }, run);
     try {
       await conn.greetAndLogIn(this.options.agent ?? "simp.js", this.address, (salt, n) => this.derive(salt, n));
       this.passwords.splice(1); // it was this one
+      if (run === this.run && conn.ima) this.address = conn.ima; // as the site writes it
       if (this.keys) this.handlers.keys?.(this.keys);
       if (conn.history !== this.history) this.indexes.clear();
       this.history = conn.history;
@@ -680,31 +702,72 @@ export class Client {
   /** @private @param {Connection} conn */
   async listenOn(conn) {
     if (!this.listening) return;
-    try {
-      await conn.request("LISTEN", { state: this.state, note: this.note || undefined });
-    } catch (err) {
-      if (!(err instanceof SimpError) || err.status !== 409) throw err;
-      this.listening = false;
-      this.handlers.unlistened?.(err.message);
+    conn.told = this.wish();
+    const { status, text, params } = await conn.promptly("LISTEN", { state: this.state, note: this.note || undefined });
+    if (status < 400) return;
+    if (status !== 409) throw new SimpError(status, text, params);
+    conn.told = "";
+    this.listening = false;
+    this.handlers.unlistened?.(text || outcomeWord(status));
+  }
+
+  /** wish returns what a connection should have told the server, "" for not to listen. @private */
+  wish() { return this.listening ? `${this.state} ${this.note}` : ""; }
+
+  /** adopt makes a connection the current one. @private @param {Connection} conn */
+  adopt(conn) {
+    this.current = conn;
+    void this.catchUp();
+  }
+
+  /** catchUp tells the server what has changed while the current connection was being made; if it cannot, another is made. @private */
+  async catchUp() {
+    const conn = this.current;
+    if (conn) await this.tellChanges(conn).catch(err => conn.close(err));
+  }
+
+  /** @private @param {Connection} conn */
+  async tellChanges(conn) {
+    const { state, note } = this, wish = this.wish(), had = conn.told;
+    conn.told = wish;
+    if (wish !== had) await (wish ? conn.request(had ? "STATE" : "LISTEN", { state, note }) : conn.request("UNLISTEN"));
+    for (const ima of chunks([...conn.watched].filter(one => !this.watched.has(one)))) {
+      for (const one of ima) conn.watched.delete(one);
+      await conn.request("UNWATCH", { ima });
     }
+    await this.watchOn(conn, [...this.watched].filter(one => !conn.watched.has(one)));
   }
 
   /**
    * watchOn watches, except for what the server refuses for good; it returns
-   * that refusal.
+   * that refusal. A refusal is for a whole line: its halves are tried.
    * @private @param {Connection} conn @param {string[]} addresses
    */
   async watchOn(conn, addresses) {
     let refusal;
-    for (const some of chunks(addresses)) {
-      const answer = await conn.roundTrip("WATCH", { ima: some });
+    const parts = chunks(addresses);
+    for (const some of parts) {
+      for (const one of some) conn.watched.add(one);
+      const answer = await conn.promptly("WATCH", { ima: some }).catch(err => {
+        if (err.status !== 413) throw err;
+        return { status: 413, text: err.message, params: {}, partial: [] };
+      });
       if (answer.status < 400) {
         this.takePresence(answer);
         continue;
       }
-      refusal = new SimpError(answer.status, answer.text, answer.params);
-      if (answer.status === 429 || answer.status >= 500) throw refusal;
-      for (const address of some) this.watched.delete(address);
+      for (const one of some) conn.watched.delete(one);
+      const error = new SimpError(answer.status, answer.text, answer.params);
+      if (answer.status === 429 || answer.status >= 500) throw error;
+      if (some.length > 1) {
+        const half = some.length >> 1;
+        parts.push(some.slice(0, half), some.slice(half));
+        continue;
+      }
+      refusal = error;
+      this.watched.delete(some[0]);
+      this.indexes.delete(some[0]);
+      this.handlers.presence?.({ address: some[0], state: "unknown", note: "", since: "" });
     }
     return refusal;
   }
@@ -722,6 +785,7 @@ export class Client {
         return conn.replaced ? undefined : conn.stale ? this.handlers.stale?.() : this.handlers.fresh?.();
       case "UNLISTENED":
         if (conn.replaced) return;
+        conn.told = "";
         this.listening = false;
         return this.handlers.unlistened?.(line.text);
       case "MOVE": return void this.move(conn, Number(line.params.within) || 30);
@@ -729,8 +793,13 @@ export class Client {
     }
   }
 
-  /** take hands a message on, once, and answers it. @private @param {Connection} conn @param {Line} line */
+  /**
+   * take hands a message on, once, and answers it. Once the run has ended,
+   * nobody sees what comes, and nothing is answered.
+   * @private @param {Connection} conn @param {Line} line
+   */
   async take(conn, line) {
+    if (!conn.open || conn.run !== this.run) return;
     const { from = "", to = "", id = "", time = "" } = line.params, entity = line.literal ?? new Uint8Array();
     const key = `${id} ${from}`, mark = markOf(entity), now = Date.now();
     for (const [old, { time }] of this.seen) {
@@ -745,7 +814,7 @@ export class Client {
     }
     const status = known.mark === mark ? await known.status : 409;
     if (status >= 400 && known.mark === mark) this.seen.delete(key);
-    conn.respond(line.tag, status);
+    if (conn.run === this.run) conn.respond(line.tag, status);
   }
 
   /** @private @param {Answer} answer */
@@ -779,8 +848,9 @@ export class Client {
       try {
         const conn = await this.connect(run);
         if (!conn) return;
-        this.current = conn;
+        if (old !== this.current) return conn.close(); // the old one has ended, and keepConnected makes another
         old.replaced = true;
+        this.adopt(conn);
         if (old.stale && !conn.stale) this.handlers.fresh?.();
         return void quit(old);
       } catch {
@@ -824,7 +894,7 @@ export class Client {
       const answer = await conn.roundTrip("SEND", { to, id, timeout }, entity);
       return { id, results: resultsOf(to, answer.partial, answer.status === 207 ? 201 : answer.status, answer.text) };
     } catch (err) {
-      if (err instanceof SimpError && err.status) return all(503, err.message); // it was not sent
+      if (err instanceof SimpError && err.status) return all(err.status, err.message); // it was not sent
       return { id, results: resultsOf(to, /** @type {{ partial?: Line[] }} */ (err).partial ?? [], 201, "the connection has ended") };
     } finally {
       clearTimeout(timer);
@@ -845,15 +915,25 @@ export class Client {
    * @param {string} [note]
    */
   async setState(state, note = this.note) {
-    const verb = this.listening ? "STATE" : "LISTEN";
-    await this.request(verb, { state, note });
+    const conn = await this.online(5000);
+    await conn.request(this.listening ? "STATE" : "LISTEN", { state, note });
     Object.assign(this, { listening: true, state, note });
+    await this.changed(conn);
   }
 
   /** unlisten stops listening; the connection stays. */
   async unlisten() {
-    if (this.listening) await this.request("UNLISTEN");
+    if (!this.listening) return;
+    const conn = await this.online(5000);
+    await conn.request("UNLISTEN");
     this.listening = false;
+    await this.changed(conn);
+  }
+
+  /** changed has the current connection follow what another was told. @private @param {Connection} conn */
+  async changed(conn) {
+    conn.told = this.wish();
+    if (conn !== this.current) await this.catchUp();
   }
 
   /**
@@ -872,6 +952,7 @@ export class Client {
     for (const address of addresses) {
       this.watched.delete(address);
       this.indexes.delete(address);
+      this.current?.watched.delete(address);
     }
     if (this.current) for (const ima of chunks(addresses)) await this.request("UNWATCH", { ima });
   }

@@ -341,3 +341,206 @@ test("suspend stops listening first, and start listens again", async () => {
   assert.match(site.log.at(-1) ?? "", / LISTEN /);
   await client.stop();
 });
+
+test("what a line says may have separators of lines", () => {
+  assert.equal(one("1 486 :a\u2028b\u2029c\r\n").text, "a\u2028b\u2029c");
+});
+
+test("the worst entities are read in linear time", () => {
+  const start = performance.now(), spaces = " ".repeat(1 << 20);
+  assert.equal(entityType(octets(`Content-Type:${spaces}x${spaces}y\r\n\r\nhi`)).length, spaces.length + 2);
+  assert.equal(entityText(octets(`Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n${spaces}x  \r\n`)), `${spaces}x\r\n`);
+  assert.ok(performance.now() - start < 20_000);
+});
+
+test("a connection that is made for MOVE is closed if the old one ends meanwhile", async () => {
+  const site = new Site();
+  let got = 0;
+  /** @type {(() => void)[]} */
+  const held = [];
+  const { client } = connect(site, { handlers: { message: () => { got++; return 200; } } });
+  await site.until(() => client.status === "online");
+  site.script = (socket, line) => {
+    if (line.verb !== "LISTEN" || socket !== site.sockets[1]) return false;
+    held.push(() => void socket.answer(line));
+    return true;
+  };
+  site.sockets[0].say("* MOVE within=30");
+  await site.until(() => held.length === 1);
+  site.sockets[0].close();
+  await site.until(() => client.status === "waiting");
+  client.wake();
+  await site.until(() => client.status === "online");
+  held[0]();
+  await site.until(() => !site.sockets[1].open);
+  assert.deepEqual(site.sockets.map(s => s.open), [false, false, true]);
+  await client.stop();
+  assert.equal(got, 0);
+});
+
+test("what comes after the end is neither handed on nor answered", async () => {
+  const site = new Site();
+  let got = 0;
+  const { client } = connect(site, { handlers: { message: () => { got++; return 200; } } });
+  await site.until(() => client.status === "online");
+  site.script = (socket, line) => {
+    if (line.verb !== "QUIT") return false;
+    socket.say("m1 MESSAGE from=bob@example.com id=x", "\r\nhi");
+    return false;
+  };
+  await client.stop();
+  assert.equal(got, 0);
+  assert.ok(!site.log.some(l => l.startsWith("m1 ")));
+});
+
+test("one address that may not be watched hides no other", async () => {
+  const site = new Site();
+  /** @type {string[]} */
+  const shown = [];
+  site.script = (socket, line) => {
+    if (line.verb !== "WATCH") return false;
+    /** @type {string[]} */
+    const asked = site.log.at(-1)?.match(/[^ =]+@\S+/g) ?? [];
+    if (asked.includes("bad@example.com")) socket.say(`${line.tag} 400 :malformed`);
+    else {
+      for (const one of asked) socket.say(`${line.tag} 100 ima=${one} state=away`);
+      socket.say(`${line.tag} 200`);
+    }
+    return true;
+  };
+  const { client } = connect(site, { handlers: { presence: p => { shown.push(`${p.address} ${p.state}`); } } });
+  await site.until(() => client.status === "online");
+  const all = ["a@example.com", "b@example.com", "bad@example.com", "c@example.com"];
+  await assert.rejects(client.watch(all), { status: 400 });
+  assert.deepEqual(shown.sort(), ["a@example.com away", "b@example.com away", "bad@example.com unknown", "c@example.com away"]);
+  site.sockets[0].close();
+  await site.until(() => client.status === "waiting");
+  client.wake();
+  await site.until(() => client.status === "online");
+  assert.match(site.log.at(-1) ?? "", / WATCH ima=a@example.com ima=b@example.com ima=c@example.com$/);
+  await client.stop();
+});
+
+test("a node that does not answer LISTEN or WATCH is left", async t => {
+  for (const verb of ["LISTEN", "WATCH"]) {
+    const site = new Site();
+    const { client } = connect(site);
+    await site.until(() => client.status === "online");
+    await client.watch(["bob@example.com"]);
+    site.script = (_, line) => line.verb === verb;
+    site.log.length = 0;
+    site.sockets[0].close();
+    await site.until(() => client.status === "waiting");
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    client.wake();
+    t.mock.timers.tick(0);
+    await site.until(() => site.log.some(l => l.split(" ")[1] === verb));
+    t.mock.timers.tick(60_000);
+    await site.until(() => !site.sockets[1].open && client.status === "waiting");
+    t.mock.timers.reset();
+    await client.stop();
+  }
+});
+
+test("a request that does not fit in a line is not sent", async () => {
+  const site = new Site();
+  const { client } = connect(site);
+  await site.until(() => client.status === "online");
+  const to = Array.from({ length: 64 }, (_, i) => `${"x".repeat(60)}${i}@example.com`);
+  const report = await client.send(to, textEntity("x"));
+  assert.deepEqual(new Set(report.results.map(r => r.status)), new Set([413]));
+  await assert.rejects(client.watch([`${"x".repeat(5000)}@example.com`]), { status: 413 });
+  await assert.rejects(client.setState("away", "x".repeat(5000)), { status: 413 });
+  assert.equal((await client.send(["bob@example.com"], new Uint8Array(10_000))).results[0].status, 200);
+  assert.ok(site.log.every(l => l.length < 4096));
+  await client.stop();
+});
+
+test("wake does not cut the time that the server asks to wait", async t => {
+  const site = new Site();
+  site.script = (socket, line) => {
+    if (line.verb !== "HELLO") return false;
+    socket.say(`${line.tag} 429 retry=60`);
+    return true;
+  };
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const { client } = connect(site, { random: () => 1 });
+  await site.until(() => client.status === "waiting");
+  t.mock.timers.tick(59_999);
+  client.wake();
+  await new Promise(resolve => setImmediate(resolve));
+  assert.equal(site.sockets.length, 1);
+  t.mock.timers.tick(1);
+  await site.until(() => site.sockets.length === 2);
+  await site.until(() => client.status === "waiting");
+  t.mock.timers.tick(60_000); // without wake there is jitter in addition
+  await new Promise(resolve => setImmediate(resolve));
+  assert.equal(site.sockets.length, 2);
+  await client.stop();
+  t.mock.timers.reset();
+});
+
+test("what changes during a MOVE holds at the new connection", async () => {
+  const site = new Site();
+  const { client } = connect(site);
+  await site.until(() => client.status === "online");
+  await client.watch(["bob@example.com", "carol@example.com"]);
+  /** @type {(() => void)[]} */
+  const held = [];
+  site.script = (socket, line) => {
+    if (line.verb !== "WATCH" || socket !== site.sockets[1] || held.length) return false;
+    held.push(() => void socket.answer(line));
+    return true;
+  };
+  site.sockets[0].say("* MOVE within=30");
+  await site.until(() => held.length === 1);
+  await client.setState("busy", "moving");
+  await client.watch(["dave@example.com"]);
+  await client.unwatch(["carol@example.com"]);
+  site.log.length = 0;
+  held[0]();
+  await site.until(() => site.log.some(l => / WATCH /.test(l)) && !site.sockets[0].open);
+  assert.deepEqual(site.log.map(l => l.replace(/^\S+ /, "")).filter(l => l !== "QUIT"), ["STATE state=busy note=moving", "UNWATCH ima=carol@example.com", "WATCH ima=dave@example.com"]);
+  await client.stop();
+});
+
+test("a state whose answer comes after a MOVE holds at the new connection", async () => {
+  const site = new Site();
+  const { client } = connect(site);
+  await site.until(() => client.status === "online");
+  /** @type {(() => void)[]} */
+  const held = [];
+  site.script = (socket, line) => {
+    if (socket !== site.sockets[0] || line.verb !== "UNLISTEN" && line.verb !== "QUIT") return false;
+    held.push(() => void socket.answer(line));
+    return true;
+  };
+  const done = client.unlisten();
+  site.sockets[0].say("* MOVE within=30");
+  await site.until(() => held.length === 2);
+  assert.match(site.log.at(-1) ?? "", / QUIT$/);
+  for (const answer of held) answer();
+  await done;
+  assert.deepEqual([client.listening, site.log.at(-1)?.split(" ")[1]], [false, "UNLISTEN"]);
+  await client.stop();
+});
+
+test("an interim response of a later version is not final", async () => {
+  const site = new Site();
+  site.script = (socket, line) => {
+    if (line.verb === "SEND") socket.say(`${line.tag} 102 :wait`);
+    return false;
+  };
+  const { client } = connect(site);
+  await site.until(() => client.status === "online");
+  assert.equal((await client.send(["bob@example.com"], textEntity("x"))).results[0].status, 200);
+  await client.stop();
+});
+
+test("the address is what the server says it is", async () => {
+  const site = new Site();
+  const { client } = connect(site, { address: "Alice@example.com" });
+  await site.until(() => client.status === "online");
+  assert.equal(client.address, "alice@example.com");
+  await client.stop();
+});
