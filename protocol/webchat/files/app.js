@@ -1,7 +1,7 @@
 // @ts-check
 // The page.
 import { stateWord } from "./simp.js";
-import { findMessage, listens, stateOf } from "./model.js";
+import { findMessage, keyOfHash, listens, stateOf } from "./model.js";
 import { confirmBlock, showAdd, showSettings, showSeveral } from "./dialogs.js";
 import { Tabs } from "./tabs.js";
 import { Talk, sentence } from "./talk.js";
@@ -211,9 +211,9 @@ export class Page {
   // ---- The open conversation ----
 
   openHash() {
-    const key = decodeURIComponent(location.hash.slice(1));
-    if (key) history.replaceState(null, "", location.pathname);
-    if (this.model.conversations[key] || this.model.contacts[key] !== undefined) this.openKey(key, true);
+    const { hash } = location;
+    if (hash) history.replaceState(null, "", location.pathname);
+    this.openKey(keyOfHash(this.model, hash), true);
   }
 
   showNobody() {
@@ -272,7 +272,7 @@ export class Page {
 
   async send() {
     const { box, talk } = this;
-    const text = box?.value.replace(/\s+$/, "");
+    const text = box?.value.trimEnd();
     if (!box || !talk || !text) return;
     box.value = "";
     await this.call("send", { to: talk.conversation.to, text }).catch(() => { box.value ||= text; });

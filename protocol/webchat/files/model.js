@@ -41,6 +41,16 @@ export function newModel() {
 /** keyOf returns the key of the conversation with these people. @param {string[]} to */
 export function keyOf(to) { return [...new Set(to)].sort().join(" "); }
 
+/** keyOfHash returns the key that the fragment of the page's address names, if there is such a conversation. @param {Model} model @param {string} hash */
+export function keyOfHash(model, hash) {
+  try {
+    const key = decodeURIComponent(hash.slice(1));
+    return Object.hasOwn(model.conversations, key) || Object.hasOwn(model.contacts, key) ? key : undefined;
+  } catch {
+    return undefined; // it is not encoded as it should be
+  }
+}
+
 /** @param {Model} model @param {string} key @param {string[]} to */
 function conversation(model, key, to) { return model.conversations[key] ??= { to, messages: [], unread: 0 }; }
 

@@ -2,7 +2,7 @@
 // The parts of the page that need no page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { apply, findMessage, keyOf, newModel, stateOf } from "../files/model.js";
+import { apply, findMessage, keyOf, keyOfHash, newModel, stateOf } from "../files/model.js";
 import { sentence, wordOf } from "../files/talk.js";
 import { canonical, clean, cleanLine, splitLinks } from "../files/text.js";
 
@@ -61,4 +61,29 @@ test("each outcome is said by its word", () => {
   assert.deepEqual([200, 201, 480, 481, 486, 404, 503, 500].map(say), ["delivered to b@c", "in doubt, b@c", "not delivered to b@c: not listening", "not delivered to b@c: not reading",
     "not delivered to b@c: refused", "not delivered to b@c: no such user", "not delivered to b@c: unreachable", "not delivered to b@c"]);
   assert.equal(wordOf(0), "sending");
+});
+
+test("addresses hide no character", () => {
+  for (const c of "\u00ad\u034f\u115f\u1160\u180e\u200b\u2800\u3164") {
+    assert.equal(cleanLine(`a${c}b@c`), `a\u27e8U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9b@c`);
+  }
+});
+
+test("a long row of marks after a link is cut in linear time", () => {
+  const start = performance.now(), marks = ".".repeat(1 << 20);
+  assert.equal(splitLinks(`https://a.example/${marks}x${marks}`)[0].text, `https://a.example/${marks}x`);
+  assert.ok(performance.now() - start < 20_000);
+});
+
+test("international domains have one form", () => {
+  assert.equal(canonical("Bob@B\u00fccher.example", "alice@example.com"), "Bob@xn--bcher-kva.example");
+  assert.equal(canonical("Bob", "alice@b\u00fccher.example"), "bob@xn--bcher-kva.example");
+  assert.equal(canonical("bob@b\u00fc/x", "alice@example.com"), "");
+});
+
+test("only conversations that exist are opened by a fragment", () => {
+  const model = newModel();
+  model.contacts["b@c"] = "";
+  for (const bad of ["", "#", "#%", "#constructor", "#toString", "#__proto__", "#x@c"]) assert.equal(keyOfHash(model, bad), undefined, bad);
+  assert.equal(keyOfHash(model, "#b%40c"), "b@c");
 });
