@@ -3,6 +3,7 @@
 import { Client, SimpError, entityText, entityType, newID, stateWord, textEntity } from "./simp.js";
 import { apply, findMessage, keyOf, listens } from "./model.js";
 import * as keep from "./keep.js";
+import { clean, cleanLine } from "./text.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {{ address: string, password?: string, keys?: import("./simp.js").Keys } | undefined} Secrets */
@@ -26,6 +27,8 @@ export class Engine {
     /** @type {Client | undefined} */
     this.client = undefined;
     this.attempts = 0;
+    /** @type {Promise<void> | undefined} */
+    this.staying = undefined;
     /** entered resolves once the page shows the conversations, so that messages come after it. */
     this.entered = () => {};
     /** @type {Promise<void>} */
@@ -52,10 +55,12 @@ export class Engine {
 
   /** @param {{ address: string, password: string }} login */
   signIn({ address, password }) {
+    if (this.model.phase === "entering" || this.model.phase === "in") return;
+    void this.client?.stop();
     this.secrets = { address, password };
     this.attempts = 0;
     this.shown = this.awaitEntry();
-    this.set({ phase: "entering", me: address, error: "", stay: "no" });
+    this.set({ phase: "entering", me: address, error: "", stay: "no", contacts: {}, presence: {}, conversations: {} });
     this.connect();
   }
 
@@ -63,41 +68,44 @@ export class Engine {
     const { me, state, note, listening } = this.model;
     const url = new URL("/simp", location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    this.client = new Client({
+    /** @type {<A extends any[], R>(handle: (...args: A) => R) => (...args: A) => R | undefined} what a client says after its end is nobody's */
+    const ifCurrent = handle => (...args) => this.client === client ? handle(...args) : undefined;
+    /** @type {Client} */
+    const client = this.client = new Client({
       url: url.href, address: me, password: this.secrets?.password, keys: this.secrets?.keys, agent: "simpd web chat", state, note, listening,
       handlers: {
-        status: (status, error) => void this.onStatus(status, error),
-        message: m => this.onMessage(m),
-        presence: p => this.onPresence(p),
-        stale: () => this.set({ stale: true }),
-        fresh: () => this.set({ stale: false }),
-        unlistened: why => { this.set({ listening: false }); this.notice(`You are not listening any more: ${why}`); },
-        keys: keys => {
+        status: ifCurrent((status, error) => void this.onStatus(client, status, error)),
+        message: m => this.onMessage(client, m),
+        presence: ifCurrent(p => this.onPresence(p)),
+        stale: ifCurrent(() => this.set({ stale: true })),
+        fresh: ifCurrent(() => this.set({ stale: false })),
+        unlistened: ifCurrent(why => { this.set({ listening: false }); this.notice(`You are not listening any more: ${why}`); }),
+        keys: ifCurrent(keys => {
           this.secrets = { address: me, keys };
           this.share(this.secrets);
-        },
+        }),
       },
     });
     this.watchAll();
     this.client.start();
   }
 
-  /** @param {import("./simp.js").ClientStatus} status @param {SimpError} [error] */
-  async onStatus(status, error) {
+  /** @param {Client} client @param {import("./simp.js").ClientStatus} status @param {SimpError} [error] */
+  async onStatus(client, status, error) {
     if (status === "ended" && error) {
       if (error.status === 401) await keep.save("stay", undefined).catch(() => {});
       return this.leave(signInError(error));
     }
     if (status === "waiting" && this.model.phase === "entering" && this.model.stay !== "yes" && ++this.attempts === mostAttempts) {
-      const client = this.client;
       this.leave(signInError(error));
-      return void client?.stop();
+      return void client.stop();
     }
     if (status !== "online") return this.model.online ? this.set({ online: false, stale: false }) : undefined;
     const first = this.model.phase === "entering";
-    this.set({ online: true, phase: "in", error: "" });
+    this.set({ online: true, phase: "in", error: "", me: client.address });
     if (first && this.model.prefs.history) {
       const list = await keep.loadMessages(this.model.me, mostLoaded).catch(() => []);
+      if (client !== this.client) return;
       for (const { m } of list) m.results = m.results.map(doubt);
       this.emit({ t: "load", list });
     }
@@ -121,9 +129,10 @@ export class Engine {
     await this.client?.watch([...new Set([...Object.keys(this.model.contacts), ...this.model.waiting, ...partners])]).catch(() => {});
   }
 
-  /** @param {import("./simp.js").Message} m */
-  async onMessage({ from, id, time, entity }) {
+  /** @param {Client} client @param {import("./simp.js").Message} m */
+  async onMessage(client, { from, id, time, entity }) {
     await this.shown;
+    if (client !== this.client) return 486; // nobody sees it
     const text = entityText(entity) ?? `(${entityType(entity)}, ${entity.length} octets: this page shows plain text only)`;
     const key = keyOf([from]), at = Date.parse(time) || Date.now();
     const known = this.model.conversations[key]?.messages.slice(-200).some(m => m.id === id && m.from === from && m.text === text && Date.now() - m.time < repeatTime);
@@ -141,7 +150,7 @@ export class Engine {
     try {
       await keep.keepMessage(this.model.me, { key, to, m });
     } catch {
-      await this.setPrefs({ history: false });
+      await this.setPrefs({ history: false }).catch(() => {}); // it holds for this session
       this.notice("This browser cannot keep more messages: history is off now.");
     }
   }
@@ -155,7 +164,7 @@ export class Engine {
   /** @param {string} title @param {string} body @param {string} tag */
   notify(title, body, tag) {
     if (!this.model.prefs.notify || Notification.permission !== "granted") return;
-    const shown = new Notification(title, { body: body.slice(0, 200), tag });
+    const shown = new Notification(cleanLine(title), { body: clean(body.slice(0, 200)), tag });
     shown.onclick = () => { window.focus(); location.hash = encodeURIComponent(tag); shown.close(); };
   }
 
@@ -203,9 +212,10 @@ export class Engine {
 
   /** @param {string} key @param {string} id @param {import("./simp.js").Result[]} results */
   settle(key, id, results) {
-    this.emit({ t: "outcome", key, id, results });
     const m = findMessage(this.model, key, id);
-    if (m) void this.keep(key, this.model.conversations[key].to, m);
+    if (!m) return; // of somebody who has signed out
+    this.emit({ t: "outcome", key, id, results });
+    void this.keep(key, this.model.conversations[key].to, m);
   }
 
   /** tell has the user told when others listen. @param {{ to: string[] }} whom */
@@ -238,6 +248,7 @@ export class Engine {
   async removeContact({ address }) {
     await this.client?.request("CONTACT", { ima: address, remove: "yes" });
     await this.client?.unwatch([address]);
+    this.emit({ t: "presence", address, state: "unknown", note: "" });
     await this.refresh();
   }
 
@@ -259,9 +270,20 @@ export class Engine {
   deleteHistory() { return keep.deleteMessages(); }
 
   /** staySignedIn keeps an app password, never the user's own. */
-  async staySignedIn() {
-    const answer = await this.client?.request("APP", { add: "web chat" });
-    await keep.save("stay", { address: this.model.me, password: answer?.params.data, id: answer?.params.id });
+  staySignedIn() {
+    return this.staying ??= this.keepAppPassword().finally(() => { this.staying = undefined; });
+  }
+
+  async keepAppPassword() {
+    const { client } = this;
+    if (!client || this.model.stay === "yes") return;
+    const { data, id } = (await client.request("APP", { add: "web chat" })).params;
+    try {
+      await keep.save("stay", { address: this.model.me, password: data, id });
+    } catch (err) {
+      await client.request("APP", { remove: id }).catch(() => {});
+      throw err;
+    }
     this.set({ stay: "yes" });
   }
 

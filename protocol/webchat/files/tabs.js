@@ -18,12 +18,14 @@ export class Tabs {
     this.engine = undefined;
     this.release = () => {};
     this.self = crypto.randomUUID();
+    /** holder names the engine whose events this tab follows; only that one performs its calls. */
+    this.holder = "";
     this.calls = 0;
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
     this.pending = new Map();
     this.channel = new BroadcastChannel("simp");
     this.channel.onmessage = event => void this.receive(event.data);
-    this.channel.postMessage({ t: "join" });
+    this.channel.postMessage({ t: "join", tab: this.self });
     this.wait();
   }
 
@@ -38,7 +40,8 @@ export class Tabs {
         this.secrets = secrets;
         this.channel.postMessage({ t: "secrets", secrets });
       });
-      this.failPending();
+      this.follow(crypto.randomUUID());
+      this.channel.postMessage({ t: "holder", holder: this.holder });
       void this.engine.begin();
       return new Promise(resolve => { this.release = () => resolve(undefined); });
     }).catch(() => {}); // it was frozen while it waited
@@ -58,7 +61,7 @@ export class Tabs {
   /** thaw takes part again. */
   thaw() {
     if (this.engine) return;
-    this.channel.postMessage({ t: "join" });
+    this.channel.postMessage({ t: "join", tab: this.self });
     this.wait();
   }
 
@@ -66,10 +69,15 @@ export class Tabs {
   async receive(said) {
     switch (said.t) {
       case "join":
-        if (this.engine) this.channel.postMessage({ t: "snapshot", model: this.model, secrets: this.secrets });
+        if (this.engine) this.channel.postMessage({ t: "snapshot", tab: said.tab, holder: this.holder, model: this.model, secrets: this.secrets });
+        return;
+      case "holder":
+        if (this.engine) return;
+        this.follow(said.holder);
+        if (this.model.phase === "starting") this.channel.postMessage({ t: "join", tab: this.self }); // nobody was there to answer
         return;
       case "call": {
-        if (!this.engine) return;
+        if (!this.engine || said.holder !== this.holder) return;
         const reply = { t: "reply", tab: said.tab, call: said.call };
         try {
           this.channel.postMessage({ ...reply, value: await this.perform(said.name, said.args) });
@@ -84,7 +92,8 @@ export class Tabs {
         return said.error === undefined ? call?.resolve(said.value) : call?.reject(new Error(said.error));
       }
       case "snapshot":
-        if (this.engine) return;
+        if (this.engine || said.tab !== this.self) return;
+        this.follow(said.holder);
         Object.assign(this.model, said.model);
         this.secrets = said.secrets;
         return this.show({ t: "all" });
@@ -98,7 +107,10 @@ export class Tabs {
     }
   }
 
-  failPending() {
+  /** follow has an engine perform what is called from now on. What another has not answered fails. @param {string} holder */
+  follow(holder) {
+    if (holder === this.holder) return;
+    this.holder = holder;
     for (const { reject } of this.pending.values()) reject(new Error("The tab that held the connection has gone. Try again."));
     this.pending.clear();
   }
@@ -109,7 +121,7 @@ export class Tabs {
     return new Promise((resolve, reject) => {
       const call = ++this.calls;
       this.pending.set(call, { resolve, reject });
-      this.channel.postMessage({ t: "call", tab: this.self, call, name, args });
+      this.channel.postMessage({ t: "call", tab: this.self, holder: this.holder, call, name, args });
     });
   }
 
