@@ -638,7 +638,7 @@ export class Client {
       if (run !== this.run) return;
       this.current = undefined;
       this.setStatus("waiting", error);
-      await this.pause(Math.min(delay, longestDelay), 1000 * Math.min(Math.max(Number(error?.params.retry) || 0, 0), longestRetry));
+      await this.pause(Math.min(delay, longestDelay), retryOf(error));
       if (run === this.run) this.setStatus("connecting");
     }
   }
@@ -853,8 +853,8 @@ export class Client {
         this.adopt(conn);
         if (old.stale && !conn.stale) this.handlers.fresh?.();
         return void quit(old);
-      } catch {
-        await new Promise(resolve => setTimeout(resolve, 1000 * (0.5 + (this.options.random ?? Math.random)())));
+      } catch (err) {
+        await new Promise(resolve => setTimeout(resolve, retryOf(err) + 1000 * (0.5 + (this.options.random ?? Math.random)())));
       }
     }
   }
@@ -990,6 +990,9 @@ async function quit(conn) {
 function isFinal(error) {
   return [400, 401, 403, 404, 405, 505].includes(error.status) && ("login" in error || error.status === 505);
 }
+
+/** retryOf returns for how many milliseconds the server asks to wait. @param {any} error */
+function retryOf(error) { return 1000 * Math.min(Math.max(Number(error?.params?.retry) || 0, 0), longestRetry); }
 
 /** chunks splits addresses so that each part fits in a line. @param {string[]} addresses */
 function chunks(addresses) {

@@ -480,6 +480,28 @@ test("wake does not cut the time that the server asks to wait", async t => {
   t.mock.timers.reset();
 });
 
+test("a MOVE waits as long as the server asks before it tries again", async t => {
+  const site = new Site();
+  const { client } = connect(site);
+  await site.until(() => client.status === "online");
+  site.script = (socket, line) => {
+    if (line.verb !== "HELLO") return false;
+    socket.say(`${line.tag} 429 retry=20`);
+    return true;
+  };
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  site.sockets[0].say("* MOVE within=30");
+  await site.until(() => site.sockets.length === 2 && !site.sockets[1].open);
+  for (let i = 0; i < 10; i++) await new Promise(resolve => setImmediate(resolve));
+  t.mock.timers.tick(20_000);
+  for (let i = 0; i < 10; i++) await new Promise(resolve => setImmediate(resolve));
+  assert.equal(site.sockets.length, 2);
+  t.mock.timers.tick(500);
+  await site.until(() => site.sockets.length === 3);
+  t.mock.timers.reset();
+  await client.stop();
+});
+
 test("what changes during a MOVE holds at the new connection", async () => {
   const site = new Site();
   const { client } = connect(site);
