@@ -277,7 +277,7 @@ function splitEntity(entity) {
 
 /** @param {Uint8Array} body */
 function fromQuotedPrintable(body) {
-  const text = new TextDecoder("latin1").decode(body).replace(/(?<![ \t])[ \t]+\r\n/g, "\r\n").replace(/=\r\n/g, "");
+  const text = new TextDecoder("latin1").decode(body).split("\r\n").map(trimBlanks).join("\r\n").replace(/=\r\n/g, "");
   return latin1(text.replace(/=([0-9A-Fa-f]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16))));
 }
 
@@ -854,6 +854,7 @@ export class Client {
         if (old.stale && !conn.stale) this.handlers.fresh?.();
         return void quit(old);
       } catch (err) {
+        if (isFinal(/** @type {SimpError} */ (err))) return; // the old connection is used until it ends
         await new Promise(resolve => setTimeout(resolve, retryOf(err) + 1000 * (0.5 + (this.options.random ?? Math.random)())));
       }
     }
@@ -984,6 +985,13 @@ async function quit(conn) {
   await conn.roundTrip("QUIT").catch(() => {});
   clearTimeout(timer);
   conn.close();
+}
+
+/** trimBlanks returns a line without the blanks at its end. @param {string} line */
+function trimBlanks(line) {
+  let end = line.length;
+  while (end > 0 && (line[end - 1] === " " || line[end - 1] === "\t")) end--;
+  return line.slice(0, end);
 }
 
 /** isFinal reports whether another attempt to log in would fail too. @param {SimpError} error */
