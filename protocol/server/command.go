@@ -34,7 +34,7 @@ func init() { // their handlers lead to commandFor, which reads the table
 	commands = []command{
 		{"SEND", phaseAuthenticated, takesLiteral | forRouting | ownLimit, hasIDN, (*session).handleSend},
 		{"PING", phaseConnected, immediate, nil, (*session).handlePing},
-		{"HELLO", phaseConnected, forRouting, hasIDN, (*session).handleHello},
+		{"HELLO", phaseConnected, forRouting, nil, (*session).handleHello},
 		{"AUTH", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleAuth},
 		{"MORE", phaseGreeted, takesLiteral | forRouting, blocksAuth, (*session).handleMore},
 		{"LISTEN", phaseAuthenticated, 0, always, (*session).handleListen},

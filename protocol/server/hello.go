@@ -41,24 +41,24 @@ func (s *session) checkHello(r *request) (minor int, err error) {
 }
 
 // checkHelloDomain checks the domain of the address that the client will log
-// in with, if it names one.
+// in with, if it names one. It is parsed at once, whatever its script: a
+// HELLO that waited could be answered after a STARTTLS that follows it, and
+// few are read before AUTH.
 func (s *session) checkHelloDomain(r *request) error {
 	v, given := r.line.Get("domain")
 	if !given {
 		return nil
 	}
-	var domain string
-	err := s.server.idn.parse(v, func() (err error) {
-		domain, err = protocol.ParseDomain(v)
+	domain, err := protocol.ParseDomain(v)
+	switch {
+	case strings.HasPrefix(v, "["):
+		domain = protocol.Quote(v)
+	case err != nil:
 		return err
-	})
-	if err != nil {
-		return err
+	case s.server.isLocalDomain(domain):
+		return nil
 	}
-	if !s.server.isLocalDomain(domain) {
-		return protocol.Errorf(protocol.StatusForbidden, "%s is not a domain of this site", domain)
-	}
-	return nil
+	return protocol.Errorf(protocol.StatusForbidden, "%s is not a domain of this site", domain)
 }
 
 // parseVersion returns the minor version of any SIMP/1.x: newer ones are

@@ -11,7 +11,8 @@ import (
 // Addresses in other scripts cost about a hundred times as much to read as
 // others. So there is a limit on their octets, for each user and each remote
 // domain, all connections together; they are never read on the event loop; and
-// at most half of the processors read them at a time.
+// at most half of the processors read them at a time. (The domain of a HELLO
+// is the exception: few requests are read before AUTH.)
 //
 // The cost is measured by BenchmarkParseAddressByScript of package protocol: 40 to 500
 // ns an octet, so that what a user may send takes at most 3 % of a processor.
