@@ -49,7 +49,7 @@ func (n *Node) leaderLoop(ctx context.Context, t *leaderTerm) {
 	}
 }
 
-// enqueueTimeout is how long Raft may take to queue the barrier.
+// enqueueTimeout limits the time that Raft takes to queue the barrier.
 const enqueueTimeout = time.Second
 
 // commitBarrier commits an empty entry. When it is applied here, so is

@@ -50,7 +50,7 @@ func (n *Node) watchMembership(ctx context.Context) {
 	}
 }
 
-// publishedMembership is what the link was told last.
+// publishedMembership holds the membership that the link was last told.
 type publishedMembership struct {
 	mu            sync.Mutex // held while the link is told
 	configuration link.Configuration

@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// answerTimeout is how long a voter may take to answer before it counts as
+// answerTimeout limits the time a voter takes to answer before it counts as
 // lost.
 const answerTimeout = time.Second
 

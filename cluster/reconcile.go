@@ -13,7 +13,7 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 )
 
-// configTimeout is how long a change of Raft's configuration may take.
+// configTimeout limits the time that a change of Raft's configuration takes.
 const configTimeout = 5 * time.Second
 
 // memberReconciler keeps Raft's configuration up to date for a leader.

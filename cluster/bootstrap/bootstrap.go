@@ -46,7 +46,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Link is what gossip and the connections know of other nodes.
+// Link reports what gossip and the connections know about other nodes.
 type Link interface {
 	Addr() string
 	Members() []link.Member

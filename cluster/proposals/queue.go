@@ -25,7 +25,7 @@ const (
 // ErrUnavailable.
 var ErrBusy = fmt.Errorf("%w: too many changes wait for the leader", peerrpc.ErrUnavailable)
 
-// sized is what waits in a queue.
+// sized is an element of a queue, which knows its size.
 type sized interface {
 	comparable
 	extent() (changes, octets int)
