@@ -239,6 +239,46 @@ func each(r client.Report) []string {
 	return all
 }
 
+// Messages are sent in the order in which they were started, and may be answered
+// in any order.
+func TestStartSend(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
+		to := []protocol.Address{address(t, "bob@example.com")}
+		var all []*client.Sending
+		for i := range 3 {
+			sending, err := c.StartSend(t.Context(), client.Message{To: to, ID: fmt.Sprint("m", i), Entity: client.Text("x")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, sending)
+		}
+		var tags []string
+		for i := range 3 {
+			tags = append(tags, p.Want(fmt.Sprintf("SEND to=bob@example.com id=m%d {3}", i)))
+			p.Body("\r\nx")
+		}
+		p.Say("%s 480 id=m2 :not listening", tags[2])
+		p.Say("%s 200 id=m1", tags[1])
+		p.Say("%s 201 id=m0", tags[0])
+		for i, want := range []protocol.Status{201, 200, 480} {
+			if report, err := all[i].Await(t.Context()); err != nil || report.Status != want || report.Results[0].To != to[0] {
+				t.Errorf("m%d: %+v, %v", i, report, err)
+			}
+		}
+		big, err := c.StartSend(t.Context(), client.Message{To: to, Entity: make([]byte, 1<<20)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report, err := big.Await(t.Context()); err != nil || report.Status != protocol.StatusTooLarge {
+			t.Errorf("%+v, %v", report, err)
+		}
+		if _, err := c.StartSend(t.Context(), client.Message{Entity: client.Text("x")}); !errors.Is(err, client.ErrNotSent) {
+			t.Errorf("without a recipient: %v", err)
+		}
+		closeWith(t, c, p)
+	})
+}
+
 // A SEND whose connection ends first is in doubt, and repeated only if asked;
 // what else than 200 the repeat is told, ends no doubt.
 func TestSendInDoubt(t *testing.T) {

@@ -203,18 +203,39 @@ type request struct {
 // did not receive the request; ctx's error if that ended; and a
 // *protocol.Error if the server refused.
 func (c *conn) roundTrip(ctx context.Context, r request) ([]response, response, error) {
+	p, err := c.startRequest(ctx, r)
+	if err != nil {
+		return nil, response{}, err
+	}
+	return p.awaitFinal(ctx)
+}
+
+// pendingRequest is a request that was queued for writing.
+type pendingRequest struct {
+	conn *conn
+	call *call
+	end  int64 // position of its last octet in the outbox
+}
+
+// startRequest queues a request. The only error is ErrNotSent.
+func (c *conn) startRequest(ctx context.Context, r request) (*pendingRequest, error) {
 	if err := c.acquireSlot(ctx); err != nil {
-		return nil, response{}, notSent(err)
+		return nil, notSent(err)
 	}
 	call := &call{verb: r.verb, maxPartial: r.maxPartial, final: make(chan response, 1), apply: r.apply}
 	end, err := c.writeRequest(call, r)
 	if err != nil {
 		<-c.slots
-		return nil, response{}, notSent(err)
+		return nil, notSent(err)
 	}
+	return &pendingRequest{c, call, end}, nil
+}
+
+// awaitFinal waits for the final response, with the errors of roundTrip.
+func (p *pendingRequest) awaitFinal(ctx context.Context) ([]response, response, error) {
 	select {
-	case final, ok := <-call.final:
-		return c.callResult(call, final, ok, end)
+	case final, ok := <-p.call.final:
+		return p.conn.callResult(p.call, final, ok, p.end)
 	case <-ctx.Done():
 		return nil, response{}, ctx.Err()
 	}

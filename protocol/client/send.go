@@ -43,11 +43,9 @@ func Text(s string) []byte { return append([]byte("\r\n"), s...) }
 // connection or context ends before the response is in doubt, which is not an
 // error but a Result.
 func (c *Client) Send(ctx context.Context, m Message) (Report, error) {
-	if m.ID == "" {
-		m.ID = rand.Text()
-	}
-	if len(m.To) == 0 || !protocol.ValidID(m.ID) {
-		return Report{}, notSent(protocol.Errorf(protocol.StatusBadRequest, "a recipient and a valid id are required"))
+	m, err := prepare(m)
+	if err != nil {
+		return Report{}, err
 	}
 	report, err := c.sendOnce(ctx, m)
 	for range m.Retries {
@@ -60,6 +58,17 @@ func (c *Client) Send(ctx context.Context, m Message) (Report, error) {
 		}
 	}
 	return report, err
+}
+
+// prepare gives a message an ID if it has none, and checks it.
+func prepare(m Message) (Message, error) {
+	if m.ID == "" {
+		m.ID = rand.Text()
+	}
+	if len(m.To) == 0 || !protocol.ValidID(m.ID) {
+		return m, notSent(protocol.Errorf(protocol.StatusBadRequest, "a recipient and a valid id are required"))
+	}
+	return m, nil
 }
 
 // sendOnce sends on the current connection, or on the next one if the server
@@ -80,18 +89,46 @@ func (c *Client) sendOnce(ctx context.Context, m Message) (Report, error) {
 	}
 }
 
-// sendOn sends on one connection. The only error is ErrNotSent.
-func sendOn(ctx context.Context, conn *conn, m Message) (Report, error) {
-	if why := conn.Hello.TooLarge(len(m.Entity)); why != "" {
-		return newReport(m, nil, response{protocol.Line{Status: protocol.StatusTooLarge, Text: why}}), nil
+// Sending is a message that was handed to the connection, made by StartSend.
+type Sending struct {
+	message Message
+	request *pendingRequest // nil if report is known already
+	report  Report
+	latest  time.Time // when the message is in doubt without an answer
+}
+
+// StartSend begins to send a message on the current connection, once there is
+// one, and returns before the outcome is known: see Await. Messages arrive in
+// the order of the calls. Retries is ignored. The only error is ErrNotSent.
+func (c *Client) StartSend(ctx context.Context, m Message) (*Sending, error) {
+	m, err := prepare(m)
+	if err != nil {
+		return nil, err
 	}
-	timeout := m.Timeout
-	if timeout == 0 {
-		timeout = protocol.DefaultTimeout
+	for {
+		cur, err := c.awaitConn(ctx)
+		if err != nil {
+			return nil, notSent(err)
+		}
+		s, err := startSendOn(ctx, cur, m)
+		if err == nil || !cur.wasReplaced(err) || ctx.Err() != nil {
+			return s, err
+		}
+		if err := c.awaitReplaced(ctx, cur); err != nil {
+			return nil, notSent(err)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout+answerTimeout-protocol.RequestTimeout)
+}
+
+// Await returns the outcome of the message, as Send does: ErrNotSent is the
+// only error.
+func (s *Sending) Await(ctx context.Context) (Report, error) {
+	if s.request == nil {
+		return s.report, nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, s.latest)
 	defer cancel()
-	partial, final, err := conn.roundTrip(ctx, request{verb: "SEND", params: m.appendParams, maxPartial: len(m.To), body: m.Entity})
+	partial, final, err := s.request.awaitFinal(ctx)
 	var refused *protocol.Error
 	switch {
 	case errors.Is(err, ErrNotSent):
@@ -99,7 +136,38 @@ func sendOn(ctx context.Context, conn *conn, m Message) (Report, error) {
 	case err != nil && !errors.As(err, &refused):
 		final.Status, final.Text = protocol.StatusIndeterminate, "no answer came: "+err.Error()
 	}
-	return newReport(m, partial, final), nil
+	return newReport(s.message, partial, final), nil
+}
+
+// sendOn sends on one connection. The only error is ErrNotSent.
+func sendOn(ctx context.Context, conn *conn, m Message) (Report, error) {
+	s, err := startSendOn(ctx, conn, m)
+	if err != nil {
+		return Report{}, err
+	}
+	return s.Await(ctx)
+}
+
+// startSendOn queues a message on one connection.
+func startSendOn(ctx context.Context, conn *conn, m Message) (*Sending, error) {
+	s := &Sending{message: m}
+	if why := conn.Hello.TooLarge(len(m.Entity)); why != "" {
+		s.report = newReport(m, nil, response{protocol.Line{Status: protocol.StatusTooLarge, Text: why}})
+		return s, nil
+	}
+	timeout := m.Timeout
+	if timeout == 0 {
+		timeout = protocol.DefaultTimeout
+	}
+	s.latest = time.Now().Add(timeout + answerTimeout - protocol.RequestTimeout)
+	ctx, cancel := context.WithDeadline(ctx, s.latest)
+	defer cancel()
+	var err error
+	s.request, err = conn.startRequest(ctx, request{verb: "SEND", params: m.appendParams, maxPartial: len(m.To), body: m.Entity})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (m Message) appendParams(b []byte) []byte {
