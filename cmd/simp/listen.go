@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"simpd/cmd/internal/cli"
+	"simpd/cmd/simp/internal/entity"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -135,16 +136,16 @@ type messageJSON struct {
 }
 
 func (a *app) printMessage(m *protocol.Message) error {
-	c := readEntity(m.Entity)
+	c := entity.Read(m.Entity)
 	if !a.printsJSON() {
-		return a.printf("%s %s: %s", a.formatTime(m.Time), a.emphasize(cli.Escape(m.From.String())), c.describe(len(m.Entity)))
+		return a.printf("%s %s: %s", a.formatTime(m.Time), a.emphasize(cli.Escape(m.From.String())), c.Describe(len(m.Entity)))
 	}
 	j := messageJSON{
 		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),
-		ContentType: c.kind, Entity: m.Entity,
+		ContentType: c.Kind, Entity: m.Entity,
 	}
-	if c.isText {
-		j.Text = &c.text
+	if c.IsText {
+		j.Text = &c.Text
 	}
 	return a.printJSON(j)
 }

@@ -13,6 +13,7 @@ import (
 
 const rootLong = `simp sends instant messages and shows who listens, from a terminal or a script.
 
+    simp --user alice@example.com chat bob@example.com
     simp --user alice@example.com send bob@example.com "Lunch?"
     simp --user bob@example.com listen
     simp --user carol@example.com watch bob@example.com
@@ -27,7 +28,7 @@ Each of --server, --dns, --user, --tls-ca, --plaintext, --password-file and
 --output may be given as a variable instead: SIMP_SERVER, SIMP_USER, and so on.
 
 simp exits with 0 after success, with 2 if the command line is wrong, and with 1
-after other failures; send has exit statuses of its own.`
+after other failures; send and chat have exit statuses of their own.`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := commandGroup("simp", "Send instant messages, and see who listens", rootLong)
@@ -38,7 +39,7 @@ func (a *app) rootCommand() *cobra.Command {
 	a.addFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
+	root.AddCommand(a.chatCommand(), a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
 		a.contactCommand(), a.aclCommand(), a.passwdCommand(), a.appCommand(), manual.Command())
 	cli.AddVersion(root, func() string { return a.output })
 	return root

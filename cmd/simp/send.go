@@ -11,17 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"simpd/cmd/internal/cli"
+	"simpd/cmd/simp/internal/entity"
+	"simpd/cmd/simp/internal/outcome"
 	"simpd/protocol"
 	"simpd/protocol/client"
-)
-
-// Exit codes of send. Of several recipients' the worst counts, in the order
-// failed, in doubt, not listening, delivered.
-const (
-	exitDelivered    = 0
-	exitFailed       = 1
-	exitNotListening = 3
-	exitInDoubt      = 4
 )
 
 const sendLong = `Send sends a text to the addresses, and reports the outcome for each.
@@ -111,7 +104,7 @@ func (a *app) composeMessage(s sending, args []string) (m client.Message, err er
 	case read: // the last line's end belongs to the file, not to the text
 		text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	}
-	m.Entity, err = textEntity(text)
+	m.Entity, err = entity.FromText(text)
 	return m, err
 }
 
@@ -131,29 +124,14 @@ func (a *app) readText(words []string) (text string, read bool, err error) {
 
 // exitOf returns the worst of the recipients' exit codes, as an error.
 func exitOf(r client.Report) error {
-	rank := map[int]int{exitDelivered: 0, exitNotListening: 1, exitInDoubt: 2, exitFailed: 3}
-	worst := exitDelivered
+	worst := outcome.Delivered
 	for _, one := range r.Results {
-		if code := codeOf(one.Status); rank[code] > rank[worst] {
-			worst = code
-		}
+		worst = outcome.Worse(worst, outcome.ExitCode(one.Status))
 	}
-	if worst == exitDelivered {
+	if worst == outcome.Delivered {
 		return nil
 	}
 	return exitError(worst)
-}
-
-func codeOf(s protocol.Status) int {
-	switch s {
-	case protocol.StatusOK:
-		return exitDelivered
-	case protocol.StatusIndeterminate:
-		return exitInDoubt
-	case protocol.StatusNotListening:
-		return exitNotListening
-	}
-	return exitFailed
 }
 
 // reportJSON is a report for programs.

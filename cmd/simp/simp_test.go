@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"simpd/protocol"
 )
 
 // console is what a person sees and types.
@@ -349,7 +351,7 @@ func TestRefusals(t *testing.T) {
 		code int
 		said string
 	}{
-		{nil, nil, 2, "a command is missing; the commands are acl, app, completion, contact,"},
+		{nil, nil, 2, "a command is missing; the commands are acl, app, chat, completion, contact,"},
 		{[]string{"snd"}, nil, 2, `did you mean "send"?`},
 		{[]string{"send"}, nil, 2, "simp send requires an address"},
 		{[]string{"send", "--dance", "bob@example.com"}, nil, 2, "unknown flag: --dance; see simp send --help"},
@@ -412,6 +414,36 @@ func TestHelpAndCompletion(t *testing.T) {
 		c := newConsole(nil)
 		if code := c.run(t.Context(), strings.NewReader(""), args...); code != 0 || c.out.Len() == 0 || c.err.Len() > 0 {
 			t.Errorf("%q: exit code %d, %q", args, code, c.err.String())
+		}
+	}
+}
+
+func TestTheDateIsShownWhenTheDayChanges(t *testing.T) {
+	c := newConsole(nil)
+	a := &app{out: screen{c, &c.out}, term: c, zone: time.UTC, day: "2026-11-21", env: func(string) string { return "" }}
+	for _, at := range []string{"2026-11-21T23:59:59.000Z", "2026-11-22T00:00:01.000Z", "2026-11-22T00:00:02.000Z"} {
+		when, err := time.Parse(protocol.TimeFormat, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.printMessage(&protocol.Message{From: protocol.CanonicalAddress("bob@example.com"), Time: when, Entity: []byte("\r\nhi")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "23:59:59 bob@example.com: hi\n2026-11-22 00:00:01 bob@example.com: hi\n00:00:02 bob@example.com: hi\n"
+	if got := c.out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// An output that takes nothing does not change what the exit code tells.
+func TestAClosedOutputChangesNoOutcome(t *testing.T) {
+	s := newSite(t)
+	for to, want := range map[string]int{"bob@example.com": 0, "deaf@example.com": 3, "silent@example.com": 4, "rude@example.com": 1} {
+		c := newConsole(s.env())
+		c.broken = true
+		if code := c.run(t.Context(), strings.NewReader(""), "send", to, "hello"); code != want || !strings.Contains(c.err.String(), "no space left on device") {
+			t.Errorf("%s: exit code %d, want %d; %q", to, code, want, c.err.String())
 		}
 	}
 }

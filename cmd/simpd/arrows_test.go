@@ -38,7 +38,7 @@ var arrows = map[string][]string{
 	"cluster/proposals":     {"store", "proto/simp/store/v1", "cluster/peerrpc"},
 	"cluster/clustertest":   {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":      {"protocol"},
-	"cmd/simp":              {"protocol", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
+	"cmd/simp":              {"protocol", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "cmd/simp/internal/*", "protocol/secretfile"},
 	"cmd/simpbench":         {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
 	"cmd/simpbench/load":    {"protocol", "cmd/simpbench/relay"},
 	"cmd/simpctl":           {"protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
@@ -52,6 +52,13 @@ var arrows = map[string][]string{
 	"example.com/warehouse": {"proto/simp/v1"},
 	"proto/simp/v1":         {"proto/*"},
 	"proto/simp/cluster/v1": {"proto/*"},
+
+	"cmd/simp/internal/entity":       {"cmd/internal/cli", "protocol/client"},
+	"cmd/simp/internal/outcome":      {"protocol"},
+	"cmd/simp/internal/chat":         {"protocol", "cmd/internal/cli", "cmd/simp/internal/entity", "cmd/simp/internal/outcome"},
+	"cmd/simp/internal/chat/history": {"cmd/internal/cli", "cmd/simp/internal/chat"},
+	"cmd/simp/internal/chat/line":    {"protocol", "cmd/internal/cli", "cmd/simp/internal/chat", "cmd/simp/internal/chat/history"},
+	"cmd/simp/internal/chat/session": {"protocol", "protocol/client", "cmd/simp/internal/chat", "cmd/simp/internal/entity"},
 
 	"protocol/server/internal/netio": {"protocol/fairslots", "protocol/tlsrecord"},
 	"protocol/server/internal/sasl":  {"protocol", "protocol/netaddr"},
@@ -68,6 +75,7 @@ var shut = map[string][]string{
 	"cluster/peerrpc": {"github.com/hashicorp/*"},
 	"cluster":         {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
 
+	"cmd/simp/internal/chat":        {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand"},
 	"cluster/proposals":             {"net", "os", "google.golang.org/grpc*"},
 	"protocol/server/internal/sasl": {"net", "os"},
 	"protocol/server":               {"syscall", "reflect", "golang.org/x/sys/*"}, // netio may

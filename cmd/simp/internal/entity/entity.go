@@ -1,4 +1,6 @@
-package main
+// Package entity makes the MIME entities of texts and reads, for people, those
+// that arrive.
+package entity
 
 import (
 	"bytes"
@@ -19,8 +21,8 @@ import (
 	"simpd/protocol/client"
 )
 
-// textEntity makes the MIME entity of a text, whose lines end with CRLF.
-func textEntity(text string) ([]byte, error) {
+// FromText makes the MIME entity of a text, whose lines end with CRLF.
+func FromText(text string) ([]byte, error) {
 	if !utf8.ValidString(text) {
 		return nil, errors.New("the text is not valid UTF-8; send other things as a MIME entity, with --mime")
 	}
@@ -28,40 +30,40 @@ func textEntity(text string) ([]byte, error) {
 	return client.Text(strings.ReplaceAll(text, "\n", "\r\n")), nil
 }
 
-// content holds the parts of a MIME entity that people read.
-type content struct {
-	kind   string // the media type
-	text   string // if isText
-	isText bool
+// Content holds the parts of a MIME entity that people read.
+type Content struct {
+	Kind   string // the media type
+	Text   string // if IsText
+	IsText bool
 }
 
-// malformed is the kind of an entity that can't be read (RFC 2045).
+// malformed is the Kind of an entity that can't be read (RFC 2045).
 const malformed = "malformed"
 
-// readEntity reads an entity as far as it is plain text: of one with several
+// Read reads an entity as far as it is plain text: of one with several
 // parts the first that is. Everything else is named by its kind.
-func readEntity(entity []byte) content {
+func Read(entity []byte) Content {
 	header, body, ok := splitEntity(entity)
 	if !ok {
-		return content{kind: malformed}
+		return Content{Kind: malformed}
 	}
 	const deepest = 4 // multiparts within one another
 	return readPart(func(name, otherwise string) string { return headerField(header, name, otherwise) }, body, deepest)
 }
 
 // readPart reads an entity whose header fields get returns.
-func readPart(get func(name, otherwise string) string, body []byte, depth int) content {
+func readPart(get func(name, otherwise string) string, body []byte, depth int) Content {
 	kind, params, err := mime.ParseMediaType(get("Content-Type", "text/plain; charset=utf-8"))
 	if err != nil {
-		return content{kind: malformed}
+		return Content{Kind: malformed}
 	}
-	c := content{kind: kind}
+	c := Content{Kind: kind}
 	switch {
 	case strings.HasPrefix(kind, "multipart/") && depth > 0:
-		c.text, c.isText = findText(body, params["boundary"], depth-1)
+		c.Text, c.IsText = findText(body, params["boundary"], depth-1)
 	case kind == "text/plain":
 		if decoded, ok := decodeTransfer(body, get("Content-Transfer-Encoding", "8bit")); ok {
-			c.text, c.isText = decodeCharset(decoded, params["charset"])
+			c.Text, c.IsText = decodeCharset(decoded, params["charset"])
 		}
 	}
 	return c
@@ -84,8 +86,8 @@ func findText(body []byte, boundary string, depth int) (text string, ok bool) {
 			return "", false
 		}
 		c := readPart(func(name, otherwise string) string { return cmp.Or(p.Header.Get(name), otherwise) }, part, depth)
-		if c.isText {
-			return c.text, true
+		if c.IsText {
+			return c.Text, true
 		}
 	}
 }
@@ -158,20 +160,26 @@ func decodeCharset(body []byte, charset string) (string, bool) {
 	return string(text), err == nil
 }
 
-// describe says what a message is, for people.
-func (c content) describe(octets int) string {
-	if c.isText {
-		return showText(c.text)
+// Describe says what a message is, for people, on a terminal.
+func (c Content) Describe(octets int) string { return EscapeLines(c.Plain(octets)) }
+
+// Plain is Describe without escaping: not for a terminal.
+func (c Content) Plain(octets int) string {
+	if c.IsText {
+		return c.Text
 	}
-	return cli.Escape(fmt.Sprintf("[%s, %d octets]", c.kind, octets))
+	return cli.Escape(fmt.Sprintf("[%s, %d octets]", c.Kind, octets))
 }
 
-// showText escapes a text of several lines (cli.EscapeText). The later ones are
+// EscapeLines escapes a text of several lines (cli.EscapeText). The later ones are
 // indented, so that none can pass for a line of this program's.
-func showText(s string) string {
+func EscapeLines(s string) string { return strings.Join(SplitLines(s), "\n    ") }
+
+// SplitLines returns the lines of a text, each escaped (cli.EscapeText).
+func SplitLines(s string) []string {
 	lines := strings.Split(strings.ReplaceAll(strings.TrimRight(s, "\r\n"), "\r\n", "\n"), "\n")
 	for i, line := range lines {
 		lines[i] = cli.EscapeText(strings.ReplaceAll(line, "\t", "    "))
 	}
-	return strings.Join(lines, "\n    ")
+	return lines
 }

@@ -1,12 +1,9 @@
-package main
+package entity
 
 import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
-
-	"simpd/protocol"
 )
 
 // What was acknowledged is shown, whatever it is.
@@ -39,7 +36,7 @@ func TestEntitiesAsPeopleSeeThem(t *testing.T) {
 		{"Content-Type: multipart/mixed\r\n\r\nx", "[multipart/mixed, 34 octets]"},
 		{"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--", "[multipart/mixed, 85 octets]"},
 	} {
-		if got := readEntity([]byte(c.entity)).describe(len(c.entity)); got != c.want {
+		if got := Read([]byte(c.entity)).Describe(len(c.entity)); got != c.want {
 			t.Errorf("%q is shown as %q, want %q", c.entity, got, c.want)
 		}
 	}
@@ -50,37 +47,7 @@ func TestNestedMultipartsAreBounded(t *testing.T) {
 	for i := range 50 {
 		entity = fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d.\r\n\r\n--b%[1]d.\r\n%s\r\n--b%[1]d.--", i, entity)
 	}
-	if got := readEntity([]byte(entity)).describe(len(entity)); !strings.HasPrefix(got, "[multipart/mixed, ") {
+	if got := Read([]byte(entity)).Describe(len(entity)); !strings.HasPrefix(got, "[multipart/mixed, ") {
 		t.Errorf("shown as %q", got)
-	}
-}
-
-func TestTheDateIsShownWhenTheDayChanges(t *testing.T) {
-	c := newConsole(nil)
-	a := &app{out: screen{c, &c.out}, term: c, zone: time.UTC, day: "2026-11-21", env: func(string) string { return "" }}
-	for _, at := range []string{"2026-11-21T23:59:59.000Z", "2026-11-22T00:00:01.000Z", "2026-11-22T00:00:02.000Z"} {
-		when, err := time.Parse(protocol.TimeFormat, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := a.printMessage(&protocol.Message{From: protocol.CanonicalAddress("bob@example.com"), Time: when, Entity: []byte("\r\nhi")}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := "23:59:59 bob@example.com: hi\n2026-11-22 00:00:01 bob@example.com: hi\n00:00:02 bob@example.com: hi\n"
-	if got := c.out.String(); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-// An output that takes nothing does not change what the exit code tells.
-func TestAClosedOutputChangesNoOutcome(t *testing.T) {
-	s := newSite(t)
-	for to, want := range map[string]int{"bob@example.com": 0, "deaf@example.com": 3, "silent@example.com": 4, "rude@example.com": 1} {
-		c := newConsole(s.env())
-		c.broken = true
-		if code := c.run(t.Context(), strings.NewReader(""), "send", to, "hello"); code != want || !strings.Contains(c.err.String(), "no space left on device") {
-			t.Errorf("%s: exit code %d, want %d; %q", to, code, want, c.err.String())
-		}
 	}
 }
