@@ -141,7 +141,8 @@ func mayChangeNodes(e *storev1.Entry) bool {
 			switch c.Kind.(type) {
 			case *storev1.Change_Bind, *storev1.Change_SetState, *storev1.Change_Release,
 				*storev1.Change_SetRule, *storev1.Change_SetContact, *storev1.Change_PutAccount,
-				*storev1.Change_AddAppPassword, *storev1.Change_RemoveAppPassword, *storev1.Change_MarkAppPasswordUsed:
+				*storev1.Change_AddAppPassword, *storev1.Change_RemoveAppPassword, *storev1.Change_MarkAppPasswordUsed,
+				*storev1.Change_AddKey, *storev1.Change_RevokeKey:
 			default:
 				return true
 			}

@@ -47,6 +47,9 @@ type Session interface {
 	// Notify shows a change of presence. Of several unwritten ones for one
 	// address only the newest is written.
 	Notify(n *Notice)
+	// NotifyKeys shows a change of a list of keys, likewise. Clients of SIMP/1.0
+	// are shown none.
+	NotifyKeys(n *KeyNotice)
 	// Displaced tells the client that its session was displaced.
 	Displaced(why string)
 	// Stale and Fresh bracket the time in which presence can't be known.

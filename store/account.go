@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/signature"
 )
 
 // Verifier is what the table stores of a password: SCRAM-SHA-256 values (RFC
@@ -29,7 +30,8 @@ type Account struct {
 	Exclusive    uint64 // index of the newest exclusive LISTEN; 0: never
 	Created      time.Time
 
-	appPasswords *[]AppPassword // nil: none; few accounts have any
+	appPasswords *[]AppPassword   // nil: none; few accounts have any
+	keys         *[]signature.Key // nil: none
 }
 
 // Credentials returns the account in the form that protocol/server uses,

@@ -11,7 +11,7 @@ import (
 // read.
 const (
 	OldestSchema = 1
-	NewestSchema = 3
+	NewestSchema = 4
 )
 
 // ErrSchema is wrapped by errors that report an entry or a snapshot of a
@@ -101,6 +101,10 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.removeAppPassword(k.RemoveAppPassword)
 	case *storev1.Change_MarkAppPasswordUsed:
 		return t.markAppPasswordUsed(k.MarkAppPasswordUsed)
+	case *storev1.Change_AddKey:
+		return t.addKey(k.AddKey)
+	case *storev1.Change_RevokeKey:
+		return t.revokeKey(k.RevokeKey)
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_SetRule:

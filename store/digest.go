@@ -74,11 +74,12 @@ func (d *digester) addAccount(a *Account) {
 		d.addNumbers(a.LastDisabled)
 	}
 	d.addAppPasswords(a)
+	d.addKeys(a)
 }
 
 // accountFlags says which optional numbers of an account follow.
 func accountFlags(a *Account) uint64 {
-	return boolToUint64(a.Disabled) | boolToUint64(a.LastDisabled > 0)<<1 | uint64(len(a.AppPasswords()))<<2
+	return boolToUint64(a.Disabled) | boolToUint64(a.LastDisabled > 0)<<1 | uint64(len(a.AppPasswords()))<<2 | uint64(len(a.Keys()))<<16
 }
 
 func (d *digester) addRules(owner string, rules []Rule) {

@@ -22,6 +22,7 @@ const (
 	EventCertificate            // Node has proved its identity with a new certificate
 	EventNodeExcluded           // Node is kept out of the site
 	EventNodeAdmitted           // Node may join again
+	EventKeys                   // Address: a device's key was added or revoked
 )
 
 // Event describes the change of one index. There is exactly one for each.

@@ -27,7 +27,7 @@ func goldenFile(schema int, of string) string {
 }
 
 // goldenStory has every kind of change of schema 1, goldenStory2 of schema 2,
-// and goldenStory3 of schema 3.
+// and so on.
 const goldenStory = `history h1
 restore zoe@example.com piece=first
 restore yan@example.com piece=last
@@ -95,9 +95,18 @@ unapp bob@example.com id=148
 account yan@example.com mode=replace password=aaa apps=drop
 disable yan@example.com`
 
+const goldenStory4 = goldenStory3 + `
+schema to=4
+key bob@example.com seed=1 name=laptop
+key bob@example.com seed=2 name=télé by=1
+key alice@example.com seed=3
+revoke bob@example.com seed=1
+revoke alice@example.com seed=3 operator
+key alice@example.com seed=4`
+
 func TestGolden(t *testing.T) {
 	if *update {
-		writeGolden(t, store.NewestSchema, goldenStory3)
+		writeGolden(t, store.NewestSchema, goldenStory4)
 	}
 	for schema := store.OldestSchema; schema <= store.NewestSchema; schema++ {
 		t.Run(fmt.Sprint("schema ", schema), func(t *testing.T) { checkGolden(t, schema) })
@@ -193,7 +202,7 @@ func goldenChanges(story string) (entries []*storev1.Entry) {
 // TestGoldenHasEveryKind: a kind of change that is added belongs to the story.
 func TestGoldenHasEveryKind(t *testing.T) {
 	var kinds []string
-	for _, e := range goldenChanges(goldenStory3) {
+	for _, e := range goldenChanges(goldenStory4) {
 		kinds = append(kinds, fmt.Sprintf("%T", e.Batch[0].Change[0].Kind))
 	}
 	slices.Sort(kinds)

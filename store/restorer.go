@@ -7,6 +7,7 @@ import (
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
+	"simpd/protocol/signature"
 )
 
 // restorer builds a table from a snapshot's records. The sections come in a
@@ -202,16 +203,20 @@ func corrupt(format string, args ...any) error {
 }
 
 // accountFromProto reads the account of a snapshot or a backup, for a table of
-// that schema. Before schema 3 it ignores app passwords, as programs do that
-// do not know them.
+// that schema. Before schema 3 it ignores app passwords, and before schema 4
+// keys, as programs do that do not know them.
 func accountFromProto(a *storev1.Account, schema uint32) (*Account, bool) {
 	if !validAddress(a.GetAddress()) || !validVerifier(a.GetVerifier()) {
 		return nil, false
 	}
 	var appPasswords []AppPassword
-	ok := true
+	var keys []signature.Key
+	ok, keysOK := true, true
 	if schema >= appPasswordSchema {
 		appPasswords, ok = appPasswordsFromProto(a.GetAppPassword())
+	}
+	if schema >= keySchema {
+		keys, keysOK = keysFromProto(a.GetAddress(), a.GetKey())
 	}
 	restored := &Account{
 		Address: protocol.CanonicalAddress(a.GetAddress()), Verifier: verifierFromProto(a.GetVerifier()), Disabled: a.GetDisabled(),
@@ -219,7 +224,8 @@ func accountFromProto(a *storev1.Account, schema uint32) (*Account, bool) {
 		LastDisabled: a.GetLastDisabled(),
 	}
 	restored.setAppPasswords(appPasswords)
-	return restored, ok && (!restored.Disabled || len(appPasswords) == 0)
+	restored.setKeys(keys)
+	return restored, ok && keysOK && (!restored.Disabled || len(appPasswords) == 0)
 }
 
 func rulesFromProto(record *storev1.Rules) ([]Rule, bool) {

@@ -51,12 +51,16 @@ const (
 	TooManyAppPasswords         // more than protocol.MaxAppPasswords
 	NoAppPassword               // there is no such app password
 	OtherSalt                   // the account's passwords would not share salt and iteration count
+	KeyExists                   // AddKey: the key is in the list already
+	TooManyKeys                 // more than signature.MaxLiveKeys, or signature.MaxKeys
+	BadProof                    // AddKey: the proof of continuity is not by a live key
+	NoKey                       // there is no such key
 )
 
 var refusalNames = [...]string{
 	"", "malformed", "ended-epoch", "no-node", "node-in-use", "no-account", "exists", "disabled", "old-credential", "stale",
 	"displaced", "not-bound", "too-many-sessions", "too-many-rules", "too-many-contacts", "restoring", "wrong-schema",
-	"too-many-app-passwords", "no-app-password", "other-salt",
+	"too-many-app-passwords", "no-app-password", "other-salt", "key-exists", "too-many-keys", "bad-proof", "no-key",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

@@ -89,6 +89,7 @@ func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner
 	case *storev1.Record_Account:
 		a, ok := accountFromProto(k.Account, v.schema)
 		if ok = ok && a.restoreAppPasswords(index); ok {
+			a.restoreKeys(index)
 			a.Credential, a.Exclusive, a.LastDisabled = index, 0, 0
 			v.accounts.set(a.Address.String(), a)
 		}

@@ -129,7 +129,7 @@ func nodeProto(n *Node) *storev1.Record {
 func accountProto(a *Account) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{
 		Address: a.Address.String(), Disabled: a.Disabled, Credential: a.Credential, Exclusive: a.Exclusive,
-		CreatedMs: a.Created.UnixMilli(), LastDisabled: a.LastDisabled, AppPassword: a.AppPasswordRecords(),
+		CreatedMs: a.Created.UnixMilli(), LastDisabled: a.LastDisabled, AppPassword: a.AppPasswordRecords(), Key: a.KeyRecords(),
 		Verifier: &storev1.Verifier{
 			Salt: a.Verifier.Salt, Iterations: a.Verifier.Iterations,
 			StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,

@@ -114,7 +114,7 @@ func (s *story) result(r store.Result, before uint64) {
 var kinds = map[store.EventKind]string{
 	store.EventPresence: "presence", store.EventAccount: "account", store.EventRules: "rules", store.EventContacts: "contacts",
 	store.EventNodeUp: "node-up", store.EventNodeDown: "node-down", store.EventDraining: "draining", store.EventNodeRemoved: "node-removed",
-	store.EventSchema: "schema", store.EventHistory: "history", store.EventDigest: "digest",
+	store.EventSchema: "schema", store.EventHistory: "history", store.EventDigest: "digest", store.EventKeys: "keys",
 }
 
 func (s *story) events(events []store.Event) {
@@ -156,6 +156,7 @@ func (s *story) looks() map[string]func(w words) {
 		"rules":    s.rules,
 		"contacts": s.contacts,
 		"apps":     s.apps,
+		"keys":     s.deviceKeys,
 		"snapshot": func(words) { s.snapshot() },
 	}
 }
@@ -231,6 +232,21 @@ func (s *story) apps(w words) {
 		}
 		s.say("%s", line)
 	}
+}
+
+func (s *story) deviceKeys(w words) {
+	account, _ := s.Account(address(w.arg(0)))
+	for _, k := range account.Keys() {
+		line := fmt.Sprintf("%d %s %q index=%d created=%s", k.AddedAs, k.ID[:6], k.Name, k.Index, k.Created.Format("04:05"))
+		if k.By != "" {
+			line += " by=" + k.By[:6]
+		}
+		if k.RevokedAs > 0 {
+			line += fmt.Sprintf(" revoked=%s as=%d by=%q", k.Revoked.Format("04:05"), k.RevokedAs, k.RevokedBy)
+		}
+		s.say("%s", line)
+	}
+	s.say("head %s", account.KeyHead().String()[:6])
 }
 
 func (s *story) rules(w words) {

@@ -1,11 +1,14 @@
 package store_test
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"strconv"
 	"strings"
 
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/signature"
 	"simpd/store"
 )
 
@@ -133,6 +136,13 @@ func (w words) accountChange() *storev1.Change {
 		return &storev1.Change{Kind: &storev1.Change_MarkAppPasswordUsed{MarkAppPasswordUsed: &storev1.MarkAppPasswordUsed{
 			Address: w.arg(0), Id: w.number("id"), Day: uint32(w.number("day")),
 		}}}
+	case "key":
+		return w.addKey()
+	case "revoke":
+		return &storev1.Change{Kind: &storev1.Change_RevokeKey{RevokeKey: &storev1.RevokeKey{
+			Address: w.arg(0), KeyId: signature.KeyID(deviceKey(w.number("seed")).Public().(ed25519.PublicKey)), ByOperator: w.arg(1) == "operator",
+			IfCredential: w.number("if"),
+		}}}
 	case "delete":
 		return &storev1.Change{Kind: &storev1.Change_DeleteAccount{DeleteAccount: &storev1.DeleteAccount{Address: w.arg(0)}}}
 	case "disable", "enable":
@@ -145,6 +155,26 @@ func (w words) accountChange() *storev1.Change {
 		return &storev1.Change{Kind: &storev1.Change_RestoreAccounts{RestoreAccounts: r}}
 	}
 	return nil
+}
+
+// addKey adds the key of a device; by is the device that proves continuity.
+func (w words) addKey() *storev1.Change {
+	public := deviceKey(w.number("seed")).Public().(ed25519.PublicKey)
+	add := &storev1.AddKey{Address: w.arg(0), Key: public, Name: w.keys["name"], IfCredential: w.number("if")}
+	if seed := w.number("by"); seed > 0 {
+		by := deviceKey(seed)
+		add.By = signature.KeyID(by.Public().(ed25519.PublicKey))
+		add.Proof = signature.ProveContinuity(by, add.Address, public, add.Name)
+		if w.keys["proof"] == "wrong" {
+			add.Proof[0] ^= 1
+		}
+	}
+	return &storev1.Change{Kind: &storev1.Change_AddKey{AddKey: add}}
+}
+
+// deviceKey makes a private key that is the same in each run.
+func deviceKey(seed uint64) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(seed)}, ed25519.SeedSize))
 }
 
 func (w words) siteChange() *storev1.Change {

@@ -213,6 +213,11 @@ func (c *Client) Notify(n *protocol.Notice) {
 }
 
 // Displaced writes down that the session was displaced.
+// NotifyKeys writes down that a list of keys has changed.
+func (c *Client) NotifyKeys(n *protocol.KeyNotice) {
+	c.word(fmt.Sprintf("keys %s %s %d", n.Address.Local(), n.Head, n.Index))
+}
+
 func (c *Client) Displaced(why string) { c.word("unlistened") }
 
 // Stale writes down that presence can't be known.

@@ -22,6 +22,9 @@ type remoteWatch struct {
 	answered chan struct{} // closed at the first answer
 	limiter  rate.Bucket   // limits the changes that are shown
 	isDue    bool          // the newest change is shown when the limiter allows it
+
+	keys       *protocol.KeyNotice // the newest change of keys, which is shown when keyLimiter allows it; nil: none
+	keyLimiter rate.Bucket
 }
 
 // acquireRemoteLocked has w's pair watched at the remote site until

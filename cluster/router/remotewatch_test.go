@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/signature"
 )
 
 // otherSite is a Relay to one site whose users are as the test says.
@@ -19,6 +20,7 @@ type otherSite struct {
 	states  map[protocol.Address]protocol.State
 	watches map[pair]func(protocol.Presence)
 	begun   int
+	onKeys  func(by, of protocol.Address, n protocol.KeyNotice)
 }
 
 func (o *otherSite) Send(m *protocol.Message, done func(protocol.Outcome)) {
@@ -63,6 +65,16 @@ func (o *otherSite) change(of protocol.Address, s protocol.State, index uint64) 
 		}
 	}
 }
+
+// Keys returns one key of dave's, and no others.
+func (o *otherSite) Keys(_ context.Context, _, of protocol.Address) ([]signature.Key, signature.Head, error) {
+	if of.Local() != "Dave" {
+		return nil, signature.Head{}, nil
+	}
+	return []signature.Key{{ID: "dave's"}}, signature.Head{1}, nil
+}
+
+func (o *otherSite) OnKeys(tell func(by, of protocol.Address, n protocol.KeyNotice)) { o.onKeys = tell }
 
 func (o *otherSite) watched() int {
 	o.mu.Lock()

@@ -17,6 +17,7 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/protocol/rate"
+	"simpd/protocol/signature"
 	"simpd/store"
 )
 
@@ -66,6 +67,12 @@ type Relay interface {
 	Unwatch(by, of protocol.Address)
 	// Query asks once. It returns Unknown if no answer arrives before ctx ends.
 	Query(ctx context.Context, by, of protocol.Address) protocol.Presence
+	// Keys asks for the keys of a remote user's devices. The list of a site that
+	// has no keys is empty. The error is a *protocol.Error.
+	Keys(ctx context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error)
+	// OnKeys has tell called when the list of keys of a watched user has
+	// changed: of by Watch's by and of. It is called once, before Watch.
+	OnKeys(tell func(by, of protocol.Address, n protocol.KeyNotice))
 }
 
 // Config configures a Router.
@@ -139,6 +146,9 @@ func (r *Router) SetFirstContacts(l rate.Limit) { r.firstContacts.setLimit(l) }
 func (r *Router) Start() {
 	position := r.config.Table.Position()
 	r.settled.advance(position.Index)
+	if r.config.Relay != nil {
+		r.config.Relay.OnKeys(r.hub.onRemoteKeys)
+	}
 	r.running.Go(func() { r.followTable(position) })
 	r.running.Go(r.runFanouts)
 	r.running.Go(r.monitorQuorum)
@@ -190,6 +200,8 @@ func (r *Router) dispatchEvent(e *store.Event) {
 	switch e.Kind {
 	case store.EventRules:
 		r.hub.onRulesChange(e)
+	case store.EventKeys:
+		r.notifyKeys(e)
 	case store.EventHistory:
 		r.resyncSessions()
 	default:

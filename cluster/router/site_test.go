@@ -373,6 +373,13 @@ func (c *client) named() int {
 	return len(c.by)
 }
 
+func (c *client) NotifyKeys(n *protocol.KeyNotice) {
+	c.say("keys %s %s", n.Address.Local(), n.Head[:6])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.by = append(c.by, n.By...)
+}
+
 func (c *client) Displaced(why string) {
 	c.say("unlistened")
 	c.mu.Lock()

@@ -234,13 +234,15 @@ func unavailableError(err error) error {
 func refusalError(res store.Result) error {
 	status := protocol.StatusServerError
 	switch res.Refusal {
-	case store.TooManySessions, store.NotBound, store.Displaced, store.TooManyAppPasswords:
+	case store.TooManySessions, store.NotBound, store.Displaced, store.TooManyAppPasswords, store.TooManyKeys:
 		status = protocol.StatusWrongState
 	case store.TooManyRules, store.TooManyContacts:
 		status = protocol.StatusTooLarge
 	case store.NoAccount, store.Disabled, store.OldCredential, store.Stale:
 		status = protocol.StatusUnauthorized
-	case store.NoAppPassword:
+	case store.Malformed, store.KeyExists, store.BadProof:
+		status = protocol.StatusBadRequest
+	case store.NoAppPassword, store.NoKey:
 		status = protocol.StatusUnknownAddress
 	case store.EndedEpoch, store.Restoring:
 		status = protocol.StatusUnavailable

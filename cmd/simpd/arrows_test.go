@@ -18,16 +18,17 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":     {"protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*"},
+	"protocol/server":     {"protocol/signature", "protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*"},
 	"protocol/tlsrecord":  {"protocol/rate"},
 	"protocol/client":     {"protocol", "protocol/dns", "protocol/internal/outbound"},
-	"protocol/federation": {"protocol", "protocol/dns", "protocol/internal/outbound", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"protocol/federation": {"protocol/signature", "protocol", "protocol/dns", "protocol/internal/outbound", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 
-	"protocol/internal/outbound":              {"protocol", "protocol/dns", "protocol/netaddr", "protocol/tlsrecord"},
+	"protocol/signature":                      {},
+	"protocol/internal/outbound":              {"protocol/signature", "protocol", "protocol/dns", "protocol/netaddr", "protocol/tlsrecord"},
 	"protocol/internal/outbound/outboundtest": {"protocol"},
 
-	"store":                 {"protocol", "proto/simp/store/v1"},
-	"cluster/router":        {"protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"store":                 {"protocol", "protocol/signature", "proto/simp/store/v1"},
+	"cluster/router":        {"protocol/signature", "protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/api":           {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
 	"cluster/api/backup":    {"proto/simp/store/v1"},
 	"cluster/link/pki":      {"protocol/secretfile"},

@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"simpd/protocol"
 	"simpd/protocol/budget"
 	"simpd/protocol/dns"
 	"simpd/protocol/internal/outbound"
+	"simpd/protocol/signature"
 )
 
 // Config configures a Relay. The functions are called each time, from
@@ -90,7 +92,8 @@ type Relay struct {
 	wg     sync.WaitGroup
 
 	deferred deferredWatches
-	started  time.Time // which the idle times of remote domains count from
+	onKeys   atomic.Pointer[func(by, of protocol.Address, n protocol.KeyNotice)] // see OnKeys
+	started  time.Time                                                           // which the idle times of remote domains count from
 
 	mu          sync.Mutex
 	remotes     map[domainPair]*remoteDomain
@@ -223,6 +226,29 @@ func (r *Relay) Query(ctx context.Context, by, of protocol.Address) protocol.Pre
 	case <-ctx.Done():
 		return unknownPresence(of)
 	}
+}
+
+// Keys asks for the keys of a remote user's devices, with the contract of
+// router.Relay.
+func (r *Relay) Keys(ctx context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error) {
+	until, ok := ctx.Deadline()
+	if !ok {
+		until = time.Now().Add(queryTimeout)
+	}
+	answered := make(chan keyAnswer, 1)
+	r.submit(by, of, newKeysRequest(by, of, until, func(a keyAnswer) { answered <- a }))
+	select {
+	case a := <-answered:
+		return a.keys, a.head, a.err
+	case <-ctx.Done():
+		return nil, signature.Head{}, protocol.Errorf(protocol.StatusRemoteTimeout, "no answer came from the user's site")
+	}
+}
+
+// OnKeys has tell called when the keys of a watched user have changed, with
+// the contract of router.Relay.
+func (r *Relay) OnKeys(tell func(by, of protocol.Address, n protocol.KeyNotice)) {
+	r.onKeys.Store(&tell)
 }
 
 func unknownPresence(of protocol.Address) protocol.Presence {

@@ -33,6 +33,7 @@ type presenceUpdate struct {
 	by   protocol.Address
 	tell func(protocol.Presence)
 	protocol.Presence
+	keys *protocol.KeyNotice // if not nil, it is told in place of the presence
 }
 
 // maxUpdates is the number of queued updates above which newer ones replace
@@ -278,7 +279,32 @@ func (rt *s2sConn) onStale(stale bool) {
 
 func (p *remoteDomain) queueUpdateFor(u *remoteWatch, of protocol.Address, now protocol.Presence) {
 	now.Address = of
-	p.queueUpdate(presenceUpdate{u.by, u.tell[of], now})
+	p.queueUpdate(presenceUpdate{by: u.by, tell: u.tell[of], Presence: now})
+}
+
+// onKeys handles a change of a list of keys. Only what was requested on this
+// connection, and only of that site's users, is accepted.
+func (rt *s2sConn) onKeys(l *protocol.Line) {
+	n, ok := outbound.ParseKeyNotice(l)
+	p := rt.domain
+	p.mu.Lock()
+	defer p.unlockAndCall()
+	strange := true
+	for _, param := range l.Params {
+		by, err := protocol.ParseAddress(param.Value)
+		if param.Key != "by" || !ok || err != nil {
+			continue
+		}
+		u := p.watches[pairKey(by, n.Address)]
+		if u == nil || u.conn != rt {
+			continue
+		}
+		strange = false
+		for of := range u.tell {
+			p.queueUpdate(presenceUpdate{by: u.by, Presence: protocol.Presence{Address: of}, keys: &n})
+		}
+	}
+	rt.countUnsolicited(strange)
 }
 
 // queueUpdate queues a call of tell for a goroutine that exists while there
@@ -294,15 +320,20 @@ func (p *remoteDomain) queueUpdate(t presenceUpdate) {
 	}
 }
 
-// mergeUpdates keeps only the newest queued update of each pair.
+// mergeUpdates keeps only the newest queued update of each pair and kind.
 func (p *remoteDomain) mergeUpdates() {
-	newest := make(map[pair]int, len(p.updates))
-	for i, t := range p.updates {
-		newest[pair{t.by, t.Address}] = i
+	type subject struct {
+		pair
+		keys bool
+	}
+	subjectOf := func(t *presenceUpdate) subject { return subject{pair{t.by, t.Address}, t.keys != nil} }
+	newest := make(map[subject]int, len(p.updates))
+	for i := range p.updates {
+		newest[subjectOf(&p.updates[i])] = i
 	}
 	kept := make([]presenceUpdate, 0, len(newest))
 	for i, t := range p.updates {
-		if newest[pair{t.by, t.Address}] == i {
+		if newest[subjectOf(&t)] == i {
 			kept = append(kept, t)
 		}
 	}
@@ -316,7 +347,11 @@ func (p *remoteDomain) deliverUpdates() {
 		t := p.updates[0]
 		p.updates = p.updates[1:]
 		p.mu.Unlock()
-		t.tell(t.Presence)
+		if t.keys == nil {
+			t.tell(t.Presence)
+		} else if tell := p.relay.onKeys.Load(); tell != nil {
+			(*tell)(t.by, t.Address, *t.keys)
+		}
 		p.mu.Lock()
 	}
 	p.updates, p.mergedUpdates, p.delivering = nil, 0, false

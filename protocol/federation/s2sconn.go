@@ -189,7 +189,7 @@ func (rt *s2sConn) onPartial(e *s2sRequest, l *protocol.Line) bool {
 		rt.countUnsolicited(true)
 		return false
 	}
-	if n := len(e.addresses) * presenceOctets; e.reserved == 0 && n > 0 {
+	if n := e.partialMemory(); e.reserved == 0 && n > 0 {
 		if !rt.domain.registrant.memoryShare.Reserve(n) {
 			rt.failLocked(outbound.ProtocolError("what it answers takes too much memory"))
 			return false
@@ -303,6 +303,8 @@ func (rt *s2sConn) handleRequest(l *protocol.Line) {
 		rt.reply(l.Tag, protocol.StatusOK, "")
 	case "PRESENCE":
 		rt.onPresence(l)
+	case "KEYS":
+		rt.onKeys(l)
 	case "STALE", "FRESH":
 		rt.onStale(l.Verb == "STALE")
 	case "MOVE":

@@ -6,6 +6,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/internal/outbound"
+	"simpd/protocol/signature"
 )
 
 // s2sRequest is one request to another site, from its submission to its
@@ -24,6 +25,7 @@ type s2sRequest struct {
 	presences []protocol.Presence // received for them; a zero address: none
 	reserved  int                 // octets reserved of the registrant's memory for presences
 	partial   int                 // 100 lines received
+	keys      *[]signature.Key    // of KEYS: those received; else nil
 	number    uint64
 	endOffset int64     // of its octets in the connection's outbox
 	sentAt    time.Time // when it was sent
@@ -122,6 +124,67 @@ func newQuery(by, of protocol.Address, until time.Time, done func(protocol.Prese
 	}
 }
 
+// newKeysRequest returns a KEYS for one user.
+func newKeysRequest(by, of protocol.Address, until time.Time, done func(keyAnswer)) *s2sRequest {
+	e := &s2sRequest{
+		verb: "KEYS", deadline: until, share: userShare{user: by}, keys: new([]signature.Key),
+		params: func(b []byte, _ time.Duration) []byte {
+			b = protocol.AppendParam(b, "ima", of.String())
+			return protocol.AppendParam(b, "by", by.String())
+		},
+	}
+	e.done = func(a s2sResponse) { done(newKeyAnswer(*e.keys, a)) }
+	return e
+}
+
+// keyAnswer is the answer to a KEYS.
+type keyAnswer struct {
+	keys []signature.Key
+	head signature.Head
+	err  error // a *protocol.Error
+}
+
+// newKeyAnswer returns what another site's response says. A site that does not
+// know KEYS has no keys.
+func newKeyAnswer(keys []signature.Key, a s2sResponse) keyAnswer {
+	switch l := a.final; {
+	case a.failed.Status != 0:
+		return keyAnswer{err: &protocol.Error{Status: a.failed.Status, Text: a.failed.Text}}
+	case l == nil:
+		return keyAnswer{err: protocol.Errorf(protocol.StatusRemoteTimeout, "no answer came from the user's site")}
+	case l.Status == protocol.StatusUnknownVerb:
+		return keyAnswer{}
+	case l.Status != protocol.StatusOK:
+		return keyAnswer{err: protocol.Errorf(protocol.StatusRemoteFailure, "the user's site answered %d", l.Status)}
+	default:
+		head, err := signature.ParseHead(outbound.TextParam(l, "head"))
+		if err != nil {
+			return keyAnswer{err: protocol.Errorf(protocol.StatusRemoteFailure, "the user's site answered with a list of keys that has no head")}
+		}
+		return keyAnswer{keys: keys, head: head}
+	}
+}
+
+// addKey records a key of a 100 line. It returns false for one too many.
+func (e *s2sRequest) addKey(l *protocol.Line) bool {
+	if e.partial > signature.MaxKeys {
+		return false
+	}
+	if k, ok := outbound.ParseKey(l); ok { // a key left out contradicts the head
+		*e.keys = append(*e.keys, k)
+	}
+	return true
+}
+
+// partialMemory returns the octets that the 100 lines of the response may
+// take.
+func (e *s2sRequest) partialMemory() int {
+	if e.keys != nil {
+		return signature.MaxKeys * presenceOctets
+	}
+	return len(e.addresses) * presenceOctets
+}
+
 // memory returns the octets that the request holds: its body, once while it
 // waits and once as it is written, and its state.
 func (e *s2sRequest) memory() int { return requestOctets + 2*len(e.body) }
@@ -132,6 +195,9 @@ const requestOctets = 1 << 10
 // there must be no more lines than addresses, and none twice.
 func (e *s2sRequest) addPartial(l *protocol.Line) bool {
 	e.partial++
+	if e.keys != nil {
+		return e.addKey(l)
+	}
 	if e.partial > max(1, len(e.addresses)) {
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/signature"
 )
 
 // Backend is the site behind the connections. Any goroutine may call its
@@ -103,6 +104,17 @@ type User interface {
 	// RemoveAppPassword returns when every node that is up has applied it. It
 	// closes the connections that use the app password.
 	RemoveAppPassword(ctx context.Context, id uint64) error
+
+	// Keys returns the public keys of the user's devices, in the order in which
+	// they were added, and the head of the list.
+	Keys() ([]signature.Key, signature.Head)
+	// AddKey adds a key, of which k has ID, Key, Name, By and Proof.
+	AddKey(ctx context.Context, k signature.Key) (index uint64, err error)
+	// RevokeKey revokes a key.
+	RevokeKey(ctx context.Context, id string) (index uint64, err error)
+	// KeysOf returns the keys of another user, as by may see them. Any goroutine
+	// may call it, even after Close. It waits for other sites.
+	KeysOf(ctx context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error)
 
 	// Close reports that the client has ended the session or is gone. Listening
 	// and watching end in the background. SENDs in progress continue. It is

@@ -48,6 +48,8 @@ func init() { // their handlers lead to commandFor, which reads the table
 		{"CONTACT", phaseAuthenticated, 0, always, (*session).handleContact},
 		{"PASSWD", phaseAuthenticated, 0, always, (*session).handlePasswd},
 		{"APP", phaseAuthenticated, 0, always, (*session).handleApp},
+		{"KEY", phaseAuthenticated, 0, always, (*session).handleKey},
+		{"KEYS", phaseAuthenticated, forRouting, blocksQuery, (*session).handleKeys},
 		{"VERIFY", phaseGreeted, forRouting, nil, (*session).handleVerify},
 		{"STARTTLS", phaseConnected, readerOnly, nil, nil},
 		{"QUIT", phaseConnected, immediate, nil, (*session).handleQuit},

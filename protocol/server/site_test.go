@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/signature"
 )
 
 // site is a whole site of one node in memory: accounts, who listens, rules,
@@ -24,6 +25,7 @@ type site struct {
 	rules               map[protocol.Address]map[protocol.Pattern]protocol.Rule
 	contacts            map[protocol.Address]map[protocol.Address]string
 	apps                map[protocol.Address][]protocol.AppPassword
+	keys                map[protocol.Address][]signature.Key
 	failed              map[netip.Addr]int
 	turns               chan struct{}      // what AwaitTurn waits for, if it is not nil
 	attempts, succeeded []protocol.Attempt // failed logins, and others
@@ -40,6 +42,7 @@ func newSite(t testing.TB, names ...string) *site {
 		rules:    map[protocol.Address]map[protocol.Pattern]protocol.Rule{},
 		contacts: map[protocol.Address]map[protocol.Address]string{},
 		apps:     map[protocol.Address][]protocol.AppPassword{},
+		keys:     map[protocol.Address][]signature.Key{},
 		failed:   map[netip.Addr]int{}, index: 1000, most: protocol.MaxSessions,
 	}
 	for _, name := range names {

@@ -13,7 +13,7 @@ import (
 // State is what a recipient knows of who wrote a message.
 type State int
 
-// The states of a message (SIMP.md, section 14).
+// The states of a message (SIMP.md, section 15).
 const (
 	// Unsigned: the message has no signature.
 	Unsigned State = iota

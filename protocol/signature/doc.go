@@ -1,5 +1,5 @@
 // Package signature signs and verifies messages end to end (SIMP.md, section
-// 14): the keys of a user's devices, the list of them that the user's home
+// 15): the keys of a user's devices, the list of them that the user's home
 // server keeps, and the signature in a message's first header field.
 //
 // A signature is a JSON Web Signature (RFC 7515) in compact form whose payload

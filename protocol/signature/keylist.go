@@ -52,6 +52,11 @@ type Key struct {
 	By    string
 	Proof []byte
 
+	// Index is that of the change that added the key, in the history of the
+	// user's home server. The head does not cover it: a restored backup changes
+	// it.
+	Index uint64
+
 	Revoked   time.Time // zero: the key is live
 	RevokedBy string    // ByOperator, or empty: the user
 	RevokedAs int       // the number of the record that revoked the key; 0: none
@@ -104,16 +109,18 @@ type KeyList struct {
 // order. It returns an error if a key, a proof or the numbers of the records
 // are not what they must be, or if the list's head is not head.
 func NewKeyList(user string, keys []Key, head Head) (*KeyList, error) {
-	l := &KeyList{user: user, keys: slices.Clone(keys), heads: []Head{{}}}
+	l := &KeyList{user: user, keys: slices.Clone(keys)}
 	slices.SortFunc(l.keys, func(a, b Key) int { return a.AddedAs - b.AddedAs })
 	for i := range l.keys {
 		if err := l.checkKey(i); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.chainRecords(); err != nil {
+	heads, err := HeadsOf(user, l.keys)
+	if err != nil {
 		return nil, err
 	}
+	l.heads = heads
 	got := l.Head()
 	if subtle.ConstantTimeCompare(got[:], head[:]) != 1 {
 		return nil, errors.New("the head is not that of the keys")
@@ -147,41 +154,43 @@ func (l *KeyList) checkKey(i int) error {
 	return nil
 }
 
-// chainRecords computes the heads. The records must be numbered from 1 on,
-// without gaps, and a key's revocation must follow its addition.
-func (l *KeyList) chainRecords() error {
+// HeadsOf returns the heads of user's list after each record, the first that
+// of the empty list. It checks the records' numbers, which must begin at 1 and
+// have no gaps, but neither keys nor proofs.
+func HeadsOf(user string, keys []Key) ([]Head, error) {
 	type record struct {
 		key     *Key
 		revokes bool
 	}
-	records := make(map[int]record, 2*len(l.keys))
+	records := make(map[int]record, 2*len(keys))
 	n := 0
-	for i := range l.keys {
-		k := &l.keys[i]
+	for i := range keys {
+		k := &keys[i]
 		records[k.AddedAs] = record{key: k}
 		n++
 		if k.RevokedAs != 0 {
 			if k.RevokedAs <= k.AddedAs {
-				return fmt.Errorf("key %q: was revoked before it was added", k.ID)
+				return nil, fmt.Errorf("key %q: was revoked before it was added", k.ID)
 			}
 			records[k.RevokedAs] = record{key: k, revokes: true}
 			n++
 		}
 	}
-	head := Head{}
+	heads := make([]Head, 1, n+1)
 	for i := 1; i <= n; i++ {
 		r, ok := records[i]
+		head := heads[i-1]
 		switch {
 		case !ok:
-			return fmt.Errorf("record %d of %d is missing", i, n)
+			return nil, fmt.Errorf("record %d of %d is missing", i, n)
 		case r.revokes:
-			head = head.NextAfterRevoking(l.user, r.key)
+			head = head.NextAfterRevoking(user, r.key)
 		default:
-			head = head.NextAfterAdding(l.user, r.key)
+			head = head.NextAfterAdding(user, r.key)
 		}
-		l.heads = append(l.heads, head)
+		heads = append(heads, head)
 	}
-	return nil
+	return heads, nil
 }
 
 // Head returns the head of the list.

@@ -2,6 +2,7 @@ package signature
 
 import (
 	"crypto/ed25519"
+	"encoding/base64"
 )
 
 // proofLabel begins the octets of a proof of continuity, so that they are
@@ -16,10 +17,12 @@ func ProveContinuity(by ed25519.PrivateKey, user string, key ed25519.PublicKey, 
 }
 
 // VerifyContinuity reports whether proof was made by ProveContinuity with the
-// private key of by.
+// private key of by. It accepts a proof over the key in base64 too, as the key
+// is in the request, because some clients sign that.
 func VerifyContinuity(by ed25519.PublicKey, user string, key ed25519.PublicKey, name string, proof []byte) bool {
 	return len(by) == ed25519.PublicKeySize && len(proof) == ed25519.SignatureSize &&
-		ed25519.Verify(by, proofOctets(user, string(key), name), proof)
+		(ed25519.Verify(by, proofOctets(user, string(key), name), proof) ||
+			ed25519.Verify(by, proofOctets(user, base64.StdEncoding.EncodeToString(key), name), proof))
 }
 
 // proofOctets returns what a proof of continuity signs. The key's length is

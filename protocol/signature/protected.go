@@ -21,7 +21,7 @@ type Claims struct {
 }
 
 // MaxDest limits the recipients of a signed message, as the server does.
-const MaxDest = 100
+const MaxDest = 64
 
 // maxSeconds is the end of the year 9999, the last that times on the wire have.
 const maxSeconds = 253402300799

@@ -14,7 +14,7 @@ func Sign(key ed25519.PrivateKey, c Claims, entity []byte) ([]byte, error) {
 		return nil, errors.New("the message is signed already")
 	}
 	if len(c.To) == 0 || len(c.To) > MaxDest {
-		return nil, errors.New("a signed message has 1 to 100 recipients")
+		return nil, errors.New("a signed message has 1 to 64 recipients")
 	}
 	public, ok := key.Public().(ed25519.PublicKey)
 	if !ok || len(key) != ed25519.PrivateKeySize {

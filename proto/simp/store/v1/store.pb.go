@@ -354,6 +354,8 @@ type Change struct {
 	//	*Change_AddAppPassword
 	//	*Change_RemoveAppPassword
 	//	*Change_MarkAppPasswordUsed
+	//	*Change_AddKey
+	//	*Change_RevokeKey
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -603,6 +605,24 @@ func (x *Change) GetMarkAppPasswordUsed() *MarkAppPasswordUsed {
 	return nil
 }
 
+func (x *Change) GetAddKey() *AddKey {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_AddKey); ok {
+			return x.AddKey
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRevokeKey() *RevokeKey {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RevokeKey); ok {
+			return x.RevokeKey
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -701,6 +721,15 @@ type Change_MarkAppPasswordUsed struct {
 	MarkAppPasswordUsed *MarkAppPasswordUsed `protobuf:"bytes,23,opt,name=mark_app_password_used,json=markAppPasswordUsed,proto3,oneof"`
 }
 
+type Change_AddKey struct {
+	// From schema 4 on:
+	AddKey *AddKey `protobuf:"bytes,32,opt,name=add_key,json=addKey,proto3,oneof"`
+}
+
+type Change_RevokeKey struct {
+	RevokeKey *RevokeKey `protobuf:"bytes,33,opt,name=revoke_key,json=revokeKey,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -746,6 +775,10 @@ func (*Change_AddAppPassword) isChange_Kind() {}
 func (*Change_RemoveAppPassword) isChange_Kind() {}
 
 func (*Change_MarkAppPasswordUsed) isChange_Kind() {}
+
+func (*Change_AddKey) isChange_Kind() {}
+
+func (*Change_RevokeKey) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -1891,6 +1924,165 @@ func (x *MarkAppPasswordUsed) GetDay() uint32 {
 	return 0
 }
 
+// AddKey adds a device's public key to an account's list. Its index is part of
+// the key's record.
+type AddKey struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Key     []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"` // Ed25519, 32 octets
+	Name    string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The ID of a live key that proves continuity, and its signature; both empty:
+	// none does.
+	By    string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Proof []byte `protobuf:"bytes,5,opt,name=proof,proto3" json:"proof,omitempty"`
+	// Refused unless it is the account's credential index, or that of the newest
+	// change that disabled it, the higher of both.
+	IfCredential  uint64 `protobuf:"varint,6,opt,name=if_credential,json=ifCredential,proto3" json:"if_credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddKey) Reset() {
+	*x = AddKey{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddKey) ProtoMessage() {}
+
+func (x *AddKey) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddKey.ProtoReflect.Descriptor instead.
+func (*AddKey) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AddKey) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AddKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *AddKey) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AddKey) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *AddKey) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *AddKey) GetIfCredential() uint64 {
+	if x != nil {
+		return x.IfCredential
+	}
+	return 0
+}
+
+// RevokeKey revokes a device's key. The key stays in the list.
+type RevokeKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	KeyId         string                 `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	ByOperator    bool                   `protobuf:"varint,3,opt,name=by_operator,json=byOperator,proto3" json:"by_operator,omitempty"`       // otherwise the user revokes it
+	IfCredential  uint64                 `protobuf:"varint,4,opt,name=if_credential,json=ifCredential,proto3" json:"if_credential,omitempty"` // as in AddKey; not compared for an operator
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKey) Reset() {
+	*x = RevokeKey{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKey) ProtoMessage() {}
+
+func (x *RevokeKey) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKey.ProtoReflect.Descriptor instead.
+func (*RevokeKey) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RevokeKey) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *RevokeKey) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *RevokeKey) GetByOperator() bool {
+	if x != nil {
+		return x.ByOperator
+	}
+	return false
+}
+
+func (x *RevokeKey) GetIfCredential() uint64 {
+	if x != nil {
+		return x.IfCredential
+	}
+	return 0
+}
+
 // DeleteAccount ends the user's bindings, and removes their rules, contacts and
 // app passwords.
 type DeleteAccount struct {
@@ -1902,7 +2094,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2106,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[20]
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2119,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{20}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -1949,7 +2141,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2153,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[21]
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2166,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{21}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -2007,7 +2199,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2211,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2224,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -2082,7 +2274,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2286,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2299,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -2147,7 +2339,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2351,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2364,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -2196,7 +2388,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2400,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2413,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -2262,7 +2454,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2466,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2479,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -2311,7 +2503,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2515,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2528,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -2388,7 +2580,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2592,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2605,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -2577,7 +2769,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2781,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2794,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -2664,13 +2856,14 @@ type Account struct {
 	CreatedMs     int64                  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	LastDisabled  uint64                 `protobuf:"varint,7,opt,name=last_disabled,json=lastDisabled,proto3" json:"last_disabled,omitempty"` // index of the newest change that disabled it; from schema 2 on
 	AppPassword   []*AppPassword         `protobuf:"bytes,8,rep,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`     // in the order of their ids; from schema 3 on
+	Key           []*Key                 `protobuf:"bytes,16,rep,name=key,proto3" json:"key,omitempty"`                                       // in the order in which they were added; from schema 4 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2682,7 +2875,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2695,7 +2888,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Account) GetAddress() string {
@@ -2754,6 +2947,131 @@ func (x *Account) GetAppPassword() []*AppPassword {
 	return nil
 }
 
+func (x *Account) GetKey() []*Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// Key is a device's public key. The records of the list that it is part of, its
+// addition and its revocation, are numbered from 1.
+type Key struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Key               []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Name              string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	CreatedMs         int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	AddedAs           uint32                 `protobuf:"varint,4,opt,name=added_as,json=addedAs,proto3" json:"added_as,omitempty"` // the number of the record
+	By                string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`                           // the ID of the key that proved continuity; empty: none
+	Proof             []byte                 `protobuf:"bytes,6,opt,name=proof,proto3" json:"proof,omitempty"`
+	Index             uint64                 `protobuf:"varint,7,opt,name=index,proto3" json:"index,omitempty"` // of the change that added or restored it
+	RevokedMs         int64                  `protobuf:"varint,8,opt,name=revoked_ms,json=revokedMs,proto3" json:"revoked_ms,omitempty"`
+	RevokedAs         uint32                 `protobuf:"varint,9,opt,name=revoked_as,json=revokedAs,proto3" json:"revoked_as,omitempty"` // the number of the record; 0: the key is not revoked
+	RevokedByOperator bool                   `protobuf:"varint,10,opt,name=revoked_by_operator,json=revokedByOperator,proto3" json:"revoked_by_operator,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Key) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Key) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Key) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Key) GetAddedAs() uint32 {
+	if x != nil {
+		return x.AddedAs
+	}
+	return 0
+}
+
+func (x *Key) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Key) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *Key) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Key) GetRevokedMs() int64 {
+	if x != nil {
+		return x.RevokedMs
+	}
+	return 0
+}
+
+func (x *Key) GetRevokedAs() uint32 {
+	if x != nil {
+		return x.RevokedAs
+	}
+	return 0
+}
+
+func (x *Key) GetRevokedByOperator() bool {
+	if x != nil {
+		return x.RevokedByOperator
+	}
+	return false
+}
+
 // AppPassword is an additional password of an account. Salt and iteration count
 // are those of the account's verifier.
 type AppPassword struct {
@@ -2772,7 +3090,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2784,7 +3102,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2797,7 +3115,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -2873,7 +3191,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +3203,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +3216,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -2977,7 +3295,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3307,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3320,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Listener) GetAddress() string {
@@ -3043,7 +3361,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3373,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3386,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Rules) GetOwner() string {
@@ -3095,7 +3413,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3107,7 +3425,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3120,7 +3438,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -3156,7 +3474,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3486,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3499,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Node) GetNode() string {
@@ -3273,7 +3591,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3603,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3616,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -3350,7 +3668,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3680,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3693,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -3451,7 +3769,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3463,7 +3781,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3476,7 +3794,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -3508,7 +3826,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\xab\v\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\x98\f\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -3539,7 +3857,10 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"admit_node\x18\x14 \x01(\v2\x18.simp.store.v1.AdmitNodeH\x00R\tadmitNode\x12I\n" +
 	"\x10add_app_password\x18\x15 \x01(\v2\x1d.simp.store.v1.AddAppPasswordH\x00R\x0eaddAppPassword\x12R\n" +
 	"\x13remove_app_password\x18\x16 \x01(\v2 .simp.store.v1.RemoveAppPasswordH\x00R\x11removeAppPassword\x12Y\n" +
-	"\x16mark_app_password_used\x18\x17 \x01(\v2\".simp.store.v1.MarkAppPasswordUsedH\x00R\x13markAppPasswordUsedB\x06\n" +
+	"\x16mark_app_password_used\x18\x17 \x01(\v2\".simp.store.v1.MarkAppPasswordUsedH\x00R\x13markAppPasswordUsed\x120\n" +
+	"\aadd_key\x18  \x01(\v2\x15.simp.store.v1.AddKeyH\x00R\x06addKey\x129\n" +
+	"\n" +
+	"revoke_key\x18! \x01(\v2\x18.simp.store.v1.RevokeKeyH\x00R\trevokeKeyB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -3635,7 +3956,20 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x13MarkAppPasswordUsed\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x10\n" +
-	"\x03day\x18\x03 \x01(\rR\x03day\")\n" +
+	"\x03day\x18\x03 \x01(\rR\x03day\"\x93\x01\n" +
+	"\x06AddKey\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x14\n" +
+	"\x05proof\x18\x05 \x01(\fR\x05proof\x12#\n" +
+	"\rif_credential\x18\x06 \x01(\x04R\fifCredential\"\x82\x01\n" +
+	"\tRevokeKey\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x1f\n" +
+	"\vby_operator\x18\x03 \x01(\bR\n" +
+	"byOperator\x12#\n" +
+	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -3685,7 +4019,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06secret\x18\x05 \x01(\fR\x06secret\x12#\n" +
 	"\rhistory_floor\x18\x06 \x01(\x04R\fhistoryFloor\x12\x1c\n" +
-	"\trestoring\x18\a \x01(\x04R\trestoring\"\xb5\x02\n" +
+	"\trestoring\x18\a \x01(\x04R\trestoring\"\xdb\x02\n" +
 	"\aAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
 	"\bverifier\x18\x02 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x12\x1a\n" +
@@ -3697,7 +4031,23 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12#\n" +
 	"\rlast_disabled\x18\a \x01(\x04R\flastDisabled\x12=\n" +
-	"\fapp_password\x18\b \x03(\v2\x1a.simp.store.v1.AppPasswordR\vappPassword\"\xdd\x01\n" +
+	"\fapp_password\x18\b \x03(\v2\x1a.simp.store.v1.AppPasswordR\vappPassword\x12$\n" +
+	"\x03key\x18\x10 \x03(\v2\x12.simp.store.v1.KeyR\x03key\"\x8f\x02\n" +
+	"\x03Key\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x19\n" +
+	"\badded_as\x18\x04 \x01(\rR\aaddedAs\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x14\n" +
+	"\x05proof\x18\x06 \x01(\fR\x05proof\x12\x14\n" +
+	"\x05index\x18\a \x01(\x04R\x05index\x12\x1d\n" +
+	"\n" +
+	"revoked_ms\x18\b \x01(\x03R\trevokedMs\x12\x1d\n" +
+	"\n" +
+	"revoked_as\x18\t \x01(\rR\trevokedAs\x12.\n" +
+	"\x13revoked_by_operator\x18\n" +
+	" \x01(\bR\x11revokedByOperator\"\xdd\x01\n" +
 	"\vAppPassword\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -3791,7 +4141,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -3816,26 +4166,29 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*AddAppPassword)(nil),      // 20: simp.store.v1.AddAppPassword
 	(*RemoveAppPassword)(nil),   // 21: simp.store.v1.RemoveAppPassword
 	(*MarkAppPasswordUsed)(nil), // 22: simp.store.v1.MarkAppPasswordUsed
-	(*DeleteAccount)(nil),       // 23: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),         // 24: simp.store.v1.SetDisabled
-	(*SetRule)(nil),             // 25: simp.store.v1.SetRule
-	(*SetContact)(nil),          // 26: simp.store.v1.SetContact
-	(*SetSchema)(nil),           // 27: simp.store.v1.SetSchema
-	(*NewHistory)(nil),          // 28: simp.store.v1.NewHistory
-	(*Digest)(nil),              // 29: simp.store.v1.Digest
-	(*RestoreAccounts)(nil),     // 30: simp.store.v1.RestoreAccounts
-	(*Record)(nil),              // 31: simp.store.v1.Record
-	(*Header)(nil),              // 32: simp.store.v1.Header
-	(*Account)(nil),             // 33: simp.store.v1.Account
-	(*AppPassword)(nil),         // 34: simp.store.v1.AppPassword
-	(*Binding)(nil),             // 35: simp.store.v1.Binding
-	(*Listener)(nil),            // 36: simp.store.v1.Listener
-	(*Rules)(nil),               // 37: simp.store.v1.Rules
-	(*Contacts)(nil),            // 38: simp.store.v1.Contacts
-	(*Node)(nil),                // 39: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 40: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 41: simp.store.v1.Event
-	(*Trailer)(nil),             // 42: simp.store.v1.Trailer
+	(*AddKey)(nil),              // 23: simp.store.v1.AddKey
+	(*RevokeKey)(nil),           // 24: simp.store.v1.RevokeKey
+	(*DeleteAccount)(nil),       // 25: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 26: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 27: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 28: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 29: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 30: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 31: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 32: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 33: simp.store.v1.Record
+	(*Header)(nil),              // 34: simp.store.v1.Header
+	(*Account)(nil),             // 35: simp.store.v1.Account
+	(*Key)(nil),                 // 36: simp.store.v1.Key
+	(*AppPassword)(nil),         // 37: simp.store.v1.AppPassword
+	(*Binding)(nil),             // 38: simp.store.v1.Binding
+	(*Listener)(nil),            // 39: simp.store.v1.Listener
+	(*Rules)(nil),               // 40: simp.store.v1.Rules
+	(*Contacts)(nil),            // 41: simp.store.v1.Contacts
+	(*Node)(nil),                // 42: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 43: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 44: simp.store.v1.Event
+	(*Trailer)(nil),             // 45: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -3849,54 +4202,57 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	23, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	24, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	25, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	26, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	27, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	28, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	29, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	30, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	25, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	26, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	27, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	28, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	29, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	30, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	31, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	32, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
 	20, // 22: simp.store.v1.Change.add_app_password:type_name -> simp.store.v1.AddAppPassword
 	21, // 23: simp.store.v1.Change.remove_app_password:type_name -> simp.store.v1.RemoveAppPassword
 	22, // 24: simp.store.v1.Change.mark_app_password_used:type_name -> simp.store.v1.MarkAppPasswordUsed
-	6,  // 25: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 26: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 27: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 28: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 29: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 30: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 31: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 32: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 33: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	1,  // 34: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 35: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	31, // 36: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	32, // 37: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	33, // 38: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	36, // 39: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	37, // 40: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	38, // 41: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	39, // 42: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	41, // 43: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	42, // 44: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	40, // 45: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	18, // 46: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	34, // 47: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	6,  // 48: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 49: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	35, // 50: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	25, // 51: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	26, // 52: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	36, // 53: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	23, // 25: simp.store.v1.Change.add_key:type_name -> simp.store.v1.AddKey
+	24, // 26: simp.store.v1.Change.revoke_key:type_name -> simp.store.v1.RevokeKey
+	6,  // 27: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 28: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 29: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 30: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 31: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 32: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 33: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 34: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 35: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	1,  // 36: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 37: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	33, // 38: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	34, // 39: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	35, // 40: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	39, // 41: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	40, // 42: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	41, // 43: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	42, // 44: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	44, // 45: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	45, // 46: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	43, // 47: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	18, // 48: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	37, // 49: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	36, // 50: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	6,  // 51: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 52: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	38, // 53: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	27, // 54: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	28, // 55: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	39, // 56: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -3928,9 +4284,11 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_AddAppPassword)(nil),
 		(*Change_RemoveAppPassword)(nil),
 		(*Change_MarkAppPasswordUsed)(nil),
+		(*Change_AddKey)(nil),
+		(*Change_RevokeKey)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[28].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[30].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -3947,7 +4305,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   40,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,118 @@
+package federation_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/protocol"
+	"simpd/protocol/federation"
+	"simpd/protocol/signature"
+)
+
+// A list of keys arrives as it was sent, and its head fits. The site is asked
+// for the local user.
+func TestKeysOfAnotherSite(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		first := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+		public := first.Public().(ed25519.PublicKey)
+		k := signature.Key{
+			ID: signature.KeyID(public), Key: public, Name: "a b", Created: time.Date(2026, 11, 30, 12, 0, 0, 1e6, time.UTC), AddedAs: 1,
+			Revoked: time.Date(2026, 11, 30, 13, 0, 0, 0, time.UTC), RevokedBy: signature.ByOperator, RevokedAs: 2, Index: 7,
+		}
+		head := signature.Head{}.NextAfterAdding("bob@two.example", &k).NextAfterRevoking("bob@two.example", &k)
+		var asked string
+		a.put(home, a.serve(func(_, line string) string {
+			asked = line
+			return fmt.Sprintf(`100 kid=%s key=%s created=2026-11-30T12:00:00.001Z name="a b" by=operator record=1 revoked=2026-11-30T13:00:00Z revocation=2 index=7`+
+				"\n200 head=%s", k.ID, base64.StdEncoding.EncodeToString(public), head)
+		}))
+		keys, got, err := a.relay.Keys(context.Background(), address(t, "alice@one.example"), address(t, "bob@two.example"))
+		if err != nil || got != head {
+			t.Fatalf("got %v, %v", got, err)
+		}
+		if _, err := signature.NewKeyList("bob@two.example", keys, head); err != nil {
+			t.Errorf("the list is not what was sent: %v: %+v", err, keys)
+		}
+		if !strings.HasSuffix(strings.TrimSpace(asked), "KEYS ima=bob@two.example by=alice@one.example") {
+			t.Errorf("it was asked %q", asked)
+		}
+	})
+}
+
+// What another site answers is an empty list only if it has none, or does not
+// know keys.
+func TestAnswersToKEYS(t *testing.T) {
+	empty := signature.Head{}.String()
+	for answer, want := range map[string]protocol.Status{
+		"200 head=" + empty: 0, "405 :unknown": 0, "200": protocol.StatusRemoteFailure, "200 head=x": protocol.StatusRemoteFailure,
+		"500 :broken": protocol.StatusRemoteFailure, "403 :no": protocol.StatusRemoteFailure, "": protocol.StatusRemoteTimeout,
+		strings.Repeat("100 kid=x\n", signature.MaxKeys+1) + "200 head=" + empty: protocol.StatusRemoteTimeout,
+	} {
+		goAbroad(t, nil, func(a *abroad) {
+			a.put(home, a.serve(always(answer)))
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			keys, head, err := a.relay.Keys(ctx, address(t, "alice@one.example"), address(t, "bob@two.example"))
+			var refused *protocol.Error
+			switch {
+			case want == 0 && (err != nil || len(keys) > 0 || head != signature.Head{}):
+				t.Errorf("%.20q: got %v, %v, %v", answer, keys, head, err)
+			case want != 0 && (!errors.As(err, &refused) || refused.Status != want):
+				t.Errorf("%.20q: got %v, want %d", answer, err, want)
+			}
+		})
+	}
+}
+
+// A policy that forbids the domain, and a site that isn't there, are errors.
+func TestKeysOfASiteThatIsNotReached(t *testing.T) {
+	goAbroad(t, func(a *abroad, _ *federation.Config) { a.dialErr = errors.New("down") }, func(a *abroad) {
+		_, _, err := a.relay.Keys(context.Background(), address(t, "alice@one.example"), address(t, "bob@two.example"))
+		var refused *protocol.Error
+		if !errors.As(err, &refused) || refused.Status/100 != 5 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Changes of keys are told for what is watched, and for nothing else.
+func TestChangesOfKeysAreTold(t *testing.T) {
+	watching(t, func(a *abroad, s *presenceSite) {
+		var mu sync.Mutex
+		var told []string
+		a.relay.OnKeys(func(by, of protocol.Address, n protocol.KeyNotice) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, fmt.Sprintf("%s %s %s %d", by, of, n.Head[:4], n.Index))
+		})
+		heard := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if got := strings.Join(told, ", "); got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
+			told = nil
+		}
+		var w watcher
+		a.relay.Watch(address(t, "alice@one.example"), address(t, "BOB@two.example"), w.tell)
+		w.hears(t, "BOB@two.example available")
+		head := signature.Head{0, 1, 2}
+		s.say("* KEYS ima=bob@two.example head=%s index=9 by=alice@one.example by=carol@one.example", head)
+		heard("alice@one.example BOB@two.example AAEC 9")
+		s.say("* KEYS ima=bob@two.example head=? index=9 by=alice@one.example")
+		s.say("* KEYS ima=erin@two.example head=%s index=9 by=alice@one.example", head)
+		s.say("* KEYS ima=bob@two.example head=%s index=9", head)
+		heard("")
+		w.hears(t, "")
+	})
+}
