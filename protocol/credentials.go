@@ -19,4 +19,13 @@ type Credentials struct {
 	// SharesSalt reports that the user has app passwords: a new password has to
 	// have the same salt and iteration count.
 	SharesSalt bool
+	// Source is the account source that the account belongs to. Then it has no
+	// password of its own here. "" is the site's table.
+	Source string
+	// AsksSources says that account sources have a say in whether a password
+	// that is not an app password is the user's: Backend.AskSources decides.
+	AsksSources bool
+	// OwnElsewhere says that SCRAM is for the user's app passwords only, because
+	// an account source comes before the table and may know the user.
+	OwnElsewhere bool
 }

@@ -32,6 +32,7 @@ type Account struct {
 
 	appPasswords *[]AppPassword   // nil: none; few accounts have any
 	keys         *[]signature.Key // nil: none
+	source       *accountSource   // nil: the table
 }
 
 // Credentials returns the account in the form that protocol/server uses,
@@ -40,7 +41,7 @@ func (a *Account) Credentials() protocol.Credentials {
 	return protocol.Credentials{
 		Salt: a.Verifier.Salt, Iterations: int(a.Verifier.Iterations),
 		StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,
-		Index: a.Generation(), Disabled: a.Disabled, SharesSalt: len(a.AppPasswords()) > 0,
+		Index: a.Generation(), Disabled: a.Disabled, SharesSalt: len(a.AppPasswords()) > 0, Source: a.Source(),
 	}
 }
 

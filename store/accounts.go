@@ -87,6 +87,8 @@ func (t *Table) checkPut(c *storev1.PutAccount, old *Account, ok bool) Result {
 		return refuse(Exists, "there is an account %s already", c.GetAddress())
 	case !ok && mode == storev1.PutAccount_MODE_REPLACE:
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
+	case ok && old.source != nil:
+		return refuse(OtherSource, "%s belongs to the account source %s and has no password here", c.GetAddress(), old.Source())
 	case c.GetIfCredential() != 0 && ok && t.isLockedOut(old):
 		return refuse(Disabled, "%s is disabled", c.GetAddress())
 	case c.GetIfCredential() != 0 && !ok:
@@ -129,11 +131,12 @@ func (t *Table) setDisabled(c *storev1.SetDisabled) Result {
 	if !ok {
 		return refuse(NoAccount, "there is no account %s", c.GetAddress())
 	}
-	if old.Disabled == c.GetDisabled() {
+	if old.Disabled == c.GetDisabled() && !old.HasLeftSource() {
 		return Result{}
 	}
 	a := *old
 	a.Disabled = c.GetDisabled()
+	a.setLeftSource(false) // from now on it is the operator's decision
 	if a.Disabled && t.current.schema >= disabledSchema {
 		a.LastDisabled = t.nextIndex()
 	}

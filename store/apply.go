@@ -105,6 +105,10 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.addKey(k.AddKey)
 	case *storev1.Change_RevokeKey:
 		return t.revokeKey(k.RevokeKey)
+	case *storev1.Change_RegisterAccount:
+		return t.registerAccount(k.RegisterAccount)
+	case *storev1.Change_LeaveSource:
+		return t.leaveSource(k.LeaveSource)
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_SetRule:

@@ -75,11 +75,16 @@ func (d *digester) addAccount(a *Account) {
 	}
 	d.addAppPasswords(a)
 	d.addKeys(a)
+	if a.source != nil { // never before schema 4
+		d.addString(a.source.name)
+	}
 }
 
-// accountFlags says which optional numbers of an account follow.
+// accountFlags says which optional parts of an account follow. There are at
+// most 16 app passwords.
 func accountFlags(a *Account) uint64 {
-	return boolToUint64(a.Disabled) | boolToUint64(a.LastDisabled > 0)<<1 | uint64(len(a.AppPasswords()))<<2 | uint64(len(a.Keys()))<<16
+	return boolToUint64(a.Disabled) | boolToUint64(a.LastDisabled > 0)<<1 | uint64(len(a.AppPasswords()))<<2 |
+		boolToUint64(a.source != nil)<<8 | boolToUint64(a.HasLeftSource())<<9 | uint64(len(a.Keys()))<<16
 }
 
 func (d *digester) addRules(owner string, rules []Rule) {

@@ -102,7 +102,14 @@ key bob@example.com seed=2 name=télé by=1
 key alice@example.com seed=3
 revoke bob@example.com seed=1
 revoke alice@example.com seed=3 operator
-key alice@example.com seed=4`
+key alice@example.com seed=4
+register dora@example.com corp password=x
+register erik@example.com corp password=y
+register alice@example.com club password=z
+app dora@example.com name=phone password=p5 salt=x
+leave erik@example.com corp
+leave dora@example.com corp
+register dora@example.com corp password=x`
 
 func TestGolden(t *testing.T) {
 	if *update {

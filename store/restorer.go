@@ -204,7 +204,7 @@ func corrupt(format string, args ...any) error {
 
 // accountFromProto reads the account of a snapshot or a backup, for a table of
 // that schema. Before schema 3 it ignores app passwords, and before schema 4
-// keys, as programs do that do not know them.
+// keys and account sources, as programs do that do not know them.
 func accountFromProto(a *storev1.Account, schema uint32) (*Account, bool) {
 	if !validAddress(a.GetAddress()) || !validVerifier(a.GetVerifier()) {
 		return nil, false
@@ -225,6 +225,9 @@ func accountFromProto(a *storev1.Account, schema uint32) (*Account, bool) {
 	}
 	restored.setAppPasswords(appPasswords)
 	restored.setKeys(keys)
+	if schema >= sourceSchema {
+		ok = restored.restoreSource(a) && ok
+	}
 	return restored, ok && keysOK && (!restored.Disabled || len(appPasswords) == 0)
 }
 

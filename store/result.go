@@ -18,7 +18,8 @@ type Result struct {
 	FirstBound uint64    // Bind: the index of the session's first Bind
 	More       bool      // Reap: stale bindings remain
 	// Credential is set by PutAccount: the index of the change that set this
-	// password, even if that was an earlier attempt.
+	// password, even if that was an earlier attempt. RegisterAccount sets it to
+	// the account's generation.
 	Credential uint64
 	// AppPassword is set by AddAppPassword: the app password's ID, even if an
 	// earlier attempt added it.
@@ -55,12 +56,14 @@ const (
 	TooManyKeys                 // more than signature.MaxLiveKeys, or signature.MaxKeys
 	BadProof                    // AddKey: the proof of continuity is not by a live key
 	NoKey                       // there is no such key
+	OtherSource                 // the account belongs to an account source, or to another one
 )
 
 var refusalNames = [...]string{
 	"", "malformed", "ended-epoch", "no-node", "node-in-use", "no-account", "exists", "disabled", "old-credential", "stale",
 	"displaced", "not-bound", "too-many-sessions", "too-many-rules", "too-many-contacts", "restoring", "wrong-schema",
 	"too-many-app-passwords", "no-app-password", "other-salt", "key-exists", "too-many-keys", "bad-proof", "no-key",
+	"other-source",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

@@ -130,6 +130,7 @@ func accountProto(a *Account) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{
 		Address: a.Address.String(), Disabled: a.Disabled, Credential: a.Credential, Exclusive: a.Exclusive,
 		CreatedMs: a.Created.UnixMilli(), LastDisabled: a.LastDisabled, AppPassword: a.AppPasswordRecords(), Key: a.KeyRecords(),
+		Source: a.Source(), LeftSource: a.HasLeftSource(),
 		Verifier: &storev1.Verifier{
 			Salt: a.Verifier.Salt, Iterations: a.Verifier.Iterations,
 			StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,

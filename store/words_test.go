@@ -143,6 +143,12 @@ func (w words) accountChange() *storev1.Change {
 			Address: w.arg(0), KeyId: signature.KeyID(deviceKey(w.number("seed")).Public().(ed25519.PublicKey)), ByOperator: w.arg(1) == "operator",
 			IfCredential: w.number("if"),
 		}}}
+	case "register":
+		return &storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
+			Address: w.arg(0), Source: w.arg(1), Verifier: verifier(w.keys["password"]),
+		}}}
+	case "leave":
+		return &storev1.Change{Kind: &storev1.Change_LeaveSource{LeaveSource: &storev1.LeaveSource{Address: w.arg(0), Source: w.arg(1)}}}
 	case "delete":
 		return &storev1.Change{Kind: &storev1.Change_DeleteAccount{DeleteAccount: &storev1.DeleteAccount{Address: w.arg(0)}}}
 	case "disable", "enable":

@@ -354,6 +354,8 @@ type Change struct {
 	//	*Change_AddAppPassword
 	//	*Change_RemoveAppPassword
 	//	*Change_MarkAppPasswordUsed
+	//	*Change_RegisterAccount
+	//	*Change_LeaveSource
 	//	*Change_AddKey
 	//	*Change_RevokeKey
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
@@ -605,6 +607,24 @@ func (x *Change) GetMarkAppPasswordUsed() *MarkAppPasswordUsed {
 	return nil
 }
 
+func (x *Change) GetRegisterAccount() *RegisterAccount {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RegisterAccount); ok {
+			return x.RegisterAccount
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetLeaveSource() *LeaveSource {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_LeaveSource); ok {
+			return x.LeaveSource
+		}
+	}
+	return nil
+}
+
 func (x *Change) GetAddKey() *AddKey {
 	if x != nil {
 		if x, ok := x.Kind.(*Change_AddKey); ok {
@@ -721,8 +741,16 @@ type Change_MarkAppPasswordUsed struct {
 	MarkAppPasswordUsed *MarkAppPasswordUsed `protobuf:"bytes,23,opt,name=mark_app_password_used,json=markAppPasswordUsed,proto3,oneof"`
 }
 
-type Change_AddKey struct {
+type Change_RegisterAccount struct {
 	// From schema 4 on:
+	RegisterAccount *RegisterAccount `protobuf:"bytes,24,opt,name=register_account,json=registerAccount,proto3,oneof"`
+}
+
+type Change_LeaveSource struct {
+	LeaveSource *LeaveSource `protobuf:"bytes,25,opt,name=leave_source,json=leaveSource,proto3,oneof"`
+}
+
+type Change_AddKey struct {
 	AddKey *AddKey `protobuf:"bytes,32,opt,name=add_key,json=addKey,proto3,oneof"`
 }
 
@@ -775,6 +803,10 @@ func (*Change_AddAppPassword) isChange_Kind() {}
 func (*Change_RemoveAppPassword) isChange_Kind() {}
 
 func (*Change_MarkAppPasswordUsed) isChange_Kind() {}
+
+func (*Change_RegisterAccount) isChange_Kind() {}
+
+func (*Change_LeaveSource) isChange_Kind() {}
 
 func (*Change_AddKey) isChange_Kind() {}
 
@@ -2083,6 +2115,127 @@ func (x *RevokeKey) GetIfCredential() uint64 {
 	return 0
 }
 
+// RegisterAccount records that an account source, such as a directory, has
+// accepted a user: it makes the account, or gives an account of the table to the
+// source, which ends the sessions of its password. It enables an account that
+// LeaveSource has disabled. It is refused if the account is disabled otherwise,
+// or belongs to another source.
+type RegisterAccount struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Source  string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"` // the source's name
+	// Nobody knows a password that it verifies. Its salt and iteration count are
+	// for app passwords; an account that is there keeps its own.
+	Verifier      *Verifier `protobuf:"bytes,3,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterAccount) Reset() {
+	*x = RegisterAccount{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterAccount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterAccount) ProtoMessage() {}
+
+func (x *RegisterAccount) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterAccount.ProtoReflect.Descriptor instead.
+func (*RegisterAccount) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RegisterAccount) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *RegisterAccount) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RegisterAccount) GetVerifier() *Verifier {
+	if x != nil {
+		return x.Verifier
+	}
+	return nil
+}
+
+// LeaveSource disables an account that its source has not any more, or has
+// disabled. It is refused if the account does not belong to that source.
+type LeaveSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Source        string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveSource) Reset() {
+	*x = LeaveSource{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveSource) ProtoMessage() {}
+
+func (x *LeaveSource) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveSource.ProtoReflect.Descriptor instead.
+func (*LeaveSource) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LeaveSource) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *LeaveSource) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 // DeleteAccount ends the user's bindings, and removes their rules, contacts and
 // app passwords.
 type DeleteAccount struct {
@@ -2094,7 +2247,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2259,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[22]
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2272,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{22}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -2141,7 +2294,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2306,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[23]
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2319,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{23}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -2199,7 +2352,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2364,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2377,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -2274,7 +2427,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2439,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2452,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -2339,7 +2492,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2504,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2517,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -2388,7 +2541,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2553,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2566,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -2454,7 +2607,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2619,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2632,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -2503,7 +2656,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2668,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2681,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -2580,7 +2733,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2745,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2758,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -2769,7 +2922,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +2934,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +2947,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -2856,6 +3009,8 @@ type Account struct {
 	CreatedMs     int64                  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
 	LastDisabled  uint64                 `protobuf:"varint,7,opt,name=last_disabled,json=lastDisabled,proto3" json:"last_disabled,omitempty"` // index of the newest change that disabled it; from schema 2 on
 	AppPassword   []*AppPassword         `protobuf:"bytes,8,rep,name=app_password,json=appPassword,proto3" json:"app_password,omitempty"`     // in the order of their ids; from schema 3 on
+	Source        string                 `protobuf:"bytes,9,opt,name=source,proto3" json:"source,omitempty"`                                  // the account source that it belongs to; empty: the table; from schema 4 on
+	LeftSource    bool                   `protobuf:"varint,10,opt,name=left_source,json=leftSource,proto3" json:"left_source,omitempty"`      // it is disabled because it has left its source; from schema 4 on
 	Key           []*Key                 `protobuf:"bytes,16,rep,name=key,proto3" json:"key,omitempty"`                                       // in the order in which they were added; from schema 4 on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2863,7 +3018,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +3030,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +3043,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Account) GetAddress() string {
@@ -2947,6 +3102,20 @@ func (x *Account) GetAppPassword() []*AppPassword {
 	return nil
 }
 
+func (x *Account) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Account) GetLeftSource() bool {
+	if x != nil {
+		return x.LeftSource
+	}
+	return false
+}
+
 func (x *Account) GetKey() []*Key {
 	if x != nil {
 		return x.Key
@@ -2974,7 +3143,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3155,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3168,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Key) GetKey() []byte {
@@ -3090,7 +3259,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3271,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3284,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -3191,7 +3360,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3203,7 +3372,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3216,7 +3385,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -3295,7 +3464,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3307,7 +3476,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3320,7 +3489,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Listener) GetAddress() string {
@@ -3361,7 +3530,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3373,7 +3542,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3386,7 +3555,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Rules) GetOwner() string {
@@ -3413,7 +3582,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3594,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3607,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -3474,7 +3643,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3486,7 +3655,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3499,7 +3668,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Node) GetNode() string {
@@ -3591,7 +3760,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +3772,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3616,7 +3785,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -3668,7 +3837,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3680,7 +3849,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3693,7 +3862,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -3769,7 +3938,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3781,7 +3950,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3794,7 +3963,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -3826,7 +3995,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\x98\f\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xa6\r\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -3857,7 +4026,9 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"admit_node\x18\x14 \x01(\v2\x18.simp.store.v1.AdmitNodeH\x00R\tadmitNode\x12I\n" +
 	"\x10add_app_password\x18\x15 \x01(\v2\x1d.simp.store.v1.AddAppPasswordH\x00R\x0eaddAppPassword\x12R\n" +
 	"\x13remove_app_password\x18\x16 \x01(\v2 .simp.store.v1.RemoveAppPasswordH\x00R\x11removeAppPassword\x12Y\n" +
-	"\x16mark_app_password_used\x18\x17 \x01(\v2\".simp.store.v1.MarkAppPasswordUsedH\x00R\x13markAppPasswordUsed\x120\n" +
+	"\x16mark_app_password_used\x18\x17 \x01(\v2\".simp.store.v1.MarkAppPasswordUsedH\x00R\x13markAppPasswordUsed\x12K\n" +
+	"\x10register_account\x18\x18 \x01(\v2\x1e.simp.store.v1.RegisterAccountH\x00R\x0fregisterAccount\x12?\n" +
+	"\fleave_source\x18\x19 \x01(\v2\x1a.simp.store.v1.LeaveSourceH\x00R\vleaveSource\x120\n" +
 	"\aadd_key\x18  \x01(\v2\x15.simp.store.v1.AddKeyH\x00R\x06addKey\x129\n" +
 	"\n" +
 	"revoke_key\x18! \x01(\v2\x18.simp.store.v1.RevokeKeyH\x00R\trevokeKeyB\x06\n" +
@@ -3969,7 +4140,14 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x1f\n" +
 	"\vby_operator\x18\x03 \x01(\bR\n" +
 	"byOperator\x12#\n" +
-	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\")\n" +
+	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\"x\n" +
+	"\x0fRegisterAccount\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x123\n" +
+	"\bverifier\x18\x03 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\"?\n" +
+	"\vLeaveSource\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -4019,7 +4197,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06secret\x18\x05 \x01(\fR\x06secret\x12#\n" +
 	"\rhistory_floor\x18\x06 \x01(\x04R\fhistoryFloor\x12\x1c\n" +
-	"\trestoring\x18\a \x01(\x04R\trestoring\"\xdb\x02\n" +
+	"\trestoring\x18\a \x01(\x04R\trestoring\"\x94\x03\n" +
 	"\aAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x123\n" +
 	"\bverifier\x18\x02 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x12\x1a\n" +
@@ -4031,7 +4209,11 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12#\n" +
 	"\rlast_disabled\x18\a \x01(\x04R\flastDisabled\x12=\n" +
-	"\fapp_password\x18\b \x03(\v2\x1a.simp.store.v1.AppPasswordR\vappPassword\x12$\n" +
+	"\fapp_password\x18\b \x03(\v2\x1a.simp.store.v1.AppPasswordR\vappPassword\x12\x16\n" +
+	"\x06source\x18\t \x01(\tR\x06source\x12\x1f\n" +
+	"\vleft_source\x18\n" +
+	" \x01(\bR\n" +
+	"leftSource\x12$\n" +
 	"\x03key\x18\x10 \x03(\v2\x12.simp.store.v1.KeyR\x03key\"\x8f\x02\n" +
 	"\x03Key\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
@@ -4141,7 +4323,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -4168,27 +4350,29 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*MarkAppPasswordUsed)(nil), // 22: simp.store.v1.MarkAppPasswordUsed
 	(*AddKey)(nil),              // 23: simp.store.v1.AddKey
 	(*RevokeKey)(nil),           // 24: simp.store.v1.RevokeKey
-	(*DeleteAccount)(nil),       // 25: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),         // 26: simp.store.v1.SetDisabled
-	(*SetRule)(nil),             // 27: simp.store.v1.SetRule
-	(*SetContact)(nil),          // 28: simp.store.v1.SetContact
-	(*SetSchema)(nil),           // 29: simp.store.v1.SetSchema
-	(*NewHistory)(nil),          // 30: simp.store.v1.NewHistory
-	(*Digest)(nil),              // 31: simp.store.v1.Digest
-	(*RestoreAccounts)(nil),     // 32: simp.store.v1.RestoreAccounts
-	(*Record)(nil),              // 33: simp.store.v1.Record
-	(*Header)(nil),              // 34: simp.store.v1.Header
-	(*Account)(nil),             // 35: simp.store.v1.Account
-	(*Key)(nil),                 // 36: simp.store.v1.Key
-	(*AppPassword)(nil),         // 37: simp.store.v1.AppPassword
-	(*Binding)(nil),             // 38: simp.store.v1.Binding
-	(*Listener)(nil),            // 39: simp.store.v1.Listener
-	(*Rules)(nil),               // 40: simp.store.v1.Rules
-	(*Contacts)(nil),            // 41: simp.store.v1.Contacts
-	(*Node)(nil),                // 42: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 43: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 44: simp.store.v1.Event
-	(*Trailer)(nil),             // 45: simp.store.v1.Trailer
+	(*RegisterAccount)(nil),     // 25: simp.store.v1.RegisterAccount
+	(*LeaveSource)(nil),         // 26: simp.store.v1.LeaveSource
+	(*DeleteAccount)(nil),       // 27: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 28: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 29: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 30: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 31: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 32: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 33: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 34: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 35: simp.store.v1.Record
+	(*Header)(nil),              // 36: simp.store.v1.Header
+	(*Account)(nil),             // 37: simp.store.v1.Account
+	(*Key)(nil),                 // 38: simp.store.v1.Key
+	(*AppPassword)(nil),         // 39: simp.store.v1.AppPassword
+	(*Binding)(nil),             // 40: simp.store.v1.Binding
+	(*Listener)(nil),            // 41: simp.store.v1.Listener
+	(*Rules)(nil),               // 42: simp.store.v1.Rules
+	(*Contacts)(nil),            // 43: simp.store.v1.Contacts
+	(*Node)(nil),                // 44: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 45: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 46: simp.store.v1.Event
+	(*Trailer)(nil),             // 47: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -4202,57 +4386,60 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	25, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	26, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	27, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	28, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	29, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	30, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	31, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	32, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	27, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	28, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	29, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	30, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	31, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	32, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	33, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	34, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
 	20, // 22: simp.store.v1.Change.add_app_password:type_name -> simp.store.v1.AddAppPassword
 	21, // 23: simp.store.v1.Change.remove_app_password:type_name -> simp.store.v1.RemoveAppPassword
 	22, // 24: simp.store.v1.Change.mark_app_password_used:type_name -> simp.store.v1.MarkAppPasswordUsed
-	23, // 25: simp.store.v1.Change.add_key:type_name -> simp.store.v1.AddKey
-	24, // 26: simp.store.v1.Change.revoke_key:type_name -> simp.store.v1.RevokeKey
-	6,  // 27: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 28: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 29: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 30: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 31: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 32: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 33: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 34: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 35: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	1,  // 36: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 37: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	33, // 38: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	34, // 39: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	35, // 40: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	39, // 41: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	40, // 42: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	41, // 43: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	42, // 44: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	44, // 45: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	45, // 46: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	43, // 47: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	18, // 48: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	37, // 49: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	36, // 50: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
-	6,  // 51: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 52: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	38, // 53: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	27, // 54: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	28, // 55: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	39, // 56: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	25, // 25: simp.store.v1.Change.register_account:type_name -> simp.store.v1.RegisterAccount
+	26, // 26: simp.store.v1.Change.leave_source:type_name -> simp.store.v1.LeaveSource
+	23, // 27: simp.store.v1.Change.add_key:type_name -> simp.store.v1.AddKey
+	24, // 28: simp.store.v1.Change.revoke_key:type_name -> simp.store.v1.RevokeKey
+	6,  // 29: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 30: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 31: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 32: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 33: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 34: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 35: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 36: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 37: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	18, // 38: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
+	1,  // 39: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 40: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	35, // 41: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	36, // 42: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	37, // 43: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	41, // 44: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	42, // 45: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	43, // 46: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	44, // 47: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	46, // 48: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	47, // 49: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	45, // 50: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	18, // 51: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	39, // 52: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	38, // 53: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	6,  // 54: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 55: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	40, // 56: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	29, // 57: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	30, // 58: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	41, // 59: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -4284,11 +4471,13 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_AddAppPassword)(nil),
 		(*Change_RemoveAppPassword)(nil),
 		(*Change_MarkAppPasswordUsed)(nil),
+		(*Change_RegisterAccount)(nil),
+		(*Change_LeaveSource)(nil),
 		(*Change_AddKey)(nil),
 		(*Change_RevokeKey)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[30].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[32].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -4305,7 +4494,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
