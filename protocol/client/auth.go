@@ -48,6 +48,8 @@ func (d *dialer) authenticate(o *outbound.Conn) error {
 	password, keys := d.secret.get()
 	binding, bindable := channelBinding(o)
 	switch offers := o.Hello.Auth; {
+	case prefersPlain(o, password):
+		return d.authPlain(o, password)
 	case bindable && slices.Contains(offers, mechPlus):
 		return authScram(o, mechPlus, keys.NewConversationWithChannelBinding(binding))
 	case bindable && slices.Contains(offers, mechScram):
@@ -59,6 +61,14 @@ func (d *dialer) authenticate(o *outbound.Conn) error {
 		return d.authPlain(o, password)
 	}
 	return outbound.ProtocolError("none of its ways to log in is known here: %s", strings.Join(o.Hello.Auth, ", "))
+}
+
+// prefersPlain reports whether the server recommends PLAIN, as it does where a
+// directory checks passwords, and may be sent the password. The server itself
+// checks app passwords, which SCRAM is for.
+func prefersPlain(o *outbound.Conn, password string) bool {
+	offers := o.Hello.Auth
+	return (o.TLS != nil || o.IsLoopback()) && len(offers) > 0 && offers[0] == mechPlain && !protocol.HasAppPasswordForm(password)
 }
 
 // channelBinding returns the TLS channel binding of the connection (RFC

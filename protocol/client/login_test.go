@@ -100,6 +100,37 @@ func TestServerHasToProveItself(t *testing.T) {
 	}
 }
 
+// Where the server recommends PLAIN, a directory checks the password; SCRAM is
+// for app passwords.
+func TestRecommendedMechanism(t *testing.T) {
+	app := protocol.NewAppPassword(make([]byte, protocol.AppPasswordOctets))
+	for offer, passwords := range map[string]map[string]string{
+		"PLAIN,SCRAM-SHA-256": {outboundtest.Password: "PLAIN", app: "SCRAM-SHA-256"},
+		"SCRAM-SHA-256,PLAIN": {outboundtest.Password: "SCRAM-SHA-256", app: "SCRAM-SHA-256"},
+		"PLAIN,X":             {outboundtest.Password: "PLAIN", app: "PLAIN"},
+	} {
+		for password, want := range passwords {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				config := s.config()
+				config.Password = password
+				err := attempt(t, s, config, func(p *outboundtest.Peer) {
+					p.LoginBy(offer)
+					line := p.Hear()
+					if !strings.Contains(line, " AUTH mech="+want+" ") {
+						t.Errorf("%s: %q", offer, line)
+					}
+					tag, _, _ := strings.Cut(line, " ")
+					p.Say("%s 401 :no", tag)
+				})
+				if refused, ok := errors.AsType[*protocol.Error](err); !ok || refused.Status != protocol.StatusUnauthorized {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+	}
+}
+
 func TestWrongPassword(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
