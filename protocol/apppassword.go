@@ -53,6 +53,21 @@ func NewAppPassword(random []byte) string {
 	return b.String()
 }
 
+// HasAppPasswordForm reports whether a password has the form of an app
+// password, so that it is certainly nobody's password elsewhere.
+func HasAppPasswordForm(password string) bool {
+	if len(password) != AppPasswordOctets+AppPasswordOctets/appPasswordGroup-1 {
+		return false
+	}
+	for i := range len(password) {
+		if separates := i%(appPasswordGroup+1) == appPasswordGroup; separates != (password[i] == '-') ||
+			!separates && strings.IndexByte(appPasswordAlphabet, password[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // StoredKeyOf returns the stored key that password has with c's salt and
 // iteration count. It takes milliseconds on purpose. It returns nil for a
 // password that preparation makes empty, which is nobody's.

@@ -3,6 +3,7 @@ package protocol
 import (
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // Principal is whom a login claims to be: a user, or another site by its
@@ -42,3 +43,44 @@ type Attempt struct {
 	// limit by source holds for it, and nobody becomes known by it.
 	Exempt bool
 }
+
+// SourceTimeout is how long a login waits for account sources in all.
+const SourceTimeout = 3 * time.Second
+
+// PasswordLogin is a login by a password that is not an app password, of a user
+// in whose domain account sources have a say.
+type PasswordLogin struct {
+	User     Address
+	Password string
+	// Fits reports that it is the password that the table has for the account.
+	Fits   bool
+	Remote netip.AddrPort // the client
+	TLS    bool           // the connection is encrypted
+}
+
+// VerifiedLogin is a login that an account source has accepted. It is zero if
+// it was the table.
+type VerifiedLogin struct {
+	User       Address
+	Credential uint64  // as Client.Credential
+	Expiry     *Expiry // as Client.Expiry
+}
+
+// LoginMethods says how the users of a domain can log in.
+type LoginMethods struct {
+	// Passwords is where passwords are checked.
+	Passwords PasswordCheck
+	// Tokens and Certificates report whether users may log in by OAuth token or
+	// by client certificate.
+	Tokens, Certificates bool
+}
+
+// PasswordCheck says where the passwords of a domain's users are checked.
+type PasswordCheck uint8
+
+// The places. SCRAM checks only passwords that the table has.
+const (
+	ChecksInTable     PasswordCheck = iota // only the table
+	ChecksTableFirst                       // the table, and then account sources
+	ChecksSourceFirst                      // account sources, and then the table, if at all
+)

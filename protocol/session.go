@@ -17,6 +17,14 @@ type Client struct {
 	// UsesAppPassword reports that an app password was proved: Credential is its
 	// ID.
 	UsesAppPassword bool
+	// Expiry is when what was proved ends, and the session with it; nil: never.
+	Expiry *Expiry
+}
+
+// Expiry says when and why a login ends by itself.
+type Expiry struct {
+	At     time.Time
+	Reason string // for the user, as "token expired"
 }
 
 // AppPassword returns the ID of the app password that was proved; 0: the

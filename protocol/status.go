@@ -42,7 +42,7 @@ func (s Status) OK() bool { return s/100 == 2 }
 type Error struct {
 	Status Status
 	Text   string
-	Retry  int // seconds, for 429
+	Retry  int // seconds, for 429 and, if not 0, 503
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s", int(e.Status), e.Text) }

@@ -19,8 +19,10 @@ func (r *Router) Credentials(user protocol.Address) (protocol.Credentials, bool)
 		c := a.Credentials()
 		c.Unchecked = r.mayBeUnchecked(a)
 		c.AppPasswords = appVerifiers(a, time.Now())
+		r.addSources(&c, user)
 		return c, true
 	}
+	r.addSources(&decoy, user)
 	return decoy, false
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"simpd/cluster/accounts"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/protocol/rate"
@@ -84,6 +85,8 @@ type Config struct {
 	Peers     Peers
 	Relay     Relay  // nil: no remote site can be reached
 	Tracer    Tracer // nil: no message is traced
+	// Sources are the account sources; nil: there is only the table.
+	Sources *accounts.Registry
 	// FirstContacts limits how many recipients that are new to them each remote
 	// user may write to; all users of a domain together may write to ten times
 	// as many.

@@ -26,7 +26,7 @@ type User struct {
 	mu               sync.Mutex
 	credential       uint64      // generation of the account, or of the app password, that it logged in with
 	changingPassword bool        // a change of its own password is in progress
-	expiry           *time.Timer // ends the connection with its app password; nil: none
+	expiry           *time.Timer // ends the connection with what it logged in with; nil: none
 	closed           bool
 	listening        bool
 	sessionID        store.Session // while it listens, or tries to
@@ -64,6 +64,9 @@ func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
 	if u.client.UsesAppPassword {
 		u.startAppPassword()
 	}
+	if e := u.client.Expiry; e != nil {
+		u.recheckAt(e.At)
+	}
 	return u, nil
 }
 
@@ -83,6 +86,8 @@ func (u *User) revocationReason(isChanging bool) string {
 		return u.appRevocationReason(account.AppPassword(u.client.AppPassword()))
 	case !isChanging && account.Generation() != u.credential:
 		return "the password was changed"
+	case u.client.Expiry != nil && !time.Now().Before(u.client.Expiry.At):
+		return u.client.Expiry.Reason
 	}
 	return ""
 }
@@ -244,6 +249,8 @@ func refusalError(res store.Result) error {
 		status = protocol.StatusBadRequest
 	case store.NoAppPassword, store.NoKey:
 		status = protocol.StatusUnknownAddress
+	case store.OtherSource:
+		status = protocol.StatusForbidden
 	case store.EndedEpoch, store.Restoring:
 		status = protocol.StatusUnavailable
 	}

@@ -28,7 +28,8 @@ var arrows = map[string][]string{
 	"protocol/internal/outbound/outboundtest": {"protocol"},
 
 	"store":                 {"protocol", "protocol/signature", "proto/simp/store/v1"},
-	"cluster/router":        {"protocol/signature", "protocol", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/router":        {"protocol/signature", "protocol", "cluster/accounts", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
+	"cluster/accounts":      {"protocol", "protocol/histogram"},
 	"cluster/api":           {"protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
 	"cluster/api/backup":    {"proto/simp/store/v1"},
 	"cluster/link/pki":      {"protocol/secretfile"},
@@ -68,13 +69,14 @@ var arrows = map[string][]string{
 // shut are packages that ours may not import: the language and the table know
 // no network, no disk and no chance, and only some speak Raft and gRPC.
 var shut = map[string][]string{
-	"protocol":        {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/hashicorp/*"},
-	"store":           {"net", "os", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/grpc*", "github.com/hashicorp/*"},
-	"cluster/router":  {"google.golang.org/grpc*", "github.com/hashicorp/*"},
-	"cluster/api":     {"github.com/hashicorp/*", "protocol/secretfile"},
-	"cluster/link":    {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
-	"cluster/peerrpc": {"github.com/hashicorp/*"},
-	"cluster":         {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
+	"protocol":         {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/*", "github.com/hashicorp/*"},
+	"store":            {"net", "os", "math/rand", "math/rand/v2", "crypto/rand", "google.golang.org/grpc*", "github.com/hashicorp/*"},
+	"cluster/accounts": {"net", "os", "google.golang.org/*", "github.com/*"},
+	"cluster/router":   {"google.golang.org/grpc*", "github.com/hashicorp/*"},
+	"cluster/api":      {"github.com/hashicorp/*", "protocol/secretfile"},
+	"cluster/link":     {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
+	"cluster/peerrpc":  {"github.com/hashicorp/*"},
+	"cluster":          {"github.com/hashicorp/raft-boltdb*", "go.etcd.io/*"},
 
 	"cmd/simp/internal/chat":        {"net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand"},
 	"cluster/proposals":             {"net", "os", "google.golang.org/grpc*"},

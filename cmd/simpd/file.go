@@ -16,19 +16,38 @@ import (
 // readFile puts what a configuration file says into s, and returns all that
 // is wrong with it, or the one thing for which it can't be read at all.
 func readFile(name string, table []option, s settings) (wrong problems, unreadable *problem) {
+	file, err := openYAML(name)
+	if err != nil {
+		return nil, err
+	}
+	r := fileReader{yamlFile: file, table: table, settings: s}
+	if body := r.body(); body != nil {
+		r.readMapping(body)
+	}
+	return r.wrong, nil
+}
+
+// yamlFile is a file of YAML, and what was found wrong with it.
+type yamlFile struct {
+	name  string
+	lines []string
+	tree  *ast.File
+	wrong problems
+}
+
+// openYAML reads a file that holds no secrets.
+func openYAML(name string) (*yamlFile, *problem) {
 	content, err := secretfile.ReadPublic(name)
 	if err != nil {
 		unreadable := newFileProblem(source{}, "the configuration file can't be read", err)
 		return nil, &unreadable
 	}
-	r := fileReader{name: name, lines: linesOf(string(content)), table: table, settings: s}
-	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		p := r.syntaxProblem(err)
+	f := &yamlFile{name: name, lines: linesOf(string(content))}
+	if f.tree, err = parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey()); err != nil {
+		p := f.syntaxProblem(err)
 		return nil, &p
 	}
-	r.readDocuments(file)
-	return r.wrong, nil
+	return f, nil
 }
 
 // linesOf parts a text into lines, as YAML counts them.
@@ -36,58 +55,72 @@ func linesOf(text string) []string {
 	return strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 }
 
-// fileReader walks the tree of one file.
-type fileReader struct {
-	name  string
-	lines []string
-	table []option
-	wrong problems
-	settings
-}
-
-func (r *fileReader) syntaxProblem(err error) problem {
+func (f *yamlFile) syntaxProblem(err error) problem {
 	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil {
-		return problem{at: r.sourceOf(e.GetToken(), ""), text: "invalid YAML: " + e.GetMessage()}
+		return problem{at: f.sourceOf(e.GetToken(), ""), text: "invalid YAML: " + e.GetMessage()}
 	}
-	return problem{at: source{file: r.name}, text: fmt.Sprintf("invalid YAML: %v", err)}
+	return problem{at: source{file: f.name}, text: fmt.Sprintf("invalid YAML: %v", err)}
 }
 
 // sourceOf returns the place of a token.
-func (r *fileReader) sourceOf(t *token.Token, name string) source {
-	s := source{name: name, file: r.name, line: t.Position.Line, col: t.Position.Column}
-	if s.line >= 1 && s.line <= len(r.lines) {
-		s.text = r.lines[s.line-1]
+func (f *yamlFile) sourceOf(t *token.Token, name string) source {
+	s := source{name: name, file: f.name, line: t.Position.Line, col: t.Position.Column}
+	if s.line >= 1 && s.line <= len(f.lines) {
+		s.text = f.lines[s.line-1]
 	}
 	return s
 }
 
-func (r *fileReader) addProblem(t *token.Token, format string, args ...any) {
-	r.wrong = append(r.wrong, problem{at: r.sourceOf(t, ""), text: fmt.Sprintf(format, args...)})
+func (f *yamlFile) addProblem(t *token.Token, format string, args ...any) {
+	f.wrong = append(f.wrong, problem{at: f.sourceOf(t, ""), text: fmt.Sprintf(format, args...)})
 }
 
-func (r *fileReader) readDocuments(file *ast.File) {
-	read := false
-	for _, d := range file.Docs {
+// body returns the one document of the file; nil if it is empty.
+func (f *yamlFile) body() (body ast.Node) {
+	for _, d := range f.tree.Docs {
 		if d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType {
 			continue
 		}
-		if read {
-			r.addProblem(d.Body.GetToken(), "a second document: the file must have exactly one")
-			return
+		if body != nil {
+			f.addProblem(d.Body.GetToken(), "a second document: the file must have exactly one")
+			break
 		}
-		read = true
-		r.readMapping(d.Body)
+		body = d.Body
 	}
+	return body
+}
+
+// pairsOf returns the pairs of a mapping; if n is none, that is a problem.
+func (f *yamlFile) pairsOf(n ast.Node) []*ast.MappingValueNode {
+	m, ok := n.(*ast.MappingNode)
+	if !ok {
+		f.addProblem(n.GetToken(), "must consist of lines like key: value")
+		return nil
+	}
+	return m.Values
+}
+
+// isRepeated reports whether the key was there before, which is a problem.
+func (f *yamlFile) isRepeated(t *token.Token, first map[string]int) bool {
+	line, twice := first[t.Value]
+	if twice {
+		f.addProblem(t, "%s is set twice: first in line %d", t.Value, line)
+		return true
+	}
+	first[t.Value] = t.Position.Line
+	return false
+}
+
+// fileReader walks the tree of one configuration file.
+type fileReader struct {
+	*yamlFile
+	table []option
+	settings
 }
 
 func (r *fileReader) readMapping(n ast.Node) {
-	m, ok := n.(*ast.MappingNode)
-	if !ok {
-		r.addProblem(n.GetToken(), "must consist of lines like key: value")
-		return
-	}
 	first := map[string]int{}
-	for _, pair := range m.Values {
+	for _, pair := range r.pairsOf(n) {
 		r.readPair(pair, first)
 	}
 }
@@ -101,12 +134,14 @@ func (r *fileReader) readPair(pair *ast.MappingValueNode, first map[string]int) 
 		r.addProblem(t, "unknown key %q%s", key, didYouMean(strings.ReplaceAll(key, "-", "_"), optionKeys(r.table)))
 		return
 	}
-	if line, twice := first[key]; twice {
-		r.addProblem(t, "%s is set twice: first in line %d", key, line)
+	if r.isRepeated(t, first) {
 		return
 	}
-	first[key] = t.Position.Line
-	if values, ok := r.readValues(o, pair.Value); ok {
+	values, given, ok := r.readValues(key, o.form, pair.Value)
+	switch {
+	case !ok:
+		r.bad[o.name] = true
+	case given:
 		r.made[o.name] = setting{values, r.sourceOf(t, key)}
 	}
 }
@@ -127,44 +162,39 @@ func optionKeys(table []option) (names []string) {
 	return names
 }
 
-// readValues returns what stands behind a key, if it is of the option's form. A
-// key with nothing behind it is as if it were not there.
-func (r *fileReader) readValues(o *option, n ast.Node) ([]string, bool) {
+// readValues returns what stands behind a key, if it is of that form. A key
+// with nothing behind it is as if it were not there.
+func (f *yamlFile) readValues(key string, want form, n ast.Node) (values []string, given, ok bool) {
 	if n.Type() == ast.NullType {
-		return nil, false
+		return nil, false, true
 	}
-	if seq, ok := n.(*ast.SequenceNode); ok && o.form == list {
-		return r.readItems(o, seq)
+	items := []ast.Node{n}
+	if seq, isList := n.(*ast.SequenceNode); isList && want == list {
+		items = seq.Values
 	}
-	v, ok := r.readScalar(o, n)
-	return []string{v}, ok
-}
-
-func (r *fileReader) readItems(o *option, seq *ast.SequenceNode) (values []string, ok bool) {
-	for _, item := range seq.Values {
-		v, ok := r.readScalar(o, item)
+	for _, item := range items {
+		v, ok := f.readScalar(key, want, item)
 		if !ok {
-			return nil, false
+			return nil, false, false
 		}
 		values = append(values, v)
 	}
-	return values, len(values) > 0
+	return values, len(values) > 0, true
 }
 
 // readScalar returns one word as it was written, if it is of the right kind.
-func (r *fileReader) readScalar(o *option, n ast.Node) (string, bool) {
+func (f *yamlFile) readScalar(key string, want form, n ast.Node) (string, bool) {
 	fits := false
 	switch n.Type() {
 	case ast.StringType, ast.LiteralType:
-		fits = o.form == text || o.form == list
+		fits = want == text || want == list
 	case ast.IntegerType, ast.FloatType:
-		fits = o.form != toggle
+		fits = want != toggle
 	case ast.BoolType:
-		fits = o.form != number
+		fits = want != number
 	}
 	if !fits {
-		r.bad[o.name] = true
-		r.addProblem(n.GetToken(), "%s must be %s, not %s", o.key(), o.form, describeNode(n))
+		f.addProblem(n.GetToken(), "%s must be %s, not %s", key, want, describeNode(n))
 		return "", false
 	}
 	if s, ok := n.(*ast.StringNode); ok {

@@ -35,7 +35,7 @@ func (s settings) isAbsent(name string) bool {
 // loadConfig makes the configuration of file (may be empty), the environment and
 // flags (may be nil): a flag counts more than a variable, and that more than
 // the file. It returns what it could make, and all that is wrong: that of the
-// file first and in the order of its lines.
+// file first and in the order of its lines, that of the accounts file last.
 func loadConfig(file string, env func(string) (string, bool), flags *pflag.FlagSet) (*config, problems) {
 	table := allOptions()
 	s := settings{map[string]setting{}, map[string]bool{}}
@@ -58,7 +58,9 @@ func loadConfig(file string, env func(string) (string, bool), flags *pflag.FlagS
 	}
 	wrong = append(wrong, validateConfig(c, s)...)
 	slices.SortStableFunc(wrong, func(a, b problem) int {
-		return cmp.Compare(uint(a.at.line-1), uint(b.at.line-1))
+		return cmp.Or(
+			cmp.Compare(boolValue(a.isInside(c.accountsPath)), boolValue(b.isInside(c.accountsPath))),
+			cmp.Compare(uint(a.at.line-1), uint(b.at.line-1)))
 	})
 	return c, wrong
 }

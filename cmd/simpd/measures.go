@@ -15,7 +15,7 @@ import (
 
 // nodeMetrics lists every metric of the node itself, in the order of the docs.
 func nodeMetrics() []measure {
-	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), programMeasures(), raftMeasures())
+	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), sourceMeasures(), programMeasures(), raftMeasures())
 }
 
 // programMeasures are of the services for programs.
@@ -180,6 +180,7 @@ func loginCounts() func(*node, emitter) {
 		counted{"ok", func(m *server.Metrics) *server.Counter { return &m.Logins }},
 		counted{"failed", func(m *server.Metrics) *server.Counter { return &m.LoginsFailed }},
 		counted{"slowed", func(m *server.Metrics) *server.Counter { return &m.LoginsSlowed }},
+		counted{"unavailable", func(m *server.Metrics) *server.Counter { return &m.LoginsUnavailable }},
 	)
 }
 

@@ -35,7 +35,9 @@ type measure struct {
 	labels     []string // that tell its values apart
 	read       func(n *node, emit emitter)
 	durations  func(n *node) *histogram.Durations // of a histogram, which has no read
-	early      bool                               // it can be read before the node has started
+	// durationsBy emits the histograms of a metric with labels, which has no read.
+	durationsBy func(n *node, emit func(d *histogram.Durations, labels ...string))
+	early       bool // it can be read before the node has started
 }
 
 // emitter takes a value with those of its metric's labels, in their order.
@@ -67,6 +69,13 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstHistogram(m.desc(), count, sum, upTo)
 			continue
 		}
+		if m.durationsBy != nil {
+			m.durationsBy(c.node, func(d *histogram.Durations, labels ...string) {
+				count, sum, upTo := d.Snapshot()
+				to <- prometheus.MustNewConstHistogram(m.desc(), count, sum, upTo, labels...)
+			})
+			continue
+		}
 		m.read(c.node, func(value float64, labels ...string) {
 			to <- prometheus.MustNewConstMetric(m.desc(), m.kind, value, labels...)
 		})
@@ -93,7 +102,7 @@ func durationsMeasure(name, help string, of func(n *node) *histogram.Durations) 
 // kindName returns Prometheus's word for the kind of m.
 func (m *measure) kindName() string {
 	switch {
-	case m.durations != nil:
+	case m.durations != nil || m.durationsBy != nil:
 		return "histogram"
 	case m.kind == prometheus.CounterValue:
 		return "counter"

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"simpd/cluster"
+	"simpd/cluster/accounts"
 	"simpd/cluster/api"
 	"simpd/cluster/link"
 	"simpd/cluster/router"
@@ -32,6 +33,8 @@ type node struct {
 	sockets sockets
 
 	partners *partners // nil: no other site is dealt with
+	sources  *accounts.Registry
+	accounts atomic.Pointer[accountsFile] // that sources is made of
 	table    *store.Table
 	router   *router.Router
 	cluster  *cluster.Node
@@ -173,8 +176,13 @@ func (n *node) siteName() string {
 func (n *node) joinSite() error {
 	n.table = store.New(store.Config{})
 	d := &directory{}
+	n.sources = accounts.New(n.conf.domains, n.logger)
+	if err := n.setSources(n.conf.accounts); err != nil {
+		return misconfigured(err)
+	}
 	rc := router.Config{
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Directory: d, Peers: d, Logger: n.logger,
+		Sources:       n.sources,
 		FirstContacts: n.conf.limits.firstContacts, WatchMemory: watchMemory(presentLimit()),
 	}
 	var err error
@@ -339,6 +347,9 @@ func (n *node) stopParts(ctx context.Context, leave func() error) {
 		}
 		if n.router != nil {
 			n.router.Shutdown()
+		}
+		if n.sources != nil {
+			n.sources.Close()
 		}
 		if n.tracer != nil {
 			n.tracer.flush(ctx, n.logger)

@@ -37,6 +37,8 @@ type config struct {
 	tlsCerts, tlsKeys                  []string
 	clusterCA, clusterCert, clusterKey string
 	gossipKeys, tokens                 string
+	accountsPath                       string
+	accounts                           *accountsFile // nil: the site has only the accounts of its table
 	insecure                           bool
 
 	timing       string
@@ -148,6 +150,8 @@ func secretOptions() []option {
 			set: toText(func(c *config) *string { return &c.gossipKeys })},
 		{name: "token-file", arg: "FILE", reload: true, help: "the bearer tokens of programs, one a line: name, hash and roles",
 			set: toText(func(c *config) *string { return &c.tokens })},
+		{name: "accounts-file", arg: "FILE", reload: true, help: "the account sources of each domain, such as directories; if not set, a site has only the accounts of its table",
+			set: toText(func(c *config) *string { return &c.accountsPath })},
 		{name: "insecure", form: toggle, help: "no TLS between nodes or for programs, and PLAIN without TLS; loopback only",
 			set: toToggle(func(c *config) *bool { return &c.insecure })},
 		{name: "log-format", arg: "WORD", standard: "text", help: "format of the log: text or json",

@@ -70,6 +70,9 @@ func withPrefix(name, text string) string {
 	return name + ": " + text
 }
 
+// isInside reports whether the problem is in that file.
+func (p problem) isInside(file string) bool { return file != "" && p.at.file == file }
+
 // problems are all that is wrong, in the order found; never empty as an error.
 type problems []problem
 

@@ -70,7 +70,7 @@ func (n *node) canReload(setting string, conf *config) bool {
 		return n.tokens != nil && conf.tokens != ""
 	case "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file":
 		return n.identity != nil && !conf.insecure
-	case "drain-timeout", "log-level", "limit":
+	case "drain-timeout", "log-level", "limit", "accounts-file":
 		return true
 	}
 	return n.partners != nil // all others are about other sites
@@ -83,6 +83,7 @@ func (n *node) Reload(conf *config) (all []reread) {
 	if n.partners != nil {
 		all = append(all, reread{"rules for other sites", n.reloadPartners(&conf.federation)})
 	}
+	all = append(all, reread{"account sources", n.setSources(conf.accounts)})
 	if n.canReload("tls-cert", conf) {
 		all = append(all, reread{"clients' certificates", n.certificates.ReloadFrom(conf.tlsCerts, conf.tlsKeys)})
 	}

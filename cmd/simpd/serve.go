@@ -22,9 +22,9 @@ func serveCommand() *cobra.Command {
 			"configuration file (--simp-listen is simp_listen) and an environment variable\n" +
 			"(SIMPD_SIMP_LISTEN). A flag overrides a variable, and a variable overrides the\n" +
 			"file. SIGTERM drains the node and ends it; a second SIGTERM ends it at once.\n" +
-			"SIGHUP makes it read certificates, keys, tokens, the log level, the drain\n" +
-			"timeout, the limits of users and the rules for other sites again; the log names\n" +
-			"each other changed setting, which takes effect at the next start.",
+			"SIGHUP makes it read certificates, keys, tokens, account sources, the log level,\n" +
+			"the drain timeout, the limits of users and the rules for other sites again; the\n" +
+			"log names each other changed setting, which takes effect at the next start.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			read := func() (*config, error) {

@@ -27,6 +27,7 @@ func validateConfig(c *config, s settings) problems {
 	v.nodeIdentity()
 	v.checkListeners()
 	v.readFiles()
+	v.readAccounts()
 	v.clientTLS()
 	v.clusterTLS()
 	v.checkFormation()
@@ -203,6 +204,28 @@ func (v *validator) readFiles() {
 		}
 	}
 	v.warnings = append(v.warnings, v.found.certificateWarnings(v.nodeID, v.domains, time.Now())...)
+}
+
+// readAccounts says all that is wrong with the accounts file, at the places
+// where it is.
+func (v *validator) readAccounts() {
+	if v.accountsPath == "" {
+		return
+	}
+	found, wrong := readAccountsFile(v.accountsPath, v.domains, sourceTypes())
+	for i := range wrong {
+		if wrong[i].at.line == 0 {
+			wrong[i].at = v.sourceOf("accounts-file")
+			wrong[i].text = withPrefix(wrong[i].at.name, v.accountsPath+": "+wrong[i].text)
+		}
+	}
+	if v.wrong = append(v.wrong, wrong...); len(wrong) > 0 {
+		return
+	}
+	v.accounts = found
+	for _, name := range found.unused {
+		v.warnings = append(v.warnings, fmt.Sprintf("%s: no domain has the source %s", v.accountsPath, name))
+	}
 }
 
 // checkFormation refuses a start that could only wait for ever. A node that has data

@@ -193,6 +193,8 @@ func (s *session) failAuth(err error) {
 		s.server.metrics.LoginsFailed.Add(1)
 	case protocol.StatusSlowDown:
 		s.server.metrics.LoginsSlowed.Add(1)
+	case protocol.StatusUnavailable:
+		s.server.metrics.LoginsUnavailable.Add(1)
 	}
 	s.finishAuth(refusal(s.auth.tag, e))
 	if s.authFailures >= maxFailures {

@@ -9,7 +9,7 @@ import (
 )
 
 // Backend is the site behind the connections. Any goroutine may call its
-// methods. None may wait for another node, and only AwaitTurn blocks.
+// methods. None may wait for another node, and only AwaitTurn and AskSources block.
 //
 // An error that is a *protocol.Error is sent as it is. The end of a context
 // becomes 503, and any other error 500.
@@ -35,6 +35,16 @@ type Backend interface {
 	Failed(a protocol.Attempt)
 	// Succeeded records a successful login.
 	Succeeded(a protocol.Attempt)
+
+	// LoginMethods returns how users of a domain of the site can log in; for "",
+	// what holds for all its domains.
+	LoginMethods(domain string) protocol.LoginMethods
+	// AskSources asks the account sources of the user's domain, where
+	// Credentials said so. It blocks for protocol.SourceTimeout at most. An error
+	// of status 401 means that the password is wrong or the user unknown, and
+	// takes the same time for both. One of status 503 means that a source could
+	// not be asked: nothing is known of the password.
+	AskSources(ctx context.Context, l protocol.PasswordLogin) (protocol.VerifiedLogin, error)
 
 	// Login registers an authenticated connection with the site. It fails if
 	// s.Client().Credential is no longer the account's newest.

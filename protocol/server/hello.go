@@ -11,54 +11,56 @@ import (
 
 // handleHello handles HELLO (SIMP.md, section 4).
 func (s *session) handleHello(_ context.Context, r *request) error {
-	minor, err := s.checkHello(r)
+	minor, domain, err := s.checkHello(r)
 	if err != nil {
 		return err
 	}
 	s.client.Agent, _ = r.line.Get("agent")
 	s.minor = uint8(min(minor, protocol.Minor))
 	s.state.setPhase(phaseGreeted)
-	s.respond(r, s.helloResponse(r))
+	s.respond(r, s.helloResponse(r, domain))
 	return nil
 }
 
-// checkHello checks a HELLO, and returns the minor version that it names.
-func (s *session) checkHello(r *request) (minor int, err error) {
+// checkHello checks a HELLO, and returns the minor version and the domain that
+// it names; "": none.
+func (s *session) checkHello(r *request) (minor int, domain string, err error) {
 	if s.state.phase() != phaseConnected {
-		return 0, protocol.Errorf(protocol.StatusWrongState, "HELLO was said already")
+		return 0, "", protocol.Errorf(protocol.StatusWrongState, "HELLO was said already")
 	}
 	version, ok := r.line.Get("version")
 	if !ok {
-		return 0, protocol.Errorf(protocol.StatusBadRequest, "version is missing: HELLO version=%s", protocol.Version)
+		return 0, "", protocol.Errorf(protocol.StatusBadRequest, "version is missing: HELLO version=%s", protocol.Version)
 	}
 	if minor, err = parseVersion(version); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if agent, _ := r.line.Get("agent"); !protocol.ValidNote(agent) {
-		return 0, protocol.Errorf(protocol.StatusBadRequest, "agent has more than %d octets", protocol.MaxNote)
+		return 0, "", protocol.Errorf(protocol.StatusBadRequest, "agent has more than %d octets", protocol.MaxNote)
 	}
-	return minor, s.checkHelloDomain(r)
+	domain, err = s.checkHelloDomain(r)
+	return minor, domain, err
 }
 
-// checkHelloDomain checks the domain of the address that the client will log
-// in with, if it names one. It is parsed at once, whatever its script: a
+// checkHelloDomain returns the domain of the address that the client will log
+// in with, if it names one; otherwise "". It is parsed at once, whatever its script: a
 // HELLO that waited could be answered after a STARTTLS that follows it, and
 // few are read before AUTH.
-func (s *session) checkHelloDomain(r *request) error {
+func (s *session) checkHelloDomain(r *request) (domain string, err error) {
 	v, given := r.line.Get("domain")
 	if !given {
-		return nil
+		return "", nil
 	}
-	domain, err := protocol.ParseDomain(v)
+	domain, err = protocol.ParseDomain(v)
 	switch {
 	case strings.HasPrefix(v, "["):
 		domain = protocol.Quote(v)
 	case err != nil:
-		return err
+		return "", err
 	case s.server.isLocalDomain(domain):
-		return nil
+		return domain, nil
 	}
-	return protocol.Errorf(protocol.StatusForbidden, "%s is not a domain of this site", domain)
+	return "", protocol.Errorf(protocol.StatusForbidden, "%s is not a domain of this site", domain)
 }
 
 // parseVersion returns the minor version of any SIMP/1.x: newer ones are
@@ -83,14 +85,14 @@ func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-func (s *session) helloResponse(r *request) []byte {
+func (s *session) helloResponse(r *request, domain string) []byte {
 	c := &s.server.config
 	b := response(r, protocol.StatusOK)
 	b = protocol.AppendParam(b, "version", protocol.VersionName(int(s.minor)))
 	b = protocol.AppendParam(b, "domain", c.Domains[0])
 	b = protocol.AppendInt(b, "size", protocol.MaxEntity)
 	b = protocol.AppendInt(b, "idle", uint64(c.Idle/time.Second))
-	b = protocol.AppendParam(b, "auth", strings.Join(s.offeredMechanisms(), ","))
+	b = protocol.AppendParam(b, "auth", strings.Join(s.offeredMechanisms(domain), ","))
 	b = protocol.AppendParam(b, "history", c.Backend.Greeting().History)
 	switch {
 	case s.tls != nil:

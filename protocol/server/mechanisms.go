@@ -20,13 +20,24 @@ type authExchange struct {
 	startedAt time.Time
 }
 
-// offeredMechanisms returns the mechanisms offered now, best first.
-func (s *session) offeredMechanisms() []string {
-	offered := []string{sasl.NameScram}
-	if s.channelBinding().IsSupported() {
-		offered = []string{sasl.NamePlus, sasl.NameScram}
+// offeredMechanisms returns the mechanisms offered now to users of a domain, or
+// of all domains if it is "", the recommended ones first. SCRAM is accepted
+// even where it is not offered, because app passwords work everywhere. Where
+// account sources check passwords, most clients would fail with it: so it is
+// offered after PLAIN, or not at all if the sources come first.
+func (s *session) offeredMechanisms(domain string) (offered []string) {
+	m := s.server.config.Backend.LoginMethods(domain)
+	plainFirst := m.Passwords != protocol.ChecksInTable
+	if plainFirst && s.allowsPlain() {
+		offered = append(offered, sasl.NamePlain)
 	}
-	if s.allowsPlain() {
+	if m.Passwords != protocol.ChecksSourceFirst {
+		if s.channelBinding().IsSupported() {
+			offered = append(offered, sasl.NamePlus)
+		}
+		offered = append(offered, sasl.NameScram)
+	}
+	if !plainFirst && s.allowsPlain() {
 		offered = append(offered, sasl.NamePlain)
 	}
 	if s.acceptsFederation() && s.hasClientCertificate() {
@@ -121,6 +132,12 @@ func (a userAuth) IsPaced(user protocol.Address) bool {
 
 func (a userAuth) AwaitTurn(ctx context.Context, user protocol.Address) error {
 	return a.s.awaitTurn(ctx, a.s.userAttempt(user))
+}
+
+func (a userAuth) AskSources(ctx context.Context, user protocol.Address, password string, fits bool) (protocol.VerifiedLogin, error) {
+	return a.s.server.config.Backend.AskSources(ctx, protocol.PasswordLogin{
+		User: user, Password: password, Fits: fits, Remote: a.s.client.Remote, TLS: a.s.tls != nil,
+	})
 }
 
 func (a userAuth) CountFailure(user protocol.Address) {

@@ -17,15 +17,18 @@ type Metrics struct {
 	FailedHandshakes Counter // failed TLS handshakes
 	WrongProtocol    Counter // HTTP or TLS on the plaintext port
 	Logins           Counter
-	LoginsFailed     Counter             // wrong credentials
-	LoginsSlowed     Counter             // 429, because too many failed before
-	LoginTime        histogram.Durations // from AUTH to its final response
-	Errors           Counter             // lines without a tag
-	Throttled        Counter             // times that reading a connection was paused
-	TimedOut         Counter             // connections closed for taking too long
-	SlowConsumers    Counter             // connections closed for not reading
-	EmptyRecords     Counter             // connections closed for TLS records without data
-	Shed             Counter             // connections closed because their owner held most of too much memory
+	LoginsFailed     Counter // wrong credentials
+	LoginsSlowed     Counter // 429, because too many failed before
+	// LoginsUnavailable are logins of which it is not known whether the
+	// credentials were right: 503.
+	LoginsUnavailable Counter
+	LoginTime         histogram.Durations // from AUTH to its final response
+	Errors            Counter             // lines without a tag
+	Throttled         Counter             // times that reading a connection was paused
+	TimedOut          Counter             // connections closed for taking too long
+	SlowConsumers     Counter             // connections closed for not reading
+	EmptyRecords      Counter             // connections closed for TLS records without data
+	Shed              Counter             // connections closed because their owner held most of too much memory
 
 	Delivered    Counter // messages that a client accepted
 	Refused      Counter // messages that a client refused

@@ -18,6 +18,9 @@ func (s *session) handlePasswd(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
+	if c, _ := s.server.config.Backend.Credentials(s.client.User); c.Source != "" {
+		return protocol.Errorf(protocol.StatusForbidden, "this account belongs to the account source %s: change its password there", c.Source)
+	}
 	if err := s.checkOldPassword(ctx, before); err != nil {
 		return err
 	}

@@ -189,7 +189,7 @@ func refusal(tag string, e *protocol.Error) []byte {
 }
 
 func appendRefusal(b []byte, e *protocol.Error) []byte {
-	if e.Status == protocol.StatusSlowDown {
+	if e.Status == protocol.StatusSlowDown || e.Status == protocol.StatusUnavailable && e.Retry > 0 {
 		b = protocol.AppendInt(b, "retry", uint64(max(e.Retry, 1)))
 	}
 	if e.Text != "" {

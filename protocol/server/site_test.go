@@ -33,6 +33,9 @@ type site struct {
 	slow                chan struct{}      // what Listen waits for, if it is not nil
 	most                int                // sessions of a user
 	mute                bool               // nothing is said of messages
+
+	methods protocol.LoginMethods // of all domains
+	sources func(protocol.PasswordLogin) (protocol.VerifiedLogin, error)
 }
 
 func newSite(t testing.TB, names ...string) *site {
@@ -79,13 +82,22 @@ func (s *site) Greeting() Greeting {
 func (s *site) Credentials(a protocol.Address) (protocol.Credentials, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	asks, elsewhere := s.methods.Passwords != protocol.ChecksInTable, s.methods.Passwords == protocol.ChecksSourceFirst
 	if c, ok := s.accounts[a]; ok {
+		c.AsksSources, c.OwnElsewhere = asks, elsewhere
 		return c, true
 	}
 	return protocol.Credentials{
+		AsksSources: asks, OwnElsewhere: elsewhere,
 		Salt: []byte("fedcba9876543210"), Iterations: protocol.MinScramIterations,
 		StoredKey: make([]byte, 32), ServerKey: make([]byte, 32),
 	}, false
+}
+
+func (s *site) LoginMethods(string) protocol.LoginMethods { return s.methods }
+
+func (s *site) AskSources(_ context.Context, l protocol.PasswordLogin) (protocol.VerifiedLogin, error) {
+	return s.sources(l)
 }
 
 func (s *site) Admit(a protocol.Attempt) time.Duration {

@@ -27,27 +27,38 @@ func (h Hasher) CheckPassword(ctx context.Context, s Server, a Account, password
 }
 
 // findPassword returns the stored key of the password, if it is one of the
-// user's. One that proved remembers is not hashed, but waits for its turn like
-// all others: so no guess is answered before those ahead of it are counted.
+// user's. Otherwise it counts a failed login.
 func (h Hasher) findPassword(s Server, a Account, password string, proved *ProvedPasswords) (storedKey []byte, err error) {
+	storedKey, fits, err := h.matchPassword(s, a, password, proved)
+	if err == nil && !fits {
+		err = fail(s, a.User)
+	}
+	return storedKey, err
+}
+
+// matchPassword returns the stored key of the password, and whether it is one
+// of the user's in the table. One that proved remembers is not hashed, but waits
+// for its turn like all others: so no guess is answered before those ahead of
+// it are counted.
+func (h Hasher) matchPassword(s Server, a Account, password string, proved *ProvedPasswords) (storedKey []byte, fits bool, err error) {
 	h <- struct{}{}
 	defer func() { <-h }()
 	if err := s.CheckLimits(a.User); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if proved != nil {
 		if storedKey, ok := proved.find(a, password); ok {
-			return storedKey, nil
+			return storedKey, true, nil
 		}
 	}
 	storedKey = a.Credentials.StoredKeyOf(password)
 	if _, fits := a.Credentials.FindKey(storedKey); !fits || !a.Known {
-		return nil, fail(s, a.User)
+		return nil, false, nil
 	}
 	if proved != nil {
 		proved.remember(a.User, password, storedKey)
 	}
-	return storedKey, nil
+	return storedKey, true, nil
 }
 
 // NewCredentials returns the credentials of a new password.

@@ -49,6 +49,11 @@ type Server interface {
 	AwaitTurn(ctx context.Context, user protocol.Address) error
 	// CountFailure counts a failed login.
 	CountFailure(user protocol.Address)
+	// AskSources asks the account sources of the user's domain about a password
+	// that is not an app password; fits reports that it is the one of the table.
+	// An error of status 401 means that it is wrong, or that there is no such
+	// user. It blocks for seconds at most.
+	AskSources(ctx context.Context, user protocol.Address, password string, fits bool) (protocol.VerifiedLogin, error)
 }
 
 // Account is the account that a proof is checked against.
@@ -56,12 +61,16 @@ type Account struct {
 	User        protocol.Address
 	Credentials protocol.Credentials
 	Known       bool
-	app         *protocol.AppVerifier // what was proved; nil: the account's own password
+	app         *protocol.AppVerifier   // what was proved; nil: another password
+	verified    *protocol.VerifiedLogin // by an account source; nil: the account's own password
 }
 
 func (a *Account) client() protocol.Client {
-	if a.app != nil {
+	switch {
+	case a.app != nil:
 		return protocol.Client{User: a.User, Credential: a.app.ID, UsesAppPassword: true}
+	case a.verified != nil:
+		return protocol.Client{User: a.verified.User, Credential: a.verified.Credential, Expiry: a.verified.Expiry}
 	}
 	return protocol.Client{User: a.User, Credential: a.Credentials.Index}
 }

@@ -3,6 +3,7 @@ package sasl
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"simpd/protocol"
 )
@@ -45,10 +46,43 @@ func (p *Plain) checkPassword(ctx context.Context, password string) error {
 	if err := p.server.AwaitTurn(ctx, p.User); err != nil {
 		return err
 	}
+	if p.Credentials.AsksSources {
+		return p.askSources(ctx, password)
+	}
 	storedKey, err := p.hasher.findPassword(p.server, p.Account, password, p.proved)
 	if err != nil {
 		return err
 	}
 	p.app, _ = p.Credentials.FindKey(storedKey)
 	return nil
+}
+
+// askSources has the account sources decide, unless it is an app password.
+func (p *Plain) askSources(ctx context.Context, password string) error {
+	fits, err := p.matchLocally(password)
+	if err != nil || p.app != nil {
+		return err
+	}
+	verified, err := p.server.AskSources(ctx, p.User, password, fits)
+	if e, ok := errors.AsType[*protocol.Error](err); ok && e.Status == protocol.StatusUnauthorized {
+		return fail(p.server, p.User)
+	}
+	if err == nil && !verified.User.IsZero() {
+		p.verified = &verified
+	}
+	return err
+}
+
+// matchLocally reports whether it is a password that the table has. It does not
+// hash the password where there is none to compare it with: a rejection by
+// account sources takes the same time either way.
+func (p *Plain) matchLocally(password string) (fits bool, err error) {
+	if p.Credentials.Source != "" && len(p.Credentials.AppPasswords) == 0 {
+		return false, nil
+	}
+	storedKey, fits, err := p.hasher.matchPassword(p.server, p.Account, password, p.proved)
+	if fits {
+		p.app, _ = p.Credentials.FindKey(storedKey)
+	}
+	return fits, err
 }

@@ -95,7 +95,7 @@ func (m *Scram) Step(ctx context.Context, data []byte) (answer []byte, done bool
 		return nil, false, errInvalidScram
 	case err == nil && !m.conversation.Done():
 		return []byte(out), false, nil
-	case err != nil || !m.conversation.Valid() || !m.Known || m.app == nil && m.hasEmptyPassword():
+	case err != nil || !m.conversation.Valid() || !m.Known || m.app == nil && (m.Credentials.OwnElsewhere || m.hasEmptyPassword()):
 		return nil, false, fail(m.server, m.User)
 	}
 	return []byte(out), true, nil

@@ -1,0 +1,120 @@
+package router
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"simpd/cluster/accounts"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+)
+
+// addSources adds to c what account sources have to do with the user's
+// passwords.
+func (r *Router) addSources(c *protocol.Credentials, user protocol.Address) {
+	c.AsksSources = c.Source != ""
+	if r.config.Sources != nil {
+		passwords := r.LoginMethods(user.Domain()).Passwords
+		c.AsksSources = c.AsksSources || passwords != protocol.ChecksInTable
+		c.OwnElsewhere = passwords == protocol.ChecksSourceFirst
+	}
+}
+
+// LoginMethods returns how users of a domain can log in; for "", what holds for
+// all domains.
+func (r *Router) LoginMethods(domain string) protocol.LoginMethods {
+	if r.config.Sources == nil {
+		return protocol.LoginMethods{}
+	}
+	return r.config.Sources.LoginMethods(domain)
+}
+
+// AskSources asks the account sources about a password. The first login that a
+// source accepts registers the account in the table.
+func (r *Router) AskSources(ctx context.Context, l protocol.PasswordLogin) (protocol.VerifiedLogin, error) {
+	login := accounts.Login{PasswordLogin: l}
+	account, known := r.config.Table.Account(l.User)
+	switch {
+	case known && account.Source() != "":
+		login.Owner = account.Source()
+	case known && l.Fits:
+		login.Table = accounts.Accepted
+	case known:
+		login.Table = accounts.Rejected
+	}
+	if r.config.Sources == nil {
+		return protocol.VerifiedLogin{}, r.sourceError(errors.New("there are no account sources"))
+	}
+	answer, err := r.config.Sources.CheckPassword(ctx, login)
+	if err != nil {
+		return protocol.VerifiedLogin{}, r.sourceError(err)
+	}
+	return r.acceptLogin(ctx, answer)
+}
+
+// errRejected is the answer to a login that is not accepted.
+var errRejected = &protocol.Error{Status: protocol.StatusUnauthorized, Text: "the address or the password is wrong"}
+
+// acceptLogin returns the login of a user whom a source has accepted, after it
+// has registered the account.
+func (r *Router) acceptLogin(ctx context.Context, a accounts.Answer) (protocol.VerifiedLogin, error) {
+	account, known := r.config.Table.Account(a.User)
+	v := protocol.VerifiedLogin{User: a.User, Expiry: a.Expiry}
+	switch {
+	case a.Verdict != accounts.Accepted, known && account.Disabled && !account.HasLeftSource():
+		return protocol.VerifiedLogin{}, errRejected
+	case a.Source == accounts.Table:
+		return protocol.VerifiedLogin{}, nil
+	case known && account.Source() == a.Source && !account.Disabled:
+		v.Credential = account.Generation()
+		return v, nil
+	case !r.config.Table.HasSources(): // an older node could not read the change
+		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; accounts of this kind can log in once all its nodes know them")
+	}
+	res, err := r.proposeChange(ctx, registration(a, r.registrationSalt(a.User)))
+	if err != nil {
+		return protocol.VerifiedLogin{}, err
+	}
+	r.config.Logger.Info("account registered", "user", a.User, "source", a.Source)
+	v.Credential = res.Credential
+	return v, nil
+}
+
+// registrationSalt returns the salt and the iteration count that the user's
+// decoy has, so that nobody sees by SCRAM that the account was registered.
+func (r *Router) registrationSalt(user protocol.Address) protocol.Credentials {
+	return decoyCredentials(r.config.Table.Secret(), user, r.config.Table.VerifierShapes())
+}
+
+// registration returns the change that registers an account. Nobody knows a
+// password for its verifier, because the keys are random.
+func registration(a accounts.Answer, salt protocol.Credentials) *storev1.Change {
+	keys := make([]byte, 2*sha256.Size)
+	rand.Read(keys) // never fails
+	return &storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
+		Address: a.User.String(), Source: a.Source,
+		Verifier: &storev1.Verifier{
+			Salt: salt.Salt, Iterations: uint32(salt.Iterations), StoredKey: keys[:sha256.Size], ServerKey: keys[sha256.Size:],
+		},
+	}}}
+}
+
+// sourceRetry is when a client is asked to come back if nobody knows better.
+const sourceRetry = 5 * time.Second
+
+// sourceError converts the failure of an account source into a response. Users
+// are not told of the servers that err may name.
+func (r *Router) sourceError(err error) error {
+	r.config.Logger.Warn("a login could not be checked", "error", err)
+	retry := sourceRetry
+	if e, ok := errors.AsType[*accounts.UnavailableError](err); ok && e.Retry > 0 {
+		retry = e.Retry
+	}
+	return &protocol.Error{
+		Status: protocol.StatusUnavailable, Text: "the account can't be checked now, because its directory does not answer; try again",
+		Retry: int((retry + time.Second - 1) / time.Second),
+	}
+}

@@ -1,0 +1,232 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/cluster/accounts"
+	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol"
+	"simpd/store"
+)
+
+// directorySource has users with passwords; when broken is set, it is down.
+type directorySource struct {
+	passwords map[string]string
+	expiry    *protocol.Expiry
+	broken    error
+}
+
+func (*directorySource) Type() string { return "fake" }
+func (*directorySource) Close()       {}
+
+func (s *directorySource) CheckPassword(_ context.Context, l protocol.PasswordLogin) (accounts.Answer, error) {
+	password, known := s.passwords[l.User.Local()]
+	switch {
+	case s.broken != nil:
+		return accounts.Answer{}, s.broken
+	case !known:
+		return accounts.Answer{}, nil
+	case password != l.Password:
+		return accounts.Answer{Verdict: accounts.Rejected}, nil
+	}
+	return accounts.Answer{Verdict: accounts.Accepted, Expiry: s.expiry}, nil
+}
+
+// newSourceSite starts a site whose domain has these sources: the directory
+// corp, and the table.
+func newSourceSite(t *testing.T, order []string, ids ...string) (*site, *directorySource) {
+	d := &directorySource{passwords: map[string]string{"dora": "right", "bob": "right"}}
+	s := newSite(t, ids...)
+	for _, id := range ids {
+		r := accounts.New([]string{"example.com"}, slog.New(slog.DiscardHandler))
+		r.Replace(accounts.Set{Sources: map[string]accounts.Source{"corp": d}, Domains: map[string][]string{"example.com": order}})
+		s.nodes[id].config.Sources = r
+	}
+	return s, d
+}
+
+// check logs a user in by a password that is no app password.
+func (s *site) check(name, id, password string, fits bool) (protocol.VerifiedLogin, error) {
+	return s.nodes[id].AskSources(s.t.Context(), protocol.PasswordLogin{User: addr(name + "@example.com"), Password: password, Fits: fits})
+}
+
+func (s *site) mustCheck(name, id string) protocol.VerifiedLogin {
+	s.t.Helper()
+	v, err := s.check(name, id, "right", false)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return v
+}
+
+// enter connects a user whom a source has accepted.
+func (s *site) enter(name, id string, v protocol.VerifiedLogin) *client {
+	s.t.Helper()
+	c := s.newClient(name, id)
+	c.who.Credential, c.who.Expiry = v.Credential, v.Expiry
+	u, err := s.nodes[id].Login(s.t.Context(), c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.User = u
+	return c
+}
+
+func statusOf(err error) protocol.Status {
+	if e, ok := errors.AsType[*protocol.Error](err); ok {
+		return e.Status
+	}
+	return 0
+}
+
+// The first login registers the account, at all nodes. It has no password of
+// its own, and app passwords as every account has.
+func TestFirstLoginRegistersTheAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSourceSite(t, []string{"corp", accounts.Table}, "n1", "n2")
+		s.raiseSchema()
+		dora := addr("dora@example.com")
+		decoy, _ := s.nodes["n1"].Credentials(dora)
+		first := s.mustCheck("dora", "n1")
+		account, ok := s.nodes["n2"].config.Table.Account(dora)
+		if !ok || account.Source() != "corp" || account.Generation() != first.Credential || first.User != dora {
+			t.Fatalf("%+v as %+v", account, first)
+		}
+		if again := s.mustCheck("dora", "n2"); again != first {
+			t.Errorf("a second login is %+v, after %+v", again, first)
+		}
+		c := s.enter("dora", "n2", first)
+		c.mustListen(t, available)
+		now, known := s.nodes["n2"].Credentials(dora)
+		if !known || now.Source != "corp" || !now.AsksSources || string(now.Salt) != string(decoy.Salt) || now.Iterations != decoy.Iterations {
+			t.Errorf("the registered account has %+v, and its decoy had %+v", now, decoy)
+		}
+		if _, err := c.AddAppPassword(t.Context(), protocol.AppPassword{Name: "phone"}, now); err != nil {
+			t.Errorf("no app password can be added: %v", err)
+		}
+		if err := c.SetPassword(t.Context(), now); statusOf(err) != protocol.StatusForbidden {
+			t.Errorf("a password can be set: %v", err)
+		}
+	})
+}
+
+// What sources say becomes a status: only a wrong password and an unknown user
+// are 401.
+func TestAnswersOfSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newSourceSite(t, []string{"corp", accounts.Table}, "n1")
+		s.raiseSchema()
+		check := func(what, name, password string, fits bool, want protocol.Status) {
+			t.Helper()
+			if _, err := s.check(name, "n1", password, fits); statusOf(err) != want {
+				t.Errorf("%s: %v, want %d", what, err, want)
+			}
+		}
+		check("a wrong password", "dora", "wrong", false, protocol.StatusUnauthorized)
+		check("an unknown user", "eve", "right", false, protocol.StatusUnauthorized)
+		check("a user of the table", "alice", "own", true, 0)
+		check("a wrong password of the table", "alice", "wrong", false, protocol.StatusUnauthorized)
+		s.mustCheck("dora", "n1")
+		s.must(setDisabled("dora", true))
+		check("a disabled user", "dora", "right", false, protocol.StatusUnauthorized)
+		s.must(setDisabled("dora", false))
+		d.broken = &accounts.UnavailableError{Err: errors.New("connection refused"), Retry: 1500 * time.Millisecond}
+		check("a directory that is down", "dora", "right", false, protocol.StatusUnavailable)
+		check("a user of the table who may be in it", "carol", "own", true, protocol.StatusUnavailable)
+		_, err := s.check("dora", "n1", "other", false)
+		if e, ok := errors.AsType[*protocol.Error](err); !ok || e.Retry != 2 {
+			t.Errorf("%+v", err)
+		}
+		s.nodes["n1"].config.Sources.Replace(accounts.Set{})
+		check("an account whose source is not configured", "dora", "right", false, protocol.StatusUnavailable)
+	})
+}
+
+// A directory that knows a user of the table takes the account over: its
+// sessions end, its rules stay.
+func TestASourceTakesAnAccountOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSourceSite(t, []string{"corp", accounts.Table}, "n1", "n2")
+		s.raiseSchema()
+		old := s.listen("bob", "n2")
+		if err := old.SetRule(t.Context(), protocol.Rule{Who: protocol.CanonicalPattern("*"), Message: protocol.Deny}); err != nil {
+			t.Fatal(err)
+		}
+		c := s.enter("bob", "n1", s.mustCheck("bob", "n1"))
+		synctest.Wait()
+		if got := old.heard(); !slices.Contains(got, "bye 401") {
+			t.Errorf("the old session heard %v", got)
+		}
+		if rules := c.Rules(); len(rules) != 1 {
+			t.Errorf("the rules are %v", rules)
+		}
+	})
+}
+
+// Who has left a source is out on all nodes, until the source accepts the user
+// again.
+func TestLeaversComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSourceSite(t, []string{"corp"}, "n1", "n2")
+		s.raiseSchema()
+		here := s.enter("dora", "n1", s.mustCheck("dora", "n1"))
+		there := s.enter("dora", "n2", s.mustCheck("dora", "n2"))
+		s.must(&storev1.Change{Kind: &storev1.Change_LeaveSource{LeaveSource: &storev1.LeaveSource{Address: "dora@example.com", Source: "corp"}}})
+		synctest.Wait()
+		for _, c := range []*client{here, there} {
+			if got := c.heard(); !slices.Contains(got, "bye 401") {
+				t.Errorf("a leaver heard %v", got)
+			}
+		}
+		back := s.enter("dora", "n2", s.mustCheck("dora", "n2"))
+		if got := back.heard(); len(got) > 0 {
+			t.Errorf("who came back heard %v", got)
+		}
+	})
+}
+
+// A login that expires ends its session at that time, with its reason.
+func TestLoginsExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newSourceSite(t, []string{"corp"}, "n1")
+		s.raiseSchema()
+		d.expiry = &protocol.Expiry{At: time.Now().Add(time.Hour), Reason: "token expired"}
+		c := s.enter("dora", "n1", s.mustCheck("dora", "n1"))
+		time.Sleep(59 * time.Minute)
+		if got := c.heard(); len(got) > 0 {
+			t.Errorf("before the end it heard %v", got)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := c.heard(); !slices.Contains(got, "bye 401") {
+			t.Errorf("after the end it heard %v", got)
+		}
+		late := s.newClient("dora", "n1")
+		late.who.Credential, late.who.Expiry = c.who.Credential, d.expiry
+		if _, err := s.nodes["n1"].Login(t.Context(), late); statusOf(err) != protocol.StatusUnauthorized || err.Error() != "401 token expired" {
+			t.Errorf("a login that has expired: %v", err)
+		}
+	})
+}
+
+// Before all nodes know sources nobody is registered, and nobody is told that
+// the password is wrong.
+func TestNoAccountsOfSourcesBeforeTheirSchema(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSourceSite(t, []string{"corp", accounts.Table}, "n1")
+		if _, err := s.check("dora", "n1", "right", false); statusOf(err) != protocol.StatusUnavailable {
+			t.Errorf("%v", err)
+		}
+		if _, ok := s.nodes["n1"].config.Table.Account(addr("dora@example.com")); ok {
+			t.Error("the account was made")
+		}
+		if res := s.propose("", registration(accounts.Answer{User: addr("dora@example.com"), Source: "corp"}, appCredentials(1))); res[0].Refusal != store.WrongSchema {
+			t.Errorf("%+v", res)
+		}
+	})
+}
