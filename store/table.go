@@ -136,6 +136,14 @@ func (t *Table) Position() Position {
 	return t.current.Position()
 }
 
+// HistoryMemory returns the octets that the newest changes take in memory, at
+// most Config.HistoryOctets and a chunk.
+func (t *Table) HistoryMemory() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.ring.octets
+}
+
 // Schema returns the schema of the log's entries and snapshots.
 func (t *Table) Schema() uint32 {
 	t.mu.RLock()

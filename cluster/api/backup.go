@@ -78,7 +78,7 @@ func accountRecord(a *store.Account) *storev1.Record {
 		Address:  a.Address.String(),
 		Verifier: &storev1.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey},
 		Disabled: a.Disabled, Credential: a.Credential, CreatedMs: unixMilliseconds(a.Created),
-		AppPassword: a.AppPasswordRecords(), Source: a.Source(), LeftSource: a.HasLeftSource(),
+		AppPassword: a.AppPasswordRecords(), Source: a.Source(), LeftSource: a.HasLeftSource(), Key: a.KeyRecords(),
 	}}}
 }
 

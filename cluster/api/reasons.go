@@ -41,6 +41,7 @@ const (
 	reasonNoSession          reason = "NO_SESSION"
 	reasonNoService          reason = "NO_SERVICE"
 	reasonNoAppPassword      reason = "NO_APP_PASSWORD"
+	reasonNoKey              reason = "NO_KEY"
 	reasonExists             reason = "EXISTS"
 	reasonRefused            reason = "REFUSED"
 	reasonEmptyBackup        reason = "EMPTY_BACKUP"
@@ -75,6 +76,7 @@ var reasonCodes = map[reason][]codes.Code{
 	reasonNoSession:          {codes.NotFound},
 	reasonNoService:          {codes.NotFound},
 	reasonNoAppPassword:      {codes.NotFound},
+	reasonNoKey:              {codes.NotFound},
 	reasonExists:             {codes.AlreadyExists},
 	reasonRefused:            {codes.FailedPrecondition},
 	reasonEmptyBackup:        {codes.FailedPrecondition},
@@ -106,6 +108,8 @@ func reasonOf(r store.Refusal) reason {
 		return reasonExists
 	case store.NoAppPassword:
 		return reasonNoAppPassword
+	case store.NoKey:
+		return reasonNoKey
 	}
 	return reasonRefused
 }

@@ -120,6 +120,8 @@ func valid(s *testSite) map[string]proto.Message {
 		"/simp.v1.AccountService/List":               &simpv1.ListAccountsRequest{},
 		"/simp.v1.AccountService/ListAppPasswords":   &simpv1.ListAppPasswordsRequest{Ima: alice},
 		"/simp.v1.AccountService/RemoveAppPassword":  &simpv1.RemoveAppPasswordRequest{Ima: alice, Id: account.AppPasswords()[0].ID},
+		"/simp.v1.AccountService/ListKeys":           &simpv1.ListKeysRequest{Ima: alice},
+		"/simp.v1.AccountService/RevokeKey":          &simpv1.RevokeKeyRequest{Ima: alice, Id: account.Keys()[0].ID},
 		"/simp.v1.ClusterService/Status":             &simpv1.StatusRequest{},
 		"/simp.v1.ClusterService/Drain":              &simpv1.DrainRequest{Node: n2},
 		"/simp.v1.ClusterService/Undrain":            &simpv1.UndrainRequest{Node: n2},

@@ -116,6 +116,8 @@ func methodTable() map[string]method {
 
 		"/simp.v1.AccountService/ListAppPasswords":  queryMethod(accountAdmin),
 		"/simp.v1.AccountService/RemoveAppPassword": changeMethod(accountAdmin),
+		"/simp.v1.AccountService/ListKeys":          queryMethod(accountAdmin),
+		"/simp.v1.AccountService/RevokeKey":         changeMethod(accountAdmin),
 
 		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},

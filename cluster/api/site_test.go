@@ -115,12 +115,13 @@ func (s *testSite) account(user string) {
 	}}})
 }
 
-// appAccount makes an account with an app password, at the newest schema, and
-// returns the app password's ID.
+// appAccount makes an account with a device's key and an app password, at the
+// newest schema, and returns the app password's ID.
 func (s *testSite) appAccount(user string) (id uint64) {
 	s.t.Helper()
 	s.account(user)
 	s.propose(&storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: store.NewestSchema}}})
+	s.addKey(user, 1)
 	return s.appPassword(user, "phone", 0)
 }
 

@@ -88,12 +88,12 @@ func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Comma
 		}
 		return unknownBelow(c, args[0])
 	}
-	c.SuggestionsMinimumDistance = 2
 	c.AddCommand(below...)
 	return c
 }
 
 func unknownBelow(c *cobra.Command, name string) error {
+	c.SuggestionsMinimumDistance = max(1, min(2, len(name)/3)) // a short word resembles many
 	if like := c.SuggestionsFor(name); len(like) > 0 {
 		return usageErrorf("unknown command %[2]q of %[1]s; did you mean %[3]q?", c.CommandPath(), name, like[0])
 	}

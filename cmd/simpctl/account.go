@@ -15,7 +15,7 @@ import (
 func (a *app) accountCommand() *cobra.Command {
 	return commandGroup("account", "Manage users' accounts", "",
 		a.accountAdd(), a.accountDelete(), a.accountList(), a.accountPasswd(),
-		a.accountDisable(), a.accountEnable(), a.accountImport(), a.accountApp())
+		a.accountDisable(), a.accountEnable(), a.accountImport(), a.accountApp(), a.accountKey())
 }
 
 func (a *app) accountAdd() *cobra.Command {

@@ -85,12 +85,12 @@ func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Comma
 		if len(args) == 0 {
 			return usageErrorf("a command is missing; the commands are %s", strings.Join(subcommandNames(c), ", "))
 		}
+		c.SuggestionsMinimumDistance = max(1, min(2, len(args[0])/3)) // a short word resembles many
 		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
 			return usageErrorf("unknown command %[2]q of %[1]s; did you mean %[3]q?", c.CommandPath(), args[0], like[0])
 		}
 		return usageErrorf("unknown command %[2]q of %[1]s; the commands are %[3]s", c.CommandPath(), args[0], strings.Join(subcommandNames(c), ", "))
 	}
-	c.SuggestionsMinimumDistance = 2
 	c.AddCommand(below...)
 	return c
 }

@@ -147,7 +147,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}{
 		{2, "", "simpctl: a command is missing; the commands are account, backup, completion, doctor, domain, leader, man, node, restore, session, status, tls, token, upgrade, version"},
 		{2, "stauts", `simpctl: unknown command "stauts" of simpctl; did you mean "status"?`},
-		{2, "account fly", `simpctl: unknown command "fly" of simpctl account; the commands are add, app, delete, disable, enable, import, list, passwd`},
+		{2, "account fly", `simpctl: unknown command "fly" of simpctl account; the commands are add, app, delete, disable, enable, import, key, list, passwd`},
 		{2, "account add", "simpctl: simpctl account add requires one address, such as alice@example.com"},
 		{2, "account delete a@example.com b@example.com", `simpctl: simpctl account delete: unexpected argument "b@example.com"; it takes one address`},
 		{2, "status --wach", "simpctl: unknown flag: --wach; see simpctl status --help"},

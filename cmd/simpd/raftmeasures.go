@@ -21,6 +21,7 @@ func raftMeasures() []measure {
 		stat("simp_raft_replicas", "Nodes that follow the log without a vote.", func(s cluster.Stats) float64 { return float64(s.Replicas) }),
 		stat("simp_raft_last_index", "The index of the newest entry in this node's log.", func(s cluster.Stats) float64 { return float64(s.LastLog) }),
 		stat("simp_raft_log_octets", "Size of the entries in this node's log, in octets.", func(s cluster.Stats) float64 { return float64(s.LogOctets) }),
+		gaugeMeasure("simp_history_octets", "Memory for the newest changes, from which watching programs resume, in octets.", func(n *node) float64 { return float64(n.table.HistoryMemory()) }),
 		stat("simp_raft_commit_index", "The index of the newest log entry that this node knows to be committed.", func(s cluster.Stats) float64 { return float64(s.CommitLog) }),
 		stat("simp_raft_applied_index", "The index of the newest log entry that this node's table contains.", func(s cluster.Stats) float64 { return float64(s.AppliedLog) }),
 		counterMeasure("simp_raft_snapshots_sent_total", "Snapshots that this node, as leader, has begun to send to nodes that lag too far behind.", func(n *node) float64 { return float64(n.cluster.Stats().SnapshotsSent) }),

@@ -38,6 +38,12 @@ func TestJudge(t *testing.T) {
 		{"slower than that", func(r *report) { slow(r, 3*time.Millisecond+time.Microsecond) }, "3.0 times"},
 		{"one in a hundred slower", func(r *report) { slow(r, time.Millisecond); r.during.served["PING"].times[999] = time.Second }, ""},
 		{"memory at its bound", func(r *report) { r.after.mean[1] = 157 << 10 }, ""},
+		{"memory of the history", func(r *report) {
+			r.before.history, r.after.history, r.after.mean[1] = []int{1 << 10, 1 << 10, 1 << 10}, []int{0, 21 << 10, 0}, 177<<10
+		}, ""},
+		{"more than that", func(r *report) {
+			r.before.history, r.after.history, r.after.mean[1] = []int{1 << 10, 1 << 10, 1 << 10}, []int{0, 21 << 10, 0}, 178<<10
+		}, "its history has grown by 20 MiB"},
 		{"memory above", func(r *report) { r.after.mean[1] = 157<<10 + 1 }, "node 2 holds 157 MiB afterwards"},
 		{"enough tries", func(r *report) { r.counts["pings"] = counts{Tries: 600} }, ""},
 		{"too few", func(r *report) { r.counts["pings"] = counts{Tries: 599} }, "void: pings made 599 tries"},

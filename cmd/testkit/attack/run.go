@@ -2,7 +2,11 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"simpd/cmd/internal/cli"
@@ -29,6 +33,7 @@ func (l *lab) run() (*report, error) {
 	l.phase("warming up", h, warmUp)
 	r := &report{attacks: l.attacks, users: l.users}
 	r.before = l.phase("before", h, quiet)
+	r.before.history = l.historyMemory()
 	file, err := l.ground.write(l.dir)
 	if err != nil {
 		return nil, err
@@ -43,6 +48,7 @@ func (l *lab) run() (*report, error) {
 		r.counts = l.attackers.stop()
 	}
 	r.after = l.phase("after", h, quiet)
+	r.after.history = l.historyMemory()
 	l.awaitMemory(r, h)
 	r.died = l.died()
 	return r, nil
@@ -55,7 +61,10 @@ type phase struct {
 	served map[string]*served
 	peak   []int // resident, of each node, in KiB: the highest
 	mean   []int
-	busy   []float64 // processors that each node used, on average, then the honest users, and then the attackers
+	// history is the memory of each node's newest changes at the end, in KiB,
+	// which is kept on purpose and has a limit of its own.
+	history []int
+	busy    []float64 // processors that each node used, on average, then the honest users, and then the attackers
 }
 
 func (l *lab) phase(name string, h *honest, lasts time.Duration) phase {
@@ -104,6 +113,24 @@ func (l *lab) awaitMemory(r *report, h *honest) {
 		r.after.mean, r.after.peak = p.mean, p.peak
 	}
 	r.settled = l.clock.Now() - begun
+}
+
+// historyMemory returns what each node says of its newest changes, in KiB.
+func (l *lab) historyMemory() (all []int) {
+	c := http.Client{Timeout: 10 * time.Second}
+	defer c.CloseIdleConnections()
+	for _, n := range l.site.Nodes {
+		octets := 0.0
+		if answer, err := c.Get("http://" + n.HTTP + "/metrics"); err == nil {
+			text, _ := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			_, rest, _ := strings.Cut(string(text), "\nsimp_history_octets ")
+			line, _, _ := strings.Cut(rest, "\n")
+			octets, _ = strconv.ParseFloat(line, 64)
+		}
+		all = append(all, int(octets)>>10)
+	}
+	return all
 }
 
 // resident returns the resident memory of a node's process, in KiB.

@@ -1551,6 +1551,315 @@ func (x *RemoveAppPasswordResponse) GetPosition() *Position {
 	return nil
 }
 
+// Key is the public key of one of a user's devices (SIMP.md, section 15). Only
+// the user can add keys. Keys that are revoked stay in the list.
+type Key struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its thumbprint (RFC 7638), in base64url.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The Ed25519 public key, 32 octets.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// What the user calls the device.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// When it was added, by the clock of the node that took it.
+	Created *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	// The id of the older key that proved that the user added it. Empty: none
+	// did.
+	Signer string `protobuf:"bytes,5,opt,name=signer,proto3" json:"signer,omitempty"`
+	// When it was revoked. Absent: it is not.
+	Revoked *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Whether an operator revoked it.
+	RevokedByOperator bool `protobuf:"varint,7,opt,name=revoked_by_operator,json=revokedByOperator,proto3" json:"revoked_by_operator,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_simp_v1_account_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Key) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Key) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Key) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Key) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Key) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *Key) GetRevoked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Revoked
+	}
+	return nil
+}
+
+func (x *Key) GetRevokedByOperator() bool {
+	if x != nil {
+		return x.RevokedByOperator
+	}
+	return false
+}
+
+type ListKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose keys.
+	Ima           string `protobuf:"bytes,1,opt,name=ima,proto3" json:"ima,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysRequest) Reset() {
+	*x = ListKeysRequest{}
+	mi := &file_simp_v1_account_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysRequest) ProtoMessage() {}
+
+func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListKeysRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListKeysRequest) GetIma() string {
+	if x != nil {
+		return x.Ima
+	}
+	return ""
+}
+
+type ListKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order in which they were added.
+	Key []*Key `protobuf:"bytes,1,rep,name=key,proto3" json:"key,omitempty"`
+	// The head of the list, in base64url, which commits to all of it.
+	Head string `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
+	// The moment that it shows.
+	Position      *Position `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysResponse) Reset() {
+	*x = ListKeysResponse{}
+	mi := &file_simp_v1_account_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysResponse) ProtoMessage() {}
+
+func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListKeysResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListKeysResponse) GetKey() []*Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ListKeysResponse) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *ListKeysResponse) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type RevokeKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose key.
+	Ima string `protobuf:"bytes,1,opt,name=ima,proto3" json:"ima,omitempty"`
+	// Which one.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyRequest) Reset() {
+	*x = RevokeKeyRequest{}
+	mi := &file_simp_v1_account_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyRequest) ProtoMessage() {}
+
+func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RevokeKeyRequest) GetIma() string {
+	if x != nil {
+		return x.Ima
+	}
+	return ""
+}
+
+func (x *RevokeKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RevokeKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the site's history has it.
+	Position      *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyResponse) Reset() {
+	*x = RevokeKeyResponse{}
+	mi := &file_simp_v1_account_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyResponse) ProtoMessage() {}
+
+func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
+func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RevokeKeyResponse) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
 var File_simp_v1_account_proto protoreflect.FileDescriptor
 
 const file_simp_v1_account_proto_rawDesc = "" +
@@ -1660,7 +1969,26 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\"J\n" +
 	"\x19RemoveAppPasswordResponse\x12-\n" +
-	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition2\x88\x06\n" +
+	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\"\xef\x01\n" +
+	"\x03Key\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x124\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x16\n" +
+	"\x06signer\x18\x05 \x01(\tR\x06signer\x124\n" +
+	"\arevoked\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\arevoked\x12.\n" +
+	"\x13revoked_by_operator\x18\a \x01(\bR\x11revokedByOperator\"#\n" +
+	"\x0fListKeysRequest\x12\x10\n" +
+	"\x03ima\x18\x01 \x01(\tR\x03ima\"u\n" +
+	"\x10ListKeysResponse\x12\x1e\n" +
+	"\x03key\x18\x01 \x03(\v2\f.simp.v1.KeyR\x03key\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\tR\x04head\x12-\n" +
+	"\bposition\x18\x03 \x01(\v2\x11.simp.v1.PositionR\bposition\"4\n" +
+	"\x10RevokeKeyRequest\x12\x10\n" +
+	"\x03ima\x18\x01 \x01(\tR\x03ima\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"B\n" +
+	"\x11RevokeKeyResponse\x12-\n" +
+	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition2\x8d\a\n" +
 	"\x0eAccountService\x12G\n" +
 	"\x06Create\x12\x1d.simp.v1.CreateAccountRequest\x1a\x1e.simp.v1.CreateAccountResponse\x12K\n" +
 	"\x06Import\x12\x1e.simp.v1.ImportAccountsRequest\x1a\x1f.simp.v1.ImportAccountsResponse(\x01\x12G\n" +
@@ -1671,7 +1999,9 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.simp.v1.GetAccountRequest\x1a\x1b.simp.v1.GetAccountResponse\x12C\n" +
 	"\x04List\x12\x1c.simp.v1.ListAccountsRequest\x1a\x1d.simp.v1.ListAccountsResponse\x12W\n" +
 	"\x10ListAppPasswords\x12 .simp.v1.ListAppPasswordsRequest\x1a!.simp.v1.ListAppPasswordsResponse\x12Z\n" +
-	"\x11RemoveAppPassword\x12!.simp.v1.RemoveAppPasswordRequest\x1a\".simp.v1.RemoveAppPasswordResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
+	"\x11RemoveAppPassword\x12!.simp.v1.RemoveAppPasswordRequest\x1a\".simp.v1.RemoveAppPasswordResponse\x12?\n" +
+	"\bListKeys\x12\x18.simp.v1.ListKeysRequest\x1a\x19.simp.v1.ListKeysResponse\x12B\n" +
+	"\tRevokeKey\x12\x19.simp.v1.RevokeKeyRequest\x1a\x1a.simp.v1.RevokeKeyResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
 
 var (
 	file_simp_v1_account_proto_rawDescOnce sync.Once
@@ -1685,7 +2015,7 @@ func file_simp_v1_account_proto_rawDescGZIP() []byte {
 	return file_simp_v1_account_proto_rawDescData
 }
 
-var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_simp_v1_account_proto_goTypes = []any{
 	(*Account)(nil),                   // 0: simp.v1.Account
 	(*ScramVerifier)(nil),             // 1: simp.v1.ScramVerifier
@@ -1713,59 +2043,73 @@ var file_simp_v1_account_proto_goTypes = []any{
 	(*ListAppPasswordsResponse)(nil),  // 23: simp.v1.ListAppPasswordsResponse
 	(*RemoveAppPasswordRequest)(nil),  // 24: simp.v1.RemoveAppPasswordRequest
 	(*RemoveAppPasswordResponse)(nil), // 25: simp.v1.RemoveAppPasswordResponse
-	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
-	(*Position)(nil),                  // 27: simp.v1.Position
+	(*Key)(nil),                       // 26: simp.v1.Key
+	(*ListKeysRequest)(nil),           // 27: simp.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),          // 28: simp.v1.ListKeysResponse
+	(*RevokeKeyRequest)(nil),          // 29: simp.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),         // 30: simp.v1.RevokeKeyResponse
+	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
+	(*Position)(nil),                  // 32: simp.v1.Position
 }
 var file_simp_v1_account_proto_depIdxs = []int32{
-	26, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
+	31, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
 	1,  // 1: simp.v1.Credential.verifier:type_name -> simp.v1.ScramVerifier
 	2,  // 2: simp.v1.CreateAccountRequest.credential:type_name -> simp.v1.Credential
 	0,  // 3: simp.v1.CreateAccountResponse.account:type_name -> simp.v1.Account
-	27, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
+	32, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
 	6,  // 5: simp.v1.ImportAccountsRequest.account:type_name -> simp.v1.ImportedAccount
 	2,  // 6: simp.v1.ImportedAccount.credential:type_name -> simp.v1.Credential
-	27, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
+	32, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
 	8,  // 8: simp.v1.ImportAccountsResponse.lookalike:type_name -> simp.v1.Lookalike
-	27, // 9: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
-	27, // 10: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
-	27, // 11: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
+	32, // 9: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
+	32, // 10: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
+	32, // 11: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
 	2,  // 12: simp.v1.SetPasswordRequest.credential:type_name -> simp.v1.Credential
-	27, // 13: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
+	32, // 13: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
 	0,  // 14: simp.v1.GetAccountResponse.account:type_name -> simp.v1.Account
-	27, // 15: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
+	32, // 15: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
 	0,  // 16: simp.v1.ListAccountsResponse.account:type_name -> simp.v1.Account
-	27, // 17: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
-	26, // 18: simp.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	26, // 19: simp.v1.AppPassword.used:type_name -> google.protobuf.Timestamp
-	26, // 20: simp.v1.AppPassword.until:type_name -> google.protobuf.Timestamp
+	32, // 17: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
+	31, // 18: simp.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	31, // 19: simp.v1.AppPassword.used:type_name -> google.protobuf.Timestamp
+	31, // 20: simp.v1.AppPassword.until:type_name -> google.protobuf.Timestamp
 	21, // 21: simp.v1.ListAppPasswordsResponse.app_password:type_name -> simp.v1.AppPassword
-	27, // 22: simp.v1.ListAppPasswordsResponse.position:type_name -> simp.v1.Position
-	27, // 23: simp.v1.RemoveAppPasswordResponse.position:type_name -> simp.v1.Position
-	3,  // 24: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
-	5,  // 25: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
-	9,  // 26: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
-	11, // 27: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
-	13, // 28: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
-	15, // 29: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
-	17, // 30: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
-	19, // 31: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
-	22, // 32: simp.v1.AccountService.ListAppPasswords:input_type -> simp.v1.ListAppPasswordsRequest
-	24, // 33: simp.v1.AccountService.RemoveAppPassword:input_type -> simp.v1.RemoveAppPasswordRequest
-	4,  // 34: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
-	7,  // 35: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
-	10, // 36: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
-	12, // 37: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
-	14, // 38: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
-	16, // 39: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
-	18, // 40: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
-	20, // 41: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
-	23, // 42: simp.v1.AccountService.ListAppPasswords:output_type -> simp.v1.ListAppPasswordsResponse
-	25, // 43: simp.v1.AccountService.RemoveAppPassword:output_type -> simp.v1.RemoveAppPasswordResponse
-	34, // [34:44] is the sub-list for method output_type
-	24, // [24:34] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	32, // 22: simp.v1.ListAppPasswordsResponse.position:type_name -> simp.v1.Position
+	32, // 23: simp.v1.RemoveAppPasswordResponse.position:type_name -> simp.v1.Position
+	31, // 24: simp.v1.Key.created:type_name -> google.protobuf.Timestamp
+	31, // 25: simp.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	26, // 26: simp.v1.ListKeysResponse.key:type_name -> simp.v1.Key
+	32, // 27: simp.v1.ListKeysResponse.position:type_name -> simp.v1.Position
+	32, // 28: simp.v1.RevokeKeyResponse.position:type_name -> simp.v1.Position
+	3,  // 29: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
+	5,  // 30: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
+	9,  // 31: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
+	11, // 32: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
+	13, // 33: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
+	15, // 34: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
+	17, // 35: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
+	19, // 36: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
+	22, // 37: simp.v1.AccountService.ListAppPasswords:input_type -> simp.v1.ListAppPasswordsRequest
+	24, // 38: simp.v1.AccountService.RemoveAppPassword:input_type -> simp.v1.RemoveAppPasswordRequest
+	27, // 39: simp.v1.AccountService.ListKeys:input_type -> simp.v1.ListKeysRequest
+	29, // 40: simp.v1.AccountService.RevokeKey:input_type -> simp.v1.RevokeKeyRequest
+	4,  // 41: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
+	7,  // 42: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
+	10, // 43: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
+	12, // 44: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
+	14, // 45: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
+	16, // 46: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
+	18, // 47: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
+	20, // 48: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
+	23, // 49: simp.v1.AccountService.ListAppPasswords:output_type -> simp.v1.ListAppPasswordsResponse
+	25, // 50: simp.v1.AccountService.RemoveAppPassword:output_type -> simp.v1.RemoveAppPasswordResponse
+	28, // 51: simp.v1.AccountService.ListKeys:output_type -> simp.v1.ListKeysResponse
+	30, // 52: simp.v1.AccountService.RevokeKey:output_type -> simp.v1.RevokeKeyResponse
+	41, // [41:53] is the sub-list for method output_type
+	29, // [29:41] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_account_proto_init() }
@@ -1784,7 +2128,7 @@ func file_simp_v1_account_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_account_proto_rawDesc), len(file_simp_v1_account_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

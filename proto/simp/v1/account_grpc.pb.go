@@ -29,6 +29,8 @@ const (
 	AccountService_List_FullMethodName              = "/simp.v1.AccountService/List"
 	AccountService_ListAppPasswords_FullMethodName  = "/simp.v1.AccountService/ListAppPasswords"
 	AccountService_RemoveAppPassword_FullMethodName = "/simp.v1.AccountService/RemoveAppPassword"
+	AccountService_ListKeys_FullMethodName          = "/simp.v1.AccountService/ListKeys"
+	AccountService_RevokeKey_FullMethodName         = "/simp.v1.AccountService/RevokeKey"
 )
 
 // AccountServiceClient is the client API for AccountService service.
@@ -65,6 +67,13 @@ type AccountServiceClient interface {
 	// RemoveAppPassword removes an app password and closes the connections that
 	// use it. NOT_FOUND if there is none with that id.
 	RemoveAppPassword(ctx context.Context, in *RemoveAppPasswordRequest, opts ...grpc.CallOption) (*RemoveAppPasswordResponse, error)
+	// ListKeys tells of the public keys of a user's devices, at most 256, in the
+	// order in which they were added.
+	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// RevokeKey revokes a key: messages that are signed with it from now on are
+	// shown as bad. Revoking it again changes nothing. NOT_FOUND if there is none
+	// with that id.
+	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error)
 }
 
 type accountServiceClient struct {
@@ -178,6 +187,26 @@ func (c *accountServiceClient) RemoveAppPassword(ctx context.Context, in *Remove
 	return out, nil
 }
 
+func (c *accountServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListKeysResponse)
+	err := c.cc.Invoke(ctx, AccountService_ListKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accountServiceClient) RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeKeyResponse)
+	err := c.cc.Invoke(ctx, AccountService_RevokeKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountServiceServer is the server API for AccountService service.
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
@@ -212,6 +241,13 @@ type AccountServiceServer interface {
 	// RemoveAppPassword removes an app password and closes the connections that
 	// use it. NOT_FOUND if there is none with that id.
 	RemoveAppPassword(context.Context, *RemoveAppPasswordRequest) (*RemoveAppPasswordResponse, error)
+	// ListKeys tells of the public keys of a user's devices, at most 256, in the
+	// order in which they were added.
+	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
+	// RevokeKey revokes a key: messages that are signed with it from now on are
+	// shown as bad. Revoking it again changes nothing. NOT_FOUND if there is none
+	// with that id.
+	RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error)
 	mustEmbedUnimplementedAccountServiceServer()
 }
 
@@ -251,6 +287,12 @@ func (UnimplementedAccountServiceServer) ListAppPasswords(context.Context, *List
 }
 func (UnimplementedAccountServiceServer) RemoveAppPassword(context.Context, *RemoveAppPasswordRequest) (*RemoveAppPasswordResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveAppPassword not implemented")
+}
+func (UnimplementedAccountServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
+}
+func (UnimplementedAccountServiceServer) RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeKey not implemented")
 }
 func (UnimplementedAccountServiceServer) mustEmbedUnimplementedAccountServiceServer() {}
 func (UnimplementedAccountServiceServer) testEmbeddedByValue()                        {}
@@ -442,6 +484,42 @@ func _AccountService_RemoveAppPassword_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).ListKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_ListKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).ListKeys(ctx, req.(*ListKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccountService_RevokeKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).RevokeKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_RevokeKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).RevokeKey(ctx, req.(*RevokeKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountService_ServiceDesc is the grpc.ServiceDesc for AccountService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -484,6 +562,14 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveAppPassword",
 			Handler:    _AccountService_RemoveAppPassword_Handler,
+		},
+		{
+			MethodName: "ListKeys",
+			Handler:    _AccountService_ListKeys_Handler,
+		},
+		{
+			MethodName: "RevokeKey",
+			Handler:    _AccountService_RevokeKey_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
