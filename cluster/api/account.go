@@ -232,6 +232,7 @@ func accountMessage(a *store.Account) *simpv1.Account {
 	return &simpv1.Account{
 		Ima: a.Address.String(), Disabled: a.Disabled, Created: timestamppb.New(a.Created),
 		Credential: a.Credential, Salt: a.Verifier.Salt, Iterations: a.Verifier.Iterations,
+		Source: a.Source(), LeftSource: a.HasLeftSource(),
 	}
 }
 

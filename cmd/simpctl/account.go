@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -205,7 +206,7 @@ func (a *app) listAccounts(ctx context.Context, s *site, domain string) error {
 	if a.printsJSON() {
 		return a.printJSON(all)
 	}
-	t := &table{head: []string{"IMA", "STATE", "MADE"}}
+	t := &table{head: []string{"IMA", "STATE", "MADE", "SOURCE"}}
 	for _, account := range all.Account {
 		t.rows = append(t.rows, accountRow(account))
 	}
@@ -213,8 +214,11 @@ func (a *app) listAccounts(ctx context.Context, s *site, domain string) error {
 }
 
 func accountRow(account *simpv1.Account) []cell {
-	row := plainCells(account.Ima, "enabled", "-")
-	if account.Disabled {
+	row := plainCells(account.Ima, "enabled", "-", cmp.Or(account.Source, "table"))
+	switch {
+	case account.LeftSource:
+		row[1] = cell{"left", yellow}
+	case account.Disabled:
 		row[1] = cell{"disabled", yellow}
 	}
 	if account.Created.GetSeconds() > 0 {

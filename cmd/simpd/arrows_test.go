@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"cluster/router":        {"protocol/signature", "protocol", "cluster/accounts", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate"},
 	"cluster/accounts":      {"protocol", "protocol/histogram"},
 	"cluster/api":           {"protocol/signature", "protocol", "store", "proto/*", "cluster/api/backup", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord"},
+	"cluster/accounts/ldap": {"protocol", "cluster/accounts"},
 	"cluster/api/backup":    {"proto/simp/store/v1"},
 	"cluster/link/pki":      {"protocol/secretfile"},
 	"cluster/link":          {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate"},

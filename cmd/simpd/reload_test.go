@@ -48,7 +48,7 @@ func TestReloadNames(t *testing.T) {
 	r.reload(map[string]string{"log_level": "debug", "drain_timeout": "5s", "http_listen": "127.0.0.1:1", "token_file": tokens, "limit": "messages=0.001:1"})
 	r.says(`level=WARN .*setting=http_listen value=127.0.0.1:0 new_value=127.0.0.1:1`)
 	r.says(`level=WARN .*setting=token_file value="" new_value=.*/tokens`) // it was started without
-	r.says(`msg="read again" items="log level, drain timeout, limits, rules for other sites, clients' certificates, node's certificate, gossip keys"`)
+	r.says(`msg="read again" items="log level, drain timeout, limits, rules for other sites, account sources, clients' certificates, node's certificate, gossip keys"`)
 	if said := r.err.String(); strings.Count(said, "level=WARN msg=\"changed setting") != 2 {
 		t.Errorf("it names more than was changed: %s", said)
 	}
@@ -77,7 +77,7 @@ func TestReloadFromElsewhere(t *testing.T) {
 	}
 	r.reload(elsewhere)
 	r.says(`level=ERROR msg="reload failed, keeping previous value" item="node's certificate" error=".* names .*example.net/node/n1, but this node runs as .*example.com/node/n1`)
-	r.says(`msg="read again" items="log level, drain timeout, limits, rules for other sites, clients' certificates, gossip keys"`)
+	r.says(`msg="read again" items="log level, drain timeout, limits, rules for other sites, account sources, clients' certificates, gossip keys"`)
 	if after := r.shownSerial(other); after == before {
 		t.Error("clients are shown the certificate of before")
 	}

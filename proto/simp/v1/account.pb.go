@@ -37,7 +37,13 @@ type Account struct {
 	// The salt of the SCRAM-SHA-256 verifier.
 	Salt []byte `protobuf:"bytes,5,opt,name=salt,proto3" json:"salt,omitempty"`
 	// The iterations of the SCRAM-SHA-256 verifier.
-	Iterations    uint32 `protobuf:"varint,6,opt,name=iterations,proto3" json:"iterations,omitempty"`
+	Iterations uint32 `protobuf:"varint,6,opt,name=iterations,proto3" json:"iterations,omitempty"`
+	// The account source, such as a directory, that the account belongs to and
+	// that checks its password. Empty: the site's table.
+	Source string `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	// Whether it is disabled because it has left its source. It is enabled again
+	// once the source accepts the user.
+	LeftSource    bool `protobuf:"varint,8,opt,name=left_source,json=leftSource,proto3" json:"left_source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -112,6 +118,20 @@ func (x *Account) GetIterations() uint32 {
 		return x.Iterations
 	}
 	return 0
+}
+
+func (x *Account) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Account) GetLeftSource() bool {
+	if x != nil {
+		return x.LeftSource
+	}
+	return false
 }
 
 // ScramVerifier is what verifies a password by SCRAM-SHA-256 (RFC 5802,
@@ -1864,7 +1884,7 @@ var File_simp_v1_account_proto protoreflect.FileDescriptor
 
 const file_simp_v1_account_proto_rawDesc = "" +
 	"\n" +
-	"\x15simp/v1/account.proto\x12\asimp.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16simp/v1/presence.proto\"\xc1\x01\n" +
+	"\x15simp/v1/account.proto\x12\asimp.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16simp/v1/presence.proto\"\xfa\x01\n" +
 	"\aAccount\x12\x10\n" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\x12\x1a\n" +
 	"\bdisabled\x18\x02 \x01(\bR\bdisabled\x124\n" +
@@ -1875,7 +1895,10 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x04salt\x18\x05 \x01(\fR\x04salt\x12\x1e\n" +
 	"\n" +
 	"iterations\x18\x06 \x01(\rR\n" +
-	"iterations\"\x81\x01\n" +
+	"iterations\x12\x16\n" +
+	"\x06source\x18\a \x01(\tR\x06source\x12\x1f\n" +
+	"\vleft_source\x18\b \x01(\bR\n" +
+	"leftSource\"\x81\x01\n" +
 	"\rScramVerifier\x12\x12\n" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x1e\n" +
 	"\n" +

@@ -1,0 +1,307 @@
+// Package ldaptest is a small LDAP server in memory, for tests of the account
+// source for directories.
+package ldaptest
+
+import (
+	"crypto/tls"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Entry is an entry of the directory.
+type Entry struct {
+	DN         string
+	Password   string
+	Attributes map[string][]string
+}
+
+// Server is a directory. Its exported fields are set before Start.
+type Server struct {
+	ServiceDN, ServicePassword string // what has to be bound for a search; "": nothing
+	Certificate                *tls.Certificate
+	TLS                        bool // from the first octet
+
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu      sync.Mutex
+	entries []Entry
+	refuse  func(dn string) (code uint16, text string) // what a right password is answered; nil: success
+	search  uint16                                     // the result of searches
+	hang    bool                                       // nothing is answered
+	binds   []string
+	count   int // searches
+	conns   map[net.Conn]bool
+}
+
+// Start listens on a loopback address until the test ends.
+func (s *Server) Start(t testing.TB, address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.listener, s.conns = l, map[net.Conn]bool{}
+	s.running.Go(s.accept)
+	t.Cleanup(s.Stop)
+}
+
+// Addr returns host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Stop closes the listener and all connections.
+func (s *Server) Stop() {
+	s.listener.Close()
+	s.CloseConnections()
+	s.running.Wait()
+}
+
+// CloseConnections closes all connections, as a server does that has been idle.
+func (s *Server) CloseConnections() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.Close()
+	}
+}
+
+// Set replaces the entries.
+func (s *Server) Set(entries ...Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries = entries
+}
+
+// Refuse has binds with a right password be refused.
+func (s *Server) Refuse(refuse func(dn string) (code uint16, text string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = refuse
+}
+
+// FailSearches has searches end with a result.
+func (s *Server) FailSearches(code uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.search = code
+}
+
+// Hang has the server answer nothing any more, or again.
+func (s *Server) Hang(hang bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hang = hang
+}
+
+// Binds returns the names that were bound as, but for the service's.
+func (s *Server) Binds() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.binds...)
+}
+
+// Searches returns how many searches were made.
+func (s *Server) Searches() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+func (s *Server) accept() {
+	for {
+		raw, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.conns[raw] = true
+		s.mu.Unlock()
+		s.running.Go(func() {
+			s.serve(raw)
+			s.mu.Lock()
+			delete(s.conns, raw)
+			s.mu.Unlock()
+			raw.Close()
+		})
+	}
+}
+
+// session is one connection.
+type session struct {
+	*Server
+	conn  net.Conn
+	bound string
+}
+
+func (s *Server) serve(raw net.Conn) {
+	v := &session{Server: s, conn: raw}
+	if s.TLS {
+		v.conn = tls.Server(raw, s.tlsConfig())
+	}
+	for {
+		p, err := ber.ReadPacket(v.conn)
+		if err != nil || len(p.Children) < 2 {
+			return
+		}
+		s.mu.Lock()
+		hang := s.hang
+		s.mu.Unlock()
+		if !hang && !v.answer(p.Children[0].Value.(int64), p.Children[1]) {
+			return
+		}
+	}
+}
+
+func (s *Server) tlsConfig() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{*s.Certificate}}
+}
+
+func (v *session) answer(id int64, op *ber.Packet) bool {
+	switch op.Tag {
+	case ldap.ApplicationBindRequest:
+		code, text := v.bind(op.Children[1].Data.String(), op.Children[2].Data.String())
+		v.send(id, result(ldap.ApplicationBindResponse, code, text))
+	case ldap.ApplicationSearchRequest:
+		v.find(id, op)
+	case ldap.ApplicationExtendedRequest: // STARTTLS
+		if v.Certificate == nil {
+			v.send(id, result(ldap.ApplicationExtendedResponse, ldap.LDAPResultProtocolError, "no TLS here"))
+			return true
+		}
+		v.send(id, result(ldap.ApplicationExtendedResponse, 0, ""))
+		v.conn = tls.Server(v.conn, v.tlsConfig())
+	default:
+		return false
+	}
+	return true
+}
+
+func (v *session) bind(dn, password string) (uint16, string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.bound = ""
+	if password == "" {
+		v.binds = append(v.binds, "anonymous "+dn)
+		return 0, "" // as RFC 4513, section 5.1.2 has it
+	}
+	if dn == v.ServiceDN {
+		if password != v.ServicePassword {
+			return ldap.LDAPResultInvalidCredentials, ""
+		}
+		v.bound = dn
+		return 0, ""
+	}
+	v.binds = append(v.binds, dn)
+	for _, e := range v.entries {
+		if strings.EqualFold(e.DN, dn) && e.Password == password {
+			if v.refuse != nil {
+				return v.refuse(dn)
+			}
+			v.bound = dn
+			return 0, ""
+		}
+	}
+	return ldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data 52e, v4563"
+}
+
+func (v *session) find(id int64, op *ber.Packet) {
+	v.mu.Lock()
+	entries, code := v.entries, v.search
+	v.count++
+	v.mu.Unlock()
+	base, limit := op.Children[0].Data.String(), op.Children[3].Value.(int64)
+	if v.ServiceDN != "" && v.bound != v.ServiceDN {
+		code = ldap.LDAPResultInsufficientAccessRights
+	}
+	sent := int64(0)
+	for _, e := range entries {
+		if code != 0 || !strings.HasSuffix(strings.ToLower(e.DN), strings.ToLower(base)) || !matches(op.Children[6], &e) {
+			continue
+		}
+		if sent++; limit > 0 && sent > limit {
+			code = ldap.LDAPResultSizeLimitExceeded
+			break
+		}
+		v.send(id, entryPacket(&e))
+	}
+	v.send(id, result(ldap.ApplicationSearchResultDone, code, ""))
+}
+
+// matches evaluates the filters that tests use: and, or, equality and presence.
+// Values are compared without regard to case and to the accent of é.
+func matches(filter *ber.Packet, e *Entry) bool {
+	switch filter.Tag {
+	case ldap.FilterAnd, ldap.FilterOr:
+		for _, part := range filter.Children {
+			if matches(part, e) != (filter.Tag == ldap.FilterAnd) {
+				return filter.Tag == ldap.FilterOr
+			}
+		}
+		return filter.Tag == ldap.FilterAnd
+	case ldap.FilterEqualityMatch:
+		for _, value := range e.values(filter.Children[0].Data.String()) {
+			if fold(value) == fold(filter.Children[1].Data.String()) {
+				return true
+			}
+		}
+		return false
+	case ldap.FilterPresent:
+		return strings.EqualFold(filter.Data.String(), "objectClass") || len(e.values(filter.Data.String())) > 0
+	}
+	return false
+}
+
+func fold(s string) string { return strings.ReplaceAll(strings.ToLower(s), "é", "e") }
+
+func (e *Entry) values(attribute string) []string {
+	for name, values := range e.Attributes {
+		if strings.EqualFold(name, attribute) {
+			return values
+		}
+	}
+	return nil
+}
+
+func entryPacket(e *Entry) *ber.Packet {
+	p := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationSearchResultEntry, nil, "")
+	p.AppendChild(octets(e.DN))
+	list := ber.NewSequence("")
+	for name, values := range e.Attributes {
+		attribute := ber.NewSequence("")
+		attribute.AppendChild(octets(name))
+		set := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
+		for _, v := range values {
+			set.AppendChild(octets(v))
+		}
+		attribute.AppendChild(set)
+		list.AppendChild(attribute)
+	}
+	p.AppendChild(list)
+	return p
+}
+
+func result(tag ber.Tag, code uint16, text string) *ber.Packet {
+	p := ber.Encode(ber.ClassApplication, ber.TypeConstructed, tag, nil, "")
+	p.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, int64(code), ""))
+	p.AppendChild(octets(""))
+	p.AppendChild(octets(text))
+	return p
+}
+
+func octets(s string) *ber.Packet {
+	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
+}
+
+func (v *session) send(id int64, op *ber.Packet) {
+	p := ber.NewSequence("")
+	p.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, id, ""))
+	p.AppendChild(op)
+	_ = v.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	_, _ = v.conn.Write(p.Bytes())
+}

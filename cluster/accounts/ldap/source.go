@@ -1,0 +1,241 @@
+package ldap
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"simpd/cluster/accounts"
+	"simpd/protocol"
+)
+
+// Source is an LDAP directory with one server or several. Any goroutine may
+// call its methods.
+type Source struct {
+	config Config
+	pools  []*pool // in the order of the servers
+}
+
+// The capabilities of a directory.
+var (
+	_ accounts.PasswordSource = (*Source)(nil)
+	_ accounts.Directory      = (*Source)(nil)
+	_ accounts.Explainer      = (*Source)(nil)
+	_ accounts.Monitored      = (*Source)(nil)
+)
+
+// New returns a Source. It does not connect yet.
+func New(c Config) (*Source, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.Filter = cmp.Or(c.Filter, "(objectClass=*)")
+	c.Address = cmp.Or(c.Address, standardMapping)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	s := &Source{config: c}
+	for _, name := range c.Servers {
+		p, err := newPool(&s.config, name)
+		if err != nil {
+			return nil, err
+		}
+		s.pools = append(s.pools, p)
+	}
+	return s, nil
+}
+
+// Type returns "ldap".
+func (*Source) Type() string { return "ldap" }
+
+// Close closes the connections that no query uses.
+func (s *Source) Close() {
+	for _, p := range s.pools {
+		p.close()
+	}
+}
+
+// Servers returns which servers are failing.
+func (s *Source) Servers() map[string]bool {
+	all := map[string]bool{}
+	for _, p := range s.pools {
+		all[p.name] = p.breaker.IsOpen()
+	}
+	return all
+}
+
+// CheckPassword looks for the user's entry, and binds as it with the password.
+func (s *Source) CheckPassword(ctx context.Context, l protocol.PasswordLogin) (a accounts.Answer, err error) {
+	if l.Password == "" { // such a bind is anonymous, and succeeds
+		return accounts.Answer{Verdict: accounts.Rejected}, nil
+	}
+	err = s.askServers(ctx, func(ctx context.Context, p *pool) (err error) {
+		a.Verdict, err = s.checkAt(ctx, p, l)
+		return err
+	})
+	return a, err
+}
+
+func (s *Source) checkAt(ctx context.Context, p *pool, l protocol.PasswordLogin) (accounts.Verdict, error) {
+	name := ""
+	if s.config.BindTemplate != "" {
+		name = fillTemplate(s.config.BindTemplate, l.User)
+	} else {
+		found, err := s.findUser(ctx, p, l.User)
+		switch {
+		case err != nil:
+			return accounts.Unknown, err
+		case found.verdict != accounts.Accepted:
+			return found.verdict, nil
+		}
+		name = found.dn
+	}
+	var refusal string
+	err := p.use(ctx, binding, func(c *conn) (err error) {
+		refusal, err = bindResult(c.Bind(name, l.Password))
+		return err
+	})
+	switch {
+	case err != nil:
+		return accounts.Unknown, err
+	case refusal != "":
+		if refusal != wrongPassword {
+			s.config.Logger.Info("a directory refused a login", "source", s.config.Name, "user", l.User, "reason", refusal)
+		}
+		return accounts.Rejected, nil
+	}
+	return accounts.Accepted, nil
+}
+
+// askServers calls ask with one server after the other until one answers. The
+// time left is shared out among those that are still to come.
+func (s *Source) askServers(ctx context.Context, ask func(context.Context, *pool) error) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(protocol.SourceTimeout)
+	}
+	unavailable := &accounts.UnavailableError{Source: s.config.Name}
+	var errs []error
+	for i, p := range s.pools {
+		allowed, retry := p.breaker.Allow(time.Now())
+		if !allowed {
+			unavailable.Retry = min(retry, cmp.Or(unavailable.Retry, retry))
+			errs = append(errs, fmt.Errorf("%s has failed a moment ago", p.name))
+			continue
+		}
+		share := time.Until(deadline) / time.Duration(len(s.pools)-i)
+		err := s.askServer(ctx, p, share, ask)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", p.name, plainError(err)))
+	}
+	unavailable.Err = errors.Join(errs...)
+	return unavailable
+}
+
+// askServer asks one server, and records how it does.
+func (s *Source) askServer(ctx context.Context, p *pool, within time.Duration, ask func(context.Context, *pool) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	failed := p.breaker.IsOpen()
+	err := ask(ctx, p)
+	if err != nil && ctx.Err() != nil {
+		err = connectionError{fmt.Errorf("no answer within %v", within.Round(time.Millisecond))}
+	}
+	broken := isConnectionFailure(err) // else it is only this query that it does not answer
+	p.breaker.Done(broken, time.Now())
+	switch {
+	case broken && !failed:
+		s.config.Logger.Warn("a directory server fails", "source", s.config.Name, "server", p.name, "error", plainError(err))
+	case err == nil && failed:
+		s.config.Logger.Info("a directory server answers again", "source", s.config.Name, "server", p.name)
+	}
+	return err
+}
+
+// The attributes that say whether an account is disabled.
+const (
+	userAccountControl = "userAccountControl"   // Active Directory
+	accountExpires     = "accountExpires"       // Active Directory
+	accountLock        = "nsAccountLock"        // 389 Directory Server
+	lockedTime         = "pwdAccountLockedTime" // OpenLDAP, overlay ppolicy
+)
+
+// search looks for entries of users, below the base.
+func (s *Source) search(ctx context.Context, p *pool, filter string, limit int) (found []*ldap.Entry, err error) {
+	deadline, _ := ctx.Deadline()
+	seconds := max(1, int(time.Until(deadline)/time.Second))
+	r := ldap.NewSearchRequest(s.config.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, limit, seconds, false,
+		"(&"+s.config.Filter+filter+")",
+		[]string{s.config.Address.attribute, userAccountControl, accountExpires, accountLock, lockedTime}, nil)
+	err = p.use(ctx, searching, func(c *conn) error {
+		result, err := c.Search(r)
+		if result != nil {
+			found = result.Entries
+		}
+		if limit > 0 && ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) {
+			err = nil // there are more than one wants to see, which says enough
+		}
+		return err
+	})
+	if err != nil && !isConnectionFailure(err) {
+		err = fmt.Errorf("searching below %s: %w", s.config.Base, err)
+	}
+	return found, err
+}
+
+// maxFound is how many entries with one address are looked at.
+const maxFound = 10
+
+// foundUser is what the directory has of a user.
+type foundUser struct {
+	verdict accounts.Verdict // Accepted: the user has to prove the password
+	dn      string
+	why     string // where the verdict is Rejected
+	others  []string
+}
+
+// findUser looks for the one entry of a user. Entries that the directory takes
+// for the user's, but that map to other addresses, are none.
+func (s *Source) findUser(ctx context.Context, p *pool, user protocol.Address) (f foundUser, err error) {
+	filter, ok := s.config.Address.filter(user)
+	if !ok {
+		return f, nil
+	}
+	entries, err := s.search(ctx, p, filter, maxFound)
+	if err != nil {
+		return f, err
+	}
+	for _, e := range entries {
+		if !s.isOf(e, user) {
+			continue
+		}
+		if f.dn != "" {
+			f.others = append(f.others, e.DN)
+			continue
+		}
+		f.dn, f.verdict = e.DN, accounts.Accepted
+		if f.why = disabledReason(e, time.Now()); f.why != "" {
+			f.verdict = accounts.Rejected
+		}
+	}
+	if len(f.others) > 0 {
+		f.verdict, f.why = accounts.Rejected, "several entries have this address"
+		s.config.Logger.Warn("entries of a directory have the same address, so that none of them can log in",
+			"source", s.config.Name, "user", user, "entry", f.dn, "other", f.others[0])
+	}
+	return f, nil
+}
+
+func (s *Source) isOf(e *ldap.Entry, user protocol.Address) bool {
+	for _, a := range s.config.Address.addresses(e) {
+		if a == user {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"simpd/cluster/accounts"
+	"simpd/cluster/accounts/ldap"
+	"simpd/protocol/secretfile"
+)
+
+// ldapType is the account source for LDAP directories.
+func ldapType() sourceType {
+	return sourceType{name: "ldap", help: "an LDAP directory, such as OpenLDAP or Active Directory", begin: func() ([]sourceKey, func(sourceEnv) (accounts.Source, error)) {
+		l := &ldapFile{}
+		return l.keys(), l.create
+	}}
+}
+
+// ldapFile is what the accounts file says of an LDAP directory.
+type ldapFile struct {
+	ldap.Config
+	caFile, passwordFile string
+	checks               []keyCheck
+}
+
+// keyCheck checks a key that depends on others, once all are set.
+type keyCheck struct {
+	key   string
+	check func() error
+}
+
+func (l *ldapFile) keys() []sourceKey {
+	return []sourceKey{
+		{name: "servers", arg: "URL", form: list, required: true, help: "the servers in the order in which they are asked: ldaps://HOST[:PORT] for TLS, or ldap://HOST[:PORT] for STARTTLS", set: l.setServers},
+		{name: "ca_file", arg: "FILE", help: "the certificate authority of the servers, instead of the system's", set: keepText(&l.caFile)},
+		{name: "insecure", form: toggle, help: "use no TLS with ldap://, on loopback only", set: keepToggle(&l.Insecure)},
+		{name: "bind_dn", arg: "DN", help: "the name with which entries are looked for; if not set, they are looked for anonymously", set: keepChecked(&l.BindDN, checkBindDN)},
+		{name: "bind_password_file", arg: "FILE", help: "a file of mode 0600 with the password of bind_dn", set: keepText(&l.passwordFile)},
+		{name: "base", arg: "DN", help: "where users' entries are", set: keepChecked(&l.Base, ldap.ParseDN)},
+		{name: "filter", arg: "FILTER", standard: "(objectClass=*)", help: "which entries below base are users'", set: keepChecked(&l.Filter, ldap.ParseFilter)},
+		{name: "address", arg: "ATTRIBUTE", standard: "mail", help: "the attribute that holds a user's address, or {ATTRIBUTE}@DOMAIN if it holds the local part", set: func(v []string) (err error) {
+			l.Address, err = ldap.ParseMapping(v[0])
+			return err
+		}},
+		{name: "bind_template", arg: "NAME", help: "what users bind as, if entries are not looked for: {local}, {domain} and {ima} stand for the user's. Leavers are not noticed then", set: keepChecked(&l.BindTemplate, ldap.ParseTemplate)},
+	}
+}
+
+// setServers checks the URLs later, because insecure may follow.
+func (l *ldapFile) setServers(v []string) error {
+	l.Servers = v
+	for _, s := range v {
+		if err := ldap.ParseServer(s, false); err != nil {
+			return err
+		}
+	}
+	l.checks = append(l.checks, keyCheck{"servers", func() error {
+		for _, s := range v {
+			if err := ldap.ParseServer(s, l.Insecure); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	return nil
+}
+
+// create reads the files, and makes the source.
+func (l *ldapFile) create(env sourceEnv) (accounts.Source, error) {
+	for _, c := range l.checks {
+		if err := c.check(); err != nil {
+			return nil, keyError{c.key, err}
+		}
+	}
+	c := l.Config
+	c.Name, c.Logger = env.name, env.logger
+	if l.caFile != "" {
+		authorities, err := secretfile.LoadAuthorities(l.caFile)
+		if err != nil {
+			return nil, keyError{"ca_file", err}
+		}
+		c.Roots = secretfile.Roots(authorities)
+	}
+	if l.passwordFile != "" {
+		var err error
+		if c.BindPassword, err = readSecret(l.passwordFile); err != nil {
+			return nil, keyError{"bind_password_file", err}
+		}
+	}
+	return ldap.New(c)
+}
+
+// checkBindDN takes a distinguished name, or user@domain as Active Directory
+// does.
+func checkBindDN(s string) error {
+	if strings.Contains(s, "=") {
+		return ldap.ParseDN(s)
+	}
+	if !strings.ContainsAny(s, `@\`) {
+		return fmt.Errorf("invalid name %q: must be like cn=simpd,dc=example,dc=com", s)
+	}
+	return nil
+}
+
+// readSecret returns the first line of a file of mode 0600.
+func readSecret(file string) (string, error) {
+	content, err := secretfile.Read(file)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", errors.New(file + " is empty")
+	}
+	return line, nil
+}
+
+// The functions below make a key's set.
+
+func keepText(to *string) func([]string) error {
+	return func(v []string) error {
+		*to = v[0]
+		return nil
+	}
+}
+
+func keepChecked(to *string, check func(string) error) func([]string) error {
+	return func(v []string) error {
+		*to = v[0]
+		return check(v[0])
+	}
+}
+
+func keepToggle(to *bool) func([]string) error {
+	return func(v []string) (err error) {
+		*to, err = strconv.ParseBool(v[0])
+		return err
+	}
+}
