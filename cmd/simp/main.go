@@ -23,7 +23,7 @@ func main() {
 
 // run does what args say and returns the exit code.
 func run(ctx context.Context, a *app, args []string) int {
-	a.in = cli.Reader(ctx, a.in)
+	a.console, a.in = a.in, cli.Reader(ctx, a.in)
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(a.in)
@@ -36,6 +36,7 @@ func run(ctx context.Context, a *app, args []string) int {
 // all commands.
 type app struct {
 	in          io.Reader
+	console     io.Reader // standard input itself; in ends with the context
 	out, errOut io.Writer
 	env         func(string) string
 	term        terminal

@@ -45,13 +45,13 @@ func (c *console) ask(context.Context, string) (string, error) {
 	return answer, nil
 }
 
-// screen writes to one of the console's buffers.
-type screen struct {
+// consoleWriter writes to one of the console's buffers.
+type consoleWriter struct {
 	*console
 	to *bytes.Buffer
 }
 
-func (s screen) Write(b []byte) (int, error) {
+func (s consoleWriter) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken && s.to == &s.out {
@@ -72,7 +72,7 @@ func (c *console) await(to *bytes.Buffer, text string) {
 
 func (c *console) run(ctx context.Context, in io.Reader, args ...string) int {
 	a := &app{
-		in: in, out: screen{c, &c.out}, errOut: screen{c, &c.err}, term: c, zone: time.UTC,
+		in: in, out: consoleWriter{c, &c.out}, errOut: consoleWriter{c, &c.err}, term: c, zone: time.UTC,
 		env: func(name string) string { return c.env[name] },
 	}
 	return run(ctx, a, args)
@@ -420,7 +420,7 @@ func TestHelpAndCompletion(t *testing.T) {
 
 func TestTheDateIsShownWhenTheDayChanges(t *testing.T) {
 	c := newConsole(nil)
-	a := &app{out: screen{c, &c.out}, term: c, zone: time.UTC, day: "2026-11-21", env: func(string) string { return "" }}
+	a := &app{out: consoleWriter{c, &c.out}, term: c, zone: time.UTC, day: "2026-11-21", env: func(string) string { return "" }}
 	for _, at := range []string{"2026-11-21T23:59:59.000Z", "2026-11-22T00:00:01.000Z", "2026-11-22T00:00:02.000Z"} {
 		when, err := time.Parse(protocol.TimeFormat, at)
 		if err != nil {

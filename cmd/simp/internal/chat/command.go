@@ -58,7 +58,7 @@ func (m *Model) command(line string, e Typed) {
 		m.quitting = true
 	case "help", "?":
 		for _, c := range Commands() {
-			m.say(fmt.Sprintf("%-34s %s", c.Usage, c.Text))
+			m.say(c.Usage + ": " + c.Text)
 		}
 	default:
 		m.say(fmt.Sprintf("unknown command /%s; /help lists the commands, and // sends a text that begins with /", name))

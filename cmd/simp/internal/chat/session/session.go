@@ -86,6 +86,9 @@ func (s *Session) begin(ctx context.Context, state protocol.ListenRequest) error
 	return nil
 }
 
+// User returns the user's address.
+func (s *Session) User() protocol.Address { return s.client.User() }
+
 // Events returns what happens. They are to be read until Close is called.
 func (s *Session) Events() <-chan chat.Event { return s.events }
 
