@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"simpd/protocol/wait"
 )
 
 // logBounds limits Raft's log, in memory and on disk. The log has at most
@@ -69,7 +71,7 @@ func (n *Node) compactLog(ctx context.Context) {
 			n.cfg.Logger.Warn("no snapshot could be taken: the log grows until one is", "octets", size.Total(), "error", err)
 		}
 		if size.SnapshotIndex() == before {
-			sleepContext(ctx, snapshotRetry)
+			wait.Sleep(ctx, snapshotRetry)
 		}
 	}
 }

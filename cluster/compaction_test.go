@@ -134,9 +134,9 @@ func TestANodeThatLagsTakesOneSnapshot(t *testing.T) {
 		}
 		stop, before := writeSteadily(l, leader), leader.Stats().SnapshotsSent
 		l.network.Rejoin(l.host("n3"))
-		l.eventually("n3 has the snapshot", func() bool { return behind.fsm.progress.value() >= lag })
+		l.eventually("n3 has the snapshot", func() bool { return behind.fsm.progress.Value() >= lag })
 		l.eventually("n3 keeps up", func() bool {
-			return behind.Ready() == nil && behind.fsm.progress.value()+10 >= leader.fsm.progress.value()
+			return behind.Ready() == nil && behind.fsm.progress.Value()+10 >= leader.fsm.progress.Value()
 		})
 		l.eventually("the log is short again", func() bool {
 			return leader.storage.Size.Total() <= leader.bounds.trailing+leader.bounds.pending

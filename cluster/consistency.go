@@ -12,6 +12,7 @@ import (
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -30,7 +31,7 @@ const (
 // corrupted, by its memory, its disk or its program: it serves nobody until
 // it has copied another node's table.
 type consistencyChecker struct {
-	wanted  signal
+	wanted  wait.Signal
 	isWrong atomic.Bool
 	repairs atomic.Uint64 // how often another node's table was copied
 
@@ -46,7 +47,7 @@ func (d *consistencyChecker) requestHash(log uint64, view store.View) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.log, d.view = log, &view
-	d.wanted.notify()
+	d.wanted.Notify()
 }
 
 // hashRequested computes the requested hash; nil if there is none.
@@ -76,7 +77,7 @@ func (d *consistencyChecker) get() *clusterv1.TableDigest {
 func (n *Node) scheduleChecks(ctx context.Context) {
 	var last uint64
 	for number := uint64(1); ctx.Err() == nil; number++ {
-		sleepContext(ctx, checkInterval)
+		wait.Sleep(ctx, checkInterval)
 		if n.table.Index() == last {
 			continue
 		}
@@ -138,7 +139,7 @@ func (n *Node) disagreeingMajority(ctx context.Context, mine *clusterv1.TableDig
 		if behind == 0 || ctx.Err() != nil {
 			return nil
 		}
-		sleepContext(ctx, time.Second)
+		wait.Sleep(ctx, time.Second)
 	}
 }
 
@@ -166,7 +167,7 @@ func (n *Node) repair(ctx context.Context, healthy []string) {
 			return
 		}
 		n.cfg.Logger.Error("no copy of the table", "from", from, "error", err)
-		sleepContext(ctx, time.Second)
+		wait.Sleep(ctx, time.Second)
 	}
 }
 
@@ -179,7 +180,7 @@ func (n *Node) persistRepair(ctx context.Context) {
 			return
 		}
 		n.cfg.Logger.Warn("no snapshot of the healed table yet", "error", err)
-		sleepContext(ctx, time.Second)
+		wait.Sleep(ctx, time.Second)
 	}
 }
 
@@ -191,7 +192,7 @@ func (n *Node) writeTable(ctx context.Context, log uint64, write func(newest uin
 	if n.consistency.isWrong.Load() {
 		return errOwnTableWrong
 	}
-	if err := n.fsm.progress.wait(ctx, log); err != nil {
+	if err := n.fsm.progress.Await(ctx, log); err != nil {
 		return err
 	}
 	snapshot, newest := n.fsm.snapshotWithIndex()
@@ -219,7 +220,7 @@ func (p chunkWriter) Write(octets []byte) (int, error) {
 func (f *fsm) replaceTable(fetch func(log uint64, w io.Writer) (newest uint64, err error)) error {
 	f.applyMu.Lock()
 	defer f.applyMu.Unlock()
-	at := f.progress.value()
+	at := f.progress.Value()
 	var octets bytes.Buffer
 	newest, err := fetch(at, &octets)
 	if err != nil {
@@ -233,7 +234,7 @@ func (f *fsm) replaceTable(fetch func(log uint64, w io.Writer) (newest uint64, e
 	}
 	f.skipThrough = newest
 	f.onRestored()
-	f.nodesChanged.notify()
-	f.progress.advance(newest)
+	f.nodesChanged.Notify()
+	f.progress.Advance(newest)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -122,7 +123,7 @@ func (n *Node) appliedAt(ctx context.Context, id string, index uint64) error {
 		return n.appliedHere(ctx, index)
 	}
 	for {
-		changed := n.nodesChanged.changed()
+		changed := n.nodesChanged.Changed()
 		if node, ok := n.table.Node(id); !ok || node.Down {
 			return nil
 		}
@@ -133,7 +134,7 @@ func (n *Node) appliedAt(ctx context.Context, id string, index uint64) error {
 		if ctx.Err() != nil {
 			return unavailable("waiting for node %s to apply change %d: %w", id, index, err)
 		}
-		sleepContext(ctx, retryDelay)
+		wait.Sleep(ctx, retryDelay)
 	}
 }
 

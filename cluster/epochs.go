@@ -19,7 +19,7 @@ const (
 // ended.
 func (n *Node) maintainEpoch(ctx context.Context) {
 	for {
-		nodes, servers := n.nodesChanged.changed(), n.configChanged.changed()
+		nodes, servers := n.nodesChanged.Changed(), n.configChanged.Changed()
 		var again <-chan time.Time
 		if !n.ensureRegistered(ctx) {
 			again = time.After(registerRetry)

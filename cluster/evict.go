@@ -6,6 +6,7 @@ import (
 
 	"simpd/cluster/link"
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -71,7 +72,7 @@ func (n *Node) markDown(ctx context.Context, node store.Node) {
 // nothing else waits for long.
 func (n *Node) reap(ctx context.Context) {
 	for {
-		changed := n.nodesChanged.changed()
+		changed := n.nodesChanged.Changed()
 		for _, node := range n.table.Nodes() {
 			if node.NeedsReap {
 				n.reapNode(ctx, node.ID)
@@ -91,7 +92,7 @@ func (n *Node) reapNode(ctx context.Context, id string) {
 			Reap: &storev1.Reap{Node: id, Limit: reapBatch}}})
 		switch {
 		case err != nil:
-			sleepContext(ctx, retryDelay)
+			wait.Sleep(ctx, retryDelay)
 		case results[0].Refusal != store.None || !results[0].More:
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -27,11 +28,11 @@ type fsm struct {
 	onRestored func()
 	// nodesChanged and serversChanged are notified when the nodes in the table,
 	// or Raft's configuration, may have changed.
-	nodesChanged, serversChanged *broadcast
+	nodesChanged, serversChanged *wait.Broadcast
 	// onHashRequest is called for each entry that requests the table's hash.
 	onHashRequest func(log uint64)
 	// progress is Raft's index of the newest entry in the table.
-	progress watermark
+	progress wait.Watermark
 
 	// applyMu is held while an entry is applied, and by those who need the table
 	// and progress at one moment.
@@ -68,14 +69,14 @@ func (f *fsm) apply(l *raft.Log) error {
 	defer f.applyMu.Unlock()
 	f.lastReceived = l.Index
 	if l.Index <= f.skipThrough {
-		f.serversChanged.notify()
+		f.serversChanged.Notify()
 		return nil
 	}
 	if f.broken.Load() {
 		return fmt.Errorf("entry %d of the log comes after one that could not be applied", l.Index)
 	}
 	if l.Type != raft.LogCommand {
-		f.serversChanged.notify()
+		f.serversChanged.Notify()
 		f.advance(l, nil)
 		return nil
 	}
@@ -99,7 +100,7 @@ func (f *fsm) applyCommand(l *raft.Log) ([]store.BatchResult, error) {
 	}
 	results, err := f.table.Apply(e)
 	if err == nil && mayChangeNodes(e) {
-		f.nodesChanged.notify()
+		f.nodesChanged.Notify()
 	}
 	if err == nil && requestsHash(e) {
 		f.onHashRequest(l.Index)
@@ -123,7 +124,7 @@ func (f *fsm) advance(l *raft.Log, results []store.BatchResult) {
 	f.mu.Lock()
 	f.index, f.term = l.Index, l.Term
 	f.mu.Unlock()
-	f.progress.advance(l.Index)
+	f.progress.Advance(l.Index)
 }
 
 // newestApplied returns Raft's index and term of the newest entry in the
@@ -162,7 +163,7 @@ func requestsHash(e *storev1.Entry) bool {
 func (f *fsm) snapshotWithIndex() (*store.Snapshot, uint64) {
 	f.applyMu.Lock()
 	defer f.applyMu.Unlock()
-	return f.table.Snapshot(), f.progress.value()
+	return f.table.Snapshot(), f.progress.Value()
 }
 
 // Snapshot captures the table's state in constant time. Raft takes it for the
@@ -189,8 +190,8 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	}
 	f.skipThrough = 0 // what comes next is what follows in Raft's log
 	f.onRestored()
-	f.nodesChanged.notify()
-	f.serversChanged.notify()
+	f.nodesChanged.Notify()
+	f.serversChanged.Notify()
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -16,7 +17,7 @@ func newFSM(t *testing.T) (*fsm, *error) {
 	fatal := new(error)
 	f := &fsm{
 		metrics: new(Metrics),
-		table:   store.New(store.Config{}), nodesChanged: new(broadcast), serversChanged: new(broadcast),
+		table:   store.New(store.Config{}), nodesChanged: new(wait.Broadcast), serversChanged: new(wait.Broadcast),
 		onApplied: func(uint64, []store.BatchResult) {}, onRestored: func() {}, fatal: func(err error) { *fatal = err },
 	}
 	must(t, applyChange(f, 1, 1, 1, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: newHistory()}}))

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"testing"
+
+	"simpd/protocol/wait"
 )
 
 // copyAt is what another node, that has applied one entry more, hands over.
@@ -61,7 +63,7 @@ func TestRestoreAfterHealing(t *testing.T) {
 // first, and is then woken once more than there is something to do.
 func TestHashesAskedForAtOnce(t *testing.T) {
 	f, _ := newFSM(t)
-	d := consistencyChecker{wanted: newSignal()}
+	d := consistencyChecker{wanted: wait.NewSignal()}
 	d.requestHash(1, f.table.View())
 	<-d.wanted
 	d.requestHash(2, f.table.View())

@@ -8,6 +8,7 @@ import (
 
 	"simpd/cluster/proposals"
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -63,7 +64,7 @@ func (n *Node) commitBarrier(ctx context.Context, term uint64) bool {
 			n.broadcaster.onCommit(term, f.Index())
 			return true
 		}
-		sleepContext(ctx, retryDelay)
+		wait.Sleep(ctx, retryDelay)
 	}
 	return false
 }
@@ -80,7 +81,7 @@ func (n *Node) initializeHistory(ctx context.Context) {
 		_, err := n.propose(ctx, changes...)
 		if err != nil {
 			n.cfg.Logger.Warn("naming the new site", "error", err)
-			sleepContext(ctx, retryDelay)
+			wait.Sleep(ctx, retryDelay)
 		}
 	}
 }
@@ -90,14 +91,4 @@ func newHistory() *storev1.NewHistory {
 	rand.Read(name)
 	rand.Read(secret)
 	return &storev1.NewHistory{History: hex.EncodeToString(name), Secret: secret}
-}
-
-// sleepContext sleeps for d, or until ctx ends.
-func sleepContext(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

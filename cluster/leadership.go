@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"simpd/cluster/peerrpc"
+	"simpd/protocol/wait"
 )
 
 // leadership knows who leads the site, since which term, and, while this node
@@ -24,9 +25,9 @@ type leadership struct {
 	// onChange is called when another node leads, or none.
 	onChange func()
 
-	changed  broadcast // another node leads, or none, or this one has begun or ended
-	notify   chan bool // by Raft: leadership won and lost
-	notified signal    // the same, for monitor
+	changed  wait.Broadcast // another node leads, or none, or this one has begun or ended
+	notify   chan bool      // by Raft: leadership won and lost
+	notified wait.Signal    // the same, for monitor
 	drained  sync.WaitGroup
 	waits    sync.WaitGroup // the goroutines of whileLeads
 	checks   leadershipChecks
@@ -46,10 +47,10 @@ type leaderTerm struct {
 // prepare begins to drain the channel of Raft, which would block if it were
 // full.
 func (l *leadership) prepare(nodeID string) {
-	l.nodeID, l.notify, l.notified = nodeID, make(chan bool, 10), newSignal()
+	l.nodeID, l.notify, l.notified = nodeID, make(chan bool, 10), wait.NewSignal()
 	l.drained.Go(func() {
 		for range l.notify {
-			l.notified.notify()
+			l.notified.Notify()
 		}
 	})
 }
@@ -90,7 +91,7 @@ func (l *leadership) notLeader() error { return &peerrpc.NotLeaderError{Leader: 
 // waits for that.
 func (l *leadership) await(ctx context.Context) error {
 	for {
-		changed := l.changed.changed()
+		changed := l.changed.Changed()
 		switch {
 		case l.isEstablished():
 			return nil
@@ -128,7 +129,7 @@ func (l *leadership) isCurrent(t *leaderTerm) bool {
 // awaitOther returns the leader once a node other than old leads.
 func (l *leadership) awaitOther(ctx context.Context, old string) (string, error) {
 	for {
-		changed := l.changed.changed()
+		changed := l.changed.Changed()
 		if leader := l.leader(); leader != "" && leader != old {
 			return leader, nil
 		}
@@ -143,7 +144,7 @@ func (l *leadership) awaitOther(ctx context.Context, old string) (string, error)
 // whileLeads returns a context that ends when another node leads, or none.
 func (l *leadership) whileLeads(ctx context.Context, leader string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	changed := l.changed.changed()
+	changed := l.changed.Changed()
 	if l.leader() != leader {
 		cancel()
 	}

@@ -13,7 +13,7 @@ func (l *leadership) monitor(ctx context.Context) {
 	var t *leaderTerm
 	for {
 		t = l.follow(ctx, t)
-		l.changed.notify()
+		l.changed.Notify()
 		select {
 		case <-l.notified:
 		case <-ctx.Done():
@@ -56,7 +56,7 @@ func (l *leadership) watch(ctx context.Context) {
 	for {
 		select {
 		case <-told:
-			l.changed.notify()
+			l.changed.Notify()
 			l.onChange()
 		case <-ctx.Done():
 			return

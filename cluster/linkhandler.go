@@ -46,6 +46,6 @@ func (h linkHandler) Succeeded(a protocol.Attempt) {
 }
 
 // MemberUp, MemberSuspect and MemberLeft make the leader look again.
-func (h linkHandler) MemberUp(link.Member)                 { h.n.gossipChanged.notify() }
-func (h linkHandler) MemberSuspect(string, link.Suspicion) { h.n.gossipChanged.notify() }
-func (h linkHandler) MemberLeft(string)                    { h.n.gossipChanged.notify() }
+func (h linkHandler) MemberUp(link.Member)                 { h.n.gossipChanged.Notify() }
+func (h linkHandler) MemberSuspect(string, link.Suspicion) { h.n.gossipChanged.Notify() }
+func (h linkHandler) MemberLeft(string)                    { h.n.gossipChanged.Notify() }

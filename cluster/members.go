@@ -38,7 +38,7 @@ func (n *Node) watchMembership(ctx context.Context) {
 	tick := time.NewTicker(membershipInterval)
 	defer tick.Stop()
 	for {
-		servers, nodes := n.configChanged.changed(), n.nodesChanged.changed()
+		servers, nodes := n.configChanged.Changed(), n.nodesChanged.Changed()
 		n.publishMembership()
 		select {
 		case <-servers:
@@ -78,7 +78,7 @@ func (n *Node) publishMembership() {
 // log was applied before it was read, since a node that has come further
 // knows better. Before there is one, the initial voters are the members.
 func (n *Node) configuration() link.Configuration {
-	c := link.Configuration{Index: n.fsm.progress.value(), Servers: map[string]string{}, Voters: map[string]bool{}}
+	c := link.Configuration{Index: n.fsm.progress.Value(), Servers: map[string]string{}, Voters: map[string]bool{}}
 	for _, s := range n.servers() {
 		c.Servers[string(s.ID)] = string(s.Address)
 		if s.Suffrage == raft.Voter {

@@ -20,6 +20,7 @@ import (
 	"simpd/cluster/proposals"
 	"simpd/cluster/storage"
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -52,9 +53,9 @@ type Node struct {
 	autopilotState atomic.Pointer[autopilot.State] // while this node leads: how it sees the others
 	readIndexer    readIndexer
 	transfers      transfers
-	nodesChanged   broadcast // the nodes in the table have changed
-	configChanged  broadcast // Raft's configuration has changed
-	gossipChanged  signal    // gossip has reported something
+	nodesChanged   wait.Broadcast // the nodes in the table have changed
+	configChanged  wait.Broadcast // Raft's configuration has changed
+	gossipChanged  wait.Signal    // gossip has reported something
 	leaving        atomic.Bool
 	consistency    consistencyChecker
 	published      publishedMembership
@@ -76,7 +77,7 @@ func Open(c Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: c, timeouts: c.Timing.timeouts(), bounds: cmp.Or(c.bounds, defaultBounds()), incarnation: randomNumber(), started: time.Now(),
-		table: c.Table, gossipChanged: newSignal(), consistency: consistencyChecker{wanted: newSignal()},
+		table: c.Table, gossipChanged: wait.NewSignal(), consistency: consistencyChecker{wanted: wait.NewSignal()},
 	}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"simpd/protocol/wait"
 )
 
 // readIndexer shares requests for the leader's read index: one is in progress
@@ -88,7 +90,7 @@ func (n *Node) readRoundIndex() (uint64, error) {
 		if ctx.Err() != nil || n.quorumLost() {
 			return 0, unavailable("no leader confirmed: %w", err)
 		}
-		sleepContext(ctx, retryDelay)
+		wait.Sleep(ctx, retryDelay)
 	}
 }
 
@@ -117,7 +119,7 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	}
 	// In this term every entry after the barrier reaches the table, so that
 	// Raft's index of the newest can be waited for.
-	if err := n.fsm.progress.wait(ctx, n.raft.CommitIndex()); err != nil {
+	if err := n.fsm.progress.Await(ctx, n.raft.CommitIndex()); err != nil {
 		return 0, unavailable("applying what is committed: %w", err)
 	}
 	transfers, index := n.transfers.count(), n.table.Index()

@@ -138,6 +138,6 @@ func (t *memberReconciler) addServer(as raft.ServerSuffrage, id, at string) erro
 		return err
 	}
 	t.cfg.Logger.Info("a node of the site", "node", id, "address", at, "as", as)
-	t.configChanged.notify()
+	t.configChanged.Notify()
 	return nil
 }

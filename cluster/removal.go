@@ -78,7 +78,7 @@ func (n *Node) removeMember(ctx context.Context, id string) error {
 	if err := n.raft.RemoveServer(raft.ServerID(id), 0, configTimeout).Error(); err != nil {
 		return unknown("taking %s out of Raft's configuration: %w", id, err)
 	}
-	n.configChanged.notify()
+	n.configChanged.Notify()
 	if !inTable {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (n *Node) proposeOne(ctx context.Context, c *storev1.Change) error {
 // reaped.
 func (n *Node) removeFromTable(ctx context.Context, id string) error {
 	for {
-		changed := n.nodesChanged.changed()
+		changed := n.nodesChanged.Changed()
 		results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_RemoveNode{RemoveNode: &storev1.RemoveNode{Node: id}}})
 		if err != nil {
 			return err

@@ -165,7 +165,7 @@ func (n *Node) statusResponse() *clusterv1.StatusResponse {
 	position := n.table.Position()
 	s := &clusterv1.StatusResponse{
 		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
-		AppliedLog: n.fsm.progress.value(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
+		AppliedLog: n.fsm.progress.Value(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
 		MinSchema: minSchema, MaxSchema: n.table.Newest(), Boot: n.incarnation, StartedMs: n.started.UnixMilli(),
 		UptimeMs:  uint64(time.Since(n.started).Milliseconds()) + 1,
 		ContactMs: uint64(n.QuorumLostFor().Milliseconds()), Digest: n.consistency.get(),
@@ -230,7 +230,7 @@ type Stats struct {
 // Stats returns the present numbers.
 func (n *Node) Stats() Stats {
 	s := Stats{
-		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.progress.value(), LastLog: n.raft.LastIndex(),
+		Term: n.raft.CurrentTerm(), CommitLog: n.raft.CommitIndex(), AppliedLog: n.fsm.progress.Value(), LastLog: n.raft.LastIndex(),
 		Leads: n.leadership.isElected(), Index: n.table.Index(), Epoch: n.Epoch(), Contact: n.QuorumLostFor(), Waiting: n.proposer.Queued(), LogOctets: n.storage.Size.Total(), SnapshotsSent: n.transport.snapshots.count.Load(), Tolerance: -1,
 	}
 	if piloted := n.autopilotState.Load(); piloted != nil {

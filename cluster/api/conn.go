@@ -16,6 +16,7 @@ import (
 	"simpd/protocol/netaddr"
 	"simpd/protocol/rate"
 	"simpd/protocol/tlsrecord"
+	"simpd/protocol/wait"
 )
 
 // What things cost, in octets, besides what their messages hold.
@@ -260,16 +261,10 @@ func (m *meteredConn) slowDown(n int) {
 		return
 	}
 	now := time.Since(m.c.begun)
-	wait := m.bucket.Wait(anonymousOctets, n, now)
+	delay := m.bucket.Wait(anonymousOctets, n, now)
 	m.bucket.Spend(anonymousOctets, n, now)
-	if wait == 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-m.c.open.Done():
+	if delay > 0 {
+		wait.Sleep(m.c.open, delay)
 	}
 }
 

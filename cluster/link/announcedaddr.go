@@ -70,7 +70,7 @@ func (g *gossip) setAddr(node, addr string) {
 	}
 	g.mu.Unlock()
 	if moved {
-		signal(g.rejoinSoon)
+		g.rejoinSoon.Notify()
 	}
 }
 

@@ -3,27 +3,29 @@ package link
 import (
 	"context"
 	"sync"
+
+	"simpd/protocol/wait"
 )
 
 // eventDispatcher delivers events to Membership one at a time and in order,
 // for callers that must not wait: memberlist calls under its lock.
 type eventDispatcher struct {
 	target Membership
-	wake   chan struct{}
+	wake   wait.Signal
 
 	mu    sync.Mutex
 	queue []func(Membership)
 }
 
 func newEventDispatcher(to Membership) *eventDispatcher {
-	return &eventDispatcher{target: to, wake: make(chan struct{}, 1)}
+	return &eventDispatcher{target: to, wake: wait.NewSignal()}
 }
 
 func (h *eventDispatcher) enqueue(what func(Membership)) {
 	h.mu.Lock()
 	h.queue = append(h.queue, what)
 	h.mu.Unlock()
-	signal(h.wake)
+	h.wake.Notify()
 }
 
 func (h *eventDispatcher) run(ctx context.Context) {

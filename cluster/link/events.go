@@ -172,7 +172,7 @@ func (g *gossip) NotifyLeave(n *memberlist.Node) {
 		g.link.events.enqueue(func(to Membership) { to.MemberLeft(id) })
 		return
 	}
-	signal(g.rejoinSoon)
+	g.rejoinSoon.Notify()
 	g.link.events.enqueue(func(to Membership) { to.MemberSuspect(id, Silent) })
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"simpd/protocol/wait"
 )
 
 // GossipConfig configures how the nodes find one another.
@@ -60,7 +62,7 @@ type gossip struct {
 	list        *memberlist.Memberlist
 	keys        *memberlist.Keyring
 	started     time.Time
-	rejoinSoon  chan struct{} // signals that a missing node may be found at a new address
+	rejoinSoon  wait.Signal // signals that a missing node may be found at a new address
 	ctx         context.Context
 	cancel      context.CancelFunc
 	dialCtx     context.Context // of outgoing connections, which outlive ctx
@@ -79,7 +81,7 @@ type gossip struct {
 }
 
 func newGossip(l *Link) *gossip {
-	g := &gossip{link: l, self: l.config.Member, rejoinSoon: make(chan struct{}, 1), members: map[string]Member{}, excluded: map[string]toldMember{}, seen: map[string]string{}, foreign: map[string]string{}}
+	g := &gossip{link: l, self: l.config.Member, rejoinSoon: wait.NewSignal(), members: map[string]Member{}, excluded: map[string]toldMember{}, seen: map[string]string{}, foreign: map[string]string{}}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.dialCtx, g.cancelDials = context.WithCancel(context.Background())
 	return g

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/protocol/wait"
 )
 
 // peerService is the gRPC service for other nodes: the stream of messages
@@ -26,7 +27,7 @@ type peerService struct {
 
 // Messages serves the stream of another node.
 func (s peerService) Messages(stream grpc.BidiStreamingServer[clusterv1.Frame, clusterv1.Answer]) error {
-	in := &inboundStream{link: s.link, from: CallerNode(stream.Context()), grpc: stream, wake: make(chan struct{}, 1)}
+	in := &inboundStream{link: s.link, from: CallerNode(stream.Context()), grpc: stream, wake: wait.NewSignal()}
 	return in.serve()
 }
 

@@ -12,6 +12,7 @@ import (
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -38,7 +39,7 @@ type inboundStream struct {
 	mu       sync.Mutex
 	outcomes []outcome
 	pong     *clusterv1.Pong
-	wake     chan struct{}
+	wake     wait.Signal
 }
 
 // outcome is the outcome of the message with that number.
@@ -178,7 +179,7 @@ func (in *inboundStream) addOutcome(number uint64, o protocol.Outcome) {
 	in.mu.Lock()
 	in.outcomes = append(in.outcomes, outcome{number, o})
 	in.mu.Unlock()
-	signal(in.wake)
+	in.wake.Notify()
 }
 
 // setPong queues a pong for the next answer.
@@ -186,7 +187,7 @@ func (in *inboundStream) setPong(pong *clusterv1.Pong) {
 	in.mu.Lock()
 	in.pong = pong
 	in.mu.Unlock()
-	signal(in.wake)
+	in.wake.Notify()
 }
 
 // sendAnswers sends queued outcomes and pongs as soon as the stream accepts

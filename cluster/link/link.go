@@ -279,7 +279,7 @@ func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done f
 func (l *Link) Failed(a protocol.Attempt) {
 	for _, p := range l.peers.all() {
 		if p.loginReports.addFailure(a) {
-			signal(p.reportsPending)
+			p.reportsPending.Notify()
 		}
 	}
 }
@@ -289,7 +289,7 @@ func (l *Link) Failed(a protocol.Attempt) {
 func (l *Link) Succeeded(a protocol.Attempt) {
 	for _, p := range l.peers.all() {
 		if p.loginReports.addSuccess(a) {
-			signal(p.reportsPending)
+			p.reportsPending.Notify()
 		}
 	}
 }

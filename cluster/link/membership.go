@@ -8,6 +8,7 @@ import (
 
 	"simpd/cluster/link/pki"
 	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/protocol/wait"
 )
 
 // Configuration is Raft's configuration as one node knows it.
@@ -51,11 +52,11 @@ type membership struct {
 	known   bool // SetConfiguration was called; nobody is admitted before
 	own     Configuration
 	removed Removed
-	changed chan struct{} // closed when an input of the decision has changed
 
 	announced atomic.Pointer[clusterv1.Configuration] // what other nodes are told of own
 	verdicts  atomic.Pointer[verdicts]
-	wake      chan struct{}
+	changed   wait.Broadcast // an input of the decision has changed
+	wake      wait.Signal
 }
 
 // verdicts holds the result of one review.
@@ -66,7 +67,7 @@ type verdicts struct {
 }
 
 func newMembership(l *Link) *membership {
-	m := &membership{link: l, inTouch: l.config.InTouch, changed: make(chan struct{}), wake: make(chan struct{}, 1)}
+	m := &membership{link: l, inTouch: l.config.InTouch, wake: wait.NewSignal()}
 	m.verdicts.Store(&verdicts{at: time.Now()})
 	return m
 }
@@ -105,11 +106,8 @@ func (m *membership) configuredAddr(id string) string {
 
 // requestReview wakes those who wait for a verdict, and run.
 func (m *membership) requestReview() {
-	m.mu.Lock()
-	close(m.changed)
-	m.changed = make(chan struct{})
-	m.mu.Unlock()
-	signal(m.wake)
+	m.changed.Notify()
+	m.wake.Notify()
 }
 
 // run reviews the members whenever something has changed, and at intervals.
@@ -235,9 +233,7 @@ func (m *membership) awaitVerdict(ctx context.Context, id string) bool {
 	timeout := time.NewTimer(verdictTimeout)
 	defer timeout.Stop()
 	for {
-		m.mu.Lock()
-		changed := m.changed
-		m.mu.Unlock()
+		changed := m.changed.Changed()
 		verdict := m.judge(id, m.link.peers.remoteViews())
 		if !verdict.isOpen {
 			return verdict.isMember

@@ -14,6 +14,7 @@ import (
 
 	"simpd/cluster/link/pki"
 	"simpd/protocol/fairslots"
+	"simpd/protocol/wait"
 )
 
 // The protocols that share the cluster listener, as ALPN names.
@@ -128,7 +129,7 @@ func (m *mux) acceptLoop() {
 			return
 		case err != nil:
 			m.logger.Error("the cluster listener fails", "error", err)
-			sleepContext(m.stop, 100*time.Millisecond)
+			wait.Sleep(m.stop, 100*time.Millisecond)
 		default:
 			m.handshakeAsync(c)
 		}
@@ -267,16 +268,4 @@ func (m *mux) close() {
 	m.open.closeAll()
 	m.serving.Wait()
 	m.handshakes.Wait()
-}
-
-// sleepContext sleeps for d. It returns false, early, if ctx ends.
-func sleepContext(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

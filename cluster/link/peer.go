@@ -15,6 +15,7 @@ import (
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // peer is another node as this one reaches it: a stream of messages that is
@@ -25,9 +26,9 @@ type peer struct {
 	id             string
 	out            outbox
 	loginReports   loginReports
-	sendPending    chan struct{} // envelopes are queued
-	reportsPending chan struct{} // login reports are queued
-	retryNow       chan struct{} // it may be reachable now: its address has changed, or it has connected
+	sendPending    wait.Signal // envelopes are queued
+	reportsPending wait.Signal // login reports are queued
+	retryNow       wait.Signal // it may be reachable now: its address has changed, or it has connected
 	cancel         context.CancelFunc
 
 	mu                sync.Mutex
@@ -49,7 +50,7 @@ func newPeer(l *Link, id string) *peer {
 	now := time.Now()
 	return &peer{
 		link: l, id: id, lastHeard: now, connectivity: Connectivity{Since: now},
-		sendPending: make(chan struct{}, 1), reportsPending: make(chan struct{}, 1), retryNow: make(chan struct{}, 1),
+		sendPending: wait.NewSignal(), reportsPending: wait.NewSignal(), retryNow: wait.NewSignal(),
 	}
 }
 
@@ -115,7 +116,7 @@ func (p *peer) hasAdmitted() bool {
 // it has just come back.
 func (p *peer) backoff(ctx context.Context, failed int) {
 	least, most := 10*time.Millisecond, min(50*time.Millisecond<<min(failed, 10), time.Second)
-	if !sleepContext(ctx, least) {
+	if !wait.Sleep(ctx, least) {
 		return
 	}
 	t := time.NewTimer(most/2 + rand.N(most/2))
@@ -271,7 +272,7 @@ func (p *peer) updateAddr(change func()) {
 	change()
 	p.mu.Unlock()
 	if p.addr() != before {
-		signal(p.retryNow)
+		p.retryNow.Notify()
 	}
 }
 
@@ -281,7 +282,7 @@ func (p *peer) onInbound() {
 	suspected := p.connectivity.Suspicion != NotSuspected
 	p.mu.Unlock()
 	if suspected {
-		signal(p.retryNow)
+		p.retryNow.Notify()
 	}
 }
 
@@ -290,12 +291,5 @@ func (p *peer) deliver(parcel envelope) {
 		parcel.done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: why})
 		return
 	}
-	signal(p.sendPending)
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	p.sendPending.Notify()
 }

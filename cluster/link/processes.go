@@ -6,6 +6,7 @@ import (
 	"time"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/protocol/wait"
 )
 
 const (
@@ -63,7 +64,7 @@ func (ps *processTable) claim(ctx context.Context, node string, c process) (*pro
 		case time.Since(began) >= claimTimeout:
 			r.Reason = clusterv1.Rejection_REASON_UNDECIDED
 			return nil, r
-		case !sleepContext(ctx, 20*time.Millisecond):
+		case !wait.Sleep(ctx, 20*time.Millisecond):
 			return nil, context.Cause(ctx)
 		}
 	}
@@ -181,7 +182,7 @@ func (l *Link) admitProcess(ctx context.Context, node string, c process, lineage
 	r := &RejectedError{Node: node, Reason: l.config.Check(node, c.incarnation, lineage, l.members.isSteady())}
 	if r.Reason == clusterv1.Rejection_REASON_UNSPECIFIED {
 		if p := l.peers.get(node); p != nil {
-			signal(p.reportsPending) // to hear at once from a process that runs
+			p.reportsPending.Notify() // to hear at once from a process that runs
 		}
 		return l.processes.claim(ctx, node, c)
 	}

@@ -11,6 +11,7 @@ import (
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -204,7 +205,7 @@ func TestAnOlderStreamHandsNothingOver(t *testing.T) {
 	l.members = newMembership(l)
 	l.members.known = true
 	stream := func(boot, number uint64) *inboundStream {
-		return &inboundStream{link: l, from: "n1", hello: &clusterv1.Hello{Boot: boot, Stream: number}, wake: make(chan struct{}, 1)}
+		return &inboundStream{link: l, from: "n1", hello: &clusterv1.Hello{Boot: boot, Stream: number}, wake: wait.NewSignal()}
 	}
 	old, newer := stream(1, 1), stream(1, 2)
 	if !l.inbounds.register(old) || !l.inbounds.register(newer) {

@@ -16,6 +16,7 @@ import (
 
 	"simpd/cluster/peerrpc"
 	storev1 "simpd/proto/simp/store/v1"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -47,7 +48,7 @@ type Client struct {
 	term       uint64           // of the newest entry applied here
 	backingOff bool             // something has just failed
 	openCall   *leaderCall      // to a leader on another node
-	wake       chan struct{}
+	wake       wait.Signal
 	wg         sync.WaitGroup
 }
 
@@ -86,16 +87,11 @@ type ClientConfig struct {
 
 // NewClient returns a Client that proposes as that process.
 func NewClient(id ProcessID, c ClientConfig) *Client {
-	return &Client{id: id, config: c, wake: make(chan struct{}, 1)}
+	return &Client{id: id, config: c, wake: wait.NewSignal()}
 }
 
 // Wake makes the client look again, because another node leads, or none.
-func (p *Client) Wake() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
+func (p *Client) Wake() { p.wake.Notify() }
 
 // Propose returns when all changes are applied here, in order, or the error.
 func (p *Client) Propose(ctx context.Context, changes []*storev1.Change) ([]store.Result, error) {

@@ -52,10 +52,7 @@ func (h *hub) scheduleLocked(of protocol.Address, add func(*fanout)) {
 		k = &fanout{of: of}
 		h.fanouts[of] = k
 		h.queue = append(h.queue, k)
-		select {
-		case h.wake <- struct{}{}:
-		default:
-		}
+		h.wake.Notify()
 	}
 	add(k)
 	k.repeats = k.remaining > 0

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -26,7 +27,7 @@ type hub struct {
 
 	fanouts     map[protocol.Address]*fanout // unfinished fanouts
 	queue       []*fanout                    // fanouts in the order of their turns; may hold some that have finished
-	wake        chan struct{}                // signals that queue is not empty
+	wake        wait.Signal                  // signals that queue is not empty
 	lastPass    uint64                       // number of the pass that began last
 	currentPass uint64                       // number of the pass that is running
 }
@@ -68,7 +69,7 @@ func (h *hub) init(r *Router) {
 	h.limits = map[remoteTarget]*remoteLimit{}
 	h.shownUnknown = map[protocol.Address]struct{}{}
 	h.fanouts = map[protocol.Address]*fanout{}
-	h.wake = make(chan struct{}, 1)
+	h.wake = wait.NewSignal()
 	h.batches = map[noticeBatch][]protocol.Address{}
 }
 

@@ -24,7 +24,7 @@ func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (session st
 
 func (u *User) bindSession(ctx context.Context, q protocol.ListenRequest) (string, uint64, error) {
 	r := u.r
-	epoch, err := r.epoch.awaitAfter(ctx, 0)
+	epoch, err := r.awaitEpoch(ctx, 0)
 	if err != nil {
 		return "", 0, unavailableError(err)
 	}
@@ -81,7 +81,7 @@ func (u *User) proposeBinding(ctx context.Context, q protocol.ListenRequest, epo
 		if results[0].Refusal != store.EndedEpoch {
 			return results[0], epoch, refusalError(results[0])
 		}
-		if epoch, err = u.r.epoch.awaitAfter(ctx, epoch); err != nil {
+		if epoch, err = u.r.awaitEpoch(ctx, epoch); err != nil {
 			return store.Result{}, 0, unavailableError(err)
 		}
 	}
@@ -117,7 +117,7 @@ func (u *User) onBound(id store.Session, epoch uint64, res store.Result) (string
 	u.listening, u.epoch, u.boundIndex = true, epoch, res.FirstBound
 	u.checkBindingLocked()
 	u.mu.Unlock()
-	if now := u.r.epoch.current(); now != epoch {
+	if now := u.r.epoch.Value(); now != epoch {
 		u.r.rebind(u.r.ctx, now, []*User{u}) // the other sessions were bound again meanwhile
 	}
 	return id.String(), res.Index, nil
@@ -144,7 +144,7 @@ func (u *User) SetState(ctx context.Context, s protocol.State, note *string) (ui
 		if res.Refusal != store.EndedEpoch {
 			return res.Index, err
 		}
-		if epoch, err = u.r.epoch.awaitAfter(ctx, epoch); err != nil {
+		if epoch, err = u.r.awaitEpoch(ctx, epoch); err != nil {
 			return 0, unavailableError(err)
 		}
 	}
@@ -168,44 +168,12 @@ func (u *User) Unlisten(ctx context.Context) (uint64, error) {
 	return u.r.unbinder.unbind(ctx, u.client.User, u.sessionID)
 }
 
-// epochState holds the epoch in which this node's sessions are bound.
-type epochState struct {
-	mu      sync.Mutex
-	epoch   uint64
-	changed chan struct{}
-}
-
-func (e *epochState) init() { e.changed = make(chan struct{}) }
-
-func (e *epochState) set(epoch uint64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.epoch = epoch
-	close(e.changed)
-	e.changed = make(chan struct{})
-}
-
-func (e *epochState) current() uint64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.epoch
-}
-
-// awaitAfter returns the epoch once it is greater than after.
-func (e *epochState) awaitAfter(ctx context.Context, after uint64) (uint64, error) {
-	for {
-		e.mu.Lock()
-		epoch, changed := e.epoch, e.changed
-		e.mu.Unlock()
-		if epoch > after {
-			return epoch, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return 0, errors.New("this node is not part of its site at the moment")
-		}
+// awaitEpoch returns the epoch of this node once it is greater than after.
+func (r *Router) awaitEpoch(ctx context.Context, after uint64) (uint64, error) {
+	if r.epoch.Await(ctx, after+1) != nil {
+		return 0, errors.New("this node is not part of its site at the moment")
 	}
+	return r.epoch.Value(), nil
 }
 
 // Up reports a new epoch of this node. Its sessions are bound again in the
@@ -226,7 +194,7 @@ func (r *Router) Up(epoch uint64) {
 			r.rebind(r.ctx, epoch, listening[:n])
 			listening = listening[n:]
 		}
-		r.epoch.set(epoch)
+		r.epoch.Set(epoch)
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"simpd/protocol/wait"
 )
 
 // How long a node may be without the majority before it says so (section 4).
@@ -17,14 +19,9 @@ const (
 // its clients were told about it.
 type quorumState struct {
 	mu           sync.Mutex
-	stale        bool          // watchers have been sent STALE
-	fresh        chan struct{} // closed when stale ends
-	disconnected bool          // clients are refused and disconnected
-}
-
-func (c *quorumState) init() {
-	c.fresh = make(chan struct{})
-	close(c.fresh)
+	stale        bool           // watchers have been sent STALE
+	changed      wait.Broadcast // stale has ended
+	disconnected bool           // clients are refused and disconnected
 }
 
 func (c *quorumState) isStale() bool {
@@ -58,15 +55,7 @@ func (c *quorumState) isDisconnected() bool {
 // awaitFresh returns when changes may be sent to watchers, or with ctx's
 // error.
 func (c *quorumState) awaitFresh(ctx context.Context) error {
-	c.mu.Lock()
-	fresh := c.fresh
-	c.mu.Unlock()
-	select {
-	case <-fresh:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return c.changed.Await(ctx, func() bool { return !c.isStale() })
 }
 
 // monitorQuorum checks the contact with the majority at each tick until
@@ -119,7 +108,7 @@ func (r *Router) goStale() {
 	r.quorum.mu.Lock()
 	was := r.quorum.stale
 	if !was {
-		r.quorum.stale, r.quorum.fresh = true, make(chan struct{})
+		r.quorum.stale = true
 	}
 	r.quorum.mu.Unlock()
 	r.hub.mu.Unlock()
@@ -146,8 +135,8 @@ func (r *Router) goFresh() {
 	r.hub.mu.Lock()
 	r.quorum.mu.Lock()
 	r.quorum.stale = false
-	close(r.quorum.fresh)
 	r.quorum.mu.Unlock()
+	r.quorum.changed.Notify()
 	r.hub.mu.Unlock()
 	r.hub.refreshUnknown()
 }

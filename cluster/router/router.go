@@ -19,6 +19,7 @@ import (
 	"simpd/protocol"
 	"simpd/protocol/rate"
 	"simpd/protocol/signature"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -107,7 +108,7 @@ type Router struct {
 	quorum     quorumState
 	unbinder   unbinder
 	appLogins  appLogins
-	epoch      epochState
+	epoch      wait.Watermark // the epoch in which this node's sessions are bound
 	logins     loginLimiter
 	drainState drainState
 	metrics    Metrics
@@ -119,7 +120,7 @@ type Router struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	settled settledIndex
+	settled wait.Watermark                 // what Settle waits for
 	started atomic.Pointer[store.Position] // the table's position when this process joined the site
 }
 
@@ -131,11 +132,8 @@ func New(c Config) *Router {
 	}
 	r.hub.init(r)
 	r.users.init()
-	r.quorum.init()
-	r.epoch.init()
 	r.unbinder.init()
 	r.appLogins.init()
-	r.settled.init()
 	r.logins.init()
 	r.SetFirstContacts(c.FirstContacts)
 	r.ctx, r.stop = context.WithCancel(context.Background())
@@ -148,7 +146,7 @@ func (r *Router) SetFirstContacts(l rate.Limit) { r.firstContacts.setLimit(l) }
 // Start begins to notify sessions of the table's changes. It is called once.
 func (r *Router) Start() {
 	position := r.config.Table.Position()
-	r.settled.advance(position.Index)
+	r.settled.Set(position.Index)
 	if r.config.Relay != nil {
 		r.config.Relay.OnKeys(r.hub.onRemoteKeys)
 	}
@@ -193,7 +191,7 @@ func (r *Router) followTable(p store.Position) {
 				r.dispatchEvent(&events[i])
 			}
 			p.Index = events[len(events)-1].Index
-			r.settled.advance(p.Index)
+			r.settled.Set(p.Index)
 		}
 	}
 }
@@ -229,7 +227,7 @@ func (r *Router) resyncSessions() store.Position {
 		u.recheck(true)
 	}
 	r.hub.resyncWatchers()
-	r.settled.advance(p.Index)
+	r.settled.Set(p.Index)
 	return p
 }
 
@@ -237,40 +235,7 @@ func (r *Router) resyncSessions() store.Position {
 // change up to index. No session that such a change displaced receives a
 // message afterwards.
 func (r *Router) Settle(ctx context.Context, index uint64) error {
-	return r.settled.await(ctx, index)
-}
-
-// settledIndex is an index that only grows, with waiting.
-type settledIndex struct {
-	mu      sync.Mutex
-	index   uint64
-	changed chan struct{}
-}
-
-func (s *settledIndex) init() { s.changed = make(chan struct{}) }
-
-func (s *settledIndex) advance(index uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.index = index
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-func (s *settledIndex) await(ctx context.Context, index uint64) error {
-	for {
-		s.mu.Lock()
-		now, changed := s.index, s.changed
-		s.mu.Unlock()
-		if now >= index {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return r.settled.Await(ctx, index)
 }
 
 // Kick closes this node's connections of a user, or only the one with session

@@ -7,6 +7,7 @@ import (
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
+	"simpd/protocol/wait"
 	"simpd/store"
 )
 
@@ -15,7 +16,7 @@ import (
 type unbinder struct {
 	mu      sync.Mutex
 	waiting []unbindRequest
-	wake    chan struct{}
+	wake    wait.Signal
 }
 
 type unbindRequest struct {
@@ -24,7 +25,7 @@ type unbindRequest struct {
 	done func(index uint64, err error) // may be nil; called once
 }
 
-func (q *unbinder) init() { q.wake = make(chan struct{}, 1) }
+func (q *unbinder) init() { q.wake = wait.NewSignal() }
 
 // enqueue ends the binding of id in the background.
 func (q *unbinder) enqueue(user protocol.Address, id store.Session) {
@@ -53,10 +54,7 @@ func (q *unbinder) push(r unbindRequest) {
 	q.mu.Lock()
 	q.waiting = append(q.waiting, r)
 	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	q.wake.Notify()
 }
 
 func (q *unbinder) takeBatch() []unbindRequest {
@@ -86,9 +84,7 @@ func (r *Router) runUnbinder() {
 			for _, x := range again {
 				r.unbinder.push(x)
 			}
-			select {
-			case <-time.After(unbindRetry):
-			case <-r.ctx.Done():
+			if !wait.Sleep(r.ctx, unbindRetry) {
 				return
 			}
 		}

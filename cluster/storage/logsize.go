@@ -1,6 +1,10 @@
 package storage
 
-import "sync"
+import (
+	"sync"
+
+	"simpd/protocol/wait"
+)
 
 // entryOverhead is the size of an entry in the log store besides its data:
 // its key, the names and values of its other fields, and its checksum.
@@ -10,16 +14,16 @@ const entryOverhead = 128
 // call its methods.
 type LogSize struct {
 	mu       sync.Mutex
-	first    uint64        // index of the oldest entry
-	sizes    []uint32      // of the entries in octets, the oldest first
-	octets   uint64        // of all entries
-	snapshot uint64        // index that the newest snapshot reaches
-	pending  uint64        // octets of the entries beyond it
-	limit    uint64        // of pending; 0: none
-	exceeded chan struct{} // receives when pending exceeds limit
+	first    uint64      // index of the oldest entry
+	sizes    []uint32    // of the entries in octets, the oldest first
+	octets   uint64      // of all entries
+	snapshot uint64      // index that the newest snapshot reaches
+	pending  uint64      // octets of the entries beyond it
+	limit    uint64      // of pending; 0: none
+	exceeded wait.Signal // receives when pending exceeds limit
 }
 
-func newLogSize() *LogSize { return &LogSize{exceeded: make(chan struct{}, 1)} }
+func newLogSize() *LogSize { return &LogSize{exceeded: wait.NewSignal()} }
 
 // add counts an entry with that many octets of data. It replaces the entry at
 // its index and all that follow; before a gap nothing counts any more.
@@ -113,10 +117,7 @@ func (s *LogSize) Exceeded() <-chan struct{} { return s.exceeded }
 // tell notifies if there is too much after the newest snapshot.
 func (s *LogSize) tell() {
 	if s.limit > 0 && s.pending > s.limit {
-		select {
-		case s.exceeded <- struct{}{}:
-		default:
-		}
+		s.exceeded.Notify()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // Client keeps one user connected. Any goroutine may call its methods, but
@@ -25,10 +26,10 @@ type Client struct {
 	leaving       *conn // used by maintain only: the connection left last
 
 	mu        sync.Mutex
-	current   *conn         // nil without a connection
-	candidate *conn         // about to become current
-	changed   chan struct{} // closed and replaced when current or err changes
-	err       error         // why there will be no more connections
+	current   *conn          // nil without a connection
+	candidate *conn          // about to become current
+	changed   wait.Broadcast // current or err has changed
+	err       error          // why there will be no more connections
 	desired   desiredState
 	lastShown map[protocol.Address]shownPresence
 	history   string
@@ -69,7 +70,6 @@ func newClient(config Config) (*Client, error) {
 		dialer:      dialer{config: config, secret: new(secret), dialsNames: dialsNames},
 		desiredLock: make(chan struct{}, 1),
 		moves:       make(chan moveRequest, 1),
-		changed:     make(chan struct{}),
 		lastShown:   make(map[protocol.Address]shownPresence),
 	}
 	c.running = &c.wg
@@ -122,39 +122,40 @@ func (c *Client) fail(why error) (*conn, error) {
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = why
-		c.notifyLocked()
+		c.changed.Notify()
 	}
 	return c.current, c.err
 }
 
-// notifyLocked wakes those who wait for a connection.
-func (c *Client) notifyLocked() {
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
 // awaitConn waits for a connection.
 func (c *Client) awaitConn(ctx context.Context) (*conn, error) {
-	for {
-		cur, changed, err := c.currentConn()
-		if cur != nil || err != nil {
-			return cur, err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	return c.awaitConnThat(ctx, func(cur *conn) bool { return cur != nil })
 }
 
-func (c *Client) currentConn() (*conn, <-chan struct{}, error) {
+// awaitConnThat returns the current connection, or nil without one, once it is
+// acceptable.
+func (c *Client) awaitConnThat(ctx context.Context, isAcceptable func(*conn) bool) (*conn, error) {
+	var (
+		cur  *conn
+		gone error
+	)
+	err := c.changed.Await(ctx, func() bool {
+		cur, gone = c.currentConn()
+		return gone != nil || isAcceptable(cur)
+	})
+	if err == nil {
+		err = gone
+	}
+	return cur, err
+}
+
+func (c *Client) currentConn() (*conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
-		return nil, nil, c.err
+		return nil, c.err
 	}
-	return c.current, c.changed, nil
+	return c.current, nil
 }
 
 // roundTrip makes a request that may be repeated: if the connection ends
@@ -186,17 +187,8 @@ func (c *Client) roundTripOn(ctx context.Context, conn *conn, r request) ([]resp
 // awaitReplaced waits until a connection that ended is no longer the current
 // one.
 func (c *Client) awaitReplaced(ctx context.Context, old *conn) error {
-	for {
-		cur, changed, err := c.currentConn()
-		if err != nil || cur != old {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	_, err := c.awaitConnThat(ctx, func(cur *conn) bool { return cur != old })
+	return err
 }
 
 func isLost(err error) bool { return errors.Is(err, ErrLost) || errors.Is(err, ErrNotSent) }

@@ -11,6 +11,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/internal/outbound"
+	"simpd/protocol/wait"
 )
 
 // conn is one authenticated connection. Any goroutine may make requests; one
@@ -25,12 +26,12 @@ type conn struct {
 	mu               sync.Mutex
 	err              error
 	calls            map[string]*call
-	lastTag          uint64        // number of the last request
-	unanswered       int           // messages passed to the owner and not answered yet
-	unansweredOctets int           // their size
-	partialOctets    int           // size of the 100 lines of pending calls
-	allAnswered      chan struct{} // if not nil: closed when unanswered is 0
-	leaving          bool          // new requests belong on another connection
+	lastTag          uint64         // number of the last request
+	unanswered       int            // messages passed to the owner and not answered yet
+	unansweredOctets int            // their size
+	partialOctets    int            // size of the 100 lines of pending calls
+	allAnswered      wait.Broadcast // unanswered is 0 again
+	leaving          bool           // new requests belong on another connection
 
 	buffered bufferedPresences // used by the owner until it promotes the connection
 }

@@ -8,6 +8,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/internal/outbound"
+	"simpd/protocol/wait"
 )
 
 // moveRequest is a MOVE.
@@ -68,7 +69,7 @@ func (c *Client) reconnect(old *conn, lasted time.Duration) *conn {
 	if !final {
 		c.notifyEvent(Event{Kind: Lost, Text: outbound.PlainText(why), Err: why})
 	}
-	for !final && c.sleep(pause) {
+	for !final && wait.Sleep(c.ctx, pause) && c.Err() == nil {
 		began := time.Now()
 		conn, err := c.connectAndRestore(c.ctx, c.redial(old.Target))
 		if err == nil {
@@ -111,19 +112,7 @@ func (c *Client) setDisconnected() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.current = nil
-	c.notifyLocked()
-}
-
-// sleep returns false if the client was closed meanwhile.
-func (c *Client) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return c.Err() == nil
-	case <-c.ctx.Done():
-		return false
-	}
+	c.changed.Notify()
 }
 
 const (
@@ -317,6 +306,6 @@ func (c *Client) promote(conn *conn) error {
 	c.resetIndexesLocked(conn.Hello.History)
 	c.showBufferedLocked(conn.buffered)
 	conn.buffered = bufferedPresences{}
-	c.notifyLocked()
+	c.changed.Notify()
 	return nil
 }

@@ -84,9 +84,8 @@ func (c *conn) messageDone(octets int) {
 	defer c.mu.Unlock()
 	c.unanswered--
 	c.unansweredOctets -= octets
-	if c.unanswered == 0 && c.allAnswered != nil {
-		close(c.allAnswered)
-		c.allAnswered = nil
+	if c.unanswered == 0 {
+		c.allAnswered.Notify()
 	}
 }
 
@@ -115,8 +114,5 @@ func (c *conn) answeredChan() <-chan struct{} {
 	if c.unanswered == 0 {
 		return nil
 	}
-	if c.allAnswered == nil {
-		c.allAnswered = make(chan struct{})
-	}
-	return c.allAnswered
+	return c.allAnswered.Changed()
 }

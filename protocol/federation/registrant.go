@@ -48,15 +48,3 @@ func (p *readLimiter) spend(n int) time.Duration {
 	p.octets.Spend(unaskedOctets, n, now)
 	return max(p.lines.Wait(unaskedLines, 1, now), p.octets.Wait(unaskedOctets, 1, now))
 }
-
-// sleepContext sleeps for d. It returns false, early, if ctx ends.
-func sleepContext(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

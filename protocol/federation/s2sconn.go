@@ -9,6 +9,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/internal/outbound"
+	"simpd/protocol/wait"
 )
 
 // s2sConn is one authenticated routing connection to another site. Its reader
@@ -97,8 +98,8 @@ func (rt *s2sConn) readLoop() {
 		if due {
 			continue
 		}
-		if wait := rt.domain.registrant.reads.spend(rt.LastLineLength() + len(body)); wait > 0 {
-			sleepContext(rt.ctx, wait)
+		if pause := rt.domain.registrant.reads.spend(rt.LastLineLength() + len(body)); pause > 0 {
+			wait.Sleep(rt.ctx, pause)
 		}
 	}
 }

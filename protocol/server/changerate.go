@@ -6,6 +6,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/rate"
+	"simpd/protocol/wait"
 )
 
 // Costs of changes in 64ths of a token of Limits.Changes. Contacts and rules
@@ -28,14 +29,14 @@ const domainWatches = 10
 // reports whether it waited. The error is 429 if that would take too long.
 // The event loop must not call it.
 func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err error) {
-	wait := s.reserveTokens(s.server.tenants.limits.Load().Changes.Divide(tokenParts), parts, maxChangeWait, (*tenant).changeBucket)
+	delay := s.reserveTokens(s.server.tenants.limits.Load().Changes.Divide(tokenParts), parts, maxChangeWait, (*tenant).changeBucket)
 	switch {
-	case wait > maxChangeWait:
-		return false, rateError("changes", wait)
-	case wait > 0:
-		return true, sleepContext(ctx, wait)
+	case delay > maxChangeWait:
+		return false, rateError("changes", delay)
+	case delay > 0 && !wait.Sleep(ctx, delay):
+		return true, protocol.Errorf(protocol.StatusUnavailable, "the change was not made in time")
 	}
-	return false, nil
+	return delay > 0, nil
 }
 
 // chargeChange counts a change that is made whatever the limit, because
@@ -99,16 +100,4 @@ func rateError(what string, wait time.Duration) error {
 	e := protocol.Errorf(protocol.StatusSlowDown, "too many %s in a short time", what)
 	e.Retry = int(wait/time.Second) + 1
 	return e
-}
-
-// sleepContext sleeps for d, or returns an error if ctx ends first.
-func sleepContext(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return protocol.Errorf(protocol.StatusUnavailable, "the change was not made in time")
-	}
 }

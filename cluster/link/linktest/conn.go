@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"simpd/protocol/wait"
 )
 
 // maxBuffered is how much a connection holds one way before writing blocks.
@@ -73,17 +75,11 @@ type half struct {
 	finished  bool // the writer has closed
 	abandoned bool // the reader has closed
 	broken    bool
-	change    chan struct{}
+	changed   wait.Broadcast
 }
 
 func newHalf(n *Network, w way) *half {
-	return &half{network: n, way: w, change: make(chan struct{})}
-}
-
-// changed wakes all that wait; h.mu is held.
-func (h *half) changed() {
-	close(h.change)
-	h.change = make(chan struct{})
+	return &half{network: n, way: w}
 }
 
 func (h *half) read(b []byte, d *deadline) (int, error) {
@@ -91,7 +87,7 @@ func (h *half) read(b []byte, d *deadline) (int, error) {
 		cut, healed := h.network.state(h.way)
 		h.mu.Lock()
 		n, err, ready := h.ready(b, cut)
-		change := h.change
+		change := h.changed.Changed()
 		h.mu.Unlock()
 		if ready {
 			return n, err
@@ -113,7 +109,7 @@ func (h *half) ready(b []byte, cut bool) (n int, err error, ready bool) {
 	case len(h.held) > 0:
 		n = copy(b, h.held)
 		h.held = h.held[n:]
-		h.changed()
+		h.changed.Notify()
 		return n, nil, true
 	case h.finished:
 		return 0, io.EOF, true
@@ -133,9 +129,9 @@ func (h *half) write(b []byte, d *deadline) (n int, err error) {
 		h.held = append(h.held, b[n:n+room]...)
 		n += room
 		if room > 0 {
-			h.changed()
+			h.changed.Notify()
 		}
-		change := h.change
+		change := h.changed.Changed()
 		h.mu.Unlock()
 		if n == len(b) {
 			return n, nil
@@ -162,21 +158,21 @@ func (h *half) finish() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.finished = true
-	h.changed()
+	h.changed.Notify()
 }
 
 func (h *half) abandon() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.abandoned, h.held = true, nil
-	h.changed()
+	h.changed.Notify()
 }
 
 func (h *half) snap() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.broken = true
-	h.changed()
+	h.changed.Notify()
 }
 
 // deadline ends a read or a write that takes too long.

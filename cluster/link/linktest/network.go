@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"simpd/protocol/wait"
 )
 
 // Network connects hosts, which are known by their IP addresses. Its methods
@@ -25,8 +27,8 @@ type Network struct {
 	conns     map[*conn]struct{}
 	cut       map[way]bool
 	port      int
-	change    chan struct{} // closed and made anew when something is cut or healed
-	loss      int           // of a hundred packets
+	changed   wait.Broadcast // something was cut or healed
+	loss      int            // of a hundred packets
 	random    *rand.Rand
 }
 
@@ -37,7 +39,7 @@ type way struct{ from, to string }
 func New() *Network {
 	return &Network{
 		listeners: map[string]*listener{}, packets: map[string]*Transport{},
-		conns: map[*conn]struct{}{}, cut: map[way]bool{}, change: make(chan struct{}), port: 40000,
+		conns: map[*conn]struct{}{}, cut: map[way]bool{}, port: 40000,
 		random: rand.New(rand.NewPCG(1, 2)),
 	}
 }
@@ -79,15 +81,14 @@ func (n *Network) set(cut bool, ways ...way) {
 	for _, w := range ways {
 		n.cut[w] = cut
 	}
-	close(n.change)
-	n.change = make(chan struct{})
+	n.changed.Notify()
 }
 
 // state reports whether a way is cut, and gives what is closed when that changes.
 func (n *Network) state(w way) (cut bool, change <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.cut[w], n.change
+	return n.cut[w], n.changed.Changed()
 }
 
 // Reset breaks all connections between two hosts, or of one host if the other

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"simpd/protocol/wait"
 )
 
 const (
@@ -48,7 +50,7 @@ func (g *ground) setRules(ctx context.Context, t *tally) error {
 		}
 		if status == "200" {
 			i++
-		} else if !rest(ctx, time.Second) {
+		} else if !wait.Sleep(ctx, time.Second) {
 			break
 		}
 	}

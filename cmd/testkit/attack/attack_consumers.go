@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol/wait"
 )
 
 // slowConsumers: who follows the presence of all, and does not read.
@@ -50,7 +51,7 @@ func (g *ground) watchSlowly(ctx context.Context, t *tally, i int, config *tls.C
 			return err
 		}
 		t.tell("response")
-		if !rest(ctx, 10*time.Second) {
+		if !wait.Sleep(ctx, 10*time.Second) {
 			return nil
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol/wait"
 )
 
 // anyServer takes whoever answers: attackers do not care.
@@ -118,7 +119,7 @@ func watchHealth(ctx context.Context, c healthv1.HealthClient, t *tally) error {
 			return err
 		}
 	}
-	rest(ctx, 10*time.Second)
+	wait.Sleep(ctx, 10*time.Second)
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"simpd/protocol/wait"
 )
 
 // slowReaders: answers of one user that take all the room for answers.
@@ -47,7 +49,7 @@ func (g *ground) fillContacts(ctx context.Context, t *tally, user string) error 
 		}
 		if status == "200" {
 			i++
-		} else if !rest(ctx, time.Second) {
+		} else if !wait.Sleep(ctx, time.Second) {
 			break
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"simpd/protocol/wait"
 )
 
 // crew has so many attackers each do one thing, and do it again when it is
@@ -20,7 +22,7 @@ func crew(ctx context.Context, t *tally, n int, pause time.Duration, do func(ctx
 				if err := do(ctx, i); err != nil && ctx.Err() == nil {
 					t.tell(outcomeOfAttack(err))
 				}
-				rest(ctx, pause-time.Since(begun))
+				wait.Sleep(ctx, pause-time.Since(begun))
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 
 	"simpd/cmd/testkit/wire"
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // honest is people who do what people do: most stay connected, some come and
@@ -82,14 +83,7 @@ func (h *honest) findUntold() {
 
 // rest waits, and reports whether work goes on.
 func (h *honest) rest(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-h.ctx.Done():
-		return false
-	}
+	return wait.Sleep(h.ctx, d)
 }
 
 // person is one of them.

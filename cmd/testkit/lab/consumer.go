@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol/wait"
 )
 
 // consumer follows all presence as a program does. When its node fails, or it
@@ -31,7 +32,7 @@ func (c *consumer) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		node := 1 + c.r.IntN(len(c.site.Nodes))
 		_ = c.follow(ctx, node) // it ends in an error: that of the node, or of ctx
-		rest(ctx, time.Duration(50+c.r.IntN(200))*time.Millisecond)
+		wait.Sleep(ctx, time.Duration(50+c.r.IntN(200))*time.Millisecond)
 	}
 }
 

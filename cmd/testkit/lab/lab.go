@@ -13,6 +13,7 @@ import (
 
 	"simpd/cmd/testkit/isolate"
 	"simpd/cmd/testkit/site"
+	"simpd/protocol/wait"
 )
 
 // plan says what a run is to be.
@@ -224,7 +225,7 @@ func (l *lab) run() (*report, error) {
 func (l *lab) watchSelf(ctx context.Context) {
 	const tick, much = 20 * time.Millisecond, 200 * time.Millisecond
 	for before := l.clock.Now(); ctx.Err() == nil; {
-		rest(ctx, tick)
+		wait.Sleep(ctx, tick)
 		now := l.clock.Now()
 		if now-before > much {
 			l.history.locked(func() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // device is one client of a user, who listens on one node and then on another.
@@ -33,7 +34,7 @@ func (l *lab) newDevice(user string, alone bool) *device {
 func (d *device) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !d.live(ctx) {
-			rest(ctx, time.Duration(20+d.r.IntN(200))*time.Millisecond)
+			wait.Sleep(ctx, time.Duration(20+d.r.IntN(200))*time.Millisecond)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // sender sends to random users through one node, a few messages at a time.
@@ -38,7 +39,7 @@ func (s *sender) run(ctx context.Context) {
 		c, err := s.dial(s.node, s.name, nil)
 		if err != nil {
 			s.refuse("login " + kind(err))
-			rest(ctx, 100*time.Millisecond)
+			wait.Sleep(ctx, 100*time.Millisecond)
 			continue
 		}
 		s.talk(ctx, c)
@@ -60,7 +61,7 @@ func (s *sender) talk(ctx context.Context, c *conn) {
 			return
 		}
 		s.send(c, s.message(c, n))
-		rest(ctx, time.Duration(s.r.Int64N(int64(2*s.pause)+1)))
+		wait.Sleep(ctx, time.Duration(s.r.Int64N(int64(2*s.pause)+1)))
 	}
 }
 
@@ -141,15 +142,5 @@ func (s *sender) release(m *sent) {
 		case s.doubts <- m:
 		default:
 		}
-	}
-}
-
-// rest waits, but not longer than ctx.
-func rest(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

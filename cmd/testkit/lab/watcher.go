@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // watcher watches all users through one node.
@@ -19,7 +20,7 @@ type watcher struct {
 func (w *watcher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !w.watch(ctx) {
-			rest(ctx, 100*time.Millisecond)
+			wait.Sleep(ctx, 100*time.Millisecond)
 		}
 	}
 }
@@ -97,12 +98,12 @@ func (a *asker) run(ctx context.Context) {
 		c, err := a.dial(a.node, a.name, nil)
 		if err != nil {
 			a.refuse("login " + kind(err))
-			rest(ctx, 100*time.Millisecond)
+			wait.Sleep(ctx, 100*time.Millisecond)
 			continue
 		}
 		for ctx.Err() == nil && !c.IsOver() && !closed(c.Moved) {
 			a.query(c)
-			rest(ctx, time.Duration(a.r.Int64N(int64(2*a.pause))))
+			wait.Sleep(ctx, time.Duration(a.r.Int64N(int64(2*a.pause))))
 		}
 		c.Close()
 	}

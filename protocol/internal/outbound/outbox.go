@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // Outbox writes to a connection from a goroutine that exists only while there
@@ -25,7 +26,7 @@ type Outbox struct {
 	pendingReplies int    // octets of replies in pending
 	writing        bool
 	err            error
-	changed        chan struct{} // if not nil: closed at the next change
+	changed        wait.Broadcast
 }
 
 const (
@@ -111,23 +112,11 @@ func (o *Outbox) AwaitFlushed(ctx context.Context) error {
 }
 
 func (o *Outbox) await(ctx context.Context, ready func() bool) error {
-	for {
+	return o.changed.Await(ctx, func() bool {
 		o.mu.Lock()
-		if ready() {
-			o.mu.Unlock()
-			return nil
-		}
-		if o.changed == nil {
-			o.changed = make(chan struct{})
-		}
-		changed := o.changed
-		o.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		defer o.mu.Unlock()
+		return ready()
+	})
 }
 
 func (o *Outbox) run() {
@@ -149,13 +138,13 @@ func (o *Outbox) flush() (err error) {
 		if cap(batch) <= maxSpareOctets {
 			o.spare = batch[:0]
 		}
-		o.notifyLocked()
+		o.changed.Notify()
 	}
 	if err != nil && o.err == nil {
 		o.err, o.pending = err, nil
 	}
 	o.writing = false
-	o.notifyLocked()
+	o.changed.Notify()
 	return err
 }
 
@@ -167,13 +156,6 @@ func (o *Outbox) writeBatch(batch []byte) error {
 	return err
 }
 
-func (o *Outbox) notifyLocked() {
-	if o.changed != nil {
-		close(o.changed)
-		o.changed = nil
-	}
-}
-
 // Stop drops what is pending and refuses more.
 func (o *Outbox) Stop(err error) {
 	o.mu.Lock()
@@ -181,5 +163,5 @@ func (o *Outbox) Stop(err error) {
 	if o.err == nil {
 		o.err, o.pending = err, nil
 	}
-	o.notifyLocked()
+	o.changed.Notify()
 }
