@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"simpd/cluster/link"
 	"simpd/cluster/peerrpc"
@@ -42,12 +40,8 @@ func (s peerServer) Applied(ctx context.Context, r *clusterv1.AppliedRequest) (*
 
 // Watchers answers who watches a user on this node.
 func (s peerServer) Watchers(_ context.Context, r *clusterv1.WatchersRequest) (*clusterv1.WatchersResponse, error) {
-	user, err := protocol.ParseAddress(r.User)
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
 	response := &clusterv1.WatchersResponse{}
-	for _, by := range s.n.cfg.Receiver.WatchersOf(user) {
+	for _, by := range s.n.cfg.Receiver.WatchersOf(protocol.CanonicalAddress(r.User)) {
 		response.By = append(response.By, by.String())
 	}
 	return response, nil
@@ -55,15 +49,12 @@ func (s peerServer) Watchers(_ context.Context, r *clusterv1.WatchersRequest) (*
 
 // Kick closes a user's connections here, or only the one of a session.
 func (s peerServer) Kick(_ context.Context, r *clusterv1.KickRequest) (*clusterv1.KickResponse, error) {
-	user, err := protocol.ParseAddress(r.User)
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
 	var session *store.Session
 	if r.Session != nil {
-		session = &store.Session{Node: r.Session.Node, Epoch: r.Session.Epoch, Number: r.Session.Number}
+		s := store.SessionFromProto(r.Session)
+		session = &s
 	}
-	return &clusterv1.KickResponse{Closed: uint32(s.n.cfg.Receiver.Kick(user, session))}, nil
+	return &clusterv1.KickResponse{Closed: uint32(s.n.cfg.Receiver.Kick(protocol.CanonicalAddress(r.User), session))}, nil
 }
 
 // Status answers with this node's status.

@@ -32,7 +32,7 @@ func (t *Table) putAccount(c *storev1.PutAccount) Result {
 	}
 	t.current.accounts.set(c.GetAddress(), a)
 	t.shapes.replaceAccount(old, a)
-	r := t.commitPassword(a, sessionFromProto(c.GetKeep()))
+	r := t.commitPassword(a, SessionFromProto(c.GetKeep()))
 	r.Credential = a.Credential
 	return r
 }

@@ -87,7 +87,7 @@ func bindProblem(c *storev1.Bind) string {
 
 func newBinding(c *storev1.Bind) Binding {
 	return Binding{
-		Session: sessionFromProto(c.GetSession()), Epoch: c.GetEpoch(),
+		Session: SessionFromProto(c.GetSession()), Epoch: c.GetEpoch(),
 		State: stateFromProto(c.GetState()), Note: c.GetNote(), Agent: c.GetAgent(), Client: c.GetClient(),
 	}
 }
@@ -158,7 +158,7 @@ func (t *Table) setState(c *storev1.SetState) Result {
 		return r
 	}
 	old, l := t.loadListener(c.GetAddress())
-	i := findBinding(l, sessionFromProto(c.GetSession()))
+	i := findBinding(l, SessionFromProto(c.GetSession()))
 	if i < 0 || l.Bindings[i].Epoch != c.GetEpoch() {
 		return refuse(NotBound, "%s does not listen in this session", c.GetAddress())
 	}
@@ -184,7 +184,7 @@ func (t *Table) releaseSession(c *storev1.Release) Result {
 		return r
 	}
 	old, l := t.loadListener(c.GetAddress())
-	s := sessionFromProto(c.GetSession())
+	s := SessionFromProto(c.GetSession())
 	if len(t.removeBindings(l, func(b *Binding) bool { return b.Session == s })) == 0 {
 		return refuse(NotBound, "%s does not listen in this session", c.GetAddress())
 	}

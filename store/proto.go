@@ -39,8 +39,9 @@ func verifierFromProto(v *storev1.Verifier) Verifier {
 	return Verifier{octets[:n:n], v.GetIterations(), octets[n : n+keySize : n+keySize], octets[n+keySize:]}
 }
 
-func sessionFromProto(s *storev1.Session) Session {
-	return Session{s.GetNode(), s.GetEpoch(), s.GetNumber()}
+// SessionFromProto returns the session that p names.
+func SessionFromProto(p *storev1.Session) Session {
+	return Session{p.GetNode(), p.GetEpoch(), p.GetNumber()}
 }
 
 // stateFromProto returns Deaf if s is not a state of a listener.

@@ -268,7 +268,7 @@ func listenerFromProto(record *storev1.Listener) (*Listener, bool) {
 			return nil, false
 		}
 		l.Bindings = append(l.Bindings, Binding{
-			Session: sessionFromProto(b.GetSession()), Epoch: b.GetEpoch(), State: stateFromProto(b.GetState()), Note: b.GetNote(),
+			Session: SessionFromProto(b.GetSession()), Epoch: b.GetEpoch(), State: stateFromProto(b.GetState()), Note: b.GetNote(),
 			Since: fromMilli(b.GetSinceMs()), Index: b.GetIndex(), Bound: b.GetBound(), Agent: b.GetAgent(), Client: b.GetClient(),
 		})
 	}

@@ -48,8 +48,8 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.nodes.Scan(func(_ string, n *Node) bool { return rw.writeRecord(nodeProto(n)) })
 	s.view.removed.Scan(func(_ string, r *RemovedNode) bool { return rw.writeRecord(removedNodeProto(r)) })
 	s.view.accounts.ascend("", func(_ string, a *Account) bool { return rw.writeRecord(accountProto(a)) })
-	s.view.rules.ascend("", func(owner string, l *ACL) bool { return rw.writeRecord(rulesProto(owner, l.rules)) })
-	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.writeRecord(contactsProto(owner, c)) })
+	s.view.rules.ascend("", func(owner string, l *ACL) bool { return rw.writeRecord(RulesRecord(owner, l.rules)) })
+	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.writeRecord(ContactsRecord(owner, c)) })
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
 		p.unpackInto(&l)
@@ -131,30 +131,8 @@ func accountProto(a *Account) *storev1.Record {
 		Address: a.Address.String(), Disabled: a.Disabled, Credential: a.Credential, Exclusive: a.Exclusive,
 		CreatedMs: a.Created.UnixMilli(), LastDisabled: a.LastDisabled, AppPassword: a.AppPasswordRecords(), Key: a.KeyRecords(),
 		Source: a.Source(), LeftSource: a.HasLeftSource(),
-		Verifier: &storev1.Verifier{
-			Salt: a.Verifier.Salt, Iterations: a.Verifier.Iterations,
-			StoredKey: a.Verifier.StoredKey, ServerKey: a.Verifier.ServerKey,
-		},
+		Verifier: VerifierProto(&a.Verifier),
 	}}}
-}
-
-func rulesProto(owner string, rules []Rule) *storev1.Record {
-	r := &storev1.Rules{Owner: owner, Rule: make([]*storev1.SetRule, len(rules))}
-	for i, rule := range rules {
-		r.Rule[i] = &storev1.SetRule{
-			Pattern: rule.Who.String(), Message: storev1.Permission(rule.Message), Presence: storev1.Permission(rule.Presence),
-			Written: rule.Original.String(),
-		}
-	}
-	return &storev1.Record{Kind: &storev1.Record_Rules{Rules: r}}
-}
-
-func contactsProto(owner string, contacts []Contact) *storev1.Record {
-	c := &storev1.Contacts{Owner: owner, Contact: make([]*storev1.SetContact, len(contacts))}
-	for i, contact := range contacts {
-		c.Contact[i] = &storev1.SetContact{Address: contact.Address.String(), Name: contact.Name}
-	}
-	return &storev1.Record{Kind: &storev1.Record_Contacts{Contacts: c}}
 }
 
 func listenerProto(l *Listener) *storev1.Listener {
@@ -164,22 +142,10 @@ func listenerProto(l *Listener) *storev1.Listener {
 	for i := range l.Bindings {
 		b := &l.Bindings[i]
 		r.Binding[i] = &storev1.Binding{
-			Session: &storev1.Session{Node: b.Session.Node, Epoch: b.Session.Epoch, Number: b.Session.Number},
-			Epoch:   b.Epoch, State: stateProto(b.State), Note: b.Note, SinceMs: b.Since.UnixMilli(),
+			Session: SessionProto(b.Session),
+			Epoch:   b.Epoch, State: StateProto(b.State), Note: b.Note, SinceMs: b.Since.UnixMilli(),
 			Index: b.Index, Bound: b.Bound, Agent: b.Agent, Client: b.Client,
 		}
 	}
 	return r
-}
-
-func stateProto(s protocol.State) storev1.State {
-	switch s {
-	case protocol.Available:
-		return storev1.State_STATE_AVAILABLE
-	case protocol.Busy:
-		return storev1.State_STATE_BUSY
-	case protocol.Away:
-		return storev1.State_STATE_AWAY
-	}
-	return storev1.State_STATE_UNSPECIFIED
 }

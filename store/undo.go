@@ -181,7 +181,7 @@ func (c *undoChecker) checkPatch() {
 
 func (c *undoChecker) checkState() {
 	s := c.number()
-	c.bad = c.bad || s > math.MaxUint8 || stateProto(protocol.State(s)) == 0
+	c.bad = c.bad || s > math.MaxUint8 || StateProto(protocol.State(s)) == 0
 }
 
 func (c *undoChecker) number() uint64 {

@@ -59,10 +59,10 @@ func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStrea
 func writeUser(w *backup.Writer, v store.View, a *store.Account) error {
 	records := []*storev1.Record{accountRecord(a)}
 	if rules := v.Rules(a.Address); len(rules) > 0 {
-		records = append(records, rulesRecord(a.Address, rules))
+		records = append(records, store.RulesRecord(a.Address.String(), rules))
 	}
 	if contacts := v.Contacts(a.Address); len(contacts) > 0 {
-		records = append(records, contactsRecord(a.Address, contacts))
+		records = append(records, store.ContactsRecord(a.Address.String(), contacts))
 	}
 	for _, r := range records {
 		if err := w.Write(r); err != nil {
@@ -73,10 +73,9 @@ func writeUser(w *backup.Writer, v store.View, a *store.Account) error {
 }
 
 func accountRecord(a *store.Account) *storev1.Record {
-	v := &a.Verifier
 	return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{
 		Address:  a.Address.String(),
-		Verifier: &storev1.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey},
+		Verifier: store.VerifierProto(&a.Verifier),
 		Disabled: a.Disabled, Credential: a.Credential, CreatedMs: unixMilliseconds(a.Created),
 		AppPassword: a.AppPasswordRecords(), Source: a.Source(), LeftSource: a.HasLeftSource(), Key: a.KeyRecords(),
 	}}}
@@ -87,32 +86,6 @@ func unixMilliseconds(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixMilli()
-}
-
-func rulesRecord(owner protocol.Address, rules []store.Rule) *storev1.Record {
-	list := make([]*storev1.SetRule, len(rules))
-	for i, r := range rules {
-		list[i] = &storev1.SetRule{Pattern: r.Who.String(), Message: storedPermission(r.Message), Presence: storedPermission(r.Presence), Written: r.Original.String()}
-	}
-	return &storev1.Record{Kind: &storev1.Record_Rules{Rules: &storev1.Rules{Owner: owner.String(), Rule: list}}}
-}
-
-func storedPermission(p protocol.Permission) storev1.Permission {
-	switch p {
-	case protocol.Allow:
-		return storev1.Permission_PERMISSION_ALLOW
-	case protocol.Deny:
-		return storev1.Permission_PERMISSION_DENY
-	}
-	return storev1.Permission_PERMISSION_UNSPECIFIED
-}
-
-func contactsRecord(owner protocol.Address, contacts []store.Contact) *storev1.Record {
-	list := make([]*storev1.SetContact, len(contacts))
-	for i, c := range contacts {
-		list[i] = &storev1.SetContact{Address: c.Address.String(), Name: c.Name}
-	}
-	return &storev1.Record{Kind: &storev1.Record_Contacts{Contacts: &storev1.Contacts{Owner: owner.String(), Contact: list}}}
 }
 
 // chunkWriter sends what is written as pieces of a file.

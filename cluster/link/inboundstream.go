@@ -144,34 +144,26 @@ func (in *inboundStream) ifCurrent(tell func(node string, h *clusterv1.Hello)) {
 // deliver passes a message to the Handler if its deadline has not passed,
 // wherever it was delayed.
 func (in *inboundStream) deliver(m *clusterv1.Message) {
-	message, err := in.decodeMessage(m)
+	message := in.decodeMessage(m)
 	switch {
-	case err != nil:
-		in.addOutcome(m.Number, protocol.Outcome{Status: protocol.StatusServerError, Text: err.Error()})
 	case !in.link.members.isMember(in.from):
 		in.addOutcome(m.Number, protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the sender's node is not part of the site"})
 	case !message.Deadline.After(time.Now()):
 		in.addOutcome(m.Number, protocol.Outcome{Status: protocol.StatusUnavailable, Text: "it came too late to the recipient's node"})
 	default:
-		session := store.Session{Node: m.Session.GetNode(), Epoch: m.Session.GetEpoch(), Number: m.Session.GetNumber()}
+		session := store.SessionFromProto(m.Session)
 		number := m.Number // m itself is not kept
 		in.link.config.Handler.Deliver(in.from, session, message, func(o protocol.Outcome) { in.addOutcome(number, o) })
 	}
 }
 
-func (in *inboundStream) decodeMessage(m *clusterv1.Message) (*protocol.Message, error) {
-	from, err := protocol.ParseAddress(m.From)
-	if err != nil {
-		return nil, err
-	}
-	to, err := protocol.ParseAddress(m.To)
-	if err != nil {
-		return nil, err
-	}
+// decodeMessage trusts the addresses, which the sender's node has parsed.
+func (in *inboundStream) decodeMessage(m *clusterv1.Message) *protocol.Message {
 	return &protocol.Message{
-		From: from, To: to, ID: m.Id, Time: time.UnixMicro(m.TimeUs), Entity: m.Entity,
+		From: protocol.CanonicalAddress(m.From), To: protocol.CanonicalAddress(m.To),
+		ID: m.Id, Time: time.UnixMicro(m.TimeUs), Entity: m.Entity,
 		Deadline: in.link.clock.toTime(m.DeadlineUs), Repeatable: m.Repeatable, Trace: m.Trace,
-	}, nil
+	}
 }
 
 // addOutcome queues an outcome for the next answer.

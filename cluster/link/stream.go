@@ -234,7 +234,7 @@ func (f *frameBuffer) fill(s *stream) *clusterv1.Frame {
 }
 
 func (f *frameBuffer) encode(m *clusterv1.Message, session *storev1.Session, p envelope) {
-	session.Node, session.Epoch, session.Number = p.session.Node, p.session.Epoch, p.session.Number
+	p.session.PutProto(session)
 	m.Session = session
 	m.From, m.To, m.Id = p.message.From.String(), p.message.To.String(), p.message.ID
 	m.TimeUs = p.message.Time.UnixMicro()

@@ -67,11 +67,7 @@ func (c *Client) Watchers(ctx context.Context, node string, user protocol.Addres
 	err = c.call(ctx, node, ErrUnavailable, func(p clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := p.Watchers(ctx, &clusterv1.WatchersRequest{User: user.String()})
 		for _, s := range r.GetBy() {
-			a, wrong := protocol.ParseAddress(s)
-			if wrong != nil {
-				return nil, wrong
-			}
-			by = append(by, a)
+			by = append(by, protocol.CanonicalAddress(s))
 		}
 		return nil, err
 	})
@@ -84,7 +80,7 @@ func (c *Client) Watchers(ctx context.Context, node string, user protocol.Addres
 func (c *Client) Kick(ctx context.Context, node string, user protocol.Address, s *store.Session) (closed int, err error) {
 	request := &clusterv1.KickRequest{User: user.String()}
 	if s != nil {
-		request.Session = &storev1.Session{Node: s.Node, Epoch: s.Epoch, Number: s.Number}
+		request.Session = store.SessionProto(*s)
 	}
 	err = c.call(ctx, node, ErrUnknown, func(p clusterv1.PeerClient) (*clusterv1.Refusal, error) {
 		r, err := p.Kick(ctx, request)

@@ -56,7 +56,7 @@ func (u *User) Rules() []protocol.Rule { return u.r.config.Table.Rules(u.client.
 func (u *User) SetRule(ctx context.Context, rule protocol.Rule) error {
 	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetRule{SetRule: &storev1.SetRule{
 		Owner: u.client.User.String(), Pattern: rule.Who.String(),
-		Message: storev1.Permission(rule.Message), Presence: storev1.Permission(rule.Presence), Written: rule.Original.String(),
+		Message: store.PermissionProto(rule.Message), Presence: store.PermissionProto(rule.Presence), Written: rule.Original.String(),
 	}}})
 	if err != nil {
 		return err

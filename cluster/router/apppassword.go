@@ -45,7 +45,7 @@ func (u *User) AddAppPassword(ctx context.Context, p protocol.AppPassword, c pro
 	}
 	add := &storev1.AddAppPassword{
 		Address: u.client.User.String(), Name: p.Name, IfCredential: u.currentCredential(),
-		Verifier: &storev1.Verifier{Salt: c.Salt, Iterations: uint32(c.Iterations), StoredKey: c.StoredKey, ServerKey: c.ServerKey},
+		Verifier: verifierProto(&c),
 	}
 	if !p.Until.IsZero() {
 		add.UntilMs = p.Until.UnixMilli()

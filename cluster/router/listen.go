@@ -97,8 +97,8 @@ func firstResult(results []store.Result) store.Result {
 // bindingLocked returns the session's binding as a change of the table.
 func (u *User) bindingLocked(epoch uint64) *storev1.Bind {
 	return &storev1.Bind{
-		Address: u.client.User.String(), Session: sessionProto(u.sessionID), Epoch: epoch,
-		State: stateProto(u.state), Note: u.note, Agent: u.client.Agent,
+		Address: u.client.User.String(), Session: store.SessionProto(u.sessionID), Epoch: epoch,
+		State: store.StateProto(u.state), Note: u.note, Agent: u.client.Agent,
 		Client: u.client.Remote.String(), Credential: u.credential,
 		AppPassword: u.client.AppPassword(),
 	}
@@ -139,7 +139,7 @@ func (u *User) SetState(ctx context.Context, s protocol.State, note *string) (ui
 	u.mu.Unlock()
 	for {
 		res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetState{SetState: &storev1.SetState{
-			Address: u.client.User.String(), Session: sessionProto(id), Epoch: epoch, State: stateProto(s), Note: note,
+			Address: u.client.User.String(), Session: store.SessionProto(id), Epoch: epoch, State: store.StateProto(s), Note: note,
 		}}})
 		if res.Refusal != store.EndedEpoch {
 			return res.Index, err
@@ -246,12 +246,6 @@ func nodesOf(bindings []store.Binding) []string {
 	}
 	return nodes
 }
-
-func sessionProto(s store.Session) *storev1.Session {
-	return &storev1.Session{Node: s.Node, Epoch: s.Epoch, Number: s.Number}
-}
-
-func stateProto(s protocol.State) storev1.State { return storev1.State(s) }
 
 // hasBinding reports whether l has a binding of session id. l may be nil.
 func hasBinding(l *store.Listener, id store.Session) bool {

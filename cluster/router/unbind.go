@@ -105,7 +105,7 @@ func (r *Router) unbindBatch(batch []unbindRequest) (again []unbindRequest) {
 	changes := make([]*storev1.Change, len(batch))
 	for i, x := range batch {
 		changes[i] = &storev1.Change{Kind: &storev1.Change_Release{Release: &storev1.Release{
-			Address: x.user.String(), Session: sessionProto(x.id), Epoch: epoch,
+			Address: x.user.String(), Session: store.SessionProto(x.id), Epoch: epoch,
 		}}}
 	}
 	results, err := r.config.Directory.Propose(ctx, changes...)

@@ -152,6 +152,10 @@ func (u *User) Send(q *protocol.SendRequest) {
 	u.sender.sendAll(q, from)
 }
 
+func verifierProto(c *protocol.Credentials) *storev1.Verifier {
+	return &storev1.Verifier{Salt: c.Salt, Iterations: uint32(c.Iterations), StoredKey: c.StoredKey, ServerKey: c.ServerKey}
+}
+
 // SetPassword replaces the account's credentials. Every other connection of
 // the user is closed, except those of app passwords.
 func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
@@ -159,10 +163,10 @@ func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
 	u.changingPassword = true
 	put := &storev1.PutAccount{
 		Address: u.client.User.String(), Mode: storev1.PutAccount_MODE_REPLACE, IfCredential: u.credential,
-		Verifier: &storev1.Verifier{Salt: c.Salt, Iterations: uint32(c.Iterations), StoredKey: c.StoredKey, ServerKey: c.ServerKey},
+		Verifier: verifierProto(&c),
 	}
 	if u.listening {
-		put.Keep = sessionProto(u.sessionID)
+		put.Keep = store.SessionProto(u.sessionID)
 	}
 	u.mu.Unlock()
 	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_PutAccount{PutAccount: put}})
