@@ -23,7 +23,7 @@ func TestWhoIsBehindTrustsNoRemovedNode(t *testing.T) {
 		l.start("n1", "n2", "n3")
 		l.awaitReady()
 		l.expect = 0
-		l.setup = func(c *Config) { c.Replica = true }
+		l.setup = func(c *Config) { c.replica = true }
 		l.start("n4")
 		l.awaitReady()
 		behind, removed := l.nodes["n4"], l.followers()[0]

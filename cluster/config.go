@@ -41,7 +41,6 @@ type Config struct {
 	BootstrapExpect int
 	Timing          Timing
 	Version         string // of simpd, shown to others
-	Replica         bool   // never votes
 	// Failed is called with failed logins at other nodes. It may be nil.
 	Failed func(a protocol.Attempt, times int)
 	// Succeeded is called with logins at other nodes from new sources. It may be
@@ -66,7 +65,8 @@ type Config struct {
 	Settings func() []*clusterv1.Setting
 	Logger   *slog.Logger // nil: none
 
-	bounds logBounds // of Raft's log; zero: the default
+	bounds  logBounds // of Raft's log; zero: the default
+	replica bool      // never votes
 }
 
 // CertificateStatus lists what is or will soon be wrong with a node's

@@ -22,7 +22,7 @@ func (n *Node) openLink() (*link.Link, error) {
 	m := &c.Member
 	m.ID, m.Incarnation, m.Version = n.cfg.NodeID, n.incarnation, n.cfg.Version
 	m.MinSchema, m.MaxSchema = minSchema, n.table.Newest()
-	m.BootstrapExpect, m.Replica = n.cfg.BootstrapExpect, n.cfg.Replica
+	m.BootstrapExpect, m.Replica = n.cfg.BootstrapExpect, n.cfg.replica
 	return link.Open(c)
 }
 

@@ -120,7 +120,7 @@ func TestAReplicaNeverVotes(t *testing.T) {
 		l.expect = 1
 		l.start("n1")
 		l.expect = 0
-		l.setup = func(c *Config) { c.Replica = true }
+		l.setup = func(c *Config) { c.replica = true }
 		l.start("n2")
 		l.awaitReady()
 		<-time.After(time.Minute)

@@ -22,14 +22,9 @@ import (
 )
 
 var (
-	errUncertain = errors.New("the leader was lost")
-	errNotDone   = errors.New("no leader took it")
+	errUncertain = fmt.Errorf("%w: the leader was lost", store.ErrUnknown)
+	errNotDone   = fmt.Errorf("%w: no leader took it", store.ErrUnavailable)
 )
-
-func withUncertain(c *api.Config) {
-	c.Uncertain = func(err error) bool { return errors.Is(err, errUncertain) }
-	c.NotDone = func(err error) bool { return errors.Is(err, errNotDone) }
-}
 
 // fetch returns a backup of the site.
 func fetch(t *testing.T, s *testSite) []byte {

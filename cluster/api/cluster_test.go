@@ -108,7 +108,7 @@ func TestClusterErrors(t *testing.T) {
 		errors.Join(errNotDone, context.DeadlineExceeded):              codes.Unavailable,
 		context.DeadlineExceeded:                                       codes.DeadlineExceeded,
 	} {
-		s := newSite(t, withUncertain)
+		s := newSite(t)
 		s.nodes.err = cause
 		_, err := s.cluster.RemoveNode(ctx, &simpv1.RemoveNodeRequest{Node: "n9"})
 		if status.Code(err) != want {

@@ -35,20 +35,16 @@ type Config struct {
 	Memory int64
 	// TempDir holds a backup while it is restored; "" is the system's.
 	TempDir string
-	// Uncertain tells of an error of Directory.Propose whether the changes
-	// may yet be applied. It may be nil: no error is.
-	Uncertain func(error) bool
-	// NotDone reports whether an error means that certainly nothing was done,
-	// whatever it wraps besides. Nil: no error does.
-	NotDone func(error) bool
 	// Logger gets the audit records, in the group "audit", and faults.
 	Logger *slog.Logger
 }
 
 // Directory is the table as all nodes share it. *cluster.Node is one.
 type Directory interface {
-	// Propose returns once this node has applied the changes, with a result
-	// for each.
+	// Propose returns once this node has applied the changes, with a result for
+	// each. If the error wraps store.ErrUnknown, they may still be applied; if it
+	// wraps store.ErrUnavailable, they certainly were not, whatever it wraps
+	// besides.
 	Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error)
 	// ReadBarrier returns once the table holds every change that any node had
 	// acknowledged when ReadBarrier was called.

@@ -26,10 +26,8 @@ func (r *refused) Error() string { return r.text }
 // errorMap turns what the site's insides say into what programs are told.
 // This is the one place where it is done.
 type errorMap struct {
-	uncertain func(error) bool
-	notDone   func(error) bool
-	cutOff    func() bool // whether this node is out of touch with the majority
-	refusals  *refusals
+	cutOff   func() bool // whether this node is out of touch with the majority
+	refusals *refusals
 }
 
 // publicStatus returns err as a caller of m is told it.
@@ -44,9 +42,9 @@ func (e errorMap) publicStatus(m method, err error) error {
 		return statusWithDetails(reasonCodes[r][0], no.text, r.errorInfo())
 	case errors.As(err, &wire):
 		return wireStatus(wire)
-	case e.uncertain != nil && e.uncertain(err):
+	case errors.Is(err, store.ErrUnknown):
 		return statusWithDetails(codes.Unknown, "what became of it is not known: it may have been done, or may yet be; look, and repeat it if not", reasonOutcomeUnknown.errorInfo())
-	case e.notDone != nil && e.notDone(err): // also where it was the caller's time that ended
+	case errors.Is(err, store.ErrUnavailable): // also where it was the caller's time that ended
 		return e.notDoneStatus(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return timedOut(m, "it took too long")

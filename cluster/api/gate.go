@@ -38,7 +38,7 @@ func newGate(c Config) *gate {
 	r := newRefusals(c.Logger)
 	return &gate{
 		site: c.Site, insecure: c.TLS == nil, tokens: c.Tokens, refusals: r,
-		methods: methodTable(), errors: errorMap{c.Uncertain, c.NotDone, func() bool { return c.Directory.QuorumLostFor() > 0 }, r}, logger: c.Logger, directory: c.Directory,
+		methods: methodTable(), errors: errorMap{func() bool { return c.Directory.QuorumLostFor() > 0 }, r}, logger: c.Logger, directory: c.Directory,
 	}
 }
 

@@ -36,7 +36,7 @@ func (f *failing) Propose(ctx context.Context, changes ...*storev1.Change) ([]st
 // failAfter makes a site on which the proposals after the first n fail.
 func failAfter(t *testing.T, n int, err error) (*testSite, *failing) {
 	f := &failing{}
-	s := newSite(t, withUncertain, func(c *api.Config) {
+	s := newSite(t, func(c *api.Config) {
 		f.directory = c.Directory.(*directory)
 		c.Directory = f
 	})
@@ -155,7 +155,7 @@ func TestADamagedBackupIsAFieldThatIsWrong(t *testing.T) {
 }
 
 func TestAKickAndADrainSayWhatIsDone(t *testing.T) {
-	s := newSite(t, withUncertain)
+	s := newSite(t)
 	s.account("alice@example.com")
 	s.nodes.err = errors.Join(errNotDone, errors.New("node n3 does not answer"))
 	_, err := s.cluster.KickSession(t.Context(), &simpv1.KickSessionRequest{Target: &simpv1.KickSessionRequest_Ima{Ima: "alice@example.com"}})
@@ -168,7 +168,7 @@ func TestAKickAndADrainSayWhatIsDone(t *testing.T) {
 // A node that is cut off changes nothing, and says so before it looks anything up.
 func TestChangesOnACutOffNode(t *testing.T) {
 	for cut, err := range map[time.Duration]error{time.Millisecond: errNotDone, 3 * time.Second: nil} {
-		s := newSite(t, withUncertain)
+		s := newSite(t)
 		s.account("alice@example.com")
 		s.fail(err, true)
 		s.directory.cut(cut)

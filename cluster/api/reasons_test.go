@@ -324,7 +324,7 @@ func TestEveryMethodSaysWhatBecameOfIt(t *testing.T) {
 	for _, c := range insideErrors {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, withUncertain)
+			s := newSite(t)
 			s.appAccount("alice@example.com")
 			requests := valid(s)
 			s.fail(c.cause, c.cut)

@@ -1,9 +1,6 @@
 package clustertest
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"sync"
 
@@ -11,7 +8,6 @@ import (
 	"simpd/cluster/link"
 	"simpd/cluster/link/pki"
 	"simpd/cluster/router"
-	storev1 "simpd/proto/simp/store/v1"
 	"simpd/store"
 )
 
@@ -34,28 +30,15 @@ type Node struct {
 	clients []*Client
 }
 
-// directory is a cluster.Node as its router sees it.
-type directory struct{ *cluster.Node }
-
-// Propose marks the errors after which a change may yet come about.
-func (d *directory) Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error) {
-	results, err := d.Node.Propose(ctx, changes...)
-	if errors.Is(err, cluster.ErrUnknown) {
-		err = fmt.Errorf("%w: %w", router.ErrUncertain, err)
-	}
-	return results, err
-}
-
 func (n *Node) start() error {
 	l, err := n.link()
 	if err != nil {
 		return err
 	}
-	d := &directory{}
 	logger := n.site.logger(ID(n.Number))
 	n.Table = store.New(store.Config{Newest: n.Newest})
 	n.Router = router.New(router.Config{
-		Node: ID(n.Number), Domains: []string{Domain}, Table: n.Table, Directory: d, Peers: d, Logger: logger,
+		Node: ID(n.Number), Domains: []string{Domain}, Table: n.Table, Logger: logger,
 	})
 	c := cluster.Config{
 		NodeID: ID(n.Number), Site: Domain, Link: l, Table: n.Table, Receiver: n.Router, Logger: logger,
@@ -68,8 +51,7 @@ func (n *Node) start() error {
 	if n.Node, err = cluster.Open(c); err != nil {
 		return err
 	}
-	d.Node = n.Node
-	n.Router.Start()
+	n.Router.Start(n.Node, n.Node)
 	return n.Node.Start()
 }
 

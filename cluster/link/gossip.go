@@ -33,20 +33,18 @@ type GossipConfig struct {
 	// Join lists gossip addresses of other nodes as host:port. Names are
 	// resolved again at each attempt, and may have several addresses.
 	Join []string
-	// Lookup resolves a name; nil means the system's resolver.
-	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Allowed lists the networks that nodes may be in; empty means all.
 	Allowed []netip.Prefix
 	// Relaxed waits longer before a node is suspected, for slow networks.
 	Relaxed bool
-	// Rejoin is the interval at which missing nodes are contacted again; 0 means 15 s.
-	Rejoin time.Duration
+
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error) // resolves a name; nil: the system's resolver
 }
 
 const (
-	defaultRejoin = 15 * time.Second
-	firstRejoin   = 100 * time.Millisecond
-	updateTimeout = 5 * time.Second
+	rejoinInterval = 15 * time.Second
+	firstRejoin    = 100 * time.Millisecond
+	updateTimeout  = 5 * time.Second
 	// newcomerUptime bounds the uptime up to which a node that finds its own id in use
 	// elsewhere counts as the newcomer, if the other does not say how old it is.
 	newcomerUptime = 30 * time.Second
@@ -196,11 +194,7 @@ func (g *gossip) allowed() []netip.Prefix {
 // separated would not find each other again. When a node has moved, it starts
 // again with short intervals.
 func (g *gossip) runRejoin() {
-	often := g.link.config.Gossip.Rejoin
-	if often == 0 {
-		often = defaultRejoin
-	}
-	for d := firstRejoin; ; d = min(2*d, often) {
+	for d := firstRejoin; ; d = min(2*d, rejoinInterval) {
 		if missing := g.missingAddrs(); len(missing) > 0 {
 			if _, err := g.list.Join(missing); err != nil {
 				g.link.logger.Debug("gossip: not all nodes were reached", "error", err)
@@ -249,7 +243,7 @@ func (g *gossip) lookup(seed string) (addrs []string) {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return []string{seed}
 	}
-	find := g.link.config.Gossip.Lookup
+	find := g.link.config.Gossip.lookup
 	if find == nil {
 		find = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)

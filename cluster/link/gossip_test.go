@@ -34,7 +34,7 @@ func TestNodesFindOneAnother(t *testing.T) {
 		for i := 1; i <= 3; i++ {
 			c := s.config(i)
 			c.Gossip.Keys = [][]byte{key(1)}
-			c.Member = Member{Incarnation: uint64(i), ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, SettingsSum: "sum", Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3, Zone: "a"}
+			c.Member = Member{Incarnation: uint64(i), ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, SettingsSum: "sum", Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3}
 			s.open(c)
 		}
 		before := time.Now()
@@ -46,7 +46,7 @@ func TestNodesFindOneAnother(t *testing.T) {
 			s.eventually(func() bool { return s.sees(i, "n1 n2 n3") }, "%d sees all", i)
 		}
 		got := s.links["n2"].Members()[2]
-		want := Member{ID: "n3", Incarnation: 3, ClusterAddr: "10.0.0.3:7470", ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, SettingsSum: "sum", Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3, Zone: "a"}
+		want := Member{ID: "n3", Incarnation: 3, ClusterAddr: "10.0.0.3:7470", ClientAddr: "chat.example.com:7467", ClientGuessed: true, SIMPSGuessed: true, SettingsSum: "sum", Version: "1.0", MinSchema: 1, MaxSchema: 2, BootstrapExpect: 3}
 		if got != want {
 			t.Errorf("n3 is told as %+v", got)
 		}
@@ -206,7 +206,7 @@ func TestANameMayHaveSeveralAddressesAndChangeThem(t *testing.T) {
 		for i := 1; i <= 3; i++ {
 			c := s.config(i)
 			c.Gossip.Join = []string{"nodes.example.com:7471"}
-			c.Gossip.Lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
+			c.Gossip.lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
 				all := <-known
 				known <- all
 				if host != "nodes.example.com" || all == nil {

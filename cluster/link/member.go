@@ -26,7 +26,6 @@ type Member struct {
 	BootstrapExpect int
 	Replica         bool // never votes
 	Draining        bool
-	Zone            string
 	Leaving         bool // set by Leave
 	// ClusterIDSum is the beginning of the hash of its cluster ID; empty if it
 	// has no data or its version does not send it.
@@ -73,7 +72,7 @@ func (m *Member) encode(site string) ([]byte, error) {
 	b, err := proto.Marshal(&clusterv1.Member{
 		Site: site, Boot: m.Incarnation, ClusterAddr: m.ClusterAddr, ClientAddr: m.ClientAddr, SimpsAddr: m.SIMPSAddr,
 		GrpcAddr: m.GRPCAddr, Version: m.Version, MinSchema: m.MinSchema, MaxSchema: m.MaxSchema,
-		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Zone: m.Zone, Leaving: m.Leaving,
+		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Leaving: m.Leaving,
 		FoundingSum: []byte(m.ClusterIDSum), ClientAddrGuessed: m.ClientGuessed, SimpsAddrGuessed: m.SIMPSGuessed,
 		SettingsSum: []byte(m.SettingsSum),
 	})
@@ -93,7 +92,7 @@ func decodeMember(id string, meta []byte) (m Member, site string, err error) {
 	return Member{
 		ID: id, Incarnation: p.Boot, ClusterAddr: p.ClusterAddr, ClientAddr: p.ClientAddr, SIMPSAddr: p.SimpsAddr,
 		GRPCAddr: p.GrpcAddr, Version: p.Version, MinSchema: p.MinSchema, MaxSchema: p.MaxSchema,
-		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Zone: p.Zone, Leaving: p.Leaving,
+		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Leaving: p.Leaving,
 		ClusterIDSum: string(p.FoundingSum), ClientGuessed: p.ClientAddrGuessed, SIMPSGuessed: p.SimpsAddrGuessed,
 		SettingsSum: string(p.SettingsSum),
 	}, p.Site, nil

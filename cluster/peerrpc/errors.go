@@ -5,15 +5,16 @@ import (
 	"fmt"
 
 	clusterv1 "simpd/proto/simp/cluster/v1"
+	"simpd/store"
 )
 
 // Errors of calls to other nodes.
 var (
 	// ErrUnavailable means that the call was certainly not carried out, and may
 	// succeed later.
-	ErrUnavailable = errors.New("not available now")
+	ErrUnavailable = store.ErrUnavailable
 	// ErrUnknown means that the call may have been carried out, or may yet be.
-	ErrUnknown = errors.New("what became of it is not known")
+	ErrUnknown = store.ErrUnknown
 	// ErrRefused means that the call was certainly not carried out, and that
 	// repeating it does not help.
 	ErrRefused = errors.New("refused")

@@ -65,7 +65,7 @@ func (u *User) SetRule(ctx context.Context, rule protocol.Rule) error {
 	if l == nil {
 		return nil
 	}
-	if err := u.r.config.Directory.Applied(ctx, res.Index, nodesOf(l.Bindings)); err != nil {
+	if err := u.r.directory.Applied(ctx, res.Index, nodesOf(l.Bindings)); err != nil {
 		return unavailableError(err)
 	}
 	return nil

@@ -209,7 +209,7 @@ func (r *Router) proposeAppLogins(batch map[appLogin]struct{}) {
 	if len(changes) > 0 {
 		ctx, cancel := context.WithTimeout(r.ctx, protocol.RequestTimeout)
 		defer cancel()
-		_, _ = r.config.Directory.Propose(ctx, changes...)
+		_, _ = r.directory.Propose(ctx, changes...)
 	}
 }
 

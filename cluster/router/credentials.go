@@ -50,14 +50,14 @@ func (r *Router) AwaitTurn(ctx context.Context, a protocol.Attempt) time.Duratio
 // Failed counts a failed login here and on all other nodes.
 func (r *Router) Failed(a protocol.Attempt) {
 	r.logins.failed(a)
-	r.config.Peers.Failed(a)
+	r.peers.Failed(a)
 }
 
 // Succeeded records the source of a successful login here and, if it is new
 // for the account, on all other nodes.
 func (r *Router) Succeeded(a protocol.Attempt) {
 	if r.logins.succeeded(a) {
-		r.config.Peers.Succeeded(a)
+		r.peers.Succeeded(a)
 	}
 }
 

@@ -38,7 +38,7 @@ func (u *User) bindSession(ctx context.Context, q protocol.ListenRequest) (strin
 	}
 	if err != nil {
 		r.users.removeSession(id)
-		if errors.Is(err, ErrUncertain) {
+		if errors.Is(err, store.ErrUnknown) {
 			r.unbinder.enqueue(u.client.User, id) // the binding may exist
 			err = unavailableError(err)
 		}
@@ -57,8 +57,8 @@ func (r *Router) awaitDisplaced(ctx context.Context, res store.Result) error {
 	case len(nodes) == 0:
 		return nil
 	}
-	if err := r.config.Directory.Applied(ctx, res.Index, nodes); err != nil {
-		return errors.Join(ErrUncertain, err)
+	if err := r.directory.Applied(ctx, res.Index, nodes); err != nil {
+		return errors.Join(store.ErrUnknown, err)
 	}
 	return nil
 }
@@ -71,8 +71,8 @@ func (u *User) proposeBinding(ctx context.Context, q protocol.ListenRequest, epo
 		b := u.bindingLocked(epoch)
 		u.mu.Unlock()
 		b.Exclusive = q.Exclusive
-		results, err := u.r.config.Directory.Propose(ctx, &storev1.Change{Kind: &storev1.Change_Bind{Bind: b}})
-		if err != nil && !errors.Is(err, ErrUncertain) {
+		results, err := u.r.directory.Propose(ctx, &storev1.Change{Kind: &storev1.Change_Bind{Bind: b}})
+		if err != nil && !errors.Is(err, store.ErrUnknown) {
 			err = unavailableError(err)
 		}
 		if err != nil || results[0].Refusal == store.None {
@@ -213,7 +213,7 @@ func (r *Router) rebind(ctx context.Context, epoch uint64, listening []*User) {
 		u.mu.Unlock()
 		changes[i] = &storev1.Change{Kind: &storev1.Change_Bind{Bind: b}}
 	}
-	results, err := r.config.Directory.Propose(ctx, changes...)
+	results, err := r.directory.Propose(ctx, changes...)
 	for i, u := range listening {
 		if err != nil {
 			// The next epoch, or the end of the connections, repairs it.

@@ -34,7 +34,7 @@ func (c *quorumState) isStale() bool {
 // for the ticker, so that every watcher who is shown "unknown" later receives
 // FRESH.
 func (r *Router) checkStaleness() {
-	if r.config.Directory.QuorumLostFor() >= staleAfter {
+	if r.directory.QuorumLostFor() >= staleAfter {
 		r.goStale()
 	}
 }
@@ -43,7 +43,7 @@ func (r *Router) checkStaleness() {
 // Directory too, because the ticker may not have run since the quorum was
 // lost.
 func (r *Router) isPresenceStale() bool {
-	return r.quorum.isStale() || r.config.Directory.QuorumLostFor() >= staleAfter
+	return r.quorum.isStale() || r.directory.QuorumLostFor() >= staleAfter
 }
 
 func (c *quorumState) isDisconnected() bool {
@@ -66,7 +66,7 @@ func (r *Router) monitorQuorum() {
 	for {
 		select {
 		case <-tick.C:
-			r.updateQuorum(r.config.Directory.QuorumLostFor())
+			r.updateQuorum(r.directory.QuorumLostFor())
 		case <-r.ctx.Done():
 			return
 		}
@@ -125,7 +125,7 @@ func (r *Router) goStale() {
 func (r *Router) goFresh() {
 	ctx, cancel := context.WithTimeout(r.ctx, staleAfter)
 	defer cancel()
-	if r.config.Directory.ReadBarrier(ctx) != nil {
+	if r.directory.ReadBarrier(ctx) != nil {
 		return // the next tick tries again
 	}
 	index := r.config.Table.Index()

@@ -111,7 +111,7 @@ func (s *sender) confirmTable(batch []*delivery) error {
 	ctx, cancel := context.WithDeadline(s.r.ctx, last)
 	defer cancel()
 	begun := time.Now()
-	err := s.r.config.Directory.ReadBarrier(ctx)
+	err := s.r.directory.ReadBarrier(ctx)
 	s.r.metrics.Lookup.ObserveSince(begun)
 	s.r.metrics.Lookups.add(err)
 	return err

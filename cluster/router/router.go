@@ -26,7 +26,7 @@ import (
 // Directory changes the table and provides read barriers.
 type Directory interface {
 	// Propose returns the results once this node has applied the changes. If the
-	// error wraps ErrUncertain, the changes may still be applied; after any
+	// error wraps store.ErrUnknown, the changes may still be applied; after any
 	// other error they certainly were not.
 	Propose(ctx context.Context, changes ...*storev1.Change) ([]store.Result, error)
 	// ReadBarrier returns nil once this node's table holds every change that any
@@ -79,13 +79,11 @@ type Relay interface {
 
 // Config configures a Router.
 type Config struct {
-	Node      string   // ID of this node
-	Domains   []string // the site's domains in canonical form
-	Table     *store.Table
-	Directory Directory
-	Peers     Peers
-	Relay     Relay  // nil: no remote site can be reached
-	Tracer    Tracer // nil: no message is traced
+	Node    string   // ID of this node
+	Domains []string // the site's domains in canonical form
+	Table   *store.Table
+	Relay   Relay  // nil: no remote site can be reached
+	Tracer  Tracer // nil: no message is traced
 	// Sources are the account sources; nil: there is only the table.
 	Sources *accounts.Registry
 	// FirstContacts limits how many recipients that are new to them each remote
@@ -102,6 +100,8 @@ type Config struct {
 // its methods.
 type Router struct {
 	config     Config
+	directory  Directory // since Start, as peers
+	peers      Peers
 	domains    map[string]bool
 	hub        hub
 	users      users
@@ -143,8 +143,10 @@ func New(c Config) *Router {
 // SetFirstContacts replaces Config.FirstContacts.
 func (r *Router) SetFirstContacts(l rate.Limit) { r.firstContacts.setLimit(l) }
 
-// Start begins to notify sessions of the table's changes. It is called once.
-func (r *Router) Start() {
+// Start begins to notify sessions of the table's changes. It is called once,
+// before users log in.
+func (r *Router) Start(d Directory, p Peers) {
+	r.directory, r.peers = d, p
 	position := r.config.Table.Position()
 	r.settled.Set(position.Index)
 	if r.config.Relay != nil {

@@ -138,7 +138,7 @@ func (d *delivery) deliverTo(routes []store.Session) {
 			continue
 		}
 		d.armTimeout()
-		r.config.Peers.Deliver(s.Node, s, &d.m, d.onAnswer)
+		r.peers.Deliver(s.Node, s, &d.m, d.onAnswer)
 	}
 }
 

@@ -46,7 +46,7 @@ type node struct {
 func newSite(t *testing.T, ids ...string) *site {
 	s := newQuietSite(t, ids...)
 	for _, id := range ids {
-		s.nodes[id].Start()
+		s.nodes[id].Start(s.nodes[id], s.nodes[id])
 	}
 	return s
 }
@@ -58,8 +58,9 @@ func newQuietSite(t *testing.T, ids ...string) *site {
 		n := &node{site: s, id: id}
 		n.Router = New(Config{
 			Node: id, Domains: []string{"example.com"}, Table: store.New(store.Config{}),
-			Directory: n, Peers: n, Logger: slog.New(slog.DiscardHandler),
+			Logger: slog.New(slog.DiscardHandler),
 		})
+		n.directory, n.peers = n, n // without Start
 		s.nodes[id] = n
 	}
 	s.must(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h1", Secret: []byte("secret")}}})

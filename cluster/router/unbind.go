@@ -108,7 +108,7 @@ func (r *Router) unbindBatch(batch []unbindRequest) (again []unbindRequest) {
 			Address: x.user.String(), Session: store.SessionProto(x.id), Epoch: epoch,
 		}}}
 	}
-	results, err := r.config.Directory.Propose(ctx, changes...)
+	results, err := r.directory.Propose(ctx, changes...)
 	if err != nil {
 		return failWaiters(batch, err)
 	}

@@ -12,10 +12,6 @@ import (
 	"simpd/store"
 )
 
-// ErrUncertain is wrapped by a Directory's error when the proposed changes
-// may still be applied.
-var ErrUncertain = errors.New("it is not known whether the change was made")
-
 // User is the site as seen by one authenticated connection. Its methods may
 // be called as server.User describes.
 type User struct {
@@ -190,7 +186,7 @@ func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
 func (r *Router) awaitEverywhere(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, passwordTimeout)
 	defer cancel()
-	_ = r.config.Directory.Applied(ctx, index, nil)
+	_ = r.directory.Applied(ctx, index, nil)
 }
 
 // passwordTimeout is how long a change of the password waits for slow nodes.
@@ -217,7 +213,7 @@ func (u *User) Close() {
 // proposeChange makes one change and returns its result. A refusal is a
 // *protocol.Error.
 func (r *Router) proposeChange(ctx context.Context, c *storev1.Change) (store.Result, error) {
-	results, err := r.config.Directory.Propose(ctx, c)
+	results, err := r.directory.Propose(ctx, c)
 	switch {
 	case err != nil:
 		return store.Result{}, unavailableError(err)
@@ -233,7 +229,7 @@ func (r *Router) proposeChange(ctx context.Context, c *storev1.Change) (store.Re
 // Users are not told of the nodes and addresses that err may name.
 func unavailableError(err error) error {
 	text := "the change could not be made now; try again"
-	if errors.Is(err, ErrUncertain) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, store.ErrUnknown) || errors.Is(err, context.DeadlineExceeded) {
 		text = "the change is not confirmed: it may have been made, or may yet be"
 	}
 	return &protocol.Error{Status: protocol.StatusUnavailable, Text: text}

@@ -167,7 +167,7 @@ func addressSet(all []protocol.Address) map[protocol.Address]bool {
 // Query returns the presence of the requested users without watching them.
 func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
 	if q.Fresh {
-		if err := u.r.config.Directory.ReadBarrier(ctx); err != nil {
+		if err := u.r.directory.ReadBarrier(ctx); err != nil {
 			return nil, 0, protocol.Errorf(protocol.StatusUnavailable, noQuorumText)
 		}
 	}
@@ -191,7 +191,7 @@ func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.N
 
 // Watchers asks all nodes who watches the user.
 func (u *User) Watchers(ctx context.Context) ([]protocol.Address, bool, error) {
-	by, partial := u.r.config.Peers.Watchers(ctx, u.client.User)
+	by, partial := u.r.peers.Watchers(ctx, u.client.User)
 	by = append(by, u.r.WatchersOf(u.client.User)...)
 	slices.SortFunc(by, protocol.Address.Compare)
 	return slices.Compact(by), partial, nil

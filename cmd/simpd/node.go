@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -175,13 +174,12 @@ func (n *node) siteName() string {
 
 func (n *node) joinSite() error {
 	n.table = store.New(store.Config{})
-	d := &directory{}
 	n.sources = accounts.New(n.conf.domains, n.logger)
 	if err := n.setSources(n.conf.accounts); err != nil {
 		return misconfigured(err)
 	}
 	rc := router.Config{
-		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Directory: d, Peers: d, Logger: n.logger,
+		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Logger: n.logger,
 		Sources:       n.sources,
 		FirstContacts: n.conf.limits.firstContacts, WatchMemory: watchMemory(presentLimit()),
 	}
@@ -209,8 +207,7 @@ func (n *node) joinSite() error {
 	}
 	n.logger.Info("listening", "option", "cluster-listen", "address", n.sockets["cluster-listen"].Addr())
 	n.logger.Info("listening", "option", "gossip-listen", "address", n.conf.gossip)
-	d.Node = n.cluster
-	n.router.Start()
+	n.router.Start(n.cluster, n.cluster)
 	return failed(n.cluster.Start())
 }
 
@@ -247,8 +244,6 @@ func (n *node) servePrograms() error {
 		NodeID: n.conf.nodeID, Site: n.siteName(), Domains: n.conf.domains, Table: n.table,
 		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Tokens: n.tokens,
 		TempDir: n.conf.dataDir, Logger: n.logger, Memory: programMemory(presentLimit()),
-		Uncertain: func(err error) bool { return errors.Is(err, cluster.ErrUnknown) },
-		NotDone:   func(err error) bool { return errors.Is(err, cluster.ErrUnavailable) },
 	}
 	if n.identity != nil {
 		c.TLS = n.identity.Programs("h2")
