@@ -3,12 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -17,134 +12,17 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/encoding/gzip"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/metadata"
-	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/descriptorpb"
 	"simpd/cluster/api"
 	"simpd/cluster/link/pki"
 
 	simpv1 "simpd/proto/simp/v1"
 )
-
-// secured is a node with TLS on a loopback port, and the certificates of its site.
-type secured struct {
-	*testSite
-	dir, addr string
-	tokens    *api.Tokens
-	secure    *api.Server // listens at addr
-}
-
-const deskToken, pagerToken = "desk-token-desk-token-desk-token-", "pager-token-pager-token-pager-tok"
-
-func newSecured(t *testing.T, change ...func(*api.Config)) *secured {
-	t.Helper()
-	dir := t.TempDir()
-	_, err := pki.Make(pki.Order{Dir: dir, Site: "example.com", Nodes: []pki.NodeOrder{{ID: "n1"}}, Services: []pki.ServiceOrder{
-		{Name: "desk", Roles: []string{pki.RolePresenceRead}},
-		{Name: "pager", Roles: []string{pki.RoleMessageSend}, As: []string{"pager@example.com", "@example.org"}},
-		{Name: "idle"},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	identity, err := pki.Load(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "node-n1.crt"), filepath.Join(dir, "node-n1.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &secured{dir: dir}
-	s.writeTokens(t, tokenLine("desk", deskToken, "role=presence:read")+tokenLine("pager", pagerToken, "role=message:send as=pager@example.com"))
-	if s.tokens, err = api.LoadTokens(filepath.Join(dir, "tokens")); err != nil {
-		t.Fatal(err)
-	}
-	s.testSite = newSite(t, append(change, func(c *api.Config) { c.TLS, c.Tokens = identity.Programs("h2"), s.tokens })...)
-	s.listenTLS(t)
-	return s
-}
-
-func (s *secured) listenTLS(t *testing.T) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.addr = l.Addr().String()
-	server, served := api.New(s.config), make(chan error, 1)
-	s.secure = server
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		server.Shutdown(context.Background())
-		if err := <-served; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
-}
-
-func tokenLine(name, token, roles string) string {
-	sum := sha256.Sum256([]byte(token))
-	return name + " sha256:" + hex.EncodeToString(sum[:]) + " " + roles + "\n"
-}
-
-func (s *secured) writeTokens(t *testing.T, lines string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, "tokens"), []byte(lines), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// tlsConfig is for a client with the certificate of that name in dir, "" being
-// none.
-func (s *secured) tlsConfig(t *testing.T, dir, name string) *tls.Config {
-	t.Helper()
-	pem, err := os.ReadFile(filepath.Join(s.dir, "ca.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
-	c.RootCAs.AppendCertsFromPEM(pem)
-	if name != "" {
-		pair, err := tls.LoadX509KeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	}
-	return c
-}
-
-// dial connects with the certificate of that name in dir, "" being none.
-func (s *secured) dial(t *testing.T, dir, name string) *grpc.ClientConn {
-	t.Helper()
-	c := s.tlsConfig(t, dir, name)
-	conn, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(credentials.NewTLS(c)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
-func get(ctx context.Context, conn *grpc.ClientConn) error {
-	_, err := simpv1.NewPresenceServiceClient(conn).Get(ctx, &simpv1.GetRequest{Ima: []string{"a@example.com"}})
-	return err
-}
-
-func withToken(ctx context.Context, values ...string) context.Context {
-	for _, v := range values {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", v)
-	}
-	return ctx
-}
 
 func TestWhoIsKnownByCertificateOrToken(t *testing.T) {
 	s := newSecured(t)
@@ -350,120 +228,4 @@ func (s *safeBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
-}
-
-func TestHealthOfEachService(t *testing.T) {
-	s := newSite(t)
-	health := healthv1.NewHealthClient(s.conn)
-	for _, ready := range []bool{false, true} {
-		s.server.SetServing(ready)
-		want := healthv1.HealthCheckResponse_NOT_SERVING
-		if ready {
-			want = healthv1.HealthCheckResponse_SERVING
-		}
-		for _, service := range []string{"", "simp.v1.PresenceService", "simp.v1.MessageService", "simp.v1.AccountService", "simp.v1.ClusterService"} {
-			r, err := health.Check(t.Context(), &healthv1.HealthCheckRequest{Service: service})
-			if err != nil || r.Status != want {
-				t.Errorf("%q: %v, %v; want %v", service, r, err, want)
-			}
-		}
-	}
-}
-
-func TestReflectionNamesTheServices(t *testing.T) {
-	s := newSite(t)
-	stream, err := reflectionv1.NewServerReflectionClient(s.conn).ServerReflectionInfo(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ask := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
-	if err := stream.Send(ask); err != nil {
-		t.Fatal(err)
-	}
-	r, err := stream.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if names := r.String(); !strings.Contains(names, "simp.v1.PresenceService") || !strings.Contains(names, "simp.v1.ClusterService") {
-		t.Errorf("got %s", names)
-	}
-}
-
-// Reflection tells the comments of the .proto files too, of every file.
-func TestReflectionHasComments(t *testing.T) {
-	s := newSite(t)
-	stream, err := reflectionv1.NewServerReflectionClient(s.conn).ServerReflectionInfo(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, symbol := range []string{"simp.v1.PresenceService", "simp.v1.MessageService", "simp.v1.AccountService", "simp.v1.ClusterService", "simp.v1.Position"} {
-		err := stream.Send(&reflectionv1.ServerReflectionRequest{
-			MessageRequest: &reflectionv1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: symbol},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		comments := 0
-		for _, octets := range r.GetFileDescriptorResponse().GetFileDescriptorProto() {
-			file := &descriptorpb.FileDescriptorProto{}
-			if err := proto.Unmarshal(octets, file); err != nil {
-				t.Fatal(err)
-			}
-			for _, l := range file.GetSourceCodeInfo().GetLocation() {
-				if l.GetLeadingComments() != "" {
-					comments++
-				}
-			}
-		}
-		if comments < 5 {
-			t.Errorf("%s: %d comments", symbol, comments)
-		}
-	}
-}
-
-func TestPathsThatAreNoMethodAreRefused(t *testing.T) {
-	s := newSite(t)
-	for _, path := range []string{"/simp.v1.PresenceService/Nope", "/simp.v1.PresenceService/Get/", "//simp.v1.PresenceService/Get", "simp.v1.PresenceService/Get", "/simp.v1.PresenceService", "x"} {
-		err := s.conn.Invoke(t.Context(), path, &simpv1.GetRequest{Ima: []string{"a@example.com"}}, &simpv1.GetResponse{})
-		if code := status.Code(err); code != codes.Unimplemented && code != codes.PermissionDenied && code != codes.Internal {
-			t.Errorf("%q: %v", path, err)
-		}
-	}
-}
-
-func TestARequestLargerThanAMegabyteIsRefused(t *testing.T) {
-	s := newSite(t)
-	_, err := s.messages.Send(t.Context(), &simpv1.SendRequest{From: "a@example.com", To: []string{"b@example.com"}, Entity: make([]byte, 1<<20)})
-	wantReason(t, err, codes.ResourceExhausted, "TOO_LARGE")
-}
-
-// A request counts as large as it is unpacked, and is not unpacked beyond
-// the limit.
-func TestARequestThatUnpacksToTooMuchIsRefused(t *testing.T) {
-	s := newSite(t)
-	bomb := &simpv1.SendRequest{From: "a@example.com", To: []string{"b@example.com"}, Entity: make([]byte, 32<<20)}
-	_, err := s.messages.Send(t.Context(), bomb, grpc.UseCompressor(gzip.Name))
-	wantReason(t, err, codes.ResourceExhausted, "TOO_LARGE")
-}
-
-func TestAConnectionThatSaysNothingIsClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		c, err := s.dial()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		begun := time.Now()
-		if _, err := io.Copy(io.Discard, c); err != nil {
-			t.Fatal(err)
-		}
-		if took := time.Since(begun); took != 5*time.Second {
-			t.Errorf("closed after %s", took)
-		}
-	})
 }

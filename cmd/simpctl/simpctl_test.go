@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,90 +10,6 @@ import (
 	"strings"
 	"testing"
 )
-
-func TestStatusOnOneScreen(t *testing.T) {
-	s := newSite(t)
-	s.ok("secret", "account", "add", "alice@example.com", "--password-stdin")
-	s.listen("alice@example.com", 1)
-	want := `example.com  example.com  history 8f3a  index 4  schema 1
-
-   NODE  STATE  ROLE      SESSIONS  LAG  EPOCH  VERSION  UP     CLIENTS AT
-●  n1    ready  follower  1         0    2      -        1h30m  127.0.0.1:7467
-●  n2    ready  leader    0         0    0      0.1.0    1h30m  -
-●  n3    ready  follower  0         0    0      0.1.0    1h30m  -
-
-healthy: 3 of 3 voters, can lose 1  1 listener, 1 account
-`
-	if got := s.ok("", "status"); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	s.down = true
-	got := s.ok("", "status")
-	for _, part := range []string{"n3: does not answer", "degraded: 1 of 3 nodes not ready; 2 of 3 voters, can lose 0"} {
-		if !strings.Contains(got, part) {
-			t.Errorf("%q is not in\n%s", part, got)
-		}
-	}
-}
-
-func TestStatusIsShownAgainUntilInterrupted(t *testing.T) {
-	s := newSite(t)
-	ctx, interrupt := context.WithCancel(t.Context())
-	var out strings.Builder
-	shown := writerFunc(func(p []byte) (int, error) {
-		if strings.Contains(string(p), "can lose") {
-			interrupt()
-		}
-		return out.Write(p)
-	})
-	a := &app{out: shown, errOut: shown, env: func(string) string { return "" }, term: &console{terminal: true}}
-	if code := run(ctx, a, []string{"--insecure", "--addr", s.addr, "status", "--watch"}); code != 0 {
-		t.Errorf("exit %d", code)
-	}
-	if !strings.HasPrefix(out.String(), "\x1b[H") || !strings.Contains(out.String(), "can lose 1") {
-		t.Errorf("shown %q", out.String())
-	}
-	if r := simpctl(t, "", "status", "--watch"); r.code != 2 {
-		t.Errorf("with no way to the site: %+v", r)
-	}
-}
-
-// writerFunc is a writer of one function.
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-func TestStatusInJSON(t *testing.T) {
-	s := newSite(t)
-	var status struct {
-		Leader string `json:"leader"`
-		Health string `json:"health"`
-		Node   []struct {
-			ID    string `json:"id"`
-			State string `json:"state"`
-		} `json:"node"`
-	}
-	if err := json.Unmarshal([]byte(s.ok("", "status", "--output", "json")), &status); err != nil {
-		t.Fatal(err)
-	}
-	if status.Leader != "n2" || status.Health != "HEALTH_HEALTHY" || len(status.Node) != 3 || status.Node[0].State != "NODE_STATE_READY" {
-		t.Errorf("got %+v", status)
-	}
-}
-
-func TestColoursOnlyOnATerminalThatWantsThem(t *testing.T) {
-	s := newSite(t)
-	args := []string{"--insecure", "--addr", s.addr, "status"}
-	if out := simpctlAt(t, &console{terminal: true}, "", args...).out; !strings.Contains(out, "\x1b[32m") {
-		t.Errorf("no colours on a terminal: %q", out)
-	}
-	t.Setenv("NO_COLOR", "1")
-	var out strings.Builder
-	a := &app{out: &out, errOut: &out, env: os.Getenv, term: &console{terminal: true}}
-	if code := run(t.Context(), a, args); code != 0 || strings.Contains(out.String(), "\x1b") {
-		t.Errorf("exit %d, %q", code, out.String())
-	}
-}
 
 func TestAccounts(t *testing.T) {
 	s := newSite(t)
@@ -241,62 +155,6 @@ func TestSessionsNodesAndTheLeader(t *testing.T) {
 	}
 }
 
-func TestBackupAndRestore(t *testing.T) {
-	s, file := newSite(t), filepath.Join(t.TempDir(), "site.simp")
-	s.ok("one", "account", "add", "alice@example.com", "--password-stdin")
-	if got := s.ok("", "backup", file); !strings.Contains(got, "1 account (0 disabled), 0 rules, 0 contacts, as of history 8f3a, index 3") {
-		t.Errorf("got %q", got)
-	}
-	if r := s.do("", "backup", file); r.code != 1 || !strings.Contains(r.err, "already exists") {
-		t.Errorf("over a file: %+v", r)
-	}
-	if got := s.ok("", "backup", "inspect", file, "--output", "json"); !strings.Contains(got, `"accounts": "1"`) {
-		t.Errorf("got %q", got)
-	}
-	s.ok("two", "account", "passwd", "alice@example.com", "--password-stdin")
-	s.ok("x", "account", "add", "bob@example.com", "--password-stdin")
-	if got := s.ok("", "restore", file, "--yes"); !strings.HasPrefix(got, "restored: 1 account, 0 rules, 0 contacts; the history is now ") {
-		t.Errorf("got %q", got)
-	}
-	if !s.fits("alice@example.com", "one") || s.fits("bob@example.com", "x") || s.table.History() == "8f3a" {
-		t.Error("the site is not as the backup has it")
-	}
-	damage(t, file)
-	if r := s.do("", "restore", file, "--yes"); r.code != 1 || !strings.Contains(r.err, "damaged") {
-		t.Errorf("of a damaged file: %+v", r)
-	}
-}
-
-func TestAnEmptyBackupHasToBeAllowed(t *testing.T) {
-	s, file := newSite(t), filepath.Join(t.TempDir(), "site.simp")
-	if r := s.do("", "backup", file); r.code != 1 || !strings.Contains(r.err, "no accounts") {
-		t.Errorf("got %+v", r)
-	}
-	s.ok("", "backup", "--allow-empty", file)
-	if r := s.do("", "restore", "--yes", file); r.code != 1 || !strings.Contains(r.err, "holds no accounts, and would empty the site; nothing was changed") {
-		t.Errorf("got %+v", r)
-	}
-	s.ok("", "restore", "--yes", "--allow-empty", file)
-}
-
-func TestBackupThroughAPipe(t *testing.T) {
-	s := newSite(t)
-	s.ok("one", "account", "add", "alice@example.com", "--password-stdin")
-	whole := s.ok("", "backup", "-")
-	if got := s.do(whole, "backup", "inspect", "-"); got.code != 0 || !strings.HasPrefix(got.out, "standard input is sound: 1 account ") {
-		t.Errorf("got %+v", got)
-	}
-	if got := s.do(whole, "restore", "-", "--yes"); got.code != 0 || !strings.HasPrefix(got.out, "restored: 1 account") {
-		t.Errorf("got %+v", got)
-	}
-	if got := simpctlAt(t, &console{terminal: true}, "", "--insecure", "--addr", s.addr, "backup", "-"); got.code != 2 || got.out != "" {
-		t.Errorf("to a terminal: %+v", got)
-	}
-	if _, err := os.Lstat("-"); err == nil {
-		t.Error("a file named - was written")
-	}
-}
-
 // What can't be undone is done only if a person or --yes says so.
 func TestDestructionNeedsAYes(t *testing.T) {
 	s, file := newSite(t), filepath.Join(t.TempDir(), "site.simp")
@@ -393,18 +251,6 @@ func TestVersion(t *testing.T) {
 	}
 	if r := simpctl(t, "", "version", "--output", "json"); r.code != 0 || !strings.Contains(r.out, `"protocol":"SIMP/1.`) {
 		t.Errorf("in JSON: %+v", r)
-	}
-}
-
-func damage(t *testing.T, file string) {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)/2] ^= 1
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
 
