@@ -1,4 +1,4 @@
-# What can be done here; make alone lists it. It wants Go, git and make, and
+# What can be done here; make alone lists it. It needs Go, git and make, and
 # for the race detector a C compiler.
 
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ demo-sites: build ## see users of two sites meet, and each step checked
 	go run ./cmd/testkit/demo -bin bin -sites
 
 .PHONY: faults
-faults: build ## break nodes, network and disks beneath clients: minutes; wants root, iproute2, iptables, strace, mkfs.ext4
+faults: build ## break nodes, network and disks beneath clients: minutes; needs root, iproute2, iptables, strace, mkfs.ext4
 	go build -o bin/lab ./cmd/testkit/lab
 	bin/lab -bin bin -faults all -rounds 5 -length 60s
 	bin/lab -bin bin -faults pauses -rounds 1 -length 60s
@@ -34,7 +34,7 @@ faults: build ## break nodes, network and disks beneath clients: minutes; wants 
 	bin/lab -bin bin -measure crowds
 
 .PHONY: attack
-attack: build ## attack a site in all ways at once for ten minutes while users work; wants root, iproute2, control groups
+attack: build ## attack a site in all ways at once for ten minutes while users work; needs root, iproute2, control groups
 	go build -o bin/attack ./cmd/testkit/attack
 	bin/attack -bin bin -length 10m
 
@@ -48,7 +48,7 @@ race: ## the tests, with the race detector
 .PHONY: lint
 lint: ## form, generated files, modules, and what vet and staticcheck find
 	@unformed=$$(gofmt -l $$(git ls-files '*.go')); \
-	test -z "$$unformed" || { echo "gofmt wants: $$unformed" >&2; exit 1; }
+	test -z "$$unformed" || { echo "not formatted by gofmt: $$unformed" >&2; exit 1; }
 	go mod tidy -diff
 	go run ./proto/generate -check
 	go vet ./...

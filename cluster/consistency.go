@@ -147,7 +147,7 @@ func (n *Node) disagreeingMajority(ctx context.Context, mine *clusterv1.TableDig
 func (n *Node) repair(ctx context.Context, healthy []string) {
 	n.consistency.isWrong.Store(true)
 	defer n.consistency.isWrong.Store(false)
-	n.cfg.Logger.Error("this node's table is not what the majority has: it serves nobody until it has taken over theirs", "healthy", healthy)
+	n.cfg.Logger.Error("this node's table is not what the majority has: it serves no clients until it has copied theirs", "healthy", healthy)
 	if n.leadership.isEstablished() {
 		if err := n.transferAway(ctx, ""); err != nil {
 			n.cfg.Logger.Error("the leadership is not handed over", "error", err)

@@ -46,7 +46,7 @@ func checkDotAtom(s string) string {
 			return checkUTF8Local(s)
 		}
 		if s[i] != '.' && !isAtext(s[i]) {
-			return "its local part has a character that wants quotes"
+			return "its local part has a character that must be quoted"
 		}
 	}
 	return ""
@@ -56,7 +56,7 @@ func checkDotAtom(s string) string {
 func checkUTF8Local(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] < utf8.RuneSelf && s[i] != '.' && !isAtext(s[i]) {
-			return "its local part has a character that wants quotes"
+			return "its local part has a character that must be quoted"
 		}
 	}
 	return checkRunes(s)

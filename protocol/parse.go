@@ -93,7 +93,7 @@ func cutValue(s string) (value, rest string, more bool, why string) {
 	value, rest, more = strings.Cut(s, " ")
 	for i := 0; i < len(value); i++ {
 		if c := value[i]; c < 0x21 || c == '"' || c == 0x7F {
-			return "", "", false, "the value wants quotes"
+			return "", "", false, "the value must be quoted"
 		}
 	}
 	return value, rest, more, ""

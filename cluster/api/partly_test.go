@@ -122,9 +122,9 @@ func TestARestoreThatFailsSaysHowFarItCame(t *testing.T) {
 		err         error
 		done, cause string
 	}{
-		{0, errUncertain, "nobody can listen", "OUTCOME_UNKNOWN"},
-		{1, errNotDone, "nobody can listen", "UNAVAILABLE"},
-		{1, errUncertain, "nobody can listen", "OUTCOME_UNKNOWN"},
+		{0, errUncertain, "no user can listen", "OUTCOME_UNKNOWN"},
+		{1, errNotDone, "no user can listen", "UNAVAILABLE"},
+		{1, errUncertain, "no user can listen", "OUTCOME_UNKNOWN"},
 	} {
 		s, _ := failAfter(t, c.after, c.err)
 		_, err := restore(t, s, file)

@@ -174,7 +174,7 @@ func (s *clusterService) restoreRecords(ctx context.Context, b *backup.Reader) e
 func (s *clusterService) restorePiece(ctx context.Context, piece *storev1.RestoreAccounts) error {
 	_, err := s.proposeChanges(ctx, &storev1.Change{Kind: &storev1.Change_RestoreAccounts{RestoreAccounts: piece}})
 	if err == nil || errors.Is(err, store.ErrUnknown) {
-		setDone(ctx, "the accounts are restored in part, and nobody can listen; repeat the restore")
+		setDone(ctx, "the accounts are restored in part, and no user can listen; repeat the restore")
 	}
 	return err
 }

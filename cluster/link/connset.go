@@ -94,7 +94,7 @@ func (q *subListener) enqueue(ctx context.Context, c *peerConn) error {
 	case <-ctx.Done():
 	}
 	c.Close()
-	return errors.New("nobody takes it now")
+	return errors.New("the connection is not accepted now")
 }
 
 func (q *subListener) Accept() (net.Conn, error) {

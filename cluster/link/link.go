@@ -263,7 +263,7 @@ func (l *Link) Certificates(node string) []pki.Fingerprint {
 func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	p := l.peers.get(node)
 	if p == nil && l.isAlone {
-		done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "there is no other node"})
+		done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the site has no other node"})
 		return
 	}
 	if p == nil {

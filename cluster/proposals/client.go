@@ -205,8 +205,8 @@ func (p *Client) Run(ctx context.Context) {
 	defer p.close()
 	for {
 		var again <-chan time.Time
-		if wait := p.step(ctx); wait > 0 {
-			again = time.After(wait)
+		if pause := p.step(ctx); pause > 0 {
+			again = time.After(pause)
 		}
 		select {
 		case <-p.wake:

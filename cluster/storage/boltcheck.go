@@ -102,7 +102,7 @@ func readMeta(r io.ReaderAt, offset int64) ([]byte, error) {
 func (p *boltPages) buckets(root uint64) error {
 	return p.walk(root, inOrder(func(name, value []byte, flags uint32) error {
 		if flags != leafBucket || len(value) < bucketHeader {
-			return fmt.Errorf("%q is no bucket", name)
+			return fmt.Errorf("%q is not a bucket", name)
 		}
 		check := inOrder(func([]byte, []byte, uint32) error { return nil })
 		if string(name) == "logs" {
@@ -158,7 +158,7 @@ func (p *boltPages) walk(number uint64, v visit) error {
 	case pageBranch:
 		err = p.branch(b, v)
 	default:
-		err = errors.New("it is no page of a tree")
+		err = errors.New("it is not a page of a tree")
 	}
 	if err != nil {
 		return fmt.Errorf("page %d: %w", number, err)
@@ -170,7 +170,7 @@ func (p *boltPages) walk(number uint64, v visit) error {
 func (p *boltPages) read(number uint64) ([]byte, error) {
 	head := make([]byte, pageHeader)
 	if number < 2 || number >= p.n {
-		return nil, fmt.Errorf("there is no page %d", number)
+		return nil, fmt.Errorf("page %d does not exist", number)
 	}
 	if _, err := p.r.ReadAt(head, int64(number)*p.size); err != nil {
 		return nil, err

@@ -197,7 +197,7 @@ func (s *stableStore) GetUint64(key []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(b) != 8 {
-		return 0, errors.New(string(key) + " is no number")
+		return 0, errors.New(string(key) + " is not a number")
 	}
 	return binary.BigEndian.Uint64(b), nil
 }

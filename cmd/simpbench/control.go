@@ -85,5 +85,5 @@ func (s *subject) leader(ctx context.Context) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, errors.New("ask who leads: nobody does")
+	return 0, errors.New("no node leads")
 }

@@ -132,7 +132,7 @@ func listProblems(problems []string) error {
 func parseRow(n int, line string, seen map[string]int) (row importRow, problem string) {
 	comma := endOfAddress(line)
 	if comma < 0 {
-		return row, "the line must be IMA,PASSWORD, and there is no comma after an address"
+		return row, "the line must be IMA,PASSWORD, and has no comma after the address"
 	}
 	user, err := parseUser(line[:comma])
 	row = importRow{n, user, line[comma+1:]}

@@ -66,7 +66,7 @@ func (a *app) confirmDrain(ctx context.Context, s *site, node string, yes bool) 
 	}) {
 		return nil
 	}
-	return a.confirmDestructive(ctx, yes, fmt.Sprintf("no other node takes clients: those of %s will be disconnected, and nobody can connect", node))
+	return a.confirmDestructive(ctx, yes, fmt.Sprintf("no other node takes clients: those of %s will be disconnected, and no client can connect", node))
 }
 
 func (a *app) drainNode(ctx context.Context, s *site, node string, timeout time.Duration) error {

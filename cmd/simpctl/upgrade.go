@@ -67,7 +67,7 @@ func (a *app) printReadiness(r *readiness) {
 		fmt.Fprintln(a.out, a.colorize(red, cli.Escape("no: "+why)))
 	}
 	if r.Raises > 0 {
-		fmt.Fprintf(a.out, "every node can read schema %d: a minute after the last of them started, the log switches to it, and there is no way back\n", r.Raises)
+		fmt.Fprintf(a.out, "every node can read schema %d: a minute after the last of them started, the log switches to it, and cannot switch back\n", r.Raises)
 	}
 	if r.Safe {
 		fmt.Fprintf(a.out, "%s: the next node is %s (%s)\n", a.colorize(green, "safe"), cli.Escape(r.Next), cli.Escape(r.Nodes[r.Next]))

@@ -128,7 +128,7 @@ func checkIterations(challenge string) error {
 	for attribute := range strings.SplitSeq(challenge, ",") {
 		work, ok := strings.CutPrefix(attribute, "i=")
 		if n, err := strconv.Atoi(work); ok && (err != nil || n > protocol.MaxScramIterations) {
-			return outbound.ProtocolError("it wants %s iterations of hashing", protocol.Quote(work))
+			return outbound.ProtocolError("it demands %s iterations of hashing", protocol.Quote(work))
 		}
 	}
 	return nil

@@ -138,7 +138,7 @@ func (s *diagnosis) dnsAdvice(err error) string {
 	var dns *net.DNSError
 	switch found := errors.As(err, &dns); {
 	case errors.Is(err, outbound.ErrNoService):
-		return fmt.Sprintf("as long as %s publishes that, nobody there can be reached", other)
+		return fmt.Sprintf("as long as %s publishes that, its users cannot be reached", other)
 	case found && dns.IsNotFound:
 		return fmt.Sprintf("see whether the name is spelt rightly; %s has to publish _simps._tcp.%s or _simp._tcp.%s, and addresses for the hosts that they name", other, other, other)
 	case errors.Is(err, outbound.ErrPrivate):
@@ -158,7 +158,7 @@ func (s *diagnosis) describeProof(o *outbound.Conn) string {
 func (s *diagnosis) proofAdvice(o *outbound.Conn, err error) string {
 	var refused *protocol.Error
 	if errors.As(err, &refused) && refused.Status == protocol.StatusForbidden {
-		return fmt.Sprintf("ask %s whether it deals with %s, and wants a certificate that this node does not show", s.way.remote, s.way.local)
+		return fmt.Sprintf("ask %s whether it communicates with %s, and whether it requires a certificate that this node does not show", s.way.remote, s.way.local)
 	}
 	if s.relay.config.Certificate(s.way.local) == nil {
 		return fmt.Sprintf("give this node a certificate for %s (--tls-cert), and publish SRV records for %s so that dialback finds it", s.way.local, s.way.local)
@@ -180,7 +180,7 @@ func (s *diagnosis) failHandshake(err error) bool {
 	var refused *protocol.Error
 	switch {
 	case errors.As(err, &refused) && refused.Status == protocol.StatusVersion:
-		return s.fail("greeting", "it speaks another version than "+protocol.Version+": "+refused.Text, "one of the two sites wants a newer program")
+		return s.fail("greeting", "it speaks another version than "+protocol.Version+": "+refused.Text, "one of the two sites needs a newer version of its server")
 	case errors.As(err, &refused):
 		return s.fail("greeting", outbound.PlainText(err), "it takes no callers now, or not from here: try again later, or ask its operator")
 	case isExpired(err):
@@ -190,7 +190,7 @@ func (s *diagnosis) failHandshake(err error) bool {
 	case errors.Is(err, outbound.ErrNoTLS):
 		return s.fail("TLS", outbound.PlainText(err), "the other site has no certificate, or somebody in between takes STARTTLS away; nothing is said in clear")
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return s.fail("greeting", "it accepts connections and then says nothing in time", "see whether SIMP runs on that port, and whether it wants TLS at once (_simps) or STARTTLS (_simp)")
+		return s.fail("greeting", "it accepts connections and then says nothing in time", "see whether SIMP runs on that port, and whether it expects TLS from the first octet (_simps) or STARTTLS (_simp)")
 	}
-	return s.fail("greeting", outbound.PlainText(err), "see whether SIMP runs on that port, and whether it wants TLS at once (_simps) or STARTTLS (_simp)")
+	return s.fail("greeting", outbound.PlainText(err), "see whether SIMP runs on that port, and whether it expects TLS from the first octet (_simps) or STARTTLS (_simp)")
 }

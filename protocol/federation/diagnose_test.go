@@ -32,7 +32,7 @@ func TestSurveySaysWhatIsWrong(t *testing.T) {
 	}{
 		"no such name": {func(a *abroad) { a.Zone = outboundtest.Zone{} }, "address", "no such host", "spelt rightly"},
 		"no service": {func(a *abroad) { a.Zone.SRV["simps tcp two.example"] = []*net.SRV{{Target: "."}} },
-			"DNS", "there is no SIMP service: two.example says so by an SRV record", "nobody there can be reached"},
+			"DNS", "there is no SIMP service: two.example says so by an SRV record", "its users cannot be reached"},
 		"private":    {func(a *abroad) { a.Zone.IP["host.example.net"] = "10.1.2.3" }, "address", "no public address", "--route two.example=dns"},
 		"black hole": {func(a *abroad) { a.put(home, nil) }, "connection", "host.example.net:7468: it did not answer", "firewall"},
 		"silent":     {func(a *abroad) { a.put(home, func(p *outboundtest.Peer) { _, _ = io.Copy(io.Discard, p.Reader) }) }, "greeting", "says nothing in time", "see whether SIMP runs"},

@@ -238,7 +238,7 @@ func (rt *s2sConn) countUnsolicited(strange bool) {
 		rt.unsolicitedSince, rt.unsolicited = now, 0
 	}
 	if rt.unsolicited++; rt.unsolicited > maxUnsolicited {
-		rt.failLocked(outbound.ProtocolError("it says too much that nobody asked for"))
+		rt.failLocked(outbound.ProtocolError("it sends too much that was not requested"))
 	}
 }
 

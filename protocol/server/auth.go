@@ -81,7 +81,7 @@ func (s *session) startAuth(r *request) (data []byte, given bool, err error) {
 		return nil, false, protocol.Errorf(protocol.StatusWrongState, "this connection is authenticated already")
 	}
 	if r.line.Tag == "*" {
-		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "AUTH wants a tag")
+		return nil, false, protocol.Errorf(protocol.StatusBadRequest, "AUTH requires a tag")
 	}
 	mech, ok := r.line.Get("mech")
 	if !ok {

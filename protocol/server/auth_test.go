@@ -206,8 +206,8 @@ func TestPASSWD(t *testing.T) {
 		other := s.listen("alice")
 		c := s.login("alice")
 		for _, x := range [][2]string{
-			{"PASSWD", "400 :PASSWD wants data=BASE64(old NUL new)"},
-			{"PASSWD data=" + b64("secret"), "400 :PASSWD wants data=BASE64(old NUL new)"},
+			{"PASSWD", "400 :PASSWD requires data=BASE64(old NUL new)"},
+			{"PASSWD data=" + b64("secret"), "400 :PASSWD requires data=BASE64(old NUL new)"},
 			{"PASSWD data=" + b64("wrong\x00new"), "401 :the address or the password is wrong"},
 			{"PASSWD data=" + b64("secret\x00"), "400 :<rest>"},
 			{"PASSWD data=" + b64("secret\x00better"), "200"},

@@ -99,7 +99,7 @@ func (s *session) newDomainMechanism(name string) (sasl.Mechanism, error) {
 	case name == sasl.NameDialback:
 		return sasl.NewDialback(domainAuth{s}, &s.server.verifySlots, sasl.Source{Addr: s.client.Remote.Addr(), Shared: s.connSlot.isExempt()}), nil
 	case !s.hasClientCertificate():
-		return nil, protocol.Errorf(protocol.StatusForbidden, "no certificate was shown: EXTERNAL wants one")
+		return nil, protocol.Errorf(protocol.StatusForbidden, "EXTERNAL requires a client certificate, and none was shown")
 	}
 	return sasl.NewExternal(domainAuth{s}, s.tls().PeerCertificates), nil
 }

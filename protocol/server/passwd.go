@@ -74,7 +74,7 @@ func (s *session) decodePasswd(r *request) (before, after string, err error) {
 	}
 	parts := bytes.Split(data, []byte{0})
 	if !given || len(parts) != 2 {
-		return "", "", protocol.Errorf(protocol.StatusBadRequest, "PASSWD wants data=BASE64(old NUL new)")
+		return "", "", protocol.Errorf(protocol.StatusBadRequest, "PASSWD requires data=BASE64(old NUL new)")
 	}
 	return string(parts[0]), string(parts[1]), nil
 }

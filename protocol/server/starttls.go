@@ -46,7 +46,7 @@ func (s *session) checkStartTLS(r *request) error {
 	case s.work.isBusy(): // what waits would be done after the handshake
 		return protocol.Errorf(protocol.StatusWrongState, "an earlier request is not answered yet")
 	case !s.mayStartTLS():
-		return protocol.Errorf(protocol.StatusForbidden, "there is no TLS here")
+		return protocol.Errorf(protocol.StatusForbidden, "this connection does not offer TLS")
 	case r.line.Literal >= 0:
 		return protocol.Errorf(protocol.StatusBadRequest, "STARTTLS takes no literal")
 	}

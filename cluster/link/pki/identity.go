@@ -224,7 +224,7 @@ func (i *Identity) peer(s tls.ConnectionState, protocols []string) (Name, error)
 	case name.Site != i.name.Site:
 		return Name{}, fmt.Errorf("%s is of another site than %s", name, i.name.Site)
 	case name.Kind != Node:
-		return Name{}, fmt.Errorf("%s is no node", name)
+		return Name{}, fmt.Errorf("%s does not name a node", name)
 	}
 	return name, nil
 }

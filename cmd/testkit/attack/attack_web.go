@@ -23,7 +23,7 @@ func slowGets() attack {
 func slowWeb(name, does, first, again string) attack {
 	return attack{
 		name: name, actor: stranger, least: 2, does: does,
-		harms: "keep a connection that is no WebSocket for ever",
+		harms: "keep a connection that is not a WebSocket forever",
 		run: func(ctx context.Context, g *ground, t *tally) error {
 			return crew(ctx, t, 200, 2*time.Second, func(ctx context.Context, i int) error {
 				begun := time.Now()

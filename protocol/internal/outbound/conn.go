@@ -212,7 +212,7 @@ func (o *Conn) awaitResponse(tag string) (*protocol.Line, error) {
 		}
 		return nil, Refusal(l)
 	}
-	return nil, ProtocolError("it says too much that nobody asked for")
+	return nil, ProtocolError("it sends too much that was not requested")
 }
 
 // maxUnsolicitedBefore limits the unexpected lines before AUTH has ended.

@@ -76,7 +76,7 @@ func describeProtocol(first []byte) string {
 		}
 	}
 	if shown == "" {
-		return "something else, which is no text"
+		return "something else that is not text"
 	}
 	return fmt.Sprintf("something else (it says %s)", protocol.Quote(shown))
 }
