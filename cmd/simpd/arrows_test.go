@@ -18,13 +18,13 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":     {"protocol/signature", "protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*", "protocol/wait"},
+	"protocol/server":     {"protocol/signature", "protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*", "protocol/wait", "protocol/tlspolicy"},
 	"protocol/tlsrecord":  {"protocol/rate"},
 	"protocol/client":     {"protocol", "protocol/dns", "protocol/internal/outbound", "protocol/wait"},
 	"protocol/federation": {"protocol/signature", "protocol", "protocol/dns", "protocol/internal/outbound", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/wait"},
 
 	"protocol/signature":                      {},
-	"protocol/internal/outbound":              {"protocol/signature", "protocol", "protocol/dns", "protocol/netaddr", "protocol/tlsrecord", "protocol/wait"},
+	"protocol/internal/outbound":              {"protocol/signature", "protocol", "protocol/dns", "protocol/netaddr", "protocol/tlsrecord", "protocol/wait", "protocol/tlspolicy"},
 	"protocol/internal/outbound/outboundtest": {"protocol"},
 
 	"store":                 {"protocol", "protocol/signature", "proto/simp/store/v1"},

@@ -115,21 +115,7 @@ func parsePresences(partial []response) []protocol.Presence {
 
 // splitToLines divides a list into parts that fit into a line.
 func splitToLines(addresses []protocol.Address) [][]protocol.Address {
-	const room = protocol.MaxLine - 128
-	var all [][]protocol.Address
-	start, used := 0, 0
-	for i, a := range addresses {
-		need := len(protocol.AppendParam(nil, "ima", a.String()))
-		if used+need > room {
-			all = append(all, addresses[start:i])
-			start, used = i, 0
-		}
-		used += need
-	}
-	if start < len(addresses) {
-		all = append(all, addresses[start:])
-	}
-	return all
+	return outbound.SplitToLines(addresses, 128, func(a protocol.Address) protocol.Address { return a })
 }
 
 func (w *desiredState) add(addresses []protocol.Address) {

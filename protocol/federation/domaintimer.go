@@ -1,6 +1,10 @@
 package federation
 
-import "time"
+import (
+	"time"
+
+	"simpd/protocol/wait"
+)
 
 // armTimer sets the timer to the next time at which something is due. The
 // caller holds p.mu.
@@ -8,16 +12,16 @@ func (p *remoteDomain) armTimer(now time.Time) {
 	if p.closed {
 		return
 	}
-	at := earlier(p.lastUsed.Add(maxIdle), p.nextDeadline)
+	at := wait.Earlier(p.lastUsed.Add(maxIdle), p.nextDeadline)
 	switch {
 	case p.conn != nil:
-		at = earlier(at, p.retryWatchesAt)
+		at = wait.Earlier(at, p.retryWatchesAt)
 	case p.needsConn() && !p.connecting:
-		at = earlier(at, p.retryAt)
+		at = wait.Earlier(at, p.retryAt)
 	}
 	for _, rt := range []*s2sConn{p.conn, p.oldConn} {
 		if rt != nil {
-			at = earlier(at, rt.nextTimeout)
+			at = wait.Earlier(at, rt.nextTimeout)
 		}
 	}
 	if !p.timerAt.IsZero() && !at.Before(p.timerAt) {
@@ -29,14 +33,6 @@ func (p *remoteDomain) armTimer(now time.Time) {
 		return
 	}
 	p.timer.Reset(at.Sub(now))
-}
-
-// earlier returns the earlier of two times. A zero b means none.
-func earlier(a, b time.Time) time.Time {
-	if b.IsZero() || a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // onTimer handles what is due.

@@ -10,6 +10,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/internal/outbound"
+	"simpd/protocol/wait"
 )
 
 // remoteDomain is the state of one remote domain for one local domain: queued
@@ -127,7 +128,7 @@ func (p *remoteDomain) isBackingOff() bool { return p.conn == nil && time.Now().
 
 func (p *remoteDomain) enqueue(e *s2sRequest) {
 	p.queue = append(p.queue, e)
-	p.nextDeadline = earlier(e.deadline, p.nextDeadline)
+	p.nextDeadline = wait.Earlier(e.deadline, p.nextDeadline)
 }
 
 // setIdleSince records that nothing is to be done since now, or that something
@@ -188,7 +189,7 @@ func (p *remoteDomain) expireQueue(now time.Time) {
 	p.nextDeadline = time.Time{}
 	p.queue = slices.DeleteFunc(p.queue, func(e *s2sRequest) bool {
 		if now.Before(e.deadline) {
-			p.nextDeadline = earlier(e.deadline, p.nextDeadline)
+			p.nextDeadline = wait.Earlier(e.deadline, p.nextDeadline)
 			return false
 		}
 		p.release(e)
@@ -268,7 +269,7 @@ func (p *remoteDomain) onConnLost(rt *s2sConn, why error) {
 			p.complete(e, s2sResponse{})
 		case !e.isWatch:
 			again = append(again, e)
-			p.nextDeadline = earlier(e.deadline, p.nextDeadline)
+			p.nextDeadline = wait.Earlier(e.deadline, p.nextDeadline)
 		default:
 			p.release(e)
 		}

@@ -127,25 +127,10 @@ func (p *remoteDomain) restoreWatches() {
 // sendWatches requests the watches of each watcher. The caller holds p.mu.
 func (p *remoteDomain) sendWatches(byWatcher map[protocol.Address][]*remoteWatch) {
 	for by, all := range byWatcher {
-		for _, some := range splitWatches(all) {
+		for _, some := range outbound.SplitToLines(all, 512, func(u *remoteWatch) protocol.Address { return u.of }) {
 			p.sendWatch(p.conn, by, some)
 		}
 	}
-}
-
-// splitWatches divides a list into parts that fit into a line.
-func splitWatches(all []*remoteWatch) (pieces [][]*remoteWatch) {
-	const room = protocol.MaxLine - 512
-	used, start := 0, 0
-	for i, u := range all {
-		need := len(protocol.AppendParam(nil, "ima", u.of.String()))
-		if used+need > room {
-			pieces = append(pieces, all[start:i])
-			used, start = 0, i
-		}
-		used += need
-	}
-	return append(pieces, all[start:])
 }
 
 // sendWatch requests watches of one user. The caller holds p.mu.

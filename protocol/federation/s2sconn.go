@@ -155,7 +155,7 @@ func (rt *s2sConn) sendRequest(e *s2sRequest, now time.Time) bool {
 	e.number, e.endOffset, e.sentAt, e.partial, e.presences = rt.lastNumber, end, now, 0, nil
 	rt.inflight[tag] = e
 	rt.inflightByUser[e.share.user]++
-	rt.nextTimeout = earlier(e.timeoutAt(), rt.nextTimeout)
+	rt.nextTimeout = wait.Earlier(e.timeoutAt(), rt.nextTimeout)
 	return true
 }
 
@@ -261,12 +261,12 @@ func (rt *s2sConn) expireInflight(now time.Time) {
 	rt.nextTimeout = time.Time{}
 	for tag, e := range rt.inflight {
 		if now.Before(e.timeoutAt()) {
-			rt.nextTimeout = earlier(e.timeoutAt(), rt.nextTimeout)
+			rt.nextTimeout = wait.Earlier(e.timeoutAt(), rt.nextTimeout)
 			continue
 		}
 		if now.Before(e.deadline.Add(silenceTimeout)) {
 			rt.domain.complete(e, s2sResponse{})
-			rt.nextTimeout = earlier(e.timeoutAt(), rt.nextTimeout)
+			rt.nextTimeout = wait.Earlier(e.timeoutAt(), rt.nextTimeout)
 			continue
 		}
 		rt.remove(tag, e)

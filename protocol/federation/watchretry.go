@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // onWatchRefused handles a refusal of watches by the other site. If a list
@@ -28,7 +29,7 @@ func (p *remoteDomain) onWatchRefused(rt *s2sConn, all []*remoteWatch, final *pr
 		u.retryAt = at
 		p.markUnknown(u)
 	}
-	p.retryWatchesAt = earlier(at, p.retryWatchesAt)
+	p.retryWatchesAt = wait.Earlier(at, p.retryWatchesAt)
 }
 
 // permanentRefusalRetry is the first pause after a refusal that is probably
@@ -57,7 +58,7 @@ func (p *remoteDomain) retryRefused(now time.Time) {
 		switch {
 		case u.retryAt.IsZero():
 		case now.Before(u.retryAt):
-			p.retryWatchesAt = earlier(u.retryAt, p.retryWatchesAt)
+			p.retryWatchesAt = wait.Earlier(u.retryAt, p.retryWatchesAt)
 		default:
 			due[u.by] = append(due[u.by], u)
 		}

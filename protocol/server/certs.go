@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"simpd/protocol/secretfile"
+	"simpd/protocol/tlspolicy"
 )
 
 // Certificates holds the site's certificates as they were last loaded. One is
@@ -150,23 +151,10 @@ func (c *Certificates) best(fits func(*tls.Certificate) bool) (first *tls.Certif
 // none.
 func (c *Certificates) TLSConfig() *tls.Config {
 	return &tls.Config{
-		MinVersion:             tls.VersionTLS12,
-		CipherSuites:           cipherSuites(),
+		MinVersion:             tlspolicy.MinVersion,
+		CipherSuites:           tlspolicy.CipherSuites(),
 		NextProtos:             []string{"simp"},
 		SessionTicketsDisabled: true,
 		GetCertificate:         c.getCertificate,
-	}
-}
-
-// cipherSuites returns the allowed suites of TLS 1.2; all suites of TLS 1.3
-// are good.
-func cipherSuites() []uint16 {
-	return []uint16{
-		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-		tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-		tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // delivery is one message on its way to one client. Its inbox's lock guards
@@ -124,7 +125,7 @@ func (d *delivery) expire(now time.Time) (all []completedSend) {
 func (d *delivery) nextExpiry() time.Time {
 	var at time.Time
 	for _, w := range d.waiters {
-		at = earlier(at, w.deadline)
+		at = wait.Earlier(at, w.deadline)
 	}
 	if at.IsZero() {
 		return d.forgetAt

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // inbox holds the messages given to a session: queued or unanswered ones, and
@@ -243,17 +244,9 @@ func (in *inbox) expire(now time.Time) (all []completedSend, next time.Time, dro
 			dropped = dropped || before != stateBegun
 			return true
 		}
-		next = earlier(next, d.nextExpiry())
+		next = wait.Earlier(next, d.nextExpiry())
 		return false
 	})
 	in.expireDedupLocked(now)
-	return all, earlier(next, in.accepted.nextExpiry()), dropped
-}
-
-// earlier returns the earlier of two times. A zero time means none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
+	return all, wait.Earlier(next, in.accepted.nextExpiry()), dropped
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // inflight tracks the requests of a client that have not been answered, and
@@ -178,7 +179,7 @@ func (l *inflight) overdueSends(now time.Time) (all []*pendingSend, next time.Ti
 	defer l.mu.Unlock()
 	for x := l.newestSend; x != nil; x = x.older {
 		if at := x.dueAt(); now.Before(at) {
-			next = earlier(next, at)
+			next = wait.Earlier(next, at)
 			continue
 		}
 		all = append(all, x)

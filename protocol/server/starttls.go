@@ -7,6 +7,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/netaddr"
+	"simpd/protocol/wait"
 )
 
 // mayStartTLS reports whether STARTTLS is offered.
@@ -68,7 +69,7 @@ func (s *session) upgrade() {
 
 // handshake puts TLS over the connection.
 func (s *session) handshake() error {
-	deadline := earlier(time.Now().Add(handshakeTimeout), s.activity.start.Add(authTimeout))
+	deadline := wait.Earlier(time.Now().Add(handshakeTimeout), s.activity.start.Add(authTimeout))
 	if err := s.conn.SetReadDeadline(deadline); err != nil {
 		return err
 	}

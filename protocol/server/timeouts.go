@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/wait"
 )
 
 // OnTimer handles timeouts. The timer wheel calls it.
@@ -66,7 +67,7 @@ func (s *session) expireMessages(now time.Time) {
 	for _, x := range late {
 		x.abandon()
 	}
-	s.wakeAt(earlier(next, due))
+	s.wakeAt(wait.Earlier(next, due))
 }
 
 // cutIfBlocked closes the connection if the client has not read for too long.

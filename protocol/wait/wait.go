@@ -20,6 +20,14 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Earlier returns the earlier of two times. A zero time means none.
+func Earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // Watermark is a number that others wait for. Its zero value is ready to use.
 type Watermark struct {
 	mu      sync.Mutex

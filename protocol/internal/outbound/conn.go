@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/tlspolicy"
 	"simpd/protocol/tlsrecord"
 )
 
@@ -107,18 +108,9 @@ func SecureTLSConfig(c *tls.Config, name string) *tls.Config {
 	c.ServerName = name
 	c.InsecureSkipVerify = false
 	c.NextProtos = []string{"simp"}
-	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	c.CipherSuites = forwardSecretSuites()
+	c.MinVersion = max(c.MinVersion, tlspolicy.MinVersion)
+	c.CipherSuites = tlspolicy.CipherSuites()
 	return c
-}
-
-// forwardSecretSuites returns the TLS 1.2 suites with forward secrecy and
-// authenticated encryption; all suites of TLS 1.3 have both.
-func forwardSecretSuites() []uint16 {
-	return []uint16{
-		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-	}
 }
 
 // SendHello sends HELLO, and keeps what the server answers. domain is that of

@@ -72,3 +72,21 @@ func AppendAddresses(addresses []protocol.Address) func([]byte) []byte {
 func AppendData(b []byte, data string) []byte {
 	return protocol.AppendParam(b, "data", base64.StdEncoding.EncodeToString([]byte(data)))
 }
+
+// SplitToLines divides a list into parts whose addresses fit into a line, of
+// which reserved octets are for something else.
+func SplitToLines[T any](all []T, reserved int, address func(T) protocol.Address) (parts [][]T) {
+	start, used := 0, 0
+	for i, x := range all {
+		need := len(protocol.AppendParam(nil, "ima", address(x).String()))
+		if used+need > protocol.MaxLine-reserved {
+			parts = append(parts, all[start:i])
+			start, used = i, 0
+		}
+		used += need
+	}
+	if start < len(all) {
+		parts = append(parts, all[start:])
+	}
+	return parts
+}
