@@ -26,10 +26,10 @@ func (l *lab) second() *lab {
 }
 
 // copyData gives nodes of s a copy of the data that the first lab's have now.
-func (s *lab) copyData(from *lab, ids ...string) {
-	s.t.Helper()
+func (l *lab) copyData(from *lab, ids ...string) {
+	l.t.Helper()
 	for _, id := range ids {
-		must(s.t, copyDir(filepath.Join(s.dir, id), filepath.Join(from.dir, id)))
+		must(l.t, copyDir(filepath.Join(l.dir, id), filepath.Join(from.dir, id)))
 	}
 }
 
@@ -54,8 +54,8 @@ func copyDir(to, from string) error {
 }
 
 // joins has the nodes of s join those of another lab.
-func (s *lab) joins(other *lab) {
-	s.setup = func(c *Config) {
+func (l *lab) joins(other *lab) {
+	l.setup = func(c *Config) {
 		for _, id := range []string{"n1", "n2", "n3"} {
 			c.Link.Gossip.Join = append(c.Link.Gossip.Join, other.host(id)+":7471")
 		}

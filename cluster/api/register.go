@@ -67,21 +67,21 @@ func wireSize(m any) int {
 }
 
 // receiveWithin reads a message of the call's, which has to arrive within a time.
-func (c *call) receiveWithin(m any, within time.Duration, read func(any) error) error {
-	late := time.AfterFunc(within, func() { c.endWith(errLateBody) })
+func (r *call) receiveWithin(m any, within time.Duration, read func(any) error) error {
+	late := time.AfterFunc(within, func() { r.endWith(errLateBody) })
 	defer late.Stop()
-	r := &received{message: m}
-	if err := read(r); err != nil {
+	got := &received{message: m}
+	if err := read(got); err != nil {
 		return err
 	}
-	if r.err == errTooLarge {
+	if got.err == errTooLarge {
 		return errTooLarge
 	}
-	if r.err != nil {
-		return invalidArgument("it is not a request of this method: " + r.err.Error())
+	if got.err != nil {
+		return invalidArgument("it is not a request of this method: " + got.err.Error())
 	}
 	wire := wireSize(m)
-	return c.countMessage(wire, messageFactor*wire+messageCost)
+	return r.countMessage(wire, messageFactor*wire+messageCost)
 }
 
 // countedStream is a stream whose context knows the caller, and whose messages

@@ -41,7 +41,7 @@ func NewListener(l net.Listener) net.Listener {
 }
 
 // Close stops accepting.
-func (a *socketListener) Close() error { return errors.Join(a.file.Close(), a.Listener.Close()) }
+func (l *socketListener) Close() error { return errors.Join(l.file.Close(), l.Listener.Close()) }
 
 // acceptAll accepts connections until the listener is closed.
 func (l *socketListener) acceptAll(n *Network, a Acceptor) error {
