@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	storev1 "simpd/proto/simp/store/v1"
-	"simpd/protocol"
 )
 
 // The formats of a snapshot. Before schema 2 a site may have nodes that can

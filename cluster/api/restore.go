@@ -15,6 +15,7 @@ import (
 	"simpd/cluster/api/backup"
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/store"
 )
 
 // Sizes of a restore.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,8 +104,8 @@ func newStory(t *testing.T) *story {
 	running.Go(func() { s.client.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
-		for _, e := range s.entries {
-			e <- raft.ErrRaftShutdown
+		for open := s.openEntries(); len(open) > 0; open = s.openEntries() {
+			s.decide(open[0], raft.ErrRaftShutdown)
 		}
 		running.Wait()
 		s.batcher.Wait()
@@ -159,9 +160,9 @@ func (s *story) commands() map[string]func(args []string) {
 		"lead":   func(a []string) { s.batcher.Start(s.number(a[0])) }, // lead TERM
 		"follow": func([]string) { s.batcher.Stop() },
 		"submit": s.submit, // submit NODE BATCH TERM ACCOUNT...
-		"commit": func(a []string) { s.entries[a[0]] <- nil; delete(s.entries, a[0]) },
-		"lose":   func(a []string) { s.entries[a[0]] <- raft.ErrLeadershipLost; delete(s.entries, a[0]) },
-		"refuse": func(a []string) { s.entries[a[0]] <- raft.ErrNotLeader; delete(s.entries, a[0]) },
+		"commit": func(a []string) { s.decide(a[0], nil) },
+		"lose":   func(a []string) { s.decide(a[0], raft.ErrLeadershipLost) },
+		"refuse": func(a []string) { s.decide(a[0], raft.ErrNotLeader) },
 	}
 }
 
@@ -299,6 +300,9 @@ func (s *story) applied(args []string) {
 	var results []store.BatchResult
 	for _, number := range args[1:] {
 		b := s.batches[s.number(number)]
+		if b == nil {
+			s.Fatalf("no batch %s has been sent", number)
+		}
 		results = append(results, store.BatchResult{
 			Origin: b.Origin, Incarnation: b.Boot, Number: b.Number, Results: make([]store.Result, len(b.Change)),
 		})
@@ -311,6 +315,21 @@ func (s *story) applied(args []string) {
 func (s *story) submit(args []string) {
 	b := &storev1.Batch{Origin: args[0], Boot: 1, Number: s.number(args[1]), Term: s.number(args[2]), Change: accounts(args[3:])}
 	s.batcher.Submit(b, func(err error) { s.say("batch %d of %s: %s", b.Number, b.Origin, outcome(len(b.Change), err)) })
+}
+
+// decide says what became of an entry.
+func (s *story) decide(name string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries[name] <- err
+	delete(s.entries, name)
+}
+
+func (s *story) openEntries() []string {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.entries))
 }
 
 // entry is what Raft says of an entry.

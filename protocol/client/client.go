@@ -227,7 +227,7 @@ func (c *Client) updateDesiredOn(ctx context.Context, conn *conn, r request, not
 		return nil, response{}, err
 	}
 	defer c.unlockDesired()
-	if cur, _, err := c.currentConn(); cur != conn {
+	if cur, err := c.currentConn(); cur != conn {
 		return nil, response{}, cmp.Or(err, errReplaced)
 	}
 	partial, final, err := c.roundTripOn(ctx, conn, r)

@@ -48,9 +48,9 @@ func TestSurveySaysWhatIsWrong(t *testing.T) {
 			a.put(home, func(p *outboundtest.Peer) { _ = p.Handshake(a.issue(true, "two.example")) })
 		},
 			"TLS", "its certificate is not accepted", "the operator of two.example has to renew its certificate"},
-		"version":    {func(a *abroad) { greets(a, "505 :I speak SIMP/2.0") }, "greeting", "it speaks another version than SIMP/1.1: I speak SIMP/2.0", "newer program"},
+		"version":    {func(a *abroad) { greets(a, "505 :I speak SIMP/2.0") }, "greeting", "it speaks another version than SIMP/1.1: I speak SIMP/2.0", "newer version"},
 		"going away": {func(a *abroad) { greets(a, "503 :draining") }, "greeting", "draining", "try again later"},
-		"blocks us":  {func(a *abroad) { greets(a, "200 version=SIMP/1.0 auth=DIALBACK", "403 :you are blocked") }, "proof", "you are blocked", "ask two.example whether it deals with one.example"},
+		"blocks us":  {func(a *abroad) { greets(a, "200 version=SIMP/1.0 auth=DIALBACK", "403 :you are blocked") }, "proof", "you are blocked", "ask two.example whether it communicates with one.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			goAbroad(t, func(a *abroad, _ *federation.Config) { c.set(a) }, func(a *abroad) {
