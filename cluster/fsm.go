@@ -143,7 +143,8 @@ func mayChangeNodes(e *storev1.Entry) bool {
 			case *storev1.Change_Bind, *storev1.Change_SetState, *storev1.Change_Release,
 				*storev1.Change_SetRule, *storev1.Change_SetContact, *storev1.Change_PutAccount,
 				*storev1.Change_AddAppPassword, *storev1.Change_RemoveAppPassword, *storev1.Change_MarkAppPasswordUsed,
-				*storev1.Change_AddKey, *storev1.Change_RevokeKey:
+				*storev1.Change_AddKey, *storev1.Change_RevokeKey,
+				*storev1.Change_AddInvitation, *storev1.Change_UseInvitation, *storev1.Change_RemoveInvitation:
 			default:
 				return true
 			}

@@ -28,8 +28,10 @@ const (
 	MaxWatchersOctets   = 2 << 20 // of an answer to WATCHERS
 	MaxRules            = 1000
 	MaxContacts         = 1000
-	MaxAppPasswords     = 16 // of a user
-	MaxSessions         = 16 // shared sessions of a user; one more while one is being moved
+	MaxAppPasswords     = 16     // of a user
+	MaxInvitations      = 10_000 // of a site
+	MaxInvitationUses   = 10_000 // accounts that one may create
+	MaxSessions         = 16     // shared sessions of a user; one more while one is being moved
 	MaxAuthData         = 16 << 10
 	MaxRequests         = 1024 // requests of a connection unanswered by the server
 	MaxRequestOctets    = 16 << 20

@@ -109,6 +109,12 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.registerAccount(k.RegisterAccount)
 	case *storev1.Change_LeaveSource:
 		return t.leaveSource(k.LeaveSource)
+	case *storev1.Change_AddInvitation:
+		return t.addInvitation(k.AddInvitation)
+	case *storev1.Change_UseInvitation:
+		return t.useInvitation(k.UseInvitation)
+	case *storev1.Change_RemoveInvitation:
+		return t.removeInvitation(k.RemoveInvitation)
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_SetRule:

@@ -25,6 +25,7 @@ func (v View) Digest() [sha256.Size]byte {
 	v.listeners.ascend("", func(p packed) bool { d.addString(p.fields()); return true })
 	d.endSection()
 	d.addRemovedNodes(v)
+	d.addInvitations(v)
 	return d.sum()
 }
 

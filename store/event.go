@@ -23,6 +23,7 @@ const (
 	EventNodeExcluded           // Node is kept out of the site
 	EventNodeAdmitted           // Node may join again
 	EventKeys                   // Address: a device's key was added or revoked
+	EventInvitation             // an invitation was added or removed; its use is an EventAccount
 )
 
 // Event describes the change of one index. There is exactly one for each.

@@ -109,7 +109,15 @@ register alice@example.com club password=z
 app dora@example.com name=phone password=p5 salt=x
 leave erik@example.com corp
 leave dora@example.com corp
-register dora@example.com corp password=x`
+register dora@example.com corp password=x
+invite domain=example.com code=c1 uses=2 until=1900000000000 contact=bob@example.com by=operator
+invite domain=example.org code=c2 uses=1 until=1900000000000
+invite domain=example.com code=c3 uses=5 until=1900000000000 contact=eve@example.net
+invite domain=example.com code=c4 uses=1 until=1900000000000
+join dave@example.com code=c1 password=d
+join erin@example.com code=c3 password=e
+join frank@example.com code=c4 password=f
+uninvite id=173`
 
 func TestGolden(t *testing.T) {
 	if *update {

@@ -36,6 +36,7 @@ const (
 	partAccounts
 	partRules
 	partContacts
+	partInvitations
 	partListeners
 	partEvents
 )
@@ -54,6 +55,8 @@ func (b *restorer) addRecord(r *storev1.Record) error {
 		return b.addRules(k.Rules)
 	case *storev1.Record_Contacts:
 		return b.addContacts(k.Contacts)
+	case *storev1.Record_Invitation:
+		return b.addInvitation(k.Invitation)
 	case *storev1.Record_Listener:
 		return b.addListener(k.Listener)
 	case *storev1.Record_Event:

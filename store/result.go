@@ -17,13 +17,16 @@ type Result struct {
 	Epoch      uint64    // NodeUp: the node's current epoch
 	FirstBound uint64    // Bind: the index of the session's first Bind
 	More       bool      // Reap: stale bindings remain
-	// Credential is set by PutAccount: the index of the change that set this
-	// password, even if that was an earlier attempt. RegisterAccount sets it to
-	// the account's generation.
+	// Credential is set by PutAccount and UseInvitation: the index of the change
+	// that set this password, even if that was an earlier attempt. RegisterAccount
+	// sets it to the account's generation.
 	Credential uint64
 	// AppPassword is set by AddAppPassword: the app password's ID, even if an
 	// earlier attempt added it.
 	AppPassword uint64
+	// Invitation is set by AddInvitation and UseInvitation: the invitation's ID,
+	// even if an earlier attempt added it.
+	Invitation uint64
 }
 
 // Refusal is the reason for refusing a change. The zero Refusal means that it
@@ -57,6 +60,9 @@ const (
 	BadProof                    // AddKey: the proof of continuity is not by a live key
 	NoKey                       // there is no such key
 	OtherSource                 // the account belongs to an account source, or to another one
+	NoInvitation                // there is no such invitation, or it has ended
+	OtherDomain                 // UseInvitation: the invitation is for another domain
+	TooManyInvitations          // more than protocol.MaxInvitations
 )
 
 var refusalNames = [...]string{
@@ -64,6 +70,7 @@ var refusalNames = [...]string{
 	"displaced", "not-bound", "too-many-sessions", "too-many-rules", "too-many-contacts", "restoring", "wrong-schema",
 	"too-many-app-passwords", "no-app-password", "other-salt", "key-exists", "too-many-keys", "bad-proof", "no-key",
 	"other-source",
+	"no-invitation", "other-domain", "too-many-invitations",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

@@ -46,8 +46,8 @@ func (t *Table) newHistory(c *storev1.NewHistory) Result {
 }
 
 // restoreAccounts applies a piece of a backup. The first ends all bindings,
-// keeps the epochs, and clears accounts, rules and contacts. Nobody can bind
-// until the last one. Sessions that logged in with an old password have to
+// keeps the epochs, and clears accounts, rules, contacts and invitations. Nobody
+// can bind until the last one. Sessions that logged in with an old password have to
 // log in with the restored one.
 func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	if !c.GetFirst() && t.current.restoring == 0 {
@@ -60,13 +60,14 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	}
 	for _, record := range c.GetRecord() {
 		if !piece.addBackupRecord(record, t.nextIndex(), known) {
-			return refuse(Malformed, "a piece of a backup with something else than accounts, and their rules and contacts")
+			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, and invitations")
 		}
 	}
 	if c.GetFirst() {
 		t.endBindings(false)
 		none := newView()
 		t.current.accounts, t.current.rules, t.current.contacts = none.accounts, none.rules, none.contacts
+		t.current.invitations = none.invitations
 		t.shapes.replaceAll(&shapeCounter{})
 	}
 	piece.accounts.ascend("", func(address string, a *Account) bool {
@@ -77,13 +78,18 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	t.current.accounts.setAll(&piece.accounts)
 	t.current.rules.setAll(&piece.rules)
 	t.current.contacts.setAll(&piece.contacts)
+	piece.invitations.Scan(func(hash string, i *Invitation) bool {
+		t.current.invitations.Set(hash, i)
+		return true
+	})
 	if t.current.restoring = t.nextIndex(); c.GetLast() {
 		t.current.restoring = 0
 	}
 	return t.commitEvent(entry{kind: EventHistory})
 }
 
-// addBackupRecord adds an account, or the rules or contacts of a known one.
+// addBackupRecord adds an account, the rules or contacts of a known one, or an
+// invitation.
 func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner string) bool) bool {
 	switch k := r.GetKind().(type) {
 	case *storev1.Record_Account:
@@ -104,6 +110,8 @@ func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner
 		contacts, ok := contactsFromProto(k.Contacts)
 		v.contacts.set(k.Contacts.GetOwner(), contacts)
 		return ok && known(k.Contacts.GetOwner())
+	case *storev1.Record_Invitation:
+		return v.restoreInvitation(k.Invitation)
 	}
 	return false
 }

@@ -103,6 +103,9 @@ func (s *story) result(r store.Result, before uint64) {
 	if r.AppPassword > 0 {
 		line += fmt.Sprintf(" id=%d", r.AppPassword)
 	}
+	if r.Invitation > 0 {
+		line += fmt.Sprintf(" invitation=%d", r.Invitation)
+	}
 	s.say("%s", line)
 	if events, ok := s.Events(before, 100); ok {
 		s.events(events)
@@ -115,6 +118,7 @@ var kinds = map[store.EventKind]string{
 	store.EventPresence: "presence", store.EventAccount: "account", store.EventRules: "rules", store.EventContacts: "contacts",
 	store.EventNodeUp: "node-up", store.EventNodeDown: "node-down", store.EventDraining: "draining", store.EventNodeRemoved: "node-removed",
 	store.EventSchema: "schema", store.EventHistory: "history", store.EventDigest: "digest", store.EventKeys: "keys",
+	store.EventInvitation: "invitation",
 }
 
 func (s *story) events(events []store.Event) {
@@ -157,6 +161,7 @@ func (s *story) looks() map[string]func(w words) {
 		"contacts": s.contacts,
 		"apps":     s.apps,
 		"keys":     s.deviceKeys,
+		"invited":  func(words) { s.invitations() },
 		"snapshot": func(words) { s.snapshot() },
 	}
 }
@@ -247,6 +252,13 @@ func (s *story) deviceKeys(w words) {
 		s.say("%s", line)
 	}
 	s.say("head %s", account.KeyHead().String()[:6])
+}
+
+func (s *story) invitations() {
+	for _, i := range s.View().Invitations() {
+		s.say("%d %s %d of %d created=%s until=%s contact=%q by=%q", i.ID, i.Domain, i.Used, i.Uses,
+			i.Created.Format("04:05"), i.Until.Format("04:05"), i.Contact, i.By)
+	}
 }
 
 func (s *story) rules(w words) {

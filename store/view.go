@@ -23,6 +23,8 @@ type View struct {
 	contacts  orderedMap[[]Contact]
 	nodes     *btree.Map[string, *Node]
 	removed   *btree.Map[string, *RemovedNode]
+	// invitations are found by the hashes of their codes, in hexadecimal.
+	invitations *btree.Map[string, *Invitation]
 }
 
 func newView() View {
@@ -34,6 +36,8 @@ func newView() View {
 		contacts:  newOrderedMap[[]Contact](),
 		nodes:     new(btree.Map[string, *Node]),
 		removed:   new(btree.Map[string, *RemovedNode]),
+
+		invitations: new(btree.Map[string, *Invitation]),
 	}
 }
 
@@ -47,6 +51,7 @@ func (v *View) copy() View {
 	c.contacts = v.contacts.snapshot()
 	c.nodes = v.nodes.Copy()
 	c.removed = v.removed.Copy()
+	c.invitations = v.invitations.Copy()
 	return c
 }
 

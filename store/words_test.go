@@ -149,6 +149,17 @@ func (w words) accountChange() *storev1.Change {
 		}}}
 	case "leave":
 		return &storev1.Change{Kind: &storev1.Change_LeaveSource{LeaveSource: &storev1.LeaveSource{Address: w.arg(0), Source: w.arg(1)}}}
+	case "invite":
+		return &storev1.Change{Kind: &storev1.Change_AddInvitation{AddInvitation: &storev1.AddInvitation{
+			CodeHash: fingerprint(w.keys["code"]), Domain: w.keys["domain"], Uses: uint32(w.number("uses")),
+			UntilMs: int64(w.number("until")), Contact: w.keys["contact"], By: w.keys["by"],
+		}}}
+	case "join":
+		return &storev1.Change{Kind: &storev1.Change_UseInvitation{UseInvitation: &storev1.UseInvitation{
+			CodeHash: fingerprint(w.keys["code"]), Address: w.arg(0), Verifier: verifier(w.keys["password"]),
+		}}}
+	case "uninvite":
+		return &storev1.Change{Kind: &storev1.Change_RemoveInvitation{RemoveInvitation: &storev1.RemoveInvitation{Id: w.number("id")}}}
 	case "delete":
 		return &storev1.Change{Kind: &storev1.Change_DeleteAccount{DeleteAccount: &storev1.DeleteAccount{Address: w.arg(0)}}}
 	case "disable", "enable":

@@ -356,6 +356,9 @@ type Change struct {
 	//	*Change_MarkAppPasswordUsed
 	//	*Change_RegisterAccount
 	//	*Change_LeaveSource
+	//	*Change_AddInvitation
+	//	*Change_UseInvitation
+	//	*Change_RemoveInvitation
 	//	*Change_AddKey
 	//	*Change_RevokeKey
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
@@ -625,6 +628,33 @@ func (x *Change) GetLeaveSource() *LeaveSource {
 	return nil
 }
 
+func (x *Change) GetAddInvitation() *AddInvitation {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_AddInvitation); ok {
+			return x.AddInvitation
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetUseInvitation() *UseInvitation {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_UseInvitation); ok {
+			return x.UseInvitation
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRemoveInvitation() *RemoveInvitation {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RemoveInvitation); ok {
+			return x.RemoveInvitation
+		}
+	}
+	return nil
+}
+
 func (x *Change) GetAddKey() *AddKey {
 	if x != nil {
 		if x, ok := x.Kind.(*Change_AddKey); ok {
@@ -750,6 +780,18 @@ type Change_LeaveSource struct {
 	LeaveSource *LeaveSource `protobuf:"bytes,25,opt,name=leave_source,json=leaveSource,proto3,oneof"`
 }
 
+type Change_AddInvitation struct {
+	AddInvitation *AddInvitation `protobuf:"bytes,28,opt,name=add_invitation,json=addInvitation,proto3,oneof"`
+}
+
+type Change_UseInvitation struct {
+	UseInvitation *UseInvitation `protobuf:"bytes,29,opt,name=use_invitation,json=useInvitation,proto3,oneof"`
+}
+
+type Change_RemoveInvitation struct {
+	RemoveInvitation *RemoveInvitation `protobuf:"bytes,30,opt,name=remove_invitation,json=removeInvitation,proto3,oneof"`
+}
+
 type Change_AddKey struct {
 	AddKey *AddKey `protobuf:"bytes,32,opt,name=add_key,json=addKey,proto3,oneof"`
 }
@@ -807,6 +849,12 @@ func (*Change_MarkAppPasswordUsed) isChange_Kind() {}
 func (*Change_RegisterAccount) isChange_Kind() {}
 
 func (*Change_LeaveSource) isChange_Kind() {}
+
+func (*Change_AddInvitation) isChange_Kind() {}
+
+func (*Change_UseInvitation) isChange_Kind() {}
+
+func (*Change_RemoveInvitation) isChange_Kind() {}
 
 func (*Change_AddKey) isChange_Kind() {}
 
@@ -2236,6 +2284,201 @@ func (x *LeaveSource) GetSource() string {
 	return ""
 }
 
+// AddInvitation lets whoever has a code create accounts. Its index is the
+// invitation's id, unless there is a higher one already: then it is one more than
+// that. Here and in UseInvitation and RemoveInvitation, a change that is applied
+// also removes the invitations that end at or before the batch's time.
+type AddInvitation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CodeHash      []byte                 `protobuf:"bytes,1,opt,name=code_hash,json=codeHash,proto3" json:"code_hash,omitempty"` // SHA-256 of the code
+	Domain        string                 `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`                     // of the accounts
+	Uses          uint32                 `protobuf:"varint,3,opt,name=uses,proto3" json:"uses,omitempty"`                        // how many accounts it may create
+	UntilMs       int64                  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`   // when it ends
+	Contact       string                 `protobuf:"bytes,5,opt,name=contact,proto3" json:"contact,omitempty"`                   // whom each account gets as a contact, and who gets it; may be empty
+	By            string                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`                             // who made it. For display
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddInvitation) Reset() {
+	*x = AddInvitation{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddInvitation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddInvitation) ProtoMessage() {}
+
+func (x *AddInvitation) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddInvitation.ProtoReflect.Descriptor instead.
+func (*AddInvitation) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *AddInvitation) GetCodeHash() []byte {
+	if x != nil {
+		return x.CodeHash
+	}
+	return nil
+}
+
+func (x *AddInvitation) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *AddInvitation) GetUses() uint32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *AddInvitation) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *AddInvitation) GetContact() string {
+	if x != nil {
+		return x.Contact
+	}
+	return ""
+}
+
+func (x *AddInvitation) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// UseInvitation creates an account and counts the use. With its last use, the
+// invitation is gone.
+type UseInvitation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CodeHash      []byte                 `protobuf:"bytes,1,opt,name=code_hash,json=codeHash,proto3" json:"code_hash,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // in the invitation's domain
+	Verifier      *Verifier              `protobuf:"bytes,3,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UseInvitation) Reset() {
+	*x = UseInvitation{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UseInvitation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UseInvitation) ProtoMessage() {}
+
+func (x *UseInvitation) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UseInvitation.ProtoReflect.Descriptor instead.
+func (*UseInvitation) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UseInvitation) GetCodeHash() []byte {
+	if x != nil {
+		return x.CodeHash
+	}
+	return nil
+}
+
+func (x *UseInvitation) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *UseInvitation) GetVerifier() *Verifier {
+	if x != nil {
+		return x.Verifier
+	}
+	return nil
+}
+
+// RemoveInvitation revokes an invitation. The accounts that it created stay.
+type RemoveInvitation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveInvitation) Reset() {
+	*x = RemoveInvitation{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveInvitation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveInvitation) ProtoMessage() {}
+
+func (x *RemoveInvitation) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveInvitation.ProtoReflect.Descriptor instead.
+func (*RemoveInvitation) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RemoveInvitation) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // DeleteAccount ends the user's bindings, and removes their rules, contacts and
 // app passwords.
 type DeleteAccount struct {
@@ -2247,7 +2490,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2502,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[24]
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2515,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{24}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -2294,7 +2537,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2549,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[25]
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2562,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{25}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -2352,7 +2595,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2364,7 +2607,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[26]
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2377,7 +2620,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{26}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -2427,7 +2670,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2682,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2695,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -2492,7 +2735,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2747,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2760,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -2541,7 +2784,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2796,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2809,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -2607,7 +2850,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2862,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2875,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -2642,8 +2885,8 @@ func (x *Digest) GetNumber() uint64 {
 	return 0
 }
 
-// RestoreAccounts replaces accounts, rules and contacts from a backup, in
-// pieces: accounts before what belongs to them. The first piece ends all
+// RestoreAccounts replaces accounts, rules, contacts and invitations from a
+// backup, in pieces: accounts before what belongs to them. The first piece ends all
 // bindings and clears what is there; nobody may bind until the last.
 type RestoreAccounts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2656,7 +2899,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +2911,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +2924,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -2709,8 +2952,9 @@ func (x *RestoreAccounts) GetLast() bool {
 //
 // A snapshot is the eight octets "SIMPSNAP" and then records, each after its
 // length as a varint: one header, the nodes, the removed nodes (from schema 2
-// on), accounts, rules, contacts and
-// listeners in the order of their names, the events in the order of their
+// on), accounts, rules, contacts, invitations (from schema 4 on) and
+// listeners in the order of their names (of invitations: of their code_hash in
+// hexadecimal), the events in the order of their
 // indexes, and one trailer. In format 2, which is written from schema 2 on, the
 // events are in the opposite order, the newest first.
 type Record struct {
@@ -2726,6 +2970,7 @@ type Record struct {
 	//	*Record_Event
 	//	*Record_Trailer
 	//	*Record_RemovedNode
+	//	*Record_Invitation
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2733,7 +2978,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +2990,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +3003,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -2849,6 +3094,15 @@ func (x *Record) GetRemovedNode() *RemovedNode {
 	return nil
 }
 
+func (x *Record) GetInvitation() *Invitation {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Invitation); ok {
+			return x.Invitation
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -2889,6 +3143,10 @@ type Record_RemovedNode struct {
 	RemovedNode *RemovedNode `protobuf:"bytes,9,opt,name=removed_node,json=removedNode,proto3,oneof"`
 }
 
+type Record_Invitation struct {
+	Invitation *Invitation `protobuf:"bytes,10,opt,name=invitation,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Kind() {}
 
 func (*Record_Account) isRecord_Kind() {}
@@ -2907,6 +3165,8 @@ func (*Record_Trailer) isRecord_Kind() {}
 
 func (*Record_RemovedNode) isRecord_Kind() {}
 
+func (*Record_Invitation) isRecord_Kind() {}
+
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
@@ -2922,7 +3182,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2934,7 +3194,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2947,7 +3207,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -3018,7 +3278,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +3290,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +3303,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Account) GetAddress() string {
@@ -3143,7 +3403,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3155,7 +3415,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3168,7 +3428,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Key) GetKey() []byte {
@@ -3259,7 +3519,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3271,7 +3531,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3284,7 +3544,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -3343,6 +3603,115 @@ func (x *AppPassword) GetCredential() uint64 {
 	return 0
 }
 
+// Invitation lets whoever has its code create accounts. From schema 4 on.
+type Invitation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	CodeHash      []byte                 `protobuf:"bytes,2,opt,name=code_hash,json=codeHash,proto3" json:"code_hash,omitempty"` // SHA-256 of the code
+	Domain        string                 `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`                     // of the accounts
+	Uses          uint32                 `protobuf:"varint,4,opt,name=uses,proto3" json:"uses,omitempty"`                        // how many accounts it may create in all
+	Used          uint32                 `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`                        // how many it has created
+	CreatedMs     int64                  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	UntilMs       int64                  `protobuf:"varint,7,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // when it ends
+	Contact       string                 `protobuf:"bytes,8,opt,name=contact,proto3" json:"contact,omitempty"`                 // whom each account gets as a contact, and who gets it
+	By            string                 `protobuf:"bytes,9,opt,name=by,proto3" json:"by,omitempty"`                           // who made it. For display
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Invitation) Reset() {
+	*x = Invitation{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Invitation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Invitation) ProtoMessage() {}
+
+func (x *Invitation) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
+func (*Invitation) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Invitation) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Invitation) GetCodeHash() []byte {
+	if x != nil {
+		return x.CodeHash
+	}
+	return nil
+}
+
+func (x *Invitation) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Invitation) GetUses() uint32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *Invitation) GetUsed() uint32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Invitation) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Invitation) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Invitation) GetContact() string {
+	if x != nil {
+		return x.Contact
+	}
+	return ""
+}
+
+func (x *Invitation) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 type Binding struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -3360,7 +3729,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3372,7 +3741,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3385,7 +3754,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -3464,7 +3833,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3845,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3858,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Listener) GetAddress() string {
@@ -3530,7 +3899,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +3911,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3555,7 +3924,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Rules) GetOwner() string {
@@ -3582,7 +3951,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +3963,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +3976,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -3643,7 +4012,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3655,7 +4024,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3668,7 +4037,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Node) GetNode() string {
@@ -3760,7 +4129,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3772,7 +4141,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3785,7 +4154,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -3837,7 +4206,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +4218,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +4231,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -3938,7 +4307,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3950,7 +4319,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3963,7 +4332,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -3995,7 +4364,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\xa6\r\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\x84\x0f\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -4028,7 +4397,10 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x13remove_app_password\x18\x16 \x01(\v2 .simp.store.v1.RemoveAppPasswordH\x00R\x11removeAppPassword\x12Y\n" +
 	"\x16mark_app_password_used\x18\x17 \x01(\v2\".simp.store.v1.MarkAppPasswordUsedH\x00R\x13markAppPasswordUsed\x12K\n" +
 	"\x10register_account\x18\x18 \x01(\v2\x1e.simp.store.v1.RegisterAccountH\x00R\x0fregisterAccount\x12?\n" +
-	"\fleave_source\x18\x19 \x01(\v2\x1a.simp.store.v1.LeaveSourceH\x00R\vleaveSource\x120\n" +
+	"\fleave_source\x18\x19 \x01(\v2\x1a.simp.store.v1.LeaveSourceH\x00R\vleaveSource\x12E\n" +
+	"\x0eadd_invitation\x18\x1c \x01(\v2\x1c.simp.store.v1.AddInvitationH\x00R\raddInvitation\x12E\n" +
+	"\x0euse_invitation\x18\x1d \x01(\v2\x1c.simp.store.v1.UseInvitationH\x00R\ruseInvitation\x12N\n" +
+	"\x11remove_invitation\x18\x1e \x01(\v2\x1f.simp.store.v1.RemoveInvitationH\x00R\x10removeInvitation\x120\n" +
 	"\aadd_key\x18  \x01(\v2\x15.simp.store.v1.AddKeyH\x00R\x06addKey\x129\n" +
 	"\n" +
 	"revoke_key\x18! \x01(\v2\x18.simp.store.v1.RevokeKeyH\x00R\trevokeKeyB\x06\n" +
@@ -4147,7 +4519,20 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\bverifier\x18\x03 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\"?\n" +
 	"\vLeaveSource\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
-	"\x06source\x18\x02 \x01(\tR\x06source\")\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\"\x9d\x01\n" +
+	"\rAddInvitation\x12\x1b\n" +
+	"\tcode_hash\x18\x01 \x01(\fR\bcodeHash\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\x12\x12\n" +
+	"\x04uses\x18\x03 \x01(\rR\x04uses\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\x12\x18\n" +
+	"\acontact\x18\x05 \x01(\tR\acontact\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\tR\x02by\"{\n" +
+	"\rUseInvitation\x12\x1b\n" +
+	"\tcode_hash\x18\x01 \x01(\fR\bcodeHash\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x123\n" +
+	"\bverifier\x18\x03 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\"\"\n" +
+	"\x10RemoveInvitation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -4178,7 +4563,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
 	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\xdf\x03\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\x9c\x04\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -4188,7 +4573,11 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x04node\x18\x06 \x01(\v2\x13.simp.store.v1.NodeH\x00R\x04node\x12,\n" +
 	"\x05event\x18\a \x01(\v2\x14.simp.store.v1.EventH\x00R\x05event\x122\n" +
 	"\atrailer\x18\b \x01(\v2\x16.simp.store.v1.TrailerH\x00R\atrailer\x12?\n" +
-	"\fremoved_node\x18\t \x01(\v2\x1a.simp.store.v1.RemovedNodeH\x00R\vremovedNodeB\x06\n" +
+	"\fremoved_node\x18\t \x01(\v2\x1a.simp.store.v1.RemovedNodeH\x00R\vremovedNode\x12;\n" +
+	"\n" +
+	"invitation\x18\n" +
+	" \x01(\v2\x19.simp.store.v1.InvitationH\x00R\n" +
+	"invitationB\x06\n" +
 	"\x04kind\"\xc3\x01\n" +
 	"\x06Header\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x16\n" +
@@ -4243,7 +4632,19 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x04used\x18\a \x01(\rR\x04used\x12\x1e\n" +
 	"\n" +
 	"credential\x18\b \x01(\x04R\n" +
-	"credential\"\x86\x02\n" +
+	"credential\"\xdd\x01\n" +
+	"\n" +
+	"Invitation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1b\n" +
+	"\tcode_hash\x18\x02 \x01(\fR\bcodeHash\x12\x16\n" +
+	"\x06domain\x18\x03 \x01(\tR\x06domain\x12\x12\n" +
+	"\x04uses\x18\x04 \x01(\rR\x04uses\x12\x12\n" +
+	"\x04used\x18\x05 \x01(\rR\x04used\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12\x19\n" +
+	"\buntil_ms\x18\a \x01(\x03R\auntilMs\x12\x18\n" +
+	"\acontact\x18\b \x01(\tR\acontact\x12\x0e\n" +
+	"\x02by\x18\t \x01(\tR\x02by\"\x86\x02\n" +
 	"\aBinding\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
@@ -4323,7 +4724,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -4352,27 +4753,31 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*RevokeKey)(nil),           // 24: simp.store.v1.RevokeKey
 	(*RegisterAccount)(nil),     // 25: simp.store.v1.RegisterAccount
 	(*LeaveSource)(nil),         // 26: simp.store.v1.LeaveSource
-	(*DeleteAccount)(nil),       // 27: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),         // 28: simp.store.v1.SetDisabled
-	(*SetRule)(nil),             // 29: simp.store.v1.SetRule
-	(*SetContact)(nil),          // 30: simp.store.v1.SetContact
-	(*SetSchema)(nil),           // 31: simp.store.v1.SetSchema
-	(*NewHistory)(nil),          // 32: simp.store.v1.NewHistory
-	(*Digest)(nil),              // 33: simp.store.v1.Digest
-	(*RestoreAccounts)(nil),     // 34: simp.store.v1.RestoreAccounts
-	(*Record)(nil),              // 35: simp.store.v1.Record
-	(*Header)(nil),              // 36: simp.store.v1.Header
-	(*Account)(nil),             // 37: simp.store.v1.Account
-	(*Key)(nil),                 // 38: simp.store.v1.Key
-	(*AppPassword)(nil),         // 39: simp.store.v1.AppPassword
-	(*Binding)(nil),             // 40: simp.store.v1.Binding
-	(*Listener)(nil),            // 41: simp.store.v1.Listener
-	(*Rules)(nil),               // 42: simp.store.v1.Rules
-	(*Contacts)(nil),            // 43: simp.store.v1.Contacts
-	(*Node)(nil),                // 44: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 45: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 46: simp.store.v1.Event
-	(*Trailer)(nil),             // 47: simp.store.v1.Trailer
+	(*AddInvitation)(nil),       // 27: simp.store.v1.AddInvitation
+	(*UseInvitation)(nil),       // 28: simp.store.v1.UseInvitation
+	(*RemoveInvitation)(nil),    // 29: simp.store.v1.RemoveInvitation
+	(*DeleteAccount)(nil),       // 30: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 31: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 32: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 33: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 34: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 35: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 36: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 37: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 38: simp.store.v1.Record
+	(*Header)(nil),              // 39: simp.store.v1.Header
+	(*Account)(nil),             // 40: simp.store.v1.Account
+	(*Key)(nil),                 // 41: simp.store.v1.Key
+	(*AppPassword)(nil),         // 42: simp.store.v1.AppPassword
+	(*Invitation)(nil),          // 43: simp.store.v1.Invitation
+	(*Binding)(nil),             // 44: simp.store.v1.Binding
+	(*Listener)(nil),            // 45: simp.store.v1.Listener
+	(*Rules)(nil),               // 46: simp.store.v1.Rules
+	(*Contacts)(nil),            // 47: simp.store.v1.Contacts
+	(*Node)(nil),                // 48: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 49: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 50: simp.store.v1.Event
+	(*Trailer)(nil),             // 51: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -4386,14 +4791,14 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	27, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	28, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	29, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	30, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	31, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	32, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	33, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	34, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	30, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	31, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	32, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	33, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	34, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	35, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	36, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	37, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
@@ -4402,44 +4807,49 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	22, // 24: simp.store.v1.Change.mark_app_password_used:type_name -> simp.store.v1.MarkAppPasswordUsed
 	25, // 25: simp.store.v1.Change.register_account:type_name -> simp.store.v1.RegisterAccount
 	26, // 26: simp.store.v1.Change.leave_source:type_name -> simp.store.v1.LeaveSource
-	23, // 27: simp.store.v1.Change.add_key:type_name -> simp.store.v1.AddKey
-	24, // 28: simp.store.v1.Change.revoke_key:type_name -> simp.store.v1.RevokeKey
-	6,  // 29: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 30: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 31: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 32: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 33: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 34: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 35: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 36: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 37: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	18, // 38: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
-	1,  // 39: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 40: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	35, // 41: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	36, // 42: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	37, // 43: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	41, // 44: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	42, // 45: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	43, // 46: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	44, // 47: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	46, // 48: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	47, // 49: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	45, // 50: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	18, // 51: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	39, // 52: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	38, // 53: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
-	6,  // 54: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 55: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	40, // 56: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	29, // 57: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	30, // 58: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	41, // 59: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	27, // 27: simp.store.v1.Change.add_invitation:type_name -> simp.store.v1.AddInvitation
+	28, // 28: simp.store.v1.Change.use_invitation:type_name -> simp.store.v1.UseInvitation
+	29, // 29: simp.store.v1.Change.remove_invitation:type_name -> simp.store.v1.RemoveInvitation
+	23, // 30: simp.store.v1.Change.add_key:type_name -> simp.store.v1.AddKey
+	24, // 31: simp.store.v1.Change.revoke_key:type_name -> simp.store.v1.RevokeKey
+	6,  // 32: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 33: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 34: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 35: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 36: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 37: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 38: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 39: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 40: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	18, // 41: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
+	18, // 42: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
+	1,  // 43: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 44: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	38, // 45: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	39, // 46: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	40, // 47: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	45, // 48: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	46, // 49: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	47, // 50: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	48, // 51: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	50, // 52: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	51, // 53: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	49, // 54: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	43, // 55: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
+	18, // 56: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	42, // 57: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	41, // 58: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	6,  // 59: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 60: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	44, // 61: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	32, // 62: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	33, // 63: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	45, // 64: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -4473,11 +4883,14 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_MarkAppPasswordUsed)(nil),
 		(*Change_RegisterAccount)(nil),
 		(*Change_LeaveSource)(nil),
+		(*Change_AddInvitation)(nil),
+		(*Change_UseInvitation)(nil),
+		(*Change_RemoveInvitation)(nil),
 		(*Change_AddKey)(nil),
 		(*Change_RevokeKey)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[32].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[35].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -4487,6 +4900,7 @@ func file_simp_store_v1_store_proto_init() {
 		(*Record_Event)(nil),
 		(*Record_Trailer)(nil),
 		(*Record_RemovedNode)(nil),
+		(*Record_Invitation)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4494,7 +4908,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   45,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
