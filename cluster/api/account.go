@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"simpd/cluster/lookalike"
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
@@ -18,11 +19,15 @@ type accountService struct {
 	Config
 	pages      *pages
 	hasher     hasher
-	lookalikes *lookalikes
+	lookalikes *lookalike.Index
 }
 
 func newAccountService(c Config, p *pages) *accountService {
-	return &accountService{Config: c, pages: p, hasher: newHasher(), lookalikes: newLookalikes(c.Table)}
+	s := &accountService{Config: c, pages: p, hasher: newHasher(), lookalikes: c.Lookalikes}
+	if s.lookalikes == nil {
+		s.lookalikes = lookalike.New(c.Table)
+	}
+	return s
 }
 
 // Create makes an account.
@@ -82,7 +87,7 @@ func (s *accountService) putCredential(ctx context.Context, ima string, c *simpv
 // refuseLookalike adds a violation if user can be mistaken for an existing
 // account.
 func (s *accountService) refuseLookalike(f *fields, user protocol.Address) {
-	if like := s.lookalikes.findLookalike(user); !like.IsZero() {
+	if like := s.lookalikes.Find(user); !like.IsZero() {
 		f.addViolation("ima", "%s looks like the existing account %s; allow_lookalike creates it all the same", user, like)
 	}
 }

@@ -23,7 +23,7 @@ const chunkSize = 256 << 10
 // restored.
 var errEmptyBackup = statusWithDetails(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reasonEmptyBackup.errorInfo())
 
-// Backup sends the site's accounts, rules and contacts as one view of the
+// Backup sends the site's accounts, rules, contacts and invitations as one view of the
 // table has them: the site works on meanwhile. Who reads too slowly while much
 // is changed is sent away, as the copy of the table keeps what was changed.
 func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStreamingServer[simpv1.BackupResponse]) error {
@@ -48,6 +48,11 @@ func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStrea
 	})
 	if err != nil {
 		return err
+	}
+	for _, i := range v.Invitations() {
+		if err := w.Write(i.Record()); err != nil {
+			return err
+		}
 	}
 	if err := w.Close(); err != nil {
 		return err

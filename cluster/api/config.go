@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"simpd/cluster/lookalike"
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
@@ -33,6 +34,11 @@ type Config struct {
 	// Memory limits the octets of requests and answers that are under
 	// way, shared out among the callers; 0: 64 MiB.
 	Memory int64
+	// Lookalikes finds accounts of Table; nil: the server has an index of its own.
+	Lookalikes *lookalike.Index
+	// WebAddress is the URL at which people reach the web chat, for the links of
+	// invitations; "": it is not known.
+	WebAddress string
 	// TempDir holds a backup while it is restored; "" is the system's.
 	TempDir string
 	// Logger gets the audit records, in the group "audit", and faults.

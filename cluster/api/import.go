@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"simpd/cluster/lookalike"
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
@@ -101,10 +102,10 @@ func (r *importRun) leavesOut(n int, user protocol.Address, pending map[string]p
 	if r.hasAccount(user) {
 		return false
 	}
-	skeleton := skeletonOf(user)
+	skeleton := lookalike.Skeleton(user)
 	like, ok := pending[skeleton]
 	if !ok {
-		like = r.lookalikes.findLookalike(user)
+		like = r.lookalikes.Find(user)
 	}
 	if like.IsZero() || like == user {
 		pending[skeleton] = user

@@ -53,7 +53,7 @@ func newPages(t *store.Table) *pages {
 type pageToken struct {
 	History string `json:"h"`
 	Index   uint64 `json:"i"`
-	Last    string `json:"l"` // the last address of the page before
+	Last    string `json:"l"` // the last address or id of the page before
 	Request uint64 `json:"r"` // a hash of the request
 }
 
@@ -64,16 +64,27 @@ func (p *pages) nextToken(v store.View, last string, request proto.Message) stri
 	return base64.RawURLEncoding.EncodeToString(t)
 }
 
-// resumeToken returns what a token was given for. f is told of one that is wrong,
-// and the error is of one whose copy of the table is gone.
-func (p *pages) resumeToken(ctx context.Context, f *fields, token string, request proto.Message) (v store.View, last protocol.Address, err error) {
+// resumeToken returns what a token of a list of addresses was given for. f is
+// told of one that is wrong, and the error is of one whose copy of the table is
+// gone.
+func (p *pages) resumeToken(ctx context.Context, f *fields, token string, request proto.Message) (store.View, protocol.Address, error) {
+	v, text, err := p.resumeAfter(ctx, f, token, request)
+	if err != nil {
+		return v, protocol.Address{}, err
+	}
+	last, err := protocol.ParseAddress(text)
+	if err != nil {
+		f.addViolation("page_token", "is not a token of this service")
+	}
+	return v, last, f.err()
+}
+
+// resumeAfter is resumeToken for any list: last is what nextToken was given.
+func (p *pages) resumeAfter(ctx context.Context, f *fields, token string, request proto.Message) (v store.View, last string, err error) {
 	var t pageToken
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err == nil {
 		err = json.Unmarshal(raw, &t)
-	}
-	if err == nil {
-		last, err = protocol.ParseAddress(t.Last)
 	}
 	switch {
 	case err != nil:
@@ -86,7 +97,7 @@ func (p *pages) resumeToken(ctx context.Context, f *fields, token string, reques
 	at := store.Position{History: t.History, Index: t.Index}
 	p.awaitPosition(ctx, at)
 	v, err = p.viewAt(at)
-	return v, last, err
+	return v, t.Last, err
 }
 
 // awaitPosition gives a node that has not got as far as the one that gave a token a

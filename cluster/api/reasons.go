@@ -42,6 +42,7 @@ const (
 	reasonNoService          reason = "NO_SERVICE"
 	reasonNoAppPassword      reason = "NO_APP_PASSWORD"
 	reasonNoKey              reason = "NO_KEY"
+	reasonNoInvitation       reason = "NO_INVITATION"
 	reasonExists             reason = "EXISTS"
 	reasonRefused            reason = "REFUSED"
 	reasonEmptyBackup        reason = "EMPTY_BACKUP"
@@ -77,6 +78,7 @@ var reasonCodes = map[reason][]codes.Code{
 	reasonNoService:          {codes.NotFound},
 	reasonNoAppPassword:      {codes.NotFound},
 	reasonNoKey:              {codes.NotFound},
+	reasonNoInvitation:       {codes.NotFound},
 	reasonExists:             {codes.AlreadyExists},
 	reasonRefused:            {codes.FailedPrecondition},
 	reasonEmptyBackup:        {codes.FailedPrecondition},
@@ -110,6 +112,8 @@ func reasonOf(r store.Refusal) reason {
 		return reasonNoAppPassword
 	case store.NoKey:
 		return reasonNoKey
+	case store.NoInvitation:
+		return reasonNoInvitation
 	}
 	return reasonRefused
 }

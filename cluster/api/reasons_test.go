@@ -122,6 +122,9 @@ func valid(s *testSite) map[string]proto.Message {
 		"/simp.v1.AccountService/RemoveAppPassword":  &simpv1.RemoveAppPasswordRequest{Ima: alice, Id: account.AppPasswords()[0].ID},
 		"/simp.v1.AccountService/ListKeys":           &simpv1.ListKeysRequest{Ima: alice},
 		"/simp.v1.AccountService/RevokeKey":          &simpv1.RevokeKeyRequest{Ima: alice, Id: account.Keys()[0].ID},
+		"/simp.v1.InviteService/Create":              &simpv1.CreateInvitationRequest{Contact: alice},
+		"/simp.v1.InviteService/List":                &simpv1.ListInvitationsRequest{},
+		"/simp.v1.InviteService/Remove":              &simpv1.RemoveInvitationRequest{Id: s.table.View().Invitations()[0].ID},
 		"/simp.v1.ClusterService/Status":             &simpv1.StatusRequest{},
 		"/simp.v1.ClusterService/Drain":              &simpv1.DrainRequest{Node: n2},
 		"/simp.v1.ClusterService/Undrain":            &simpv1.UndrainRequest{Node: n2},
@@ -170,6 +173,7 @@ func ask(ctx context.Context, conn *grpc.ClientConn, method string, request any,
 func TestTheTableOfMethodsIsWalked(t *testing.T) {
 	s := newSite(t)
 	s.appAccount("alice@example.com")
+	s.invitation(nil)
 	if walked := slices.Sorted(maps.Keys(valid(s))); !slices.Equal(walked, slices.Sorted(slices.Values(api.Methods()))) {
 		t.Errorf("the tests walk %q, not all methods", walked)
 	}
@@ -223,6 +227,7 @@ func (rawCodec) Marshal(octets any) (mem.BufferSlice, error) {
 func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 	s := newSite(t)
 	s.appAccount("alice@example.com")
+	s.invitation(nil)
 	large := &wrapperspb.BytesValue{Value: bytes.Repeat([]byte{1}, 1<<20)}
 	garbage := &wrapperspb.BytesValue{Value: []byte("\xff\xff")} // as a field 1 of any other type
 	for method, request := range valid(s) {
@@ -241,6 +246,7 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 		}
 		fresh := newSite(t)
 		fresh.appAccount("alice@example.com")
+		fresh.invitation(nil)
 		if err := ask(t.Context(), fresh.conn, method, request); err != nil {
 			t.Errorf("%s: a valid request: %v", method, err)
 		}
@@ -326,6 +332,7 @@ func TestEveryMethodSaysWhatBecameOfIt(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.appAccount("alice@example.com")
+			s.invitation(nil)
 			requests := valid(s)
 			s.fail(c.cause, c.cut)
 			told := 0

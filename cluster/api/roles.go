@@ -119,6 +119,10 @@ func methodTable() map[string]method {
 		"/simp.v1.AccountService/ListKeys":          queryMethod(accountAdmin),
 		"/simp.v1.AccountService/RevokeKey":         changeMethod(accountAdmin),
 
+		"/simp.v1.InviteService/Create": changeMethod(accountAdmin),
+		"/simp.v1.InviteService/List":   queryMethod(accountAdmin),
+		"/simp.v1.InviteService/Remove": changeMethod(accountAdmin),
+
 		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},
 		"/simp.v1.ClusterService/Undrain":            changeMethod(clusterAdmin),

@@ -35,6 +35,7 @@ type testSite struct {
 	presence simpv1.PresenceServiceClient
 	messages simpv1.MessageServiceClient
 	accounts simpv1.AccountServiceClient
+	invites  simpv1.InviteServiceClient
 	cluster  simpv1.ClusterServiceClient
 
 	directory *directory
@@ -84,6 +85,7 @@ func (s *testSite) serve() {
 	s.conn = conn
 	s.presence, s.messages = simpv1.NewPresenceServiceClient(conn), simpv1.NewMessageServiceClient(conn)
 	s.accounts, s.cluster = simpv1.NewAccountServiceClient(conn), simpv1.NewClusterServiceClient(conn)
+	s.invites = simpv1.NewInviteServiceClient(conn)
 	s.t.Cleanup(func() {
 		conn.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -133,6 +135,19 @@ func (s *testSite) appPassword(user, name string, until int64) (id uint64) {
 	return s.propose(&storev1.Change{Kind: &storev1.Change_AddAppPassword{AddAppPassword: &storev1.AddAppPassword{
 		Address: user, Name: name, Verifier: v, UntilMs: until,
 	}}}).AppPassword
+}
+
+// invitation adds an invitation for an hour, as change says, at a schema that
+// has them, and returns its ID.
+func (s *testSite) invitation(change func(*storev1.AddInvitation)) (id uint64) {
+	s.t.Helper()
+	add := &storev1.AddInvitation{
+		CodeHash: protocol.HashInvitationCode("code"), Domain: "example.com", Uses: 1, UntilMs: time.Now().Add(time.Hour).UnixMilli(),
+	}
+	if change != nil {
+		change(add)
+	}
+	return s.propose(&storev1.Change{Kind: &storev1.Change_AddInvitation{AddInvitation: add}}).Invitation
 }
 
 func someVerifier() *storev1.Verifier {

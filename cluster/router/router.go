@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"simpd/cluster/accounts"
+	"simpd/cluster/lookalike"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/protocol/rate"
@@ -93,7 +94,9 @@ type Config struct {
 	// WatchMemory limits the octets of all watches together; each user and each
 	// remote domain has a share of it. 0 means DefaultWatchMemory.
 	WatchMemory int64
-	Logger      *slog.Logger
+	// Lookalikes finds accounts of Table; nil: the router has an index of its own.
+	Lookalikes *lookalike.Index
+	Logger     *slog.Logger
 }
 
 // Router routes the messages and presence of one node. Any goroutine may call
@@ -110,6 +113,7 @@ type Router struct {
 	appLogins  appLogins
 	epoch      wait.Watermark // the epoch in which this node's sessions are bound
 	logins     loginLimiter
+	lookalikes *lookalike.Index
 	drainState drainState
 	metrics    Metrics
 
@@ -126,7 +130,10 @@ type Router struct {
 
 // New returns a Router that Start starts.
 func New(c Config) *Router {
-	r := &Router{config: c, domains: map[string]bool{}}
+	r := &Router{config: c, domains: map[string]bool{}, lookalikes: c.Lookalikes}
+	if r.lookalikes == nil {
+		r.lookalikes = lookalike.New(c.Table)
+	}
 	for _, d := range c.Domains {
 		r.domains[d] = true
 	}

@@ -25,9 +25,10 @@ const callTimeout = 20 * time.Second
 
 // site is the connection to a node, and the services behind it.
 type site struct {
-	conn     *grpc.ClientConn
-	accounts simpv1.AccountServiceClient
-	cluster  simpv1.ClusterServiceClient
+	conn        *grpc.ClientConn
+	accounts    simpv1.AccountServiceClient
+	invitations simpv1.InviteServiceClient
+	cluster     simpv1.ClusterServiceClient
 }
 
 // connect makes the connection, once; nothing is sent before the first call.
@@ -51,7 +52,7 @@ func (a *app) connect() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.site = &site{conn, simpv1.NewAccountServiceClient(conn), simpv1.NewClusterServiceClient(conn)}
+	a.site = &site{conn, simpv1.NewAccountServiceClient(conn), simpv1.NewInviteServiceClient(conn), simpv1.NewClusterServiceClient(conn)}
 	return a.site, nil
 }
 

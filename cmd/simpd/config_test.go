@@ -83,6 +83,8 @@ func TestValuesAreRefused(t *testing.T) {
 		{"idle of half a second", "--idle=90.5s", "not a number of whole seconds"},
 		{"proxy-protocol", "--proxy-protocol=10.0.0.1", "invalid network"},
 		{"exempt", "--exempt=office", "invalid network"},
+		{"web-address", "--web-address=chat.example.com", "must look like https://chat.example.com"},
+		{"web-address with a path", "--web-address=https://chat.example.com/chat", "must look like https://chat.example.com"},
 		{"log-level", "--log-level=loud", "is not one of debug, info, warn, error"},
 		{"simp-listen for all, unprotected", "--simp-listen=:7467", "--insecure is for loopback only"},
 		{"one address twice", "--http-listen=127.0.0.1:7467", "is already the address of simp-listen"},

@@ -14,6 +14,7 @@ import (
 	"simpd/cluster"
 	"simpd/cluster/api"
 	"simpd/cluster/link"
+	"simpd/cluster/lookalike"
 	"simpd/cluster/router"
 	"simpd/protocol/client"
 	"simpd/protocol/federation"
@@ -31,6 +32,7 @@ var made = map[string]reflect.Type{
 	"federation.Relay":    reflect.TypeFor[federation.Relay](),
 	"server.Server":       reflect.TypeFor[server.Server](),
 	"server.Certificates": reflect.TypeFor[server.Certificates](),
+	"lookalike.Index":     reflect.TypeFor[lookalike.Index](),
 	"store.Table":         reflect.TypeFor[store.Table](),
 }
 
@@ -44,7 +46,7 @@ func TestNothingMadeHasFields(t *testing.T) {
 			}
 		}
 	}
-	for _, dir := range []string{"cluster", "cluster/api", "cluster/link", "cluster/router", "protocol/client", "protocol/federation", "protocol/server", "store"} {
+	for _, dir := range []string{"cluster", "cluster/api", "cluster/link", "cluster/lookalike", "cluster/router", "protocol/client", "protocol/federation", "protocol/server", "store"} {
 		for _, name := range constructed(t, dir) {
 			if _, listed := made[name]; !listed {
 				t.Errorf("%s is not among those that are looked at", name)

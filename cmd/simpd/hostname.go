@@ -44,6 +44,9 @@ func parseHostName(s string) (string, error) {
 // tells others, and those that it listens at.
 func (c *config) hostNames() []string {
 	names := append([]string{c.advertise}, c.httpHosts...)
+	if host := c.webHost(); host != "" {
+		names = append(names, host)
+	}
 	for _, address := range []string{c.advertiseClient, c.advertiseClientTLS, c.http, c.ws, c.pprof} {
 		if host, _, err := net.SplitHostPort(address); err == nil {
 			names = append(names, host)

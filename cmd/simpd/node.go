@@ -13,6 +13,7 @@ import (
 	"simpd/cluster/accounts"
 	"simpd/cluster/api"
 	"simpd/cluster/link"
+	"simpd/cluster/lookalike"
 	"simpd/cluster/router"
 	"simpd/cluster/storage"
 	"simpd/cmd/internal/cli"
@@ -35,6 +36,9 @@ type node struct {
 	sources  *accounts.Registry
 	accounts atomic.Pointer[accountsFile] // that sources is made of
 	table    *store.Table
+
+	lookalikes *lookalike.Index // of table
+
 	router   *router.Router
 	cluster  *cluster.Node
 	http     *http.Server
@@ -174,13 +178,14 @@ func (n *node) siteName() string {
 
 func (n *node) joinSite() error {
 	n.table = store.New(store.Config{})
+	n.lookalikes = lookalike.New(n.table)
 	n.sources = accounts.New(n.conf.domains, n.logger)
 	if err := n.setSources(n.conf.accounts); err != nil {
 		return misconfigured(err)
 	}
 	rc := router.Config{
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Logger: n.logger,
-		Sources:       n.sources,
+		Sources: n.sources, Lookalikes: n.lookalikes,
 		FirstContacts: n.conf.limits.firstContacts, WatchMemory: watchMemory(presentLimit()),
 	}
 	var err error
@@ -243,7 +248,7 @@ func (n *node) servePrograms() error {
 	c := api.Config{
 		NodeID: n.conf.nodeID, Site: n.siteName(), Domains: n.conf.domains, Table: n.table,
 		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Tokens: n.tokens,
-		TempDir: n.conf.dataDir, Logger: n.logger, Memory: programMemory(presentLimit()),
+		TempDir: n.conf.dataDir, Logger: n.logger, WebAddress: n.webAddress(), Lookalikes: n.lookalikes, Memory: programMemory(presentLimit()),
 	}
 	if n.identity != nil {
 		c.TLS = n.identity.Programs("h2")

@@ -22,6 +22,7 @@ type config struct {
 	simp, simps, ws, grpc, cluster, gossip, http, pprof string
 
 	webChat         bool     // on ws
+	webAddress      string   // of the web chat, for people; without a slash at its end
 	origins         []string // of the WebSocket
 	httpHosts       []string // names that HTTP requests may use
 	proxies, exempt []netip.Prefix
@@ -79,6 +80,9 @@ func listenOptions() []option {
 			set: toListen(func(c *config) *string { return &c.ws })},
 		{name: "web-chat", form: toggle, standard: "true", help: "serve the web chat on ws-listen; --web-chat=false disables it",
 			set: toToggle(func(c *config) *bool { return &c.webChat })},
+		{name: "web-address", arg: "URL", help: "the address at which people reach the web chat, such as https://chat.example.com, for the links of invitations. " +
+			"If not set, it is known only of a web chat on loopback",
+			set: setWebAddress},
 		{name: "ws-origin", arg: "ORIGIN", form: list, help: "an origin whose pages may use the WebSocket; may be repeated",
 			set: setOrigins},
 		{name: "grpc-listen", arg: "HOST:PORT", standard: "127.0.0.1:7469", help: "listen address for gRPC: programs and simpctl",

@@ -1,5 +1,5 @@
 // Package backup is the file that ClusterService.Backup makes and Restore
-// takes: accounts, rules and contacts at one position. It holds no password,
+// takes: accounts, rules, contacts and invitations at one position. It holds no password,
 // only what verifies one, and neither sessions nor the site's secret.
 //
 // The file begins with the eight octets of Magic. Records follow: each is its
@@ -8,7 +8,7 @@
 // position; the last a trailer, with the number of records before it and the
 // CRC-32C of all octets before it; nothing comes after. In between stand, in
 // the order of the addresses, an account, and then, if it has any, its rules
-// and its contacts.
+// and its contacts; and after all accounts, the invitations.
 package backup
 
 import (
@@ -184,6 +184,8 @@ type Contents struct {
 	Disabled uint64 // of the accounts
 	Rules    uint64
 	Contacts uint64
+
+	Invitations uint64
 }
 
 // Inspect reads a backup to its end, and checks it.
@@ -219,6 +221,8 @@ func (c *Contents) Add(r *storev1.Record) error {
 		c.Rules += uint64(len(k.Rules.Rule))
 	case *storev1.Record_Contacts:
 		c.Contacts += uint64(len(k.Contacts.Contact))
+	case *storev1.Record_Invitation:
+		c.Invitations++
 	default:
 		return fmt.Errorf("%w: a record that no backup has", ErrDamaged)
 	}

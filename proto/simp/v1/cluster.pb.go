@@ -1867,7 +1867,10 @@ type RestoreResponse struct {
 	// Rules restored.
 	Rules uint64 `protobuf:"varint,3,opt,name=rules,proto3" json:"rules,omitempty"`
 	// Contacts restored.
-	Contacts      uint64 `protobuf:"varint,4,opt,name=contacts,proto3" json:"contacts,omitempty"`
+	Contacts uint64 `protobuf:"varint,4,opt,name=contacts,proto3" json:"contacts,omitempty"`
+	// Invitations restored. One that was used up or removed since the backup can
+	// be used again.
+	Invitations   uint64 `protobuf:"varint,5,opt,name=invitations,proto3" json:"invitations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1926,6 +1929,13 @@ func (x *RestoreResponse) GetRules() uint64 {
 func (x *RestoreResponse) GetContacts() uint64 {
 	if x != nil {
 		return x.Contacts
+	}
+	return 0
+}
+
+func (x *RestoreResponse) GetInvitations() uint64 {
+	if x != nil {
+		return x.Invitations
 	}
 	return 0
 }
@@ -2228,12 +2238,13 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\x12\x1f\n" +
 	"\vallow_empty\x18\x04 \x01(\bR\n" +
-	"allowEmpty\"\x8e\x01\n" +
+	"allowEmpty\"\xb0\x01\n" +
 	"\x0fRestoreResponse\x12-\n" +
 	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\x12\x1a\n" +
 	"\baccounts\x18\x02 \x01(\x04R\baccounts\x12\x14\n" +
 	"\x05rules\x18\x03 \x01(\x04R\x05rules\x12\x1a\n" +
-	"\bcontacts\x18\x04 \x01(\x04R\bcontacts\">\n" +
+	"\bcontacts\x18\x04 \x01(\x04R\bcontacts\x12 \n" +
+	"\vinvitations\x18\x05 \x01(\x04R\vinvitations\">\n" +
 	"\x12CheckDomainRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
 	"\x03own\x18\x02 \x01(\tR\x03own\"[\n" +

@@ -1,4 +1,4 @@
-package api
+package lookalike
 
 import (
 	"fmt"
@@ -49,10 +49,10 @@ const cyrillicPaypal = "\u0440\u0430\u0443\u0440\u0430l@example.com" // but for 
 
 func TestLookalikesFollowTheTable(t *testing.T) {
 	a := newAccounts(t)
-	l := newLookalikes(a.table)
+	l := New(a.table)
 	expect := func(user, want string) {
 		t.Helper()
-		if got := l.findLookalike(protocol.CanonicalAddress(user)).String(); got != want {
+		if got := l.Find(protocol.CanonicalAddress(user)).String(); got != want {
 			t.Errorf("%s looks like %q, want %q", user, got, want)
 		}
 	}

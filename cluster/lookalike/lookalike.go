@@ -1,4 +1,6 @@
-package api
+// Package lookalike finds existing accounts that a new address can be mistaken
+// for.
+package lookalike
 
 import (
 	"hash/maphash"
@@ -10,12 +12,12 @@ import (
 	"simpd/store"
 )
 
-// lookalikes finds existing accounts that a new name can be mistaken for: those
-// of the same domain with the same skeleton (Unicode Technical Standard 39,
+// Index finds existing accounts that a new name can be mistaken for: those of
+// the same domain with the same skeleton (Unicode Technical Standard 39,
 // section 4). It keeps a hash of each account's skeleton, made at the first
 // question and kept up by the table's events. Methods may be called from any
 // goroutine.
-type lookalikes struct {
+type Index struct {
 	table *store.Table
 	seed  maphash.Seed
 
@@ -27,14 +29,16 @@ type lookalikes struct {
 // eventsAtOnce bounds how many events of the table are read under its lock.
 const eventsAtOnce = 4096
 
-func newLookalikes(t *store.Table) *lookalikes {
-	return &lookalikes{table: t, seed: maphash.MakeSeed()}
+// New returns an index of t's accounts, which takes no memory before the first
+// question.
+func New(t *store.Table) *Index {
+	return &Index{table: t, seed: maphash.MakeSeed()}
 }
 
-// findLookalike returns an existing account, other than new itself, that new can be
+// Find returns an existing account, other than new itself, that new can be
 // mistaken for; the zero Address if there is none.
-func (l *lookalikes) findLookalike(new protocol.Address) protocol.Address {
-	skeleton := skeletonOf(new)
+func (l *Index) Find(new protocol.Address) protocol.Address {
+	skeleton := Skeleton(new)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.catchUpLocked()
@@ -51,9 +55,9 @@ func (l *lookalikes) findLookalike(new protocol.Address) protocol.Address {
 
 // searchAccounts looks through all accounts, as a hash says only that one was there
 // once. alive is false if no account has the skeleton, not even new.
-func (l *lookalikes) searchAccounts(new protocol.Address, skeleton string) (like protocol.Address, alive bool) {
+func (l *Index) searchAccounts(new protocol.Address, skeleton string) (like protocol.Address, alive bool) {
 	l.table.View().Accounts(protocol.Address{}, func(a *store.Account) bool {
-		if skeletonOf(a.Address) != skeleton {
+		if Skeleton(a.Address) != skeleton {
 			return true
 		}
 		alive = true
@@ -67,7 +71,7 @@ func (l *lookalikes) searchAccounts(new protocol.Address, skeleton string) (like
 
 // catchUpLocked adds the accounts of the events since l.at, or all accounts
 // where the table does not go back as far. l.mu is held.
-func (l *lookalikes) catchUpLocked() {
+func (l *Index) catchUpLocked() {
 	for l.hashes != nil && l.at.History == l.table.History() {
 		events, ok := l.table.Events(l.at.Index, eventsAtOnce)
 		if !ok {
@@ -91,11 +95,11 @@ func (l *lookalikes) catchUpLocked() {
 	})
 }
 
-func (l *lookalikes) addLocked(a protocol.Address) {
-	l.hashes[maphash.String(l.seed, skeletonOf(a))] = struct{}{}
+func (l *Index) addLocked(a protocol.Address) {
+	l.hashes[maphash.String(l.seed, Skeleton(a))] = struct{}{}
 }
 
-// skeletonOf returns the skeleton of an address's local part, with its domain.
-func skeletonOf(a protocol.Address) string {
+// Skeleton returns the skeleton of an address's local part, with its domain.
+func Skeleton(a protocol.Address) string {
 	return confusable.Skeleton(a.Local()) + "@" + a.Domain()
 }
