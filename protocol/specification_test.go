@@ -27,7 +27,7 @@ func TestSpecificationIsWhole(t *testing.T) {
 		wants(t, string(octets), fmt.Sprintf("\n| %d | ", s))
 	}
 	for verb := range strings.FieldsSeq("HELLO STARTTLS AUTH MORE PASSWD PING QUIT BYE ERROR MOVE STALE FRESH LISTEN UNLISTENED STATE UNLISTEN SEND MESSAGE " +
-		"APP KEY KEYS WATCH PRESENCE UNWATCH QUERY WATCHERS ACL CONTACT VERIFY") {
+		"APP JOIN KEY KEYS WATCH PRESENCE UNWATCH QUERY WATCHERS ACL CONTACT VERIFY") {
 		wants(t, spec, verb)
 	}
 	for _, limit := range []string{

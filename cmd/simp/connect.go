@@ -22,7 +22,7 @@ import (
 // connect logs the user in. change, if not nil, sets what the program wants to
 // be told.
 func (a *app) connect(ctx context.Context, change func(*client.Config)) (*client.Client, error) {
-	config, err := a.clientConfig(ctx)
+	config, err := a.clientConfig(ctx, a.readPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,9 @@ func hangUp(c *client.Client) {
 	_ = c.Close(ctx)
 }
 
-func (a *app) clientConfig(ctx context.Context) (client.Config, error) {
+// clientConfig returns the configuration of a client; its password comes last,
+// so that nobody is asked for it in vain.
+func (a *app) clientConfig(ctx context.Context, readPassword func(context.Context) (string, error)) (client.Config, error) {
 	config := client.Config{Server: a.server, Agent: "simp"}
 	if a.server != "" && !cli.IsHostPort(a.server) {
 		return config, usageErrorf("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
@@ -77,7 +79,7 @@ func (a *app) clientConfig(ctx context.Context) (client.Config, error) {
 	case a.tls:
 		config.Security = client.TLS
 	}
-	config.Password, err = a.readPassword(ctx)
+	config.Password, err = readPassword(ctx)
 	return config, err
 }
 

@@ -45,6 +45,10 @@ func (c *console) ask(context.Context, string) (string, error) {
 	return answer, nil
 }
 
+func (c *console) askLine(ctx context.Context, prompt string) (string, error) {
+	return c.ask(ctx, prompt)
+}
+
 // consoleWriter writes to one of the console's buffers.
 type consoleWriter struct {
 	*console

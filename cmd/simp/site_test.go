@@ -115,6 +115,10 @@ func (s *site) answer(l *protocol.Line) string {
 			return "401 :wrong address or password"
 		}
 		return "200 ima=alice@example.com"
+	case "JOIN":
+		if code, _ := l.Get("code"); code != "k3fm-7qpd" {
+			return "401 :the code is wrong"
+		}
 	case "STARTTLS":
 		return "403 :no certificate here"
 	case "SEND":

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"simpd/cmd/internal/cli"
 )
@@ -15,6 +17,8 @@ type terminal interface {
 	// ask asks for something that is not shown. It ends with ctx, and returns
 	// errNoTerminal if there is nobody to ask.
 	ask(ctx context.Context, prompt string) (string, error)
+	// askLine asks for a line that is shown, in the same way.
+	askLine(ctx context.Context, prompt string) (string, error)
 }
 
 var errNoTerminal = errors.New("there is no terminal")
@@ -24,6 +28,17 @@ var errNoTerminal = errors.New("there is no terminal")
 type osTerminal struct{}
 
 func (osTerminal) isTerminal(f any) bool { return cli.IsTerminal(f) }
+
+func (osTerminal) askLine(ctx context.Context, prompt string) (string, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", errNoTerminal
+	}
+	defer tty.Close()
+	fmt.Fprint(tty, cli.Escape(prompt))
+	line, err := bufio.NewReader(cli.Reader(ctx, tty)).ReadString('\n')
+	return strings.TrimRight(line, "\r\n"), err
+}
 
 func (osTerminal) ask(ctx context.Context, prompt string) (string, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)

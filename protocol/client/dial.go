@@ -31,9 +31,14 @@ func (d *dialer) dial(ctx context.Context) (*outbound.Conn, error) {
 
 // dialAny returns the first connection on which the login succeeds.
 func (d *dialer) dialAny(ctx context.Context, targets []outbound.Target) (*outbound.Conn, error) {
-	c := &outbound.Connector{Resolver: d.config.Resolver, Dial: d.config.Dial, DialsNames: d.dialsNames, Timeout: connectTimeout, Running: d.running}
-	c.AllowPrivate = d.config.AllowPrivate || len(targets) > 0 && !targets[0].FromDNS
-	return c.ConnectAny(ctx, targets, func(conn net.Conn, t outbound.Target) (*outbound.Conn, error) { return d.open(ctx, t, conn) }, isFinal)
+	return d.connector(targets).ConnectAny(ctx, targets, func(conn net.Conn, t outbound.Target) (*outbound.Conn, error) { return d.open(ctx, t, conn) }, isFinal)
+}
+
+func (d *dialer) connector(targets []outbound.Target) *outbound.Connector {
+	return &outbound.Connector{
+		Resolver: d.config.Resolver, Dial: d.config.Dial, DialsNames: d.dialsNames, Timeout: connectTimeout, Running: d.running,
+		AllowPrivate: d.config.AllowPrivate || len(targets) > 0 && !targets[0].FromDNS,
+	}
 }
 
 func (d *dialer) targets(ctx context.Context) ([]outbound.Target, error) {
@@ -74,6 +79,14 @@ func (d *dialer) startImplicitTLS(ctx context.Context, o *outbound.Conn) error {
 
 // handshake performs everything before the user's first request.
 func (d *dialer) handshake(ctx context.Context, o *outbound.Conn) error {
+	if err := d.greet(ctx, o); err != nil {
+		return err
+	}
+	return d.authenticate(o)
+}
+
+// greet performs everything before the login.
+func (d *dialer) greet(ctx context.Context, o *outbound.Conn) error {
 	if err := d.startImplicitTLS(ctx, o); err != nil {
 		return err
 	}
@@ -85,10 +98,7 @@ func (d *dialer) handshake(ctx context.Context, o *outbound.Conn) error {
 			return err
 		}
 	}
-	if err := o.SendHello(d.config.Agent, d.config.User.Domain()); err != nil {
-		return err
-	}
-	return d.authenticate(o)
+	return o.SendHello(d.config.Agent, d.config.User.Domain())
 }
 
 // tlsConfig requires a certificate for the domain of the user's address,

@@ -9,7 +9,8 @@ import (
 )
 
 // Backend is the site behind the connections. Any goroutine may call its
-// methods. None may wait for another node, and only AwaitTurn and AskSources block.
+// methods. Only AwaitTurn, AskSources, CheckInvitation and Join block, and the
+// last two alone wait for other nodes.
 //
 // An error that is a *protocol.Error is sent as it is. The end of a context
 // becomes 503, and any other error 500.
@@ -45,6 +46,14 @@ type Backend interface {
 	// takes the same time for both. One of status 503 means that a source could
 	// not be asked: nothing is known of the password.
 	AskSources(ctx context.Context, l protocol.PasswordLogin) (protocol.VerifiedLogin, error)
+	// CheckInvitation returns nil if the code of an invitation may create an
+	// account of that address. Every code that may create none is refused with
+	// the same 401.
+	CheckInvitation(ctx context.Context, code string, user protocol.Address) error
+	// Join creates the account, with the password that c verifies, and counts
+	// the use of the invitation. It returns when every node that is up has
+	// applied it.
+	Join(ctx context.Context, code string, user protocol.Address, c protocol.Credentials) error
 
 	// Login registers an authenticated connection with the site. It fails if
 	// s.Client().Credential is no longer the account's newest.

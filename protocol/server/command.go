@@ -48,6 +48,7 @@ func init() { // their handlers lead to commandFor, which reads the table
 		{"CONTACT", phaseAuthenticated, 0, always, (*session).handleContact},
 		{"PASSWD", phaseAuthenticated, 0, always, (*session).handlePasswd},
 		{"APP", phaseAuthenticated, 0, always, (*session).handleApp},
+		{"JOIN", phaseGreeted, 0, always, (*session).handleJoin},
 		{"KEY", phaseAuthenticated, 0, always, (*session).handleKey},
 		{"KEYS", phaseAuthenticated, forRouting, blocksQuery, (*session).handleKeys},
 		{"VERIFY", phaseGreeted, forRouting, nil, (*session).handleVerify},

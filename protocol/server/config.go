@@ -21,7 +21,7 @@ type Config struct {
 	// Federation provides what other sites' servers need; nil means that none
 	// may connect.
 	Federation Federation
-	// Insecure allows PLAIN and PASSWD without TLS, for loopback only.
+	// Insecure allows PLAIN, PASSWD and JOIN without TLS, for loopback only.
 	Insecure bool
 
 	Idle time.Duration // silence after which a client is sent PING; 300 s

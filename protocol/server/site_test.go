@@ -24,6 +24,7 @@ type site struct {
 	contacts            map[protocol.Address]map[protocol.Address]string
 	apps                map[protocol.Address][]protocol.AppPassword
 	keys                map[protocol.Address][]signature.Key
+	invitations         map[string]int // how many accounts each code may create
 	failed              map[netip.Addr]int
 	turns               chan struct{}      // what AwaitTurn waits for, if it is not nil
 	attempts, succeeded []protocol.Attempt // failed logins, and others
@@ -39,12 +40,13 @@ type site struct {
 func newSite(t testing.TB, names ...string) *site {
 	s := &site{
 		accounts: map[protocol.Address]protocol.Credentials{}, users: map[*siteUser]bool{},
-		listens:  map[protocol.Address][]*siteUser{},
-		rules:    map[protocol.Address]map[protocol.Pattern]protocol.Rule{},
-		contacts: map[protocol.Address]map[protocol.Address]string{},
-		apps:     map[protocol.Address][]protocol.AppPassword{},
-		keys:     map[protocol.Address][]signature.Key{},
-		failed:   map[netip.Addr]int{}, index: 1000, most: protocol.MaxSessions,
+		listens:     map[protocol.Address][]*siteUser{},
+		rules:       map[protocol.Address]map[protocol.Pattern]protocol.Rule{},
+		contacts:    map[protocol.Address]map[protocol.Address]string{},
+		apps:        map[protocol.Address][]protocol.AppPassword{},
+		keys:        map[protocol.Address][]signature.Key{},
+		invitations: map[string]int{},
+		failed:      map[netip.Addr]int{}, index: 1000, most: protocol.MaxSessions,
 	}
 	for _, name := range names {
 		s.setPassword(address(t, name+"@example.com"), "secret")
@@ -96,6 +98,35 @@ func (s *site) LoginMethods(string) protocol.LoginMethods { return s.methods }
 
 func (s *site) AskSources(_ context.Context, l protocol.PasswordLogin) (protocol.VerifiedLogin, error) {
 	return s.sources(l)
+}
+
+// CheckInvitation knows the codes of invitations for example.com.
+func (s *site) CheckInvitation(_ context.Context, code string, user protocol.Address) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, exists := s.accounts[user]
+	switch {
+	case code == "later":
+		return protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded")
+	case s.invitations[code] == 0:
+		return protocol.Errorf(protocol.StatusUnauthorized, "wrong code")
+	case exists:
+		return protocol.Errorf(protocol.StatusWrongState, "%s has an account already", user)
+	}
+	return nil
+}
+
+func (s *site) Join(ctx context.Context, code string, user protocol.Address, c protocol.Credentials) error {
+	if err := s.CheckInvitation(ctx, code, user); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.invitations[code]--
+	s.index++
+	c.Index = s.index
+	s.accounts[user] = c
+	return nil
 }
 
 func (s *site) Admit(a protocol.Attempt) time.Duration {
