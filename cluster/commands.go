@@ -27,9 +27,9 @@ var errNoCommand = errors.New("this node does not know that command")
 func (n *Node) performCommand(ctx context.Context, from string, c *clusterv1.CommandRequest) error {
 	switch k := c.Kind.(type) {
 	case *clusterv1.CommandRequest_Form_:
-		return n.bootstrap.AcceptProposal(from, k.Form.GetServer(), k.Form.GetFounding())
+		return n.bootstrap.AcceptProposal(from, k.Form.GetServer(), k.Form.GetClusterId())
 	case *clusterv1.CommandRequest_Admit_:
-		return n.bootstrap.AcceptJoin(from, k.Admit.GetFounding())
+		return n.bootstrap.AcceptJoin(from, k.Admit.GetClusterId())
 	}
 	if !n.isServer(from) || !n.link.IsMember(from) {
 		return fmt.Errorf("%w: node %s is not part of the site", ErrRefused, from)

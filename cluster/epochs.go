@@ -79,7 +79,7 @@ func (n *Node) register(ctx context.Context, last uint64) bool {
 		return false
 	}
 	results, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
-		Node: n.cfg.NodeID, Boot: n.incarnation, Version: n.cfg.Version,
+		Node: n.cfg.NodeID, Incarnation: n.incarnation, Version: n.cfg.Version,
 		MinSchema: minSchema, MaxSchema: n.table.Newest(), Replaces: last,
 	}}})
 	if err != nil {

@@ -26,7 +26,7 @@ func newFSM(t *testing.T) (*fsm, *error) {
 
 // applyChange applies an entry of a term with one batch that was meant for another.
 func applyChange(f *fsm, index, term, meant uint64, c *storev1.Change) error {
-	e := &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Origin: "n1", Boot: 1, Number: index, Term: meant, Change: []*storev1.Change{c}}}}
+	e := &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Origin: "n1", Incarnation: 1, Number: index, Term: meant, Change: []*storev1.Change{c}}}}
 	err, _ := f.Apply(&raft.Log{Index: index, Term: term, Data: store.EncodeEntry(e)}).(error)
 	return err
 }
@@ -50,8 +50,8 @@ func TestABatchCountsInTheTermItWasMeantForOnly(t *testing.T) {
 
 func TestAnUnknownEntryStopsTheNodeBeforeItIsApplied(t *testing.T) {
 	for name, data := range map[string][]byte{
-		"of a later schema": store.EncodeEntry(&storev1.Entry{MinSchema: 99, Batch: []*storev1.Batch{{Origin: "n1", Boot: 1, Number: 1, Change: []*storev1.Change{account("a@example.com")}}}}),
-		"of no known kind":  store.EncodeEntry(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Origin: "n1", Boot: 1, Number: 1, Change: []*storev1.Change{{}}}}}),
+		"of a later schema": store.EncodeEntry(&storev1.Entry{MinSchema: 99, Batch: []*storev1.Batch{{Origin: "n1", Incarnation: 1, Number: 1, Change: []*storev1.Change{account("a@example.com")}}}}),
+		"of no known kind":  store.EncodeEntry(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Origin: "n1", Incarnation: 1, Number: 1, Change: []*storev1.Change{{}}}}}),
 		"damaged":           []byte("nonsense"),
 	} {
 		t.Run(name, func(t *testing.T) {

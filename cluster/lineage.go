@@ -12,10 +12,10 @@ func (n *Node) lineage() *clusterv1.Lineage {
 	id := n.storage.Manifest.Get()
 	l := &clusterv1.Lineage{}
 	if id.Dirty {
-		l.FoundingSum = bootstrap.ClusterIDSum(id.ClusterID)
+		l.ClusterIdSum = bootstrap.ClusterIDSum(id.ClusterID)
 	}
 	if id.Lineage != nil {
-		l.History, l.Epoch, l.Boot = id.Lineage.History, id.Lineage.Epoch, id.Lineage.Incarnations
+		l.History, l.Epoch, l.Incarnation = id.Lineage.History, id.Lineage.Epoch, id.Lineage.Incarnations
 	}
 	return l
 }
@@ -23,15 +23,15 @@ func (n *Node) lineage() *clusterv1.Lineage {
 // checkProcess decides by its lineage whether a process may be admitted as a
 // node. Unless this node's table is certainly up to date, it believes a
 // process that claims to have registered later than the table knows.
-func (n *Node) checkProcess(node string, boot uint64, l *clusterv1.Lineage, upToDate bool) clusterv1.Rejection_Reason {
+func (n *Node) checkProcess(node string, incarnation uint64, l *clusterv1.Lineage, upToDate bool) clusterv1.Rejection_Reason {
 	own := n.lineage()
-	if sum := l.GetFoundingSum(); len(sum) > 0 && len(own.FoundingSum) > 0 && !slices.Equal(sum, own.FoundingSum) {
-		return clusterv1.Rejection_REASON_FOUNDING
+	if sum := l.GetClusterIdSum(); len(sum) > 0 && len(own.ClusterIdSum) > 0 && !slices.Equal(sum, own.ClusterIdSum) {
+		return clusterv1.Rejection_REASON_OTHER_CLUSTER
 	}
 	known, ok := n.table.Node(node)
 	switch {
 	case !ok || l.GetEpoch() == 0 || l.History != n.table.History():
-	case known.Incarnation == boot || slices.Contains(l.Boot, known.Incarnation):
+	case known.Incarnation == incarnation || slices.Contains(l.Incarnation, known.Incarnation):
 	case known.Epoch > l.Epoch || upToDate:
 		return clusterv1.Rejection_REASON_OLD_COPY
 	}

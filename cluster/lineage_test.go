@@ -20,32 +20,32 @@ func TestCheckProcess(t *testing.T) {
 		n.table.Apply(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Change: []*storev1.Change{c}}}})
 	}
 	apply(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h", Secret: make([]byte, 32)}}})
-	apply(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n2", Boot: 5, Version: "1", MinSchema: 1, MaxSchema: 9}}})
+	apply(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n2", Incarnation: 5, Version: "1", MinSchema: 1, MaxSchema: 9}}})
 	node, ok := n.table.Node("n2")
 	if !ok {
 		t.Fatal("n2 is not in the table")
 	}
-	const fine, oldCopy, founding = clusterv1.Rejection_REASON_UNSPECIFIED, clusterv1.Rejection_REASON_OLD_COPY, clusterv1.Rejection_REASON_FOUNDING
+	const fine, oldCopy, otherCluster = clusterv1.Rejection_REASON_UNSPECIFIED, clusterv1.Rejection_REASON_OLD_COPY, clusterv1.Rejection_REASON_OTHER_CLUSTER
 	for name, c := range map[string]struct {
 		node             string
-		boot             uint64
+		incarnation      uint64
 		lineage          *clusterv1.Lineage
 		behind, upToDate clusterv1.Rejection_Reason
 	}{
-		"the process itself":      {"n2", 5, &clusterv1.Lineage{History: "h", Epoch: node.Epoch, Boot: []uint64{5}}, fine, fine},
-		"the next one":            {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch, Boot: []uint64{5, 6}}, fine, fine},
-		"before it came up":       {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch - 1, Boot: []uint64{4, 5, 6}}, fine, fine},
-		"an older copy":           {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch - 1, Boot: []uint64{4, 6}}, oldCopy, oldCopy},
-		"a newer one":             {"n2", 7, &clusterv1.Lineage{History: "h", Epoch: node.Epoch + 1, Boot: []uint64{6, 7}}, fine, oldCopy},
+		"the process itself":      {"n2", 5, &clusterv1.Lineage{History: "h", Epoch: node.Epoch, Incarnation: []uint64{5}}, fine, fine},
+		"the next one":            {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch, Incarnation: []uint64{5, 6}}, fine, fine},
+		"before it came up":       {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch - 1, Incarnation: []uint64{4, 5, 6}}, fine, fine},
+		"an older copy":           {"n2", 6, &clusterv1.Lineage{History: "h", Epoch: node.Epoch - 1, Incarnation: []uint64{4, 6}}, oldCopy, oldCopy},
+		"a newer one":             {"n2", 7, &clusterv1.Lineage{History: "h", Epoch: node.Epoch + 1, Incarnation: []uint64{6, 7}}, fine, oldCopy},
 		"of an older version":     {"n2", 7, nil, fine, fine},
 		"without a past":          {"n2", 7, &clusterv1.Lineage{}, fine, fine},
-		"of a history before":     {"n2", 7, &clusterv1.Lineage{History: "g", Epoch: 1, Boot: []uint64{1}}, fine, fine},
-		"of the same founding":    {"n2", 5, &clusterv1.Lineage{FoundingSum: bootstrap.ClusterIDSum("f")}, fine, fine},
-		"of another founding":     {"n2", 5, &clusterv1.Lineage{FoundingSum: bootstrap.ClusterIDSum("g")}, founding, founding},
-		"a node that is not here": {"n3", 7, &clusterv1.Lineage{History: "h", Epoch: 1, Boot: []uint64{6, 7}}, fine, fine},
+		"of a history before":     {"n2", 7, &clusterv1.Lineage{History: "g", Epoch: 1, Incarnation: []uint64{1}}, fine, fine},
+		"of the same cluster":     {"n2", 5, &clusterv1.Lineage{ClusterIdSum: bootstrap.ClusterIDSum("f")}, fine, fine},
+		"of another cluster":      {"n2", 5, &clusterv1.Lineage{ClusterIdSum: bootstrap.ClusterIDSum("g")}, otherCluster, otherCluster},
+		"a node that is not here": {"n3", 7, &clusterv1.Lineage{History: "h", Epoch: 1, Incarnation: []uint64{6, 7}}, fine, fine},
 	} {
 		for upToDate, want := range map[bool]clusterv1.Rejection_Reason{false: c.behind, true: c.upToDate} {
-			if got := n.checkProcess(c.node, c.boot, c.lineage, upToDate); got != want {
+			if got := n.checkProcess(c.node, c.incarnation, c.lineage, upToDate); got != want {
 				t.Errorf("%s, up to date: %v: %v", name, upToDate, got)
 			}
 		}

@@ -61,7 +61,7 @@ func TestAnOlderSchemaKeepsANodeOutByTheConfiguration(t *testing.T) {
 		l.eventually("it knows", func() bool { return !stays.isServer(removed.cfg.NodeID) })
 		l.eventually("it may ask again", func() bool { return removed.link.Connectivity(stays.cfg.NodeID).Connected })
 		p, err := removed.peers.Probe(l.within(5*time.Second), stays.cfg.NodeID)
-		if err != nil || p.Founding != nil || p.History != "" || p.LastLog != 0 || !p.HasState {
+		if err != nil || p.ClusterId != nil || p.History != "" || p.LastLog != 0 || !p.HasState {
 			t.Errorf("it is told %v, %v", p, err)
 		}
 		user, _ := protocol.ParseAddress("alice@example.com")

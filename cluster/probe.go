@@ -17,7 +17,7 @@ func (n *Node) probeResponse(from string) *clusterv1.ProbeResponse {
 		UptimeMs: uint64(time.Since(n.started).Milliseconds()) + 1,
 	}
 	if id.Dirty {
-		p.FoundingSum = bootstrap.ClusterIDSum(id.ClusterID)
+		p.ClusterIdSum = bootstrap.ClusterIDSum(id.ClusterID)
 	}
 	p.RunningIncarnation, p.RunningAddr = n.link.RunningProcess(from)
 	for _, s := range n.servers() {
@@ -25,9 +25,9 @@ func (n *Node) probeResponse(from string) *clusterv1.ProbeResponse {
 	}
 	switch {
 	case n.isServer(from) && n.link.IsMember(from):
-		p.LastLog, p.History, p.Founding = n.raft.LastIndex(), n.table.History(), &id.ClusterID
+		p.LastLog, p.History, p.ClusterId = n.raft.LastIndex(), n.table.History(), &id.ClusterID
 	case !id.Dirty:
-		p.Founding = new(string)
+		p.ClusterId = new(string)
 	}
 	return p
 }

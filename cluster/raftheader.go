@@ -33,12 +33,12 @@ type processTracker interface {
 // stamp puts the cluster ID into the header of an outgoing call, and
 // the incarnation of this process if the other node's version accepts it.
 func (s *headerStamp) stamp(to raft.ServerID, h raft.RPCHeader) raft.RPCHeader {
-	word, takesBoot := s.clusterID(), s.processes.ChecksIncarnation(string(to))
-	if word == "" && !takesBoot {
+	word, takesIncarnation := s.clusterID(), s.processes.ChecksIncarnation(string(to))
+	if word == "" && !takesIncarnation {
 		return h
 	}
 	h.ID = append(append(bytes.Clone(h.ID), link.RaftIDEnd), word...)
-	if takesBoot {
+	if takesIncarnation {
 		h.ID = strconv.AppendUint(append(h.ID, link.RaftIDEnd), s.incarnation, 16)
 	}
 	return h
@@ -56,11 +56,11 @@ func (s *headerStamp) check(c raft.RPC) error {
 	if string(word) != s.clusterID() {
 		return errOtherCluster
 	}
-	boot, err := uint64(0), error(nil)
+	incarnation, err := uint64(0), error(nil)
 	if len(number) > 0 {
-		boot, err = strconv.ParseUint(string(number), 16, 64)
+		incarnation, err = strconv.ParseUint(string(number), 16, 64)
 	}
-	if err != nil || !s.processes.AcceptsRaftFrom(string(id), boot) {
+	if err != nil || !s.processes.AcceptsRaftFrom(string(id), incarnation) {
 		return errOtherProcess
 	}
 	h.ID = id

@@ -109,14 +109,14 @@ func (t *memberReconciler) addNewNode(ctx context.Context, m link.Member) error 
 		return fmt.Errorf("it has data, but is not a node of this site: on that machine run simpd wipe, and start it again")
 	}
 	clusterID := t.storage.Manifest.Get().ClusterID
-	if clusterID != "" && p.Founding == nil {
+	if clusterID != "" && p.ClusterId == nil {
 		return fmt.Errorf("its version of simpd can't be part of a site that a newer one has founded: start a newer version there")
 	}
 	if err := t.leadership.verify(ctx); err != nil {
 		return err
 	}
 	err = t.peers.Command(ctx, m.ID, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Admit_{
-		Admit: &clusterv1.CommandRequest_Admit{Founding: clusterID}}})
+		Admit: &clusterv1.CommandRequest_Admit{ClusterId: clusterID}}})
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (f *recovery) Snapshot() (raft.FSMSnapshot, error) {
 	f.told.OldHistory, f.told.History, f.told.Index = v.History(), fresh.History, v.Index()
 	f.told.Accounts, _ = v.Len()
 	e := &storev1.Entry{MinSchema: minSchema, Batch: []*storev1.Batch{{
-		Origin: "recover", Boot: 1, Number: 1, Change: []*storev1.Change{{Kind: &storev1.Change_NewHistory{NewHistory: fresh}}},
+		Origin: "recover", Incarnation: 1, Number: 1, Change: []*storev1.Change{{Kind: &storev1.Change_NewHistory{NewHistory: fresh}}},
 	}}}
 	results, err := f.table.Apply(e)
 	if err != nil {

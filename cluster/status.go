@@ -140,7 +140,7 @@ func (n *Node) fillStatus(ctx context.Context, s *NodeStatus) {
 	s.Answers, s.Role, s.Version, s.Leader, s.Term = true, r.Role, r.Version, r.Leader, r.Term
 	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
 	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
-	s.MinSchema, s.MaxSchema, s.Incarnation = r.MinSchema, r.MaxSchema, r.Boot
+	s.MinSchema, s.MaxSchema, s.Incarnation = r.MinSchema, r.MaxSchema, r.Incarnation
 	s.UnsetAddresses, s.Settings = r.UnsetAddress, r.Setting
 	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
 	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, startTime(r, time.Now())
@@ -166,7 +166,7 @@ func (n *Node) statusResponse() *clusterv1.StatusResponse {
 	s := &clusterv1.StatusResponse{
 		Node: n.cfg.NodeID, Version: n.cfg.Version, Role: n.role(), Leader: leader, Term: term,
 		AppliedLog: n.fsm.progress.Value(), Index: position.Index, History: position.History, Epoch: n.Epoch(),
-		MinSchema: minSchema, MaxSchema: n.table.Newest(), Boot: n.incarnation, StartedMs: n.started.UnixMilli(),
+		MinSchema: minSchema, MaxSchema: n.table.Newest(), Incarnation: n.incarnation, StartedMs: n.started.UnixMilli(),
 		UptimeMs:  uint64(time.Since(n.started).Milliseconds()) + 1,
 		ContactMs: uint64(n.QuorumLostFor().Milliseconds()), Digest: n.consistency.get(),
 	}

@@ -29,9 +29,9 @@ func inMemory(t *testing.T, node string) *storage.Storage {
 	return s
 }
 
-// TestCallsOfAnotherFounding: what Raft says comes only from who has data of
+// TestCallsOfAnotherCluster: what Raft says comes only from who has data of
 // the same cluster ID, and bears the sender's plain id.
-func TestCallsOfAnotherFounding(t *testing.T) {
+func TestCallsOfAnotherCluster(t *testing.T) {
 	for _, tt := range []struct {
 		from, to string
 		same     bool
@@ -71,8 +71,8 @@ func TestCallsOfAnotherFounding(t *testing.T) {
 	}
 }
 
-// TestHeartbeatOfAnotherFounding: the short cut for heartbeats is no way round.
-func TestHeartbeatOfAnotherFounding(t *testing.T) {
+// TestHeartbeatOfAnotherCluster: the short cut for heartbeats is no way round.
+func TestHeartbeatOfAnotherCluster(t *testing.T) {
 	_, in := raft.NewInmemTransport("n2")
 	g := guarded(in, "b", 2)
 	defer g.Close()
@@ -92,24 +92,26 @@ func TestHeartbeatOfAnotherFounding(t *testing.T) {
 
 // tracker lets one process of each node take part.
 type tracker struct {
-	boot      uint64
-	takesBoot bool
+	incarnation      uint64
+	takesIncarnation bool
 }
 
-func (p tracker) AcceptsRaftFrom(_ string, boot uint64) bool { return boot == p.boot }
-func (p tracker) ChecksIncarnation(string) bool              { return p.takesBoot }
+func (p tracker) AcceptsRaftFrom(_ string, incarnation uint64) bool {
+	return incarnation == p.incarnation
+}
+func (p tracker) ChecksIncarnation(string) bool { return p.takesIncarnation }
 
 // TestCallsOfASecondProcess: calls of Raft bear the number of their process, if
 // the other version takes it, and come only from the process that was let in.
 func TestCallsOfASecondProcess(t *testing.T) {
-	for _, founding := range []string{"", "a"} {
+	for _, clusterID := range []string{"", "a"} {
 		for _, tt := range []struct {
-			takesBoot bool
-			current   uint64
-			ok        bool
+			takesIncarnation bool
+			current          uint64
+			ok               bool
 		}{{true, 7, true}, {true, 8, false}, {true, 0, false}, {false, 0, true}, {false, 7, false}} {
-			word := func() string { return founding }
-			sender, receiver := headerStamp{word, 7, tracker{takesBoot: tt.takesBoot}}, headerStamp{word, 9, tracker{boot: tt.current}}
+			word := func() string { return clusterID }
+			sender, receiver := headerStamp{word, 7, tracker{takesIncarnation: tt.takesIncarnation}}, headerStamp{word, 9, tracker{incarnation: tt.current}}
 			call := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: sender.stamp("n2", raft.RPCHeader{ID: []byte("n1")})}}
 			if err := receiver.check(call); (err == nil) != tt.ok {
 				t.Errorf("%+v: %v", tt, err)

@@ -70,7 +70,7 @@ func (t *Table) applyEntry(e *storev1.Entry) []BatchResult {
 		for j, c := range b.GetChange() {
 			r[j] = t.applyChange(c)
 		}
-		results[i] = BatchResult{Origin: b.GetOrigin(), Incarnation: b.GetBoot(), Number: b.GetNumber(), Results: r}
+		results[i] = BatchResult{Origin: b.GetOrigin(), Incarnation: b.GetIncarnation(), Number: b.GetNumber(), Results: r}
 	}
 	return results
 }

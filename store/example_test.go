@@ -12,7 +12,7 @@ import (
 func Example() {
 	table := store.New(store.Config{})
 	results, err := table.Apply(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{
-		Origin: "n1", Boot: 4711, Number: 1, TimeMs: 1_795_000_000_000,
+		Origin: "n1", Incarnation: 4711, Number: 1, TimeMs: 1_795_000_000_000,
 		Change: []*storev1.Change{up("n1", 4711), setList("alice@example.com"), {Kind: &storev1.Change_Bind{Bind: &storev1.Bind{
 			Address: "alice@example.com", Session: &storev1.Session{Node: "n1", Epoch: 1, Number: 1}, Epoch: 1,
 			State: storev1.State_STATE_BUSY, Note: "writing", Credential: 2,

@@ -208,7 +208,7 @@ func goldenChanges(story string) (entries []*storev1.Entry) {
 		clock += 1000
 		line = strings.TrimSpace(line)
 		entries = append(entries, &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{
-			{Origin: "n1", Boot: 1, Number: uint64(len(entries)), TimeMs: clock, Change: []*storev1.Change{parseWords(line).change()}},
+			{Origin: "n1", Incarnation: 1, Number: uint64(len(entries)), TimeMs: clock, Change: []*storev1.Change{parseWords(line).change()}},
 		}})
 	}
 	return entries

@@ -193,9 +193,9 @@ func (m *model) release(c *storev1.Release) store.Refusal {
 }
 
 func (m *model) nodeUp(c *storev1.NodeUp) {
-	if n, ok := m.nodes[c.Node]; !ok || n.Down || n.Incarnation != c.Boot {
+	if n, ok := m.nodes[c.Node]; !ok || n.Down || n.Incarnation != c.Incarnation {
 		m.index++
-		m.nodes[c.Node] = store.Node{ID: c.Node, Epoch: m.index, Incarnation: c.Boot}
+		m.nodes[c.Node] = store.Node{ID: c.Node, Epoch: m.index, Incarnation: c.Incarnation}
 	}
 }
 

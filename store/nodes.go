@@ -8,9 +8,9 @@ import storev1 "simpd/proto/simp/store/v1"
 func (t *Table) nodeUp(c *storev1.NodeUp) Result {
 	old, ok := t.current.nodes.Get(c.GetNode())
 	switch {
-	case !validName(c.GetNode()) || len(c.GetVersion()) > maxName || c.GetBoot() == 0:
+	case !validName(c.GetNode()) || len(c.GetVersion()) > maxName || c.GetIncarnation() == 0:
 		return refuse(Malformed, "a node without a name or a number of its process")
-	case ok && !old.Down && old.Incarnation == c.GetBoot():
+	case ok && !old.Down && old.Incarnation == c.GetIncarnation():
 		return Result{Epoch: old.Epoch}
 	case c.GetReplaces() != 0 && (!ok || old.Epoch != c.GetReplaces()):
 		return refuse(Stale, "epoch %d is not the newest of %s", c.GetReplaces(), c.GetNode())
@@ -21,7 +21,7 @@ func (t *Table) nodeUp(c *storev1.NodeUp) Result {
 		t.endEpoch(old)
 	}
 	t.current.nodes.Set(c.GetNode(), &Node{
-		ID: c.GetNode(), Epoch: t.nextIndex(), Incarnation: c.GetBoot(), Version: c.GetVersion(),
+		ID: c.GetNode(), Epoch: t.nextIndex(), Incarnation: c.GetIncarnation(), Version: c.GetVersion(),
 		MinSchema: c.GetMinSchema(), MaxSchema: c.GetMaxSchema(), NeedsReap: t.countsOf(c.GetNode()).stale > 0,
 		Certificates: certificatesOf(old),
 	})

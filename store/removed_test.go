@@ -15,7 +15,7 @@ func siteOfTwo(t *testing.T, schema uint32) *Table {
 	table := New(Config{})
 	table.current.schema = schema
 	for i, id := range []string{"n1", "n2"} {
-		r := table.nodeUp(&storev1.NodeUp{Node: id, Boot: uint64(i + 1), MinSchema: 1, MaxSchema: NewestSchema})
+		r := table.nodeUp(&storev1.NodeUp{Node: id, Incarnation: uint64(i + 1), MinSchema: 1, MaxSchema: NewestSchema})
 		if r.Refusal != None {
 			t.Fatal(r.Detail)
 		}
@@ -87,7 +87,7 @@ func TestCertificatesOfANodeAreBounded(t *testing.T) {
 	for i := range maxNodeCertificates + 1 {
 		table.addCertificate(&storev1.AddCertificate{Node: "n1", Fingerprint: print(byte(i))})
 	}
-	table.nodeUp(&storev1.NodeUp{Node: "n1", Boot: 7, MinSchema: 1, MaxSchema: NewestSchema})
+	table.nodeUp(&storev1.NodeUp{Node: "n1", Incarnation: 7, MinSchema: 1, MaxSchema: NewestSchema})
 	node, _ := table.Node("n1")
 	if n := len(node.Certificates); n != maxNodeCertificates || node.Certificates[0] != Fingerprint(print(1)) {
 		t.Errorf("%d certificates, the first %x", n, node.Certificates[0])
@@ -114,7 +114,7 @@ func TestRemovedNodesOutliveTheTable(t *testing.T) {
 			digests[sum] = true
 		}
 	}
-	apply(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Boot: 1, MinSchema: 1, MaxSchema: NewestSchema}}},
+	apply(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Incarnation: 1, MinSchema: 1, MaxSchema: NewestSchema}}},
 		&storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: excludeSchema}}})
 	differs("a node")
 	apply(&storev1.Change{Kind: &storev1.Change_AddCertificate{AddCertificate: &storev1.AddCertificate{Node: "n1", Fingerprint: print(3)}}})

@@ -111,7 +111,7 @@ func (b *restorer) addNode(n *storev1.Node) error {
 	}
 	b.counts[n.GetNode()] = &nodeCounts{}
 	b.view.nodes.Load(n.GetNode(), &Node{
-		ID: n.GetNode(), Epoch: n.GetEpoch(), Down: n.GetDown(), Draining: n.GetDraining(), Incarnation: n.GetBoot(), Version: n.GetVersion(),
+		ID: n.GetNode(), Epoch: n.GetEpoch(), Down: n.GetDown(), Draining: n.GetDraining(), Incarnation: n.GetIncarnation(), Version: n.GetVersion(),
 		MinSchema: n.GetMinSchema(), MaxSchema: n.GetMaxSchema(), NeedsReap: n.GetDirty(), reapedThrough: n.GetReaped(),
 		Certificates: certificates,
 	})

@@ -28,7 +28,7 @@ func (s *site) apply(changes ...*storev1.Change) []store.Result {
 	s.clock += 1000
 	s.number++
 	e := &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{
-		{Origin: "n1", Boot: 1, Number: s.number, TimeMs: s.clock, Change: changes},
+		{Origin: "n1", Incarnation: 1, Number: s.number, TimeMs: s.clock, Change: changes},
 	}}
 	results, err := s.Apply(e)
 	if err != nil {
@@ -82,7 +82,7 @@ func address(s string) protocol.Address { return protocol.CanonicalAddress(s) }
 
 func up(node string, boot uint64) *storev1.Change {
 	return &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
-		Node: node, Boot: boot, Version: "0.1.0", MinSchema: 1, MaxSchema: store.NewestSchema,
+		Node: node, Incarnation: boot, Version: "0.1.0", MinSchema: 1, MaxSchema: store.NewestSchema,
 	}}}
 }
 

@@ -120,7 +120,7 @@ func (w *recordWriter) finish() (int64, error) {
 
 func nodeProto(n *Node) *storev1.Record {
 	return &storev1.Record{Kind: &storev1.Record_Node{Node: &storev1.Node{
-		Node: n.ID, Epoch: n.Epoch, Down: n.Down, Draining: n.Draining, Boot: n.Incarnation, Version: n.Version,
+		Node: n.ID, Epoch: n.Epoch, Down: n.Down, Draining: n.Draining, Incarnation: n.Incarnation, Version: n.Version,
 		MinSchema: n.MinSchema, MaxSchema: n.MaxSchema, Dirty: n.NeedsReap, Reaped: n.reapedThrough,
 		Certificate: fingerprintsToBytes(n.Certificates),
 	}}}

@@ -50,7 +50,7 @@ func newSite(t testing.TB, change ...func(*api.Config)) *testSite {
 	s := siteOn(t, store.New(store.Config{}), change...)
 	s.propose(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h1", Secret: []byte("secret")}}})
 	s.epoch = s.propose(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{
-		Node: "n1", Boot: 1, Version: "test", MinSchema: 1, MaxSchema: store.NewestSchema,
+		Node: "n1", Incarnation: 1, Version: "test", MinSchema: 1, MaxSchema: store.NewestSchema,
 	}}}).Epoch
 	return s
 }

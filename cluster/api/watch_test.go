@@ -199,7 +199,7 @@ func TestWatchOfAnotherHistoryResets(t *testing.T) {
 func TestWatchOfWhatIsNoLongerKeptResets(t *testing.T) {
 	s := siteOn(t, store.New(store.Config{History: 1}))
 	s.propose(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h1"}}})
-	s.epoch = s.propose(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Boot: 1, MinSchema: 1, MaxSchema: 1}}}).Epoch
+	s.epoch = s.propose(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Incarnation: 1, MinSchema: 1, MaxSchema: 1}}}).Epoch
 	alice := s.listen("alice@example.com", available, "")
 	for i := range 3000 {
 		s.setState("alice@example.com", alice, available, fmt.Sprint(i))

@@ -210,7 +210,7 @@ func (b *Bootstrap) proposeInitialConfig(ctx context.Context, list []string, clu
 	}
 	for _, id := range list[1:] {
 		err := b.config.Peers.Command(ctx, id, &clusterv1.CommandRequest{Kind: &clusterv1.CommandRequest_Form_{
-			Form: &clusterv1.CommandRequest_Form{Server: list, Founding: clusterID}}})
+			Form: &clusterv1.CommandRequest_Form{Server: list, ClusterId: clusterID}}})
 		if err != nil {
 			return fmt.Errorf("asking %s: %w", id, err)
 		}

@@ -36,7 +36,7 @@ func (b *Bootstrap) chooseClusterID(others []*clusterv1.ProbeResponse) string {
 		return id.ClusterID
 	}
 	for _, p := range others {
-		if p.Founding == nil {
+		if p.ClusterId == nil {
 			return ""
 		}
 	}
@@ -107,10 +107,10 @@ func (b *Bootstrap) checkForeignCluster(others []*clusterv1.ProbeResponse) error
 // isOtherCluster reports whether a node said that its data belongs to another
 // cluster.
 func isOtherCluster(p *clusterv1.ProbeResponse, clusterID string) bool {
-	if p.Founding != nil {
-		return p.GetFounding() != clusterID
+	if p.ClusterId != nil {
+		return p.GetClusterId() != clusterID
 	}
-	return len(p.FoundingSum) > 0 && !bytes.Equal(p.FoundingSum, ClusterIDSum(clusterID))
+	return len(p.ClusterIdSum) > 0 && !bytes.Equal(p.ClusterIdSum, ClusterIDSum(clusterID))
 }
 
 // ClusterIDSum returns a hash of a cluster ID, which lets a node compare a cluster ID that it may not know.

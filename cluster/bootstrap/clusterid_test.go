@@ -31,7 +31,7 @@ func TestFoundersKeepTheirWord(t *testing.T) {
 	if word := b.chooseClusterID([]*clusterv1.ProbeResponse{{Node: "n2"}}); word != "" {
 		t.Errorf("a word with a version that knows none: %q", word)
 	}
-	first, none := b.chooseClusterID([]*clusterv1.ProbeResponse{{Node: "n2", Founding: new(string)}}), b.acceptInitialConfig(list, "")
+	first, none := b.chooseClusterID([]*clusterv1.ProbeResponse{{Node: "n2", ClusterId: new(string)}}), b.acceptInitialConfig(list, "")
 	if len(first) != 16 || none != nil {
 		t.Errorf("%q, %v", first, none)
 	}
@@ -59,7 +59,7 @@ func TestFoundersKeepTheirWord(t *testing.T) {
 func TestStray(t *testing.T) {
 	b := New(Config{NodeID: "n3", Manifest: inMemory(t, "n3")})
 	word := func(s string) *string { return &s }
-	probes := []*clusterv1.ProbeResponse{{Node: "n1", Founding: word("b"), Leader: "n1"}}
+	probes := []*clusterv1.ProbeResponse{{Node: "n1", ClusterId: word("b"), Leader: "n1"}}
 	if err := b.checkForeignCluster(probes); err != nil {
 		t.Errorf("without data: %v", err)
 	}
@@ -67,7 +67,7 @@ func TestStray(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, harmless := range []*clusterv1.ProbeResponse{
-		{Node: "n1", Founding: word("a"), Leader: "n1"}, {Node: "n1", Founding: word("b")}, {Node: "n1", Leader: "n1"},
+		{Node: "n1", ClusterId: word("a"), Leader: "n1"}, {Node: "n1", ClusterId: word("b")}, {Node: "n1", Leader: "n1"},
 	} {
 		if err := b.checkForeignCluster([]*clusterv1.ProbeResponse{harmless}); err != nil {
 			t.Errorf("%v: %v", harmless, err)
@@ -83,7 +83,7 @@ func TestStrayStaysWithItsSite(t *testing.T) {
 	b := New(Config{NodeID: "n3", Manifest: inMemory(t, "n3")})
 	must(t, b.config.Manifest.Change(func(id *storage.Record) { id.Dirty, id.ClusterID = true, "a" }))
 	err := b.checkForeignCluster([]*clusterv1.ProbeResponse{
-		{Node: "n1", HasState: true, FoundingSum: ClusterIDSum("b"), Leader: "n1"}, {Node: "n2", HasState: true, FoundingSum: ClusterIDSum("a")},
+		{Node: "n1", HasState: true, ClusterIdSum: ClusterIDSum("b"), Leader: "n1"}, {Node: "n2", HasState: true, ClusterIdSum: ClusterIDSum("a")},
 	})
 	if err != nil {
 		t.Error(err)

@@ -211,11 +211,11 @@ func TestGRPCWantsAnIntroduction(t *testing.T) {
 		s := newSite(t)
 		l := s.open(s.config(1))
 		for _, node := range []string{"n2", "n3"} {
-			boot := l.config.Member.Incarnation // client's
+			incarnation := l.config.Member.Incarnation // client's
 			if node == "n3" {
-				boot++
+				incarnation++
 			}
-			if _, err := l.processes.claim(t.Context(), node, process{incarnation: boot, checksIncarnation: true}); err != nil {
+			if _, err := l.processes.claim(t.Context(), node, process{incarnation: incarnation, checksIncarnation: true}); err != nil {
 				t.Fatal(err)
 			}
 		}

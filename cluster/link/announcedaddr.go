@@ -27,7 +27,7 @@ func (l *Link) onAddrAnnounced(node string, h *clusterv1.Hello) {
 	if p == nil || h.ClusterAddr == "" || !l.members.isMember(node) {
 		return
 	}
-	p.updateAddr(func() { p.announced = announcedAddr{incarnation: h.Boot, addr: h.ClusterAddr, isOpen: true} })
+	p.updateAddr(func() { p.announced = announcedAddr{incarnation: h.Incarnation, addr: h.ClusterAddr, isOpen: true} })
 	l.gossip.setAddr(node, h.GossipAddr)
 }
 
@@ -39,7 +39,7 @@ func (l *Link) onAddrWithdrawn(node string, h *clusterv1.Hello) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.announced.incarnation == h.Boot {
+	if p.announced.incarnation == h.Incarnation {
 		p.announced.isOpen = false
 	}
 }

@@ -46,8 +46,8 @@ func TestOldGossipDoesNotOverruleAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		l := s.open(s.config(1))
-		heard := func(boot uint64, at string) {
-			l.peers.onGossip("n2", &Member{ID: "n2", Incarnation: boot, ClusterAddr: at})
+		heard := func(incarnation uint64, at string) {
+			l.peers.onGossip("n2", &Member{ID: "n2", Incarnation: incarnation, ClusterAddr: at})
 		}
 		expect := func(want string) {
 			t.Helper()
@@ -64,18 +64,18 @@ func TestOldGossipDoesNotOverruleAStream(t *testing.T) {
 		if at := l.AddrOf("n2"); at != "" {
 			t.Errorf("gossip alone proves that it is at %q", at)
 		}
-		hello := &clusterv1.Hello{Boot: 2, ClusterAddr: "10.0.0.3:7470"}
+		hello := &clusterv1.Hello{Incarnation: 2, ClusterAddr: "10.0.0.3:7470"}
 		l.onAddrAnnounced("n2", hello)
 		heard(1, "10.0.0.2:7470")
 		expect("10.0.0.3:7470")
-		l.onAddrWithdrawn("n2", &clusterv1.Hello{Boot: 1})
+		l.onAddrWithdrawn("n2", &clusterv1.Hello{Incarnation: 1})
 		heard(1, "10.0.0.2:7470")
 		expect("10.0.0.3:7470")
 		l.onAddrWithdrawn("n2", hello)
 		expect("10.0.0.3:7470")
 		heard(3, "10.0.0.4:7470")
 		expect("10.0.0.4:7470")
-		l.onAddrAnnounced("n2", &clusterv1.Hello{Boot: 4}) // of a version that does not say
+		l.onAddrAnnounced("n2", &clusterv1.Hello{Incarnation: 4}) // of a version that does not say
 		expect("10.0.0.4:7470")
 		l.peers.onGossip("n2", nil)
 		expect("")

@@ -224,10 +224,10 @@ func (g *gossip) resolveConflict(addr string) {
 func (g *gossip) isNewcomer(other *clusterv1.ProbeResponse) bool {
 	l := g.link
 	uptime := time.Since(g.started)
-	switch hasData := len(l.config.Lineage().FoundingSum) > 0; {
+	switch hasData := len(l.config.Lineage().ClusterIdSum) > 0; {
 	case l.config.InTouch() || l.peers.anyChecksIncarnation():
 		return false
-	case hasData && (!l.peers.isConnected() || isOtherCluster(other.FoundingSum, l.config.Lineage().FoundingSum)):
+	case hasData && (!l.peers.isConnected() || isOtherCluster(other.ClusterIdSum, l.config.Lineage().ClusterIdSum)):
 		return false
 	case other.UptimeMs > 0:
 		return uptime <= time.Duration(other.UptimeMs)*time.Millisecond

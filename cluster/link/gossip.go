@@ -282,7 +282,7 @@ func (l *Link) GossipAddr() string { return l.gossip.list.LocalNode().Address() 
 // clusterIDSum returns the part of the hash of this node's cluster ID that
 // gossip carries.
 func (g *gossip) clusterIDSum() string {
-	sum := g.link.config.Lineage().FoundingSum
+	sum := g.link.config.Lineage().ClusterIdSum
 	return string(sum[:min(len(sum), gossipedIDOctets)])
 }
 

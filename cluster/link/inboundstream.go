@@ -110,7 +110,7 @@ func (in *inboundStream) handleFrame(f *clusterv1.Frame) error {
 		in.link.processes.touch(in.process, 0)
 		in.setPong(&clusterv1.Pong{
 			ClockUs: in.link.clock.now(), Configuration: in.link.members.announced.Load(),
-			Boot: in.link.config.Member.Incarnation, Lineage: in.link.config.Lineage(), PingUs: f.PingUs,
+			Incarnation: in.link.config.Member.Incarnation, Lineage: in.link.config.Lineage(), PingUs: f.PingUs,
 		})
 	}
 	return nil
@@ -244,7 +244,7 @@ func (s *inboundStreams) register(in *inboundStream) bool {
 		s.newest = map[string]*inboundStream{}
 	}
 	if there := s.newest[in.from]; there != nil {
-		if there.hello.Boot == in.hello.Boot && there.hello.Stream > in.hello.Stream {
+		if there.hello.Incarnation == in.hello.Incarnation && there.hello.Stream > in.hello.Stream {
 			return false
 		}
 		there.replace()

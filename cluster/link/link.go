@@ -57,7 +57,7 @@ type Config struct {
 	// be admitted as node. upToDate reports that this node has followed the
 	// leader for a while. It returns REASON_UNSPECIFIED if the process may. Nil
 	// admits all.
-	Check  func(node string, boot uint64, of *clusterv1.Lineage, upToDate bool) clusterv1.Rejection_Reason
+	Check  func(node string, incarnation uint64, of *clusterv1.Lineage, upToDate bool) clusterv1.Rejection_Reason
 	Logger *slog.Logger // nil disables logging
 }
 

@@ -70,10 +70,10 @@ const maxMeta = 512
 
 func (m *Member) encode(site string) ([]byte, error) {
 	b, err := proto.Marshal(&clusterv1.Member{
-		Site: site, Boot: m.Incarnation, ClusterAddr: m.ClusterAddr, ClientAddr: m.ClientAddr, SimpsAddr: m.SIMPSAddr,
+		Site: site, Incarnation: m.Incarnation, ClusterAddr: m.ClusterAddr, ClientAddr: m.ClientAddr, SimpsAddr: m.SIMPSAddr,
 		GrpcAddr: m.GRPCAddr, Version: m.Version, MinSchema: m.MinSchema, MaxSchema: m.MaxSchema,
 		BootstrapExpect: uint32(m.BootstrapExpect), Replica: m.Replica, Draining: m.Draining, Leaving: m.Leaving,
-		FoundingSum: []byte(m.ClusterIDSum), ClientAddrGuessed: m.ClientGuessed, SimpsAddrGuessed: m.SIMPSGuessed,
+		ClusterIdSum: []byte(m.ClusterIDSum), ClientAddrGuessed: m.ClientGuessed, SimpsAddrGuessed: m.SIMPSGuessed,
 		SettingsSum: []byte(m.SettingsSum),
 	})
 	if err == nil && len(b) > maxMeta {
@@ -90,10 +90,10 @@ func decodeMember(id string, meta []byte) (m Member, site string, err error) {
 		return Member{}, "", fmt.Errorf("what node %q tells of itself: %w", id, err)
 	}
 	return Member{
-		ID: id, Incarnation: p.Boot, ClusterAddr: p.ClusterAddr, ClientAddr: p.ClientAddr, SIMPSAddr: p.SimpsAddr,
+		ID: id, Incarnation: p.Incarnation, ClusterAddr: p.ClusterAddr, ClientAddr: p.ClientAddr, SIMPSAddr: p.SimpsAddr,
 		GRPCAddr: p.GrpcAddr, Version: p.Version, MinSchema: p.MinSchema, MaxSchema: p.MaxSchema,
 		BootstrapExpect: int(p.BootstrapExpect), Replica: p.Replica, Draining: p.Draining, Leaving: p.Leaving,
-		ClusterIDSum: string(p.FoundingSum), ClientGuessed: p.ClientAddrGuessed, SIMPSGuessed: p.SimpsAddrGuessed,
+		ClusterIDSum: string(p.ClusterIdSum), ClientGuessed: p.ClientAddrGuessed, SIMPSGuessed: p.SimpsAddrGuessed,
 		SettingsSum: string(p.SettingsSum),
 	}, p.Site, nil
 }

@@ -136,20 +136,20 @@ func (ps *processTable) running(node string) (p process, ok bool) {
 
 // isCurrent reports whether a call comes from the process admitted last as
 // the node. incarnation is 0 if the call does not carry it.
-func (ps *processTable) isCurrent(node string, boot uint64) bool {
+func (ps *processTable) isCurrent(node string, incarnation uint64) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.byNode[node]
-	return p != nil && (p.incarnation == boot || boot == 0 && !p.checksIncarnation)
+	return p != nil && (p.incarnation == incarnation || incarnation == 0 && !p.checksIncarnation)
 }
 
 // AcceptsRaftFrom reports whether Raft calls of a node are to be answered.
 // They come from the process with that incarnation (0: its version does not
 // send it), which must be the one that this node has admitted, and the node
 // must have admitted this process, unless it can't be asked.
-func (l *Link) AcceptsRaftFrom(node string, boot uint64) bool {
+func (l *Link) AcceptsRaftFrom(node string, incarnation uint64) bool {
 	p := l.peers.get(node)
-	return p != nil && l.processes.isCurrent(node, boot) && p.hasAdmitted()
+	return p != nil && l.processes.isCurrent(node, incarnation) && p.hasAdmitted()
 }
 
 // ChecksIncarnation reports whether a node's version accepts calls that carry
@@ -173,7 +173,7 @@ func (l *Link) RunningProcess(node string) (incarnation uint64, addr string) {
 
 // processFromHello returns the process that sent h.
 func processFromHello(h *clusterv1.Hello) process {
-	return process{incarnation: h.Boot, addr: h.ClusterAddr, checksIncarnation: h.Lineage != nil}
+	return process{incarnation: h.Incarnation, addr: h.ClusterAddr, checksIncarnation: h.Lineage != nil}
 }
 
 // admitProcess admits the process at the other end of a stream as its node,

@@ -28,7 +28,7 @@ type RejectedError struct {
 
 func (e *RejectedError) Error() string {
 	switch e.Reason {
-	case clusterv1.Rejection_REASON_FOUNDING:
+	case clusterv1.Rejection_REASON_OTHER_CLUSTER:
 		return "one of the two has data with another cluster ID"
 	case clusterv1.Rejection_REASON_OLD_COPY:
 		return fmt.Sprintf("another process has run as node %s since its data was copied", e.Node)
@@ -47,12 +47,12 @@ func (e *RejectedError) isUndecided() bool {
 }
 
 func (e *RejectedError) toProto() *clusterv1.Rejection {
-	return &clusterv1.Rejection{Reason: e.Reason, Boot: e.Incarnation, Addr: e.Addr, Certain: e.Certain}
+	return &clusterv1.Rejection{Reason: e.Reason, Incarnation: e.Incarnation, Addr: e.Addr, Certain: e.Certain}
 }
 
 // rejectionError returns a node's rejection of this process.
 func (l *Link) rejectionError(node string, r *clusterv1.Rejection) error {
-	return &RejectedError{Node: l.config.NodeID, By: node, Reason: r.Reason, Incarnation: r.Boot, Addr: r.Addr, Certain: r.Certain}
+	return &RejectedError{Node: l.config.NodeID, By: node, Reason: r.Reason, Incarnation: r.Incarnation, Addr: r.Addr, Certain: r.Certain}
 }
 
 // isOtherCluster reports whether two data directories belong to different
@@ -91,11 +91,11 @@ func (r *rejectionTracker) add() time.Duration {
 // data was copied from is still running; or it is not part of a working site
 // and no node has admitted it for a while.
 func (l *Link) onRejected(r *RejectedError) {
-	if r.By == "" || r.Reason == clusterv1.Rejection_REASON_FOUNDING || r.isUndecided() {
+	if r.By == "" || r.Reason == clusterv1.Rejection_REASON_OTHER_CLUSTER || r.isUndecided() {
 		return
 	}
 	switch rejected := l.rejections.add(); {
-	case r.Certain && slices.Contains(l.config.Lineage().Boot, r.Incarnation):
+	case r.Certain && slices.Contains(l.config.Lineage().Incarnation, r.Incarnation):
 		l.reportFatal(fmt.Errorf("node %s says: %w: this data directory is a copy of that one's; "+
 			"a second node needs an id, a certificate and an empty data directory of its own", r.By, r))
 	case rejected < rejectionGrace || l.config.InTouch() || l.peers.isConnected():

@@ -135,9 +135,9 @@ func (s *stream) readAnswers(ctx context.Context) error {
 // identify checks that the process that has responded is the one that runs as
 // the node. A version that does not tell is trusted.
 func (s *stream) identify(ctx context.Context, p *clusterv1.Pong) (err error) {
-	s.peer.setChecksIncarnation(p.Boot != 0)
-	if p.Boot != 0 {
-		s.process, err = s.peer.link.admitProcess(ctx, s.peer.id, process{incarnation: p.Boot, checksIncarnation: true}, p.Lineage)
+	s.peer.setChecksIncarnation(p.Incarnation != 0)
+	if p.Incarnation != 0 {
+		s.process, err = s.peer.link.admitProcess(ctx, s.peer.id, process{incarnation: p.Incarnation, checksIncarnation: true}, p.Lineage)
 	}
 	if err != nil {
 		s.peer.avoidAddr(s.addr)
@@ -150,7 +150,7 @@ func (s *stream) identify(ctx context.Context, p *clusterv1.Pong) (err error) {
 func (s *stream) writeFrames(ctx context.Context) error {
 	l := s.peer.link
 	hello := &clusterv1.Hello{
-		Boot: l.config.Member.Incarnation, Stream: l.streams.Add(1), ClusterAddr: l.addr, GossipAddr: l.gossip.advertisedAddr(), Lineage: l.config.Lineage(),
+		Incarnation: l.config.Member.Incarnation, Stream: l.streams.Add(1), ClusterAddr: l.addr, GossipAddr: l.gossip.advertisedAddr(), Lineage: l.config.Lineage(),
 	}
 	if err := s.grpc.Send(&clusterv1.Frame{Hello: hello, Ping: true, PingUs: l.clock.now()}); err != nil {
 		return err

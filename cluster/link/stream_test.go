@@ -204,8 +204,8 @@ func TestAnOlderStreamHandsNothingOver(t *testing.T) {
 	l.peers = newPeerSet(l)
 	l.members = newMembership(l)
 	l.members.known = true
-	stream := func(boot, number uint64) *inboundStream {
-		return &inboundStream{link: l, from: "n1", hello: &clusterv1.Hello{Boot: boot, Stream: number}, wake: wait.NewSignal()}
+	stream := func(incarnation, number uint64) *inboundStream {
+		return &inboundStream{link: l, from: "n1", hello: &clusterv1.Hello{Incarnation: incarnation, Stream: number}, wake: wait.NewSignal()}
 	}
 	old, newer := stream(1, 1), stream(1, 2)
 	if !l.inbounds.register(old) || !l.inbounds.register(newer) {

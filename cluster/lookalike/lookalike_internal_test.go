@@ -24,7 +24,7 @@ func (a *accounts) apply(c *storev1.Change) {
 	a.Helper()
 	a.n++
 	results, err := a.table.Apply(&storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{
-		{Origin: "n1", Boot: 1, Number: a.n, TimeMs: 1_795_000_000_000, Change: []*storev1.Change{c}},
+		{Origin: "n1", Incarnation: 1, Number: a.n, TimeMs: 1_795_000_000_000, Change: []*storev1.Change{c}},
 	}})
 	if err != nil || results[0].Results[0].Refusal != store.None {
 		a.Fatalf("%v, %v", results, err)

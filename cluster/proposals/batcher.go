@@ -139,7 +139,7 @@ func awaitAll(ctx context.Context, answers <-chan error, n int) error {
 func (in *Batcher) enqueue(o *submission) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	from := ProcessID{o.batch.Origin, o.batch.Boot}
+	from := ProcessID{o.batch.Origin, o.batch.Incarnation}
 	switch {
 	case in.term == 0 || o.batch.Term != in.term:
 		return &peerrpc.NotLeaderError{Leader: in.config.Leader()}

@@ -83,7 +83,7 @@ func (p *Client) nextBatch(term uint64, most int) *inflightBatch {
 	}
 	p.number++
 	f := &inflightBatch{proposals: p.queue.takeBatch(), batch: &storev1.Batch{
-		Origin: p.id.Node, Boot: p.id.Incarnation, Number: p.number, Term: term, TimeMs: time.Now().UnixMilli(),
+		Origin: p.id.Node, Incarnation: p.id.Incarnation, Number: p.number, Term: term, TimeMs: time.Now().UnixMilli(),
 	}}
 	for _, t := range f.proposals {
 		f.batch.Change = append(f.batch.Change, t.changes...)

@@ -95,7 +95,7 @@ func (l *fakeLog) commit(cmd []byte) {
 		if b.Term != l.term {
 			continue
 		}
-		r := store.BatchResult{Origin: b.Origin, Incarnation: b.Boot, Number: b.Number}
+		r := store.BatchResult{Origin: b.Origin, Incarnation: b.Incarnation, Number: b.Number}
 		for _, c := range b.Change {
 			l.applied[c.GetPutAccount().GetAddress()]++
 			r.Results = append(r.Results, store.Result{Applied: true})
@@ -340,7 +340,7 @@ func TestTheLeaderTakesNoHugeBatch(t *testing.T) {
 	l := newFakeLog(1, false)
 	in := l.intake
 	take := func(number uint64, changes ...*storev1.Change) error {
-		b := &storev1.Batch{Origin: "n2", Boot: 1, Number: number, Term: 1, Change: changes}
+		b := &storev1.Batch{Origin: "n2", Incarnation: 1, Number: number, Term: 1, Change: changes}
 		return in.enqueue(&submission{batch: b, size: proto.Size(b), done: func(error) {}})
 	}
 	large := contact("alice@example.com", "bob@example.com", strings.Repeat("x", maxBatchOctets/2))

@@ -304,7 +304,7 @@ func (s *story) applied(args []string) {
 			s.Fatalf("no batch %s has been sent", number)
 		}
 		results = append(results, store.BatchResult{
-			Origin: b.Origin, Incarnation: b.Boot, Number: b.Number, Results: make([]store.Result, len(b.Change)),
+			Origin: b.Origin, Incarnation: b.Incarnation, Number: b.Number, Results: make([]store.Result, len(b.Change)),
 		})
 	}
 	s.client.OnApplied(s.number(args[0]), results)
@@ -313,7 +313,7 @@ func (s *story) applied(args []string) {
 // The leader's side.
 
 func (s *story) submit(args []string) {
-	b := &storev1.Batch{Origin: args[0], Boot: 1, Number: s.number(args[1]), Term: s.number(args[2]), Change: accounts(args[3:])}
+	b := &storev1.Batch{Origin: args[0], Incarnation: 1, Number: s.number(args[1]), Term: s.number(args[2]), Change: accounts(args[3:])}
 	s.batcher.Submit(b, func(err error) { s.say("batch %d of %s: %s", b.Number, b.Origin, outcome(len(b.Change), err)) })
 }
 

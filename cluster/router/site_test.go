@@ -87,9 +87,9 @@ func putAccount(name string, key byte) *storev1.Change {
 // up gives a node a new epoch, as it does itself when it comes up anew.
 func (s *site) up(id string) {
 	s.mu.Lock()
-	boot := uint64(len(s.log) + 1)
+	incarnation := uint64(len(s.log) + 1)
 	s.mu.Unlock()
-	res := s.must(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: id, Boot: boot, MinSchema: 1, MaxSchema: store.NewestSchema}}})
+	res := s.must(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: id, Incarnation: incarnation, MinSchema: 1, MaxSchema: store.NewestSchema}}})
 	s.nodes[id].Up(res[0].Epoch)
 }
 

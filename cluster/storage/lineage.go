@@ -48,12 +48,12 @@ func (m *Manifest) setLineage(change func(old Lineage) Lineage) error {
 
 // BeginLineage records, before the table can know it, that this process runs
 // on the data.
-func (m *Manifest) BeginLineage(boot uint64) error {
-	if l := m.Get().Lineage; l != nil && slices.Contains(l.Incarnations, boot) {
+func (m *Manifest) BeginLineage(incarnation uint64) error {
+	if l := m.Get().Lineage; l != nil && slices.Contains(l.Incarnations, incarnation) {
 		return nil
 	}
 	return m.setLineage(func(l Lineage) Lineage {
-		l.Incarnations = append(slices.Clone(l.Incarnations), boot)
+		l.Incarnations = append(slices.Clone(l.Incarnations), incarnation)
 		if extra := len(l.Incarnations) - maxLineage; extra > 0 {
 			l.Incarnations = slices.Delete(l.Incarnations, 1, 1+extra) // the first may be the one that came up last
 		}
@@ -63,6 +63,8 @@ func (m *Manifest) BeginLineage(boot uint64) error {
 
 // EndLineage records that the table has this process as the one that
 // registered last.
-func (m *Manifest) EndLineage(history string, epoch, boot uint64) error {
-	return m.setLineage(func(Lineage) Lineage { return Lineage{History: history, Epoch: epoch, Incarnations: []uint64{boot}} })
+func (m *Manifest) EndLineage(history string, epoch, incarnation uint64) error {
+	return m.setLineage(func(Lineage) Lineage {
+		return Lineage{History: history, Epoch: epoch, Incarnations: []uint64{incarnation}}
+	})
 }

@@ -46,9 +46,9 @@ func TestLineageIsForNewVersionsOnly(t *testing.T) {
 // stay, until one has come up.
 func TestLineageKeepsWhoMayHaveComeUp(t *testing.T) {
 	m := &Manifest{}
-	for boot := range uint64(200) {
-		must(t, m.BeginLineage(boot+1))
-		must(t, m.BeginLineage(boot+1))
+	for incarnation := range uint64(200) {
+		must(t, m.BeginLineage(incarnation+1))
+		must(t, m.BeginLineage(incarnation+1))
 	}
 	all := m.Get().Lineage.Incarnations
 	if len(all) != maxLineage || all[0] != 1 || all[1] != 200-maxLineage+2 || all[maxLineage-1] != 200 {

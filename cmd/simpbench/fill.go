@@ -27,7 +27,7 @@ const eachEntry = 128
 func newFiller(nodes int) (*filler, error) {
 	f := &filler{table: store.New(store.Config{})}
 	for n := range nodes {
-		up := &storev1.NodeUp{Node: nodeID(n), Boot: 1, Version: "bench", MinSchema: store.OldestSchema, MaxSchema: store.NewestSchema}
+		up := &storev1.NodeUp{Node: nodeID(n), Incarnation: 1, Version: "bench", MinSchema: store.OldestSchema, MaxSchema: store.NewestSchema}
 		r, err := f.apply(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: up}})
 		if err != nil {
 			return nil, err
@@ -40,7 +40,7 @@ func newFiller(nodes int) (*filler, error) {
 // apply applies changes as one entry, and remembers the longest that one took.
 func (f *filler) apply(changes ...*storev1.Change) ([]store.Result, error) {
 	f.batches++
-	e := &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Origin: "n1", Boot: 1, Number: f.batches,
+	e := &storev1.Entry{MinSchema: 1, Batch: []*storev1.Batch{{Origin: "n1", Incarnation: 1, Number: f.batches,
 		TimeMs: time.Now().UnixMilli(), Change: changes}}}
 	began := time.Now()
 	results, err := f.table.Apply(e)

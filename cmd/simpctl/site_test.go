@@ -37,7 +37,7 @@ func newSite(t *testing.T) *testSite {
 	t.Helper()
 	s := &testSite{t: t, table: store.New(store.Config{})}
 	s.propose(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "8f3a"}}})
-	s.epoch = s.propose(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Boot: 1, MinSchema: 1, MaxSchema: store.NewestSchema}}}).Epoch
+	s.epoch = s.propose(&storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Incarnation: 1, MinSchema: 1, MaxSchema: store.NewestSchema}}}).Epoch
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -75,11 +75,11 @@ func (l layer) Addr() net.Addr { return &net.TCPAddr{} }
 
 // attackByRaft deposes the leader and writes an account into a node's table, if
 // it is let.
-func (x *thief) attackByRaft(to *site.Node, founding string) {
+func (x *thief) attackByRaft(to *site.Node, clusterID string) {
 	x.Helper()
 	t := raft.NewNetworkTransportWithLogger(layer{x, to, make(chan struct{})}, 1, 2*time.Second, hclog.NewNullLogger())
 	defer t.Close()
-	h := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n3\x00" + founding), Addr: []byte("127.0.0.1:1")}
+	h := raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n3\x00" + clusterID), Addr: []byte("127.0.0.1:1")}
 	var vote raft.RequestVoteResponse
 	err := t.RequestVote("x", "x", &raft.RequestVoteRequest{RPCHeader: h, Term: 1000, LastLogIndex: 1 << 40, LastLogTerm: 1000, LeadershipTransfer: true}, &vote)
 	if err == nil {
@@ -104,7 +104,7 @@ func TestARemovedNodeIsNobody(t *testing.T) {
 	n1, n3 := s.Nodes[0], s.Nodes[2]
 	x := newThief(t, s, "n3")
 	known, err := x.probe(n1)
-	if err != nil || known.GetFounding() == "" {
+	if err != nil || known.GetClusterId() == "" {
 		t.Fatalf("a node of the site is told %v, %v", known, err)
 	}
 	eventually(t, "the certificates are recorded, and n3 is removed", func() bool {
@@ -117,7 +117,7 @@ func TestARemovedNodeIsNobody(t *testing.T) {
 			if p, err := x.probe(n); err == nil {
 				t.Errorf("%s tells a removed node %v", n.ID, p)
 			}
-			x.attackByRaft(n, known.GetFounding())
+			x.attackByRaft(n, known.GetClusterId())
 		}
 		if _, said, err := s.Simpctl(n1, "account", "list"); err != nil || strings.Contains(said, "thief") {
 			t.Errorf("the accounts: %s, %v", said, err)

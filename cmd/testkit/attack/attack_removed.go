@@ -108,7 +108,7 @@ func copyTable(ctx context.Context, peer clusterv1.PeerClient) error {
 // probe looks for what opens a door.
 func (x *thief) probe(ctx context.Context, peer clusterv1.PeerClient) error {
 	said, err := peer.Probe(ctx, &clusterv1.ProbeRequest{})
-	if said.GetFounding() != "" || said.GetHistory() != "" {
+	if said.GetClusterId() != "" || said.GetHistory() != "" {
 		x.t.tell("Probe tells the cluster's id")
 	}
 	return err

@@ -61,7 +61,7 @@ func TestNoChangeIsMissedOrTwiceThoughNodesAndTheProgramAreKilled(t *testing.T) 
 	log.SetOutput(io.Discard)
 	table := store.New(store.Config{})
 	change(t, table, &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{History: "h1"}}})
-	change(t, table, &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Boot: 1, MinSchema: 1, MaxSchema: 1}}})
+	change(t, table, &storev1.Change{Kind: &storev1.Change_NodeUp{NodeUp: &storev1.NodeUp{Node: "n1", Incarnation: 1, MinSchema: 1, MaxSchema: 1}}})
 	name := filepath.Join(t.TempDir(), "presence.jsonl")
 	begun := table.Index()
 	for round := range 5 {

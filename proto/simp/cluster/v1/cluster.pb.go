@@ -29,11 +29,11 @@ const (
 type Rejection_Reason int32
 
 const (
-	Rejection_REASON_UNSPECIFIED Rejection_Reason = 0
-	Rejection_REASON_UNDECIDED   Rejection_Reason = 1 // another process may run as that node: ask again
-	Rejection_REASON_RUNNING     Rejection_Reason = 2 // another process does
-	Rejection_REASON_OLD_COPY    Rejection_Reason = 3 // another process has run on newer data since
-	Rejection_REASON_FOUNDING    Rejection_Reason = 4 // its data is of another founding of the site
+	Rejection_REASON_UNSPECIFIED   Rejection_Reason = 0
+	Rejection_REASON_UNDECIDED     Rejection_Reason = 1 // another process may run as that node: ask again
+	Rejection_REASON_RUNNING       Rejection_Reason = 2 // another process does
+	Rejection_REASON_OLD_COPY      Rejection_Reason = 3 // another process has run on newer data since
+	Rejection_REASON_OTHER_CLUSTER Rejection_Reason = 4 // its data has another cluster ID
 )
 
 // Enum value maps for Rejection_Reason.
@@ -43,14 +43,14 @@ var (
 		1: "REASON_UNDECIDED",
 		2: "REASON_RUNNING",
 		3: "REASON_OLD_COPY",
-		4: "REASON_FOUNDING",
+		4: "REASON_OTHER_CLUSTER",
 	}
 	Rejection_Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED": 0,
-		"REASON_UNDECIDED":   1,
-		"REASON_RUNNING":     2,
-		"REASON_OLD_COPY":    3,
-		"REASON_FOUNDING":    4,
+		"REASON_UNSPECIFIED":   0,
+		"REASON_UNDECIDED":     1,
+		"REASON_RUNNING":       2,
+		"REASON_OLD_COPY":      3,
+		"REASON_OTHER_CLUSTER": 4,
 	}
 )
 
@@ -227,15 +227,15 @@ func (x *Frame) GetPingUs() int64 {
 // Hello says which of a sender's streams this is: a later one ends those
 // before it, so that nothing old is handed over after something new.
 type Hello struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Boot   uint64                 `protobuf:"varint,1,opt,name=boot,proto3" json:"boot,omitempty"`     // the random number of the sender's process
-	Stream uint64                 `protobuf:"varint,2,opt,name=stream,proto3" json:"stream,omitempty"` // counts the process's streams
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation uint64                 `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // a random number of the sender's process
+	Stream      uint64                 `protobuf:"varint,2,opt,name=stream,proto3" json:"stream,omitempty"`           // counts the process's streams
 	// Where the process is reached now: gossip takes a known node's new address
 	// only once it has held it for dead at the old one. Empty: not said.
 	ClusterAddr string `protobuf:"bytes,3,opt,name=cluster_addr,json=clusterAddr,proto3" json:"cluster_addr,omitempty"`
 	GossipAddr  string `protobuf:"bytes,4,opt,name=gossip_addr,json=gossipAddr,proto3" json:"gossip_addr,omitempty"`
 	// On which data the process was started; absent: its version does not say,
-	// nor its boot number with each call.
+	// nor its incarnation with each call.
 	Lineage       *Lineage `protobuf:"bytes,5,opt,name=lineage,proto3" json:"lineage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -271,9 +271,9 @@ func (*Hello) Descriptor() ([]byte, []int) {
 	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *Hello) GetBoot() uint64 {
+func (x *Hello) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -309,12 +309,12 @@ func (x *Hello) GetLineage() *Lineage {
 // Lineage identifies the data directory that a process was started on, so that
 // a copy of a node's data is told from the data itself.
 type Lineage struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	FoundingSum []byte                 `protobuf:"bytes,1,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"` // SHA-256 of its founding; empty: there is no data
-	History     string                 `protobuf:"bytes,2,opt,name=history,proto3" json:"history,omitempty"`                            // of the table that gave the node the epoch
-	Epoch       uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`                               // the node's newest that a process on this data has seen; 0: none
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	ClusterIdSum []byte                 `protobuf:"bytes,1,opt,name=cluster_id_sum,json=clusterIdSum,proto3" json:"cluster_id_sum,omitempty"` // SHA-256 of its cluster ID; empty: it has no data
+	History      string                 `protobuf:"bytes,2,opt,name=history,proto3" json:"history,omitempty"`                                 // of the table that gave the node the epoch
+	Epoch        uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`                                    // the node's newest that a process on this data has seen; 0: none
 	// Processes on this data that may have come up in that epoch or a later one.
-	Boot          []uint64 `protobuf:"fixed64,4,rep,packed,name=boot,proto3" json:"boot,omitempty"`
+	Incarnation   []uint64 `protobuf:"fixed64,4,rep,packed,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -349,9 +349,9 @@ func (*Lineage) Descriptor() ([]byte, []int) {
 	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *Lineage) GetFoundingSum() []byte {
+func (x *Lineage) GetClusterIdSum() []byte {
 	if x != nil {
-		return x.FoundingSum
+		return x.ClusterIdSum
 	}
 	return nil
 }
@@ -370,9 +370,9 @@ func (x *Lineage) GetEpoch() uint64 {
 	return 0
 }
 
-func (x *Lineage) GetBoot() []uint64 {
+func (x *Lineage) GetIncarnation() []uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return nil
 }
@@ -675,9 +675,9 @@ func (x *Answer) GetRejection() *Rejection {
 type Rejection struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        Rejection_Reason       `protobuf:"varint,1,opt,name=reason,proto3,enum=simp.cluster.v1.Rejection_Reason" json:"reason,omitempty"`
-	Boot          uint64                 `protobuf:"fixed64,2,opt,name=boot,proto3" json:"boot,omitempty"`      // of the process that runs
-	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`        // of its cluster listener
-	Certain       bool                   `protobuf:"varint,4,opt,name=certain,proto3" json:"certain,omitempty"` // it has answered after the stream was opened
+	Incarnation   uint64                 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the process that runs
+	Addr          string                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`                 // of its cluster listener
+	Certain       bool                   `protobuf:"varint,4,opt,name=certain,proto3" json:"certain,omitempty"`          // it has answered after the stream was opened
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -719,9 +719,9 @@ func (x *Rejection) GetReason() Rejection_Reason {
 	return Rejection_REASON_UNSPECIFIED
 }
 
-func (x *Rejection) GetBoot() uint64 {
+func (x *Rejection) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -809,7 +809,7 @@ type Pong struct {
 	// The Raft configuration that the recipient knows; absent: it has none, or
 	// its version does not tell.
 	Configuration *Configuration `protobuf:"bytes,2,opt,name=configuration,proto3" json:"configuration,omitempty"`
-	Boot          uint64         `protobuf:"fixed64,3,opt,name=boot,proto3" json:"boot,omitempty"`                  // of the recipient's process; 0: its version does not say
+	Incarnation   uint64         `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`    // of the recipient's process; 0: its version does not say
 	Lineage       *Lineage       `protobuf:"bytes,4,opt,name=lineage,proto3" json:"lineage,omitempty"`              // of the recipient's process
 	PingUs        int64          `protobuf:"varint,5,opt,name=ping_us,json=pingUs,proto3" json:"ping_us,omitempty"` // of the ping; 0: the recipient's version does not say
 	unknownFields protoimpl.UnknownFields
@@ -860,9 +860,9 @@ func (x *Pong) GetConfiguration() *Configuration {
 	return nil
 }
 
-func (x *Pong) GetBoot() uint64 {
+func (x *Pong) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -1496,13 +1496,13 @@ type StatusResponse struct {
 	Connections uint64                 `protobuf:"varint,11,opt,name=connections,proto3" json:"connections,omitempty"`
 	Draining    bool                   `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Why the node is not ready; empty if it is.
-	Unready   string       `protobuf:"bytes,13,opt,name=unready,proto3" json:"unready,omitempty"`
-	MinSchema uint32       `protobuf:"varint,14,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
-	MaxSchema uint32       `protobuf:"varint,15,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
-	Boot      uint64       `protobuf:"varint,16,opt,name=boot,proto3" json:"boot,omitempty"`
-	StartedMs int64        `protobuf:"varint,17,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
-	ContactMs uint64       `protobuf:"varint,18,opt,name=contact_ms,json=contactMs,proto3" json:"contact_ms,omitempty"` // how long it has been without the majority
-	Digest    *TableDigest `protobuf:"bytes,19,opt,name=digest,proto3" json:"digest,omitempty"`                         // the newest; absent before there is one
+	Unready     string       `protobuf:"bytes,13,opt,name=unready,proto3" json:"unready,omitempty"`
+	MinSchema   uint32       `protobuf:"varint,14,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
+	MaxSchema   uint32       `protobuf:"varint,15,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
+	Incarnation uint64       `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	StartedMs   int64        `protobuf:"varint,17,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	ContactMs   uint64       `protobuf:"varint,18,opt,name=contact_ms,json=contactMs,proto3" json:"contact_ms,omitempty"` // how long it has been without the majority
+	Digest      *TableDigest `protobuf:"bytes,19,opt,name=digest,proto3" json:"digest,omitempty"`                         // the newest; absent before there is one
 	// Certificates and tokens that end within 30 days, have ended or are not valid
 	// yet, the first to end first, at most 32.
 	Expiring []*Expiry `protobuf:"bytes,20,rep,name=expiring,proto3" json:"expiring,omitempty"`
@@ -1658,9 +1658,9 @@ func (x *StatusResponse) GetMaxSchema() uint32 {
 	return 0
 }
 
-func (x *StatusResponse) GetBoot() uint64 {
+func (x *StatusResponse) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -2064,12 +2064,12 @@ type ProbeResponse struct {
 	LastLog         uint64                 `protobuf:"varint,5,opt,name=last_log,json=lastLog,proto3" json:"last_log,omitempty"` // for nodes of the site only
 	History         string                 `protobuf:"bytes,6,opt,name=history,proto3" json:"history,omitempty"`                 // for nodes of the site only
 	// Of its data; absent: its version knows of none, or it has data and the
-	// caller is no node of its site. Empty for such a caller if it has no data.
-	Founding *string `protobuf:"bytes,7,opt,name=founding,proto3,oneof" json:"founding,omitempty"`
-	Leader   string  `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // as it knows; empty: none
-	// SHA-256 of founding, also for callers that may not know it; only with data.
-	FoundingSum []byte `protobuf:"bytes,9,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"`
-	UptimeMs    uint64 `protobuf:"varint,10,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
+	// caller is not a node of its site. Empty for such a caller if it has no data.
+	ClusterId *string `protobuf:"bytes,7,opt,name=cluster_id,json=clusterId,proto3,oneof" json:"cluster_id,omitempty"`
+	Leader    string  `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"` // as it knows; empty: none
+	// SHA-256 of cluster_id, also for callers that may not know it; only with data.
+	ClusterIdSum []byte `protobuf:"bytes,9,opt,name=cluster_id_sum,json=clusterIdSum,proto3" json:"cluster_id_sum,omitempty"`
+	UptimeMs     uint64 `protobuf:"varint,10,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
 	// The process that the node takes for the caller's node, which may be another
 	// than the caller, and where it is; 0: none, or its version does not say.
 	RunningIncarnation uint64 `protobuf:"fixed64,11,opt,name=running_incarnation,json=runningIncarnation,proto3" json:"running_incarnation,omitempty"`
@@ -2150,9 +2150,9 @@ func (x *ProbeResponse) GetHistory() string {
 	return ""
 }
 
-func (x *ProbeResponse) GetFounding() string {
-	if x != nil && x.Founding != nil {
-		return *x.Founding
+func (x *ProbeResponse) GetClusterId() string {
+	if x != nil && x.ClusterId != nil {
+		return *x.ClusterId
 	}
 	return ""
 }
@@ -2164,9 +2164,9 @@ func (x *ProbeResponse) GetLeader() string {
 	return ""
 }
 
-func (x *ProbeResponse) GetFoundingSum() []byte {
+func (x *ProbeResponse) GetClusterIdSum() []byte {
 	if x != nil {
-		return x.FoundingSum
+		return x.ClusterIdSum
 	}
 	return nil
 }
@@ -2370,7 +2370,7 @@ func (x *CommandResponse) GetRefusal() *Refusal {
 type Member struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Site            string                 `protobuf:"bytes,1,opt,name=site,proto3" json:"site,omitempty"`
-	Boot            uint64                 `protobuf:"varint,2,opt,name=boot,proto3" json:"boot,omitempty"`
+	Incarnation     uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	ClusterAddr     string                 `protobuf:"bytes,3,opt,name=cluster_addr,json=clusterAddr,proto3" json:"cluster_addr,omitempty"`
 	ClientAddr      string                 `protobuf:"bytes,4,opt,name=client_addr,json=clientAddr,proto3" json:"client_addr,omitempty"` // what MOVE tells clients
 	SimpsAddr       string                 `protobuf:"bytes,5,opt,name=simps_addr,json=simpsAddr,proto3" json:"simps_addr,omitempty"`
@@ -2382,8 +2382,8 @@ type Member struct {
 	Replica         bool                   `protobuf:"varint,11,opt,name=replica,proto3" json:"replica,omitempty"` // never wants to vote
 	Draining        bool                   `protobuf:"varint,12,opt,name=draining,proto3" json:"draining,omitempty"`
 	Zone            string                 `protobuf:"bytes,13,opt,name=zone,proto3" json:"zone,omitempty"`
-	Leaving         bool                   `protobuf:"varint,14,opt,name=leaving,proto3" json:"leaving,omitempty"`                           // on purpose: it is not to be suspected
-	FoundingSum     []byte                 `protobuf:"bytes,15,opt,name=founding_sum,json=foundingSum,proto3" json:"founding_sum,omitempty"` // the first 8 octets of Lineage's
+	Leaving         bool                   `protobuf:"varint,14,opt,name=leaving,proto3" json:"leaving,omitempty"`                                // on purpose: it is not to be suspected
+	ClusterIdSum    []byte                 `protobuf:"bytes,15,opt,name=cluster_id_sum,json=clusterIdSum,proto3" json:"cluster_id_sum,omitempty"` // the first 8 octets of Lineage's
 	// client_addr and simps_addr are guesses for nodes of older versions, which
 	// give clients to no node without; MOVE does not name them.
 	ClientAddrGuessed bool `protobuf:"varint,16,opt,name=client_addr_guessed,json=clientAddrGuessed,proto3" json:"client_addr_guessed,omitempty"`
@@ -2433,9 +2433,9 @@ func (x *Member) GetSite() string {
 	return ""
 }
 
-func (x *Member) GetBoot() uint64 {
+func (x *Member) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -2524,9 +2524,9 @@ func (x *Member) GetLeaving() bool {
 	return false
 }
 
-func (x *Member) GetFoundingSum() []byte {
+func (x *Member) GetClusterIdSum() []byte {
 	if x != nil {
-		return x.FoundingSum
+		return x.ClusterIdSum
 	}
 	return nil
 }
@@ -2696,8 +2696,8 @@ func (x *CommandRequest_Drain) GetWithinMs() uint64 {
 // one. A node agrees to one such list and to no other.
 type CommandRequest_Form struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Server        []string               `protobuf:"bytes,1,rep,name=server,proto3" json:"server,omitempty"`     // ids, in order
-	Founding      string                 `protobuf:"bytes,2,opt,name=founding,proto3" json:"founding,omitempty"` // a random word that tells this founding from all others
+	Server        []string               `protobuf:"bytes,1,rep,name=server,proto3" json:"server,omitempty"`                        // ids, in order
+	ClusterId     string                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // a random ID of the new site
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2739,9 +2739,9 @@ func (x *CommandRequest_Form) GetServer() []string {
 	return nil
 }
 
-func (x *CommandRequest_Form) GetFounding() string {
+func (x *CommandRequest_Form) GetClusterId() string {
 	if x != nil {
-		return x.Founding
+		return x.ClusterId
 	}
 	return ""
 }
@@ -2750,7 +2750,7 @@ func (x *CommandRequest_Form) GetFounding() string {
 // know its id, and it may take part in Raft.
 type CommandRequest_Admit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Founding      string                 `protobuf:"bytes,1,opt,name=founding,proto3" json:"founding,omitempty"` // the site's
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"` // the site's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2785,9 +2785,9 @@ func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
 	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 4}
 }
 
-func (x *CommandRequest_Admit) GetFounding() string {
+func (x *CommandRequest_Admit) GetClusterId() string {
 	if x != nil {
-		return x.Founding
+		return x.ClusterId
 	}
 	return ""
 }
@@ -2803,19 +2803,19 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x03(\v2\x18.simp.cluster.v1.MessageR\amessage\x122\n" +
 	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\x122\n" +
 	"\x05known\x18\x05 \x03(\v2\x1c.simp.cluster.v1.KnownSourceR\x05known\x12\x17\n" +
-	"\aping_us\x18\x06 \x01(\x03R\x06pingUs\"\xab\x01\n" +
-	"\x05Hello\x12\x12\n" +
-	"\x04boot\x18\x01 \x01(\x04R\x04boot\x12\x16\n" +
+	"\aping_us\x18\x06 \x01(\x03R\x06pingUs\"\xb9\x01\n" +
+	"\x05Hello\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\x04R\x06stream\x12!\n" +
 	"\fcluster_addr\x18\x03 \x01(\tR\vclusterAddr\x12\x1f\n" +
 	"\vgossip_addr\x18\x04 \x01(\tR\n" +
 	"gossipAddr\x122\n" +
-	"\alineage\x18\x05 \x01(\v2\x18.simp.cluster.v1.LineageR\alineage\"p\n" +
-	"\aLineage\x12!\n" +
-	"\ffounding_sum\x18\x01 \x01(\fR\vfoundingSum\x12\x18\n" +
+	"\alineage\x18\x05 \x01(\v2\x18.simp.cluster.v1.LineageR\alineage\"\x81\x01\n" +
+	"\aLineage\x12$\n" +
+	"\x0ecluster_id_sum\x18\x01 \x01(\fR\fclusterIdSum\x12\x18\n" +
 	"\ahistory\x18\x02 \x01(\tR\ahistory\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x12\n" +
-	"\x04boot\x18\x04 \x03(\x06R\x04boot\"\x8f\x02\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12 \n" +
+	"\vincarnation\x18\x04 \x03(\x06R\vincarnation\"\x8f\x02\n" +
 	"\aMessage\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x12\n" +
@@ -2841,26 +2841,26 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06Answer\x122\n" +
 	"\aoutcome\x18\x01 \x03(\v2\x18.simp.cluster.v1.OutcomeR\aoutcome\x12)\n" +
 	"\x04pong\x18\x02 \x01(\v2\x15.simp.cluster.v1.PongR\x04pong\x128\n" +
-	"\trejection\x18\x03 \x01(\v2\x1a.simp.cluster.v1.RejectionR\trejection\"\xfe\x01\n" +
+	"\trejection\x18\x03 \x01(\v2\x1a.simp.cluster.v1.RejectionR\trejection\"\x91\x02\n" +
 	"\tRejection\x129\n" +
-	"\x06reason\x18\x01 \x01(\x0e2!.simp.cluster.v1.Rejection.ReasonR\x06reason\x12\x12\n" +
-	"\x04boot\x18\x02 \x01(\x06R\x04boot\x12\x12\n" +
+	"\x06reason\x18\x01 \x01(\x0e2!.simp.cluster.v1.Rejection.ReasonR\x06reason\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x12\n" +
 	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x18\n" +
-	"\acertain\x18\x04 \x01(\bR\acertain\"t\n" +
+	"\acertain\x18\x04 \x01(\bR\acertain\"y\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10REASON_UNDECIDED\x10\x01\x12\x12\n" +
 	"\x0eREASON_RUNNING\x10\x02\x12\x13\n" +
-	"\x0fREASON_OLD_COPY\x10\x03\x12\x13\n" +
-	"\x0fREASON_FOUNDING\x10\x04\"M\n" +
+	"\x0fREASON_OLD_COPY\x10\x03\x12\x18\n" +
+	"\x14REASON_OTHER_CLUSTER\x10\x04\"M\n" +
 	"\aOutcome\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xc8\x01\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xd6\x01\n" +
 	"\x04Pong\x12\x19\n" +
 	"\bclock_us\x18\x01 \x01(\x03R\aclockUs\x12D\n" +
-	"\rconfiguration\x18\x02 \x01(\v2\x1e.simp.cluster.v1.ConfigurationR\rconfiguration\x12\x12\n" +
-	"\x04boot\x18\x03 \x01(\x06R\x04boot\x122\n" +
+	"\rconfiguration\x18\x02 \x01(\v2\x1e.simp.cluster.v1.ConfigurationR\rconfiguration\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\x122\n" +
 	"\alineage\x18\x04 \x01(\v2\x18.simp.cluster.v1.LineageR\alineage\x12\x17\n" +
 	"\aping_us\x18\x05 \x01(\x03R\x06pingUs\"=\n" +
 	"\rConfiguration\x12\x14\n" +
@@ -2897,7 +2897,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\"&\n" +
 	"\fKickResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rStatusRequest\"\xa6\x06\n" +
+	"\rStatusRequest\"\xb4\x06\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2917,8 +2917,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"min_schema\x18\x0e \x01(\rR\tminSchema\x12\x1d\n" +
 	"\n" +
-	"max_schema\x18\x0f \x01(\rR\tmaxSchema\x12\x12\n" +
-	"\x04boot\x18\x10 \x01(\x04R\x04boot\x12\x1d\n" +
+	"max_schema\x18\x0f \x01(\rR\tmaxSchema\x12 \n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12\x1d\n" +
 	"\n" +
 	"started_ms\x18\x11 \x01(\x03R\tstartedMs\x12\x1d\n" +
 	"\n" +
@@ -2948,22 +2948,23 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\fCopyResponse\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x16\n" +
 	"\x06octets\x18\x02 \x01(\fR\x06octets\"\x0e\n" +
-	"\fProbeRequest\"\x92\x03\n" +
+	"\fProbeRequest\"\x9a\x03\n" +
 	"\rProbeResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
 	"\thas_state\x18\x02 \x01(\bR\bhasState\x12)\n" +
 	"\x10bootstrap_expect\x18\x03 \x01(\rR\x0fbootstrapExpect\x12\x16\n" +
 	"\x06server\x18\x04 \x03(\tR\x06server\x12\x19\n" +
 	"\blast_log\x18\x05 \x01(\x04R\alastLog\x12\x18\n" +
-	"\ahistory\x18\x06 \x01(\tR\ahistory\x12\x1f\n" +
-	"\bfounding\x18\a \x01(\tH\x00R\bfounding\x88\x01\x01\x12\x16\n" +
-	"\x06leader\x18\b \x01(\tR\x06leader\x12!\n" +
-	"\ffounding_sum\x18\t \x01(\fR\vfoundingSum\x12\x1b\n" +
+	"\ahistory\x18\x06 \x01(\tR\ahistory\x12\"\n" +
+	"\n" +
+	"cluster_id\x18\a \x01(\tH\x00R\tclusterId\x88\x01\x01\x12\x16\n" +
+	"\x06leader\x18\b \x01(\tR\x06leader\x12$\n" +
+	"\x0ecluster_id_sum\x18\t \x01(\fR\fclusterIdSum\x12\x1b\n" +
 	"\tuptime_ms\x18\n" +
 	" \x01(\x04R\buptimeMs\x12/\n" +
 	"\x13running_incarnation\x18\v \x01(\x06R\x12runningIncarnation\x12!\n" +
-	"\frunning_addr\x18\f \x01(\tR\vrunningAddrB\v\n" +
-	"\t_founding\"\xeb\x04\n" +
+	"\frunning_addr\x18\f \x01(\tR\vrunningAddrB\r\n" +
+	"\v_cluster_id\"\xf1\x04\n" +
 	"\x0eCommandRequest\x12e\n" +
 	"\x13transfer_leadership\x18\x01 \x01(\v22.simp.cluster.v1.CommandRequest.TransferLeadershipH\x00R\x12transferLeadership\x12M\n" +
 	"\vremove_node\x18\x02 \x01(\v2*.simp.cluster.v1.CommandRequest.RemoveNodeH\x00R\n" +
@@ -2978,18 +2979,20 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x1a8\n" +
 	"\x05Drain\x12\x12\n" +
 	"\x04undo\x18\x01 \x01(\bR\x04undo\x12\x1b\n" +
-	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a:\n" +
+	"\twithin_ms\x18\x02 \x01(\x04R\bwithinMs\x1a=\n" +
 	"\x04Form\x12\x16\n" +
-	"\x06server\x18\x01 \x03(\tR\x06server\x12\x1a\n" +
-	"\bfounding\x18\x02 \x01(\tR\bfounding\x1a#\n" +
-	"\x05Admit\x12\x1a\n" +
-	"\bfounding\x18\x01 \x01(\tR\bfoundingB\x06\n" +
+	"\x06server\x18\x01 \x03(\tR\x06server\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x02 \x01(\tR\tclusterId\x1a&\n" +
+	"\x05Admit\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterIdB\x06\n" +
 	"\x04kind\"E\n" +
 	"\x0fCommandResponse\x122\n" +
-	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\xbb\x04\n" +
+	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\"\xcc\x04\n" +
 	"\x06Member\x12\x12\n" +
-	"\x04site\x18\x01 \x01(\tR\x04site\x12\x12\n" +
-	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12!\n" +
+	"\x04site\x18\x01 \x01(\tR\x04site\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12!\n" +
 	"\fcluster_addr\x18\x03 \x01(\tR\vclusterAddr\x12\x1f\n" +
 	"\vclient_addr\x18\x04 \x01(\tR\n" +
 	"clientAddr\x12\x1d\n" +
@@ -3006,8 +3009,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\areplica\x18\v \x01(\bR\areplica\x12\x1a\n" +
 	"\bdraining\x18\f \x01(\bR\bdraining\x12\x12\n" +
 	"\x04zone\x18\r \x01(\tR\x04zone\x12\x18\n" +
-	"\aleaving\x18\x0e \x01(\bR\aleaving\x12!\n" +
-	"\ffounding_sum\x18\x0f \x01(\fR\vfoundingSum\x12.\n" +
+	"\aleaving\x18\x0e \x01(\bR\aleaving\x12$\n" +
+	"\x0ecluster_id_sum\x18\x0f \x01(\fR\fclusterIdSum\x12.\n" +
 	"\x13client_addr_guessed\x18\x10 \x01(\bR\x11clientAddrGuessed\x12,\n" +
 	"\x12simps_addr_guessed\x18\x11 \x01(\bR\x10simpsAddrGuessed\x12!\n" +
 	"\fsettings_sum\x18\x12 \x01(\fR\vsettingsSum2\xf5\x05\n" +

@@ -239,9 +239,9 @@ type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who waits for the results: node, the random number of its process, and
 	// the number of the batch in it.
-	Origin string `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
-	Boot   uint64 `protobuf:"varint,2,opt,name=boot,proto3" json:"boot,omitempty"`
-	Number uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	Origin      string `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	Incarnation uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Number      uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
 	// The proposer's clock, in milliseconds since 1970. For display only.
 	TimeMs int64     `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	Change []*Change `protobuf:"bytes,5,rep,name=change,proto3" json:"change,omitempty"`
@@ -290,9 +290,9 @@ func (x *Batch) GetOrigin() string {
 	return ""
 }
 
-func (x *Batch) GetBoot() uint64 {
+func (x *Batch) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -1193,12 +1193,12 @@ func (x *Release) GetEpoch() uint64 {
 // NodeUp opens a new epoch of a node, which ends the one before. The
 // change's index is the new epoch.
 type NodeUp struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Node      string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Boot      uint64                 `protobuf:"varint,2,opt,name=boot,proto3" json:"boot,omitempty"` // the random number of its process
-	Version   string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	MinSchema uint32                 `protobuf:"varint,4,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
-	MaxSchema uint32                 `protobuf:"varint,5,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Node        string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Incarnation uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // the random number of its process
+	Version     string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	MinSchema   uint32                 `protobuf:"varint,4,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
+	MaxSchema   uint32                 `protobuf:"varint,5,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
 	// If not zero, the epoch that the proposer believes to be the last. Another: refused.
 	Replaces      uint64 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1242,9 +1242,9 @@ func (x *NodeUp) GetNode() string {
 	return ""
 }
 
-func (x *NodeUp) GetBoot() uint64 {
+func (x *NodeUp) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -3999,7 +3999,7 @@ type Node struct {
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Down          bool                   `protobuf:"varint,3,opt,name=down,proto3" json:"down,omitempty"`
 	Draining      bool                   `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
-	Boot          uint64                 `protobuf:"varint,5,opt,name=boot,proto3" json:"boot,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Version       string                 `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	MinSchema     uint32                 `protobuf:"varint,7,opt,name=min_schema,json=minSchema,proto3" json:"min_schema,omitempty"`
 	MaxSchema     uint32                 `protobuf:"varint,8,opt,name=max_schema,json=maxSchema,proto3" json:"max_schema,omitempty"`
@@ -4068,9 +4068,9 @@ func (x *Node) GetDraining() bool {
 	return false
 }
 
-func (x *Node) GetBoot() uint64 {
+func (x *Node) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -4357,10 +4357,10 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05Entry\x12\x1d\n" +
 	"\n" +
 	"min_schema\x18\x01 \x01(\rR\tminSchema\x12*\n" +
-	"\x05batch\x18\x02 \x03(\v2\x14.simp.store.v1.BatchR\x05batch\"\xa7\x01\n" +
+	"\x05batch\x18\x02 \x03(\v2\x14.simp.store.v1.BatchR\x05batch\"\xb5\x01\n" +
 	"\x05Batch\x12\x16\n" +
-	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
-	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
@@ -4434,10 +4434,10 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\aRelease\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x120\n" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"\xa4\x01\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"\xb2\x01\n" +
 	"\x06NodeUp\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
-	"\x04boot\x18\x02 \x01(\x04R\x04boot\x12\x18\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
 	"min_schema\x18\x04 \x01(\rR\tminSchema\x12\x1d\n" +
@@ -4665,13 +4665,13 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x04rule\x18\x02 \x03(\v2\x16.simp.store.v1.SetRuleR\x04rule\"U\n" +
 	"\bContacts\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x123\n" +
-	"\acontact\x18\x02 \x03(\v2\x19.simp.store.v1.SetContactR\acontact\"\x9c\x02\n" +
+	"\acontact\x18\x02 \x03(\v2\x19.simp.store.v1.SetContactR\acontact\"\xaa\x02\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04down\x18\x03 \x01(\bR\x04down\x12\x1a\n" +
-	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x12\n" +
-	"\x04boot\x18\x05 \x01(\x04R\x04boot\x12\x18\n" +
+	"\bdraining\x18\x04 \x01(\bR\bdraining\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
 	"min_schema\x18\a \x01(\rR\tminSchema\x12\x1d\n" +
