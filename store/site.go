@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 
 	storev1 "simpd/proto/simp/store/v1"
@@ -86,6 +87,33 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		t.current.restoring = 0
 	}
 	return t.commitEvent(entry{kind: EventHistory})
+}
+
+// CheckBackupRecord returns an error if the table would refuse a piece of a
+// backup with that record, whichever schema the site has reached. It does not
+// check that the owner of rules or contacts has an account.
+func CheckBackupRecord(r *storev1.Record) error {
+	piece := newView()
+	piece.schema = NewestSchema
+	if !piece.addBackupRecord(r, 1, func(string) bool { return true }) {
+		return corrupt("%s", describeRecord(r))
+	}
+	return nil
+}
+
+// describeRecord names a record of a backup.
+func describeRecord(r *storev1.Record) string {
+	switch k := r.GetKind().(type) {
+	case *storev1.Record_Account:
+		return fmt.Sprintf("the account %q", k.Account.GetAddress())
+	case *storev1.Record_Rules:
+		return fmt.Sprintf("the rules of %q", k.Rules.GetOwner())
+	case *storev1.Record_Contacts:
+		return fmt.Sprintf("the contacts of %q", k.Contacts.GetOwner())
+	case *storev1.Record_Invitation:
+		return fmt.Sprintf("the invitation %d", k.Invitation.GetId())
+	}
+	return "a record that no backup has"
 }
 
 // addBackupRecord adds an account, the rules or contacts of a known one, or an

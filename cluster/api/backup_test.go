@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"simpd/cluster/api"
 	"simpd/cluster/api/backup"
@@ -160,6 +162,93 @@ func TestADamagedBackupChangesNothing(t *testing.T) {
 	wantCode(t, err, codes.InvalidArgument, "")
 	if to.table.Position() != at {
 		t.Error("the table is another")
+	}
+}
+
+// A record that the table would refuse is found before the accounts are cleared,
+// though the file has the right checksum and the record would come in a later
+// piece.
+func TestARecordThatTheTableRefusesChangesNothing(t *testing.T) {
+	from := newSite(t)
+	furnish(from, 1500)
+	sound := fetch(t, from)
+	account := func(change func(*storev1.Account)) func(*storev1.Record) {
+		return func(r *storev1.Record) {
+			if a := r.GetAccount(); a != nil {
+				change(a)
+			}
+		}
+	}
+	for name, damage := range map[string]func(*storev1.Record){
+		"no salt":                account(func(a *storev1.Account) { a.Verifier.Salt = nil }),
+		"a short key":            account(func(a *storev1.Account) { a.Verifier.StoredKey = make([]byte, 31) }),
+		"no address":             account(func(a *storev1.Account) { a.Address = "u1400x" }),
+		"an address in capitals": account(func(a *storev1.Account) { a.Address = "u1400X@example.com" }),
+		"another site's address": account(func(a *storev1.Account) { a.Address = "u1400@example.org" }),
+		"a bad app password": account(func(a *storev1.Account) {
+			a.AppPassword = []*storev1.AppPassword{{Name: "phone", StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}}
+		}),
+		"more than an entry takes": account(func(a *storev1.Account) { a.Verifier.Salt = make([]byte, 1<<20) }),
+		"rules that are none": func(r *storev1.Record) {
+			if rules := r.GetRules(); rules != nil {
+				rules.Rule = nil
+			}
+		},
+		"a contact with a long name": func(r *storev1.Record) {
+			if contacts := r.GetContacts(); contacts != nil {
+				contacts.Contact[0].Name = strings.Repeat("x", 257)
+			}
+		},
+		"a record of nodes": func(r *storev1.Record) {
+			if r.GetContacts() != nil {
+				r.Kind = &storev1.Record_Node{Node: &storev1.Node{Node: "n1"}}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := newSite(t)
+			to.account("old@example.com")
+			at := to.table.Position()
+			_, err := restore(t, to, rewrite(t, sound, "u1400@example.com", damage))
+			if status.Code(err) != codes.InvalidArgument || !strings.HasPrefix(status.Convert(err).Message(), "data") {
+				t.Errorf("got %v", err)
+			}
+			if _, ok := to.table.Account(address("old@example.com")); !ok || to.table.Position() != at {
+				t.Error("the table is another")
+			}
+		})
+	}
+}
+
+// rewrite returns the backup with the records of a user changed.
+func rewrite(t *testing.T, file []byte, user string, change func(*storev1.Record)) []byte {
+	t.Helper()
+	r, err := backup.NewReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w, err := backup.NewWriter(&out, r.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return out.Bytes()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user == cmp.Or(record.GetAccount().GetAddress(), record.GetRules().GetOwner(), record.GetContacts().GetOwner()) {
+			change(record)
+		}
+		if err := w.Write(record); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

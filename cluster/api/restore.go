@@ -15,6 +15,7 @@ import (
 	"simpd/cluster/api/backup"
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/protocol"
 	"simpd/store"
 )
 
@@ -93,7 +94,8 @@ func checkPiece(r *simpv1.RestoreRequest, offset uint64) error {
 	return f.err()
 }
 
-// verifyBackup reads the file through: its checksum, and that every user in it may be one.
+// verifyBackup reads the file through: its checksum, that the table takes every
+// record, and that every user in it may be one.
 func (s *clusterService) verifyBackup(file *os.File) (c backup.Contents, err error) {
 	f := &fields{domains: s.Domains}
 	b, err := reopenBackup(file)
@@ -109,12 +111,23 @@ func (s *clusterService) verifyBackup(file *os.File) (c backup.Contents, err err
 		if err == nil {
 			err = c.Add(r)
 		}
+		if err == nil {
+			err = store.CheckBackupRecord(r)
+		}
 		if err != nil {
 			return c, damagedBackup(err)
 		}
 		if a := r.GetAccount(); a != nil {
-			f.localUser(fmt.Sprintf("data: account %d", c.Accounts), a.Address)
+			f.restoredUser(fmt.Sprintf("data: account %d", c.Accounts), a.Address)
 		}
+	}
+}
+
+// restoredUser checks the address of a user of this site, who would not be found
+// if it were not in canonical form.
+func (f *fields) restoredUser(field, value string) {
+	if a := f.localUser(field, value); !a.IsZero() && a.String() != value {
+		f.addViolation(field, "%s is not in canonical form, which is %s", protocol.Quote(value), a)
 	}
 }
 

@@ -31,9 +31,10 @@ const Magic = "SIMPBAK\n"
 // Format is the newest format, and the one that is written.
 const Format = 1
 
-// maxRecord bounds what a record may ask of memory: the longest are a user's
-// 1000 rules or contacts.
-const maxRecord = 4 << 20
+// maxRecord bounds a record. The longest are a user's 1000 rules or contacts,
+// which have some 530,000 octets; the site's log takes records of up to
+// 768 KiB.
+const maxRecord = 704 << 10
 
 // ErrDamaged says that a file is not, or not all of, what was written.
 var ErrDamaged = errors.New("the backup is damaged")
@@ -97,6 +98,46 @@ type Reader struct {
 	r       *bufio.Reader
 	records uint64
 	sum     uint32
+	order   order
+}
+
+// order is where a reader has got to in the order of the records.
+type order struct {
+	account string // the last one's address
+	kind    int    // of its last record
+}
+
+// The records of an account, in their order.
+const (
+	kindNone = iota // no account yet
+	kindAccount
+	kindRules
+	kindContacts
+)
+
+// add returns an error if an account does not follow the last one, or if rules
+// or contacts are not those of the last account, or its second.
+func (o *order) add(r *storev1.Record) error {
+	next := order{}
+	switch k := r.Kind.(type) {
+	case *storev1.Record_Account:
+		next = order{k.Account.GetAddress(), kindAccount}
+	case *storev1.Record_Rules:
+		next = order{k.Rules.GetOwner(), kindRules}
+	case *storev1.Record_Contacts:
+		next = order{k.Contacts.GetOwner(), kindContacts}
+	default:
+		return nil
+	}
+	follows := o.kind != kindNone && next.account == o.account && next.kind > o.kind
+	if next.kind == kindAccount {
+		follows = next.account > o.account
+	}
+	if !follows {
+		return fmt.Errorf("%w: the record of %q is not where it should be", ErrDamaged, next.account)
+	}
+	*o = next
+	return nil
 }
 
 // NewReader reads the header. Errors wrap ErrDamaged, or are of r.
@@ -136,6 +177,9 @@ func (b *Reader) Next() (*storev1.Record, error) {
 	}
 	if r.GetTrailer() != nil {
 		return nil, b.end(raw, before)
+	}
+	if err := b.order.add(r); err != nil {
+		return nil, err
 	}
 	b.records++
 	return r, nil

@@ -108,3 +108,48 @@ func TestAnAnnouncedLengthTakesNoMemory(t *testing.T) {
 		}
 	}
 }
+
+// An account stands once, after those before it, with its own rules and contacts.
+func TestRecordsThatAreNotInOrderAreRefused(t *testing.T) {
+	account := func(a string) *storev1.Record {
+		return &storev1.Record{Kind: &storev1.Record_Account{Account: &storev1.Account{Address: a}}}
+	}
+	rules := func(a string) *storev1.Record {
+		return &storev1.Record{Kind: &storev1.Record_Rules{Rules: &storev1.Rules{Owner: a}}}
+	}
+	contacts := func(a string) *storev1.Record {
+		return &storev1.Record{Kind: &storev1.Record_Contacts{Contacts: &storev1.Contacts{Owner: a}}}
+	}
+	for name, c := range map[string]struct {
+		records []*storev1.Record
+		sound   bool
+	}{
+		"nothing":                {nil, true},
+		"all":                    {[]*storev1.Record{account("a"), rules("a"), contacts("a"), account("b"), contacts("b"), account("c")}, true},
+		"an account twice":       {[]*storev1.Record{account("a"), account("a")}, false},
+		"an earlier account":     {[]*storev1.Record{account("b"), account("a")}, false},
+		"an account of nobody":   {[]*storev1.Record{account("")}, false},
+		"rules before accounts":  {[]*storev1.Record{rules("")}, false},
+		"another's rules":        {[]*storev1.Record{account("a"), account("b"), rules("a")}, false},
+		"rules twice":            {[]*storev1.Record{account("a"), rules("a"), rules("a")}, false},
+		"rules after contacts":   {[]*storev1.Record{account("a"), contacts("a"), rules("a")}, false},
+		"contacts of no account": {[]*storev1.Record{account("a"), contacts("b")}, false},
+	} {
+		var file bytes.Buffer
+		w, err := backup.NewWriter(&file, &storev1.Header{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.records {
+			if err := w.Write(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backup.Inspect(&file); errors.Is(err, backup.ErrDamaged) == c.sound || c.sound && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
