@@ -44,7 +44,7 @@ type connections struct {
 	sources   *budget.Owners[netip.Prefix] // of anonymous connections
 	pools     [2]*budget.Pool              // of both
 	turns     *fairslots.Slots             // of TLS handshakes that compute
-	shaking   context.Context              // of TLS handshakes; ends with Shutdown
+	opening   context.Context              // of connections until their first frame; ends with Shutdown
 	stop      context.CancelFunc
 }
 
@@ -59,7 +59,7 @@ func newConnections(memory int64) *connections {
 		sources:   budget.NewOwners[netip.Prefix](anonymous),
 		pools:     [2]*budget.Pool{known, anonymous},
 	}
-	s.shaking, s.stop = context.WithCancel(context.Background())
+	s.opening, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
@@ -77,7 +77,10 @@ func (s *connections) open(raw net.Conn) *conn {
 		c.drop()
 		return nil
 	}
-	c.idle = time.AfterFunc(firstCallTimeout, func() { _ = raw.Close(); c.releaseAll() })
+	end := func() { _ = raw.Close(); c.releaseAll() }
+	c.mu.Lock() // the server may be stopping already
+	c.idle, c.opened = time.AfterFunc(firstCallTimeout, end), context.AfterFunc(s.opening, end)
+	c.mu.Unlock()
 	if !s.admission.add(c) {
 		c.releaseAll()
 		return nil
@@ -94,6 +97,7 @@ type conn struct {
 	begun  time.Time
 	open   context.Context // ends with the connection
 	close  context.CancelFunc
+	opened func() bool // called once the first frame has come; before that, Shutdown ends the connection
 
 	lastHeaders uint32 // the stream that the reader has read headers of last; the reader's alone
 
@@ -118,6 +122,7 @@ func (c *conn) releaseAll() {
 	}
 	c.ended = true
 	c.close()
+	c.opened()
 	c.idle.Stop()
 	for id := range c.calls {
 		c.endStreamLocked(id)
@@ -218,7 +223,6 @@ func (h handshaker) handshakeTLS(raw rawConn) (net.Conn, credentials.AuthInfo, e
 	}
 	ctx, cancel := context.WithTimeout(raw.c.open, connectTimeout)
 	defer cancel()
-	defer context.AfterFunc(raw.c.server.shaking, func() { _ = raw.Close() })()
 	turns := fairslots.NewConn(raw)
 	turns.Begin(raw.c.server.turns.NewTurn(ctx, netaddr.Network(raw.c.source.Addr())))
 	below := tlsrecord.NewBelow(turns)
@@ -250,6 +254,9 @@ func (m *meteredConn) Read(p []byte) (int, error) {
 	n, err := m.reader.Read(p)
 	if n > 0 {
 		m.in.parse(p[:n], m.c.frameIn, m.c.dataIn)
+		if m.in.hasFirst() { // gRPC knows the connection from then on
+			m.c.opened()
+		}
 		m.slowDown(n)
 	}
 	return n, err

@@ -29,7 +29,8 @@ type frame struct {
 type frames struct {
 	skip   int // octets before the next frame header
 	header [frameHeaderSize]byte
-	have   int // octets of header
+	have   int    // octets of header
+	count  uint64 // of the frames whose header was found
 
 	last frame // the frame that the octets before the next header are of
 	pad  int   // of last: octets of padding at its end; -1: not known yet
@@ -55,6 +56,7 @@ func (f *frames) parse(b []byte, found func(frame), data func(stream uint32, b [
 			return
 		}
 		f.have = 0
+		f.count++
 		h := parseFrame(f.header)
 		f.skip, f.last, f.pad = h.length, h, 0
 		if h.flags&flagPadded != 0 {
@@ -63,6 +65,9 @@ func (f *frames) parse(b []byte, found func(frame), data func(stream uint32, b [
 		found(h)
 	}
 }
+
+// hasFirst reports whether all of the first frame has come.
+func (f *frames) hasFirst() bool { return f.count > 1 || f.count == 1 && f.skip == 0 }
 
 // stripPadding returns what of b, the next octets of a DATA frame, is data.
 func (f *frames) stripPadding(b []byte) []byte {

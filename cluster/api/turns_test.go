@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"simpd/cluster/api"
 	"simpd/cluster/link/pki"
 	"simpd/protocol/fairslots"
@@ -58,6 +60,35 @@ func TestHandshakesOfProgramsTakeTurns(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A connection that has not spoken HTTP/2 yet does not hold the shutdown up,
+// however far it has come.
+func TestShutdownEndsConnectionsThatAreNotOpenYet(t *testing.T) {
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+	settings := string([]byte{0, 0, 6, 4, 0, 0, 0, 0, 0}) // the header of a frame of 6 octets
+	for name, opening := range map[string]string{
+		"TLS alone": "", "half a preface": http2.ClientPreface[:10], "a preface": http2.ClientPreface, "half a frame": http2.ClientPreface + settings + "\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dial, server := remoteTLS(t)
+				c := tls.Client(dial(), config)
+				if err := c.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Write([]byte(opening)); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				began := time.Now()
+				server.Shutdown(context.Background())
+				if took := time.Since(began); took != 0 {
+					t.Errorf("the shutdown took %v", took)
+				}
+			})
+		})
+	}
 }
 
 // A handshake that may not stay gives its turn up: where it had to make room,
