@@ -17,6 +17,7 @@ type workQueue struct {
 	closed   bool
 	cancel   context.CancelFunc           // of the running task
 	detached map[*task]context.CancelFunc // tasks that run without blocking later ones
+	waiting  []*task                      // to be detached, once there are fewer than maxDetached
 	done     sync.WaitGroup
 }
 
@@ -67,43 +68,62 @@ func (j *workQueue) spawn(f func()) {
 	}
 }
 
-// maxDetached limits the requests of a connection that wait for other sites
-// without blocking later ones.
+// maxDetached limits the goroutines of a connection whose requests wait for
+// other sites.
 const maxDetached = 256
 
-// detach runs the rest of the current task, which waits for other sites, in a
-// goroutine of its own, so that the next task can start. Above maxDetached it
-// runs it at once, which blocks the connection.
+// detach runs the rest of the current task, which waits for other sites, in
+// another goroutine, so that the next task can start. Above maxDetached it waits
+// until another one has ended.
 func (j *workQueue) detach(f func(context.Context), by time.Time) {
-	part := &task{run: f, deadline: by}
-	ctx, cancel := part.context()
 	j.mu.Lock()
-	if j.stopped {
-		cancel()
+	defer j.mu.Unlock()
+	part := &task{run: f, deadline: by}
+	if len(j.detached) >= maxDetached {
+		j.waiting = append(j.waiting, part)
+		return
 	}
-	full := len(j.detached) >= maxDetached
+	ctx := j.beginDetachedLocked(part)
+	j.done.Go(func() { j.runDetached(ctx, part) })
+}
+
+// beginDetachedLocked returns the context of a detached task.
+func (j *workQueue) beginDetachedLocked(part *task) context.Context {
 	if j.detached == nil {
 		j.detached = make(map[*task]context.CancelFunc)
 	}
-	j.detached[part] = cancel
-	if !full {
-		j.done.Go(func() { j.runDetached(ctx, part) })
+	ctx, cancel := part.context()
+	if j.stopped {
+		cancel()
 	}
-	j.mu.Unlock()
-	if full {
-		j.runDetached(ctx, part)
+	j.detached[part] = cancel
+	return ctx
+}
+
+// runDetached runs a detached task, and then those that wait.
+func (j *workQueue) runDetached(ctx context.Context, part *task) {
+	for part != nil {
+		part.run(ctx)
+		ctx, part = j.nextDetached(part)
 	}
 }
 
-// runDetached runs a detached task.
-func (j *workQueue) runDetached(ctx context.Context, part *task) {
-	part.run(ctx)
+// nextDetached ends a detached task, and returns one that has waited.
+func (j *workQueue) nextDetached(ended *task) (context.Context, *task) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.detached[part]()
-	if delete(j.detached, part); len(j.detached) == 0 {
-		j.detached = nil
+	j.detached[ended]()
+	delete(j.detached, ended)
+	if len(j.waiting) == 0 {
+		j.waiting = nil
+		if len(j.detached) == 0 {
+			j.detached = nil
+		}
+		return nil, nil
 	}
+	next := j.waiting[0]
+	j.waiting = j.waiting[1:]
+	return j.beginDetachedLocked(next), next
 }
 
 // isBusy reports whether a task is running.
