@@ -392,6 +392,7 @@ class Connection {
     /** @type {SimpError | undefined} what BYE said, or why it was closed */
     this.reason = undefined;
     this.open = true;
+    this.moveBy = 0; // what MOVE said, as Date.now tells it
     this.moving = false;
     this.replaced = false;
     this.stale = false;
@@ -718,6 +719,7 @@ export class Client {
   adopt(conn) {
     this.current = conn;
     void this.catchUp();
+    if (conn.moveBy) void this.move(conn);
   }
 
   /** catchUp tells the server what has changed while the current connection was being made; if it cannot, another is made. @private */
@@ -788,7 +790,9 @@ export class Client {
         conn.told = "";
         this.listening = false;
         return this.handlers.unlistened?.(line.text);
-      case "MOVE": return void this.move(conn, Number(line.params.within) || 30);
+      case "MOVE":
+        conn.moveBy = Date.now() + 1000 * (Number(line.params.within) || 30);
+        return void this.move(conn); // or adopt does it
       default: conn.respond(line.tag, 405);
     }
   }
@@ -838,13 +842,13 @@ export class Client {
   /**
    * move connects anew while the old connection still listens, and then ends
    * it. A new connection may reach the same node, which does not greet it.
-   * @private @param {Connection} old @param {number} within
+   * @private @param {Connection} old
    */
-  async move(old, within) {
-    if (old.moving) return;
+  async move(old) {
+    if (old.moving || old !== this.current) return;
     old.moving = true;
-    const run = this.run, end = Date.now() + 1000 * within;
-    while (old.open && old === this.current && run === this.run && Date.now() < end) {
+    const run = this.run;
+    while (old.open && old === this.current && run === this.run && Date.now() < old.moveBy) {
       try {
         const conn = await this.connect(run);
         if (!conn) return;

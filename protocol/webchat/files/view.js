@@ -32,15 +32,23 @@ export function put(element, ...children) {
 /** setText changes an element's text only if it differs. @param {Element} element @param {string} text */
 export function setText(element, text) { if (element.textContent !== text) element.textContent = text; }
 
+/** hearIn has announcements made in an element. @param {Element} where */
+function hearIn(where) {
+  const said = /** @type {HTMLElement} */ (document.getElementById("said"));
+  put(said); // else they might be heard again
+  where.append(said);
+}
+
 /**
- * openDialog shows a dialog until it is closed.
+ * openDialog shows a dialog until it is closed. What is behind it is not heard.
  * @param {string} title
  * @param {...(Child | Child[])} content
  */
 export function openDialog(title, ...content) {
-  const dialog = h("dialog", { "aria-label": title, close: () => dialog.remove() },
+  const dialog = h("dialog", { "aria-label": title, close: () => { hearIn(document.body); dialog.remove(); } },
     h("header", {}, h("h2", {}, title), h("button", { type: "button", click: () => dialog.close() }, "Close")), ...content);
   document.body.append(dialog);
+  hearIn(dialog);
   dialog.showModal();
   return dialog;
 }

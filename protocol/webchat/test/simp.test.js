@@ -247,6 +247,20 @@ test("after MOVE the client listens at the new connection before it leaves the o
   await client.stop();
 });
 
+test("a MOVE that comes while a connection is still being made is followed", async () => {
+  const site = new Site();
+  site.script = (socket, line) => {
+    if (line.verb === "LISTEN" && socket === site.sockets[0]) socket.say("* MOVE within=30 :going away");
+    return false;
+  };
+  const { client, statuses } = connect(site);
+  await site.until(() => site.sockets.length === 2 && !site.sockets[0].open);
+  assert.deepEqual(site.log.map(l => l.split(" ")[1]), ["HELLO", "AUTH", "MORE", "LISTEN", "HELLO", "AUTH", "MORE", "LISTEN", "QUIT"]);
+  assert.ok(site.sockets[1].open);
+  assert.deepEqual(statuses, ["connecting", "online"]);
+  await client.stop();
+});
+
 test("presence of an older index than was shown is dropped", async () => {
   const site = new Site();
   /** @type {string[]} */

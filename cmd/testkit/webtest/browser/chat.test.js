@@ -136,6 +136,24 @@ test("a refused message says so", async () => {
   c.end();
 });
 
+test("an outcome is announced where it is heard, in a dialog or behind none", async () => {
+  const a = await visit(0, alice), c = await site.listenAs(1, carol);
+  const heard = (/** @type {string} */ where) => a.locator(`${where} > #said`, { hasText: `delivered to ${carol}` }).waitFor({ state: "attached" });
+  await open(a, carol);
+  let message = c.message();
+  await send(a, "behind a dialog");
+  const tag = await message;
+  await a.getByRole("button", { name: "Settings" }).click();
+  c.answer(tag, 200);
+  await heard("dialog");
+  await a.getByRole("button", { name: "Close" }).click();
+  message = c.message();
+  await send(a, "and without one");
+  c.answer(await message, 200);
+  await heard("body");
+  c.end();
+});
+
 test("a message in doubt is repeated only when told to, under its id", async () => {
   const a = await visit(0, alice), c = await site.listenAs(1, carol);
   const message = c.message();
