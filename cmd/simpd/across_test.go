@@ -91,12 +91,10 @@ func (b *logbook) check(t *testing.T) map[protocol.Status]int {
 // roamer connects a user by DNS to any node of their site, again and again.
 func (g *globe) roamer(a protocol.Address, b *logbook) *client.Client {
 	g.Helper()
-	resolver := dns.NewServer(g.zone.Addr)
 	ctx, cancel := context.WithTimeout(g.Context(), patience)
 	defer cancel()
 	c, err := client.Open(ctx, client.Config{
-		User: a, Password: testPassword, TLS: &tls.Config{RootCAs: g.authority.Roots()}, Resolver: resolver, AllowPrivate: true,
-		Dial:      resolver.DialContext,
+		User: a, Password: testPassword, TLS: &tls.Config{RootCAs: g.authority.Roots()}, Resolver: dns.NewServer(g.zone.Addr), AllowPrivate: true,
 		OnMessage: func(_ context.Context, m *protocol.Message) error { b.take(m); return nil },
 	})
 	if err != nil {

@@ -25,9 +25,13 @@ const handbook = "../../docs/operators/"
 func TestHandbook(t *testing.T) {
 	for _, page := range []string{
 		"install.md", "site.md", "accounts.md", "size.md", "secure.md", "observe.md", "backup.md", "upgrade.md", "lose-a-node.md", "stolen-node.md", "lose-the-majority.md", "keys.md", "trouble.md",
+		"other-sites.md",
 	} {
 		t.Run(strings.TrimSuffix(page, ".md"), func(t *testing.T) {
 			o := newOffice(t)
+			if page == "other-sites.md" {
+				o.addOtherSite()
+			}
 			if page != "site.md" {
 				o.form()
 			}
