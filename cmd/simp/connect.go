@@ -86,9 +86,7 @@ func (a *app) clientConfig(ctx context.Context, readPassword func(context.Contex
 // resolveBy has the server found by the resolver that the user has named. Who
 // does that means what it says, also where that is on this network.
 func (a *app) resolveBy(config *client.Config) {
-	resolver := dns.NewServer(a.dns)
-	config.Resolver, config.AllowPrivate = resolver, true
-	config.Dial = resolver.DialContext
+	config.Resolver, config.AllowPrivate = dns.NewServer(a.dns), true
 }
 
 // trustedRoots returns the authorities to trust beside the system's.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/client"
 )
 
 // console is what a person sees and types.
@@ -449,5 +450,17 @@ func TestAClosedOutputChangesNoOutcome(t *testing.T) {
 		if code := c.run(t.Context(), strings.NewReader(""), "send", to, "hello"); code != want || !strings.Contains(c.err.String(), "no space left on device") {
 			t.Errorf("%s: exit code %d, want %d; %q", to, code, want, c.err.String())
 		}
+	}
+}
+
+// With --dns the client looks addresses up and dials them one beside another
+// (RFC 8305); a Dial that took names would try addresses of one family one after
+// another.
+func TestAResolverDoesNotDial(t *testing.T) {
+	a := &app{dns: "192.0.2.53:53"}
+	var config client.Config
+	a.resolveBy(&config)
+	if config.Dial != nil || config.Resolver == nil || !config.AllowPrivate {
+		t.Errorf("%+v", config)
 	}
 }

@@ -40,22 +40,8 @@ func (s *Server) LookupNetIP(ctx context.Context, network, host string) ([]netip
 	return ips, s.named(err)
 }
 
-// DialContext connects to an address, whose host may be a name.
-func (s *Server) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{Resolver: s.resolver}).DialContext(ctx, network, address)
-	return conn, s.named(err)
-}
-
 // named has an error of a look-up name the server that was asked.
 func (s *Server) named(err error) error {
-	if op, ok := err.(*net.OpError); ok {
-		if dns, ok := errors.AsType[*net.DNSError](op.Err); ok {
-			named := *op
-			named.Err = s.named(dns)
-			return &named
-		}
-		return err
-	}
 	dns, ok := errors.AsType[*net.DNSError](err)
 	if !ok || dns.Server == "" {
 		return err
