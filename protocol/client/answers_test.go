@@ -1,7 +1,10 @@
 package client_test
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"simpd/protocol"
 	"simpd/protocol/client"
@@ -32,4 +35,25 @@ func TestStrangeAnswersToSendAreInDoubt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A request that the server leaves unanswered is given up in words.
+func TestUnansweredRequestsAreNamed(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
+		wait := doing(func() { p.Want("ACL") })
+		_, err := c.Rules(t.Context())
+		wait()
+		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != "the server did not answer ACL in time" {
+			t.Errorf("got %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wait = doing(func() { p.Want("ACL") })
+		_, err = c.Rules(ctx)
+		wait()
+		if err != context.DeadlineExceeded {
+			t.Errorf("after the caller's time: %v", err)
+		}
+		closeWith(t, c, p)
+	})
 }

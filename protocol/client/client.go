@@ -179,9 +179,13 @@ func (c *Client) roundTrip(ctx context.Context, r request) ([]response, response
 // roundTripOn makes a request on one connection. All requests except SEND are
 // answered within 10 s; if it takes longer, the connection is dead.
 func (c *Client) roundTripOn(ctx context.Context, conn *conn, r request) ([]response, response, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	limited, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	return conn.roundTrip(ctx, r)
+	partial, final, err := conn.roundTrip(limited, r)
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrNotSent) && ctx.Err() == nil {
+		err = &noAnswerError{r.verb}
+	}
+	return partial, final, err
 }
 
 // awaitReplaced waits until a connection that ended is no longer the current

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 
 	"simpd/protocol"
@@ -36,6 +37,13 @@ func isFinal(err error) bool {
 	}
 	return errors.Is(err, outbound.ErrNoTLS) || errors.Is(err, errUnsafe)
 }
+
+// noAnswerError means that the server has left a request unanswered.
+type noAnswerError struct{ verb string }
+
+func (e *noAnswerError) Error() string { return "the server did not answer " + e.verb + " in time" }
+
+func (e *noAnswerError) Unwrap() error { return context.DeadlineExceeded }
 
 // errUnsafe means that something would have been said in clear to another
 // machine.
