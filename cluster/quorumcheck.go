@@ -39,8 +39,19 @@ func (n *Node) checkRemoval(ctx context.Context, id string) error {
 		return nil
 	}
 	silent := slices.DeleteFunc(voters, func(v string) bool { return v == id || slices.Contains(answering, v) })
-	return fmt.Errorf("%w: without %s the site would have no majority, as %s does not answer: bring it back, or remove it first",
-		ErrRefused, id, strings.Join(silent, ", "))
+	return fmt.Errorf("%w: without %s the site would have no majority, as %s", ErrRefused, id, describeSilent(silent, id))
+}
+
+// describeSilent says which voters do not answer, or that the one to be removed
+// doesn't, and what to do.
+func describeSilent(silent []string, removed string) string {
+	switch len(silent) {
+	case 0:
+		return removed + " does not answer: bring it back"
+	case 1:
+		return silent[0] + " does not answer: bring it back, or remove it first"
+	}
+	return strings.Join(silent, ", ") + " do not answer: bring them back, or remove them first"
 }
 
 // answering returns which of the voters answer, including this node.

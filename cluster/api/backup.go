@@ -21,7 +21,7 @@ const chunkSize = 256 << 10
 
 // errEmptyBackup protects from a backup that would empty the site when it is
 // restored.
-var errEmptyBackup = statusWithDetails(codes.FailedPrecondition, "the backup would hold no accounts; allow_empty makes or restores it all the same", reasonEmptyBackup.errorInfo())
+var errEmptyBackup = statusWithDetails(codes.FailedPrecondition, "the backup would hold no accounts; it is made and restored only with allow_empty (simpctl: --allow-empty)", reasonEmptyBackup.errorInfo())
 
 // Backup sends the site's accounts, rules, contacts and invitations as one view of the
 // table has them: the site works on meanwhile. Who reads too slowly while much
