@@ -29,10 +29,12 @@ var means = map[string][]string{
 		// Both are there when it looks.
 		"kill -STOP $pid; kill -TERM $pid; kill -INT $pid; kill -CONT $pid",
 	},
-	"any other failure, such as an address in use or a full disk": {
+	"any other failure, such as an address in use, a full disk, or no descriptors or memory for reading a file": {
 		`systemctl stop simpd; systemd-run --unit=squatter systemd-socket-activate -l 127.0.0.1:7467 /bin/true; 
 		until ss -ltn | grep -q 127.0.0.1:7467; do sleep 0.1; done; systemctl start --no-block simpd`,
 		"systemctl stop simpd; mount -t tmpfs -o size=16k,mode=700,uid=simpd,gid=simpd full /var/lib/simpd; systemctl start --no-block simpd",
+		`mkdir -p /run/systemd/system/simpd.service.d; printf '[Service]\nLimitNOFILE=3\n' >/run/systemd/system/simpd.service.d/try.conf
+		systemctl daemon-reload; systemctl restart --no-block simpd`,
 	},
 	"SIGSEGV, SIGABRT or SIGQUIT": {"kill -SEGV $pid", "kill -ABRT $pid", "kill -QUIT $pid"},
 	"SIGBUS, SIGFPE, SIGILL, SIGSYS or SIGTRAP": {
