@@ -1,6 +1,6 @@
 // @ts-check
 // The page.
-import { stateWord } from "./simp.js";
+import { join, stateWord } from "./simp.js";
 import { findMessage, keyOfHash, listens, stateOf } from "./model.js";
 import { confirmBlock, showAdd, showSettings, showSeveral } from "./dialogs.js";
 import { Tabs } from "./tabs.js";
@@ -31,6 +31,8 @@ export class Page {
   notice = h("div.notice", { hidden: true });
 
   constructor() {
+    this.code = "";
+    this.takeCode();
     this.tabs = new Tabs(event => this.show(event));
     this.model = this.tabs.model;
     /** @type {string} */
@@ -48,7 +50,7 @@ export class Page {
     document.addEventListener("visibilitychange", () => this.onVisible());
     window.addEventListener("focus", () => this.onVisible());
     window.addEventListener("online", () => this.tabs.engine?.client?.wake());
-    window.addEventListener("hashchange", () => this.openHash());
+    window.addEventListener("hashchange", () => this.takeCode() || this.openHash());
     document.addEventListener("freeze", () => void this.tabs.freeze());
     window.addEventListener("pagehide", () => void this.tabs.freeze());
     document.addEventListener("resume", () => this.tabs.thaw());
@@ -98,10 +100,51 @@ export class Page {
     }
   }
 
+  /** takeCode reports whether the fragment is that of an invitation, whose code it takes and hides. */
+  takeCode() {
+    const code = /^#join=([\w-]+)$/.exec(location.hash)?.[1];
+    if (!code) return false;
+    this.code = code;
+    history.replaceState(null, "", location.pathname);
+    if (this.shown === "in") this.tell("You are signed in. Sign out to use the invitation.");
+    else if (this.shown) this.showGate(false);
+    return true;
+  }
+
+  /** showJoin shows the form to create an account. */
+  showJoin() {
+    const address = h("input", { name: "address", type: "text", inputmode: "email", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, value: this.lastAddress });
+    const [first, second] = [0, 1].map(() => h("input", { type: "password", autocomplete: "new-password", required: true }));
+    const problem = h("p.problem", { role: "alert" }), create = h("button.primary", { type: "submit" }, "Create account");
+    const form = h("form", { "aria-label": "Create account", submit: async event => {
+      event.preventDefault();
+      this.lastAddress = address.value.trim();
+      const at = canonical(this.lastAddress, this.lastAddress), url = new URL("/simp", location.href);
+      put(problem);
+      if (!at || !this.lastAddress.includes("@")) return put(problem, "The address must look like alice@example.com.");
+      if (first.value !== second.value) return put(problem, "The two passwords differ.");
+      url.protocol = url.protocol.replace("http", "ws");
+      create.disabled = true;
+      try {
+        const me = await join({ url: url.href, address: at, password: first.value, code: this.code, agent: "simpd web chat" });
+        this.code = "";
+        this.lastAddress = me;
+        this.act("signIn", { address: me, password: first.value });
+      } catch (err) {
+        put(problem, joinError(err));
+        create.disabled = false;
+      }
+    } }, field("Address", address), field("Password", first), field("Password again", second), create);
+    put(app, h("main.gate", {}, h("h1", {}, "SIMP chat"), h("p", {}, "You are invited: choose an address and a password."), form, problem,
+      h("button", { type: "button", click: () => { this.code = ""; this.showGate(false); } }, "I have an account")));
+    address.focus();
+  }
+
   /** showGate shows the form to sign in, or that somebody is being signed in. @param {boolean} left */
   showGate(left) {
     const { phase, error } = this.model, busy = phase === "entering";
     if (phase === "starting") return;
+    if (this.code && !busy) return this.showJoin();
     const address = h("input", { name: "address", type: "text", inputmode: "email", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, disabled: busy, value: this.model.me || this.lastAddress });
     const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, disabled: busy });
     const form = h("form", { "aria-label": "Sign in", submit: event => {
@@ -317,6 +360,16 @@ export class Page {
     this.tabs.engine?.client?.wake();
     this.readIfSeen();
   }
+}
+
+/** joinError returns what to tell of an account that was not created. @param {any} error */
+function joinError(error) {
+  switch (error?.status) {
+    case 405: return "This server knows no invitations.";
+    case 429: return "There were too many attempts. Try again in a minute.";
+    case 400: case 401: case 403: case 409: case 503: return cleanLine(error.message);
+  }
+  return "It is not known whether the account was created. Try to sign in with it; if that fails, open the invitation again.";
 }
 
 if (window.isSecureContext && navigator.locks && crypto.subtle) new Page();

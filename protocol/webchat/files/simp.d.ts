@@ -138,6 +138,8 @@ export class Scram {
   verify(final: string): void;
 }
 
+/** Creates an account with the code of an invitation, and returns its address. */
+export function join(options: Pick<Options, "url" | "address" | "agent" | "WebSocket"> & { password: string; code: string }): Promise<string>;
 export function deriveKeys(password: string, salt: string, iterations: number): Promise<Keys>;
 /** Returns a password as SASLprep (RFC 4013) writes it. */
 export function preparePassword(password: string): string;

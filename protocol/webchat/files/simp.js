@@ -375,9 +375,9 @@ export function preparePassword(password) {
 
 const greetingTime = 15_000, pingTime = 20_000, silence = 45_000, longestLine = 4096;
 
-/** Connection is one WebSocket. It is used by Client only. */
+/** Connection is one WebSocket. It is used by Client and join only. */
 class Connection {
-  /** @param {Client} client @param {Required<Pick<Options, "url" | "WebSocket">>} options @param {number} run of the client */
+  /** @param {Pick<Client, "handle">} client @param {Required<Pick<Options, "url" | "WebSocket">>} options @param {number} run of the client */
   constructor(client, options, run) {
     this.client = client;
     this.run = run;
@@ -477,17 +477,17 @@ class Connection {
   }
 
   /**
-   * greetAndLogIn says HELLO and authenticates.
-   * @param {string} agent @param {string} address @param {(salt: string, iterations: number) => Keys | Promise<Keys>} derive
+   * greetAnd says HELLO, and then does what follows, in time.
+   * @param {string} agent @param {() => Promise<unknown>} next
    */
-  async greetAndLogIn(agent, address, derive) {
+  async greetAnd(agent, next) {
     const timer = setTimeout(() => this.close(new SimpError(0, "the server does not answer")), greetingTime);
     try {
       await Promise.race([new Promise(resolve => { this.greet = resolve; }), this.closed.then(() => { throw this.reason; })]);
       const hello = await this.request("HELLO", { version: "SIMP/1.0", agent });
       this.history = hello.params.history ?? "";
       this.size = Number(hello.params.size) || this.size;
-      await this.logIn(address, derive);
+      await next();
     } finally {
       clearTimeout(timer);
     }
@@ -525,6 +525,28 @@ class Connection {
     this.reason ??= new SimpError(0, "the connection has ended");
     for (const { reject, partial } of this.pending.values()) reject(Object.assign(new SimpError(0, "the connection has ended"), { partial }));
     this.pending.clear();
+  }
+}
+
+/**
+ * join creates an account with the code of an invitation (SIMP.md, section 4).
+ * It rejects with a SimpError: of status 401, if the code creates no account;
+ * of status 0, if it is not known whether there is an account now.
+ * @param {Pick<Options, "url" | "address" | "agent" | "WebSocket"> & { password: string, code: string }} options
+ * @returns {Promise<string>} the address of the account
+ */
+export async function join(options) {
+  const connection = new Connection({ handle() {} }, { url: options.url, WebSocket: options.WebSocket ?? WebSocket }, 0);
+  try {
+    let ima = options.address;
+    await connection.greetAnd(options.agent ?? "simp.js", async () => {
+      const data = toBase64(encoder.encode(preparePassword(options.password)));
+      const answer = await connection.request("JOIN", { code: options.code, ima, data });
+      ima = answer.params.ima ?? ima;
+    });
+    return ima;
+  } finally {
+    connection.close();
   }
 }
 
@@ -669,7 +691,7 @@ export class Client {
   async connect(run) {
     const conn = new Connection(this, { url: this.options.url, WebSocket: this.options.WebSocket ?? WebSocket }, run);
     try {
-      await conn.greetAndLogIn(this.options.agent ?? "simp.js", this.address, (salt, n) => this.derive(salt, n));
+      await conn.greetAnd(this.options.agent ?? "simp.js", () => conn.logIn(this.address, (salt, n) => this.derive(salt, n)));
       this.passwords.splice(1); // it was this one
       if (run === this.run && conn.ima) this.address = conn.ima; // as the site writes it
       if (this.keys) this.handlers.keys?.(this.keys);

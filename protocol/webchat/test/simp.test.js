@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client, Scram, deriveKeys, entityText, entityType, formatLine, newID, outcomeWord, parseLines, preparePassword, stateWord, textEntity } from "../files/simp.js";
+import { Client, Scram, deriveKeys, entityText, entityType, formatLine, join, newID, outcomeWord, parseLines, preparePassword, stateWord, textEntity } from "../files/simp.js";
 import { Site } from "./fake.js";
 
 const octets = (/** @type {string} */ s) => new TextEncoder().encode(s);
@@ -108,6 +108,18 @@ test("a wrong password ends the client, and is not tried again", async () => {
   await site.until(() => client.status === "ended");
   assert.equal(error?.status, 401);
   assert.equal(site.sockets.length, 1);
+});
+
+test("an invitation creates an account", async () => {
+  const site = new Site(), options = { url: "ws://test/simp", address: "dave@example.com", password: "I\u00adX", code: "k3fm-7qpd", WebSocket: site.WebSocket };
+  site.script = (socket, { tag, verb }) => verb === "JOIN" && (socket.say(`${tag} 200 ima=dave@example.com`), true);
+  assert.equal(await join(options), "dave@example.com");
+  assert.match(site.log.at(-1) ?? "", / JOIN code=k3fm-7qpd ima=dave@example.com data=SVg=$/);
+  assert.equal(site.sockets[0].open, false);
+  site.script = (socket, { tag, verb }) => verb === "JOIN" && (socket.say(`${tag} 401 :the code is wrong`), true);
+  await assert.rejects(join(options), { status: 401, message: "the code is wrong" });
+  site.script = (socket, { verb }) => verb === "JOIN" && (socket.close(), true);
+  await assert.rejects(join(options), { status: 0 });
 });
 
 test("a client connects again, listens and watches as before", async () => {

@@ -79,6 +79,40 @@ test("two browsers on two nodes exchange messages and see each other", async () 
   await a.getByRole("listitem", { name: `${bob}, not listening` }).waitFor();
 });
 
+test("an invitation creates an account, once", async () => {
+  const { link, code } = JSON.parse(await site.operate("invite", "--contact", alice, "--output", "json"));
+  assert.equal(link, `${site.nodes[0].page}#join=${code}`);
+  const a = await visit(0);
+  await a.goto(link);
+  const form = a.getByRole("form", { name: "Create account" });
+  await check(a, "the form for a new account");
+  assert.ok(!a.url().includes(code), "the code stays in the address bar");
+  const fill = async (/** @type {string} */ address, /** @type {string} */ first, /** @type {string} */ second) => {
+    await form.getByRole("textbox", { name: "Address" }).fill(address);
+    await form.getByLabel("Password", { exact: true }).fill(first);
+    await form.getByLabel("Password again").fill(second);
+    await form.getByRole("button", { name: "Create account" }).click();
+  };
+  await fill("erin@example.com", "a good one", "another");
+  await a.getByText("The two passwords differ.").waitFor();
+  await fill(bob, "a good one", "a good one");
+  await a.getByText(`${bob} has an account already`).waitFor();
+  await fill("erin@example.com", "a good one", "a good one");
+  await a.getByRole("listitem", { name: new RegExp(`^${alice}, `) }).waitFor();
+  await a.getByRole("heading", { name: "erin@example.com" }).waitFor();
+
+  const b = await visit(1);
+  await b.goto(`${site.nodes[1].page}#join=${code}`);
+  const again = b.getByRole("form", { name: "Create account" });
+  await again.getByRole("textbox", { name: "Address" }).fill("frank@example.com");
+  await again.getByLabel("Password", { exact: true }).fill("x");
+  await again.getByLabel("Password again").fill("x");
+  await again.getByRole("button", { name: "Create account" }).click();
+  await b.getByText("was used already").waitFor();
+  await b.getByRole("button", { name: "I have an account" }).click();
+  await b.getByRole("form", { name: "Sign in" }).waitFor();
+});
+
 test("all roles and names of the contract are there", async () => {
   const a = await visit(0);
   assert.equal(await a.locator("html").getAttribute("lang"), "en");
