@@ -20,7 +20,7 @@ import (
 var arrows = map[string][]string{
 	"protocol/server":     {"protocol/signature", "protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*", "protocol/wait", "protocol/tlspolicy"},
 	"protocol/tlsrecord":  {"protocol/rate"},
-	"protocol/client":     {"protocol", "protocol/dns", "protocol/internal/outbound", "protocol/wait"},
+	"protocol/client":     {"protocol", "protocol/signature", "protocol/dns", "protocol/internal/outbound", "protocol/wait"},
 	"protocol/federation": {"protocol/signature", "protocol", "protocol/dns", "protocol/internal/outbound", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/wait"},
 
 	"protocol/signature":                      {},
@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"cluster/proposals":     {"store", "proto/simp/store/v1", "cluster/peerrpc", "protocol/wait"},
 	"cluster/clustertest":   {"protocol", "protocol/*", "store", "proto/*", "cluster", "cluster/*"},
 	"cmd/internal/cli":      {"protocol"},
-	"cmd/simp":              {"protocol", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "cmd/simp/internal/*", "protocol/secretfile"},
+	"cmd/simp":              {"protocol", "protocol/signature", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "cmd/simp/internal/*", "protocol/secretfile"},
 	"cmd/simpbench":         {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
 	"cmd/simpbench/load":    {"protocol", "cmd/simpbench/relay"},
 	"cmd/simpctl":           {"protocol/signature", "protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},

@@ -43,6 +43,10 @@ type Config struct {
 	// and then each change, one at a time. If changes arrive faster than it
 	// returns, only the newest for each address is delivered.
 	OnPresence func(p protocol.Presence)
+	// OnKeys receives changes of the keys of the user's own devices and of those
+	// of watched users (SIMP.md, section 15), in order with OnPresence. Changes
+	// while there was no connection are not reported.
+	OnKeys func(n protocol.KeyNotice)
 	// OnEvent receives events of the connection, in order with OnPresence.
 	OnEvent func(e Event)
 
@@ -119,6 +123,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnPresence == nil {
 		c.OnPresence = func(protocol.Presence) {}
+	}
+	if c.OnKeys == nil {
+		c.OnKeys = func(protocol.KeyNotice) {}
 	}
 	if c.OnEvent == nil {
 		c.OnEvent = func(Event) {}

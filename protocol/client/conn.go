@@ -42,6 +42,7 @@ type owner interface {
 	onMessage(c *conn, tag string, m *protocol.Message)
 	onWatchAnswer(c *conn, p []protocol.Presence, index uint64) // to WATCH
 	onPresence(c *conn, p protocol.Presence)                    // PRESENCE
+	onKeys(c *conn, n protocol.KeyNotice)                       // KEYS
 	onEvent(c *conn, e Event)
 	onMove(c *conn, to string, within int)
 }

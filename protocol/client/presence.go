@@ -66,6 +66,17 @@ func (c *Client) onPresence(conn *conn, p protocol.Presence) {
 	}
 }
 
+// onKeys handles a change of a list of keys. It ignores users who are neither
+// watched nor the own one, so that a server can't fill this side's memory.
+func (c *Client) onKeys(conn *conn, n protocol.KeyNotice) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, watched := c.lastShown[n.Address]
+	if conn == c.current && (watched || n.Address == c.CanonicalUser()) {
+		c.notifications.push(notification{keys: &n}, mergeNotifications)
+	}
+}
+
 // showLocked delivers a presence if it is news.
 func (c *Client) showLocked(now shownPresence) {
 	last, known := c.lastShown[now.Address]
@@ -117,14 +128,18 @@ func (c *Client) resetIndexesLocked(history string) {
 	}
 }
 
-// notification is a presence or an event for Config's functions.
+// notification is a presence, a change of keys or an event for Config's
+// functions.
 type notification struct {
 	presence *protocol.Presence
+	keys     *protocol.KeyNotice
 	event    Event
 }
 
+func (n *notification) isEvent() bool { return n.presence == nil && n.keys == nil }
+
 // mergeNotifications adds t to the queue. A presence replaces an older one of
-// the same address. If many events are queued, one replaces the oldest of its
+// the same address, and a change of keys likewise. If many events are queued, one replaces the oldest of its
 // kind, so that the application learns the latest state.
 func mergeNotifications(waiting []notification, t notification) []notification {
 	if t.presence != nil {
@@ -133,14 +148,20 @@ func mergeNotifications(waiting []notification, t notification) []notification {
 		})
 		return append(waiting, t)
 	}
+	if t.keys != nil {
+		waiting = slices.DeleteFunc(waiting, func(w notification) bool {
+			return w.keys != nil && w.keys.Address == t.keys.Address
+		})
+		return append(waiting, t)
+	}
 	events := 0
 	for _, w := range waiting {
-		if w.presence == nil {
+		if w.isEvent() {
 			events++
 		}
 	}
 	if events >= maxQueuedEvents {
-		i := slices.IndexFunc(waiting, func(w notification) bool { return w.presence == nil && w.event.Kind == t.event.Kind })
+		i := slices.IndexFunc(waiting, func(w notification) bool { return w.isEvent() && w.event.Kind == t.event.Kind })
 		if i >= 0 {
 			waiting = slices.Delete(waiting, i, i+1)
 		}
@@ -153,9 +174,12 @@ func mergeNotifications(waiting []notification, t notification) []notification {
 const maxQueuedEvents = 64
 
 func (c *Client) notify(t notification) {
-	if t.presence != nil {
+	switch {
+	case t.presence != nil:
 		c.config.OnPresence(*t.presence)
-	} else {
+	case t.keys != nil:
+		c.config.OnKeys(*t.keys)
+	default:
 		c.config.OnEvent(t.event)
 	}
 }

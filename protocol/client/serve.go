@@ -20,6 +20,10 @@ func (c *conn) handleRequest(l *protocol.Line, body []byte) {
 		if p, ok := outbound.ParsePresence(l); ok {
 			c.owner.onPresence(c, p)
 		}
+	case "KEYS":
+		if n, ok := outbound.ParseKeyNotice(l); ok {
+			c.owner.onKeys(c, n)
+		}
 	case "UNLISTENED":
 		c.owner.onEvent(c, Event{Kind: Unlistened, Text: outbound.SanitizeText(l.Text)})
 	case "STALE":

@@ -49,6 +49,13 @@ type Message struct {
 	ID        string    // as the server named the message
 	Time      time.Time // when the sender's server took it
 	Entity    []byte
+	// SameUser reports whether two addresses in different forms are those of one
+	// user. Nil compares octets.
+	SameUser func(a, b string) bool
+}
+
+func (m *Message) isSame(a, b string) bool {
+	return a == b || m.SameUser != nil && m.SameUser(a, b)
 }
 
 // Knowledge is what a recipient remembers of a sender.
@@ -161,9 +168,9 @@ func splitCompact(value []byte) (header, sig []byte, err error) {
 // checkEnvelope compares what was signed with what the server says.
 func (p *protected) checkEnvelope(m Message) error {
 	switch skew := p.Time.Sub(m.Time); {
-	case p.From != m.From:
-		return fmt.Errorf("the message was signed as one of %q", p.From)
-	case !slices.Contains(p.To, m.Recipient):
+	case !m.isSame(p.From, m.From):
+		return fmt.Errorf("the message was signed as a message of %q", p.From)
+	case !slices.ContainsFunc(p.To, func(to string) bool { return m.isSame(to, m.Recipient) }):
 		return errors.New("the message was signed for other recipients")
 	case p.ID != m.ID:
 		return errors.New("the message was signed with another id")
