@@ -1,5 +1,11 @@
 package protocol
 
+// KeysRequest is a KEYS: by asks for the keys of Of (SIMP.md, section 15).
+type KeysRequest struct {
+	By, Of Address
+	Fresh  bool // the answer holds every change that was acknowledged before
+}
+
 // KeyNotice is a change of a user's list of keys, made once and shared by all
 // who are told (SIMP.md, section 15).
 type KeyNotice struct {

@@ -23,18 +23,23 @@ func (r *Router) keysOf(user protocol.Address) ([]signature.Key, signature.Head)
 	return account.Keys(), account.KeyHead()
 }
 
-// KeysOf returns the keys of another user's devices, if by may send messages
+// KeysOf returns the keys of another user's devices, if q.By may send messages
 // to them. Otherwise, and if the user does not exist, the list is empty. It
 // waits for the user's site, if that is another.
-func (u *User) KeysOf(ctx context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error) {
+func (u *User) KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
 	r := u.r
-	if r.isRemotePair(pair{by: by, of: of}) {
-		return r.config.Relay.Keys(ctx, by, of)
+	if r.isRemotePair(pair{by: q.By, of: q.Of}) {
+		return r.config.Relay.Keys(ctx, q)
 	}
-	if !r.Local(of) || by != of && !r.canMessage(of, by) {
+	if q.Fresh {
+		if err := r.config.Directory.ReadBarrier(ctx); err != nil {
+			return nil, signature.Head{}, protocol.Errorf(protocol.StatusUnavailable, noQuorumText)
+		}
+	}
+	if !r.Local(q.Of) || q.By != q.Of && !r.canMessage(q.Of, q.By) {
 		return nil, signature.Head{}, nil
 	}
-	keys, head := r.keysOf(of)
+	keys, head := r.keysOf(q.Of)
 	return keys, head, nil
 }
 

@@ -110,7 +110,7 @@ func TestKeysAreForThoseWhoMayWrite(t *testing.T) {
 			of   string
 			keys int
 		}{{alice, "bob", 1}, {bob, "bob", 1}, {carol, "bob", 0}, {alice, "nobody", 0}, {alice, "carol", 0}} {
-			keys, head, err := tt.c.KeysOf(t.Context(), tt.c.who.User, addr(tt.of+"@example.com"))
+			keys, head, err := tt.c.KeysOf(t.Context(), protocol.KeysRequest{By: tt.c.who.User, Of: addr(tt.of + "@example.com"), Fresh: true})
 			if err != nil || len(keys) != tt.keys || (head == signature.Head{}) != (tt.keys == 0) {
 				t.Errorf("%s asks for %s: %v, %v, %v", tt.c.who.User, tt.of, keys, head, err)
 			}
@@ -127,7 +127,7 @@ func TestKeysOfOtherSites(t *testing.T) {
 		s.nodes["n1"].config.Relay = other
 		other.OnKeys(s.nodes["n1"].hub.onRemoteKeys)
 		alice := s.login("alice", "n1")
-		if keys, head, err := alice.KeysOf(t.Context(), alice.who.User, dave); err != nil || len(keys) != 1 || head[0] != 1 {
+		if keys, head, err := alice.KeysOf(t.Context(), protocol.KeysRequest{By: alice.who.User, Of: dave}); err != nil || len(keys) != 1 || head[0] != 1 {
 			t.Errorf("got %v, %v, %v", keys, head, err)
 		}
 		alice.watchAny(t, dave)

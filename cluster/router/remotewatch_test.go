@@ -67,8 +67,8 @@ func (o *otherSite) change(of protocol.Address, s protocol.State, index uint64) 
 }
 
 // Keys returns one key of dave's, and no others.
-func (o *otherSite) Keys(_ context.Context, _, of protocol.Address) ([]signature.Key, signature.Head, error) {
-	if of.Local() != "Dave" {
+func (o *otherSite) Keys(_ context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
+	if q.Of.Local() != "Dave" {
 		return nil, signature.Head{}, nil
 	}
 	return []signature.Key{{ID: "dave's"}}, signature.Head{1}, nil

@@ -72,7 +72,7 @@ type Relay interface {
 	Query(ctx context.Context, by, of protocol.Address) protocol.Presence
 	// Keys asks for the keys of a remote user's devices. The list of a site that
 	// has no keys is empty. The error is a *protocol.Error.
-	Keys(ctx context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error)
+	Keys(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error)
 	// OnKeys has tell called when the list of keys of a watched user has
 	// changed: of by Watch's by and of. It is called once, before Watch.
 	OnKeys(tell func(by, of protocol.Address, n protocol.KeyNotice))

@@ -38,8 +38,18 @@ func (c *Client) Keys(ctx context.Context) (*signature.KeyList, error) {
 // KeysOf returns the verified list of another user's keys. It is empty if the
 // user does not exist, or accepts no messages from this one.
 func (c *Client) KeysOf(ctx context.Context, user protocol.Address) (*signature.KeyList, error) {
+	return c.fetchKeysOf(ctx, user, false)
+}
+
+// fetchKeysOf is KeysOf. If fresh is set, the list holds every change that was
+// acknowledged before, whatever node answers.
+func (c *Client) fetchKeysOf(ctx context.Context, user protocol.Address, fresh bool) (*signature.KeyList, error) {
 	return c.fetchKeys(ctx, user, request{verb: "KEYS", params: func(b []byte) []byte {
-		return protocol.AppendParam(b, "ima", user.String())
+		b = protocol.AppendParam(b, "ima", user.String())
+		if fresh {
+			b = protocol.AppendParam(b, "fresh", "yes")
+		}
+		return b
 	}})
 }
 
@@ -121,7 +131,15 @@ func (c *Client) Verify(ctx context.Context, m *protocol.Message, known signatur
 	if !signature.HasSignature(m.Entity) {
 		return signature.Verdict{State: signature.Unsigned}, nil
 	}
-	list, err := c.KeysOf(ctx, m.From)
+	v, list := c.verifyOnce(ctx, m, known, false)
+	if errors.Is(v.Err, signature.ErrRewritten) || errors.Is(v.Err, signature.ErrUnknownKey) {
+		return c.verifyOnce(ctx, m, known, true) // the node may lag behind another
+	}
+	return v, list
+}
+
+func (c *Client) verifyOnce(ctx context.Context, m *protocol.Message, known signature.Knowledge, fresh bool) (signature.Verdict, *signature.KeyList) {
+	list, err := c.fetchKeysOf(ctx, m.From, fresh)
 	if err != nil {
 		return signature.Verdict{State: signature.Bad, Err: fmt.Errorf("the keys of %s can't be had now: %w", m.From, err)}, nil
 	}

@@ -34,14 +34,14 @@ func TestKeysOfAnotherSite(t *testing.T) {
 			return fmt.Sprintf(`100 kid=%s key=%s created=2026-11-30T12:00:00.001Z name="a b" by=operator record=1 revoked=2026-11-30T13:00:00Z revocation=2 index=7`+
 				"\n200 head=%s", k.ID, base64.StdEncoding.EncodeToString(public), head)
 		}))
-		keys, got, err := a.relay.Keys(context.Background(), address(t, "alice@one.example"), address(t, "bob@two.example"))
+		keys, got, err := a.relay.Keys(context.Background(), protocol.KeysRequest{By: address(t, "alice@one.example"), Of: address(t, "bob@two.example"), Fresh: true})
 		if err != nil || got != head {
 			t.Fatalf("got %v, %v", got, err)
 		}
 		if _, err := signature.NewKeyList("bob@two.example", keys, head); err != nil {
 			t.Errorf("the list is not what was sent: %v: %+v", err, keys)
 		}
-		if !strings.HasSuffix(strings.TrimSpace(asked), "KEYS ima=bob@two.example by=alice@one.example") {
+		if !strings.HasSuffix(strings.TrimSpace(asked), "KEYS ima=bob@two.example fresh=yes by=alice@one.example") {
 			t.Errorf("it was asked %q", asked)
 		}
 	})
@@ -60,7 +60,7 @@ func TestAnswersToKEYS(t *testing.T) {
 			a.put(home, a.serve(always(answer)))
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			keys, head, err := a.relay.Keys(ctx, address(t, "alice@one.example"), address(t, "bob@two.example"))
+			keys, head, err := a.relay.Keys(ctx, protocol.KeysRequest{By: address(t, "alice@one.example"), Of: address(t, "bob@two.example"), Fresh: true})
 			var refused *protocol.Error
 			switch {
 			case want == 0 && (err != nil || len(keys) > 0 || head != signature.Head{}):
@@ -75,7 +75,7 @@ func TestAnswersToKEYS(t *testing.T) {
 // A policy that forbids the domain, and a site that isn't there, are errors.
 func TestKeysOfASiteThatIsNotReached(t *testing.T) {
 	goAbroad(t, func(a *abroad, _ *federation.Config) { a.dialErr = errors.New("down") }, func(a *abroad) {
-		_, _, err := a.relay.Keys(context.Background(), address(t, "alice@one.example"), address(t, "bob@two.example"))
+		_, _, err := a.relay.Keys(context.Background(), protocol.KeysRequest{By: address(t, "alice@one.example"), Of: address(t, "bob@two.example"), Fresh: true})
 		var refused *protocol.Error
 		if !errors.As(err, &refused) || refused.Status/100 != 5 {
 			t.Errorf("got %v", err)

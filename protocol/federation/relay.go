@@ -230,13 +230,13 @@ func (r *Relay) Query(ctx context.Context, by, of protocol.Address) protocol.Pre
 
 // Keys asks for the keys of a remote user's devices, with the contract of
 // router.Relay.
-func (r *Relay) Keys(ctx context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error) {
+func (r *Relay) Keys(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
 	until, ok := ctx.Deadline()
 	if !ok {
 		until = time.Now().Add(queryTimeout)
 	}
 	answered := make(chan keyAnswer, 1)
-	r.submit(by, of, newKeysRequest(by, of, until, func(a keyAnswer) { answered <- a }))
+	r.submit(q.By, q.Of, newKeysRequest(q, until, func(a keyAnswer) { answered <- a }))
 	select {
 	case a := <-answered:
 		return a.keys, a.head, a.err

@@ -125,12 +125,15 @@ func newQuery(by, of protocol.Address, until time.Time, done func(protocol.Prese
 }
 
 // newKeysRequest returns a KEYS for one user.
-func newKeysRequest(by, of protocol.Address, until time.Time, done func(keyAnswer)) *s2sRequest {
+func newKeysRequest(q protocol.KeysRequest, until time.Time, done func(keyAnswer)) *s2sRequest {
 	e := &s2sRequest{
-		verb: "KEYS", deadline: until, share: userShare{user: by}, keys: new([]signature.Key),
+		verb: "KEYS", deadline: until, share: userShare{user: q.By}, keys: new([]signature.Key),
 		params: func(b []byte, _ time.Duration) []byte {
-			b = protocol.AppendParam(b, "ima", of.String())
-			return protocol.AppendParam(b, "by", by.String())
+			b = protocol.AppendParam(b, "ima", q.Of.String())
+			if q.Fresh {
+				b = protocol.AppendParam(b, "fresh", "yes")
+			}
+			return protocol.AppendParam(b, "by", q.By.String())
 		},
 	}
 	e.done = func(a s2sResponse) { done(newKeyAnswer(*e.keys, a)) }

@@ -131,9 +131,9 @@ type User interface {
 	AddKey(ctx context.Context, k signature.Key) (index uint64, err error)
 	// RevokeKey revokes a key.
 	RevokeKey(ctx context.Context, id string) (index uint64, err error)
-	// KeysOf returns the keys of another user, as by may see them. Any goroutine
+	// KeysOf returns the keys of another user, as q.By may see them. Any goroutine
 	// may call it, even after Close. It waits for other sites.
-	KeysOf(ctx context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error)
+	KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error)
 
 	// Close reports that the client has ended the session or is gone. Listening
 	// and watching end in the background. SENDs in progress continue. It is

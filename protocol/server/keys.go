@@ -104,22 +104,22 @@ func (s *session) handleKeys(ctx context.Context, r *request) error {
 	if err := s.chargeWatches(r, &w); err != nil {
 		return err
 	}
-	by, of := s.client.User, w.Addresses[0]
+	q := protocol.KeysRequest{By: s.client.User, Of: w.Addresses[0], Fresh: w.Fresh}
 	if len(w.By) > 0 {
-		by = w.By[0]
+		q.By = w.By[0]
 	}
 	if !s.asksRemote(r) {
-		return s.answerKeys(ctx, s.user, by, of, r)
+		return s.answerKeys(ctx, s.user, q, r)
 	}
 	user, own := s.user, r.detach()
 	s.work.detach(func(ctx context.Context) {
-		s.refuse(own, s.answerKeys(ctx, user, by, of, own))
+		s.refuse(own, s.answerKeys(ctx, user, q, own))
 	}, r.received.Add(requestTime))
 	return nil
 }
 
-func (s *session) answerKeys(ctx context.Context, user User, by, of protocol.Address, r *request) error {
-	keys, head, err := user.KeysOf(ctx, by, of)
+func (s *session) answerKeys(ctx context.Context, user User, q protocol.KeysRequest, r *request) error {
+	keys, head, err := user.KeysOf(ctx, q)
 	if err != nil {
 		return err
 	}

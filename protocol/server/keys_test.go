@@ -65,11 +65,11 @@ func (s *site) notifyKeys(a protocol.Address, index uint64) {
 	}
 }
 
-func (u *siteUser) KeysOf(_ context.Context, by, of protocol.Address) ([]signature.Key, signature.Head, error) {
-	if of.Local() == "hidden" || by.IsZero() {
+func (u *siteUser) KeysOf(_ context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
+	if q.Of.Local() == "hidden" || q.By.IsZero() {
 		return nil, signature.Head{}, nil
 	}
-	keys, head := u.site.keysOf(of)
+	keys, head := u.site.keysOf(q.Of)
 	return keys, head, nil
 }
 

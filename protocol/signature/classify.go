@@ -39,6 +39,13 @@ func (s State) String() string {
 	return "bad signature"
 }
 
+// Reasons for a bad signature that an older copy of the sender's list may
+// cause: a caller that is not sure to have the newest asks for it.
+var (
+	ErrRewritten  = errors.New("the sender's server rewrote their list of keys")
+	ErrUnknownKey = errors.New("the key is not one of the sender's")
+)
+
 // MaxSkew is how far the time in a signature may be from the message's.
 const MaxSkew = 300 * time.Second
 
@@ -137,13 +144,13 @@ func verify(m Message, f field, list *KeyList, known Knowledge) (keyID string, e
 	}
 	for _, head := range known.Heads {
 		if !list.Extends(head) {
-			return "", errors.New("the sender's server rewrote their list of keys")
+			return "", ErrRewritten
 		}
 	}
 	k, ok := list.Key(p.keyID)
 	switch {
 	case !ok:
-		return "", errors.New("the key is not one of the sender's")
+		return "", ErrUnknownKey
 	case !k.IsLiveAt(m.Time):
 		return "", errors.New("the key was not valid when the message was sent: it was revoked before, or added later")
 	case !ed25519.Verify(k.Key, signingInput(header, f.payload), sig):
