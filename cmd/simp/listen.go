@@ -13,6 +13,7 @@ import (
 	"simpd/cmd/simp/internal/entity"
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/signature"
 )
 
 const listenLong = `Listen shows messages as they arrive, until it is interrupted. A sender is told
@@ -28,6 +29,9 @@ type listening struct {
 	state     string
 	note      string
 	exclusive bool
+
+	requireSigned bool
+	showBad       bool
 }
 
 func (a *app) listenCommand() *cobra.Command {
@@ -40,6 +44,8 @@ func (a *app) listenCommand() *cobra.Command {
 	c.Flags().StringVar(&l.state, "state", "available", "what others see: available, busy or away")
 	c.Flags().StringVar(&l.note, "note", "", "a `TEXT` that others see with the state")
 	c.Flags().BoolVar(&l.exclusive, "exclusive", false, "make your other sessions stop listening")
+	c.Flags().BoolVar(&l.requireSigned, "require-signed", false, "refuse messages that are not signed by a key that you know or that is vouched for")
+	c.Flags().BoolVar(&l.showBad, "show-bad", false, "show the text of messages whose signature is bad")
 	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"available", "busy", "away"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -62,12 +68,17 @@ func (a *app) listen(ctx context.Context, l listening) error {
 	if err != nil {
 		return err
 	}
-	e := ears{app: a, stop: make(chan struct{})}
+	ring, err := a.openKeyring()
+	if err != nil {
+		return err
+	}
+	e := ears{app: a, stop: make(chan struct{}), listening: l}
 	c, err := a.connect(ctx, e.setHandlers)
 	if err != nil {
 		return err
 	}
 	defer hangUp(c)
+	e.trust = trust{client: c, ring: ring} // before LISTEN no message comes
 	if _, err := c.Listen(ctx, r); err != nil {
 		return ignoreInterrupt(ctx, err)
 	}
@@ -86,9 +97,11 @@ func ignoreInterrupt(ctx context.Context, err error) error {
 // ears shows messages, and ends the program when there is no use in going on.
 type ears struct {
 	*app
-	once sync.Once
-	stop chan struct{}
-	why  error
+	listening
+	trust trust
+	once  sync.Once
+	stop  chan struct{}
+	why   error
 }
 
 func (e *ears) setHandlers(config *client.Config) {
@@ -116,10 +129,17 @@ func (e *ears) endWith(why error) {
 }
 
 // writeMessage writes a message out. Only then may the sender be told "delivered".
-func (e *ears) writeMessage(_ context.Context, m *protocol.Message) error {
-	if err := e.printMessage(m); err != nil {
+func (e *ears) writeMessage(ctx context.Context, m *protocol.Message) error {
+	v := e.trust.verify(ctx, m)
+	if e.requireSigned && v.State != signature.Signed {
+		return protocol.Errorf(protocol.StatusRefused, "only signed messages are taken here")
+	}
+	if err := e.printMessage(m, v); err != nil {
 		e.endWith(fmt.Errorf("writing a message: %w", err))
 		return errors.New("it could not be shown")
+	}
+	if err := e.trust.accept(m, v); err != nil {
+		e.printNote("the key of %s could not be remembered: %v", m.From, err)
 	}
 	return nil
 }
@@ -133,21 +153,29 @@ type messageJSON struct {
 	ContentType string  `json:"content_type"`
 	Text        *string `json:"text,omitempty"`
 	Entity      []byte  `json:"entity"` // base64
+	Signature   string  `json:"signature"`
+	Key         string  `json:"kid,omitempty"`
+	Why         string  `json:"signature_error,omitempty"`
 }
 
-func (a *app) printMessage(m *protocol.Message) error {
+func (e *ears) printMessage(m *protocol.Message, v verdict) error {
 	c := entity.Read(m.Entity)
-	if !a.printsJSON() {
-		return a.printf("%s %s: %s", a.formatTime(m.Time), a.emphasize(cli.Escape(m.From.String())), c.Describe(len(m.Entity)))
+	if !e.printsJSON() {
+		text := c.Describe(len(m.Entity))
+		if v.State == signature.Bad && !e.showBad {
+			text = "[not shown: " + cli.Escape(v.Err.Error()) + "; simp listen --show-bad shows it]"
+		}
+		return e.printf("%s %s%s: %s", e.formatTime(m.Time), e.emphasize(cli.Escape(m.From.String())), cli.Escape(v.mark()), text)
 	}
 	j := messageJSON{
+		Signature: v.State.String(), Key: v.KeyID, Why: v.reason(),
 		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),
 		ContentType: c.Kind, Entity: m.Entity,
 	}
 	if c.IsText {
 		j.Text = &c.Text
 	}
-	return a.printJSON(j)
+	return e.printJSON(j)
 }
 
 // formatTime formats the time of a message: with the date for the first message of

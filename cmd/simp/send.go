@@ -39,6 +39,7 @@ type sending struct {
 	timeout time.Duration
 	repeats int
 	mime    bool
+	sign    bool
 }
 
 func (a *app) sendCommand() *cobra.Command {
@@ -53,6 +54,7 @@ func (a *app) sendCommand() *cobra.Command {
 	c.Flags().DurationVar(&s.timeout, "timeout", protocol.DefaultTimeout, "how long to wait for an answer, 1s to 60s")
 	c.Flags().IntVar(&s.repeats, "repeats", 0, "how often to send a message that is in doubt again")
 	c.Flags().BoolVar(&s.mime, "mime", false, "the text is a whole MIME entity with its header, sent octet for octet")
+	c.Flags().BoolVar(&s.sign, "sign", false, "sign the message with the key of this device (simp key add)")
 	return c
 }
 
@@ -62,6 +64,11 @@ func (a *app) sendMessage(ctx context.Context, s sending, args []string) error {
 		return err
 	}
 	return a.withClient(ctx, func(c *client.Client) error {
+		if s.sign {
+			if m, err = a.signMessage(ctx, c, m); err != nil {
+				return err
+			}
+		}
 		report, err := c.Send(ctx, m)
 		if err != nil {
 			return err

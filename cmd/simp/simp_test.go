@@ -224,9 +224,9 @@ func TestListenInJSON(t *testing.T) {
 	s.deliver("z", "\r\n<&> \u202e\u009b\x1b\U000e0041")
 	interrupt()
 	wait()
-	want := `{"from":"bob@example.com","to":"alice@example.com","id":"x","time":"2026-11-22T10:00:00.000Z","content_type":"text/plain","text":"hi","entity":"DQpoaQ=="}
-{"from":"bob@example.com","to":"alice@example.com","id":"y","time":"2026-11-22T10:00:00.000Z","content_type":"image/png","entity":"Q29udGVudC1UeXBlOiBpbWFnZS9wbmcNCg0KeA=="}
-{"from":"bob@example.com","to":"alice@example.com","id":"z","time":"2026-11-22T10:00:00.000Z","content_type":"text/plain","text":"\u003c\u0026\u003e \u202e\u009b\u001b\udb40\udc41","entity":"DQo8Jj4g4oCuwpsb86CBgQ=="}
+	want := `{"from":"bob@example.com","to":"alice@example.com","id":"x","time":"2026-11-22T10:00:00.000Z","content_type":"text/plain","text":"hi","entity":"DQpoaQ==","signature":"unsigned"}
+{"from":"bob@example.com","to":"alice@example.com","id":"y","time":"2026-11-22T10:00:00.000Z","content_type":"image/png","entity":"Q29udGVudC1UeXBlOiBpbWFnZS9wbmcNCg0KeA==","signature":"unsigned"}
+{"from":"bob@example.com","to":"alice@example.com","id":"z","time":"2026-11-22T10:00:00.000Z","content_type":"text/plain","text":"\u003c\u0026\u003e \u202e\u009b\u001b\udb40\udc41","entity":"DQo8Jj4g4oCuwpsb86CBgQ==","signature":"unsigned"}
 `
 	if got := c.out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -431,7 +431,8 @@ func TestTheDateIsShownWhenTheDayChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.printMessage(&protocol.Message{From: protocol.CanonicalAddress("bob@example.com"), Time: when, Entity: []byte("\r\nhi")}); err != nil {
+		e := ears{app: a}
+		if err := e.printMessage(&protocol.Message{From: protocol.CanonicalAddress("bob@example.com"), Time: when, Entity: []byte("\r\nhi")}, verdict{}); err != nil {
 			t.Fatal(err)
 		}
 	}

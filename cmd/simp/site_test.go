@@ -25,6 +25,7 @@ type site struct {
 	requests []string
 	entity   string
 	answers  map[string]string // by tag
+	keys     map[string]*keys  // lists of keys, by user
 }
 
 func newSite(t *testing.T) *site {
@@ -32,7 +33,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, addr: l.Addr().String(), answers: map[string]string{}}
+	s := &site{t: t, addr: l.Addr().String(), answers: map[string]string{}, keys: map[string]*keys{}}
 	s.changed = sync.NewCond(&s.mu)
 	s.wg.Go(func() { s.accept(l) })
 	t.Cleanup(func() {
@@ -127,6 +128,8 @@ func (s *site) answer(l *protocol.Line) string {
 		return "200 session=s index=1"
 	case "WATCH", "QUERY":
 		return presence(l)
+	case "KEY", "KEYS":
+		return s.answerKeys(l)
 	case "WATCHERS":
 		return "100 ima=carol@example.com\n200"
 	case "CONTACT":

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"simpd/protocol"
+	"simpd/protocol/internal/outbound"
 	"simpd/protocol/wait"
 )
 
@@ -167,7 +168,7 @@ func (c *Client) roundTrip(ctx context.Context, r request) ([]response, response
 			return nil, response{}, err
 		}
 		partial, final, err := c.roundTripOn(ctx, cur, r)
-		if !isLost(err) || !cur.wasReplaced(err) || ctx.Err() != nil {
+		if !mayRepeat(err) || !cur.wasReplaced(err) || ctx.Err() != nil {
 			return partial, final, err
 		}
 		if err := c.awaitReplaced(ctx, cur); err != nil {
@@ -197,6 +198,11 @@ func (c *Client) awaitReplaced(ctx context.Context, old *conn) error {
 
 func isLost(err error) bool { return errors.Is(err, ErrLost) || errors.Is(err, ErrNotSent) }
 
+// mayRepeat reports whether a request that failed with err may be made on the
+// next connection. If the server broke the protocol, which may have been by
+// answering this request, it would do so again.
+func mayRepeat(err error) bool { return isLost(err) && !errors.Is(err, outbound.ErrProtocol) }
+
 // updateDesired makes a request that changes the desired state, and records
 // the change when the server has agreed. No new connection restores the state
 // meanwhile.
@@ -210,7 +216,7 @@ func (c *Client) updateDesired(ctx context.Context, r request, note func(*desire
 		switch {
 		case errors.Is(err, errReplaced):
 			continue
-		case !isLost(err), !cur.wasReplaced(err), ctx.Err() != nil:
+		case !mayRepeat(err), !cur.wasReplaced(err), ctx.Err() != nil:
 			return partial, final, err
 		}
 		if err := c.awaitReplaced(ctx, cur); err != nil {

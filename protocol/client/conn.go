@@ -163,7 +163,8 @@ func (c *conn) onResponse(l *protocol.Line) {
 // addPartialLocked stores a 100 line. There must not be more than were
 // requested, none twice, and their size is limited.
 func (c *conn) addPartialLocked(call *call, r response) error {
-	name := cmp.Or(outbound.TextParam(&r.Line, "to"), outbound.TextParam(&r.Line, "ima"), outbound.TextParam(&r.Line, "who"), outbound.TextParam(&r.Line, "id"))
+	name := cmp.Or(outbound.TextParam(&r.Line, "to"), outbound.TextParam(&r.Line, "ima"), outbound.TextParam(&r.Line, "who"),
+		outbound.TextParam(&r.Line, "id"), outbound.TextParam(&r.Line, "kid"))
 	cost := c.LineCost()
 	switch {
 	case len(call.partial) >= call.maxPartial, call.named[name]:

@@ -80,6 +80,31 @@ func TestListsThatAreNoLists(t *testing.T) {
 	})
 }
 
+// Several keys are told apart, and an answer that breaks the protocol fails
+// the request: it is not made again and again.
+func TestAnswersOfKeysAreToldApart(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *site, c *client.Client, p *outboundtest.Peer) {
+		head, lines := signature.Head{}, ""
+		for i := range 3 {
+			public := publicOf(deviceKey(byte(i)))
+			k := signature.Key{ID: signature.KeyID(public), Key: public, Created: time.Unix(0, 0), AddedAs: i + 1}
+			head = head.NextAfterAdding(c.CanonicalUser().String(), &k)
+			lines += fmt.Sprintf("100 kid=%s key=%s created=1970-01-01T00:00:00.000Z record=%d index=3\n", k.ID, base64Of(public), i+1)
+		}
+		wait := doing(func() { p.Answer("KEY", lines+"200 head="+head.String()) })
+		if list, err := c.Keys(t.Context()); err != nil || len(list.Keys()) != 3 {
+			t.Errorf("%+v, %v", list, err)
+		}
+		wait()
+		wait = doing(func() { p.Answer("KEY", "100 kid=x\n100 kid=x") })
+		if _, err := c.Keys(t.Context()); !errors.Is(err, client.ErrLost) {
+			t.Errorf("one key twice: %v", err)
+		}
+		wait()
+		c.Close(t.Context())
+	})
+}
+
 // A message that is signed by one client is verified by another, however the
 // addresses are spelled; one that is not the same is bad.
 func TestSignedMessagesAreVerified(t *testing.T) {

@@ -36,7 +36,7 @@ func (s State) String() string {
 	case NewKey:
 		return "new key"
 	}
-	return "bad signature"
+	return "bad"
 }
 
 // Reasons for a bad signature that an older copy of the sender's list may

@@ -203,3 +203,6 @@ func addOnce(list *[]string, s string) {
 		*list = append(*list, s)
 	}
 }
+
+// DevicePath returns where the private key of this device is.
+func (k *Keyring) DevicePath() string { return filepath.Join(k.dir, deviceFile) }
