@@ -32,7 +32,7 @@ func (u *User) KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.
 		return r.config.Relay.Keys(ctx, q)
 	}
 	if q.Fresh {
-		if err := r.config.Directory.ReadBarrier(ctx); err != nil {
+		if err := r.directory.ReadBarrier(ctx); err != nil {
 			return nil, signature.Head{}, protocol.Errorf(protocol.StatusUnavailable, noQuorumText)
 		}
 	}

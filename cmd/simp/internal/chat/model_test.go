@@ -273,7 +273,7 @@ func TestCommands(t *testing.T) {
 	s.expect(s.typed("/verify"), "note: this version of simp signs no messages, and can't verify any")
 	s.expect(s.typed("/dance"), "note: unknown command /dance; /help lists the commands, and // sends a text that begins with /")
 	s.expect(s.typed("/block"), "note: an address is missing, such as bob@example.com")
-	s.expect(s.typed("/to a b"), "note: invalid address \"a b@example.com\": its local part has a character that wants quotes")
+	s.expect(s.typed("/to a b"), "note: invalid address \"a b@example.com\": its local part has a character that must be quoted")
 	if help := s.typed("/help"); strings.Count(help, "\n") != len(Commands())-1 || !strings.Contains(help, "/retry") {
 		t.Errorf("help:\n%s", help)
 	}
