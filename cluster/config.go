@@ -59,6 +59,9 @@ type Config struct {
 	// UnsetAddresses returns the settings without which this node does not know
 	// where clients reach it; nil: none.
 	UnsetAddresses func() []string
+	// Warnings returns sentences about what does not work as this node is
+	// configured; nil: none.
+	Warnings func() []string
 	// Settings returns those settings of this node that must be the same on all,
 	// as they are in use: always the same names in the same order, or none. It
 	// may be called from any goroutine. Nil: none.

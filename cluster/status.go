@@ -57,6 +57,7 @@ type NodeStatus struct {
 	Certificates    CertificateStatus
 	UnsetAddresses  []string             // settings without which it does not know where clients reach it
 	Settings        []*clusterv1.Setting // that must be the same on all nodes
+	Warnings        []string             // what does not work as it is configured
 }
 
 // Ready returns nil once the node is part of a site with a leader, in contact
@@ -141,7 +142,7 @@ func (n *Node) fillStatus(ctx context.Context, s *NodeStatus) {
 	s.AppliedLog, s.Index, s.History, s.Epoch = r.AppliedLog, r.Index, r.History, r.Epoch
 	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
 	s.MinSchema, s.MaxSchema, s.Incarnation = r.MinSchema, r.MaxSchema, r.Incarnation
-	s.UnsetAddresses, s.Settings = r.UnsetAddress, r.Setting
+	s.UnsetAddresses, s.Settings, s.Warnings = r.UnsetAddress, r.Setting, r.Warning
 	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
 	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, startTime(r, time.Now())
 	if newest := n.raft.CommitIndex(); newest > r.AppliedLog {
@@ -182,6 +183,9 @@ func (n *Node) statusResponse() *clusterv1.StatusResponse {
 	s.Setting = n.settings()
 	if n.cfg.UnsetAddresses != nil {
 		s.UnsetAddress = n.cfg.UnsetAddresses()
+	}
+	if n.cfg.Warnings != nil {
+		s.Warning = n.cfg.Warnings()
 	}
 	if n.cfg.Certificates != nil {
 		c := n.cfg.Certificates()

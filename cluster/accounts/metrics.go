@@ -17,6 +17,7 @@ type Metrics struct {
 	Unavailable atomic.Uint64             // queries that were not
 	Merged      atomic.Uint64             // logins that shared the query of others
 	Remembered  atomic.Uint64             // logins that a rejection of the last seconds answered
+	Left        atomic.Uint64             // accounts that have left it, as this node found out
 	InFlight    atomic.Int64
 	Duration    histogram.Durations // of queries
 }

@@ -47,9 +47,14 @@ type ClientAware interface{ DependsOnClient() bool }
 // Directory is a source that can be asked about users who do not log in.
 type Directory interface {
 	Source
+	// Searches reports whether it is configured so that it can be asked.
+	Searches() bool
 	// FindUsers returns the state of each of the users. An error means that
 	// nothing is known about any of them.
 	FindUsers(ctx context.Context, users []protocol.Address) (map[protocol.Address]UserState, error)
+	// MaxLeavers is how many percent of its accounts may leave it at once. If more
+	// are missing, the directory is more likely to be wrong.
+	MaxLeavers() int
 }
 
 // UserState is what a directory says about a user.
@@ -66,8 +71,9 @@ const (
 // a password.
 type Explainer interface {
 	// Explain returns its steps, and what becomes of a login with the right
-	// password. Unknown means that the next source is asked.
-	Explain(ctx context.Context, user protocol.Address) ([]Step, Verdict)
+	// password. Unknown means that the next source is asked. An error means that
+	// it can't be asked now.
+	Explain(ctx context.Context, user protocol.Address) ([]Step, Verdict, error)
 }
 
 // Step is one step of an explanation.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	sources "simpd/cluster/accounts"
 	"simpd/cluster/lookalike"
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
@@ -23,6 +24,8 @@ type Config struct {
 	Directory Directory
 	Messenger Messenger
 	Cluster   Cluster
+	// Sources are the account sources; they may be nil: there is only the table.
+	Sources *sources.Registry
 
 	// TLS is the listener's: it asks for a client certificate, checks one that
 	// is given, and may be reloaded through its functions. It may be nil, and

@@ -125,6 +125,7 @@ func valid(s *testSite) map[string]proto.Message {
 		"/simp.v1.InviteService/Create":              &simpv1.CreateInvitationRequest{Contact: alice},
 		"/simp.v1.InviteService/List":                &simpv1.ListInvitationsRequest{},
 		"/simp.v1.InviteService/Remove":              &simpv1.RemoveInvitationRequest{Id: s.table.View().Invitations()[0].ID},
+		"/simp.v1.AccountService/CheckSources":       &simpv1.CheckSourcesRequest{Ima: alice},
 		"/simp.v1.ClusterService/Status":             &simpv1.StatusRequest{},
 		"/simp.v1.ClusterService/Drain":              &simpv1.DrainRequest{Node: n2},
 		"/simp.v1.ClusterService/Undrain":            &simpv1.UndrainRequest{Node: n2},

@@ -118,6 +118,7 @@ func methodTable() map[string]method {
 		"/simp.v1.AccountService/RemoveAppPassword": changeMethod(accountAdmin),
 		"/simp.v1.AccountService/ListKeys":          queryMethod(accountAdmin),
 		"/simp.v1.AccountService/RevokeKey":         changeMethod(accountAdmin),
+		"/simp.v1.AccountService/CheckSources":      queryMethod(accountAdmin),
 
 		"/simp.v1.InviteService/Create": changeMethod(accountAdmin),
 		"/simp.v1.InviteService/List":   queryMethod(accountAdmin),

@@ -87,6 +87,9 @@ type Config struct {
 	Tracer  Tracer // nil: no message is traced
 	// Sources are the account sources; nil: there is only the table.
 	Sources *accounts.Registry
+	// Leads reports whether this node leads the site, and so is the one that
+	// looks for accounts that have left their sources; nil: it never does.
+	Leads func() bool
 	// FirstContacts limits how many recipients that are new to them each remote
 	// user may write to; all users of a domain together may write to ten times
 	// as many.
@@ -109,6 +112,7 @@ type Router struct {
 	hub        hub
 	users      users
 	quorum     quorumState
+	leavers    leavers
 	unbinder   unbinder
 	appLogins  appLogins
 	epoch      wait.Watermark // the epoch in which this node's sessions are bound
@@ -164,6 +168,9 @@ func (r *Router) Start(d Directory, p Peers) {
 	r.running.Go(r.monitorQuorum)
 	r.running.Go(r.runUnbinder)
 	r.running.Go(r.recordAppLogins)
+	if r.config.Sources != nil && r.config.Leads != nil {
+		r.running.Go(r.watchLeavers)
+	}
 }
 
 // Shutdown stops what Start started, and waits for it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,17 +16,59 @@ import (
 	"simpd/store"
 )
 
-// directorySource has users with passwords; when broken is set, it is down.
+// directorySource has users with passwords; when broken is set, it is down. The
+// password "off" is of those who are disabled.
 type directorySource struct {
+	mu        sync.Mutex
 	passwords map[string]string
 	expiry    *protocol.Expiry
 	broken    error
+
+	asked int // how often about its accounts
+}
+
+// set changes the directory.
+func (s *directorySource) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *directorySource) timesAsked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
+func (*directorySource) Searches() bool  { return true }
+func (*directorySource) MaxLeavers() int { return 10 }
+
+func (s *directorySource) FindUsers(_ context.Context, users []protocol.Address) (map[protocol.Address]accounts.UserState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	found := map[protocol.Address]accounts.UserState{}
+	for _, u := range users {
+		switch s.passwords[u.Local()] {
+		case "":
+		case "off":
+			found[u] = accounts.UserDisabled
+		default:
+			found[u] = accounts.UserActive
+		}
+	}
+	return found, nil
 }
 
 func (*directorySource) Type() string { return "fake" }
 func (*directorySource) Close()       {}
 
 func (s *directorySource) CheckPassword(_ context.Context, l protocol.PasswordLogin) (accounts.Answer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	password, known := s.passwords[l.User.Local()]
 	switch {
 	case s.broken != nil:

@@ -16,7 +16,7 @@ import (
 func (a *app) accountCommand() *cobra.Command {
 	return commandGroup("account", "Manage users' accounts", "",
 		a.accountAdd(), a.accountDelete(), a.accountList(), a.accountPasswd(),
-		a.accountDisable(), a.accountEnable(), a.accountImport(), a.accountApp(), a.accountKey())
+		a.accountDisable(), a.accountEnable(), a.accountImport(), a.accountApp(), a.accountKey(), a.accountSource())
 }
 
 func (a *app) accountAdd() *cobra.Command {

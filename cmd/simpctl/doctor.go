@@ -153,6 +153,9 @@ func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding)
 	case simpv1.NodeState_NODE_STATE_STARTING:
 		add("it takes no clients yet: "+dashIfEmpty(n.Problem), "wait; if it stays so, its log says why: journalctl -u simpd, on its machine")
 	}
+	for _, warning := range n.Warning {
+		add(warning, "on its machine, simpd check-config says what is wrong with its configuration, and journalctl -u simpd what has happened; docs/operators/accounts.md explains account sources")
+	}
 	if n.MaxSchema != 0 && n.MaxSchema < r.Schema {
 		add(fmt.Sprintf("its version reads the log up to schema %d, and the site's is %d", n.MaxSchema, r.Schema), "install a newer version on its machine, and start it")
 	}

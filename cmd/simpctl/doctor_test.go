@@ -140,6 +140,9 @@ func TestExamine(t *testing.T) {
 			r.Node = r.Node[1:2]
 			r.Node[0].UnsetAddress = []string{"advertise_client"}
 		}, "one voter", "add two", true},
+		{"an account source", func(r *simpv1.StatusResponse) {
+			r.Node[1].Warning = []string{"the account source corp: ldaps://a fails"}
+		}, "the account source corp", "accounts.md", false},
 		{"empty", func(r *simpv1.StatusResponse) { r.Accounts = 0 }, "no accounts", "account add", true},
 	} {
 		all := findProblems(threeNodes(tt.change), now)

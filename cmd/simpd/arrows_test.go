@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"store":                 {"protocol", "protocol/signature", "proto/simp/store/v1"},
 	"cluster/router":        {"protocol/signature", "protocol", "cluster/accounts", "cluster/lookalike", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/wait"},
 	"cluster/accounts":      {"protocol", "protocol/histogram"},
-	"cluster/api":           {"protocol/signature", "protocol", "store", "proto/*", "cluster/api/backup", "cluster/lookalike", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/wait"},
+	"cluster/api":           {"cluster/accounts", "protocol/signature", "protocol", "store", "proto/*", "cluster/api/backup", "cluster/lookalike", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/wait"},
 	"cluster/accounts/ldap": {"protocol", "cluster/accounts"},
 	"cluster/lookalike":     {"protocol", "store", "proto/simp/store/v1"},
 	"cluster/api/backup":    {"proto/simp/store/v1"},

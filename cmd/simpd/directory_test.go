@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"simpd/cluster/accounts/ldap/ldaptest"
@@ -71,9 +72,16 @@ func TestUsersOfADirectory(t *testing.T) {
 	if err := os.WriteFile(file, []byte("sources: {corp: {type: ldpa}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.reload(nil)
+	r.signal(syscall.SIGHUP)
+	r.await(r.err, "reload failed")
 	r.says(`msg="reload failed: the configuration is wrong" error=".*accounts.yaml:1:24: unknown type .*did you mean .*ldap`)
 	expect("dora", "right", 0, "phone", "app", "list")
+	if code, said := runTo(t, "", "simpctl", r.operator(r.keys, "doctor")...); code != 1 || !strings.Contains(said, "the last reload failed") {
+		t.Errorf("simpctl doctor: exit code %d: %s", code, said)
+	}
+	if said := succeed(t, "", "simpctl", r.operator(r.keys, "account", "source", "check", "erik@example.com")...); !strings.Contains(said, "the entry is uid=erik") {
+		t.Errorf("account source check: %s", said)
+	}
 
 	directory.Stop()
 	expect("dora", "right", 1, "503", "app", "list")

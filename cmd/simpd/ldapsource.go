@@ -46,6 +46,7 @@ func (l *ldapFile) keys() []sourceKey {
 			return err
 		}},
 		{name: "bind_template", arg: "NAME", help: "what users bind as, if entries are not looked for: {local}, {domain} and {ima} stand for the user's. Leavers are not noticed then", set: keepChecked(&l.BindTemplate, ldap.ParseTemplate)},
+		{name: "max_leavers", arg: "PERCENT", standard: "10%", help: "how many of its accounts may be missing at once before none of them is disabled; 10 accounts may always be", set: keepPercent(&l.MaxLeavers)},
 	}
 }
 
@@ -131,6 +132,18 @@ func keepChecked(to *string, check func(string) error) func([]string) error {
 	return func(v []string) error {
 		*to = v[0]
 		return check(v[0])
+	}
+}
+
+func keepPercent(to *int) func([]string) error {
+	return func(v []string) error {
+		number, percent := strings.CutSuffix(v[0], "%")
+		n, err := strconv.Atoi(number)
+		if !percent || err != nil || n < 1 || n > 100 {
+			return fmt.Errorf("%q is not a percentage from 1%% to 100%%", v[0])
+		}
+		*to = n
+		return nil
 	}
 }
 

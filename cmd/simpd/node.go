@@ -35,6 +35,7 @@ type node struct {
 	partners *partners // nil: no other site is dealt with
 	sources  *accounts.Registry
 	accounts atomic.Pointer[accountsFile] // that sources is made of
+	reloaded atomic.Pointer[string]       // why the last reload failed; nil: it did not
 	table    *store.Table
 
 	lookalikes *lookalike.Index // of table
@@ -186,6 +187,7 @@ func (n *node) joinSite() error {
 	rc := router.Config{
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Logger: n.logger,
 		Sources: n.sources, Lookalikes: n.lookalikes,
+		Leads:         func() bool { return n.cluster.Leader() == n.conf.nodeID },
 		FirstContacts: n.conf.limits.firstContacts, WatchMemory: watchMemory(presentLimit()),
 	}
 	var err error
@@ -224,7 +226,7 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 	return cluster.Config{
 		NodeID: n.conf.nodeID, Site: n.siteName(), DataDir: n.conf.dataDir, Link: n.linkConfig(), Table: n.table, Receiver: n.router,
 		Fatal: n.failWith, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
-		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.clientLoad, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Settings: n.sharedSettings, Logger: n.logger,
+		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.clientLoad, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Warnings: n.warnings, Settings: n.sharedSettings, Logger: n.logger,
 	}, nil
 }
 
@@ -247,7 +249,7 @@ func (n *node) clientLoad() (sessions, connections uint64) {
 func (n *node) servePrograms() error {
 	c := api.Config{
 		NodeID: n.conf.nodeID, Site: n.siteName(), Domains: n.conf.domains, Table: n.table,
-		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Tokens: n.tokens,
+		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Sources: n.sources, Tokens: n.tokens,
 		TempDir: n.conf.dataDir, Logger: n.logger, WebAddress: n.webAddress(), Lookalikes: n.lookalikes, Memory: programMemory(presentLimit()),
 	}
 	if n.identity != nil {

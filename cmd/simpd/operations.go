@@ -50,6 +50,7 @@ func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {
 	for _, e := range s.Certificates.Expiring {
 		n.Expiring = append(n.Expiring, toldExpiry(e))
 	}
+	n.Warning = s.Warnings
 	if s.Contact > 0 {
 		n.OutOfTouch = durationpb.New(s.Contact)
 	}

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -56,5 +58,45 @@ func checkTable(t *testing.T, page, name, want string) {
 	}
 	if err := os.WriteFile(page, []byte(head+begin+want+end+tail), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestReferenceSources: the handbook names every key of every type of account
+// source.
+func TestReferenceSources(t *testing.T) {
+	for _, kind := range sourceTypes() {
+		var b strings.Builder
+		b.WriteString("| key | value | default | meaning |\n| --- | --- | --- | --- |\n")
+		keys, _ := kind.begin()
+		for _, k := range keys {
+			required := ""
+			if k.required {
+				required = " (required)"
+			}
+			fmt.Fprintf(&b, "| `%s`%s | %s | %s | %s |\n", k.name, required, code(k.arg), code(k.standard), k.help)
+		}
+		checkTable(t, "../../docs/operators/accounts.md", "source "+kind.name, b.String())
+	}
+}
+
+// TestAccountsExamples: the accounts files of the handbook are right.
+func TestAccountsExamples(t *testing.T) {
+	keys := makeKeys(t, "n1")
+	examples := pageBlocks(t, "accounts.md", "yaml")
+	if len(examples) < 3 {
+		t.Fatalf("%d examples", len(examples))
+	}
+	for _, example := range examples {
+		for _, file := range regexp.MustCompile(`/etc/simpd/[a-z-]+(\.pem)?\b`).FindAllString(example, -1) {
+			path := writeFile(t, "secret", "secret")
+			if strings.HasSuffix(file, ".pem") {
+				path = filepath.Join(keys, "ca.crt")
+			}
+			example = strings.ReplaceAll(example, "_file: "+file, "_file: "+path)
+		}
+		_, wrong := readAccountsFile(writeFile(t, "accounts.yaml", example), []string{"example.com", "example.net"}, sourceTypes())
+		for _, p := range wrong {
+			t.Errorf("%v\n%s", p, p.Excerpt())
+		}
 	}
 }

@@ -27,8 +27,11 @@ func (s *service) reloadConfig() {
 			why = "reload failed: the configuration can't be read now"
 		}
 		logger.Error(why, "error", err)
+		failure := validText(err.Error())
+		s.node.reloaded.Store(&failure)
 		return
 	}
+	s.node.reloaded.Store(nil)
 	s.level.Set(logLevel(conf.logLevel))
 	s.node.leave.timeout.Store(int64(conf.drainTimeout))
 	s.node.setLimits(conf.limits)
@@ -36,6 +39,8 @@ func (s *service) reloadConfig() {
 	for _, r := range s.node.Reload(conf) {
 		if r.err != nil {
 			logger.Error("reload failed, keeping previous value", "item", r.what, "error", r.err)
+			failure := validText(r.what + ": " + r.err.Error())
+			s.node.reloaded.Store(&failure)
 			continue
 		}
 		taken = append(taken, r.what)

@@ -64,6 +64,7 @@ func sourceMeasures() []measure {
 		inFlight,
 		counter("simp_source_merged_total", "Logins that shared a query to an account source with others.", func(s *accounts.Metrics) uint64 { return s.Merged.Load() }),
 		counter("simp_source_remembered_total", "Logins that were rejected because an account source had rejected the same a moment before.", func(s *accounts.Metrics) uint64 { return s.Remembered.Load() }),
+		counter("simp_source_leavers_total", "Accounts that this node has disabled because they had left their account source.", func(s *accounts.Metrics) uint64 { return s.Left.Load() }),
 		{name: "simp_source_server_failing", help: "1 if a server of an account source has failed, so that queries go to others; otherwise 0.",
 			kind: prometheus.GaugeValue, labels: []string{"source", "server"}, read: emitServers},
 	}
@@ -88,4 +89,17 @@ func emitServers(n *node, emit emitter) {
 	for _, s := range n.sources.Servers() {
 		emit(boolValue(s.Failing), s.Source, s.Server)
 	}
+}
+
+const maxWarnings = 32
+
+// warnings says what does not work as this node is configured.
+func (n *node) warnings() (all []string) {
+	if failure := n.reloaded.Load(); failure != nil {
+		all = append(all, "the last reload failed, so what was in use before still is: "+*failure)
+	}
+	for _, problem := range n.router.SourceProblems() {
+		all = append(all, validText(problem))
+	}
+	return all[:min(len(all), maxWarnings)]
 }

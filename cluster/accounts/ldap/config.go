@@ -42,6 +42,10 @@ type Config struct {
 	// for: {local}, {domain} and {ima} stand for the user's.
 	BindTemplate string
 
+	// MaxLeavers is how many percent of its accounts may leave the directory at
+	// once; 0: 10.
+	MaxLeavers int
+
 	Logger *slog.Logger
 }
 

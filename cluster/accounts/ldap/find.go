@@ -12,11 +12,14 @@ import (
 	"simpd/protocol"
 )
 
-// maxBatch is how many users are looked for with one search.
-const maxBatch = 100
-
 // errNotSearched is the error where there is no base.
 var errNotSearched = errors.New("the directory is not searched: base is not set")
+
+// Searches reports whether entries are looked for.
+func (s *Source) Searches() bool { return s.config.Base != "" }
+
+// MaxLeavers returns Config.MaxLeavers.
+func (s *Source) MaxLeavers() int { return s.config.MaxLeavers }
 
 // FindUsers returns what the directory has of each user.
 func (s *Source) FindUsers(ctx context.Context, users []protocol.Address) (map[protocol.Address]accounts.UserState, error) {
@@ -24,7 +27,7 @@ func (s *Source) FindUsers(ctx context.Context, users []protocol.Address) (map[p
 		return nil, errNotSearched
 	}
 	all := make(map[protocol.Address]accounts.UserState, len(users))
-	for batch := range slices.Chunk(users, maxBatch) {
+	for batch := range slices.Chunk(users, accounts.MaxFound) {
 		err := s.askServers(ctx, func(ctx context.Context, p *pool) error { return s.findBatch(ctx, p, batch, all) })
 		if err != nil {
 			return nil, err
@@ -63,34 +66,37 @@ func (s *Source) findBatch(ctx context.Context, p *pool, users []protocol.Addres
 }
 
 // Explain asks each server about a user, and says what it finds.
-func (s *Source) Explain(ctx context.Context, user protocol.Address) (steps []accounts.Step, verdict accounts.Verdict) {
+func (s *Source) Explain(ctx context.Context, user protocol.Address) (steps []accounts.Step, verdict accounts.Verdict, err error) {
 	add := func(ok bool, format string, args ...any) {
 		steps = append(steps, accounts.Step{OK: ok, Text: fmt.Sprintf(format, args...)})
 	}
 	if s.config.BindTemplate != "" {
 		add(true, "the user binds as %s", fillTemplate(s.config.BindTemplate, user))
-		return append(steps, s.checkServers(ctx)...), accounts.Accepted
+		checks, err := s.checkServers(ctx)
+		return append(steps, checks...), accounts.Accepted, err
 	}
 	filter, ok := s.config.Address.filter(user)
 	if !ok {
 		add(true, "addresses of this source are in the domain %s", s.config.Address.domain)
-		return steps, accounts.Unknown
+		return steps, accounts.Unknown, nil
 	}
+	err = errNoAnswer
 	add(true, "searching below %s with (&%s%s)", s.config.Base, s.config.Filter, filter)
-	answered := false
 	for _, p := range s.pools {
-		found, err := s.findWithin(ctx, p, user)
-		if err != nil {
-			add(false, "%s: %v", p.name, plainError(err))
+		found, failure := s.findWithin(ctx, p, user)
+		if failure != nil {
+			add(false, "%s: %v", p.name, plainError(failure))
 			continue
 		}
-		if !answered {
-			answered, verdict = true, found.verdict
+		if err != nil { // the first that answers decides
+			verdict, err = found.verdict, nil
 		}
 		steps = append(steps, found.explain(p.name)...)
 	}
-	return steps, verdict
+	return steps, verdict, err
 }
+
+var errNoAnswer = errors.New("no server answers")
 
 // explainTime is how long each server is asked for an explanation.
 const explainTime = protocol.SourceTimeout
@@ -122,17 +128,19 @@ func (f *foundUser) explain(server string) (steps []accounts.Step) {
 }
 
 // checkServers connects to each server.
-func (s *Source) checkServers(ctx context.Context) (steps []accounts.Step) {
+func (s *Source) checkServers(ctx context.Context) (steps []accounts.Step, err error) {
+	err = errNoAnswer
 	for _, p := range s.pools {
 		ctx, cancel := context.WithTimeout(ctx, explainTime)
-		c, err := p.connect(ctx, binding)
+		c, failure := p.connect(ctx, binding)
 		cancel()
-		if err != nil {
-			steps = append(steps, accounts.Step{Text: fmt.Sprintf("%s: %v", p.name, plainError(err))})
+		if failure != nil {
+			steps = append(steps, accounts.Step{Text: fmt.Sprintf("%s: %v", p.name, plainError(failure))})
 			continue
 		}
+		err = nil
 		p.giveBack(c)
 		steps = append(steps, accounts.Step{OK: true, Text: p.name + " answers"})
 	}
-	return steps
+	return steps, err
 }

@@ -37,6 +37,7 @@ func New(c Config) (*Source, error) {
 	c.Filter = cmp.Or(c.Filter, "(objectClass=*)")
 	c.Address = cmp.Or(c.Address, standardMapping)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.MaxLeavers = cmp.Or(c.MaxLeavers, 10)
 	s := &Source{config: c}
 	for _, name := range c.Servers {
 		p, err := newPool(&s.config, name)

@@ -271,14 +271,18 @@ func TestExplain(t *testing.T) {
 		"off@example.com":  {accounts.Rejected, "the account is disabled (userAccountControl)"},
 		"two@example.com":  {accounts.Rejected, "several entries have this address"},
 	} {
-		steps, verdict := s.Explain(t.Context(), addr(user))
+		steps, verdict, err := s.Explain(t.Context(), addr(user))
 		text := fmt.Sprint(steps)
-		if verdict != want.verdict || !strings.Contains(text, want.text) || !strings.Contains(text, "ldap://127.0.0.1:1: dial tcp") {
+		if err != nil || verdict != want.verdict || !strings.Contains(text, want.text) || !strings.Contains(text, "ldap://127.0.0.1:1: dial tcp") {
 			t.Errorf("%s: %v: %s", user, verdict, text)
 		}
 	}
 	if binds := server.Binds(); len(binds) > 0 {
 		t.Errorf("users were bound: %v", binds)
+	}
+	server.Stop()
+	if steps, verdict, err := s.Explain(t.Context(), addr("dora@example.com")); err == nil {
+		t.Errorf("no server answers: %v, %v", steps, verdict)
 	}
 }
 

@@ -22,6 +22,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SourceVerdict is what a source says of a login with the right password.
+type SourceVerdict int32
+
+const (
+	// The source was not asked, or can't be asked now.
+	SourceVerdict_SOURCE_VERDICT_UNSPECIFIED SourceVerdict = 0
+	// The source does not know the user.
+	SourceVerdict_SOURCE_VERDICT_UNKNOWN SourceVerdict = 1
+	// The user may log in.
+	SourceVerdict_SOURCE_VERDICT_ACCEPTED SourceVerdict = 2
+	// The user is there, and may not log in.
+	SourceVerdict_SOURCE_VERDICT_REJECTED SourceVerdict = 3
+)
+
+// Enum value maps for SourceVerdict.
+var (
+	SourceVerdict_name = map[int32]string{
+		0: "SOURCE_VERDICT_UNSPECIFIED",
+		1: "SOURCE_VERDICT_UNKNOWN",
+		2: "SOURCE_VERDICT_ACCEPTED",
+		3: "SOURCE_VERDICT_REJECTED",
+	}
+	SourceVerdict_value = map[string]int32{
+		"SOURCE_VERDICT_UNSPECIFIED": 0,
+		"SOURCE_VERDICT_UNKNOWN":     1,
+		"SOURCE_VERDICT_ACCEPTED":    2,
+		"SOURCE_VERDICT_REJECTED":    3,
+	}
+)
+
+func (x SourceVerdict) Enum() *SourceVerdict {
+	p := new(SourceVerdict)
+	*p = x
+	return p
+}
+
+func (x SourceVerdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SourceVerdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_simp_v1_account_proto_enumTypes[0].Descriptor()
+}
+
+func (SourceVerdict) Type() protoreflect.EnumType {
+	return &file_simp_v1_account_proto_enumTypes[0]
+}
+
+func (x SourceVerdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SourceVerdict.Descriptor instead.
+func (SourceVerdict) EnumDescriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{0}
+}
+
 // Account is a user of the site. Passwords are not kept, only what verifies
 // them, and of that only what any client is told is shown.
 type Account struct {
@@ -1880,6 +1937,242 @@ func (x *RevokeKeyResponse) GetPosition() *Position {
 	return nil
 }
 
+type CheckSourcesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user, who need not have an account yet.
+	Ima           string `protobuf:"bytes,1,opt,name=ima,proto3" json:"ima,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckSourcesRequest) Reset() {
+	*x = CheckSourcesRequest{}
+	mi := &file_simp_v1_account_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckSourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckSourcesRequest) ProtoMessage() {}
+
+func (x *CheckSourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckSourcesRequest.ProtoReflect.Descriptor instead.
+func (*CheckSourcesRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CheckSourcesRequest) GetIma() string {
+	if x != nil {
+		return x.Ima
+	}
+	return ""
+}
+
+type CheckSourcesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sources of the user's domain, in their order.
+	Source []*SourceCheck `protobuf:"bytes,1,rep,name=source,proto3" json:"source,omitempty"`
+	// Whether a login with the right password succeeds.
+	Accepted bool `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// What becomes of it, for people.
+	Summary       string `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckSourcesResponse) Reset() {
+	*x = CheckSourcesResponse{}
+	mi := &file_simp_v1_account_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckSourcesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckSourcesResponse) ProtoMessage() {}
+
+func (x *CheckSourcesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckSourcesResponse.ProtoReflect.Descriptor instead.
+func (*CheckSourcesResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CheckSourcesResponse) GetSource() []*SourceCheck {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *CheckSourcesResponse) GetAccepted() bool {
+	if x != nil {
+		return x.Accepted
+	}
+	return false
+}
+
+func (x *CheckSourcesResponse) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+// SourceCheck is what one account source says of a user.
+type SourceCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the source in the accounts file.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its type, as ldap.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// What the source says of a login.
+	Verdict SourceVerdict `protobuf:"varint,3,opt,name=verdict,proto3,enum=simp.v1.SourceVerdict" json:"verdict,omitempty"`
+	// How it came to that.
+	Step          []*SourceStep `protobuf:"bytes,4,rep,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceCheck) Reset() {
+	*x = SourceCheck{}
+	mi := &file_simp_v1_account_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceCheck) ProtoMessage() {}
+
+func (x *SourceCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceCheck.ProtoReflect.Descriptor instead.
+func (*SourceCheck) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SourceCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SourceCheck) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *SourceCheck) GetVerdict() SourceVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return SourceVerdict_SOURCE_VERDICT_UNSPECIFIED
+}
+
+func (x *SourceCheck) GetStep() []*SourceStep {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+// SourceStep is one step of a source.
+type SourceStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was done, and what came of it; for people.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether the step is as it should be.
+	Ok            bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceStep) Reset() {
+	*x = SourceStep{}
+	mi := &file_simp_v1_account_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceStep) ProtoMessage() {}
+
+func (x *SourceStep) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_account_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceStep.ProtoReflect.Descriptor instead.
+func (*SourceStep) Descriptor() ([]byte, []int) {
+	return file_simp_v1_account_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SourceStep) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SourceStep) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
 var File_simp_v1_account_proto protoreflect.FileDescriptor
 
 const file_simp_v1_account_proto_rawDesc = "" +
@@ -2011,7 +2304,27 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"B\n" +
 	"\x11RevokeKeyResponse\x12-\n" +
-	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition2\x8d\a\n" +
+	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\"'\n" +
+	"\x13CheckSourcesRequest\x12\x10\n" +
+	"\x03ima\x18\x01 \x01(\tR\x03ima\"z\n" +
+	"\x14CheckSourcesResponse\x12,\n" +
+	"\x06source\x18\x01 \x03(\v2\x14.simp.v1.SourceCheckR\x06source\x12\x1a\n" +
+	"\baccepted\x18\x02 \x01(\bR\baccepted\x12\x18\n" +
+	"\asummary\x18\x03 \x01(\tR\asummary\"\x90\x01\n" +
+	"\vSourceCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x120\n" +
+	"\averdict\x18\x03 \x01(\x0e2\x16.simp.v1.SourceVerdictR\averdict\x12'\n" +
+	"\x04step\x18\x04 \x03(\v2\x13.simp.v1.SourceStepR\x04step\"0\n" +
+	"\n" +
+	"SourceStep\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok*\x85\x01\n" +
+	"\rSourceVerdict\x12\x1e\n" +
+	"\x1aSOURCE_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16SOURCE_VERDICT_UNKNOWN\x10\x01\x12\x1b\n" +
+	"\x17SOURCE_VERDICT_ACCEPTED\x10\x02\x12\x1b\n" +
+	"\x17SOURCE_VERDICT_REJECTED\x10\x032\xda\a\n" +
 	"\x0eAccountService\x12G\n" +
 	"\x06Create\x12\x1d.simp.v1.CreateAccountRequest\x1a\x1e.simp.v1.CreateAccountResponse\x12K\n" +
 	"\x06Import\x12\x1e.simp.v1.ImportAccountsRequest\x1a\x1f.simp.v1.ImportAccountsResponse(\x01\x12G\n" +
@@ -2024,7 +2337,8 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x10ListAppPasswords\x12 .simp.v1.ListAppPasswordsRequest\x1a!.simp.v1.ListAppPasswordsResponse\x12Z\n" +
 	"\x11RemoveAppPassword\x12!.simp.v1.RemoveAppPasswordRequest\x1a\".simp.v1.RemoveAppPasswordResponse\x12?\n" +
 	"\bListKeys\x12\x18.simp.v1.ListKeysRequest\x1a\x19.simp.v1.ListKeysResponse\x12B\n" +
-	"\tRevokeKey\x12\x19.simp.v1.RevokeKeyRequest\x1a\x1a.simp.v1.RevokeKeyResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
+	"\tRevokeKey\x12\x19.simp.v1.RevokeKeyRequest\x1a\x1a.simp.v1.RevokeKeyResponse\x12K\n" +
+	"\fCheckSources\x12\x1c.simp.v1.CheckSourcesRequest\x1a\x1d.simp.v1.CheckSourcesResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
 
 var (
 	file_simp_v1_account_proto_rawDescOnce sync.Once
@@ -2038,101 +2352,112 @@ func file_simp_v1_account_proto_rawDescGZIP() []byte {
 	return file_simp_v1_account_proto_rawDescData
 }
 
-var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_simp_v1_account_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_simp_v1_account_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_simp_v1_account_proto_goTypes = []any{
-	(*Account)(nil),                   // 0: simp.v1.Account
-	(*ScramVerifier)(nil),             // 1: simp.v1.ScramVerifier
-	(*Credential)(nil),                // 2: simp.v1.Credential
-	(*CreateAccountRequest)(nil),      // 3: simp.v1.CreateAccountRequest
-	(*CreateAccountResponse)(nil),     // 4: simp.v1.CreateAccountResponse
-	(*ImportAccountsRequest)(nil),     // 5: simp.v1.ImportAccountsRequest
-	(*ImportedAccount)(nil),           // 6: simp.v1.ImportedAccount
-	(*ImportAccountsResponse)(nil),    // 7: simp.v1.ImportAccountsResponse
-	(*Lookalike)(nil),                 // 8: simp.v1.Lookalike
-	(*DeleteAccountRequest)(nil),      // 9: simp.v1.DeleteAccountRequest
-	(*DeleteAccountResponse)(nil),     // 10: simp.v1.DeleteAccountResponse
-	(*DisableAccountRequest)(nil),     // 11: simp.v1.DisableAccountRequest
-	(*DisableAccountResponse)(nil),    // 12: simp.v1.DisableAccountResponse
-	(*EnableAccountRequest)(nil),      // 13: simp.v1.EnableAccountRequest
-	(*EnableAccountResponse)(nil),     // 14: simp.v1.EnableAccountResponse
-	(*SetPasswordRequest)(nil),        // 15: simp.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil),       // 16: simp.v1.SetPasswordResponse
-	(*GetAccountRequest)(nil),         // 17: simp.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),        // 18: simp.v1.GetAccountResponse
-	(*ListAccountsRequest)(nil),       // 19: simp.v1.ListAccountsRequest
-	(*ListAccountsResponse)(nil),      // 20: simp.v1.ListAccountsResponse
-	(*AppPassword)(nil),               // 21: simp.v1.AppPassword
-	(*ListAppPasswordsRequest)(nil),   // 22: simp.v1.ListAppPasswordsRequest
-	(*ListAppPasswordsResponse)(nil),  // 23: simp.v1.ListAppPasswordsResponse
-	(*RemoveAppPasswordRequest)(nil),  // 24: simp.v1.RemoveAppPasswordRequest
-	(*RemoveAppPasswordResponse)(nil), // 25: simp.v1.RemoveAppPasswordResponse
-	(*Key)(nil),                       // 26: simp.v1.Key
-	(*ListKeysRequest)(nil),           // 27: simp.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),          // 28: simp.v1.ListKeysResponse
-	(*RevokeKeyRequest)(nil),          // 29: simp.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),         // 30: simp.v1.RevokeKeyResponse
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
-	(*Position)(nil),                  // 32: simp.v1.Position
+	(SourceVerdict)(0),                // 0: simp.v1.SourceVerdict
+	(*Account)(nil),                   // 1: simp.v1.Account
+	(*ScramVerifier)(nil),             // 2: simp.v1.ScramVerifier
+	(*Credential)(nil),                // 3: simp.v1.Credential
+	(*CreateAccountRequest)(nil),      // 4: simp.v1.CreateAccountRequest
+	(*CreateAccountResponse)(nil),     // 5: simp.v1.CreateAccountResponse
+	(*ImportAccountsRequest)(nil),     // 6: simp.v1.ImportAccountsRequest
+	(*ImportedAccount)(nil),           // 7: simp.v1.ImportedAccount
+	(*ImportAccountsResponse)(nil),    // 8: simp.v1.ImportAccountsResponse
+	(*Lookalike)(nil),                 // 9: simp.v1.Lookalike
+	(*DeleteAccountRequest)(nil),      // 10: simp.v1.DeleteAccountRequest
+	(*DeleteAccountResponse)(nil),     // 11: simp.v1.DeleteAccountResponse
+	(*DisableAccountRequest)(nil),     // 12: simp.v1.DisableAccountRequest
+	(*DisableAccountResponse)(nil),    // 13: simp.v1.DisableAccountResponse
+	(*EnableAccountRequest)(nil),      // 14: simp.v1.EnableAccountRequest
+	(*EnableAccountResponse)(nil),     // 15: simp.v1.EnableAccountResponse
+	(*SetPasswordRequest)(nil),        // 16: simp.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil),       // 17: simp.v1.SetPasswordResponse
+	(*GetAccountRequest)(nil),         // 18: simp.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),        // 19: simp.v1.GetAccountResponse
+	(*ListAccountsRequest)(nil),       // 20: simp.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),      // 21: simp.v1.ListAccountsResponse
+	(*AppPassword)(nil),               // 22: simp.v1.AppPassword
+	(*ListAppPasswordsRequest)(nil),   // 23: simp.v1.ListAppPasswordsRequest
+	(*ListAppPasswordsResponse)(nil),  // 24: simp.v1.ListAppPasswordsResponse
+	(*RemoveAppPasswordRequest)(nil),  // 25: simp.v1.RemoveAppPasswordRequest
+	(*RemoveAppPasswordResponse)(nil), // 26: simp.v1.RemoveAppPasswordResponse
+	(*Key)(nil),                       // 27: simp.v1.Key
+	(*ListKeysRequest)(nil),           // 28: simp.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),          // 29: simp.v1.ListKeysResponse
+	(*RevokeKeyRequest)(nil),          // 30: simp.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),         // 31: simp.v1.RevokeKeyResponse
+	(*CheckSourcesRequest)(nil),       // 32: simp.v1.CheckSourcesRequest
+	(*CheckSourcesResponse)(nil),      // 33: simp.v1.CheckSourcesResponse
+	(*SourceCheck)(nil),               // 34: simp.v1.SourceCheck
+	(*SourceStep)(nil),                // 35: simp.v1.SourceStep
+	(*timestamppb.Timestamp)(nil),     // 36: google.protobuf.Timestamp
+	(*Position)(nil),                  // 37: simp.v1.Position
 }
 var file_simp_v1_account_proto_depIdxs = []int32{
-	31, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
-	1,  // 1: simp.v1.Credential.verifier:type_name -> simp.v1.ScramVerifier
-	2,  // 2: simp.v1.CreateAccountRequest.credential:type_name -> simp.v1.Credential
-	0,  // 3: simp.v1.CreateAccountResponse.account:type_name -> simp.v1.Account
-	32, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
-	6,  // 5: simp.v1.ImportAccountsRequest.account:type_name -> simp.v1.ImportedAccount
-	2,  // 6: simp.v1.ImportedAccount.credential:type_name -> simp.v1.Credential
-	32, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
-	8,  // 8: simp.v1.ImportAccountsResponse.lookalike:type_name -> simp.v1.Lookalike
-	32, // 9: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
-	32, // 10: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
-	32, // 11: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
-	2,  // 12: simp.v1.SetPasswordRequest.credential:type_name -> simp.v1.Credential
-	32, // 13: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
-	0,  // 14: simp.v1.GetAccountResponse.account:type_name -> simp.v1.Account
-	32, // 15: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
-	0,  // 16: simp.v1.ListAccountsResponse.account:type_name -> simp.v1.Account
-	32, // 17: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
-	31, // 18: simp.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
-	31, // 19: simp.v1.AppPassword.used:type_name -> google.protobuf.Timestamp
-	31, // 20: simp.v1.AppPassword.until:type_name -> google.protobuf.Timestamp
-	21, // 21: simp.v1.ListAppPasswordsResponse.app_password:type_name -> simp.v1.AppPassword
-	32, // 22: simp.v1.ListAppPasswordsResponse.position:type_name -> simp.v1.Position
-	32, // 23: simp.v1.RemoveAppPasswordResponse.position:type_name -> simp.v1.Position
-	31, // 24: simp.v1.Key.created:type_name -> google.protobuf.Timestamp
-	31, // 25: simp.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	26, // 26: simp.v1.ListKeysResponse.key:type_name -> simp.v1.Key
-	32, // 27: simp.v1.ListKeysResponse.position:type_name -> simp.v1.Position
-	32, // 28: simp.v1.RevokeKeyResponse.position:type_name -> simp.v1.Position
-	3,  // 29: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
-	5,  // 30: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
-	9,  // 31: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
-	11, // 32: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
-	13, // 33: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
-	15, // 34: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
-	17, // 35: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
-	19, // 36: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
-	22, // 37: simp.v1.AccountService.ListAppPasswords:input_type -> simp.v1.ListAppPasswordsRequest
-	24, // 38: simp.v1.AccountService.RemoveAppPassword:input_type -> simp.v1.RemoveAppPasswordRequest
-	27, // 39: simp.v1.AccountService.ListKeys:input_type -> simp.v1.ListKeysRequest
-	29, // 40: simp.v1.AccountService.RevokeKey:input_type -> simp.v1.RevokeKeyRequest
-	4,  // 41: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
-	7,  // 42: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
-	10, // 43: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
-	12, // 44: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
-	14, // 45: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
-	16, // 46: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
-	18, // 47: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
-	20, // 48: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
-	23, // 49: simp.v1.AccountService.ListAppPasswords:output_type -> simp.v1.ListAppPasswordsResponse
-	25, // 50: simp.v1.AccountService.RemoveAppPassword:output_type -> simp.v1.RemoveAppPasswordResponse
-	28, // 51: simp.v1.AccountService.ListKeys:output_type -> simp.v1.ListKeysResponse
-	30, // 52: simp.v1.AccountService.RevokeKey:output_type -> simp.v1.RevokeKeyResponse
-	41, // [41:53] is the sub-list for method output_type
-	29, // [29:41] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	36, // 0: simp.v1.Account.created:type_name -> google.protobuf.Timestamp
+	2,  // 1: simp.v1.Credential.verifier:type_name -> simp.v1.ScramVerifier
+	3,  // 2: simp.v1.CreateAccountRequest.credential:type_name -> simp.v1.Credential
+	1,  // 3: simp.v1.CreateAccountResponse.account:type_name -> simp.v1.Account
+	37, // 4: simp.v1.CreateAccountResponse.position:type_name -> simp.v1.Position
+	7,  // 5: simp.v1.ImportAccountsRequest.account:type_name -> simp.v1.ImportedAccount
+	3,  // 6: simp.v1.ImportedAccount.credential:type_name -> simp.v1.Credential
+	37, // 7: simp.v1.ImportAccountsResponse.position:type_name -> simp.v1.Position
+	9,  // 8: simp.v1.ImportAccountsResponse.lookalike:type_name -> simp.v1.Lookalike
+	37, // 9: simp.v1.DeleteAccountResponse.position:type_name -> simp.v1.Position
+	37, // 10: simp.v1.DisableAccountResponse.position:type_name -> simp.v1.Position
+	37, // 11: simp.v1.EnableAccountResponse.position:type_name -> simp.v1.Position
+	3,  // 12: simp.v1.SetPasswordRequest.credential:type_name -> simp.v1.Credential
+	37, // 13: simp.v1.SetPasswordResponse.position:type_name -> simp.v1.Position
+	1,  // 14: simp.v1.GetAccountResponse.account:type_name -> simp.v1.Account
+	37, // 15: simp.v1.GetAccountResponse.position:type_name -> simp.v1.Position
+	1,  // 16: simp.v1.ListAccountsResponse.account:type_name -> simp.v1.Account
+	37, // 17: simp.v1.ListAccountsResponse.position:type_name -> simp.v1.Position
+	36, // 18: simp.v1.AppPassword.created:type_name -> google.protobuf.Timestamp
+	36, // 19: simp.v1.AppPassword.used:type_name -> google.protobuf.Timestamp
+	36, // 20: simp.v1.AppPassword.until:type_name -> google.protobuf.Timestamp
+	22, // 21: simp.v1.ListAppPasswordsResponse.app_password:type_name -> simp.v1.AppPassword
+	37, // 22: simp.v1.ListAppPasswordsResponse.position:type_name -> simp.v1.Position
+	37, // 23: simp.v1.RemoveAppPasswordResponse.position:type_name -> simp.v1.Position
+	36, // 24: simp.v1.Key.created:type_name -> google.protobuf.Timestamp
+	36, // 25: simp.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	27, // 26: simp.v1.ListKeysResponse.key:type_name -> simp.v1.Key
+	37, // 27: simp.v1.ListKeysResponse.position:type_name -> simp.v1.Position
+	37, // 28: simp.v1.RevokeKeyResponse.position:type_name -> simp.v1.Position
+	34, // 29: simp.v1.CheckSourcesResponse.source:type_name -> simp.v1.SourceCheck
+	0,  // 30: simp.v1.SourceCheck.verdict:type_name -> simp.v1.SourceVerdict
+	35, // 31: simp.v1.SourceCheck.step:type_name -> simp.v1.SourceStep
+	4,  // 32: simp.v1.AccountService.Create:input_type -> simp.v1.CreateAccountRequest
+	6,  // 33: simp.v1.AccountService.Import:input_type -> simp.v1.ImportAccountsRequest
+	10, // 34: simp.v1.AccountService.Delete:input_type -> simp.v1.DeleteAccountRequest
+	12, // 35: simp.v1.AccountService.Disable:input_type -> simp.v1.DisableAccountRequest
+	14, // 36: simp.v1.AccountService.Enable:input_type -> simp.v1.EnableAccountRequest
+	16, // 37: simp.v1.AccountService.SetPassword:input_type -> simp.v1.SetPasswordRequest
+	18, // 38: simp.v1.AccountService.Get:input_type -> simp.v1.GetAccountRequest
+	20, // 39: simp.v1.AccountService.List:input_type -> simp.v1.ListAccountsRequest
+	23, // 40: simp.v1.AccountService.ListAppPasswords:input_type -> simp.v1.ListAppPasswordsRequest
+	25, // 41: simp.v1.AccountService.RemoveAppPassword:input_type -> simp.v1.RemoveAppPasswordRequest
+	28, // 42: simp.v1.AccountService.ListKeys:input_type -> simp.v1.ListKeysRequest
+	30, // 43: simp.v1.AccountService.RevokeKey:input_type -> simp.v1.RevokeKeyRequest
+	32, // 44: simp.v1.AccountService.CheckSources:input_type -> simp.v1.CheckSourcesRequest
+	5,  // 45: simp.v1.AccountService.Create:output_type -> simp.v1.CreateAccountResponse
+	8,  // 46: simp.v1.AccountService.Import:output_type -> simp.v1.ImportAccountsResponse
+	11, // 47: simp.v1.AccountService.Delete:output_type -> simp.v1.DeleteAccountResponse
+	13, // 48: simp.v1.AccountService.Disable:output_type -> simp.v1.DisableAccountResponse
+	15, // 49: simp.v1.AccountService.Enable:output_type -> simp.v1.EnableAccountResponse
+	17, // 50: simp.v1.AccountService.SetPassword:output_type -> simp.v1.SetPasswordResponse
+	19, // 51: simp.v1.AccountService.Get:output_type -> simp.v1.GetAccountResponse
+	21, // 52: simp.v1.AccountService.List:output_type -> simp.v1.ListAccountsResponse
+	24, // 53: simp.v1.AccountService.ListAppPasswords:output_type -> simp.v1.ListAppPasswordsResponse
+	26, // 54: simp.v1.AccountService.RemoveAppPassword:output_type -> simp.v1.RemoveAppPasswordResponse
+	29, // 55: simp.v1.AccountService.ListKeys:output_type -> simp.v1.ListKeysResponse
+	31, // 56: simp.v1.AccountService.RevokeKey:output_type -> simp.v1.RevokeKeyResponse
+	33, // 57: simp.v1.AccountService.CheckSources:output_type -> simp.v1.CheckSourcesResponse
+	45, // [45:58] is the sub-list for method output_type
+	32, // [32:45] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_account_proto_init() }
@@ -2150,13 +2475,14 @@ func file_simp_v1_account_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_account_proto_rawDesc), len(file_simp_v1_account_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   31,
+			NumEnums:      1,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_simp_v1_account_proto_goTypes,
 		DependencyIndexes: file_simp_v1_account_proto_depIdxs,
+		EnumInfos:         file_simp_v1_account_proto_enumTypes,
 		MessageInfos:      file_simp_v1_account_proto_msgTypes,
 	}.Build()
 	File_simp_v1_account_proto = out.File

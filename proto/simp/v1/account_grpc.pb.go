@@ -31,6 +31,7 @@ const (
 	AccountService_RemoveAppPassword_FullMethodName = "/simp.v1.AccountService/RemoveAppPassword"
 	AccountService_ListKeys_FullMethodName          = "/simp.v1.AccountService/ListKeys"
 	AccountService_RevokeKey_FullMethodName         = "/simp.v1.AccountService/RevokeKey"
+	AccountService_CheckSources_FullMethodName      = "/simp.v1.AccountService/CheckSources"
 )
 
 // AccountServiceClient is the client API for AccountService service.
@@ -74,6 +75,10 @@ type AccountServiceClient interface {
 	// shown as bad. Revoking it again changes nothing. NOT_FOUND if there is none
 	// with that id.
 	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error)
+	// CheckSources asks the account sources of the user's domain about a user, and
+	// explains what becomes of a login with the right password. It logs nobody in
+	// and changes nothing.
+	CheckSources(ctx context.Context, in *CheckSourcesRequest, opts ...grpc.CallOption) (*CheckSourcesResponse, error)
 }
 
 type accountServiceClient struct {
@@ -207,6 +212,16 @@ func (c *accountServiceClient) RevokeKey(ctx context.Context, in *RevokeKeyReque
 	return out, nil
 }
 
+func (c *accountServiceClient) CheckSources(ctx context.Context, in *CheckSourcesRequest, opts ...grpc.CallOption) (*CheckSourcesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckSourcesResponse)
+	err := c.cc.Invoke(ctx, AccountService_CheckSources_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccountServiceServer is the server API for AccountService service.
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
@@ -248,6 +263,10 @@ type AccountServiceServer interface {
 	// shown as bad. Revoking it again changes nothing. NOT_FOUND if there is none
 	// with that id.
 	RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error)
+	// CheckSources asks the account sources of the user's domain about a user, and
+	// explains what becomes of a login with the right password. It logs nobody in
+	// and changes nothing.
+	CheckSources(context.Context, *CheckSourcesRequest) (*CheckSourcesResponse, error)
 	mustEmbedUnimplementedAccountServiceServer()
 }
 
@@ -293,6 +312,9 @@ func (UnimplementedAccountServiceServer) ListKeys(context.Context, *ListKeysRequ
 }
 func (UnimplementedAccountServiceServer) RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeKey not implemented")
+}
+func (UnimplementedAccountServiceServer) CheckSources(context.Context, *CheckSourcesRequest) (*CheckSourcesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckSources not implemented")
 }
 func (UnimplementedAccountServiceServer) mustEmbedUnimplementedAccountServiceServer() {}
 func (UnimplementedAccountServiceServer) testEmbeddedByValue()                        {}
@@ -520,6 +542,24 @@ func _AccountService_RevokeKey_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccountService_CheckSources_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckSourcesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccountServiceServer).CheckSources(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccountService_CheckSources_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccountServiceServer).CheckSources(ctx, req.(*CheckSourcesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccountService_ServiceDesc is the grpc.ServiceDesc for AccountService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -570,6 +610,10 @@ var AccountService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeKey",
 			Handler:    _AccountService_RevokeKey_Handler,
+		},
+		{
+			MethodName: "CheckSources",
+			Handler:    _AccountService_CheckSources_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -627,8 +627,11 @@ type NodeStatus struct {
 	UnsetAddress []string `protobuf:"bytes,20,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
 	// How many nodes it expects to form a new site with; 0: it forms none.
 	BootstrapExpect uint32 `protobuf:"varint,21,opt,name=bootstrap_expect,json=bootstrapExpect,proto3" json:"bootstrap_expect,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Sentences about what does not work as it is configured, such as an account
+	// source that can't be asked; at most 32.
+	Warning       []string `protobuf:"bytes,22,rep,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
@@ -806,6 +809,13 @@ func (x *NodeStatus) GetBootstrapExpect() uint32 {
 		return x.BootstrapExpect
 	}
 	return 0
+}
+
+func (x *NodeStatus) GetWarning() []string {
+	if x != nil {
+		return x.Warning
+	}
+	return nil
 }
 
 // Expiry is when a certificate or a token ends.
@@ -2151,7 +2161,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x03(\v2\x15.simp.v1.SettingValueR\x05value\"8\n" +
 	"\fSettingValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x12\n" +
-	"\x04node\x18\x02 \x03(\tR\x04node\"\x88\x06\n" +
+	"\x04node\x18\x02 \x03(\tR\x04node\"\xa2\x06\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
@@ -2178,7 +2188,8 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x10uncovered_domain\x18\x12 \x03(\tR\x0funcoveredDomain\x12/\n" +
 	"\x13foreign_certificate\x18\x13 \x03(\tR\x12foreignCertificate\x12#\n" +
 	"\runset_address\x18\x14 \x03(\tR\funsetAddress\x12)\n" +
-	"\x10bootstrap_expect\x18\x15 \x01(\rR\x0fbootstrapExpect\"\xc9\x01\n" +
+	"\x10bootstrap_expect\x18\x15 \x01(\rR\x0fbootstrapExpect\x12\x18\n" +
+	"\awarning\x18\x16 \x03(\tR\awarning\"\xc9\x01\n" +
 	"\x06Expiry\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.simp.v1.ExpiryKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +

@@ -1517,8 +1517,11 @@ type StatusResponse struct {
 	UnsetAddress []string `protobuf:"bytes,23,rep,name=unset_address,json=unsetAddress,proto3" json:"unset_address,omitempty"`
 	// Those of its settings that must be the same on all nodes. Absent: its version
 	// does not say, or it is part of no site yet.
-	Setting       []*Setting `protobuf:"bytes,24,rep,name=setting,proto3" json:"setting,omitempty"`
-	UptimeMs      uint64     `protobuf:"varint,25,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
+	Setting  []*Setting `protobuf:"bytes,24,rep,name=setting,proto3" json:"setting,omitempty"`
+	UptimeMs uint64     `protobuf:"varint,25,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
+	// Sentences about what does not work as it is configured, such as an account
+	// source that can't be asked; at most 32.
+	Warning       []string `protobuf:"bytes,26,rep,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1726,6 +1729,13 @@ func (x *StatusResponse) GetUptimeMs() uint64 {
 		return x.UptimeMs
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetWarning() []string {
+	if x != nil {
+		return x.Warning
+	}
+	return nil
 }
 
 // Setting is one of a node's settings.
@@ -2897,7 +2907,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\"&\n" +
 	"\fKickResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rStatusRequest\"\xb4\x06\n" +
+	"\rStatusRequest\"\xce\x06\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2929,7 +2939,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x13foreign_certificate\x18\x16 \x03(\tR\x12foreignCertificate\x12#\n" +
 	"\runset_address\x18\x17 \x03(\tR\funsetAddress\x122\n" +
 	"\asetting\x18\x18 \x03(\v2\x18.simp.cluster.v1.SettingR\asetting\x12\x1b\n" +
-	"\tuptime_ms\x18\x19 \x01(\x04R\buptimeMs\"E\n" +
+	"\tuptime_ms\x18\x19 \x01(\x04R\buptimeMs\x12\x18\n" +
+	"\awarning\x18\x1a \x03(\tR\awarning\"E\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x10\n" +

@@ -1,0 +1,136 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"simpd/cluster/accounts"
+)
+
+// newLeaverSite starts a site of two nodes, of which n1 leads and looks for
+// leavers.
+func newLeaverSite(t *testing.T, leads func() bool) (*site, *directorySource) {
+	s, d := newSourceSite(t, []string{"corp"}, "n1", "n2")
+	s.raiseSchema()
+	n := s.nodes["n1"]
+	n.config.Leads = leads
+	n.running.Go(n.watchLeavers)
+	return s, d
+}
+
+func always() bool { return true }
+
+func isOut(c *client) bool { return slices.Contains(c.heard(), "bye 401") }
+
+// Who is disabled or missing in the directory is out on all nodes within 60 s.
+// Others stay, and so does everybody while the directory is down.
+func TestLeaversAreOutWithinAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newLeaverSite(t, always)
+		d.set(func() { d.passwords = map[string]string{"dora": "right", "erik": "right", "finn": "right"} })
+		in := map[string]*client{}
+		for _, name := range []string{"dora", "erik", "finn"} {
+			in[name] = s.enter(name, "n2", s.mustCheck(name, "n2"))
+		}
+		d.set(func() { d.broken = errors.New("connection refused") })
+		time.Sleep(10 * time.Minute)
+		for name, c := range in {
+			if isOut(c) {
+				t.Errorf("%s is out, because the directory is down", name)
+			}
+		}
+		d.set(func() {
+			d.broken, d.passwords["dora"] = nil, "off"
+			delete(d.passwords, "erik")
+		})
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		for name, c := range in {
+			if out := isOut(c); out != (name != "finn") {
+				t.Errorf("%s is out: %v", name, out)
+			}
+		}
+		d.set(func() { d.passwords["dora"] = "right" })
+		s.enter("dora", "n1", s.mustCheck("dora", "n1"))
+		if n := s.nodes["n1"].config.Sources.Metrics()[0].Left.Load(); n != 2 {
+			t.Errorf("%d leavers are counted", n)
+		}
+	})
+}
+
+// Somebody who is missing only once has not left, and a table account is no
+// directory's.
+func TestMissingOnceIsNotLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newLeaverSite(t, always)
+		dora, alice := s.enter("dora", "n1", s.mustCheck("dora", "n1")), s.login("alice", "n1")
+		d.set(func() { delete(d.passwords, "dora") })
+		time.Sleep(leaverInterval)
+		synctest.Wait()
+		d.set(func() { d.passwords["dora"] = "right" })
+		time.Sleep(time.Minute)
+		if isOut(dora) || isOut(alice) {
+			t.Error("somebody is out")
+		}
+	})
+}
+
+// If the directory misses many at once, it is wrong: nobody is disabled, and an
+// operator is told.
+func TestManyLeaversAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newLeaverSite(t, always)
+		for i := range fewLeavers + 1 {
+			name := fmt.Sprint("user", i)
+			d.set(func() { d.passwords[name] = "right" })
+			s.mustCheck(name, "n1")
+		}
+		c := s.enter("user0", "n1", s.mustCheck("user0", "n1"))
+		kept := d.passwords
+		d.set(func() { d.passwords = nil })
+		time.Sleep(2 * time.Minute)
+		n := s.nodes["n1"]
+		if problems := n.SourceProblems(); len(problems) != 1 || !strings.Contains(problems[0], "11 of the 11 accounts") || isOut(c) {
+			t.Errorf("%v; user0 is out: %v", problems, isOut(c))
+		}
+		d.set(func() {
+			d.passwords = kept
+			delete(kept, "user0")
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if problems := n.SourceProblems(); len(problems) != 0 || !isOut(c) {
+			t.Errorf("%v; user0 is out: %v", problems, isOut(c))
+		}
+	})
+}
+
+// A node that does not lead asks nobody, nor does one whose site has no
+// directory.
+func TestOnlyTheLeaderLooksForLeavers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var leads atomic.Bool
+		leads.Store(true)
+		s, d := newLeaverSite(t, leads.Load)
+		s.mustCheck("dora", "n1")
+		time.Sleep(time.Minute)
+		leads.Store(false)
+		before := d.timesAsked()
+		time.Sleep(time.Minute)
+		if again := d.timesAsked() - before; before == 0 || again > 0 {
+			t.Errorf("asked %d times, and %d times by one who does not lead", before, again)
+		}
+		leads.Store(true)
+		s.nodes["n1"].config.Sources.Replace(accounts.Set{})
+		time.Sleep(time.Minute)
+		if d.timesAsked() != before {
+			t.Error("a source that is gone is asked")
+		}
+	})
+}
