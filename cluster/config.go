@@ -84,9 +84,9 @@ type CertificateStatus struct {
 // Receiver serves the other nodes. Its methods are called from many
 // goroutines.
 type Receiver interface {
-	// Deliver delivers a message to a session of this node, and calls done
+	// DeliverToSession delivers a message to a session of this node, and calls done
 	// exactly once. Neither blocks.
-	Deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome))
+	DeliverToSession(s store.Session, m *protocol.Message, done func(protocol.Outcome))
 	// WatchersOf returns who watches user on this node, each once. It may stop
 	// when their addresses exceed protocol.MaxWatchersOctets.
 	WatchersOf(user protocol.Address) []protocol.Address

@@ -26,9 +26,9 @@ func (n *Node) openLink() (*link.Link, error) {
 	return link.Open(c)
 }
 
-// Deliver delivers a message from another node to a session of this one.
-func (h linkHandler) Deliver(_ string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
-	h.n.cfg.Receiver.Deliver(s, m, done)
+// ReceiveMessage delivers a message from another node to a session of this one.
+func (h linkHandler) ReceiveMessage(_ string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+	h.n.cfg.Receiver.DeliverToSession(s, m, done)
 }
 
 // Failed counts failed logins that another node reported.

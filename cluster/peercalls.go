@@ -15,12 +15,12 @@ import (
 // user.
 const watchersTimeout = 2 * time.Second
 
-// Deliver sends a message to a session on another node. It never blocks. done
+// SendToNode sends a message to a session on another node. It never blocks. done
 // is called exactly once: with that node's outcome (480 if the session is not
 // there), with 503 if the message was certainly not delivered there, or with
 // 201 if it may have been.
-func (n *Node) Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
-	n.link.Deliver(node, s, m, done)
+func (n *Node) SendToNode(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+	n.link.SendToNode(node, s, m, done)
 }
 
 // Failed reports a failed login to all other nodes. It never blocks.

@@ -25,7 +25,7 @@ type receiver struct {
 
 func newReceiver() *receiver { return &receiver{up: make(chan uint64, 64)} }
 
-func (r *receiver) Deliver(_ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
+func (r *receiver) DeliverToSession(_ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
 	done(protocol.Outcome{Status: protocol.StatusOK})
 }
 

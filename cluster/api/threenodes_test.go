@@ -208,12 +208,12 @@ func changeState(t *testing.T, c *clustertest.Client, changes int) {
 		var err error
 		switch note := fmt.Sprint(n, strings.Repeat(".", rand.IntN(100))); {
 		case !listening:
-			_, _, err = c.User.Listen(ctx, protocol.ListenRequest{State: protocol.Available, Exclusive: true})
+			_, _, err = c.Connection.Listen(ctx, protocol.ListenRequest{State: protocol.Available, Exclusive: true})
 		case n%20 == 0:
-			_, err = c.User.Unlisten(ctx)
+			_, err = c.Connection.Unlisten(ctx)
 			err = errors.Join(err, errors.New("listens no more"))
 		default:
-			_, err = c.User.SetState(ctx, protocol.Busy, &note)
+			_, err = c.Connection.SetState(ctx, protocol.Busy, &note)
 		}
 		listening = err == nil
 		cancel()

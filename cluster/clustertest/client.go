@@ -16,7 +16,7 @@ import (
 // Client is a connection of a user to a node, and writes down what it is
 // told. It answers each message as Answer says.
 type Client struct {
-	*router.User
+	*router.Connection
 	node *Node
 	who  protocol.Client
 
@@ -67,7 +67,7 @@ func (n *Node) Login(user string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.User = u
+	c.Connection = u
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.clients = append(n.clients, c)
@@ -81,14 +81,14 @@ func (c *Client) Listen(r protocol.ListenRequest) (session string, index uint64,
 	}
 	ctx, cancel := c.node.site.Within(protocol.RequestTimeout)
 	defer cancel()
-	return c.User.Listen(ctx, r)
+	return c.Connection.Listen(ctx, r)
 }
 
 // Unlisten ends listening.
 func (c *Client) Unlisten() error {
 	ctx, cancel := c.node.site.Within(protocol.RequestTimeout)
 	defer cancel()
-	_, err := c.User.Unlisten(ctx)
+	_, err := c.Connection.Unlisten(ctx)
 	return err
 }
 
@@ -110,7 +110,7 @@ func (c *Client) NewID() string {
 
 // Send sends a message; done is called with its outcome.
 func (c *Client) Send(to, id, text string, timeout time.Duration, done func(protocol.Outcome)) {
-	c.User.Send(&protocol.SendRequest{
+	c.Connection.Send(&protocol.SendRequest{
 		To: []protocol.Address{Address(to)}, ID: id, Repeatable: true, Received: time.Now(), Timeout: timeout,
 		Entity: []byte("\r\n" + text), Done: func(_ int, o protocol.Outcome) { done(o) },
 	})
@@ -121,7 +121,7 @@ func (c *Client) Watch(users ...string) ([]protocol.Notice, error) {
 	ctx, cancel := c.node.site.Within(protocol.RequestTimeout)
 	defer cancel()
 	var at []protocol.Notice
-	err := c.User.Watch(ctx, watching(users), func(now []protocol.Notice, _ uint64) {
+	err := c.Connection.Watch(ctx, watching(users), func(now []protocol.Notice, _ uint64) {
 		at = now
 		for i := range now {
 			c.Notify(&now[i])
@@ -136,7 +136,7 @@ func (c *Client) Query(user string, fresh bool) (protocol.State, error) {
 	defer cancel()
 	q := watching([]string{user})
 	q.Fresh = fresh
-	at, _, err := c.User.Query(ctx, q)
+	at, _, err := c.Connection.Query(ctx, q)
 	if err != nil || len(at) != 1 {
 		return protocol.Unknown, err
 	}
@@ -251,7 +251,7 @@ func (c *Client) Close() {
 	if again {
 		return
 	}
-	c.User.Close()
+	c.Connection.Close()
 	for _, h := range open {
 		c.doubt(h)
 	}

@@ -227,7 +227,7 @@ func TestWatchersAreFoundOnAllNodes(t *testing.T) {
 		bob := s.Login(3, "bob")
 		ctx, cancel := s.Within(time.Second)
 		defer cancel()
-		by, partial, err := bob.User.Watchers(ctx)
+		by, partial, err := bob.Connection.Watchers(ctx)
 		if err != nil || partial || len(by) != 2 {
 			t.Errorf("%v, partial %v, %v", by, partial, err)
 		}

@@ -112,7 +112,7 @@ func TestTheNodeThatAnswersHasToBeTheOneThatWasDialled(t *testing.T) {
 				s.links["n1"].SetConfiguration(Configuration{Index: 1, Servers: map[string]string{"n3": hostOf(2) + ":7470"}, Voters: map[string]bool{"n3": true}})
 				s.eventually(func() bool { return s.links["n1"].Connectivity("n3").Suspicion != NotSuspected }, "n3 is not there")
 				var o outcomes
-				s.links["n1"].Deliver("n3", session, message("m"), o.done("m"))
+				s.links["n1"].SendToNode("n3", session, message("m"), o.done("m"))
 				if o.status("m") != protocol.StatusUnavailable {
 					t.Errorf("a message for n3: %d", o.status("m"))
 				}

@@ -48,7 +48,7 @@ func loopback(b *testing.B) (from *Link) {
 // sink takes every message.
 type sink struct{ handler }
 
-func (*sink) Deliver(_ string, _ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
+func (*sink) ReceiveMessage(_ string, _ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
 	done(protocol.Outcome{Status: protocol.StatusOK})
 }
 
@@ -74,7 +74,7 @@ func BenchmarkDeliver(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				free <- struct{}{}
-				l.Deliver("n2", session, m, done)
+				l.SendToNode("n2", session, m, done)
 			}
 			all.Wait()
 		})

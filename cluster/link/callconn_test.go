@@ -63,7 +63,7 @@ func TestALinkWithoutAListenerIsAlone(t *testing.T) {
 			t.Errorf("a call of Raft: %v", err)
 		}
 		outcome := make(chan protocol.Outcome, 1)
-		l.Deliver("n2", session, message("m1"), func(o protocol.Outcome) { outcome <- o })
+		l.SendToNode("n2", session, message("m1"), func(o protocol.Outcome) { outcome <- o })
 		if o := <-outcome; o.Status != protocol.StatusUnavailable {
 			t.Errorf("a message: %v", o)
 		}

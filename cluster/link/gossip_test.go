@@ -320,7 +320,7 @@ func TestGossipAloneTakesNobodyAway(t *testing.T) {
 		c.Gossip.Transport.Shutdown()
 		s.eventually(func() bool { return s.sees(1, "n1") }, "gossip loses n2")
 		var o outcomes
-		s.links["n1"].Deliver("n2", session, message("m"), o.done("m"))
+		s.links["n1"].SendToNode("n2", session, message("m"), o.done("m"))
 		s.eventually(func() bool { return o.status("m") == protocol.StatusOK }, "a message to n2 is delivered")
 		if got := s.links["n1"].Connectivity("n2"); got.Suspicion != NotSuspected {
 			t.Errorf("n2 %v", got)

@@ -8,10 +8,10 @@ import (
 // Handler handles what other nodes send on their streams. Its methods are
 // called from many goroutines.
 type Handler interface {
-	// Deliver delivers a message from another node and calls done exactly once.
-	// Neither blocks. Outcomes are those of protocol.Inbox, and 480 if the
+	// ReceiveMessage delivers a message from another node and calls done exactly
+	// once. Neither blocks. Outcomes are those of protocol.Inbox, and 480 if the
 	// session is not here.
-	Deliver(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
+	ReceiveMessage(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
 	// Failed counts failed logins that another node reported. It does not block.
 	Failed(a protocol.Attempt, times int)
 	// Succeeded records a login from a new source that another node reported. It

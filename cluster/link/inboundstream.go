@@ -101,7 +101,7 @@ func (in *inboundStream) handleFrame(f *clusterv1.Frame) error {
 		return errReplaced
 	}
 	for _, m := range f.Message {
-		in.deliver(m)
+		in.passToHandler(m)
 	}
 	if in.link.members.isMember(in.from) {
 		dispatchReports(in.link.config.Handler, f)
@@ -141,9 +141,9 @@ func (in *inboundStream) ifCurrent(tell func(node string, h *clusterv1.Hello)) {
 	}
 }
 
-// deliver passes a message to the Handler if its deadline has not passed,
+// passToHandler passes a message to the Handler if its deadline has not passed,
 // wherever it was delayed.
-func (in *inboundStream) deliver(m *clusterv1.Message) {
+func (in *inboundStream) passToHandler(m *clusterv1.Message) {
 	message := in.decodeMessage(m)
 	switch {
 	case !in.link.members.isMember(in.from):
@@ -153,7 +153,7 @@ func (in *inboundStream) deliver(m *clusterv1.Message) {
 	default:
 		session := store.SessionFromProto(m.Session)
 		number := m.Number // m itself is not kept
-		in.link.config.Handler.Deliver(in.from, session, message, func(o protocol.Outcome) { in.addOutcome(number, o) })
+		in.link.config.Handler.ReceiveMessage(in.from, session, message, func(o protocol.Outcome) { in.addOutcome(number, o) })
 	}
 }
 

@@ -256,11 +256,11 @@ func (l *Link) Certificates(node string) []pki.Fingerprint {
 	return l.mux.certificates(node)
 }
 
-// Deliver sends a message to a session on another node. It never blocks. done
+// SendToNode sends a message to a session on another node. It never blocks. done
 // is called exactly once, from any goroutine: with the other node's outcome,
 // with 503 if the message was certainly not delivered there, or with 201 if
 // it may have been.
-func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+func (l *Link) SendToNode(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	p := l.peers.get(node)
 	if p == nil && l.isAlone {
 		done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the site has no other node"})
@@ -270,7 +270,7 @@ func (l *Link) Deliver(node string, s store.Session, m *protocol.Message, done f
 		done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "the recipient's node is not known here"})
 		return
 	}
-	p.deliver(envelope{s, m, done})
+	p.enqueue(envelope{s, m, done})
 }
 
 // Failed reports a failed login to all other nodes, after a short delay in

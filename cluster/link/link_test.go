@@ -30,7 +30,7 @@ type handler struct {
 	known  []string
 }
 
-func (h *handler) Deliver(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+func (h *handler) ReceiveMessage(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	h.mu.Lock()
 	h.got = append(h.got, m.ID)
 	h.mu.Unlock()
@@ -287,7 +287,7 @@ func TestMessagesArriveInOrderAndAreAnswered(t *testing.T) {
 				for i := range 3000 {
 					id := fmt.Sprint("m", i)
 					want = append(want, id)
-					s.links["n1"].Deliver("n2", session, message(id), o.done(id))
+					s.links["n1"].SendToNode("n2", session, message(id), o.done(id))
 				}
 				s.eventually(func() bool { return o.count(protocol.StatusOK) == 3000 }, "3000 are answered")
 				if got := s.handlers["n2"].messages(); !slices.Equal(got, want) {
@@ -318,7 +318,7 @@ func TestAMessageArrivesAsItWasSent(t *testing.T) {
 			from, at, got = f, to, m
 			done(protocol.Outcome{Status: protocol.StatusRefused, Text: "not now"})
 		}
-		s.links["n1"].Deliver("n2", session, sent, o.done("id-1"))
+		s.links["n1"].SendToNode("n2", session, sent, o.done("id-1"))
 		s.eventually(func() bool { return o.status("id-1") != 0 }, "it is answered")
 		if from != "n1" || at != session || got.From != sent.From || got.To != sent.To || got.ID != sent.ID ||
 			string(got.Entity) != string(sent.Entity) || !got.Repeatable || got.Time.Sub(sent.Time).Abs() > time.Microsecond {

@@ -26,7 +26,7 @@ func TestRemovalRevokes(t *testing.T) {
 		s.connected(2)
 		deliver := func() protocol.Status {
 			outcome := make(chan protocol.Outcome, 1)
-			n2.Deliver("n1", store.Session{Node: "n1", Epoch: 1, Number: 1}, message("m1"), func(o protocol.Outcome) { outcome <- o })
+			n2.SendToNode("n1", store.Session{Node: "n1", Epoch: 1, Number: 1}, message("m1"), func(o protocol.Outcome) { outcome <- o })
 			return (<-outcome).Status
 		}
 		n1.SetConfiguration(configuration(1, 1, 2))

@@ -24,7 +24,7 @@ import (
 type peer struct {
 	link           *Link
 	id             string
-	out            outbox
+	out            envelopeQueue
 	loginReports   loginReports
 	sendPending    wait.Signal // envelopes are queued
 	reportsPending wait.Signal // login reports are queued
@@ -286,7 +286,7 @@ func (p *peer) onInbound() {
 	}
 }
 
-func (p *peer) deliver(parcel envelope) {
+func (p *peer) enqueue(parcel envelope) {
 	if why := p.out.enqueue(parcel); why != "" {
 		parcel.done(protocol.Outcome{Status: protocol.StatusUnavailable, Text: why})
 		return

@@ -192,7 +192,7 @@ func (s *stream) ping() error {
 	return s.grpc.Send(&clusterv1.Frame{Ping: true, PingUs: s.peer.link.clock.now(), Failure: failed, Known: known})
 }
 
-// sendQueued sends frames until the outbox is empty.
+// sendQueued sends frames until the queue is empty.
 func (s *stream) sendQueued() error {
 	for {
 		f := s.frame.fill(s)

@@ -25,7 +25,7 @@ func TestABrokenStreamLeavesWhatWasHandedOverInDoubt(t *testing.T) {
 		var o outcomes
 		for i := range 10 {
 			id := fmt.Sprint("m", i)
-			s.links["n1"].Deliver("n2", session, message(id), o.done(id))
+			s.links["n1"].SendToNode("n2", session, message(id), o.done(id))
 		}
 		s.eventually(func() bool { return len(s.handlers["n2"].messages()) == 10 }, "all are handed over")
 		before := time.Now()
@@ -36,7 +36,7 @@ func TestABrokenStreamLeavesWhatWasHandedOverInDoubt(t *testing.T) {
 		}
 		s.connected(2)
 		s.handlers["n2"].deliver = nil
-		s.links["n1"].Deliver("n2", session, message("later"), o.done("later"))
+		s.links["n1"].SendToNode("n2", session, message("later"), o.done("later"))
 		s.eventually(func() bool { return o.status("later") == protocol.StatusOK }, "the next one is delivered")
 	})
 }
@@ -45,7 +45,7 @@ func TestADeadNodeIsToldApartAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t).up(2)
 		var o outcomes
-		s.links["n1"].Deliver("n3", session, message("unknown"), o.done("unknown"))
+		s.links["n1"].SendToNode("n3", session, message("unknown"), o.done("unknown"))
 		if got := o.status("unknown"); got != protocol.StatusUnavailable {
 			t.Errorf("to a node that is not known: %d", got)
 		}
@@ -56,7 +56,7 @@ func TestADeadNodeIsToldApartAtOnce(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		before = time.Now()
-		s.links["n1"].Deliver("n2", session, message("dead"), o.done("dead"))
+		s.links["n1"].SendToNode("n2", session, message("dead"), o.done("dead"))
 		s.eventually(func() bool { return o.status("dead") == protocol.StatusUnavailable }, "a message to it is answered")
 		if took := time.Since(before); took > 20*time.Millisecond {
 			t.Errorf("a message to it took %v", took)
@@ -75,7 +75,7 @@ func TestANodeThatIsBackIsReachedAtOnce(t *testing.T) {
 		<-time.After(time.Minute)
 		s.open(s.config(2))
 		var o outcomes
-		s.links["n1"].Deliver("n2", session, message("m"), o.done("m"))
+		s.links["n1"].SendToNode("n2", session, message("m"), o.done("m"))
 		s.eventually(func() bool { return o.status("m") != 0 }, "it is answered")
 		if got := o.status("m"); got != protocol.StatusOK {
 			t.Errorf("a message to it: %d", got)
@@ -115,7 +115,7 @@ func TestWhatWaitsForASilentNodeEnds(t *testing.T) {
 			id := fmt.Sprint("m", i)
 			m := message(id)
 			m.Deadline, m.Entity = time.Now().Add(time.Minute), make([]byte, 3000)
-			s.links["n1"].Deliver("n2", session, m, o.done(id))
+			s.links["n1"].SendToNode("n2", session, m, o.done(id))
 		}
 		full := o.count(protocol.StatusUnavailable)
 		if full == 0 || full == sent {
@@ -143,8 +143,8 @@ func TestMessagesHeldUpPastTheirTimeAreNotHandedOver(t *testing.T) {
 		var o outcomes
 		short, long := message("short"), message("long")
 		short.Deadline = time.Now().Add(time.Second)
-		s.links["n1"].Deliver("n2", session, short, o.done("short"))
-		s.links["n1"].Deliver("n2", session, long, o.done("long"))
+		s.links["n1"].SendToNode("n2", session, short, o.done("short"))
+		s.links["n1"].SendToNode("n2", session, long, o.done("long"))
 		<-time.After(2 * time.Second)
 		s.network.Heal(hostOf(1), hostOf(2))
 		s.eventually(func() bool { return o.status("long") == protocol.StatusOK }, "the one with time left arrives")
@@ -173,7 +173,7 @@ func TestAStreamThatWasHeldUpAsItOpenedTellsTheTime(t *testing.T) {
 			done(protocol.Outcome{Status: protocol.StatusOK})
 		}
 		var o outcomes
-		s.links["n1"].Deliver("n2", session, message("m"), o.done("m"))
+		s.links["n1"].SendToNode("n2", session, message("m"), o.done("m"))
 		s.eventually(func() bool { return o.status("m") == protocol.StatusOK }, "it is delivered")
 		if late > 0 {
 			t.Errorf("its deadline came %v late", late)

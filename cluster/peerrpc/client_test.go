@@ -71,7 +71,7 @@ func (s *server) Command(ctx context.Context, r *clusterv1.CommandRequest) (*clu
 // deaf handles nothing else than calls.
 type deaf struct{}
 
-func (deaf) Deliver(_ string, _ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
+func (deaf) ReceiveMessage(_ string, _ store.Session, _ *protocol.Message, done func(protocol.Outcome)) {
 	done(protocol.Outcome{Status: protocol.StatusNotListening})
 }
 func (deaf) Failed(protocol.Attempt, int)         {}

@@ -49,11 +49,11 @@ func (r *Router) canMessage(to, from protocol.Address) bool {
 }
 
 // Rules returns the user's rules as this node knows them.
-func (u *User) Rules() []protocol.Rule { return u.r.config.Table.Rules(u.client.User) }
+func (u *Connection) Rules() []protocol.Rule { return u.r.config.Table.Rules(u.client.User) }
 
 // SetRule sets or removes a rule, and returns when the nodes with sessions of
 // the user have applied it.
-func (u *User) SetRule(ctx context.Context, rule protocol.Rule) error {
+func (u *Connection) SetRule(ctx context.Context, rule protocol.Rule) error {
 	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetRule{SetRule: &storev1.SetRule{
 		Owner: u.client.User.String(), Pattern: rule.Who.String(),
 		Message: store.PermissionProto(rule.Message), Presence: store.PermissionProto(rule.Presence), Written: rule.Original.String(),
@@ -72,20 +72,20 @@ func (u *User) SetRule(ctx context.Context, rule protocol.Rule) error {
 }
 
 // Contacts returns the user's contacts as this node knows them.
-func (u *User) Contacts() []protocol.Contact { return u.r.config.Table.Contacts(u.client.User) }
+func (u *Connection) Contacts() []protocol.Contact { return u.r.config.Table.Contacts(u.client.User) }
 
 // SetContact adds or renames a contact.
-func (u *User) SetContact(ctx context.Context, c protocol.Contact) error {
+func (u *Connection) SetContact(ctx context.Context, c protocol.Contact) error {
 	return u.setContact(ctx, &storev1.SetContact{Address: c.Address.String(), Name: c.Name})
 }
 
 // RemoveContact removes a contact. Removing one that does not exist is not an
 // error.
-func (u *User) RemoveContact(ctx context.Context, a protocol.Address) error {
+func (u *Connection) RemoveContact(ctx context.Context, a protocol.Address) error {
 	return u.setContact(ctx, &storev1.SetContact{Address: a.String(), Remove: true})
 }
 
-func (u *User) setContact(ctx context.Context, c *storev1.SetContact) error {
+func (u *Connection) setContact(ctx context.Context, c *storev1.SetContact) error {
 	c.Owner = u.client.User.String()
 	_, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetContact{SetContact: c}})
 	return err

@@ -26,7 +26,7 @@ func appVerifiers(a *store.Account, now time.Time) []protocol.AppVerifier {
 }
 
 // AppPasswords returns the user's app passwords as this node knows them.
-func (u *User) AppPasswords() []protocol.AppPassword {
+func (u *Connection) AppPasswords() []protocol.AppPassword {
 	account, known := u.r.config.Table.Account(u.client.User)
 	if !known {
 		return nil
@@ -39,7 +39,7 @@ func (u *User) AppPasswords() []protocol.AppPassword {
 }
 
 // AddAppPassword adds an app password and returns its ID.
-func (u *User) AddAppPassword(ctx context.Context, p protocol.AppPassword, c protocol.Credentials) (uint64, error) {
+func (u *Connection) AddAppPassword(ctx context.Context, p protocol.AppPassword, c protocol.Credentials) (uint64, error) {
 	if !u.r.config.Table.HasAppPasswords() { // an older node could not read the change
 		return 0, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; there are app passwords once all its nodes know them")
 	}
@@ -60,7 +60,7 @@ func (u *User) AddAppPassword(ctx context.Context, p protocol.AppPassword, c pro
 
 // RemoveAppPassword removes an app password. Every connection that uses it is
 // closed.
-func (u *User) RemoveAppPassword(ctx context.Context, id uint64) error {
+func (u *Connection) RemoveAppPassword(ctx context.Context, id uint64) error {
 	if !u.r.config.Table.HasAppPasswords() { // an older node could not read the change
 		return protocol.Errorf(protocol.StatusUnknownAddress, "there is no app password %d", id)
 	}
@@ -74,7 +74,7 @@ func (u *User) RemoveAppPassword(ctx context.Context, id uint64) error {
 	return nil
 }
 
-func (u *User) currentCredential() uint64 {
+func (u *Connection) currentCredential() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.credential
@@ -95,7 +95,7 @@ func (r *Router) appCredential(user protocol.Address, id uint64) uint64 {
 
 // appRevocationReason returns why a connection may no longer use its app
 // password p, which is nil if it was removed; "" if it may.
-func (u *User) appRevocationReason(p *store.AppPassword) string {
+func (u *Connection) appRevocationReason(p *store.AppPassword) string {
 	switch {
 	case p == nil:
 		return "the app password was removed"
@@ -109,7 +109,7 @@ func (u *User) appRevocationReason(p *store.AppPassword) string {
 
 // startAppPassword records the login, and ends the connection when the app
 // password ends.
-func (u *User) startAppPassword() {
+func (u *Connection) startAppPassword() {
 	account, _ := u.r.config.Table.Account(u.client.User)
 	if account == nil {
 		return
@@ -126,7 +126,7 @@ func (u *User) startAppPassword() {
 
 // recheckAt rechecks the connection at until, by the wall clock, which may be
 // set meanwhile.
-func (u *User) recheckAt(until time.Time) {
+func (u *Connection) recheckAt(until time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {

@@ -31,7 +31,7 @@ func (s *site) loginByApp(name, id string, app uint64) *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c.User = u
+	c.Connection = u
 	return c
 }
 

@@ -13,7 +13,7 @@ import (
 
 // client is a protocol.Session whose client answers as the test says.
 type client struct {
-	*User
+	*Connection
 	who protocol.Client
 
 	mu       sync.Mutex
@@ -42,7 +42,7 @@ func (s *site) login(name, id string) *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c.User = u
+	c.Connection = u
 	return c
 }
 

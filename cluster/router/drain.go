@@ -80,18 +80,18 @@ func (d *Drain) reportProgress(left int) {
 // drainRun is one run of Drain.
 type drainRun struct {
 	d         *Drain
-	listUsers func() []*User
-	asked     map[*User]bool
-	pending   []*User   // not asked yet, as of the last call of findClients
-	due       float64   // how many to ask now; may have a fraction
-	last      time.Time // when the last client should have been asked
+	listUsers func() []*Connection
+	asked     map[*Connection]bool
+	pending   []*Connection // not asked yet, as of the last call of findClients
+	due       float64       // how many to ask now; may have a fraction
+	last      time.Time     // when the last client should have been asked
 	end       time.Time
 }
 
-func newDrainRun(d *Drain, all func() []*User) *drainRun {
+func newDrainRun(d *Drain, all func() []*Connection) *drainRun {
 	now := time.Now()
 	asking := time.Duration(askingShare * float64(d.Within))
-	return &drainRun{d: d, listUsers: all, asked: map[*User]bool{}, last: now.Add(asking), end: now.Add(d.Within)}
+	return &drainRun{d: d, listUsers: all, asked: map[*Connection]bool{}, last: now.Add(asking), end: now.Add(d.Within)}
 }
 
 // askDue asks as many clients to move as this tick allows.
@@ -129,7 +129,7 @@ func (w *drainRun) perTick() float64 {
 
 // moveOne asks a client to move. It reports false if no node can take a
 // client at present.
-func (w *drainRun) moveOne(u *User) bool {
+func (w *drainRun) moveOne(u *Connection) bool {
 	to, ok := w.d.Target(u.client.Transport)
 	if !ok {
 		return false

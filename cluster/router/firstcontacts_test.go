@@ -112,7 +112,7 @@ func (s *site) routing(domain, id string) *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c.User = u
+	c.Connection = u
 	return c
 }
 
@@ -135,7 +135,7 @@ func TestOneNoticeForManyWatchers(t *testing.T) {
 		for i := range 500 {
 			by = append(by, addr(fmt.Sprintf("w%d@two.example", i)))
 		}
-		err := c.User.Watch(t.Context(), protocol.WatchRequest{Addresses: []protocol.Address{addr("bob@example.com")}, By: by}, func(at []protocol.Notice, _ uint64) {
+		err := c.Connection.Watch(t.Context(), protocol.WatchRequest{Addresses: []protocol.Address{addr("bob@example.com")}, By: by}, func(at []protocol.Notice, _ uint64) {
 			for _, n := range at {
 				if want := n.By[0] != addr("w7@two.example"); want != n.State.Listening() {
 					t.Errorf("%s sees %s", n.By[0], n.State)

@@ -39,7 +39,7 @@ type pair struct{ by, of protocol.Address }
 // it.
 type watch struct {
 	pair
-	u              *User
+	u              *Connection
 	session        protocol.Session // u's session, or nil for a routing connection, which is told in batches
 	limit          *remoteLimit     // nil for a local user
 	slot           int              // position in watchers[of]
@@ -55,7 +55,7 @@ type watch struct {
 	skipThrough   uint64         // changes up to this index are not sent
 }
 
-func newWatch(u *User, p pair, by viewer) *watch {
+func newWatch(u *Connection, p pair, by viewer) *watch {
 	return &watch{pair: p, u: u, key: by.key, local: by.isLocal}
 }
 
@@ -114,7 +114,7 @@ func (h *hub) internAddressesLocked(w *watch) {
 
 // ruleKey returns the form of by that rules are compared with. A user's own
 // key is computed once.
-func (u *User) ruleKey(by protocol.Address, isLocal bool) protocol.Address {
+func (u *Connection) ruleKey(by protocol.Address, isLocal bool) protocol.Address {
 	if u.isRemote {
 		return by.RuleKey(isLocal)
 	}
@@ -147,7 +147,7 @@ func (h *hub) removeLocked(w *watch) {
 }
 
 // removeUser ends all watches of u.
-func (h *hub) removeUser(u *User) {
+func (h *hub) removeUser(u *Connection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, w := range u.watched {
@@ -275,11 +275,11 @@ func (h *hub) watchersOf(of protocol.Address) (by []protocol.Address) {
 }
 
 // watchingUsers lists the connections that watch anybody.
-func (h *hub) watchingUsers() []*User {
+func (h *hub) watchingUsers() []*Connection {
 	all, n := h.r.users.all(), 0
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.DeleteFunc(all, func(u *User) bool {
+	return slices.DeleteFunc(all, func(u *Connection) bool {
 		n = h.yieldLocked(n)
 		return len(u.watched) == 0
 	})

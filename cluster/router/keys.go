@@ -12,7 +12,7 @@ import (
 
 // Keys returns the public keys of the user's devices as this node knows them,
 // and the head of the list.
-func (u *User) Keys() ([]signature.Key, signature.Head) { return u.r.keysOf(u.client.User) }
+func (u *Connection) Keys() ([]signature.Key, signature.Head) { return u.r.keysOf(u.client.User) }
 
 // keysOf returns the list of a local user; that of an unknown one is empty.
 func (r *Router) keysOf(user protocol.Address) ([]signature.Key, signature.Head) {
@@ -26,7 +26,7 @@ func (r *Router) keysOf(user protocol.Address) ([]signature.Key, signature.Head)
 // KeysOf returns the keys of another user's devices, if q.By may send messages
 // to them. Otherwise, and if the user does not exist, the list is empty. It
 // waits for the user's site, if that is another.
-func (u *User) KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
+func (u *Connection) KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
 	r := u.r
 	if r.isRemotePair(pair{by: q.By, of: q.Of}) {
 		return r.config.Relay.Keys(ctx, q)
@@ -45,7 +45,7 @@ func (u *User) KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.
 
 // AddKey adds a device's key to the user's list, and returns the index of the
 // change.
-func (u *User) AddKey(ctx context.Context, k signature.Key) (uint64, error) {
+func (u *Connection) AddKey(ctx context.Context, k signature.Key) (uint64, error) {
 	if !u.r.config.Table.HasKeys() { // an older node could not read the change
 		return 0, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; there are keys once all its nodes know them")
 	}
@@ -57,7 +57,7 @@ func (u *User) AddKey(ctx context.Context, k signature.Key) (uint64, error) {
 
 // RevokeKey revokes a key of the user's list, and returns the index of the
 // change. Revoking it again changes nothing.
-func (u *User) RevokeKey(ctx context.Context, id string) (uint64, error) {
+func (u *Connection) RevokeKey(ctx context.Context, id string) (uint64, error) {
 	if !u.r.config.Table.HasKeys() { // an older node could not read the change
 		return 0, protocol.Errorf(protocol.StatusUnknownAddress, "there is no key %s", protocol.Quote(id))
 	}
@@ -84,7 +84,7 @@ func (r *Router) notifyKeys(e *store.Event) {
 // connections know it already.
 func (h *hub) notifyKeys(n *protocol.KeyNotice) {
 	messages := h.r.aclOf(n.Address, store.ActionMessage)
-	remote := map[*User][]protocol.Address{}
+	remote := map[*Connection][]protocol.Address{}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	turns := 0

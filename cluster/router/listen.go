@@ -13,7 +13,7 @@ import (
 
 // Listen binds the session, and returns once every node in contact with the
 // majority can find it.
-func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (session string, index uint64, err error) {
+func (u *Connection) Listen(ctx context.Context, q protocol.ListenRequest) (session string, index uint64, err error) {
 	begun := time.Now()
 	session, index, err = u.bindSession(ctx, q)
 	u.r.metrics.Listen.ObserveSince(begun)
@@ -21,7 +21,7 @@ func (u *User) Listen(ctx context.Context, q protocol.ListenRequest) (session st
 	return session, index, err
 }
 
-func (u *User) bindSession(ctx context.Context, q protocol.ListenRequest) (string, uint64, error) {
+func (u *Connection) bindSession(ctx context.Context, q protocol.ListenRequest) (string, uint64, error) {
 	r := u.r
 	epoch, err := r.awaitEpoch(ctx, 0)
 	if err != nil {
@@ -64,7 +64,7 @@ func (r *Router) awaitDisplaced(ctx context.Context, res store.Result) error {
 
 // proposeBinding proposes the binding, again if the node's epoch has ended
 // meanwhile, and returns the epoch in which it was made.
-func (u *User) proposeBinding(ctx context.Context, q protocol.ListenRequest, epoch uint64) (store.Result, uint64, error) {
+func (u *Connection) proposeBinding(ctx context.Context, q protocol.ListenRequest, epoch uint64) (store.Result, uint64, error) {
 	for {
 		u.mu.Lock()
 		b := u.bindingLocked(epoch)
@@ -94,7 +94,7 @@ func firstResult(results []store.Result) store.Result {
 }
 
 // bindingLocked returns the session's binding as a change of the table.
-func (u *User) bindingLocked(epoch uint64) *storev1.Bind {
+func (u *Connection) bindingLocked(epoch uint64) *storev1.Bind {
 	return &storev1.Bind{
 		Address: u.client.User.String(), Session: store.SessionProto(u.sessionID), Epoch: epoch,
 		State: store.StateProto(u.state), Note: u.note, Agent: u.client.Agent,
@@ -105,7 +105,7 @@ func (u *User) bindingLocked(epoch uint64) *storev1.Bind {
 
 // onBound records that the session is bound, or unbinds it if the connection
 // has ended meanwhile.
-func (u *User) onBound(id store.Session, epoch uint64, res store.Result) (string, uint64, error) {
+func (u *Connection) onBound(id store.Session, epoch uint64, res store.Result) (string, uint64, error) {
 	u.mu.Lock()
 	if u.closed {
 		u.mu.Unlock()
@@ -117,14 +117,14 @@ func (u *User) onBound(id store.Session, epoch uint64, res store.Result) (string
 	u.checkBindingLocked()
 	u.mu.Unlock()
 	if now := u.r.epoch.Value(); now != epoch {
-		u.r.rebind(u.r.ctx, now, []*User{u}) // the other sessions were bound again meanwhile
+		u.r.rebind(u.r.ctx, now, []*Connection{u}) // the other sessions were bound again meanwhile
 	}
 	return id.String(), res.Index, nil
 }
 
 // SetState changes the state and, unless it is nil, the note that watchers
 // see.
-func (u *User) SetState(ctx context.Context, s protocol.State, note *string) (uint64, error) {
+func (u *Connection) SetState(ctx context.Context, s protocol.State, note *string) (uint64, error) {
 	u.mu.Lock()
 	if !u.listening {
 		u.mu.Unlock()
@@ -155,7 +155,7 @@ func notListeningError() error {
 
 // Unlisten ends listening. No message is handed to the session from the
 // moment of the call.
-func (u *User) Unlisten(ctx context.Context) (uint64, error) {
+func (u *Connection) Unlisten(ctx context.Context) (uint64, error) {
 	u.mu.Lock()
 	if !u.listening {
 		u.mu.Unlock()
@@ -180,7 +180,7 @@ func (r *Router) awaitEpoch(ctx context.Context, after uint64) (uint64, error) {
 func (r *Router) Up(epoch uint64) {
 	r.started.CompareAndSwap(nil, &store.Position{History: r.config.Table.History(), Index: epoch})
 	r.running.Go(func() {
-		var listening []*User
+		var listening []*Connection
 		for _, u := range r.users.all() {
 			u.mu.Lock()
 			if u.listening && u.epoch < epoch {
@@ -203,7 +203,7 @@ const rebindBatch = 256
 // rebind binds sessions that survived the end of their node's epoch. It
 // displaces nobody: a session that has lost its right to listen meanwhile is
 // told so.
-func (r *Router) rebind(ctx context.Context, epoch uint64, listening []*User) {
+func (r *Router) rebind(ctx context.Context, epoch uint64, listening []*Connection) {
 	changes := make([]*storev1.Change, len(listening))
 	for i, u := range listening {
 		u.mu.Lock()
@@ -223,7 +223,7 @@ func (r *Router) rebind(ctx context.Context, epoch uint64, listening []*User) {
 	}
 }
 
-func (u *User) onRebound(epoch uint64, res store.Result) {
+func (u *Connection) onRebound(epoch uint64, res store.Result) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {

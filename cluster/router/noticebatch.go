@@ -5,7 +5,7 @@ import "simpd/protocol"
 // noticeBatch is the key for watchers on one routing connection who receive
 // the same presence: they share one notice, as far as a line can name them.
 type noticeBatch struct {
-	u *User
+	u *Connection
 	protocol.Presence
 }
 

@@ -23,7 +23,7 @@ type viewer struct {
 }
 
 // newPairSet returns the pairs that q asks about, each user once.
-func (u *User) newPairSet(q protocol.WatchRequest) *pairSet {
+func (u *Connection) newPairSet(q protocol.WatchRequest) *pairSet {
 	asked := &pairSet{of: q.Addresses}
 	if q.Contacts {
 		asked.of = slices.Clone(asked.of)

@@ -43,19 +43,19 @@ func TestManyPairsAtOnce(t *testing.T) {
 				}
 			}
 		}
-		at, index, err := c.User.Query(t.Context(), q)
+		at, index, err := c.Connection.Query(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)
 		}
 		check(at, index)
-		if err := c.User.Watch(t.Context(), q, check); err != nil {
+		if err := c.Connection.Watch(t.Context(), q, check); err != nil {
 			t.Fatal(err)
 		}
-		c.User.Unwatch(protocol.WatchRequest{Addresses: q.Addresses, By: q.By[1:]})
+		c.Connection.Unwatch(protocol.WatchRequest{Addresses: q.Addresses, By: q.By[1:]})
 		if n := len(c.watched); n != 100 {
 			t.Errorf("%d pairs are watched, not those of one watcher", n)
 		}
-		c.User.Unwatch(q)
+		c.Connection.Unwatch(q)
 		if n := s.nodes["n1"].hub.watchCount; n != 0 {
 			t.Errorf("%d pairs are watched still", n)
 		}
@@ -79,7 +79,7 @@ func TestChangeWhileManyAreWatched(t *testing.T) {
 			done <- err
 		}()
 		var shown protocol.State
-		if err := c.User.Watch(t.Context(), q, func(at []protocol.Notice, _ uint64) { shown = at[0].State }); err != nil {
+		if err := c.Connection.Watch(t.Context(), q, func(at []protocol.Notice, _ uint64) { shown = at[0].State }); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-done; err != nil {

@@ -43,10 +43,10 @@ type Directory interface {
 
 // Peers reaches the sessions on other nodes.
 type Peers interface {
-	// Deliver hands m to session s of node, with the contract of protocol.Inbox:
-	// 480 means that the session is not there, 503 that the node was not
-	// reached, 201 that it did not answer.
-	Deliver(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
+	// SendToNode hands m to session s of node, with the contract of
+	// protocol.Inbox: 480 means that the session is not there, 503 that the node
+	// was not reached, 201 that it did not answer.
+	SendToNode(node string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
 	// Watchers asks all other nodes who watches user. partial reports that a
 	// node did not answer in time.
 	Watchers(ctx context.Context, user protocol.Address) (by []protocol.Address, partial bool)

@@ -86,7 +86,7 @@ func (d *delivery) route() {
 		d.sender.requestLookup(d)
 		return
 	}
-	d.deliverTo(found.routes)
+	d.sendToSessions(found.routes)
 }
 
 // lookupResult is what the table says about a message's recipient.
@@ -120,9 +120,9 @@ func (d *delivery) sendRemote() {
 	r.config.Relay.Send(&d.m, d.onAnswer)
 }
 
-// deliverTo hands the message to each of the sessions. Their answers may
+// sendToSessions hands the message to each of the sessions. Their answers may
 // arrive before it returns.
-func (d *delivery) deliverTo(routes []store.Session) {
+func (d *delivery) sendToSessions(routes []store.Session) {
 	r := d.sender.r
 	d.sender.noteSent(d)
 	d.mu.Lock()
@@ -134,27 +134,27 @@ func (d *delivery) deliverTo(routes []store.Session) {
 	d.mu.Unlock()
 	for _, s := range routes {
 		if s.Node == r.config.Node {
-			r.deliverLocal(s, &d.m, d.onAnswer) // lookup has just evaluated the rules
+			r.deliverHere(s, &d.m, d.onAnswer) // lookup has just evaluated the rules
 			continue
 		}
 		d.armTimeout()
-		r.peers.Deliver(s.Node, s, &d.m, d.onAnswer)
+		r.peers.SendToNode(s.Node, s, &d.m, d.onAnswer)
 	}
 }
 
-// Deliver hands m to session s of this node, with the contract of
+// DeliverToSession hands m to session s of this node, with the contract of
 // protocol.Inbox. The outcome is 480 if s is not here or the rules do not
 // allow it.
-func (r *Router) Deliver(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+func (r *Router) DeliverToSession(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	if !r.canMessage(m.To, m.From) {
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
 		return
 	}
-	r.deliverLocal(s, m, done)
+	r.deliverHere(s, m, done)
 }
 
-// deliverLocal is Deliver for a sender whom the rules allow.
-func (r *Router) deliverLocal(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+// deliverHere is DeliverToSession for a sender whom the rules allow.
+func (r *Router) deliverHere(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	u := r.users.receiverOf(s)
 	if u == nil || s.Node != r.config.Node || u.client.User != m.To {
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
@@ -264,7 +264,7 @@ func (d *delivery) finishLookup(err error) {
 		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its recipient moved, and a later message was there first"})
 	case found.allowed && len(routes) > 0:
 		d.mu.Unlock()
-		d.deliverTo(routes)
+		d.sendToSessions(routes)
 		d.mu.Lock()
 	default:
 		d.recordOutcomeLocked(protocol.Outcome{Status: d.notFoundStatus(found.known)})
@@ -300,7 +300,8 @@ func (d *delivery) armTimeout() {
 }
 
 // outcomeGrace is how long after its deadline a message's outcome may still
-// arrive from elsewhere. SIMP.md, section 6, rule 4 allows a second.
+// arrive from elsewhere. It is more than federation.answerGrace and less than
+// server.answerGrace, which explains them.
 const outcomeGrace = 500 * time.Millisecond
 
 func (d *delivery) onTimeout() {

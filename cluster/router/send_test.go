@@ -254,7 +254,7 @@ func TestRulesAreCheckedAgainWhereTheSessionIs(t *testing.T) {
 			Owner: "bob@example.com", Pattern: "*", Message: storev1.Permission_PERMISSION_DENY,
 		}}})
 		var got protocol.Outcome
-		s.nodes["n2"].Router.Deliver(bob.sessionID, &protocol.Message{From: addr("alice@example.com"), To: addr("bob@example.com")},
+		s.nodes["n2"].Router.DeliverToSession(bob.sessionID, &protocol.Message{From: addr("alice@example.com"), To: addr("bob@example.com")},
 			func(o protocol.Outcome) { got = o })
 		want(t, "at bob's node", got, protocol.StatusNotListening)
 	})
@@ -267,7 +267,7 @@ func TestASessionIsHandedItsUsersMessagesOnly(t *testing.T) {
 		s := newSite(t, "n1", "n2")
 		bob := s.listen("bob", "n2")
 		var got protocol.Outcome
-		s.nodes["n2"].Router.Deliver(bob.sessionID, &protocol.Message{From: addr("alice@example.com"), To: addr("carol@example.com")},
+		s.nodes["n2"].Router.DeliverToSession(bob.sessionID, &protocol.Message{From: addr("alice@example.com"), To: addr("carol@example.com")},
 			func(o protocol.Outcome) { got = o })
 		want(t, "at bob's node", got, protocol.StatusNotListening)
 		if ids := bob.received(); len(ids) > 0 {

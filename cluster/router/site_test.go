@@ -207,7 +207,7 @@ func (n *node) Applied(ctx context.Context, index uint64, nodes []string) error 
 	return nil
 }
 
-func (n *node) Deliver(to string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
+func (n *node) SendToNode(to string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	o := n.site.nodes[to]
 	switch {
 	case o.dead:
@@ -216,10 +216,10 @@ func (n *node) Deliver(to string, s store.Session, m *protocol.Message, done fun
 	case o.late != nil:
 		go func() {
 			<-o.late
-			o.Router.Deliver(s, m, done)
+			o.Router.DeliverToSession(s, m, done)
 		}()
 	default:
-		o.Router.Deliver(s, m, done)
+		o.Router.DeliverToSession(s, m, done)
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *site) enter(name, id string, v protocol.VerifiedLogin) *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	c.User = u
+	c.Connection = u
 	return c
 }
 

@@ -11,25 +11,25 @@ import (
 // receiver is the connection that holds a session, with the epoch of its
 // binding.
 type receiver struct {
-	u     *User
+	u     *Connection
 	epoch uint64
 }
 
 // users indexes this node's authenticated connections by user and by session.
 type users struct {
 	mu        sync.RWMutex
-	byAddress map[protocol.Address][]*User
+	byAddress map[protocol.Address][]*Connection
 	bySession map[uint64]receiver // by the session's number, which is unique on this node
 	number    uint64
 	count     int
 }
 
 func (s *users) init() {
-	s.byAddress = map[protocol.Address][]*User{}
+	s.byAddress = map[protocol.Address][]*Connection{}
 	s.bySession = map[uint64]receiver{}
 }
 
-func (s *users) add(u *User) {
+func (s *users) add(u *Connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := u.client.User
@@ -37,11 +37,11 @@ func (s *users) add(u *User) {
 	s.count++
 }
 
-func (s *users) remove(u *User) {
+func (s *users) remove(u *Connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := u.client.User
-	rest := slices.DeleteFunc(slices.Clone(s.byAddress[a]), func(o *User) bool { return o == u })
+	rest := slices.DeleteFunc(slices.Clone(s.byAddress[a]), func(o *Connection) bool { return o == u })
 	if s.byAddress[a] = rest; len(rest) == 0 {
 		delete(s.byAddress, a)
 	}
@@ -49,16 +49,16 @@ func (s *users) remove(u *User) {
 }
 
 // ofUser returns the connections of one user. The slice must not be changed.
-func (s *users) ofUser(a protocol.Address) []*User {
+func (s *users) ofUser(a protocol.Address) []*Connection {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.byAddress[a]
 }
 
-func (s *users) all() []*User {
+func (s *users) all() []*Connection {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all := make([]*User, 0, s.count)
+	all := make([]*Connection, 0, s.count)
 	for _, of := range s.byAddress {
 		all = append(all, of...)
 	}
@@ -66,7 +66,7 @@ func (s *users) all() []*User {
 }
 
 // addSession makes u the receiver of a new session of this node.
-func (s *users) addSession(u *User, node string, epoch uint64) store.Session {
+func (s *users) addSession(u *Connection, node string, epoch uint64) store.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number++
@@ -83,7 +83,7 @@ func (s *users) removeSession(id store.Session) {
 
 // receiverOf returns the connection that holds a session of this node, or
 // nil.
-func (s *users) receiverOf(id store.Session) *User {
+func (s *users) receiverOf(id store.Session) *Connection {
 	s.mu.RLock()
 	b := s.bySession[id.Number]
 	s.mu.RUnlock()

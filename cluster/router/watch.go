@@ -8,7 +8,7 @@ import (
 )
 
 // Watch calls BeginWatch, and waits for what is not known at once.
-func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
+func (u *Connection) Watch(ctx context.Context, q protocol.WatchRequest, write func([]protocol.Notice, uint64)) error {
 	later, err := u.BeginWatch(q, write)
 	if later != nil {
 		later(ctx)
@@ -20,7 +20,7 @@ func (u *User) Watch(ctx context.Context, q protocol.WatchRequest, write func([]
 // each later change. If a remote site has to be asked first, the watches have
 // started when BeginWatch returns, but nothing is sent before later has shown
 // the users; later waits for that site at most remoteTimeout.
-func (u *User) BeginWatch(q protocol.WatchRequest, write func([]protocol.Notice, uint64)) (later func(context.Context), err error) {
+func (u *Connection) BeginWatch(q protocol.WatchRequest, write func([]protocol.Notice, uint64)) (later func(context.Context), err error) {
 	asked := u.newPairSet(q)
 	u.r.checkStaleness()
 	h := &u.r.hub
@@ -46,7 +46,7 @@ func (u *User) BeginWatch(q protocol.WatchRequest, write func([]protocol.Notice,
 // addAllLocked starts the requested watches, and returns those of remote
 // users whose presence is not known yet. No notice is sent before
 // showAllLocked.
-func (u *User) addAllLocked(q *pairSet) (watches []*watch, unknown []*remoteWatch) {
+func (u *Connection) addAllLocked(q *pairSet) (watches []*watch, unknown []*remoteWatch) {
 	h := &u.r.hub
 	watches = make([]*watch, 0, q.len())
 	for i, p := range q.pairs() {
@@ -67,7 +67,7 @@ func (u *User) addAllLocked(q *pairSet) (watches []*watch, unknown []*remoteWatc
 
 // showAllLocked writes the present state of the watches that addAllLocked
 // started. A watch that has ended meanwhile is shown, but not continued.
-func (u *User) showAllLocked(q *pairSet, watches []*watch, write func([]protocol.Notice, uint64)) {
+func (u *Connection) showAllLocked(q *pairSet, watches []*watch, write func([]protocol.Notice, uint64)) {
 	l := u.r.newPresenceReader(u.r.quorum.isStale())
 	lines := make([]protocol.Notice, len(watches))
 	for i, w := range watches {
@@ -88,7 +88,7 @@ func (u *User) showAllLocked(q *pairSet, watches []*watch, write func([]protocol
 // checkLimitsLocked refuses a request that exceeds the limit of the
 // connection or the memory share of its owner. It reserves memory for the new
 // watches.
-func (u *User) checkLimitsLocked(q *pairSet) error {
+func (u *Connection) checkLimitsLocked(q *pairSet) error {
 	n, octets := len(u.watched), 0
 	for _, p := range q.pairs() {
 		if u.watched[p] != nil {
@@ -109,7 +109,7 @@ func (u *User) checkLimitsLocked(q *pairSet) error {
 	return nil
 }
 
-func (u *User) maxWatches() int {
+func (u *Connection) maxWatches() int {
 	if u.isRemote {
 		return protocol.MaxPairs
 	}
@@ -118,7 +118,7 @@ func (u *User) maxWatches() int {
 
 // noticeFor returns the line that shows now. Its index is never below one
 // shown before.
-func (u *User) noticeFor(now protocol.Presence, p pair, w *watch) protocol.Notice {
+func (u *Connection) noticeFor(now protocol.Presence, p pair, w *watch) protocol.Notice {
 	if w != nil && now.State.Listening() && w.sentIndex > now.Index {
 		now.Index = w.sentIndex
 	}
@@ -131,7 +131,7 @@ func (u *User) noticeFor(now protocol.Presence, p pair, w *watch) protocol.Notic
 
 // Unwatch ends watches: of the named addresses or of all, by the named
 // watchers or by all.
-func (u *User) Unwatch(q protocol.WatchRequest) {
+func (u *Connection) Unwatch(q protocol.WatchRequest) {
 	asked, n := u.newPairSet(q), 0
 	h := &u.r.hub
 	h.mu.Lock()
@@ -165,7 +165,7 @@ func addressSet(all []protocol.Address) map[protocol.Address]bool {
 }
 
 // Query returns the presence of the requested users without watching them.
-func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
+func (u *Connection) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.Notice, uint64, error) {
 	if q.Fresh {
 		if err := u.r.directory.ReadBarrier(ctx); err != nil {
 			return nil, 0, protocol.Errorf(protocol.StatusUnavailable, noQuorumText)
@@ -190,7 +190,7 @@ func (u *User) Query(ctx context.Context, q protocol.WatchRequest) ([]protocol.N
 }
 
 // Watchers asks all nodes who watches the user.
-func (u *User) Watchers(ctx context.Context) ([]protocol.Address, bool, error) {
+func (u *Connection) Watchers(ctx context.Context) ([]protocol.Address, bool, error) {
 	by, partial := u.r.peers.Watchers(ctx, u.client.User)
 	by = append(by, u.r.WatchersOf(u.client.User)...)
 	slices.SortFunc(by, protocol.Address.Compare)

@@ -37,7 +37,7 @@ func newWatchOwners(memory int64) watchOwners {
 }
 
 // watchOwner returns the key of u's share.
-func (u *User) watchOwner() string {
+func (u *Connection) watchOwner() string {
 	if u.isRemote {
 		return u.client.Domain
 	}
@@ -46,7 +46,7 @@ func (u *User) watchOwner() string {
 
 // reserveWatchesLocked reserves memory for new watches, or refuses them if
 // that exceeds the owner's share.
-func (u *User) reserveWatchesLocked(octets int) error {
+func (u *Connection) reserveWatchesLocked(octets int) error {
 	if u.share == nil {
 		u.share = u.r.hub.owners.Acquire(u.watchOwner())
 	}
@@ -62,13 +62,13 @@ func (u *User) reserveWatchesLocked(octets int) error {
 const watchRetry = 30
 
 // releaseWatchLocked returns the memory of a watch of p.
-func (u *User) releaseWatchLocked(p pair) {
+func (u *Connection) releaseWatchLocked(p pair) {
 	u.share.Release(u.watchCost(p))
 	u.dropShareLocked()
 }
 
 // dropShareLocked gives up the owner's share if u watches nobody.
-func (u *User) dropShareLocked() {
+func (u *Connection) dropShareLocked() {
 	if len(u.watched) == 0 && u.share != nil {
 		u.r.hub.owners.Drop(u.watchOwner())
 		u.share, u.watched = nil, nil
@@ -76,14 +76,14 @@ func (u *User) dropShareLocked() {
 }
 
 // shrinkWatchedLocked reallocates a map that has become much too large.
-func (u *User) shrinkWatchedLocked() {
+func (u *Connection) shrinkWatchedLocked() {
 	if n := len(u.watched); n*4 < u.peakWatches {
 		u.watched, u.peakWatches = maps.Collect(maps.All(u.watched)), n
 	}
 }
 
 // watchCost returns how many octets a watch of p takes.
-func (u *User) watchCost(p pair) int {
+func (u *Connection) watchCost(p pair) int {
 	n := watchOctets + len(p.of.String())
 	if u.isRemote {
 		n += limitOctets + 2*len(p.by.String()) // and its key for rules

@@ -18,7 +18,7 @@ import (
 // goroutine reads.
 type conn struct {
 	*outbound.Conn // used by the reader only, except Close
-	out            outbound.Outbox
+	out            outbound.WriteQueue
 	owner          owner
 	slots          chan struct{} // one for each unanswered request
 	done           chan struct{} // closed at the end, after err was set
@@ -217,7 +217,7 @@ func (c *conn) roundTrip(ctx context.Context, r request) ([]response, response, 
 type pendingRequest struct {
 	conn *conn
 	call *call
-	end  int64 // position of its last octet in the outbox
+	end  int64 // position of its last octet in the write queue
 }
 
 // startRequest queues a request. The only error is ErrNotSent.

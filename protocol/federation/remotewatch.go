@@ -301,7 +301,7 @@ func (p *remoteDomain) queueUpdate(t presenceUpdate) {
 	}
 	if !p.delivering {
 		p.delivering = true
-		p.relay.wg.Go(p.deliverUpdates)
+		p.relay.wg.Go(p.tellWatchers)
 	}
 }
 
@@ -325,7 +325,7 @@ func (p *remoteDomain) mergeUpdates() {
 	p.updates, p.mergedUpdates = kept, len(kept)
 }
 
-func (p *remoteDomain) deliverUpdates() {
+func (p *remoteDomain) tellWatchers() {
 	p.mu.Lock()
 	defer p.unlockAndCall()
 	for len(p.updates) > 0 {

@@ -17,7 +17,7 @@ import (
 type s2sConn struct {
 	*outbound.Conn // used by the reader only, except Close
 	domain         *remoteDomain
-	out            outbound.Outbox
+	out            outbound.WriteQueue
 
 	inflight         map[string]*s2sRequest   // sent and unanswered, by tag
 	inflightByUser   map[protocol.Address]int // how many of them are for whom

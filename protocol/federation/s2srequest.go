@@ -27,7 +27,7 @@ type s2sRequest struct {
 	partial   int                 // 100 lines received
 	keys      *[]signature.Key    // of KEYS: those received; else nil
 	number    uint64
-	endOffset int64     // of its octets in the connection's outbox
+	endOffset int64     // of its octets in the connection's write queue
 	sentAt    time.Time // when it was sent
 	answered  bool      // done was called because the response is late
 }
@@ -41,7 +41,8 @@ type s2sResponse struct {
 }
 
 // answerGrace is how long after its deadline a request is answered at the
-// latest. SIMP.md, section 6, rule 4 allows one second.
+// latest. It is less than router.outcomeGrace, so that the router hears the
+// reason before it gives up; see server.answerGrace.
 const answerGrace = 300 * time.Millisecond
 
 func (e *s2sRequest) encode(tag string, now time.Time) []byte {

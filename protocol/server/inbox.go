@@ -21,12 +21,12 @@ type inbox struct {
 	isOpen   bool // the session listens
 	ended    bool // it never will again
 	number   uint64
-	pending  deliveryQueue
+	pending  inboxMessages
 	octets   int // of the pending entities
 	accepted dedupCache
 }
 
-// completedSend is an outcome for one of the SENDs that wait for a delivery.
+// completedSend is an outcome for one of the SENDs that wait for a message.
 type completedSend struct {
 	done func(protocol.Outcome)
 	protocol.Outcome
@@ -80,7 +80,7 @@ func (in *inbox) refuseNew() {
 
 // dropQueuedLocked removes messages whose writing has not begun.
 func (in *inbox) dropQueuedLocked() (all []completedSend) {
-	in.pending.removeAll(func(d *delivery) bool {
+	in.pending.removeAll(func(d *inboxMessage) bool {
 		if d.state != stateBegun {
 			d.state = stateDropped
 			all = d.complete(all, protocol.StatusNotListening)
@@ -107,13 +107,13 @@ func (in *inbox) reserveLocked(m *protocol.Message) bool {
 }
 
 // releaseLocked undoes reserveLocked, except for kept octets.
-func (in *inbox) releaseLocked(d *delivery, kept int) {
+func (in *inbox) releaseLocked(d *inboxMessage, kept int) {
 	in.octets -= len(d.message.Entity)
 	in.usage.releaseEntity(d.message.Entity, messageCost+entryCost-kept)
 }
 
 // rememberLocked records that the client has accepted d.
-func (in *inbox) rememberLocked(d *delivery, now time.Time) {
+func (in *inbox) rememberLocked(d *inboxMessage, now time.Time) {
 	cost := in.accepted.put(d.key, d.sum, now)
 	in.releaseLocked(d, cost)
 	in.usage.addAccepted(cost)
@@ -134,14 +134,14 @@ func (in *inbox) close() []completedSend {
 		all = d.complete(all, protocol.StatusIndeterminate)
 		in.releaseLocked(d, 0)
 	}
-	in.pending = deliveryQueue{}
+	in.pending = inboxMessages{}
 	in.usage.releaseAccepted(in.accepted.clear())
 	return all
 }
 
-// accept accepts m. It returns a delivery to write; or an outcome that is
+// accept accepts m. It returns what is to be written; or an outcome that is
 // known at once; or neither, if the response to an earlier message serves.
-func (in *inbox) accept(m *protocol.Message, done func(protocol.Outcome)) (*delivery, protocol.Status) {
+func (in *inbox) accept(m *protocol.Message, done func(protocol.Outcome)) (*inboxMessage, protocol.Status) {
 	key, sum := in.hash.hashMessage(m)
 	now := time.Now()
 	in.mu.Lock()
@@ -158,7 +158,7 @@ func (in *inbox) accept(m *protocol.Message, done func(protocol.Outcome)) (*deli
 	if !in.reserveLocked(m) {
 		return nil, protocol.StatusNotReading
 	}
-	return in.addLocked(&delivery{
+	return in.addLocked(&inboxMessage{
 		inbox: in, message: m, key: key, sum: sum, forgetAt: now.Add(protocol.RepeatWindow),
 	}, done), 0
 }
@@ -189,8 +189,8 @@ func repeatStatus(before, now uint64, same protocol.Status) protocol.Status {
 	return same
 }
 
-// findLocked returns the pending delivery with that key, or nil.
-func (in *inbox) findLocked(key uint64) *delivery {
+// findLocked returns the pending message with that key, or nil.
+func (in *inbox) findLocked(key uint64) *inboxMessage {
 	for _, d := range in.pending.all() {
 		if d.key == key {
 			return d
@@ -199,7 +199,7 @@ func (in *inbox) findLocked(key uint64) *delivery {
 	return nil
 }
 
-func (in *inbox) addLocked(d *delivery, done func(protocol.Outcome)) *delivery {
+func (in *inbox) addLocked(d *inboxMessage, done func(protocol.Outcome)) *inboxMessage {
 	in.number++
 	d.number = in.number
 	d.waiterBuf[0] = waiter{done, d.message.Deadline}
@@ -236,7 +236,7 @@ func (in *inbox) onAnswer(all []completedSend, number uint64, s protocol.Status,
 func (in *inbox) expire(now time.Time) (all []completedSend, next time.Time, dropped bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.pending.removeAll(func(d *delivery) bool {
+	in.pending.removeAll(func(d *inboxMessage) bool {
 		before := d.state
 		all = append(all, d.expire(now)...)
 		if d.state == stateDropped {

@@ -107,7 +107,13 @@ type pendingSend struct {
 }
 
 // answerGrace is how long after its timeout a SEND without an outcome is
-// answered, as in doubt. Rule 4 allows a second.
+// answered, as in doubt. SIMP.md, section 6, rule 4 allows a second.
+//
+// Each part that waits for an outcome gives up a little later than the one that
+// it waits for, so that what is known is told: the connection to another site
+// after 300 ms (federation.answerGrace), the router after 500 ms
+// (router.outcomeGrace), the SEND after 700 ms. The stream to another node
+// takes outcomes for a second (link.lateOutcomeGrace).
 const answerGrace = 700 * time.Millisecond
 
 // dueAt returns when the SEND must be answered.

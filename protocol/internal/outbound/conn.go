@@ -246,7 +246,7 @@ const PingTag = "ping"
 
 // LimitIdle has out send a PING after a period of silence, so that the other
 // side says something. If it does not, reading fails.
-func (o *Conn) LimitIdle(idle time.Duration, out *Outbox) {
+func (o *Conn) LimitIdle(idle time.Duration, out *WriteQueue) {
 	ping := protocol.AppendEnd(protocol.AppendRequest(nil, PingTag, "PING"))
 	o.idle = idle
 	o.onIdle = func() { _, _ = out.Write(ping) }

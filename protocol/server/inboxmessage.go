@@ -8,41 +8,41 @@ import (
 	"simpd/protocol/wait"
 )
 
-// delivery is one message on its way to one client. Its inbox's lock guards
+// inboxMessage is one message on its way to one client. Its inbox's lock guards
 // it. It is a netio.Item.
-type delivery struct {
+type inboxMessage struct {
 	inbox     *inbox
 	message   *protocol.Message
 	number    uint64 // its tag is "m" followed by this number
 	key       uint64 // hash of sender and ID
 	sum       uint64 // hash of the content
-	state     deliveryState
+	state     messageState
 	forgetAt  time.Time // when it no longer counts as unanswered
 	waiters   []waiter
 	waiterBuf [1]waiter // avoids an allocation for waiters
 }
 
-// deliveryState is the progress of a delivery.
-type deliveryState uint8
+// messageState is the progress of a message to the client.
+type messageState uint8
 
 const (
-	stateQueued  deliveryState = iota // nothing of it is written
-	stateBegun                        // some of it is written or being written
-	stateDropped                      // it will never be written
+	stateQueued  messageState = iota // nothing of it is written
+	stateBegun                       // some of it is written or being written
+	stateDropped                     // it will never be written
 )
 
-// waiter is one SEND that waits for the delivery.
+// waiter is one SEND that waits for the outcome.
 type waiter struct {
 	done     func(protocol.Outcome)
 	deadline time.Time
 }
 
 // Size returns 0: the inbox counts d.
-func (d *delivery) Size() int { return 0 }
+func (d *inboxMessage) Size() int { return 0 }
 
 // Begin is called when d is about to be written. It returns false if d
 // must not be written.
-func (d *delivery) Begin(now time.Time) bool {
+func (d *inboxMessage) Begin(now time.Time) bool {
 	d.inbox.mu.Lock()
 	defer d.inbox.mu.Unlock()
 	if d.state != stateQueued || !d.isWanted(now) {
@@ -53,7 +53,7 @@ func (d *delivery) Begin(now time.Time) bool {
 }
 
 // Requeue records that nothing of d was written after all.
-func (d *delivery) Requeue() {
+func (d *inboxMessage) Requeue() {
 	d.inbox.mu.Lock()
 	defer d.inbox.mu.Unlock()
 	if d.state == stateBegun {
@@ -62,14 +62,14 @@ func (d *delivery) Requeue() {
 }
 
 // IsDropped reports whether d will never be written.
-func (d *delivery) IsDropped() bool {
+func (d *inboxMessage) IsDropped() bool {
 	d.inbox.mu.Lock()
 	defer d.inbox.mu.Unlock()
 	return d.state == stateDropped
 }
 
 // isWanted reports whether any SEND still waits for d.
-func (d *delivery) isWanted(now time.Time) bool {
+func (d *inboxMessage) isWanted(now time.Time) bool {
 	for _, w := range d.waiters {
 		if now.Before(w.deadline) {
 			return true
@@ -79,7 +79,7 @@ func (d *delivery) isWanted(now time.Time) bool {
 }
 
 // complete gives all waiters the same outcome, appended to all.
-func (d *delivery) complete(all []completedSend, s protocol.Status) []completedSend {
+func (d *inboxMessage) complete(all []completedSend, s protocol.Status) []completedSend {
 	for _, w := range d.waiters {
 		all = append(all, completedSend{w.done, protocol.Outcome{Status: s}})
 	}
@@ -88,7 +88,7 @@ func (d *delivery) complete(all []completedSend, s protocol.Status) []completedS
 }
 
 // completeRefused tells all waiters that the client refused, with its text.
-func (d *delivery) completeRefused(all []completedSend, text string) []completedSend {
+func (d *inboxMessage) completeRefused(all []completedSend, text string) []completedSend {
 	before := len(all)
 	all = d.complete(all, protocol.StatusRefused)
 	for i := range all[before:] {
@@ -100,7 +100,7 @@ func (d *delivery) completeRefused(all []completedSend, text string) []completed
 // expire completes the waiters whose deadline has passed. A message of which
 // nothing is written is dropped with the last waiter, which is then certain;
 // while it may be written for another waiter, it is in doubt.
-func (d *delivery) expire(now time.Time) (all []completedSend) {
+func (d *inboxMessage) expire(now time.Time) (all []completedSend) {
 	if d.state == stateBegun && !now.Before(d.forgetAt) {
 		d.state = stateDropped
 		return d.complete(nil, protocol.StatusIndeterminate)
@@ -122,7 +122,7 @@ func (d *delivery) expire(now time.Time) (all []completedSend) {
 }
 
 // nextExpiry returns when expire has to be called next.
-func (d *delivery) nextExpiry() time.Time {
+func (d *inboxMessage) nextExpiry() time.Time {
 	var at time.Time
 	for _, w := range d.waiters {
 		at = wait.Earlier(at, w.deadline)
@@ -134,7 +134,7 @@ func (d *delivery) nextExpiry() time.Time {
 }
 
 // AppendTo appends the MESSAGE to b.
-func (d *delivery) AppendTo(b []byte) []byte {
+func (d *inboxMessage) AppendTo(b []byte) []byte {
 	b = append(b, messageTag...)
 	b = strconv.AppendUint(b, d.number, 10)
 	b = append(b, " MESSAGE"...)

@@ -8,7 +8,7 @@ import (
 	"simpd/store"
 )
 
-// Limits of an outbox and of a frame.
+// Limits of a queue and of a frame.
 const (
 	maxQueued       = 4096
 	maxQueuedOctets = 16 << 20
@@ -17,8 +17,8 @@ const (
 	maxFrameOctets  = 32 << 10
 
 	// lateOutcomeGrace is how long after its deadline an envelope stays pending.
-	// It is longer than the sender's node waits for the outcome, so that an
-	// outcome that comes at the last moment is not lost.
+	// It is more than router.outcomeGrace, so that an outcome that comes at the
+	// last moment is not lost; see server.answerGrace.
 	lateOutcomeGrace = time.Second
 )
 
@@ -36,10 +36,10 @@ type pendingAck struct {
 	deadline time.Time
 }
 
-// outbox holds the envelopes for one node: queued ones in order, and sent
+// envelopeQueue holds the envelopes for one node: queued ones in order, and sent
 // ones that wait for an outcome. Each envelope's done is called exactly once,
 // never under the lock.
-type outbox struct {
+type envelopeQueue struct {
 	mu           sync.Mutex
 	closedReason string // if not empty, new envelopes are refused with this reason
 	queue        []envelope
@@ -50,7 +50,7 @@ type outbox struct {
 }
 
 // enqueue appends p. It returns the reason if it refuses it.
-func (o *outbox) enqueue(p envelope) (refused string) {
+func (o *envelopeQueue) enqueue(p envelope) (refused string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	size := len(p.message.Entity)
@@ -68,7 +68,7 @@ func (o *outbox) enqueue(p envelope) (refused string) {
 	return ""
 }
 
-func (o *outbox) compact() {
+func (o *envelopeQueue) compact() {
 	n := copy(o.queue, o.queue[o.head:])
 	clear(o.queue[n:])
 	o.queue, o.head = o.queue[:n], 0
@@ -77,7 +77,7 @@ func (o *outbox) compact() {
 // takeFrame moves envelopes for one frame from the queue to the pending ones
 // and appends them to dst. The first has the returned number, the others the
 // following numbers. Envelopes past their deadline are ended.
-func (o *outbox) takeFrame(dst []envelope, now time.Time) (taken []envelope, first uint64) {
+func (o *envelopeQueue) takeFrame(dst []envelope, now time.Time) (taken []envelope, first uint64) {
 	o.mu.Lock()
 	var late []envelope
 	first = o.number + 1
@@ -103,7 +103,7 @@ func (o *outbox) takeFrame(dst []envelope, now time.Time) (taken []envelope, fir
 	return dst, first
 }
 
-func (o *outbox) markSentLocked(p envelope) {
+func (o *envelopeQueue) markSentLocked(p envelope) {
 	if o.pending == nil {
 		o.pending = map[uint64]pendingAck{}
 	}
@@ -112,7 +112,7 @@ func (o *outbox) markSentLocked(p envelope) {
 }
 
 // acknowledge ends the envelope with that number, unless it has ended before.
-func (o *outbox) acknowledge(number uint64, outcome protocol.Outcome) {
+func (o *envelopeQueue) acknowledge(number uint64, outcome protocol.Outcome) {
 	o.mu.Lock()
 	h, ok := o.pending[number]
 	delete(o.pending, number)
@@ -123,7 +123,7 @@ func (o *outbox) acknowledge(number uint64, outcome protocol.Outcome) {
 }
 
 // failPending ends all envelopes that were sent on a stream that has broken.
-func (o *outbox) failPending() {
+func (o *envelopeQueue) failPending() {
 	o.mu.Lock()
 	lost := o.pending
 	o.pending = nil
@@ -135,7 +135,7 @@ func (o *outbox) failPending() {
 
 // expirePending ends envelopes that have been past their deadline for
 // lateOutcomeGrace, whose senders have been told 201.
-func (o *outbox) expirePending(now time.Time) {
+func (o *envelopeQueue) expirePending(now time.Time) {
 	o.mu.Lock()
 	var gone []pendingAck
 	for number, h := range o.pending {
@@ -151,7 +151,7 @@ func (o *outbox) expirePending(now time.Time) {
 }
 
 // close ends all queued envelopes, and refuses new ones until open.
-func (o *outbox) close(why string) {
+func (o *envelopeQueue) close(why string) {
 	o.mu.Lock()
 	waiting := o.queue[o.head:]
 	o.queue, o.head, o.octets = nil, 0, 0
@@ -160,7 +160,7 @@ func (o *outbox) close(why string) {
 	rejectAll(waiting, why)
 }
 
-func (o *outbox) open() {
+func (o *envelopeQueue) open() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closedReason = ""

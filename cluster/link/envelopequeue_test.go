@@ -10,7 +10,7 @@ import (
 // TestOutcomesJustAfterTheDeadline: an envelope stays pending for as long as the
 // sender's node waits for its outcome, and ends by itself after that.
 func TestOutcomesJustAfterTheDeadline(t *testing.T) {
-	var o outbox
+	var o envelopeQueue
 	deadline := time.Now()
 	var got []protocol.Outcome
 	o.mu.Lock()

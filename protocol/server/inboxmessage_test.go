@@ -16,7 +16,7 @@ func TestUnwrittenMessageIsNotBegun(t *testing.T) {
 	in.hash = hash
 	in.startListening()
 	var got []protocol.Status
-	var all []*delivery
+	var all []*inboxMessage
 	for i := range 2 {
 		m := &protocol.Message{
 			ID: fmt.Sprint(i), Entity: []byte("hello"), Deadline: time.Now().Add(time.Minute),

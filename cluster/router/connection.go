@@ -12,9 +12,9 @@ import (
 	"simpd/store"
 )
 
-// User is the site as seen by one authenticated connection. Its methods may
-// be called as server.User describes.
-type User struct {
+// Connection is one authenticated connection of a user. It implements
+// server.User, which says how its methods may be called.
+type Connection struct {
 	sender
 	session protocol.Session
 	client  protocol.Client
@@ -41,8 +41,8 @@ type User struct {
 // Login registers an authenticated connection, so that changes of its account
 // reach it. It returns a *protocol.Error with status 401 if the account has
 // changed since its credentials were checked.
-func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
-	u := &User{session: s, client: s.Client()}
+func (r *Router) Login(_ context.Context, s protocol.Session) (*Connection, error) {
+	u := &Connection{session: s, client: s.Client()}
 	u.sender.r = r
 	u.isRemote = u.client.Domain != ""
 	u.credential = u.client.Credential
@@ -69,7 +69,7 @@ func (r *Router) Login(_ context.Context, s protocol.Session) (*User, error) {
 // revocationReason returns why the connection may no longer act for its user,
 // or "". isChanging reports that a new password may be the connection's own
 // change.
-func (u *User) revocationReason(isChanging bool) string {
+func (u *Connection) revocationReason(isChanging bool) string {
 	account, known := u.r.config.Table.Account(u.client.User)
 	switch {
 	case !known:
@@ -91,7 +91,7 @@ func (u *User) revocationReason(isChanging bool) string {
 // recheck compares the connection with the table, and notifies it if its
 // account (which is checked only if account is set) or its session is no
 // longer valid.
-func (u *User) recheck(account bool) {
+func (u *Connection) recheck(account bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed || u.isRemote {
@@ -108,7 +108,7 @@ func (u *User) recheck(account bool) {
 
 // checkBindingLocked detects that the session was displaced. While this
 // node's epoch is ended it does nothing: the rebind decides.
-func (u *User) checkBindingLocked() {
+func (u *Connection) checkBindingLocked() {
 	if !u.listening || !u.r.isCurrentEpoch(u.epoch) {
 		return
 	}
@@ -118,7 +118,7 @@ func (u *User) checkBindingLocked() {
 }
 
 // displacedReasonLocked returns why the table has ended the session.
-func (u *User) displacedReasonLocked() string {
+func (u *Connection) displacedReasonLocked() string {
 	if a, ok := u.r.config.Table.Account(u.client.User); ok && a.Exclusive > u.boundIndex {
 		return "another session of yours listens exclusively"
 	}
@@ -126,7 +126,7 @@ func (u *User) displacedReasonLocked() string {
 }
 
 // onDisplacedLocked ends listening without changing the table.
-func (u *User) onDisplacedLocked(why string) {
+func (u *Connection) onDisplacedLocked(why string) {
 	u.listening = false
 	u.r.users.removeSession(u.sessionID)
 	u.session.Displaced(why)
@@ -140,7 +140,7 @@ func (r *Router) isCurrentEpoch(epoch uint64) bool {
 }
 
 // Send starts the delivery of q to each recipient.
-func (u *User) Send(q *protocol.SendRequest) {
+func (u *Connection) Send(q *protocol.SendRequest) {
 	from := u.client.User
 	if u.isRemote {
 		from = q.From
@@ -154,7 +154,7 @@ func verifierProto(c *protocol.Credentials) *storev1.Verifier {
 
 // SetPassword replaces the account's credentials. Every other connection of
 // the user is closed, except those of app passwords.
-func (u *User) SetPassword(ctx context.Context, c protocol.Credentials) error {
+func (u *Connection) SetPassword(ctx context.Context, c protocol.Credentials) error {
 	u.mu.Lock()
 	u.changingPassword = true
 	put := &storev1.PutAccount{
@@ -193,7 +193,7 @@ func (r *Router) awaitEverywhere(ctx context.Context, index uint64) {
 const passwordTimeout = 5 * time.Second
 
 // Close ends watching at once, and listening in the background.
-func (u *User) Close() {
+func (u *Connection) Close() {
 	u.r.hub.removeUser(u)
 	u.mu.Lock()
 	u.closed = true
@@ -266,7 +266,7 @@ func refusalText(res store.Result) string {
 }
 
 // holdsSession reports whether the connection listens as session s.
-func (u *User) holdsSession(s store.Session) bool {
+func (u *Connection) holdsSession(s store.Session) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.listening && u.sessionID == s

@@ -11,9 +11,9 @@ import (
 	"simpd/protocol/wait"
 )
 
-// Outbox writes to a connection from a goroutine that exists only while there
+// WriteQueue writes to a connection from a goroutine that exists only while there
 // is something to write, so that a reader never waits for a slow writer.
-type Outbox struct {
+type WriteQueue struct {
 	conn       net.Conn
 	onError    func(error) // called at most once, when writing fails
 	maxReplies int         // limit of pendingReplies; see reply
@@ -36,23 +36,23 @@ const (
 )
 
 // ErrNoRoom means that the server has read nothing for so long that replies
-// alone fill the outbox.
+// alone fill the queue.
 var ErrNoRoom = errors.New("the server reads nothing")
 
-// Init sets what the outbox writes to, and its limit of pending replies.
+// Init sets what the queue writes to, and its limit of pending replies.
 // onError is called at most once, when writing fails.
-func (o *Outbox) Init(conn net.Conn, maxReplies int, onError func(error)) {
+func (o *WriteQueue) Init(conn net.Conn, maxReplies int, onError func(error)) {
 	o.conn, o.maxReplies, o.onError = conn, maxReplies, onError
 }
 
 // Write queues b. It returns the offset of its end, for mayBeSent.
-func (o *Outbox) Write(b []byte) (end int64, err error) {
+func (o *WriteQueue) Write(b []byte) (end int64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.writeLocked(b)
 }
 
-func (o *Outbox) writeLocked(b []byte) (end int64, err error) {
+func (o *WriteQueue) writeLocked(b []byte) (end int64, err error) {
 	if o.err != nil {
 		return 0, o.err
 	}
@@ -67,8 +67,8 @@ func (o *Outbox) writeLocked(b []byte) (end int64, err error) {
 
 // Reply queues the response to a request of the other side; a notice gets
 // none. The other side decides how many there are, so if more than maxReplies
-// octets of them are pending, the outbox fails with errNoRoom.
-func (o *Outbox) Reply(tag string, s protocol.Status, text string) error {
+// octets of them are pending, the queue fails with errNoRoom.
+func (o *WriteQueue) Reply(tag string, s protocol.Status, text string) error {
 	if tag == "*" {
 		return nil
 	}
@@ -88,30 +88,30 @@ func (o *Outbox) Reply(tag string, s protocol.Status, text string) error {
 
 // MayBeSent reports whether all octets before the offset end may have been
 // sent.
-func (o *Outbox) MayBeSent(end int64) bool {
+func (o *WriteQueue) MayBeSent(end int64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.takenOctets >= end
 }
 
 // Unsent returns the number of pending octets.
-func (o *Outbox) Unsent() int {
+func (o *WriteQueue) Unsent() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.pending)
 }
 
 // AwaitRoom waits until a request may be queued.
-func (o *Outbox) AwaitRoom(ctx context.Context) error {
+func (o *WriteQueue) AwaitRoom(ctx context.Context) error {
 	return o.await(ctx, func() bool { return o.err != nil || len(o.pending) <= maxPendingOctets })
 }
 
 // AwaitFlushed waits until everything has been written.
-func (o *Outbox) AwaitFlushed(ctx context.Context) error {
+func (o *WriteQueue) AwaitFlushed(ctx context.Context) error {
 	return o.await(ctx, func() bool { return !o.writing })
 }
 
-func (o *Outbox) await(ctx context.Context, ready func() bool) error {
+func (o *WriteQueue) await(ctx context.Context, ready func() bool) error {
 	return o.changed.Await(ctx, func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -119,13 +119,13 @@ func (o *Outbox) await(ctx context.Context, ready func() bool) error {
 	})
 }
 
-func (o *Outbox) run() {
+func (o *WriteQueue) run() {
 	if err := o.flush(); err != nil {
 		o.onError(err)
 	}
 }
 
-func (o *Outbox) flush() (err error) {
+func (o *WriteQueue) flush() (err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for err == nil && o.err == nil && len(o.pending) > 0 {
@@ -148,7 +148,7 @@ func (o *Outbox) flush() (err error) {
 	return err
 }
 
-func (o *Outbox) writeBatch(batch []byte) error {
+func (o *WriteQueue) writeBatch(batch []byte) error {
 	if err := o.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (o *Outbox) writeBatch(batch []byte) error {
 }
 
 // Stop drops what is pending and refuses more.
-func (o *Outbox) Stop(err error) {
+func (o *WriteQueue) Stop(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {
