@@ -166,6 +166,9 @@ func (a *app) listKeys(ctx context.Context, c *client.Client, _ []string) error 
 	if err != nil {
 		return err
 	}
+	if len(list.Keys()) == 0 {
+		a.printNote("you have no keys; simp key add makes one for this device")
+	}
 	ring, err := a.openKeyring()
 	if err != nil {
 		return err
