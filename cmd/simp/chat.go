@@ -75,7 +75,7 @@ func (a *app) chat(ctx context.Context, f chatting, args []string) (err error) {
 	if a.printsJSON() {
 		return usageErrorf("simp chat has no --output json; simp listen and simp send have")
 	}
-	config, err := a.clientConfig(ctx, a.readPassword)
+	config, err := a.chatConfig(ctx)
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,11 @@ func (a *app) trustedRoots() (*tls.Config, error) {
 
 // readPassword takes the password from where the user has put it, or asks.
 func (a *app) readPassword(ctx context.Context) (string, error) {
+	if a.keptPassword {
+		if err := secretfile.Check(a.passwordFile); err != nil {
+			return "", fmt.Errorf("password_file in %s: %w", a.configFile, err)
+		}
+	}
 	if a.passwordFile != "" {
 		return a.readPasswordFile("--password-file", a.passwordFile)
 	}

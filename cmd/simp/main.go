@@ -43,6 +43,9 @@ type app struct {
 	zone        *time.Location
 	day         string // of the message shown last, or of the start; "" if unknown
 
+	configFile   string // as it was named, or the usual one; "" if there is none
+	isConfigured bool   // there is a configuration file
+	keptPassword bool   // passwordFile comes from the configuration file
 	server       string
 	dns          string
 	user         string

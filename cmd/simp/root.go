@@ -24,8 +24,12 @@ valid for that domain; --tls-ca names an authority to trust in addition to the
 system's. --plaintext connects without TLS, to this machine only.
 
 The password is asked for, or taken from --password-file or SIMP_PASSWORD.
-Each of --server, --dns, --user, --tls-ca, --plaintext, --password-file and
---output may be given as a variable instead: SIMP_SERVER, SIMP_USER, and so on.
+Each of --config, --server, --dns, --user, --tls-ca, --tls, --plaintext,
+--password-file and --output may be given as a variable instead: SIMP_SERVER,
+SIMP_USER, and so on. All but --config may stand in the configuration file, as
+lines like server: chat.example.com:7468 (tls_ca, password_file). A flag comes
+before a variable, and a variable before the file. simp chat makes the file when
+it is started for the first time.
 
 simp exits with 0 after success, with 2 if the command line is wrong, and with 1
 after other failures; send and chat have exit statuses of their own.`
@@ -37,7 +41,7 @@ func (a *app) rootCommand() *cobra.Command {
 		return usageErrorf("%s; see %s --help", cli.FlagError(err), c.CommandPath())
 	})
 	a.addFlags(root.PersistentFlags())
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c.Flags()) }
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.chatCommand(), a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
 		a.contactCommand(), a.aclCommand(), a.passwdCommand(), a.appCommand(), a.joinCommand(), a.keyCommand(), manual.Command())
@@ -46,6 +50,7 @@ func (a *app) rootCommand() *cobra.Command {
 }
 
 func (a *app) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.configFile, "config", "", "`FILE` with settings, instead of simp/config.yaml in ~/.config or $XDG_CONFIG_HOME")
 	f.StringVar(&a.user, "user", "", "your `ADDRESS`, such as alice@example.com")
 	f.StringVar(&a.server, "server", "", "the `HOST:PORT` of the server, if it can't be found from your address")
 	f.StringVar(&a.dns, "dns", "", "the `HOST:PORT` of a resolver to find the server by, which may be on this machine or network")
@@ -54,29 +59,6 @@ func (a *app) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&a.plaintext, "plaintext", false, "connect without TLS, to a server on this machine only")
 	f.StringVar(&a.passwordFile, "password-file", "", "`FILE` whose first line is the password")
 	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
-}
-
-// resolveSettings takes from the environment what no flag has said, and checks it all.
-func (a *app) resolveSettings(f *pflag.FlagSet) error {
-	for _, name := range []string{"server", "dns", "user", "tls-ca", "plaintext", "password-file", "output"} {
-		variable := "SIMP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		value := a.env(variable)
-		if value == "" || f.Changed(name) {
-			continue
-		}
-		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-			return usageErrorf("%s", cli.VariableError(variable, value, flag))
-		}
-	}
-	switch {
-	case a.output != "text" && a.output != "json":
-		return usageErrorf("invalid --output %q: must be text or json", a.output)
-	case a.plaintext && (a.tls || a.tlsCA != ""):
-		return usageErrorf("--plaintext can't be combined with --tls or --tls-ca")
-	case a.plaintext && a.server == "":
-		return usageErrorf("--plaintext requires --server, on this machine")
-	}
-	return nil
 }
 
 // commandGroup is a command that has commands below it.

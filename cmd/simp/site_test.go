@@ -112,7 +112,8 @@ func (s *site) answer(l *protocol.Line) string {
 	case "HELLO":
 		return "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h"
 	case "AUTH":
-		if data, _ := l.Get("data"); data != "AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==" {
+		// alice's password, and her app password
+		if data, _ := l.Get("data"); data != "AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==" && data != "AGFsaWNlQGV4YW1wbGUuY29tAGFwcC1zZWNyZXQ=" {
 			return "401 :wrong address or password"
 		}
 		return "200 ima=alice@example.com"
@@ -122,6 +123,10 @@ func (s *site) answer(l *protocol.Line) string {
 		}
 	case "STARTTLS":
 		return "403 :no certificate here"
+	case "APP":
+		if _, adds := l.Get("add"); adds {
+			return "200 id=7 data=\"app-secret\""
+		}
 	case "SEND":
 		return send(l)
 	case "LISTEN":

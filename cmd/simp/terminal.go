@@ -30,9 +30,9 @@ type osTerminal struct{}
 func (osTerminal) isTerminal(f any) bool { return cli.IsTerminal(f) }
 
 func (osTerminal) askLine(ctx context.Context, prompt string) (string, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	tty, err := openTTY()
 	if err != nil {
-		return "", errNoTerminal
+		return "", err
 	}
 	defer tty.Close()
 	fmt.Fprint(tty, cli.Escape(prompt))
@@ -41,13 +41,21 @@ func (osTerminal) askLine(ctx context.Context, prompt string) (string, error) {
 }
 
 func (osTerminal) ask(ctx context.Context, prompt string) (string, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	tty, err := openTTY()
 	if err != nil {
-		return "", errNoTerminal
+		return "", err
 	}
 	defer tty.Close()
 	fmt.Fprint(tty, cli.Escape(prompt))
 	password, err := cli.ReadPassword(ctx, tty)
 	fmt.Fprintln(tty)
 	return password, err
+}
+
+func openTTY() (*os.File, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	return tty, nil
 }

@@ -29,7 +29,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(t.Context(), self, args...)
-	c.Env = append(os.Environ(), "SIMP_TEST_RUN_PROGRAM=1", "SIMP_SERVER=127.0.0.1:1", "SIMP_PLAINTEXT=true", "SIMP_USER=alice@example.com")
+	c.Env = append(os.Environ(), "SIMP_TEST_RUN_PROGRAM=1", "XDG_CONFIG_HOME="+t.TempDir(), "SIMP_SERVER=127.0.0.1:1", "SIMP_PLAINTEXT=true", "SIMP_USER=alice@example.com")
 	c.WaitDelay = 10 * time.Second
 	return c
 }

@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	"cmd/simp/internal/entity":       {"cmd/internal/cli", "protocol/client"},
 	"cmd/simp/internal/outcome":      {"protocol"},
 	"cmd/simp/internal/keyring":      {"protocol", "protocol/secretfile", "protocol/signature"},
+	"cmd/simp/internal/configfile":   {"protocol/secretfile"},
 	"cmd/simp/internal/chat":         {"protocol", "cmd/internal/cli", "cmd/simp/internal/entity", "cmd/simp/internal/outcome"},
 	"cmd/simp/internal/chat/history": {"cmd/internal/cli", "cmd/simp/internal/chat"},
 	"cmd/simp/internal/chat/line":    {"protocol", "cmd/internal/cli", "cmd/simp/internal/chat", "cmd/simp/internal/chat/history"},
