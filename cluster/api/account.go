@@ -182,20 +182,29 @@ func displayName(user protocol.Address, given string) string {
 
 // Get tells of one account.
 func (s *accountService) Get(ctx context.Context, r *simpv1.GetAccountRequest) (*simpv1.GetAccountResponse, error) {
-	f := &fields{domains: s.Domains}
-	user := f.localUser("ima", r.Ima)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	v, err := s.tableView(ctx, false)
+	v, a, err := s.findAccount(ctx, r.Ima)
 	if err != nil {
 		return nil, err
 	}
+	return &simpv1.GetAccountResponse{Account: accountMessage(a), Position: positionOf(v)}, nil
+}
+
+// findAccount returns the account of a request, and the table that it is in.
+func (s *accountService) findAccount(ctx context.Context, ima string) (v store.View, a *store.Account, err error) {
+	f := &fields{domains: s.Domains}
+	user := f.localUser("ima", ima)
+	if err := f.err(); err != nil {
+		return v, nil, err
+	}
+	v, err = s.tableView(ctx, false)
+	if err != nil {
+		return v, nil, err
+	}
 	a, ok := v.Account(user)
 	if !ok {
-		return nil, noSuchAccount(user)
+		return v, nil, noSuchAccount(user)
 	}
-	return &simpv1.GetAccountResponse{Account: accountMessage(a), Position: positionOf(v)}, nil
+	return v, a, nil
 }
 
 // List tells all accounts, page by page.

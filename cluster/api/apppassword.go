@@ -14,18 +14,9 @@ import (
 
 // ListAppPasswords tells of a user's app passwords.
 func (s *accountService) ListAppPasswords(ctx context.Context, r *simpv1.ListAppPasswordsRequest) (*simpv1.ListAppPasswordsResponse, error) {
-	f := &fields{domains: s.Domains}
-	user := f.localUser("ima", r.Ima)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	v, err := s.tableView(ctx, false)
+	v, a, err := s.findAccount(ctx, r.Ima)
 	if err != nil {
 		return nil, err
-	}
-	a, ok := v.Account(user)
-	if !ok {
-		return nil, noSuchAccount(user)
 	}
 	resp := &simpv1.ListAppPasswordsResponse{Position: positionOf(v)}
 	for i := range a.AppPasswords() {

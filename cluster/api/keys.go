@@ -14,18 +14,9 @@ import (
 
 // ListKeys tells of the public keys of a user's devices.
 func (s *accountService) ListKeys(ctx context.Context, r *simpv1.ListKeysRequest) (*simpv1.ListKeysResponse, error) {
-	f := &fields{domains: s.Domains}
-	user := f.localUser("ima", r.Ima)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	v, err := s.tableView(ctx, false)
+	v, a, err := s.findAccount(ctx, r.Ima)
 	if err != nil {
 		return nil, err
-	}
-	a, ok := v.Account(user)
-	if !ok {
-		return nil, noSuchAccount(user)
 	}
 	resp := &simpv1.ListKeysResponse{Position: positionOf(v), Head: a.KeyHead().String()}
 	for i := range a.Keys() {

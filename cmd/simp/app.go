@@ -29,7 +29,7 @@ that uses an app password can't change passwords.`
 func (a *app) appCommand() *cobra.Command {
 	var until string
 	add := &cobra.Command{
-		Use: "add NAME", Short: "Make an app password", Args: argumentCount(1, -1, "the name of a device or program"),
+		Use: "add NAME", Short: "Make an app password", Args: cli.ArgumentCount(1, -1, "the name of a device or program"),
 		Long: `Add has the server make an app password, and prints it. It is shown nowhere
 else. The name is for you, to know later which one it is.`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -37,16 +37,16 @@ else. The name is for you, to know later which one it is.`,
 		},
 	}
 	add.Flags().StringVar(&until, "until", "", "the `DATE` (2027-06-30, its end by this machine's clock) or time (2027-06-30T12:00:00Z) at which it ends")
-	group := commandGroup("app", "Show and change your app passwords", appLong, add,
-		&cobra.Command{Use: "list", Short: "Show your app passwords", Args: argumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listAppPasswords)},
-		&cobra.Command{Use: "remove ID", Short: "Remove an app password, and close its connections", Args: argumentCount(1, 1, "the id that simp app list shows"), RunE: a.runConnected(a.removeAppPassword)},
+	group := cli.CommandGroup("app", "Show and change your app passwords", appLong, add,
+		&cobra.Command{Use: "list", Short: "Show your app passwords", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listAppPasswords)},
+		&cobra.Command{Use: "remove ID", Short: "Remove an app password, and close its connections", Args: cli.ArgumentCount(1, 1, "the id that simp app list shows"), RunE: a.runConnected(a.removeAppPassword)},
 	)
 	return orList(group, a.runConnected(a.listAppPasswords))
 }
 
 func (a *app) addAppPassword(ctx context.Context, name, until string) error {
 	if name == "" || !protocol.ValidNote(name) {
-		return usageErrorf("a name has 1 to %d octets of UTF-8, and no control characters", protocol.MaxNote)
+		return cli.UsageErrorf("a name has 1 to %d octets of UTF-8, and no control characters", protocol.MaxNote)
 	}
 	end, err := parseEnd(until)
 	if err != nil {
@@ -75,7 +75,7 @@ func parseEnd(s string) (time.Time, error) {
 	}
 	end, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return end, usageErrorf("--until is a date such as 2027-06-30, or a time such as 2027-06-30T12:00:00Z, not %q", s)
+		return end, cli.UsageErrorf("--until is a date such as 2027-06-30, or a time such as 2027-06-30T12:00:00Z, not %q", s)
 	}
 	return end, nil
 }
@@ -109,7 +109,7 @@ func (a *app) listAppPasswords(ctx context.Context, c *client.Client, _ []string
 func (a *app) removeAppPassword(ctx context.Context, c *client.Client, args []string) error {
 	id, err := strconv.ParseUint(args[0], 10, 64)
 	if err != nil {
-		return usageErrorf("%q is not the id of an app password; simp app list shows them", args[0])
+		return cli.UsageErrorf("%q is not the id of an app password; simp app list shows them", args[0])
 	}
 	if err := c.RemoveAppPassword(ctx, id); err != nil {
 		return fmt.Errorf("app password %d: %w", id, err)

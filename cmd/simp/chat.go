@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/simp/internal/chat"
 	"simpd/cmd/simp/internal/chat/history"
 	"simpd/cmd/simp/internal/chat/line"
@@ -61,7 +62,7 @@ type chatting struct {
 func (a *app) chatCommand() *cobra.Command {
 	var f chatting
 	c := &cobra.Command{
-		Use: "chat [IMA[,IMA…]]", Short: "Chat", Long: chatLong, Args: argumentCount(0, 1, "an address"),
+		Use: "chat [IMA[,IMA…]]", Short: "Chat", Long: chatLong, Args: cli.ArgumentCount(0, 1, "an address"),
 		RunE: func(c *cobra.Command, args []string) error { return a.chat(c.Context(), f, args) },
 	}
 	c.Flags().BoolVar(&f.plain, "plain", false, "line mode: only append lines; automatic if TERM is dumb or the output is no terminal")
@@ -73,7 +74,7 @@ func (a *app) chatCommand() *cobra.Command {
 
 func (a *app) chat(ctx context.Context, f chatting, args []string) (err error) {
 	if a.printsJSON() {
-		return usageErrorf("simp chat has no --output json; simp listen and simp send have")
+		return cli.UsageErrorf("simp chat has no --output json; simp listen and simp send have")
 	}
 	config, err := a.chatConfig(ctx)
 	if err != nil {
@@ -135,7 +136,7 @@ func firstRecipients(me protocol.Address, args []string) ([]protocol.Address, er
 	}
 	to, err := chat.ParseRecipients(me, args[0])
 	if err != nil {
-		return nil, usageErrorf("%v", err)
+		return nil, cli.UsageErrorf("%v", err)
 	}
 	return to, nil
 }

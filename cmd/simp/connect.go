@@ -54,13 +54,13 @@ func hangUp(c *client.Client) {
 func (a *app) clientConfig(ctx context.Context, readPassword func(context.Context) (string, error)) (client.Config, error) {
 	config := client.Config{Server: a.server, Agent: "simp"}
 	if a.server != "" && !cli.IsHostPort(a.server) {
-		return config, usageErrorf("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
+		return config, cli.UsageErrorf("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
 	}
 	if a.dns != "" && !cli.IsHostPort(a.dns) {
-		return config, usageErrorf("invalid --dns %q: must be HOST:PORT, such as 192.0.2.53:53", a.dns)
+		return config, cli.UsageErrorf("invalid --dns %q: must be HOST:PORT, such as 192.0.2.53:53", a.dns)
 	}
 	if a.user == "" {
-		return config, usageErrorf("--user is missing: give your address, such as alice@example.com")
+		return config, cli.UsageErrorf("--user is missing: give your address, such as alice@example.com")
 	}
 	user, err := parseAddress(a.user)
 	if err != nil {
@@ -144,7 +144,7 @@ func (a *app) readPasswordFile(flag, path string) (string, error) {
 func (a *app) askSecret(ctx context.Context, prompt string) (string, error) {
 	password, err := a.term.ask(ctx, prompt)
 	if errors.Is(err, errNoTerminal) {
-		return "", usageErrorf("there is no terminal to ask for the password; use --password-file or SIMP_PASSWORD")
+		return "", cli.UsageErrorf("there is no terminal to ask for the password; use --password-file or SIMP_PASSWORD")
 	}
 	if err == nil && password == "" {
 		err = errors.New("the password is empty")
@@ -162,7 +162,7 @@ func parseAddress(s string) (protocol.Address, error) {
 func withoutStatus(err error) error {
 	var bad *protocol.Error
 	if errors.As(err, &bad) {
-		return usageErrorf("%s", bad.Text)
+		return cli.UsageErrorf("%s", bad.Text)
 	}
 	return err
 }

@@ -68,7 +68,7 @@ func (a *app) askWhoTheyAre(ctx context.Context) (client.Config, *client.Client,
 	}
 	a.server = strings.TrimSpace(server)
 	if !cli.IsHostPort(a.server) {
-		return config, nil, usageErrorf("invalid server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
+		return config, nil, cli.UsageErrorf("invalid server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
 	}
 	config.Server = a.server
 	c, err = client.Open(ctx, config)

@@ -24,7 +24,7 @@ The code may also be the whole link of the invitation.`
 func (a *app) joinCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "join CODE [IMA]", Short: "Create an account with an invitation", Long: joinLong,
-		Args: argumentCount(1, 2, "the code of an invitation, and optionally the address that you want"),
+		Args: cli.ArgumentCount(1, 2, "the code of an invitation, and optionally the address that you want"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				a.user = args[1]
@@ -46,7 +46,7 @@ func (a *app) join(ctx context.Context, code string) error {
 	if a.user == "" {
 		user, err := a.term.askLine(ctx, "The address that you want, such as dave@example.com: ")
 		if errors.Is(err, errNoTerminal) {
-			return usageErrorf("there is no terminal to ask for the address; give it after the code")
+			return cli.UsageErrorf("there is no terminal to ask for the address; give it after the code")
 		}
 		if err != nil {
 			return err

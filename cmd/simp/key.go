@@ -40,34 +40,34 @@ $XDG_DATA_HOME/simp or ~/.local/share/simp.`
 
 func (a *app) keyCommand() *cobra.Command {
 	vouch := &cobra.Command{
-		Use: "vouch CODE [NAME]", Short: "Add the key of a new device, and vouch for it", Args: argumentCount(1, -1, "the code that simp key code shows on the new device"),
+		Use: "vouch CODE [NAME]", Short: "Add the key of a new device, and vouch for it", Args: cli.ArgumentCount(1, -1, "the code that simp key code shows on the new device"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.vouchForKey(c.Context(), args[0], strings.Join(args[1:], " "))
 		},
 	}
-	group := commandGroup("key", "Show and change the keys that sign your messages", keyLong,
+	group := cli.CommandGroup("key", "Show and change the keys that sign your messages", keyLong,
 		&cobra.Command{
-			Use: "add [NAME]", Short: "Make a key for this device, and add it to your list", Args: argumentCount(0, -1, "a name for the device"),
+			Use: "add [NAME]", Short: "Make a key for this device, and add it to your list", Args: cli.ArgumentCount(0, -1, "a name for the device"),
 			RunE: func(c *cobra.Command, args []string) error { return a.addKey(c.Context(), strings.Join(args, " ")) },
 		},
-		&cobra.Command{Use: "list", Short: "Show the keys of your devices", Args: argumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listKeys)},
+		&cobra.Command{Use: "list", Short: "Show the keys of your devices", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listKeys)},
 		&cobra.Command{
-			Use: "show [IMA]", Short: "Show fingerprints: this device's, or another user's", Args: argumentCount(0, 1, "an address, or nothing"),
+			Use: "show [IMA]", Short: "Show fingerprints: this device's, or another user's", Args: cli.ArgumentCount(0, 1, "an address, or nothing"),
 			RunE: func(c *cobra.Command, args []string) error { return a.showKeys(c.Context(), args) },
 		},
 		&cobra.Command{
-			Use: "verify IMA FINGERPRINT", Short: "Mark a user's key as verified, after you compared its fingerprint", Args: argumentCount(2, 2, "an address, and the fingerprint that the other user reads to you"),
+			Use: "verify IMA FINGERPRINT", Short: "Mark a user's key as verified, after you compared its fingerprint", Args: cli.ArgumentCount(2, 2, "an address, and the fingerprint that the other user reads to you"),
 			RunE: func(c *cobra.Command, args []string) error { return a.verifyKey(c.Context(), args[0], args[1]) },
 		},
 		&cobra.Command{
-			Use: "forget IMA", Short: "Forget the keys of a user, whose account was made anew", Args: argumentCount(1, 1, "an address"),
+			Use: "forget IMA", Short: "Forget the keys of a user, whose account was made anew", Args: cli.ArgumentCount(1, 1, "an address"),
 			RunE: func(_ *cobra.Command, args []string) error { return a.forgetKeys(args[0]) },
 		},
 		&cobra.Command{
-			Use: "revoke KEY", Short: "Revoke a key of yours", Args: argumentCount(1, 1, "the key that simp key list shows"),
+			Use: "revoke KEY", Short: "Revoke a key of yours", Args: cli.ArgumentCount(1, 1, "the key that simp key list shows"),
 			RunE: a.runConnected(a.revokeKey),
 		},
-		&cobra.Command{Use: "code", Short: "Show the code of this new device, for simp key vouch on an old one", Args: argumentCount(0, 0, "no arguments"), RunE: func(*cobra.Command, []string) error { return a.printKeyCode() }},
+		&cobra.Command{Use: "code", Short: "Show the code of this new device, for simp key vouch on an old one", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: func(*cobra.Command, []string) error { return a.printKeyCode() }},
 		vouch,
 	)
 	return orList(group, a.runConnected(a.listKeys))
@@ -76,7 +76,7 @@ func (a *app) keyCommand() *cobra.Command {
 // openKeyring returns the keyring of the user that the flags name.
 func (a *app) openKeyring() (*keyring.Keyring, error) {
 	if a.user == "" {
-		return nil, usageErrorf("--user is missing: give your address, such as alice@example.com")
+		return nil, cli.UsageErrorf("--user is missing: give your address, such as alice@example.com")
 	}
 	user, err := parseAddress(a.user)
 	if err != nil {
@@ -98,7 +98,7 @@ func (a *app) openKeyring() (*keyring.Keyring, error) {
 
 func (a *app) addKey(ctx context.Context, name string) error {
 	if !protocol.ValidNote(name) {
-		return usageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+		return cli.UsageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
 	}
 	ring, err := a.openKeyring()
 	if err != nil {
@@ -339,10 +339,10 @@ func (a *app) printKeyCode() error {
 func (a *app) vouchForKey(ctx context.Context, code, name string) error {
 	public, err := base64.RawURLEncoding.Strict().DecodeString(code)
 	if err != nil || signature.CheckKey(public) != nil {
-		return usageErrorf("invalid code %q: must be what simp key code shows on the new device", code)
+		return cli.UsageErrorf("invalid code %q: must be what simp key code shows on the new device", code)
 	}
 	if !protocol.ValidNote(name) {
-		return usageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
+		return cli.UsageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
 	}
 	ring, err := a.openKeyring()
 	if err != nil {

@@ -38,7 +38,7 @@ func (a *app) listenCommand() *cobra.Command {
 	var l listening
 	c := &cobra.Command{
 		Use: "listen", Short: "Show messages as they arrive", Long: listenLong,
-		Args: argumentCount(0, 0, "no arguments"),
+		Args: cli.ArgumentCount(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return a.listen(c.Context(), l) },
 	}
 	c.Flags().StringVar(&l.state, "state", "available", "what others see: available, busy or away")
@@ -54,11 +54,11 @@ func (l listening) listenRequest() (protocol.ListenRequest, error) {
 	r := protocol.ListenRequest{Note: l.note, Exclusive: l.exclusive}
 	state, ok := protocol.ParseListening(l.state)
 	if !ok {
-		return r, usageErrorf("invalid --state %q: must be available, busy or away", l.state)
+		return r, cli.UsageErrorf("invalid --state %q: must be available, busy or away", l.state)
 	}
 	r.State = state
 	if !protocol.ValidNote(l.note) {
-		return r, usageErrorf("invalid --note: must be at most %d octets of UTF-8, without control characters", protocol.MaxNote)
+		return r, cli.UsageErrorf("invalid --note: must be at most %d octets of UTF-8, without control characters", protocol.MaxNote)
 	}
 	return r, nil
 }

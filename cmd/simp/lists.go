@@ -22,14 +22,14 @@ func (a *app) runConnected(do func(ctx context.Context, c *client.Client, args [
 
 func (a *app) contactCommand() *cobra.Command {
 	add := &cobra.Command{
-		Use: "add IMA [NAME]", Short: "Add a contact, or rename it", Args: argumentCount(1, -1, "an address and optionally a name"),
+		Use: "add IMA [NAME]", Short: "Add a contact, or rename it", Args: cli.ArgumentCount(1, -1, "an address and optionally a name"),
 		Long: "Add puts an address on your contact list, or gives it a new name. Flags come before the address.",
 		RunE: a.runConnected(a.addContact),
 	}
 	add.Flags().SetInterspersed(false) // a name may look like a flag
-	contact := commandGroup("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.", add,
-		&cobra.Command{Use: "list", Short: "Show your contacts", Args: argumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listContacts)},
-		&cobra.Command{Use: "remove IMA", Short: "Remove a contact", Args: argumentCount(1, 1, "an address"), RunE: a.runConnected(a.removeContact)},
+	contact := cli.CommandGroup("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.", add,
+		&cobra.Command{Use: "list", Short: "Show your contacts", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listContacts)},
+		&cobra.Command{Use: "remove IMA", Short: "Remove a contact", Args: cli.ArgumentCount(1, 1, "an address"), RunE: a.runConnected(a.removeContact)},
 	)
 	return orList(contact, a.runConnected(a.listContacts))
 }
@@ -38,7 +38,7 @@ func (a *app) contactCommand() *cobra.Command {
 func orList(c *cobra.Command, list func(*cobra.Command, []string) error) *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return unknownBelow(c, args[0])
+			return cli.UnknownCommand(c, args[0])
 		}
 		return list(c, args)
 	}
@@ -68,7 +68,7 @@ func (a *app) addContact(ctx context.Context, c *client.Client, args []string) e
 	}
 	name := strings.Join(args[1:], " ")
 	if !protocol.ValidNote(name) {
-		return usageErrorf("invalid name: must be at most %d octets of UTF-8, without control characters", protocol.MaxNote)
+		return cli.UsageErrorf("invalid name: must be at most %d octets of UTF-8, without control characters", protocol.MaxNote)
 	}
 	return c.SetContact(ctx, protocol.Contact{Address: address, Name: name})
 }
@@ -96,7 +96,7 @@ that you do not listen.`
 func (a *app) aclCommand() *cobra.Command {
 	var message, presence string
 	set := &cobra.Command{
-		Use: "set PATTERN", Short: "Set a rule", Args: argumentCount(1, 1, "a pattern"),
+		Use: "set PATTERN", Short: "Set a rule", Args: cli.ArgumentCount(1, 1, "a pattern"),
 		RunE: func(c *cobra.Command, args []string) error { return a.setRule(c, args[0], message, presence) },
 	}
 	set.Flags().StringVar(&message, "message", "", "whether they may send to you: allow or deny")
@@ -104,9 +104,9 @@ func (a *app) aclCommand() *cobra.Command {
 	for _, name := range []string{"message", "presence"} {
 		_ = set.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]string{"allow", "deny"}, cobra.ShellCompDirectiveNoFileComp))
 	}
-	acl := commandGroup("acl", "Show and change who may send to you and see you", aclLong, set,
-		&cobra.Command{Use: "list", Short: "Show your rules", Args: argumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listRules)},
-		&cobra.Command{Use: "remove PATTERN", Short: "Remove a rule", Args: argumentCount(1, 1, "a pattern"), RunE: a.runConnected(a.removeRule)},
+	acl := cli.CommandGroup("acl", "Show and change who may send to you and see you", aclLong, set,
+		&cobra.Command{Use: "list", Short: "Show your rules", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listRules)},
+		&cobra.Command{Use: "remove PATTERN", Short: "Remove a rule", Args: cli.ArgumentCount(1, 1, "a pattern"), RunE: a.runConnected(a.removeRule)},
 	)
 	return orList(acl, a.runConnected(a.listRules))
 }
@@ -142,9 +142,9 @@ func (a *app) setRule(c *cobra.Command, pattern, message, presence string) error
 	rule.Presence, ok2 = protocol.ParsePermission(presence)
 	switch {
 	case !ok1 && message != "", !ok2 && presence != "":
-		return usageErrorf("--message and --presence must be allow or deny")
+		return cli.UsageErrorf("--message and --presence must be allow or deny")
 	case rule.IsEmpty():
-		return usageErrorf("give --message, --presence or both")
+		return cli.UsageErrorf("give --message, --presence or both")
 	}
 	return a.withClient(c.Context(), func(cl *client.Client) error { return cl.SetRule(c.Context(), rule) })
 }
@@ -161,7 +161,7 @@ func parsePattern(s string) (protocol.Pattern, error) {
 	p, err := protocol.ParsePattern(s)
 	var bad *protocol.Error
 	if errors.As(err, &bad) {
-		return p, usageErrorf("%s", bad.Text)
+		return p, cli.UsageErrorf("%s", bad.Text)
 	}
 	return p, err
 }

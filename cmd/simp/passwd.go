@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -14,7 +15,7 @@ import (
 func (a *app) passwdCommand() *cobra.Command {
 	var file string
 	c := &cobra.Command{
-		Use: "passwd", Short: "Change your password", Args: argumentCount(0, 0, "no arguments"),
+		Use: "passwd", Short: "Change your password", Args: cli.ArgumentCount(0, 0, "no arguments"),
 		Long: `Passwd gives you a new password, which it asks for twice. Your other sessions
 are closed, except those that use app passwords.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.changePassword(c.Context(), file) },

@@ -15,7 +15,7 @@ import (
 // returns the exit code.
 func (a *app) reportError(err error) int {
 	var said exitError
-	var usage *usageError
+	var usage *cli.UsageError
 	switch {
 	case err == nil:
 		return 0

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,11 +34,7 @@ simp exits with 0 after success, with 2 if the command line is wrong, and with 1
 after other failures; send and chat have exit statuses of their own.`
 
 func (a *app) rootCommand() *cobra.Command {
-	root := commandGroup("simp", "Send instant messages, and see who listens", rootLong)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageErrorf("%s; see %s --help", cli.FlagError(err), c.CommandPath())
-	})
+	root := cli.RootCommand("simp", "Send instant messages, and see who listens", rootLong)
 	a.addFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
@@ -60,56 +55,6 @@ func (a *app) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.passwordFile, "password-file", "", "`FILE` whose first line is the password")
 	f.StringVar(&a.output, "output", "text", "how results are printed: text or json")
 }
-
-// commandGroup is a command that has commands below it.
-func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return usageErrorf("a command is missing; the commands are %s", strings.Join(subcommandNames(c), ", "))
-		}
-		return unknownBelow(c, args[0])
-	}
-	c.AddCommand(below...)
-	return c
-}
-
-func unknownBelow(c *cobra.Command, name string) error {
-	c.SuggestionsMinimumDistance = max(1, min(2, len(name)/3)) // a short word resembles many
-	if like := c.SuggestionsFor(name); len(like) > 0 {
-		return usageErrorf("unknown command %[2]q of %[1]s; did you mean %[3]q?", c.CommandPath(), name, like[0])
-	}
-	return usageErrorf("unknown command %[2]q of %[1]s; the commands are %[3]s", c.CommandPath(), name, strings.Join(subcommandNames(c), ", "))
-}
-
-func subcommandNames(c *cobra.Command) (list []string) {
-	for _, below := range c.Commands() {
-		if below.IsAvailableCommand() {
-			list = append(list, below.Name())
-		}
-	}
-	return list
-}
-
-// argumentCount checks how many arguments there are, and names what is wanted.
-func argumentCount(least, most int, what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least:
-			return usageErrorf("%s requires %s", c.CommandPath(), what)
-		case most >= 0 && len(args) > most:
-			return usageErrorf("%s: unexpected argument %q; it takes %s", c.CommandPath(), args[most], what)
-		}
-		return nil
-	}
-}
-
-// usageError is a command that can't be understood.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-func usageErrorf(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // exitError is an exit code for which all has been said already.
 type exitError int

@@ -46,7 +46,7 @@ func (a *app) sendCommand() *cobra.Command {
 	var s sending
 	c := &cobra.Command{
 		Use: "send IMA[,IMA…] [TEXT | -]", Short: "Send a message", Long: sendLong,
-		Args: argumentCount(1, -1, "an address, and a text or -"),
+		Args: cli.ArgumentCount(1, -1, "an address, and a text or -"),
 		RunE: func(c *cobra.Command, args []string) error { return a.sendMessage(c.Context(), s, args) },
 	}
 	c.Flags().SetInterspersed(false) // a text may look like a flag
@@ -85,26 +85,26 @@ func (a *app) composeMessage(s sending, args []string) (m client.Message, err er
 	m = client.Message{ID: s.id, Timeout: s.timeout, Retries: s.repeats}
 	switch {
 	case s.timeout < time.Second || s.timeout > protocol.MaxTimeout || s.timeout%time.Second != 0:
-		return m, usageErrorf("invalid --timeout: must be 1s to 60s, in whole seconds")
+		return m, cli.UsageErrorf("invalid --timeout: must be 1s to 60s, in whole seconds")
 	case s.id != "" && !protocol.ValidID(s.id):
-		return m, usageErrorf("invalid --id: must be 1 to 64 letters, digits, hyphens, underscores and dots")
+		return m, cli.UsageErrorf("invalid --id: must be 1 to 64 letters, digits, hyphens, underscores and dots")
 	case s.repeats < 0:
-		return m, usageErrorf("invalid --repeats: must not be negative")
+		return m, cli.UsageErrorf("invalid --repeats: must not be negative")
 	}
 	if m.To, err = parseAddresses(args[0]); err != nil {
 		return m, err
 	}
 	if len(m.To) > protocol.MaxRecipients {
-		return m, usageErrorf("too many recipients: a message has at most %[2]d, not %[1]d", len(m.To), protocol.MaxRecipients)
+		return m, cli.UsageErrorf("too many recipients: a message has at most %[2]d, not %[1]d", len(m.To), protocol.MaxRecipients)
 	}
 	text, read, err := a.readText(args[1:])
 	switch {
 	case err != nil:
 		return m, err
 	case text == "" && read:
-		return m, usageErrorf("standard input contains no text; nothing was sent")
+		return m, cli.UsageErrorf("standard input contains no text; nothing was sent")
 	case text == "":
-		return m, usageErrorf("the text is empty; nothing was sent")
+		return m, cli.UsageErrorf("the text is empty; nothing was sent")
 	case s.mime:
 		m.Entity = []byte(text)
 		return m, nil

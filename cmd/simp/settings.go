@@ -31,7 +31,7 @@ func (a *app) resolveSettings(c *cobra.Command) error {
 		}
 		given[name] = true
 		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-			return usageErrorf("%s", cli.VariableError(variable, value, flag))
+			return cli.UsageErrorf("%s", cli.VariableError(variable, value, flag))
 		}
 	}
 	if err := a.readConfigFile(c, given); err != nil {
@@ -39,11 +39,11 @@ func (a *app) resolveSettings(c *cobra.Command) error {
 	}
 	switch {
 	case a.output != "text" && a.output != "json":
-		return usageErrorf("invalid --output %q: must be text or json", a.output)
+		return cli.UsageErrorf("invalid --output %q: must be text or json", a.output)
 	case a.plaintext && (a.tls || a.tlsCA != ""):
-		return usageErrorf("--plaintext can't be combined with --tls or --tls-ca")
+		return cli.UsageErrorf("--plaintext can't be combined with --tls or --tls-ca")
 	case a.plaintext && a.server == "":
-		return usageErrorf("--plaintext requires --server, on this machine")
+		return cli.UsageErrorf("--plaintext requires --server, on this machine")
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (a *app) readConfigFile(c *cobra.Command, given map[string]bool) error {
 	}
 	settings, err := configfile.Read(a.configFile, keys)
 	if err != nil {
-		return usageErrorf("%v", err)
+		return cli.UsageErrorf("%v", err)
 	}
 	isOther := a.isOtherUser(settings) || c.CommandPath() == "simp join" // which makes another user
 	for _, s := range settings {
@@ -121,10 +121,10 @@ func (a *app) applySetting(f *pflag.FlagSet, name string, s configfile.Setting) 
 		}
 	}
 	if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-		return usageErrorf("%s:%d: %s", a.configFile, s.Line, cli.VariableError(s.Key, value, flag))
+		return cli.UsageErrorf("%s:%d: %s", a.configFile, s.Line, cli.VariableError(s.Key, value, flag))
 	}
 	if name == "output" && value != "text" && value != "json" {
-		return usageErrorf("%s:%d: invalid output %q: must be text or json", a.configFile, s.Line, value)
+		return cli.UsageErrorf("%s:%d: invalid output %q: must be text or json", a.configFile, s.Line, value)
 	}
 	a.keptPassword = a.keptPassword || name == "password-file"
 	return nil

@@ -30,7 +30,7 @@ func (a *app) watchPresence(ctx context.Context, contacts bool, args []string) e
 		return err
 	}
 	if len(addresses) == 0 && !contacts {
-		return usageErrorf("simp watch needs an address, or --contacts")
+		return cli.UsageErrorf("simp watch needs an address, or --contacts")
 	}
 	e := eyes{app: a, failed: make(chan error, 1)}
 	c, err := a.connect(ctx, e.setHandlers)
@@ -96,7 +96,7 @@ func (a *app) printPresence(p protocol.Presence) error {
 func (a *app) queryCommand() *cobra.Command {
 	var fresh bool
 	c := &cobra.Command{
-		Use: "query IMA…", Short: "Show who listens now", Args: argumentCount(1, -1, "an address"),
+		Use: "query IMA…", Short: "Show who listens now", Args: cli.ArgumentCount(1, -1, "an address"),
 		RunE: func(c *cobra.Command, args []string) error { return a.queryPresence(c.Context(), fresh, args) },
 	}
 	c.Flags().BoolVar(&fresh, "fresh", false, "ask the whole site, not the nearest node's copy")
@@ -131,7 +131,7 @@ func (a *app) printPresences(all []protocol.Presence) error {
 
 func (a *app) watchersCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "watchers", Short: "Show who watches you now", Args: argumentCount(0, 0, "no arguments"),
+		Use: "watchers", Short: "Show who watches you now", Args: cli.ArgumentCount(0, 0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withClient(c.Context(), func(cl *client.Client) error { return a.listWatchers(c.Context(), cl) })
 		},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/simpbench/host"
 	"simpd/cmd/simpbench/load"
 )
@@ -77,7 +78,7 @@ func newBench(s *settings, log io.Writer, rows []row) (*bench, error) {
 		}
 	}
 	if b.servers, b.clients, err = s.place(); err != nil {
-		return nil, failed(err)
+		return nil, cli.Failed(err)
 	}
 	b.results = newResults(b, machine)
 	return b, nil
@@ -102,7 +103,7 @@ func (b *bench) run(ctx context.Context, out io.Writer, rows ...row) error {
 			break
 		}
 	}
-	return failed(errors.Join(append(failures, b.results.write(out, b.json))...))
+	return cli.Failed(errors.Join(append(failures, b.results.write(out, b.json))...))
 }
 
 // runRow plays a row on each of its stages, round by round; every second

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"simpd/cmd/internal/cli"
 )
 
 func compareCommand() *cobra.Command {
@@ -21,13 +23,13 @@ func compareCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, files []string) error {
 			before, err := readResults(files[0])
 			if err != nil {
-				return failed(err)
+				return cli.Failed(err)
 			}
 			after, err := readResults(files[1])
 			if err != nil {
-				return failed(err)
+				return cli.Failed(err)
 			}
-			return failed(compare(c.OutOrStdout(), before, after))
+			return cli.Failed(compare(c.OutOrStdout(), before, after))
 		},
 	}
 }

@@ -51,23 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		return 0
 	}
 	fmt.Fprintf(stderr, "simpbench: %s\n", strings.TrimSpace(err.Error()))
-	if _, ok := errors.AsType[failure](err); ok {
+	if _, ok := errors.AsType[cli.Failure](err); ok {
 		return exitFailure
 	}
 	return exitUsage
-}
-
-// failure is an error of exit code 1. All others are wrong usage.
-type failure struct{ error }
-
-func (f failure) Unwrap() error { return f.error }
-
-// failed marks err, if it is one, as no fault of the command line.
-func failed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return failure{err}
 }
 
 func newCommand() *cobra.Command {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/cmd/simpbench/relay"
 )
 
@@ -20,7 +21,7 @@ func relayCommand() *cobra.Command {
 		Short: "run the yardstick: a minimal relay of frames",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return failed(serveRelay(c.Context(), listen))
+			return cli.Failed(serveRelay(c.Context(), listen))
 		},
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:7490", "where to listen")

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) accountCommand() *cobra.Command {
-	return commandGroup("account", "Manage users' accounts", "",
+	return cli.CommandGroup("account", "Manage users' accounts", "",
 		a.accountAdd(), a.accountDelete(), a.accountList(), a.accountPasswd(),
 		a.accountDisable(), a.accountEnable(), a.accountImport(), a.accountApp(), a.accountKey(), a.accountSource())
 }
@@ -22,7 +22,7 @@ func (a *app) accountCommand() *cobra.Command {
 func (a *app) accountAdd() *cobra.Command {
 	var fromStdin, lookalike bool
 	c := &cobra.Command{
-		Use: "add IMA", Short: "Make an account", Args: argumentCount(1, 1, "one address, such as alice@example.com"),
+		Use: "add IMA", Short: "Make an account", Args: cli.ArgumentCount(1, 1, "one address, such as alice@example.com"),
 		Long: "Add makes an account. The password is asked for twice, or read from standard input; " +
 			"what goes to the site is a verifier, never the password. A name that looks like that of an existing account " +
 			"of the domain (Unicode Technical Standard 39) is refused, unless --allow-lookalike is given.",
@@ -50,7 +50,7 @@ func lookalikeFlag(c *cobra.Command, allow *bool) {
 func (a *app) accountPasswd() *cobra.Command {
 	var fromStdin bool
 	c := &cobra.Command{
-		Use: "passwd IMA", Short: "Give an account a new password", Args: argumentCount(1, 1, "one address"),
+		Use: "passwd IMA", Short: "Give an account a new password", Args: cli.ArgumentCount(1, 1, "one address"),
 		Long: "Passwd gives an account a new password, removes its app passwords, and closes the user's connections.",
 		RunE: func(c *cobra.Command, args []string) error {
 			s, credential, err := a.newCredential(c.Context(), fromStdin, args[0])
@@ -116,7 +116,7 @@ func parseUser(s string) (string, error) {
 // withoutStatus leaves the wire's status out of an error.
 func withoutStatus(err error) error {
 	if e, ok := err.(*protocol.Error); ok {
-		return usageErrorf("%s", e.Text)
+		return cli.UsageErrorf("%s", e.Text)
 	}
 	return err
 }
@@ -124,7 +124,7 @@ func withoutStatus(err error) error {
 // onAccount is a command that does one thing to one account.
 func (a *app) onAccount(use, short, long, done string, do func(context.Context, *site, string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Long: long, Args: argumentCount(1, 1, "one address"),
+		Use: use, Short: short, Long: long, Args: cli.ArgumentCount(1, 1, "one address"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := parseUser(args[0]); err != nil {
 				return err
@@ -177,7 +177,7 @@ func (a *app) accountEnable() *cobra.Command {
 func (a *app) accountList() *cobra.Command {
 	var domain string
 	c := &cobra.Command{
-		Use: "list", Short: "List the accounts", Args: argumentCount(0, 0, "no argument"),
+		Use: "list", Short: "List the accounts", Args: cli.ArgumentCount(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.connect()
 			if err != nil {

@@ -8,19 +8,20 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
 func (a *app) accountApp() *cobra.Command {
-	return commandGroup("app", "Show and remove users' app passwords",
+	return cli.CommandGroup("app", "Show and remove users' app passwords",
 		"App shows and removes app passwords, the additional passwords that users have for their devices and programs. "+
 			"Only users themselves can add them.",
 		&cobra.Command{
-			Use: "list IMA", Short: "List a user's app passwords", Args: argumentCount(1, 1, "one address"),
+			Use: "list IMA", Short: "List a user's app passwords", Args: cli.ArgumentCount(1, 1, "one address"),
 			RunE: func(c *cobra.Command, args []string) error { return a.listAppPasswords(c.Context(), args[0]) },
 		},
 		&cobra.Command{
-			Use: "remove IMA ID", Short: "Remove an app password, and close its connections", Args: argumentCount(2, 2, "an address, and the id that account app list shows"),
+			Use: "remove IMA ID", Short: "Remove an app password, and close its connections", Args: cli.ArgumentCount(2, 2, "an address, and the id that account app list shows"),
 			RunE: func(c *cobra.Command, args []string) error {
 				return a.removeAppPassword(c.Context(), args[0], args[1])
 			},
@@ -72,7 +73,7 @@ func (a *app) removeAppPassword(ctx context.Context, ima, id string) error {
 	}
 	number, err := strconv.ParseUint(id, 10, 64)
 	if err != nil {
-		return usageErrorf("%q is not the id of an app password; account app list shows them", id)
+		return cli.UsageErrorf("%q is not the id of an app password; account app list shows them", id)
 	}
 	s, err := a.connect()
 	if err != nil {

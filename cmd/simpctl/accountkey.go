@@ -5,21 +5,22 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol/signature"
 )
 
 func (a *app) accountKey() *cobra.Command {
-	return commandGroup("key", "Show and revoke the keys of users' devices",
+	return cli.CommandGroup("key", "Show and revoke the keys of users' devices",
 		"Key shows and revokes the public keys with which users' devices sign messages. Only users themselves can add them. "+
 			"A key that is revoked stays in the list, and whoever watches the user is told.",
 		&cobra.Command{
-			Use: "list IMA", Short: "List the keys of a user's devices", Args: argumentCount(1, 1, "one address"),
+			Use: "list IMA", Short: "List the keys of a user's devices", Args: cli.ArgumentCount(1, 1, "one address"),
 			RunE: func(c *cobra.Command, args []string) error { return a.listKeys(c.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "revoke IMA ID", Short: "Revoke a key: later messages that it signs are shown as bad",
-			Args: argumentCount(2, 2, "an address, and the id that account key list shows"),
+			Args: cli.ArgumentCount(2, 2, "an address, and the id that account key list shows"),
 			RunE: func(c *cobra.Command, args []string) error { return a.revokeKey(c.Context(), args[0], args[1]) },
 		})
 }
@@ -61,7 +62,7 @@ func (a *app) revokeKey(ctx context.Context, ima, id string) error {
 		return err
 	}
 	if signature.Fingerprint(id) == "" {
-		return usageErrorf("%q is not the id of a key; account key list shows them", id)
+		return cli.UsageErrorf("%q is not the id of a key; account key list shows them", id)
 	}
 	s, err := a.connect()
 	if err != nil {

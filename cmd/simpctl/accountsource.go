@@ -11,9 +11,9 @@ import (
 )
 
 func (a *app) accountSource() *cobra.Command {
-	return commandGroup("source", "Look into where accounts come from", "",
+	return cli.CommandGroup("source", "Look into where accounts come from", "",
 		&cobra.Command{
-			Use: "check IMA", Short: "Explain what each account source says of a user", Args: argumentCount(1, 1, "one address"),
+			Use: "check IMA", Short: "Explain what each account source says of a user", Args: cli.ArgumentCount(1, 1, "one address"),
 			Long: "Check asks the account sources of the user's domain, such as directories, from the node that it asks, and explains " +
 				"each step: whether each server answers, which entry is the user's, and whether it may log in. It logs nobody in. " +
 				"It exits with 1 if the user can't log in.",

@@ -23,12 +23,12 @@ const restorePiece = 256 << 10
 func (a *app) backupCommand() *cobra.Command {
 	var empty bool
 	inspect := &cobra.Command{
-		Use: "inspect FILE|-", Short: "Check a backup, and say what it holds", Args: argumentCount(1, 1, "a file"),
+		Use: "inspect FILE|-", Short: "Check a backup, and say what it holds", Args: cli.ArgumentCount(1, 1, "a file"),
 		Long: "Inspect reads a backup to its end, checks that it is whole, and says what it holds. It needs no node.",
 		RunE: func(c *cobra.Command, args []string) error { return a.inspectBackup(c.Context(), args[0]) },
 	}
 	c := &cobra.Command{
-		Use: "backup FILE|-", Short: "Write accounts, rules, contacts and invitations to a file", Args: argumentCount(1, 1, "a file to write, - for standard output, or: inspect FILE"),
+		Use: "backup FILE|-", Short: "Write accounts, rules, contacts and invitations to a file", Args: cli.ArgumentCount(1, 1, "a file to write, - for standard output, or: inspect FILE"),
 		Long: "Backup writes the accounts, rules, contacts and invitations of the site to a file, or to standard output if FILE is -, as they " +
 			"are at one moment, while the site works. An existing file is not overwritten. The backup contains password " +
 			"verifiers, but no passwords: keep it safe.",
@@ -93,7 +93,7 @@ func renameComplete(part, name string) error {
 // checked.
 func (a *app) backupToOutput(ctx context.Context, s *site, allowEmpty bool) error {
 	if a.term.isTerminal(a.out) {
-		return usageErrorf("a backup is not text: redirect standard output to a file or a program")
+		return cli.UsageErrorf("a backup is not text: redirect standard output to a file or a program")
 	}
 	whole, err := os.CreateTemp("", "simpctl-backup-*") // mode 0600
 	if err != nil {
@@ -213,7 +213,7 @@ type contentsJSON struct {
 func (a *app) restoreCommand() *cobra.Command {
 	var yes, empty bool
 	c := &cobra.Command{
-		Use: "restore FILE|-", Short: "Replace accounts, rules, contacts and invitations by a backup's", Args: argumentCount(1, 1, "a backup"),
+		Use: "restore FILE|-", Short: "Replace accounts, rules, contacts and invitations by a backup's", Args: cli.ArgumentCount(1, 1, "a backup"),
 		Long: "Restore replaces all accounts, rules, contacts and invitations of the site by a backup's, and begins a new history: all " +
 			"users have to connect anew, and programs that watch begin anew. The file is checked before anything is changed.",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -71,13 +71,13 @@ func unaryCall[Q, R any](ctx context.Context, method func(context.Context, Q, ..
 
 func (a *app) transportCredentials() (credentials.TransportCredentials, error) {
 	if !cli.IsHostPort(a.addr) {
-		return nil, usageErrorf("--addr %s is not HOST:PORT", a.addr)
+		return nil, cli.UsageErrorf("--addr %s is not HOST:PORT", a.addr)
 	}
 	if a.insecure {
 		return a.inClear()
 	}
 	if a.ca == "" {
-		return nil, usageErrorf("say how to reach the site: --insecure for a node on this machine that runs so, or --tls-ca with --tls-cert and --tls-key, or with --token-file")
+		return nil, cli.UsageErrorf("say how to reach the site: --insecure for a node on this machine that runs so, or --tls-ca with --tls-cert and --tls-key, or with --token-file")
 	}
 	config, err := a.tlsConfig()
 	if err != nil {
@@ -90,9 +90,9 @@ func (a *app) transportCredentials() (credentials.TransportCredentials, error) {
 func (a *app) inClear() (credentials.TransportCredentials, error) {
 	switch {
 	case a.ca != "" || a.cert != "" || a.key != "" || a.tokenFile != "":
-		return nil, usageErrorf("--insecure speaks in clear; leave it out, or the TLS files and the token")
+		return nil, cli.UsageErrorf("--insecure speaks in clear; leave it out, or the TLS files and the token")
 	case !isLoopback(a.addr):
-		return nil, usageErrorf("--insecure is for a node on this machine, and %s is not; use --tls-ca, --tls-cert and --tls-key", a.addr)
+		return nil, cli.UsageErrorf("--insecure is for a node on this machine, and %s is not; use --tls-ca, --tls-cert and --tls-key", a.addr)
 	}
 	return insecure.NewCredentials(), nil
 }
@@ -119,9 +119,9 @@ func (a *app) tlsConfig() (*tls.Config, error) {
 func (a *app) ownCertificate() ([]tls.Certificate, error) {
 	switch {
 	case (a.cert == "") != (a.key == ""):
-		return nil, usageErrorf("--tls-cert and --tls-key belong together")
+		return nil, cli.UsageErrorf("--tls-cert and --tls-key belong together")
 	case a.cert == "" && a.tokenFile == "":
-		return nil, usageErrorf("say who you are: --tls-cert and --tls-key, or --token-file")
+		return nil, cli.UsageErrorf("say who you are: --tls-cert and --tls-key, or --token-file")
 	case a.cert == "":
 		return nil, nil
 	}

@@ -16,7 +16,7 @@ import (
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Explain what is wrong with the site, and what mends it", Args: argumentCount(0, 0, "no argument"),
+		Use: "doctor", Short: "Explain what is wrong with the site, and what mends it", Args: cli.ArgumentCount(0, 0, "no argument"),
 		Long: "Doctor looks at each node as the node at --addr sees it, and says of everything that is not as it should be " +
 			"what it means and the command that mends it. It exits with 0 if nothing has to be mended, and with 1 otherwise.",
 		RunE: func(c *cobra.Command, _ []string) error { return a.runDoctor(c.Context()) },

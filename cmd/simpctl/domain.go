@@ -17,7 +17,7 @@ const checkTimeout = 90 * time.Second
 func (a *app) domainCommand() *cobra.Command {
 	var own string
 	check := &cobra.Command{
-		Use: "check DOMAIN", Short: "Explain whether another domain's site can be reached", Args: argumentCount(1, 1, "the other site's domain"),
+		Use: "check DOMAIN", Short: "Explain whether another domain's site can be reached", Args: cli.ArgumentCount(1, 1, "the other site's domain"),
 		Long: "Check tries to reach another domain's site from the node that it asks, step by step: this site's policy, DNS or a route, " +
 			"addresses, TLS and its certificate, and whether that site takes this one for what it is. Where a step fails it says what " +
 			"to do. It exits with 1 if no connection comes about.",
@@ -36,7 +36,7 @@ func (a *app) domainCommand() *cobra.Command {
 		},
 	}
 	check.Flags().StringVar(&own, "own", "", "the domain of this site's own to try it for (default: the first)")
-	return commandGroup("domain", "Look into what keeps another site from being reached", "", check)
+	return cli.CommandGroup("domain", "Look into what keeps another site from being reached", "", check)
 }
 
 // explainDomain prints the steps, and what to do.

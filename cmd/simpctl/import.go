@@ -43,7 +43,7 @@ func (a *app) accountImport() *cobra.Command {
 	var lookalike bool
 	c := &cobra.Command{
 		Use: "import FILE|-", Short: "Create many accounts, or give them new passwords", Long: importLong,
-		Args: argumentCount(1, 1, "a file, or - for standard input"),
+		Args: cli.ArgumentCount(1, 1, "a file, or - for standard input"),
 		RunE: func(c *cobra.Command, args []string) error {
 			name, rows, err := a.readImport(c.Context(), args[0])
 			if err != nil {

@@ -38,16 +38,16 @@ func (a *app) inviteCommand() *cobra.Command {
 	var flags inviteFlags
 	var domain string
 	list := &cobra.Command{
-		Use: "list", Short: "List the invitations that can be used", Args: argumentCount(0, 0, "no argument"),
+		Use: "list", Short: "List the invitations that can be used", Args: cli.ArgumentCount(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error { return a.listInvitations(c.Context(), domain) },
 	}
 	list.Flags().StringVar(&domain, "domain", "", "only invitations for this `DOMAIN`")
 	remove := &cobra.Command{
-		Use: "remove ID", Short: "Revoke an invitation", Args: argumentCount(1, 1, "the id that invite list shows"),
+		Use: "remove ID", Short: "Revoke an invitation", Args: cli.ArgumentCount(1, 1, "the id that invite list shows"),
 		Long: "Remove revokes an invitation. The accounts that it created stay.",
 		RunE: func(c *cobra.Command, args []string) error { return a.removeInvitation(c.Context(), args[0]) },
 	}
-	group := commandGroup("invite", "Let people create their own accounts", inviteLong, list, remove)
+	group := cli.CommandGroup("invite", "Let people create their own accounts", inviteLong, list, remove)
 	unknown := group.RunE
 	group.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -71,7 +71,7 @@ func (f inviteFlags) request() (*simpv1.CreateInvitationRequest, error) {
 		return nil, err
 	}
 	if f.uses == 0 || f.uses > protocol.MaxInvitationUses {
-		return nil, usageErrorf("invalid --uses %d: must be 1 to %d", f.uses, protocol.MaxInvitationUses)
+		return nil, cli.UsageErrorf("invalid --uses %d: must be 1 to %d", f.uses, protocol.MaxInvitationUses)
 	}
 	if f.contact != "" {
 		if _, err := parseUser(f.contact); err != nil {
@@ -95,7 +95,7 @@ func parseLife(s string) (time.Duration, error) {
 	}
 	life, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, usageErrorf("invalid --expires %q: must be a duration such as 14d or 12h", s)
+		return 0, cli.UsageErrorf("invalid --expires %q: must be a duration such as 14d or 12h", s)
 	}
 	return life, nil
 }
@@ -103,7 +103,7 @@ func parseLife(s string) (time.Duration, error) {
 func checkLinkBase(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return usageErrorf("invalid --link-base %q: must be the address of the web chat, such as https://chat.example.com", s)
+		return cli.UsageErrorf("invalid --link-base %q: must be the address of the web chat, such as https://chat.example.com", s)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (a *app) listInvitations(ctx context.Context, domain string) error {
 func (a *app) removeInvitation(ctx context.Context, id string) error {
 	number, err := strconv.ParseUint(id, 10, 64)
 	if err != nil {
-		return usageErrorf("%q is not the id of an invitation; invite list shows them", id)
+		return cli.UsageErrorf("%q is not the id of an invitation; invite list shows them", id)
 	}
 	s, err := a.connect()
 	if err != nil {

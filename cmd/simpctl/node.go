@@ -11,18 +11,19 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return commandGroup("node", "Drain, remove and admit nodes", "", a.nodeDrain(), a.nodeRemove(), a.nodeAdmit())
+	return cli.CommandGroup("node", "Drain, remove and admit nodes", "", a.nodeDrain(), a.nodeRemove(), a.nodeAdmit())
 }
 
 func (a *app) nodeDrain() *cobra.Command {
 	var undo, yes bool
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "drain ID", Short: "Move a node's clients and leadership elsewhere", Args: argumentCount(1, 1, "a node's id; status shows them"),
+		Use: "drain ID", Short: "Move a node's clients and leadership elsewhere", Args: cli.ArgumentCount(1, 1, "a node's id; status shows them"),
 		Long: "Drain moves a node's clients to other nodes without a gap, and its leadership, and waits until that is done: " +
 			"the node may then be stopped. It takes no clients until it is started anew, or until drain --undo. " +
 			"If no other node takes clients, it asks first: the clients would have nowhere to go.",
@@ -106,7 +107,7 @@ func (a *app) printDrained(node string, last *simpv1.DrainResponse) error {
 func (a *app) nodeRemove() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
-		Use: "remove ID", Short: "Take a node out of the site for good", Args: argumentCount(1, 1, "a node's id; status shows them"),
+		Use: "remove ID", Short: "Take a node out of the site for good", Args: cli.ArgumentCount(1, 1, "a node's id; status shows them"),
 		Long: "Remove takes a node out of the site for good. Its connections end at once, its data is void, and neither its id " +
 			"nor its certificates are accepted any more. For it to join again: node admit, a new certificate, and simpd wipe.",
 		ValidArgsFunction: a.completeNodes,
@@ -131,7 +132,7 @@ func (a *app) nodeRemove() *cobra.Command {
 
 func (a *app) nodeAdmit() *cobra.Command {
 	return &cobra.Command{
-		Use: "admit ID", Short: "Let a node that was removed join again", Args: argumentCount(1, 1, "the id of a node that was removed"),
+		Use: "admit ID", Short: "Let a node that was removed join again", Args: cli.ArgumentCount(1, 1, "the id of a node that was removed"),
 		Long: "Admit lets a node join again under an id that was removed. It needs an empty data directory (simpd wipe) and a new " +
 			"certificate (simpctl tls init): the certificates that it had stay refused for good.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -150,7 +151,7 @@ func (a *app) nodeAdmit() *cobra.Command {
 
 func (a *app) leaderCommand() *cobra.Command {
 	transfer := &cobra.Command{
-		Use: "transfer [ID]", Short: "Make another node the leader", Args: argumentCount(0, 1, "optionally a node's id"),
+		Use: "transfer [ID]", Short: "Make another node the leader", Args: cli.ArgumentCount(0, 1, "optionally a node's id"),
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -168,7 +169,7 @@ func (a *app) leaderCommand() *cobra.Command {
 			return a.printSentence(resp, "%s leads", resp.Leader)
 		},
 	}
-	return commandGroup("leader", "Change which node leads", "", transfer)
+	return cli.CommandGroup("leader", "Change which node leads", "", transfer)
 }
 
 // completeNodes offers the ids of the nodes to the shell.

@@ -26,7 +26,7 @@ func (a *app) reportError(err error) int {
 	for _, line := range lines {
 		fmt.Fprintln(a.errOut, "simpctl: "+cli.Escape(line))
 	}
-	var usage *usageError
+	var usage *cli.UsageError
 	if errors.As(err, &usage) {
 		return 2
 	}

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -36,11 +33,7 @@ It exits with 0, with 2 if the command can't be understood, and with 1 for any
 other failure; one line on standard error says why.`
 
 func (a *app) rootCommand() *cobra.Command {
-	root := commandGroup("simpctl", "Inspect and operate a SIMP site", rootLong)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageErrorf("%s; see %s --help", cli.FlagError(err), c.CommandPath())
-	})
+	root := cli.RootCommand("simpctl", "Inspect and operate a SIMP site", rootLong)
 	a.addFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
@@ -62,67 +55,14 @@ func (a *app) addFlags(f *pflag.FlagSet) {
 
 // resolveSettings takes from the environment what no flag has said, and checks it all.
 func (a *app) resolveSettings(f *pflag.FlagSet) error {
-	for _, name := range []string{"addr", "insecure", "tls-ca", "tls-cert", "tls-key", "token-file", "output"} {
-		variable := "SIMPCTL_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		value := a.env(variable)
-		if value == "" || f.Changed(name) {
-			continue
-		}
-		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-			return usageErrorf("%s", cli.VariableError(variable, value, flag))
-		}
+	if err := cli.SetFromEnvironment(f, "SIMPCTL_", a.env, "addr", "insecure", "tls-ca", "tls-cert", "tls-key", "token-file", "output"); err != nil {
+		return err
 	}
 	if a.output != "text" && a.output != "json" {
-		return usageErrorf("invalid --output %q: must be text or json", a.output)
+		return cli.UsageErrorf("invalid --output %q: must be text or json", a.output)
 	}
 	return nil
 }
-
-// commandGroup is a command that only has commands below it.
-func commandGroup(use, short, long string, below ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs}
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return usageErrorf("a command is missing; the commands are %s", strings.Join(subcommandNames(c), ", "))
-		}
-		c.SuggestionsMinimumDistance = max(1, min(2, len(args[0])/3)) // a short word resembles many
-		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
-			return usageErrorf("unknown command %[2]q of %[1]s; did you mean %[3]q?", c.CommandPath(), args[0], like[0])
-		}
-		return usageErrorf("unknown command %[2]q of %[1]s; the commands are %[3]s", c.CommandPath(), args[0], strings.Join(subcommandNames(c), ", "))
-	}
-	c.AddCommand(below...)
-	return c
-}
-
-func subcommandNames(c *cobra.Command) (list []string) {
-	for _, below := range c.Commands() {
-		if below.IsAvailableCommand() {
-			list = append(list, below.Name())
-		}
-	}
-	return list
-}
-
-// argumentCount checks how many arguments there are, and names what is wanted.
-func argumentCount(least, most int, what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least:
-			return usageErrorf("%s requires %s", c.CommandPath(), what)
-		case len(args) > most:
-			return usageErrorf("%s: unexpected argument %q; it takes %s", c.CommandPath(), args[most], what)
-		}
-		return nil
-	}
-}
-
-// usageError is a command that can't be understood.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-func usageErrorf(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // noColor reports whether colours are unwanted (no-color.org).
 func (a *app) noColor() bool {

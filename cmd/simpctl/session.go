@@ -6,17 +6,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
 
 func (a *app) sessionCommand() *cobra.Command {
-	return commandGroup("session", "See who is connected, and disconnect them", "", a.sessionList(), a.sessionKick())
+	return cli.CommandGroup("session", "See who is connected, and disconnect them", "", a.sessionList(), a.sessionKick())
 }
 
 func (a *app) sessionList() *cobra.Command {
 	var user, node string
 	c := &cobra.Command{
-		Use: "list", Short: "List the listening sessions", Args: argumentCount(0, 0, "no argument"),
+		Use: "list", Short: "List the listening sessions", Args: cli.ArgumentCount(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := a.connect()
 			if err != nil {
@@ -58,7 +59,7 @@ func (a *app) listSessions(ctx context.Context, s *site, user, node string) erro
 
 func (a *app) sessionKick() *cobra.Command {
 	return &cobra.Command{
-		Use: "kick IMA|SESSION", Short: "Close a user's connections, or one session's", Args: argumentCount(1, 1, "a user's address or a session's id"),
+		Use: "kick IMA|SESSION", Short: "Close a user's connections, or one session's", Args: cli.ArgumentCount(1, 1, "a user's address or a session's id"),
 		Long: "Kick closes all connections of a user, or that of the session with the id that session list shows. " +
 			"The user may connect again; account disable keeps them out.",
 		RunE: func(c *cobra.Command, args []string) error {

@@ -21,7 +21,7 @@ const watchEvery = 2 * time.Second
 func (a *app) statusCommand() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
-		Use: "status", Short: "Show the nodes and the state of the site", Args: argumentCount(0, 0, "no argument"),
+		Use: "status", Short: "Show the nodes and the state of the site", Args: cli.ArgumentCount(0, 0, "no argument"),
 		Long: "Status shows each node with its state, its role in Raft, its sessions and its version, " +
 			"and how many nodes the site can lose. LAG is the number of changes by which a node is behind.",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -77,7 +77,7 @@ func (a *app) showStatus(ctx context.Context) error {
 	}
 	err := screen.printSiteStatus(ctx)
 	a.site = screen.site
-	if _, never := errors.AsType[*usageError](err); never {
+	if _, never := errors.AsType[*cli.UsageError](err); never {
 		return err
 	}
 	if err != nil && ctx.Err() == nil {

@@ -36,7 +36,7 @@ func (a *app) newPassword(ctx context.Context, fromStdin bool, user string) (str
 		return readLine(cli.Reader(ctx, a.in))
 	}
 	if !a.term.isTerminal(a.in) {
-		return "", usageErrorf("there is no terminal to ask for the password; use --password-stdin")
+		return "", cli.UsageErrorf("there is no terminal to ask for the password; use --password-stdin")
 	}
 	first, err := a.askLine(ctx, fmt.Sprintf("Password for %s: ", user))
 	if err != nil {
@@ -71,7 +71,7 @@ func readLine(r io.Reader) (string, error) {
 	}
 	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if line == "" {
-		return "", usageErrorf("--password-stdin: standard input holds no password")
+		return "", cli.UsageErrorf("--password-stdin: standard input holds no password")
 	}
 	return line, nil
 }
@@ -83,7 +83,7 @@ func (a *app) confirmDestructive(ctx context.Context, yes bool, what string) err
 		return nil
 	}
 	if !a.term.isTerminal(a.in) {
-		return usageErrorf("%s, and there is no terminal to ask: give --yes to confirm", what)
+		return cli.UsageErrorf("%s, and there is no terminal to ask: give --yes to confirm", what)
 	}
 	fmt.Fprintf(a.errOut, "%s. Go on? [y/N] ", cli.Escape(what))
 	answer, err := bufio.NewReader(cli.Reader(ctx, a.in)).ReadString('\n')

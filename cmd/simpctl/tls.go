@@ -30,7 +30,7 @@ func (a *app) tlsCommand() *cobra.Command {
 	var order pki.Order
 	var nodes, services []string
 	init := &cobra.Command{
-		Use: "init", Short: "Make a site's authority, certificates and gossip key", Long: tlsInitLong, Args: argumentCount(0, 0, "no argument"),
+		Use: "init", Short: "Make a site's authority, certificates and gossip key", Long: tlsInitLong, Args: cli.ArgumentCount(0, 0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
 			fillOrder(&order, nodes, services)
 			return a.makeTLS(order)
@@ -42,7 +42,7 @@ func (a *app) tlsCommand() *cobra.Command {
 	f.StringArrayVar(&nodes, "node", nil, "a node: `ID[=HOST,…]`, with the names and addresses at which programs reach it; may be repeated")
 	f.StringArrayVar(&services, "service", nil, "a program: `NAME=ROLE,…`; a role may be as:IMA or as:@domain, whom it may send as; may be repeated")
 	f.DurationVar(&order.Lifetime, "lifetime", 365*24*time.Hour, "how long the certificates are valid")
-	return commandGroup("tls", "Make certificates and keys", "", init)
+	return cli.CommandGroup("tls", "Make certificates and keys", "", init)
 }
 
 func fillOrder(o *pki.Order, nodes, services []string) {

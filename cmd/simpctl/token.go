@@ -21,7 +21,7 @@ func (a *app) tokenCommand() *cobra.Command {
 	var roles, as []string
 	var lifetime time.Duration
 	make := &cobra.Command{
-		Use: "make NAME", Short: "Make a bearer token for a program", Args: argumentCount(1, 1, "the program's name"),
+		Use: "make NAME", Short: "Make a bearer token for a program", Args: cli.ArgumentCount(1, 1, "the program's name"),
 		Long: "Make prints a new token, which the program keeps, and the line for the nodes' --token-file, which holds " +
 			"only its hash. The token is shown this once.",
 		RunE: func(_ *cobra.Command, args []string) error { return a.makeToken(args[0], roles, as, lifetime) },
@@ -29,22 +29,22 @@ func (a *app) tokenCommand() *cobra.Command {
 	make.Flags().StringArrayVar(&roles, "role", nil, "presence:read, message:send, account:admin or cluster:admin; may be repeated")
 	make.Flags().StringArrayVar(&as, "as", nil, "an `IMA` or @domain that it may send as; may be repeated")
 	make.Flags().DurationVar(&lifetime, "lifetime", 0, "how long the token is valid, such as 8760h (default: until its line is removed)")
-	return commandGroup("token", "Make bearer tokens", "", make)
+	return cli.CommandGroup("token", "Make bearer tokens", "", make)
 }
 
 // checkToken refuses what the nodes would not read.
 func checkToken(name string, roles, as []string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r == '#' || unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
-		return usageErrorf("invalid name %q: must be printable, without spaces and #", name)
+		return cli.UsageErrorf("invalid name %q: must be printable, without spaces and #", name)
 	}
 	for _, r := range roles {
 		if !slices.Contains(pki.AllRoles(), r) {
-			return usageErrorf("unknown role %q: must be one of %s", r, strings.Join(pki.AllRoles(), ", "))
+			return cli.UsageErrorf("unknown role %q: must be one of %s", r, strings.Join(pki.AllRoles(), ", "))
 		}
 	}
 	for _, s := range as {
 		if p, err := protocol.ParsePattern(s); err != nil || p == (protocol.Pattern{}) || s == "*" {
-			return usageErrorf("invalid --as %q: must be an address or @domain", s)
+			return cli.UsageErrorf("invalid --as %q: must be an address or @domain", s)
 		}
 	}
 	return nil
@@ -52,10 +52,10 @@ func checkToken(name string, roles, as []string) error {
 
 func (a *app) makeToken(name string, roles, as []string, lifetime time.Duration) error {
 	if len(roles) == 0 {
-		return usageErrorf("give the token at least one role: --role presence:read, message:send, account:admin or cluster:admin")
+		return cli.UsageErrorf("give the token at least one role: --role presence:read, message:send, account:admin or cluster:admin")
 	}
 	if lifetime < 0 || lifetime > 0 && lifetime < time.Second {
-		return usageErrorf("invalid --lifetime %v: must be at least a second", lifetime)
+		return cli.UsageErrorf("invalid --lifetime %v: must be at least a second", lifetime)
 	}
 	if err := checkToken(name, roles, as); err != nil {
 		return err

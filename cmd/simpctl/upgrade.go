@@ -15,13 +15,13 @@ import (
 
 func (a *app) upgradeCommand() *cobra.Command {
 	check := &cobra.Command{
-		Use: "check", Short: "Say whether it is safe to restart the next node", Args: argumentCount(0, 0, "no argument"),
+		Use: "check", Short: "Say whether it is safe to restart the next node", Args: cli.ArgumentCount(0, 0, "no argument"),
 		Long: "Check says whether the next node may be stopped now, to be started again with another version, and which one " +
 			"that should be: replicas first, then followers, the leader last. It exits with 0 if it is safe, with 1 and " +
 			"the reasons if it is not. Ask before each node.",
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkUpgrade(c.Context()) },
 	}
-	return commandGroup("upgrade", "Upgrade the site node by node", "", check)
+	return cli.CommandGroup("upgrade", "Upgrade the site node by node", "", check)
 }
 
 // readiness is the result of upgrade check.

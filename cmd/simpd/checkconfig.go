@@ -48,9 +48,9 @@ func checkConfig(w io.Writer, file string, env func(string) (string, bool)) erro
 	switch len(wrong) {
 	case 0:
 		_, err := fmt.Fprintf(w, "%s: nothing is wrong\n", file)
-		return failed(err)
+		return cli.Failed(err)
 	case 1:
-		return failure{fmt.Errorf("%s: 1 problem", file)}
+		return cli.Failed(fmt.Errorf("%s: 1 problem", file))
 	}
-	return failure{fmt.Errorf("%s: %d problems", file, len(wrong))}
+	return cli.Failed(fmt.Errorf("%s: %d problems", file, len(wrong)))
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol"
 )
 
@@ -154,7 +155,7 @@ func runDev(ctx context.Context, w io.Writer, o devOptions) error {
 	case <-ctx.Done():
 		return nil
 	case err := <-s.firstFailure():
-		return failed(err)
+		return cli.Failed(err)
 	}
 }
 
@@ -177,7 +178,7 @@ func (s *devSite) startNodes(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return failed(s.nodes[0].makeUsers(ctx, devUsers(), s.options.password))
+	return cli.Failed(s.nodes[0].makeUsers(ctx, devUsers(), s.options.password))
 }
 
 func (s *devSite) startOne(ctx context.Context, i int) (*node, error) {
@@ -188,7 +189,7 @@ func (s *devSite) startOne(ctx context.Context, i int) (*node, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return n, failed(n.AwaitReady(ctx))
+	return n, cli.Failed(n.AwaitReady(ctx))
 }
 
 // stopNodes ends all nodes at once: nobody is to be moved anywhere.

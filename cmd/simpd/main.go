@@ -63,7 +63,7 @@ func exitStatus(err error) int {
 	if _, ok := errors.AsType[storage.DataError](err); ok {
 		return exitConfig
 	}
-	if _, ok := errors.AsType[failure](err); ok {
+	if _, ok := errors.AsType[cli.Failure](err); ok {
 		return exitFailure
 	}
 	return exitUsage
@@ -81,23 +81,9 @@ func misconfigured(err error) error {
 	case err == nil:
 		return nil
 	case storage.IsShortage(err):
-		return failed(err)
+		return cli.Failed(err)
 	}
 	return misconfiguration{err}
-}
-
-// failure is an error of exit status 1. Those that are neither marked nor
-// problems of the configuration are wrong usage.
-type failure struct{ error }
-
-func (f failure) Unwrap() error { return f.error }
-
-// failed marks err, if it is one, as no fault of the command line.
-func failed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return failure{err}
 }
 
 func newCommand() *cobra.Command {

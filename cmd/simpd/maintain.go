@@ -8,6 +8,7 @@ import (
 
 	"simpd/cluster"
 	"simpd/cluster/storage"
+	"simpd/cmd/internal/cli"
 )
 
 // wipeCommand, compactCommand and recoverCommand are for a node that does not
@@ -31,10 +32,10 @@ func wipeCommand() *cobra.Command {
 				err = storage.Wipe(dir)
 			}
 			if err != nil {
-				return failed(err)
+				return cli.Failed(err)
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is wiped. Before the node joins as new: simpctl node remove ID, node admit ID, and a new certificate\n", dir)
-			return failed(err)
+			return cli.Failed(err)
 		},
 	}
 	c.Flags().StringVar(&dir, "data-dir", "", "the node's folder")
@@ -65,14 +66,14 @@ func compactCommand() *cobra.Command {
 			}
 			dir, err := openData(dir)
 			if err != nil {
-				return failed(err)
+				return cli.Failed(err)
 			}
 			before, after, err := storage.Compact(dir)
 			if err != nil {
-				return failed(err)
+				return cli.Failed(err)
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %d KiB before, %d KiB now\n", dir, before>>10, after>>10)
-			return failed(err)
+			return cli.Failed(err)
 		},
 	}
 	c.Flags().StringVar(&dir, "data-dir", "", "the node's folder")
@@ -119,14 +120,14 @@ func recoverCommand() *cobra.Command {
 func recoverSite(c *cobra.Command, dir, peers string) error {
 	dir, err := openData(dir)
 	if err != nil {
-		return failed(err)
+		return cli.Failed(err)
 	}
 	r, err := cluster.Recover(dir, peers)
 	if err != nil {
-		return failed(err)
+		return cli.Failed(err)
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "The site goes on with %s at %s: %s, up to index %d of history %s.\n"+
 		"The history is now %s. Start %s; wipe every other node that has data, and let it join.\n",
 		r.Node, r.Address, pluralize(r.Accounts, "account"), r.Index, r.OldHistory, r.History, r.Node)
-	return failed(err)
+	return cli.Failed(err)
 }

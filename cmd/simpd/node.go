@@ -109,7 +109,7 @@ func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting f
 func (n *node) serveHTTP() error {
 	err := n.retryUntil(func(ctx context.Context) error { return n.sockets.listenAll(ctx, n.conf.httpAddresses()) })
 	if err != nil {
-		return failed(err)
+		return cli.Failed(err)
 	}
 	names := httphost.New(n.conf.hostNames()...)
 	n.http = newHTTPServer(names, n.Ready, newMetrics(n))
@@ -140,11 +140,11 @@ func (n *node) readSecrets() error {
 func (n *node) takeAddresses() error {
 	if n.conf.dataDir != "" {
 		if err := storage.PrepareData(n.conf.dataDir); err != nil {
-			return failed(err)
+			return cli.Failed(err)
 		}
 		n.logger.Info("data directory", "path", n.conf.dataDir)
 	}
-	return failed(n.retryUntil(func(ctx context.Context) error {
+	return cli.Failed(n.retryUntil(func(ctx context.Context) error {
 		if err := n.sockets.listenAll(ctx, n.conf.listenAddresses()); err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (n *node) takeAddresses() error {
 // resolveGossip finds the addresses of gossip, which go by number.
 func (n *node) resolveGossip() error {
 	c := n.conf
-	return failed(n.retryUntil(func(ctx context.Context) (err error) {
+	return cli.Failed(n.retryUntil(func(ctx context.Context) (err error) {
 		if n.gossipBind, err = resolveAddr(ctx, c.gossip); err != nil {
 			return fmt.Errorf("--gossip-listen %s: %w", c.gossip, err)
 		}
@@ -192,7 +192,7 @@ func (n *node) joinSite() error {
 	}
 	var err error
 	if n.tracer, err = newTracer(n.ctx, n.conf.nodeID); err != nil {
-		return failed(err)
+		return cli.Failed(err)
 	}
 	if n.tracer != nil {
 		rc.Tracer = n.tracer // not else: a nil *tracer is no nil Tracer
@@ -206,16 +206,16 @@ func (n *node) joinSite() error {
 	n.router = router.New(rc)
 	c, err := n.clusterConfig()
 	if err != nil {
-		return failed(err)
+		return cli.Failed(err)
 	}
 	n.cluster, err = cluster.Open(c)
 	if err != nil {
-		return failed(err)
+		return cli.Failed(err)
 	}
 	n.logger.Info("listening", "option", "cluster-listen", "address", n.sockets["cluster-listen"].Addr())
 	n.logger.Info("listening", "option", "gossip-listen", "address", n.conf.gossip)
 	n.router.Start(n.cluster, n.cluster)
-	return failed(n.cluster.Start())
+	return cli.Failed(n.cluster.Start())
 }
 
 func (n *node) clusterConfig() (cluster.Config, error) {
@@ -279,7 +279,7 @@ func (n *node) serveClients() error {
 	}
 	clients, err := server.New(c)
 	if err != nil {
-		return failed(err)
+		return cli.Failed(err)
 	}
 	n.clients.Store(clients)
 	if l := n.sockets["simp-listen"]; l != nil {

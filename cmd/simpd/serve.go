@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cmd/internal/cli"
 	"simpd/protocol/loglimit"
 )
 
@@ -93,7 +94,7 @@ func startUntil(signals <-chan os.Signal, start func(context.Context) error) (ca
 			case sig == syscall.SIGHUP:
 				came.hangup = true
 			case ctx.Err() != nil:
-				return came, failed(errAtOnce)
+				return came, cli.Failed(errAtOnce)
 			default:
 				cancel()
 			}
@@ -153,7 +154,7 @@ func (s *service) awaitEnd(signals <-chan os.Signal) error {
 	for {
 		select {
 		case err := <-s.node.Broken():
-			return failed(err) // at once: what else the node would do may hang
+			return cli.Failed(err) // at once: what else the node would do may hang
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
 				return s.shutDown(signals)
@@ -181,7 +182,7 @@ func (s *service) shutDown(signals <-chan os.Signal) error {
 			if sig == syscall.SIGHUP {
 				continue
 			}
-			return failed(errAtOnce)
+			return cli.Failed(errAtOnce)
 		}
 	}
 }

@@ -202,18 +202,29 @@ func (rt *s2sConn) onPresence(l *protocol.Line) {
 	p := rt.domain
 	p.mu.Lock()
 	defer p.unlockAndCall()
-	strange := true
+	var named []*remoteWatch
+	if ok {
+		named = rt.requestedWatches(l, now.Address)
+	}
+	for _, u := range named {
+		p.applyChange(u, now)
+	}
+	rt.countUnsolicited(len(named) == 0)
+}
+
+// requestedWatches returns the watches of a user that l names and that were
+// requested on this connection. The caller holds the domain's lock.
+func (rt *s2sConn) requestedWatches(l *protocol.Line, of protocol.Address) (named []*remoteWatch) {
 	for _, param := range l.Params {
 		by, err := protocol.ParseAddress(param.Value)
-		if param.Key != "by" || !ok || err != nil {
+		if param.Key != "by" || err != nil {
 			continue
 		}
-		if u := p.watches[pairKey(by, now.Address)]; u != nil && u.conn == rt {
-			strange = false
-			p.applyChange(u, now)
+		if u := rt.domain.watches[pairKey(by, of)]; u != nil && u.conn == rt {
+			named = append(named, u)
 		}
 	}
-	rt.countUnsolicited(strange)
+	return named
 }
 
 // applyChange records a presence if it is newer. The caller holds p.mu.
@@ -274,22 +285,16 @@ func (rt *s2sConn) onKeys(l *protocol.Line) {
 	p := rt.domain
 	p.mu.Lock()
 	defer p.unlockAndCall()
-	strange := true
-	for _, param := range l.Params {
-		by, err := protocol.ParseAddress(param.Value)
-		if param.Key != "by" || !ok || err != nil {
-			continue
-		}
-		u := p.watches[pairKey(by, n.Address)]
-		if u == nil || u.conn != rt {
-			continue
-		}
-		strange = false
+	var named []*remoteWatch
+	if ok {
+		named = rt.requestedWatches(l, n.Address)
+	}
+	for _, u := range named {
 		for of := range u.tell {
 			p.queueUpdate(presenceUpdate{by: u.by, Presence: protocol.Presence{Address: of}, keys: &n})
 		}
 	}
-	rt.countUnsolicited(strange)
+	rt.countUnsolicited(len(named) == 0)
 }
 
 // queueUpdate queues a call of tell for a goroutine that exists while there

@@ -108,14 +108,8 @@ func (s *session) handleKeys(ctx context.Context, r *request) error {
 	if len(w.By) > 0 {
 		q.By = w.By[0]
 	}
-	if !s.asksRemote(r) {
-		return s.answerKeys(ctx, s.user, q, r)
-	}
-	user, own := s.user, r.detach()
-	s.work.detach(func(ctx context.Context) {
-		s.refuse(own, s.answerKeys(ctx, user, q, own))
-	}, r.received.Add(requestTime))
-	return nil
+	user := s.user
+	return s.answerAside(ctx, r, func(ctx context.Context, r *request) error { return s.answerKeys(ctx, user, q, r) })
 }
 
 func (s *session) answerKeys(ctx context.Context, user User, q protocol.KeysRequest, r *request) error {

@@ -37,13 +37,18 @@ func (s *session) handleQuery(ctx context.Context, r *request) error {
 	if err := s.chargeWatches(r, &w); err != nil {
 		return err
 	}
+	user := s.user
+	return s.answerAside(ctx, r, func(ctx context.Context, r *request) error { return s.answerQuery(ctx, user, w, r) })
+}
+
+// answerAside answers a request that may ask another site. If it does, requests
+// that follow are not held up.
+func (s *session) answerAside(ctx context.Context, r *request, answer func(context.Context, *request) error) error {
 	if !s.asksRemote(r) {
-		return s.answerQuery(ctx, s.user, w, r)
+		return answer(ctx, r)
 	}
-	user, own := s.user, r.detach()
-	s.work.detach(func(ctx context.Context) {
-		s.refuse(own, s.answerQuery(ctx, user, w, own))
-	}, r.received.Add(requestTime))
+	own := r.detach()
+	s.work.detach(func(ctx context.Context) { s.refuse(own, answer(ctx, own)) }, r.received.Add(requestTime))
 	return nil
 }
 
