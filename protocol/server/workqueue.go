@@ -15,10 +15,15 @@ type workQueue struct {
 	working  bool
 	stopped  bool
 	closed   bool
-	cancel   context.CancelFunc           // of the running task
-	detached map[*task]context.CancelFunc // tasks that run without blocking later ones
-	waiting  []*task                      // to be detached, once there are fewer than maxDetached
+	cancel   context.CancelFunc // of the running task
+	detached *detachedTasks     // nil: none
 	done     sync.WaitGroup
+}
+
+// detachedTasks holds the tasks that do not block later ones.
+type detachedTasks struct {
+	running map[*task]context.CancelFunc
+	waiting []*task // to be run once fewer than maxDetached are
 }
 
 // task is a function to run, with the deadline of its context.
@@ -79,8 +84,11 @@ func (j *workQueue) detach(f func(context.Context), by time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	part := &task{run: f, deadline: by}
-	if len(j.detached) >= maxDetached {
-		j.waiting = append(j.waiting, part)
+	if j.detached == nil {
+		j.detached = &detachedTasks{running: make(map[*task]context.CancelFunc)}
+	}
+	if len(j.detached.running) >= maxDetached {
+		j.detached.waiting = append(j.detached.waiting, part)
 		return
 	}
 	ctx := j.beginDetachedLocked(part)
@@ -89,14 +97,11 @@ func (j *workQueue) detach(f func(context.Context), by time.Time) {
 
 // beginDetachedLocked returns the context of a detached task.
 func (j *workQueue) beginDetachedLocked(part *task) context.Context {
-	if j.detached == nil {
-		j.detached = make(map[*task]context.CancelFunc)
-	}
 	ctx, cancel := part.context()
 	if j.stopped {
 		cancel()
 	}
-	j.detached[part] = cancel
+	j.detached.running[part] = cancel
 	return ctx
 }
 
@@ -112,17 +117,17 @@ func (j *workQueue) runDetached(ctx context.Context, part *task) {
 func (j *workQueue) nextDetached(ended *task) (context.Context, *task) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.detached[ended]()
-	delete(j.detached, ended)
-	if len(j.waiting) == 0 {
-		j.waiting = nil
-		if len(j.detached) == 0 {
+	d := j.detached
+	d.running[ended]()
+	delete(d.running, ended)
+	if len(d.waiting) == 0 {
+		if d.waiting = nil; len(d.running) == 0 {
 			j.detached = nil
 		}
 		return nil, nil
 	}
-	next := j.waiting[0]
-	j.waiting = j.waiting[1:]
+	next := d.waiting[0]
+	d.waiting = d.waiting[1:]
 	return j.beginDetachedLocked(next), next
 }
 
@@ -177,8 +182,10 @@ func (j *workQueue) cancelAll() {
 	if j.cancel != nil {
 		j.cancel()
 	}
-	for _, cancel := range j.detached {
-		cancel()
+	if j.detached != nil {
+		for _, cancel := range j.detached.running {
+			cancel()
+		}
 	}
 }
 
