@@ -14,6 +14,7 @@ import (
 
 	"simpd/cmd/internal/cli"
 	"simpd/cmd/simp/internal/keyring"
+	"simpd/cmd/simp/internal/trust"
 	"simpd/protocol"
 	"simpd/protocol/client"
 	"simpd/protocol/signature"
@@ -251,7 +252,7 @@ func (a *app) showKeys(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		known, err := ring.Contact(canonicalName(user))
+		known, err := ring.Contact(trust.Name(user))
 		if err != nil {
 			return err
 		}
@@ -260,12 +261,6 @@ func (a *app) showKeys(ctx context.Context, args []string) error {
 		}
 		return a.printKeys(list, func(k *keyJSON) { k.Verified = known.IsVerified(k.ID) })
 	})
-}
-
-// canonicalName returns the form of an address under which keys are kept.
-func canonicalName(a protocol.Address) string {
-	folded, _ := a.PRECISFold()
-	return folded.String()
 }
 
 func (a *app) verifyKey(ctx context.Context, ima, fingerprint string) error {
@@ -278,19 +273,10 @@ func (a *app) verifyKey(ctx context.Context, ima, fingerprint string) error {
 		return err
 	}
 	return a.withClient(ctx, func(c *client.Client) error {
-		list, err := c.KeysOf(ctx, user)
-		if err != nil {
+		if err := trust.New(c, ring).MarkVerified(ctx, user, fingerprint); err != nil {
 			return err
 		}
-		for _, k := range list.Keys() {
-			if k.RevokedAs == 0 && signature.Fingerprint(k.ID) == strings.ToLower(fingerprint) {
-				if err := ring.Verify(canonicalName(user), k.ID, list.Head()); err != nil {
-					return err
-				}
-				return a.printSentence(keyJSON{ID: k.ID, Fingerprint: fingerprint, Verified: true}, "the key %s of %s is verified", fingerprint, user)
-			}
-		}
-		return fmt.Errorf("%s has no key with the fingerprint %s; do not trust a key that claims to be this one", user, fingerprint)
+		return a.printSentence(map[string]string{"fingerprint": fingerprint}, "the key %s of %s is verified", fingerprint, user)
 	})
 }
 
@@ -303,7 +289,7 @@ func (a *app) forgetKeys(ima string) error {
 	if err != nil {
 		return err
 	}
-	return ring.Forget(canonicalName(user))
+	return ring.Forget(trust.Name(user))
 }
 
 func (a *app) revokeKey(ctx context.Context, c *client.Client, args []string) error {

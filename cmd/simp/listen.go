@@ -11,6 +11,7 @@ import (
 
 	"simpd/cmd/internal/cli"
 	"simpd/cmd/simp/internal/entity"
+	"simpd/cmd/simp/internal/trust"
 	"simpd/protocol"
 	"simpd/protocol/client"
 	"simpd/protocol/signature"
@@ -78,7 +79,7 @@ func (a *app) listen(ctx context.Context, l listening) error {
 		return err
 	}
 	defer hangUp(c)
-	e.trust = trust{client: c, ring: ring} // before LISTEN no message comes
+	e.trust = trust.New(c, ring) // before LISTEN no message comes
 	if _, err := c.Listen(ctx, r); err != nil {
 		return ignoreInterrupt(ctx, err)
 	}
@@ -98,7 +99,7 @@ func ignoreInterrupt(ctx context.Context, err error) error {
 type ears struct {
 	*app
 	listening
-	trust trust
+	trust *trust.Trust
 	once  sync.Once
 	stop  chan struct{}
 	why   error
@@ -130,7 +131,7 @@ func (e *ears) endWith(why error) {
 
 // writeMessage writes a message out. Only then may the sender be told "delivered".
 func (e *ears) writeMessage(ctx context.Context, m *protocol.Message) error {
-	v := e.trust.verify(ctx, m)
+	v := e.trust.Verify(ctx, m)
 	if e.requireSigned && v.State != signature.Signed {
 		return protocol.Errorf(protocol.StatusRefused, "only signed messages are taken here")
 	}
@@ -138,7 +139,7 @@ func (e *ears) writeMessage(ctx context.Context, m *protocol.Message) error {
 		e.endWith(fmt.Errorf("writing a message: %w", err))
 		return errors.New("it could not be shown")
 	}
-	if err := e.trust.accept(m, v); err != nil {
+	if err := e.trust.Accept(m, v); err != nil {
 		e.printNote("the key of %s could not be remembered: %v", m.From, err)
 	}
 	return nil
@@ -158,17 +159,17 @@ type messageJSON struct {
 	Why         string  `json:"signature_error,omitempty"`
 }
 
-func (e *ears) printMessage(m *protocol.Message, v verdict) error {
+func (e *ears) printMessage(m *protocol.Message, v trust.Verdict) error {
 	c := entity.Read(m.Entity)
 	if !e.printsJSON() {
 		text := c.Describe(len(m.Entity))
-		if v.State == signature.Bad && !e.showBad {
-			text = "[not shown: " + cli.Escape(v.Err.Error()) + "; simp listen --show-bad shows it]"
+		if v.IsBad() && !e.showBad {
+			text = "[not shown: " + cli.Escape(v.Reason()) + "; simp listen --show-bad shows it]"
 		}
-		return e.printf("%s %s%s: %s", e.formatTime(m.Time), e.emphasize(cli.Escape(m.From.String())), cli.Escape(v.mark()), text)
+		return e.printf("%s %s%s: %s", e.formatTime(m.Time), e.emphasize(cli.Escape(m.From.String())), cli.Escape(inMark(v.Mark())), text)
 	}
 	j := messageJSON{
-		Signature: v.State.String(), Key: v.KeyID, Why: v.reason(),
+		Signature: v.State.String(), Key: v.KeyID, Why: v.Reason(),
 		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),
 		ContentType: c.Kind, Entity: m.Entity,
 	}
@@ -176,6 +177,14 @@ func (e *ears) printMessage(m *protocol.Message, v verdict) error {
 		j.Text = &c.Text
 	}
 	return e.printJSON(j)
+}
+
+// inMark puts what is said of a signature behind a sender.
+func inMark(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
 }
 
 // formatTime formats the time of a message: with the date for the first message of

@@ -13,6 +13,7 @@ import (
 	"simpd/cmd/internal/cli"
 	"simpd/cmd/simp/internal/entity"
 	"simpd/cmd/simp/internal/outcome"
+	"simpd/cmd/simp/internal/trust"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -65,7 +66,7 @@ func (a *app) sendMessage(ctx context.Context, s sending, args []string) error {
 	}
 	return a.withClient(ctx, func(c *client.Client) error {
 		if s.sign {
-			if m, err = a.signMessage(ctx, c, m); err != nil {
+			if m, err = a.sign(ctx, c, m); err != nil {
 				return err
 			}
 		}
@@ -78,6 +79,19 @@ func (a *app) sendMessage(ctx context.Context, s sending, args []string) error {
 		}
 		return exitOf(report)
 	})
+}
+
+// sign signs a message with the key of this device.
+func (a *app) sign(ctx context.Context, c *client.Client, m client.Message) (client.Message, error) {
+	ring, err := a.openKeyring()
+	if err != nil {
+		return m, err
+	}
+	key, err := trust.New(c, ring).Device(ctx)
+	if err != nil {
+		return m, err
+	}
+	return c.Sign(key, m)
 }
 
 // composeMessage makes the message of the command's arguments.

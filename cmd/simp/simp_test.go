@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"simpd/cmd/simp/internal/trust"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -432,7 +433,7 @@ func TestTheDateIsShownWhenTheDayChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := ears{app: a}
-		if err := e.printMessage(&protocol.Message{From: protocol.CanonicalAddress("bob@example.com"), Time: when, Entity: []byte("\r\nhi")}, verdict{}); err != nil {
+		if err := e.printMessage(&protocol.Message{From: protocol.CanonicalAddress("bob@example.com"), Time: when, Entity: []byte("\r\nhi")}, trust.Verdict{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -61,6 +61,7 @@ var arrows = map[string][]string{
 
 	"cmd/simp/internal/entity":       {"cmd/internal/cli", "protocol/client"},
 	"cmd/simp/internal/outcome":      {"protocol"},
+	"cmd/simp/internal/trust":        {"protocol", "protocol/client", "protocol/signature", "cmd/simp/internal/keyring"},
 	"cmd/simp/internal/keyring":      {"protocol", "protocol/secretfile", "protocol/signature"},
 	"cmd/simp/internal/configfile":   {"protocol/secretfile"},
 	"cmd/simp/internal/chat":         {"protocol", "cmd/internal/cli", "cmd/simp/internal/entity", "cmd/simp/internal/outcome"},
