@@ -66,7 +66,7 @@ func (a *app) chatCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.chat(c.Context(), f, args) },
 	}
 	c.Flags().BoolVar(&f.plain, "plain", false, "line mode: only append lines; automatic if TERM is dumb or the output is no terminal")
-	c.Flags().BoolVar(&f.noSign, "no-sign", false, "do not sign messages (this version never does)")
+	c.Flags().BoolVar(&f.noSign, "no-sign", false, "do not sign messages")
 	c.Flags().BoolVar(&f.noMouse, "no-mouse", false, "leave the mouse to the terminal")
 	c.Flags().StringVar(&f.historyFile, "history-file", "", "`FILE` to append messages to, readable by you only; without it nothing is kept")
 	return c
@@ -89,7 +89,11 @@ func (a *app) chat(ctx context.Context, f chatting, args []string) (err error) {
 		return err
 	}
 	defer kept.Close()
-	s, err := session.Open(ctx, config, protocol.ListenRequest{State: protocol.Available})
+	ring, err := a.openKeyring()
+	if err != nil {
+		return err
+	}
+	s, err := session.Open(ctx, config, protocol.ListenRequest{State: protocol.Available}, ring, !f.noSign)
 	if err != nil {
 		return err
 	}

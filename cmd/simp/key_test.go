@@ -219,3 +219,59 @@ func TestKeyCommandsRefuseNonsense(t *testing.T) {
 		}
 	}
 }
+
+// Chat makes a key for this device at its first start and signs what it sends;
+// a retry has the octets of the first time. It tells what is known of the
+// signatures of others.
+func TestChatSigns(t *testing.T) {
+	s := newSite(t)
+	bob := &keys{}
+	s.keys["bob@example.com"] = bob
+	bob.add("bob@example.com", publicOf(deviceKey(1)), "", "laptop", nil)
+	c := newConsole(s.env())
+	c.env["TERM"] = "dumb"
+	typed, wait, _ := beginChat(t, c, "silent@example.com")
+	say(t, typed, "signed?")
+	c.await(&c.out, "-- in doubt")
+	first := s.last()
+	list, err := signature.NewKeyList("alice@example.com", s.keys["alice@example.com"].list, s.keys["alice@example.com"].head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := signature.Message{From: "alice@example.com", Recipient: "silent@example.com", ID: s.lastID(), Time: time.Now(), Entity: []byte(first)}
+	if v := signature.Classify(m, list, signature.Knowledge{}); v.State != signature.Signed {
+		t.Errorf("the message is %v: %v", v.State, v.Err)
+	}
+	say(t, typed, "/retry")
+	c.awaitTimes(&c.out, "-- in doubt", 2)
+	if s.last() != first {
+		t.Error("the retry has other octets")
+	}
+	signed, err := signature.Sign(deviceKey(1), signature.Claims{From: "bob@example.com", To: []string{"alice@example.com"}, ID: "m1", Time: keyTime.Add(time.Hour)}, []byte("\r\nhello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.deliver("m1", string(signed))
+	s.deliver("m2", string(signed)) // replayed under another id
+	s.deliver("m3", "\r\nplain")
+	say(t, typed, "/to bob", "/reveal", "/verify")
+	c.await(&c.err, "bob@example.com: "+signature.Fingerprint(signature.KeyID(publicOf(deviceKey(1))))+", laptop")
+	_ = typed.Close()
+	if code := wait(); code != 4 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, line := range []string{
+		"10:00 <bob@example.com> hello\n", "10:00 <bob@example.com> [not shown: the message was signed with another id; /reveal shows it]\n", "10:00 <bob@example.com> plain\n",
+	} {
+		if !strings.Contains(c.out.String(), line) {
+			t.Errorf("%q is missing in\n%s", line, c.out.String())
+		}
+	}
+	for _, note := range []string{
+		"with a new key of this device", "from here on: signed\n", "from here on: bad signature\n", "from here on: unsigned\n", "somebody who is not known to be bob@example.com wrote: hello\n",
+	} {
+		if !strings.Contains(c.err.String(), note) {
+			t.Errorf("%q is missing in\n%s", note, c.err.String())
+		}
+	}
+}

@@ -68,10 +68,13 @@ func (s consoleWriter) Write(b []byte) (int, error) {
 }
 
 // await waits until the text is on the screen.
-func (c *console) await(to *bytes.Buffer, text string) {
+func (c *console) await(to *bytes.Buffer, text string) { c.awaitTimes(to, text, 1) }
+
+// awaitTimes waits until a text was written so often.
+func (c *console) awaitTimes(to *bytes.Buffer, text string, times int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !strings.Contains(to.String(), text) {
+	for strings.Count(to.String(), text) < times {
 		c.changed.Wait()
 	}
 }
@@ -93,7 +96,7 @@ func simp(t *testing.T, s *site, in string, args ...string) (code int, out, errO
 }
 
 func (s *site) env() map[string]string {
-	return map[string]string{"SIMP_SERVER": s.addr, "SIMP_USER": "alice@example.com", "SIMP_PLAINTEXT": "true", "SIMP_PASSWORD": "secret"}
+	return map[string]string{"SIMP_SERVER": s.addr, "SIMP_USER": "alice@example.com", "SIMP_PLAINTEXT": "true", "SIMP_PASSWORD": "secret", "XDG_DATA_HOME": s.data}
 }
 
 func TestSend(t *testing.T) {

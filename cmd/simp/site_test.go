@@ -17,6 +17,7 @@ import (
 type site struct {
 	t    *testing.T
 	addr string
+	data string // where the user's programs keep keys
 	wg   sync.WaitGroup
 
 	mu       sync.Mutex
@@ -33,7 +34,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, addr: l.Addr().String(), answers: map[string]string{}, keys: map[string]*keys{}}
+	s := &site{t: t, addr: l.Addr().String(), data: t.TempDir(), answers: map[string]string{}, keys: map[string]*keys{}}
 	s.changed = sync.NewCond(&s.mu)
 	s.wg.Go(func() { s.accept(l) })
 	t.Cleanup(func() {
@@ -221,6 +222,19 @@ func (s *site) last() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.entity
+}
+
+// lastID returns the id of the message that was sent last.
+func (s *site) lastID() (id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		if rest, sent := strings.CutPrefix(r, "SEND "); sent {
+			_, id, _ = strings.Cut(rest, "id=")
+			id, _, _ = strings.Cut(id, " ")
+		}
+	}
+	return id
 }
 
 // deliver sends a message to the client and returns its answer.

@@ -25,7 +25,8 @@ func Commands() []Command {
 		{"who", "/who", "show your contacts, and who watches you"},
 		{"when", "/when [IMA]", "be told when somebody listens whom a message did not reach"},
 		{"retry", "/retry", "send the newest message in doubt again, under the same id"},
-		{"verify", "/verify", "show whether messages are signed"},
+		{"verify", "/verify [FINGERPRINT]", "show fingerprints of keys, or mark one as compared"},
+		{"reveal", "/reveal", "show the newest message whose signature is bad"},
 		{"quit", "/quit", "wait for outcomes, and end"},
 		{"help", "/help", "show this list; // sends a text that begins with /"},
 	}
@@ -53,7 +54,9 @@ func (m *Model) command(line string, e Typed) {
 	case "retry":
 		m.commandRetry(e)
 	case "verify":
-		m.say("this version of simp signs no messages, and can't verify any")
+		m.commandVerify(rest)
+	case "reveal":
+		m.commandReveal()
 	case "quit":
 		m.quitting = true
 	case "help", "?":
@@ -208,6 +211,26 @@ func (m *Model) commandWhen(rest string) {
 	}
 }
 
+// commandVerify shows the keys of the other in a conversation, or marks one.
+func (m *Model) commandVerify(fingerprint string) {
+	if len(m.current.To) != 1 {
+		m.say("choose one user first, with /to IMA")
+		return
+	}
+	m.do(Request{Kind: Verify, Address: m.current.To[0], Name: fingerprint})
+}
+
+// commandReveal shows the text of the newest message that was hidden because
+// its signature is bad.
+func (m *Model) commandReveal() {
+	e := m.current.newest(func(e *Entry) bool { return e.Hidden != "" })
+	if e == nil {
+		m.say("no message here has a bad signature")
+		return
+	}
+	m.say("somebody who is not known to be " + e.From.String() + " wrote: " + e.Hidden)
+}
+
 func (m *Model) commandRetry(e Typed) {
 	entry := m.current.newest(func(e *Entry) bool { return e.InDoubt() && !m.IsWaiting(e) })
 	if entry == nil {
@@ -274,6 +297,10 @@ func (m *Model) onAnswered(e Answered) {
 		m.say(fmt.Sprintf("%s can neither write to you nor see you any more; simp acl remove %[1]s undoes it", r.Address))
 	case Watchers:
 		m.sayWatchers(e)
+	case Verify:
+		for _, line := range e.Lines {
+			m.say(line)
+		}
 	}
 }
 
@@ -300,6 +327,8 @@ func requestName(r Request) string {
 		return fmt.Sprintf("blocking %s", r.Address)
 	case Watch:
 		return fmt.Sprintf("watching %s", r.Address)
+	case Verify:
+		return fmt.Sprintf("looking at the keys of %s", r.Address)
 	}
 	return "asking who watches you"
 }

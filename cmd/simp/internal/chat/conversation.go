@@ -41,6 +41,8 @@ type Entry struct {
 	ID      string           // of a sent message
 	Text    string           // as it was written: not to be shown without escaping
 	Results []Result         // of a sent message
+
+	Signature, Hidden string // of a received message: see Arrived
 	// Revision counts the changes of Results.
 	Revision int
 }

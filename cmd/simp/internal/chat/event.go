@@ -22,6 +22,12 @@ type Arrived struct {
 	From protocol.Address
 	At   time.Time
 	Text string
+	// Signature is what is known of the signature, in words; empty: nothing is
+	// to be said.
+	Signature string
+	// Hidden is the text of a message whose signature is bad, in place of which
+	// Text says why. It is shown on request only.
+	Hidden string
 }
 
 // Incoming is an Arrived that waits to be answered: nil is "delivered", an error
@@ -60,6 +66,7 @@ type Answered struct {
 	Err      string
 	Watchers []protocol.Address // of Watchers
 	Partial  bool               // there may be more Watchers
+	Lines    []string           // of Verify
 }
 
 // Trouble is something that the user has to know.
@@ -92,8 +99,8 @@ type Send struct {
 // Request asks the server for something. Its end is an Answered.
 type Request struct {
 	Kind    RequestKind
-	Address protocol.Address // of AddContact, RemoveContact, Block and Watch
-	Name    string           // of AddContact
+	Address protocol.Address // of AddContact, RemoveContact, Block, Watch and Verify
+	Name    string           // of AddContact; of Verify: the fingerprint that was compared, or empty
 	State   protocol.State   // of SetState
 	Note    *string          // of SetState; nil: as it is
 	Listen  bool             // of SetState: listen again
@@ -110,6 +117,7 @@ const (
 	Block
 	Watch
 	Watchers
+	Verify
 )
 
 // ShowMessage shows a received message, where the model itself is not shown.

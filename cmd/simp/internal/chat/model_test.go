@@ -270,7 +270,8 @@ func TestCommands(t *testing.T) {
 	s.expect(s.update(Displaced{"elsewhere"}), "note: another session of yours is listening now, and this one no longer is; /state available listens again (elsewhere)")
 	s.expect(s.typed("/state"), "note: you are shown as not listening")
 	s.expect(s.typed("/state available"), `state available listen=true note=""`)
-	s.expect(s.typed("/verify"), "note: this version of simp signs no messages, and can't verify any")
+	s.expect(s.typed("/verify"), "note: choose one user first, with /to IMA")
+	s.expect(s.typed("/reveal"), "note: no message here has a bad signature")
 	s.expect(s.typed("/dance"), "note: unknown command /dance; /help lists the commands, and // sends a text that begins with /")
 	s.expect(s.typed("/block"), "note: an address is missing, such as bob@example.com")
 	s.expect(s.typed("/to a b"), "note: invalid address \"a b@example.com\": its local part has a character that must be quoted")
@@ -317,5 +318,30 @@ func TestOldEntriesAreDropped(t *testing.T) {
 	}
 	if c := s.Current(); c.octets > maxOctets || len(c.Entries) != 2 {
 		t.Errorf("%d octets are kept in %d entries", c.octets, len(c.Entries))
+	}
+}
+
+// The keys of the other in a conversation are shown, one is marked, and the
+// text of a message with a bad signature is shown on request.
+func TestSignatures(t *testing.T) {
+	m := New(Config{Me: protocol.CanonicalAddress("alice@example.com")})
+	bob := protocol.CanonicalAddress("bob@example.com")
+	m.Open(&Conversation{To: []protocol.Address{bob}})
+	typed := func(text string) []Effect { return m.Update(Typed{Text: text, ID: "x", At: time.Unix(0, 0)}) }
+	for text, name := range map[string]string{"/verify": "", "/verify k3v8-0q2m-w7za-91td-6xpe": "k3v8-0q2m-w7za-91td-6xpe"} {
+		r := Request{Kind: Verify, Address: bob, Name: name}
+		if got := typed(text); len(got) != 1 || got[0] != Effect(r) {
+			t.Errorf("%s: %+v", text, got)
+		}
+		if got := m.Update(Answered{Request: r, Lines: []string{"one", "two"}}); len(got) != 2 || got[0] != Effect(Note{"one"}) {
+			t.Errorf("the answer to %s: %+v", text, got)
+		}
+	}
+	m.Update(Arrived{From: bob, Text: "[not shown: why]", Hidden: "evil", Signature: "bad signature"})
+	if e := m.Current().Entries; e[len(e)-1].Signature != "bad signature" || e[len(e)-1].Text != "[not shown: why]" {
+		t.Errorf("kept: %+v", e[len(e)-1])
+	}
+	if got := typed("/reveal"); len(got) != 1 || got[0] != Effect(Note{"somebody who is not known to be bob@example.com wrote: evil"}) {
+		t.Errorf("revealed: %+v", got)
 	}
 }

@@ -97,7 +97,7 @@ func (m *Model) transmit(s *sentMessage, to []protocol.Address) {
 // onArrived adds a received message to the conversation with its sender.
 func (m *Model) onArrived(e Arrived) {
 	c := m.conversation([]protocol.Address{e.From})
-	entry := c.add(Entry{Kind: Received, At: e.At, From: e.From, Text: e.Text}, m.config.Keep)
+	entry := c.add(Entry{Kind: Received, At: e.At, From: e.From, Text: e.Text, Signature: e.Signature, Hidden: e.Hidden}, m.config.Keep)
 	if c != m.current {
 		if c.Unread == 0 {
 			c.FirstUnread = entry

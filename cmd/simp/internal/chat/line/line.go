@@ -87,7 +87,8 @@ func readLines(r io.Reader) *input {
 
 type frontEnd struct {
 	Config
-	day      string // of the message shown last
+	day      string                      // of the message shown last
+	marks    map[protocol.Address]string // what was said last of the signatures of a sender
 	writeErr error
 }
 
@@ -170,6 +171,7 @@ func (f *frontEnd) do(effect chat.Effect) {
 		f.Session.Start(e)
 	case chat.ShowMessage:
 		f.noteDay(e.At)
+		f.noteSignature(e.Entry)
 		f.print(chat.FormatMessage(e.Entry, f.Model.Zone()))
 	case chat.ShowOutcome:
 		f.showOutcome(e)
@@ -201,6 +203,23 @@ func (f *frontEnd) noteDay(at time.Time) {
 		f.note(day)
 	}
 	f.day = day
+}
+
+// noteSignature tells what is known of the signature of a message that follows,
+// unless it is what was told last of its sender.
+func (f *frontEnd) noteSignature(e *chat.Entry) {
+	if f.marks[e.From] == e.Signature {
+		return
+	}
+	if f.marks == nil {
+		f.marks = map[protocol.Address]string{}
+	}
+	f.marks[e.From] = e.Signature
+	mark := e.Signature
+	if mark == "" {
+		mark = "unsigned"
+	}
+	f.note("messages of " + e.From.String() + " from here on: " + mark)
 }
 
 // print writes one complete line, with the lines that belong to it.

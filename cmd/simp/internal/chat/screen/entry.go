@@ -57,6 +57,9 @@ func (u *ui) renderEntry(e *chat.Entry, width int, waiting bool) []string {
 	name, nameStyle := "me", styleCyan
 	if e.Kind == chat.Received {
 		name, nameStyle = u.shortName(e.From), styleBold
+		if e.Signature != "" { // before the text, which could claim anything
+			name += " (" + u.plain(cli.Escape(e.Signature)) + ")"
+		}
 	}
 	lines := entity.SplitLines(e.Text)
 	rows := wrap(name+": "+u.plain(lines[0]), room)

@@ -10,6 +10,7 @@ import (
 
 	"simpd/cmd/simp/internal/chat"
 	"simpd/cmd/simp/internal/entity"
+	"simpd/cmd/simp/internal/keyring"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
@@ -33,6 +34,7 @@ type Session struct {
 	ctx      context.Context
 	abandon  context.CancelFunc
 	wg       sync.WaitGroup
+	signing  signing
 }
 
 // queuedSend is a message on its way to the connection.
@@ -43,7 +45,10 @@ type queuedSend struct {
 
 // Open logs in, reads the contact list, listens, and watches the contacts. What
 // happens from then on is told by Events and Incoming.
-func Open(ctx context.Context, config client.Config, state protocol.ListenRequest) (*Session, error) {
+//
+// With a keyring, received signatures are verified, and messages are signed
+// unless signs is false. Without one neither is done.
+func Open(ctx context.Context, config client.Config, state protocol.ListenRequest, ring *keyring.Keyring, signs bool) (*Session, error) {
 	s := &Session{
 		events:   make(chan chat.Event, 64),
 		incoming: make(chan chat.Incoming),
@@ -57,6 +62,7 @@ func Open(ctx context.Context, config client.Config, state protocol.ListenReques
 		return nil, err
 	}
 	s.client = c
+	s.beginSigning(ring, signs)
 	s.wg.Go(s.startSends)
 	if err := s.begin(ctx, state); err != nil {
 		s.Close()
@@ -137,10 +143,19 @@ var errQuitting = protocol.Errorf(protocol.StatusRefused, "the recipient's progr
 
 func (s *Session) onMessage(_ context.Context, m *protocol.Message) error {
 	text := entity.Read(m.Entity)
+	arrived, accept := s.describe(m, chat.Arrived{From: m.From, At: m.Time, Text: text.Plain(len(m.Entity))})
+	err := s.show(arrived)
+	if err == nil {
+		accept()
+	}
+	return err
+}
+
+// show has a message shown, and returns the answer to it.
+func (s *Session) show(arrived chat.Arrived) error {
 	answer := make(chan error, 1)
-	in := chat.Incoming{Arrived: chat.Arrived{From: m.From, At: m.Time, Text: text.Plain(len(m.Entity))}, Answer: answer}
 	select {
-	case s.incoming <- in:
+	case s.incoming <- chat.Incoming{Arrived: arrived, Answer: answer}:
 	case <-s.done:
 		return errQuitting
 	}
@@ -193,7 +208,7 @@ func (s *Session) startSend(q queuedSend) {
 		s.emit(outcomeOf(q.Send, client.Report{}, err))
 		return
 	}
-	sending, err := s.client.StartSend(ctx, client.Message{To: q.To, Entity: content, ID: q.ID})
+	sending, err := s.client.StartSend(ctx, s.sign(client.Message{To: q.To, Entity: content, ID: q.ID}))
 	if err != nil {
 		cancel()
 		s.emit(outcomeOf(q.Send, client.Report{}, err))
@@ -237,6 +252,8 @@ func (s *Session) request(r chat.Request) chat.Event {
 		err = s.block(ctx, r.Address)
 	case chat.Watch:
 		_, err = s.client.Watch(ctx, r.Address)
+	case chat.Verify:
+		a.Lines, err = s.verifyKey(ctx, r)
 	case chat.Watchers:
 		a.Watchers, a.Partial, err = s.client.Watchers(ctx)
 	}
