@@ -35,8 +35,9 @@ func TestLimitMessage(t *testing.T) {
 		}
 		bob.send("%s 200", tag)
 		alice.expect("1 200 <rest>")
-		alice.write("2 SEND to=bob@example.com {65537}\r\n" + fits + "x3 PING\r\n")
+		alice.write("2 SEND to=bob@example.com {65537}\r\n" + fits + "x3 PI")
 		alice.expect("2 413 id=<any> :the message has 65537 octets: 65536 are allowed")
+		alice.write("NG\r\n") // only now: it is answered at once, perhaps before the SEND
 		alice.expect("3 200")
 		alice.write("4 SEND to=bob@example.com {1048576}\r\n" + strings.Repeat(fits, 16))
 		alice.expect("4 413 id=<any> :<rest>")
