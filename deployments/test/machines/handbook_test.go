@@ -21,7 +21,7 @@ func TestHandbook(t *testing.T) {
 	o.enter("site.md", form...)
 	o.checkNodes()
 	for _, page := range []string{
-		"size.md", "secure.md", "observe.md", "backup.md", "upgrade.md", "keys.md", "trouble.md", "lose-a-node.md", "stolen-node.md", "lose-the-majority.md",
+		"accounts.md", "size.md", "secure.md", "observe.md", "backup.md", "upgrade.md", "keys.md", "trouble.md", "lose-a-node.md", "stolen-node.md", "lose-the-majority.md",
 	} {
 		o.awaitThree()
 		o.enter(page, pageSteps(t, page)...)
