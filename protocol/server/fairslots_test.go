@@ -72,6 +72,60 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	}
 }
 
+// heldConn holds what has come from the server back until held is closed. It
+// tells flights when the first octet is there.
+type heldConn struct {
+	net.Conn
+	flights chan<- struct{}
+	held    <-chan struct{}
+	first   bool
+}
+
+func (c *heldConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.first {
+		c.first = true
+		c.flights <- struct{}{}
+		<-c.held
+	}
+	return n, err
+}
+
+// A handshake that waits for its client holds no slot.
+func TestHandshakesThatWaitHoldNoSlot(t *testing.T) {
+	for name, listen := range handshakeListeners {
+		t.Run(name, func(t *testing.T) {
+			h := newHarbour(t, nil)
+			dial, protocols := listen(h)
+			all := 2 * runtime.GOMAXPROCS(0)
+			flights, held, ended := make(chan struct{}, all), make(chan struct{}), make(chan error, all)
+			config := h.trusted.Clone()
+			config.NextProtos = protocols
+			for range all {
+				c := dial()
+				h.Cleanup(func() { _ = c.Close() })
+				go func() { ended <- tls.Client(&heldConn{Conn: c, flights: flights, held: held}, config).Handshake() }()
+			}
+			for range all {
+				<-flights
+			}
+			acquireAll(t, h.server.handshakeSlots)
+			for range runtime.GOMAXPROCS(0) {
+				h.server.handshakeSlots.Release()
+			}
+			close(held)
+			for range all {
+				if err := <-ended; err != nil { // the server has given it up meanwhile
+					t.Error(err)
+				}
+			}
+			if n := h.server.handshakeSlots.Waiting(); n != 0 {
+				t.Errorf("%d wait", n)
+			}
+		})
+	}
+}
+
 // acquireAll takes every slot. The server's end of a handshake may still have
 // one.
 func acquireAll(t *testing.T, slots *fairslots.Slots) {
