@@ -33,8 +33,6 @@ var means = map[string][]string{
 		`systemctl stop simpd; systemd-run --unit=squatter systemd-socket-activate -l 127.0.0.1:7467 /bin/true; 
 		until ss -ltn | grep -q 127.0.0.1:7467; do sleep 0.1; done; systemctl start --no-block simpd`,
 		"systemctl stop simpd; mount -t tmpfs -o size=16k,mode=700,uid=simpd,gid=simpd full /var/lib/simpd; systemctl start --no-block simpd",
-		`mkdir -p /run/systemd/system/simpd.service.d; printf '[Service]\nLimitNOFILE=3\n' >/run/systemd/system/simpd.service.d/try.conf
-		systemctl daemon-reload; systemctl restart --no-block simpd`,
 	},
 	"SIGSEGV, SIGABRT or SIGQUIT": {"kill -SEGV $pid", "kill -ABRT $pid", "kill -QUIT $pid"},
 	"SIGBUS, SIGFPE, SIGILL, SIGSYS or SIGTRAP": {
