@@ -52,8 +52,8 @@ func TestHandshakesOfProgramsTakeTurns(t *testing.T) {
 			shaken <- tls.Client(dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}).Handshake()
 		}()
 		synctest.Wait()
-		if n := turns.Waiting(); n != 1 {
-			t.Errorf("%d wait", n)
+		if n := turns.WaitingOf(netip.MustParsePrefix("192.0.2.0/24")); n != 1 { // remoteConn's
+			t.Errorf("%d wait in the turns of the network", n)
 		}
 		turns.Release()
 		if err := <-shaken; err != nil {

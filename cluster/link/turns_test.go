@@ -28,7 +28,8 @@ func TestHandshakesOfNodesTakeTurns(t *testing.T) {
 		m := s.links["n1"].mux
 		m.acquireTurns(t)
 		s.network.Reset(hostOf(1), hostOf(2))
-		s.eventually(func() bool { return m.turns.Waiting() > 0 }, "n2 waits for its turn")
+		own := netip.PrefixFrom(netip.MustParseAddr(hostOf(2)), 32)
+		s.eventually(func() bool { return m.turns.WaitingOf(own) > 0 }, "n2 waits for its turn")
 		if s.links["n2"].Connectivity("n1").Connected {
 			t.Error("it connected without a slot")
 		}
@@ -54,8 +55,8 @@ func TestHandshakesThatMayNotStayGiveTheirTurnUp(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if n := m.turns.Waiting(); n != strangerHandshakes {
-			t.Errorf("%d wait", n)
+		if n := m.turns.WaitingOf(netip.MustParsePrefix("10.9.0.0/24")); n != strangerHandshakes {
+			t.Errorf("%d wait in the turns of the network", n)
 		}
 		time.Sleep(handshakeTimeout)
 		synctest.Wait()

@@ -111,3 +111,10 @@ func (s *Slots) Waiting() int {
 	}
 	return n
 }
+
+// WaitingOf returns how many wait in the turns of a network.
+func (s *Slots) WaitingOf(network netip.Prefix) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting[network])
+}

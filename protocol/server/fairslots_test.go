@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"simpd/protocol/fairslots"
+	"simpd/protocol/netaddr"
 )
 
 // handshakeListeners begin to listen, each in another way, for TLS.
@@ -178,6 +179,11 @@ func TestWaitingHandshakesHaveADeadline(t *testing.T) {
 				acquireAll(t, s.server.handshakeSlots)
 				c := l.dial(roomy, s.source)
 				started := time.Now()
+				time.AfterFunc(handshakeTimeout/2, func() {
+					if n := s.server.handshakeSlots.WaitingOf(netaddr.Network(s.source.Addr())); n != 1 {
+						t.Errorf("%d wait in the turns of its network", n)
+					}
+				})
 				if err := tls.Client(c, trusting(cert)).Handshake(); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 					t.Errorf("got %v", err)
 				}
