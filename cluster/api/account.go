@@ -88,7 +88,7 @@ func (s *accountService) putCredential(ctx context.Context, ima string, c *simpv
 // account.
 func (s *accountService) refuseLookalike(f *fields, user protocol.Address) {
 	if like := s.lookalikes.Find(user); !like.IsZero() {
-		f.addViolation("ima", "%s looks like the existing account %s; allow_lookalike creates it all the same", user, like)
+		f.addViolation("ima", "%s looks like the existing account %s; it is created only with allow_lookalike (simpctl: --allow-lookalike)", user, like)
 	}
 }
 

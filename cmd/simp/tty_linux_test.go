@@ -67,7 +67,7 @@ func isEchoing(t *testing.T, tty *os.File) bool {
 }
 
 func TestAnInterruptEndsThePasswordPrompt(t *testing.T) {
-	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		outer, inner := openTerminal(t)
 		c := program(t, "query", "bob@example.com")
 		c.Stdin, c.Stdout, c.Stderr = inner, inner, inner
