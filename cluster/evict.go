@@ -60,7 +60,7 @@ func later(a, b time.Time) time.Time {
 }
 
 func (n *Node) markDown(ctx context.Context, node store.Node) {
-	n.cfg.Logger.Warn("a node is gone: its epoch ends", "node", node.ID, "epoch", node.Epoch, "it", n.link.Connectivity(node.ID).Suspicion)
+	n.cfg.Logger.Warn("a node is gone: its epoch ends", "node", node.ID, "epoch", node.Epoch, "suspicion", n.link.Connectivity(node.ID).Suspicion)
 	_, err := n.propose(ctx, &storev1.Change{Kind: &storev1.Change_NodeDown{
 		NodeDown: &storev1.NodeDown{Node: node.ID, Epoch: node.Epoch}}})
 	if err != nil && ctx.Err() == nil {

@@ -197,7 +197,7 @@ func (b *Bootstrap) observe(p *probeRound, failed error) {
 	}
 	now := time.Now()
 	if waits := f.String(); b.formation.set(waits, now.Sub(b.config.Started), now) {
-		b.config.Logger.Warn("this node is part of no site yet", "why", waits)
+		b.config.Logger.Warn("this node is part of no site yet", "reason", waits)
 	}
 }
 

@@ -179,7 +179,7 @@ func (g *gossip) NotifyLeave(n *memberlist.Node) {
 // NotifyConflict is called when a node with a known ID appears at another
 // address.
 func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
-	g.link.logger.Warn("gossip: two nodes have one id", "node", existing.Name, "at", existing.Address(), "and", other.Address())
+	g.link.logger.Warn("gossip: two nodes have one id", "node", existing.Name, "addr", existing.Address(), "other_addr", other.Address())
 	m, _, err := decodeMember(other.Name, other.Meta)
 	if err != nil || existing.Name != g.link.config.NodeID {
 		return

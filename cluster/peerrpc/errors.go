@@ -38,7 +38,7 @@ type NotLeaderError struct {
 
 func (e *NotLeaderError) Error() string {
 	if e.Leader == "" {
-		return "this node does not lead, and knows of none that does"
+		return "this node does not lead, and does not know which node does"
 	}
 	return fmt.Sprintf("this node does not lead; %s does", e.Leader)
 }

@@ -121,7 +121,7 @@ func (rt *s2sConn) stopLocked(why error) {
 	rt.cancel()
 	rt.out.Stop(why)
 	_ = rt.Close()
-	rt.domain.relay.config.Logger.Debug("a connection to another site ended", "domain", rt.domain.remote, "why", why)
+	rt.domain.relay.config.Logger.Debug("a connection to another site ended", "domain", rt.domain.remote, "error", why)
 	rt.domain.registrant.memoryShare.Release(rt.memory)
 	rt.domain.onConnLost(rt, why)
 }

@@ -117,7 +117,7 @@ func (s *Server) backoffAccept(why error, pause time.Duration) bool {
 	if s.isStopped() {
 		return false
 	}
-	s.config.Logger.Warn("no connection can be accepted", "error", why, "again", pause)
+	s.config.Logger.Warn("no connection can be accepted", "error", why, "retry_in", pause)
 	time.Sleep(pause)
 	return true
 }
