@@ -31,6 +31,8 @@ func TestDevSaysWhatWorks(t *testing.T) {
 			watch.await(watch.out, "available")
 			succeed(t, "", "sh", "-c", suggested(p, "send"))
 			listen.await(listen.out, "hello")
+			chat := start(t, "sh", "-c", "echo hi | exec "+suggested(p, "chat")) // there is no terminal: line mode
+			chat.await(chat.out, "-- ")
 			if said := succeed(t, "", "sh", "-c", suggested(p, "status")); !strings.Contains(said, "healthy") {
 				t.Errorf("status: %s", said)
 			}

@@ -39,8 +39,11 @@ func (s *devSite) printCommands(w io.Writer) {
 	simp := func(c *config, user string) string {
 		return fmt.Sprintf("%s --plaintext --server %s --user %s", siblingCommand("simp"), c.simp, user)
 	}
-	fmt.Fprintf(w, "Or in three other terminals:\n\n")
+	fmt.Fprintf(w, "Or in two other terminals, which chat with each other and with the browser:\n\n")
 	fmt.Fprintf(w, "  export SIMP_PASSWORD=%s        # in each\n", s.options.password)
+	fmt.Fprintf(w, "  %s chat %s\n", simp(second, users[1]), users[0])
+	fmt.Fprintf(w, "  %s chat %s\n\n", simp(first, users[0]), users[1])
+	fmt.Fprintf(w, "For scripts there are:\n\n")
 	fmt.Fprintf(w, "  %s listen\n", simp(second, users[1]))
 	fmt.Fprintf(w, "  %s watch %s\n", simp(third, users[2]), users[1])
 	fmt.Fprintf(w, "  %s send %s \"hello\"\n\n", simp(first, users[0]), users[1])

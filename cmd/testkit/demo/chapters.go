@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"time"
 
 	"simpd/cmd/testkit/site"
+	"simpd/protocol/secretfile"
 )
 
 func formSite(s *story) error {
@@ -48,6 +54,57 @@ func listenAndWatch(s *story) (err error) {
 	}
 	say("Alice sends from n1, and Bob's client on n2 has it and says so: 200, delivered. simp exits 0.")
 	return nil
+}
+
+// chat has alice chat with bob in a terminal, and loads the page of the web
+// chat.
+func chat(s *story) error {
+	code, said, err := s.Run("see you at one\n/who\n", "simp", append(s.Person(s.Nodes[0], "alice"), "chat", "bob")...)
+	if err != nil {
+		return err
+	}
+	line := "-- delivered to bob@" + domain + ": see you at one"
+	if code != 0 || !strings.Contains(said, line) {
+		return fmt.Errorf("simp chat exits %d and says %s", code, said)
+	}
+	if _, s.heard, err = s.bob.Await(s.heard, "see you at one"); err != nil {
+		return err
+	}
+	say("Alice types a line into simp chat. It says \"%s\" and, at the end of the input, exits 0.", line)
+	page, err := s.webPage(s.Nodes[2])
+	if err != nil {
+		return err
+	}
+	say("The web chat's page comes from n3: %s, with no script but that site's own.", page)
+	return nil
+}
+
+// webPage loads the page of the web chat from a node, and returns its address.
+func (s *story) webPage(n *site.Node) (string, error) {
+	roots := x509.NewCertPool()
+	if err := secretfile.AppendRoots(roots, s.CA); err != nil {
+		return "", err
+	}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, n.WS)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: site.Patience}
+	defer client.CloseIdleConnections()
+	_, port, err := net.SplitHostPort(n.WS)
+	if err != nil {
+		return "", err
+	}
+	address := "https://" + net.JoinHostPort(domain, port) + "/"
+	r, err := client.Get(address)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	policy := r.Header.Get("Content-Security-Policy")
+	if r.StatusCode != http.StatusOK || !strings.Contains(policy, "script-src 'self'") {
+		return "", fmt.Errorf("GET %s: %s, with the policy %q", address, r.Status, policy)
+	}
+	return address, nil
 }
 
 func silentAndRefusing(s *story) error {

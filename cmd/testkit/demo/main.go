@@ -42,6 +42,7 @@ func chapters() []chapter {
 		{"Three nodes become one site", formSite},
 		{"Nobody listens", nobodyListens},
 		{"Bob listens on one node, Alice sends from another, Carol watches from the third", listenAndWatch},
+		{"People chat, in a terminal and in a browser", chat},
 		{"A client that stays silent, and one that refuses", silentAndRefusing},
 		{"The node that holds Bob is killed", killListener},
 		{"The leader is killed too", killLeader},
@@ -73,7 +74,7 @@ func run(bin string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s, err := site.New(site.Config{Bin: path, Dir: dir, Nodes: 3, Domain: domain, Password: password})
+	s, err := site.New(site.Config{Bin: path, Dir: dir, Nodes: 3, Domain: domain, Password: password, Web: true})
 	if err != nil {
 		return err
 	}

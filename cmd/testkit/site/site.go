@@ -28,6 +28,7 @@ type Config struct {
 	Domain   string // empty: example.com
 	Password string // of everybody
 	Insecure bool   // no TLS at all
+	Web      bool   // nodes listen for WebSockets too, and serve the web chat
 	Flags    []string
 	// Host is the address that node number i, from 1, listens at. Nil: all at 127.0.0.1.
 	Host func(i int) string
@@ -49,6 +50,7 @@ type Site struct {
 type Node struct {
 	ID, Dir                                  string
 	SIMP, SIMPS, GRPC, Cluster, Gossip, HTTP string
+	WS                                       string // if Config.Web
 	*Program
 	Number int
 	Bin    string // where its simpd is, if not with the others
@@ -59,7 +61,9 @@ type Node struct {
 // called also after an error.
 func New(c Config) (*Site, error) {
 	c.Domain = cmp.Or(c.Domain, "example.com")
-	s := &Site{Config: c, Programs: Programs{Bin: c.Bin, Env: []string{"SIMP_PASSWORD=" + c.Password}}}
+	s := &Site{Config: c, Programs: Programs{Bin: c.Bin, Env: []string{
+		"SIMP_PASSWORD=" + c.Password, "XDG_CONFIG_HOME=" + filepath.Join(c.Dir, "config"), // not that of whoever runs this
+	}}}
 	for i := range c.Nodes {
 		s.AddNode(i + 1)
 	}
@@ -97,9 +101,9 @@ func (s *Site) host(i int) string {
 }
 
 // takeAddresses chooses where the node listens: at a host of its own at ports
-// 20001 to 20006; at 127.0.0.1 where nobody else does.
+// 20001 to 20007; at 127.0.0.1 where nobody else does.
 func (n *Node) takeAddresses(host string) {
-	for i, a := range []*string{&n.SIMP, &n.SIMPS, &n.GRPC, &n.Cluster, &n.Gossip, &n.HTTP} {
+	for i, a := range []*string{&n.SIMP, &n.SIMPS, &n.GRPC, &n.Cluster, &n.Gossip, &n.HTTP, &n.WS} {
 		*a = net.JoinHostPort(host, strconv.Itoa(20_001+i))
 		if host == "127.0.0.1" {
 			*a = FreeAddress()
@@ -169,6 +173,9 @@ func (n *Node) flags() []string {
 		if other != n {
 			args = append(args, "--join", other.Gossip)
 		}
+	}
+	if s.Web {
+		args = append(args, "--ws-listen", n.WS)
 	}
 	if s.Insecure {
 		return append(args, "--insecure")
