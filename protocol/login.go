@@ -73,6 +73,20 @@ type LoginMethods struct {
 	// Tokens and Certificates report whether users may log in by OAuth token or
 	// by client certificate.
 	Tokens, Certificates bool
+	// Provider is where tokens are to be had, if Tokens is set for one domain.
+	Provider *TokenProvider
+}
+
+// TokenLogin is a login by an OAuth token.
+type TokenLogin struct {
+	User  Address // who the client says that it is; zero: it does not say
+	Token string
+}
+
+// TokenProvider says how to get an OAuth token.
+type TokenProvider struct {
+	Configuration   string // the URL of the provider's description (OpenID Connect Discovery)
+	ClientID, Scope string // for programs of people; "": they have to know
 }
 
 // PasswordCheck says where the passwords of a domain's users are checked.

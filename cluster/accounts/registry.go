@@ -86,6 +86,13 @@ func (r *Registry) register(s Set) *registered {
 func loginMethods(sources []*member) (m protocol.LoginMethods) {
 	table := slices.IndexFunc(sources, (*member).isTable)
 	passwords := slices.IndexFunc(sources, (*member).checksPasswords)
+	for _, one := range sources {
+		if s, ok := one.source.(TokenSource); ok {
+			provider := s.Provider()
+			m.Tokens, m.Provider = true, &provider
+			break
+		}
+	}
 	switch {
 	case passwords < 0:
 		m.Passwords = protocol.ChecksInTable

@@ -21,7 +21,7 @@ import (
 const Table = "table"
 
 // Source is where accounts come from. Any goroutine may call its methods. It
-// also implements some of PasswordSource, Directory and Explainer.
+// also implements some of PasswordSource, TokenSource, Directory and Explainer.
 type Source interface {
 	// Type returns the word for it in the accounts file.
 	Type() string
@@ -38,6 +38,16 @@ type PasswordSource interface {
 	// *UnavailableError may say when to ask again. It never sees an empty
 	// password.
 	CheckPassword(ctx context.Context, l protocol.PasswordLogin) (Answer, error)
+}
+
+// TokenSource checks OAuth tokens.
+type TokenSource interface {
+	Source
+	// CheckToken reports whose token it is, before ctx ends. An error means that
+	// nothing is known of the token, as for CheckPassword.
+	CheckToken(ctx context.Context, token string) (Answer, error)
+	// Provider returns what programs have to know to get a token.
+	Provider() protocol.TokenProvider
 }
 
 // ClientAware is implemented by sources whose answers depend on where the

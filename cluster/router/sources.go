@@ -55,6 +55,41 @@ func (r *Router) AskSources(ctx context.Context, l protocol.PasswordLogin) (prot
 	return r.acceptLogin(ctx, answer)
 }
 
+// AskToken asks the account sources whose OAuth token it is. The first login
+// that a source accepts registers the account in the table.
+func (r *Router) AskToken(ctx context.Context, l protocol.TokenLogin) (protocol.VerifiedLogin, error) {
+	if r.config.Sources == nil {
+		return protocol.VerifiedLogin{}, errTokenRejected
+	}
+	answer, err := r.config.Sources.CheckToken(ctx, l)
+	if err != nil {
+		return protocol.VerifiedLogin{}, r.sourceError(err)
+	}
+	if answer.Verdict != accounts.Accepted || !r.ownsAccount(answer) {
+		return protocol.VerifiedLogin{}, errTokenRejected
+	}
+	v, err := r.acceptLogin(ctx, answer)
+	if errors.Is(err, errRejected) {
+		err = errTokenRejected
+	}
+	return v, err
+}
+
+// ownsAccount reports whether the account is the source's, or may become it.
+func (r *Router) ownsAccount(a accounts.Answer) bool {
+	account, known := r.config.Table.Account(a.User)
+	switch {
+	case !known:
+		return true
+	case account.Source() == "":
+		return !r.config.Sources.IsTableBefore(a.User.Domain(), a.Source)
+	}
+	return account.Source() == a.Source
+}
+
+// errTokenRejected is the answer to a token that is not accepted.
+var errTokenRejected = &protocol.Error{Status: protocol.StatusUnauthorized, Text: "the token is not valid"}
+
 // errRejected is the answer to a login that is not accepted.
 var errRejected = &protocol.Error{Status: protocol.StatusUnauthorized, Text: "the address or the password is wrong"}
 

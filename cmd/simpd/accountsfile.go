@@ -52,7 +52,7 @@ func (e keyError) Error() string { return e.key + ": " + e.err.Error() }
 func (e keyError) Unwrap() error { return e.err }
 
 // sourceTypes lists the types of account sources, besides the table.
-func sourceTypes() []sourceType { return []sourceType{ldapType(), calloutType()} }
+func sourceTypes() []sourceType { return []sourceType{ldapType(), oidcType(), calloutType()} }
 
 // accountsFile is an accounts file that is right.
 type accountsFile struct {

@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"cluster/accounts":      {"protocol", "protocol/histogram"},
 	"cluster/api":           {"cluster/accounts", "protocol/signature", "protocol", "store", "proto/*", "cluster/api/backup", "cluster/lookalike", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/wait"},
 	"cluster/accounts/ldap": {"protocol", "cluster/accounts"},
+	"cluster/accounts/oidc": {"protocol", "cluster/accounts"},
 
 	"cluster/accounts/callout": {"protocol", "cluster/accounts"},
 

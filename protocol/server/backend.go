@@ -9,8 +9,8 @@ import (
 )
 
 // Backend is the site behind the connections. Any goroutine may call its
-// methods. Only AwaitTurn, AskSources, CheckInvitation and Join block, and the
-// last two alone wait for other nodes.
+// methods. Only AwaitTurn, AskSources, AskToken, CheckInvitation and Join block,
+// and the last two alone wait for other nodes.
 //
 // An error that is a *protocol.Error is sent as it is. The end of a context
 // becomes 503, and any other error 500.
@@ -46,6 +46,9 @@ type Backend interface {
 	// takes the same time for both. One of status 503 means that a source could
 	// not be asked: nothing is known of the password.
 	AskSources(ctx context.Context, l protocol.PasswordLogin) (protocol.VerifiedLogin, error)
+	// AskToken asks the account sources whose OAuth token it is. Errors are as for
+	// AskSources.
+	AskToken(ctx context.Context, l protocol.TokenLogin) (protocol.VerifiedLogin, error)
 	// CheckInvitation returns nil if the code of an invitation may create an
 	// account of that address. Every code that may create none is refused with
 	// the same 401.

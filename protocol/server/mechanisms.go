@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/x509"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,9 @@ func (s *session) offeredMechanisms(domain string) (offered []string) {
 	}
 	if !plainFirst && s.allowsPlain() {
 		offered = append(offered, sasl.NamePlain)
+	}
+	if m.Tokens && s.allowsPlain() {
+		offered = append(offered, sasl.NameOAuthBearer)
 	}
 	if s.acceptsFederation() && s.hasClientCertificate() {
 		offered = append(offered, sasl.NameExternal)
@@ -81,10 +85,25 @@ func (s *session) newMechanism(name string) (sasl.Mechanism, error) {
 			return nil, protocol.Errorf(protocol.StatusTLSNeeded, "a password is said under TLS only: STARTTLS first")
 		}
 		return sasl.NewPlain(userAuth{s}, s.server.hasher, s.server.proved), nil
+	case sasl.NameOAuthBearer:
+		return s.newTokenMechanism()
 	case sasl.NameExternal, sasl.NameDialback:
 		return s.newDomainMechanism(strings.ToUpper(name))
 	}
 	return nil, protocol.Errorf(protocol.StatusBadRequest, "%s is not offered here", protocol.Quote(name))
+}
+
+// newTokenMechanism starts OAUTHBEARER, if users of one of the site's domains
+// can log in with tokens.
+func (s *session) newTokenMechanism() (sasl.Mechanism, error) {
+	takesTokens := func(domain string) bool { return s.server.config.Backend.LoginMethods(domain).Tokens }
+	switch {
+	case !slices.ContainsFunc(s.server.config.Domains, takesTokens):
+		return nil, protocol.Errorf(protocol.StatusBadRequest, "%s is not offered here", sasl.NameOAuthBearer)
+	case !s.allowsPlain():
+		return nil, protocol.Errorf(protocol.StatusTLSNeeded, "a token is said under TLS only: STARTTLS first")
+	}
+	return sasl.NewOAuthBearer(userAuth{s}), nil
 }
 
 // newDomainMechanism starts a mechanism by which another site authenticates.
@@ -138,6 +157,25 @@ func (a userAuth) AskSources(ctx context.Context, user protocol.Address, passwor
 	return a.s.server.config.Backend.AskSources(ctx, protocol.PasswordLogin{
 		User: user, Password: password, Fits: fits, Remote: a.s.client.Remote, TLS: a.s.tls != nil,
 	})
+}
+
+func (a userAuth) AskToken(ctx context.Context, user protocol.Address, token string) (protocol.VerifiedLogin, error) {
+	return a.s.server.config.Backend.AskToken(ctx, protocol.TokenLogin{User: user, Token: token})
+}
+
+// TokenProvider returns the provider of the user's domain, or of the first of
+// the site's domains that has one.
+func (a userAuth) TokenProvider(user protocol.Address) *protocol.TokenProvider {
+	domains := a.s.server.config.Domains
+	if !user.IsZero() {
+		domains = []string{user.Domain()}
+	}
+	for _, domain := range domains {
+		if p := a.s.server.config.Backend.LoginMethods(domain).Provider; p != nil {
+			return p
+		}
+	}
+	return nil
 }
 
 func (a userAuth) CountFailure(user protocol.Address) {

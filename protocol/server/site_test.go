@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -95,6 +96,20 @@ func (s *site) Credentials(a protocol.Address) (protocol.Credentials, bool) {
 }
 
 func (s *site) LoginMethods(string) protocol.LoginMethods { return s.methods }
+
+// AskToken knows tokens that are TOKEN-OF-NAME.
+func (s *site) AskToken(_ context.Context, l protocol.TokenLogin) (protocol.VerifiedLogin, error) {
+	name, ok := strings.CutPrefix(l.Token, "token-of-")
+	switch {
+	case l.Token == "later":
+		return protocol.VerifiedLogin{}, &protocol.Error{Status: protocol.StatusUnavailable, Text: "the provider does not answer", Retry: 5}
+	case !ok:
+		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnauthorized, "no")
+	}
+	user := protocol.CanonicalAddress(name + "@example.com")
+	c, _ := s.Credentials(user)
+	return protocol.VerifiedLogin{User: user, Credential: c.Index}, nil
+}
 
 func (s *site) AskSources(_ context.Context, l protocol.PasswordLogin) (protocol.VerifiedLogin, error) {
 	return s.sources(l)

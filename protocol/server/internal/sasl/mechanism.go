@@ -27,6 +27,8 @@ const (
 	NameScram = "SCRAM-SHA-256"
 	NamePlain = "PLAIN"
 
+	NameOAuthBearer = "OAUTHBEARER"
+
 	NameExternal = "EXTERNAL"
 	NameDialback = "DIALBACK"
 )
@@ -54,6 +56,12 @@ type Server interface {
 	// An error of status 401 means that it is wrong, or that there is no such
 	// user. It blocks for seconds at most.
 	AskSources(ctx context.Context, user protocol.Address, password string, fits bool) (protocol.VerifiedLogin, error)
+	// AskToken asks the account sources whose OAuth token it is. The user is who
+	// the client says that it is, or zero. Errors are as for AskSources.
+	AskToken(ctx context.Context, user protocol.Address, token string) (protocol.VerifiedLogin, error)
+	// TokenProvider returns where users of that address's domain, or of the
+	// domain that the connection is for, get tokens; nil: it is not known.
+	TokenProvider(user protocol.Address) *protocol.TokenProvider
 }
 
 // Account is the account that a proof is checked against.

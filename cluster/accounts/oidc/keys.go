@@ -1,0 +1,177 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"simpd/cluster/accounts"
+)
+
+const (
+	refreshInterval = 10 * time.Second // at least, between two fetches of the keys
+	keysMaxAge      = 15 * time.Minute // after which they are fetched again
+)
+
+// keySet holds the provider's keys (JWKS). Tokens that name a key that it does
+// not have make it fetch the keys again, at most once in refreshInterval for
+// all of them together. Any goroutine may use it.
+type keySet struct {
+	provider   *provider
+	algorithms []jose.SignatureAlgorithm
+
+	mu      sync.Mutex
+	address string // of the keys; "": not known yet
+	keys    []jose.JSONWebKey
+	fetched time.Time     // when they were fetched last
+	tried   time.Time     // when that was begun last
+	err     error         // of the last attempt
+	pending chan struct{} // closed at the end of the attempt in progress; nil: there is none
+}
+
+// errWrongSignature reports that no key of the provider made the signature.
+var errWrongSignature = errors.New("the signature is not by a key of the provider")
+
+// VerifySignature returns the payload of a token that the provider has signed.
+// An error that wraps errWrongSignature is certain; after any other, nothing is
+// known of the token.
+func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	began := time.Now()
+	signed, err := jose.ParseSignedCompact(token, k.algorithms)
+	if err != nil || len(signed.Signatures) != 1 {
+		return nil, errWrongSignature
+	}
+	keys, err := k.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id := signed.Signatures[0].Header.KeyID
+	payload, found := verifyWith(keys, id, signed)
+	if !found {
+		if keys, err = k.refreshAfter(ctx, began); err != nil {
+			return nil, err
+		}
+		payload, _ = verifyWith(keys, id, signed)
+	}
+	if payload == nil {
+		return nil, errWrongSignature
+	}
+	return payload, nil
+}
+
+// refreshAfter returns keys that were fetched after t. If they may not be
+// fetched yet, the error says when: until then, nothing is known of a key that
+// is not among those of before.
+func (k *keySet) refreshAfter(ctx context.Context, t time.Time) ([]jose.JSONWebKey, error) {
+	keys, err := k.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fetched.Before(t) {
+		return nil, &accounts.UnavailableError{Retry: refreshInterval - time.Since(k.tried), Err: errKeysTooOld}
+	}
+	return keys, nil
+}
+
+var errKeysTooOld = errors.New("the token names a key that the provider did not have a moment ago")
+
+// verifyWith returns the payload if one of the keys with that ID (all, if it is
+// "") made the signature. found reports whether there is such a key.
+func verifyWith(keys []jose.JSONWebKey, id string, signed *jose.JSONWebSignature) (payload []byte, found bool) {
+	for i := range keys {
+		if id != "" && keys[i].KeyID != id {
+			continue
+		}
+		found = id != ""
+		if payload, err := signed.Verify(&keys[i]); err == nil {
+			return payload, true
+		}
+	}
+	return nil, found
+}
+
+// current returns the keys, which it fetches if there are none or they are old.
+// Old keys count if they can't be fetched.
+func (k *keySet) current(ctx context.Context) ([]jose.JSONWebKey, error) {
+	k.mu.Lock()
+	keys, age := k.keys, time.Since(k.fetched)
+	k.mu.Unlock()
+	if keys != nil && age < keysMaxAge {
+		return keys, nil
+	}
+	fresh, err := k.refresh(ctx)
+	if err != nil && keys != nil {
+		return keys, nil
+	}
+	return fresh, err
+}
+
+// refresh fetches the keys, unless that was tried a moment ago: then it returns
+// what became of it.
+func (k *keySet) refresh(ctx context.Context) ([]jose.JSONWebKey, error) {
+	k.mu.Lock()
+	if k.pending == nil && time.Since(k.tried) >= refreshInterval {
+		k.pending, k.tried = make(chan struct{}), time.Now()
+		go k.fetch(context.WithoutCancel(ctx), k.pending) // ends within requestTimeout, twice
+	}
+	pending := k.pending
+	k.mu.Unlock()
+	if pending != nil {
+		select {
+		case <-pending:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err != nil {
+		return nil, k.err
+	}
+	return k.keys, nil
+}
+
+// fetch fetches the keys once, and closes done.
+func (k *keySet) fetch(ctx context.Context, done chan struct{}) {
+	k.mu.Lock()
+	address := k.address
+	k.mu.Unlock()
+	var err error
+	if address == "" {
+		address, err = k.provider.keysURL(ctx)
+	}
+	var set jose.JSONWebKeySet
+	if err == nil {
+		err = k.provider.get(ctx, address, &set)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pending, k.err = nil, err
+	switch {
+	case err == nil:
+		k.address, k.keys, k.fetched = address, signingKeys(set.Keys), time.Now()
+	default:
+		k.address = "" // it may have changed
+		k.tried = time.Now().Add(retryInterval - refreshInterval)
+	}
+	close(done)
+}
+
+// retryInterval is the time after a failed fetch in which none is tried.
+const retryInterval = time.Second
+
+// signingKeys returns the public keys that are for signatures.
+func signingKeys(all []jose.JSONWebKey) []jose.JSONWebKey {
+	keys := []jose.JSONWebKey{}
+	for _, k := range all {
+		if k.IsPublic() && k.Valid() && (k.Use == "" || k.Use == "sig") {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}

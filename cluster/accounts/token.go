@@ -1,0 +1,74 @@
+package accounts
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"simpd/protocol"
+)
+
+// CheckToken asks the site's token sources in the order of each domain's
+// sources, until one knows the token. If the client says who it is, only those
+// of that domain are asked. The answer is Accepted, if the token is of a user
+// whose domain has the source, or Rejected. An error is an *UnavailableError:
+// nothing is known of the token.
+func (r *Registry) CheckToken(ctx context.Context, l protocol.TokenLogin) (Answer, error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, protocol.SourceTimeout)
+	defer cancel()
+	g := r.current.Load()
+	for _, m := range g.tokenSources(r.domains, l.User) {
+		a, err := m.checkToken(ctx, l.Token)
+		switch {
+		case err != nil:
+			return Answer{}, err
+		case a.Verdict == Unknown:
+			continue
+		case a.Verdict == Accepted && g.serves(a.User, m) && (l.User.IsZero() || l.User == a.User):
+			return a, nil
+		}
+		break
+	}
+	awaitRejection(ctx, began)
+	return Answer{Verdict: Rejected}, nil
+}
+
+// tokenSources returns the token sources of the user's domain, or of all
+// domains, each once.
+func (g *registered) tokenSources(domains []string, user protocol.Address) (list []*member) {
+	if !user.IsZero() {
+		domains = []string{user.Domain()}
+	}
+	for _, domain := range domains {
+		for _, m := range g.domains[domain] {
+			if _, ok := m.source.(TokenSource); ok && !slices.Contains(list, m) {
+				list = append(list, m)
+			}
+		}
+	}
+	return list
+}
+
+// serves reports whether the user's domain has the source.
+func (g *registered) serves(user protocol.Address, m *member) bool {
+	return slices.Contains(g.domains[user.Domain()], m)
+}
+
+// IsTableBefore reports whether the table is asked before a source about users of
+// a domain.
+func (r *Registry) IsTableBefore(domain, source string) bool {
+	for _, m := range r.current.Load().domains[domain] {
+		if m.isTable() || m.name == source {
+			return m.isTable()
+		}
+	}
+	return false
+}
+
+// checkToken asks the source about a token.
+func (m *member) checkToken(ctx context.Context, token string) (Answer, error) {
+	return m.ask(ctx, m.keyOf("token", token), func(ctx context.Context) (Answer, error) {
+		return m.source.(TokenSource).CheckToken(ctx, token)
+	})
+}

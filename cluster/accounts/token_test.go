@@ -1,0 +1,78 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"simpd/protocol"
+)
+
+// fakeTokens is a source whose tokens are PREFIX:ADDRESS.
+type fakeTokens struct {
+	prefix string
+	err    error
+}
+
+func (s fakeTokens) Type() string { return "fake" }
+func (s fakeTokens) Close()       {}
+
+func (s fakeTokens) CheckToken(_ context.Context, token string) (Answer, error) {
+	if s.err != nil {
+		return Answer{}, s.err
+	}
+	address, ok := strings.CutPrefix(token, s.prefix+":")
+	switch {
+	case !ok:
+		return Answer{}, nil
+	case address == "bad":
+		return Answer{Verdict: Rejected}, nil
+	}
+	return Answer{Verdict: Accepted, User: protocol.CanonicalAddress(address)}, nil
+}
+
+func (s fakeTokens) Provider() protocol.TokenProvider {
+	return protocol.TokenProvider{ClientID: s.prefix}
+}
+
+func TestCheckToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New([]string{"a.example", "b.example", "c.example"}, slog.New(slog.DiscardHandler))
+		r.Replace(Set{
+			Sources: map[string]Source{"one": fakeTokens{prefix: "1"}, "two": fakeTokens{prefix: "2"}, "broken": fakeTokens{err: errors.New("down")}},
+			Domains: map[string][]string{"a.example": {"one", Table, "two"}, "b.example": {"two"}, "c.example": {"broken"}},
+		})
+		for _, tt := range []struct {
+			token, claimed string
+			want           Verdict
+			source         string
+		}{
+			{"1:u@a.example", "", Accepted, "one"},
+			{"2:u@a.example", "", Accepted, "two"},
+			{"2:u@b.example", "u@b.example", Accepted, "two"},
+			{"1:u@b.example", "", Rejected, ""},            // of a domain that the source is not for
+			{"1:u@elsewhere.example", "", Rejected, ""},    // nor the site
+			{"2:u@b.example", "v@b.example", Rejected, ""}, // another's
+			{"1:bad", "", Rejected, ""},
+			{"3:u@a.example", "u@a.example", Rejected, ""},
+		} {
+			a, err := r.CheckToken(t.Context(), protocol.TokenLogin{Token: tt.token, User: protocol.CanonicalAddress(tt.claimed)})
+			if err != nil || a.Verdict != tt.want || a.Source != tt.source {
+				t.Errorf("%s for %q: %+v, %v", tt.token, tt.claimed, a, err)
+			}
+		}
+		// Where a source can't be asked, nothing is known.
+		if _, err := r.CheckToken(t.Context(), protocol.TokenLogin{Token: "x", User: protocol.CanonicalAddress("u@c.example")}); err == nil {
+			t.Error("it is known although the source is down")
+		}
+		if m := r.LoginMethods("a.example"); !m.Tokens || m.Provider.ClientID != "1" || m.Passwords != protocol.ChecksInTable {
+			t.Errorf("got %+v", m)
+		}
+		if !r.LoginMethods("").Tokens || !r.IsTableBefore("a.example", "two") || r.IsTableBefore("a.example", "one") || r.IsTableBefore("b.example", "two") {
+			t.Error("the order of the sources is another")
+		}
+	})
+}
