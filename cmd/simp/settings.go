@@ -21,18 +21,13 @@ var settingNames = []string{"user", "server", "dns", "tls-ca", "tls", "plaintext
 // the configuration file what neither has said, and checks it all.
 func (a *app) resolveSettings(c *cobra.Command) error {
 	f := c.Flags()
+	names := append([]string{"config"}, settingNames...)
+	if err := cli.SetFromEnvironment(f, "SIMP_", a.env, names...); err != nil {
+		return err
+	}
 	given := make(map[string]bool)
-	for _, name := range append([]string{"config"}, settingNames...) {
-		variable := "SIMP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	for _, name := range names {
 		given[name] = f.Changed(name)
-		value := a.env(variable)
-		if value == "" || given[name] {
-			continue
-		}
-		given[name] = true
-		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-			return cli.UsageErrorf("%s", cli.VariableError(variable, value, flag))
-		}
 	}
 	if err := a.readConfigFile(c, given); err != nil {
 		return err

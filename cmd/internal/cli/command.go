@@ -87,7 +87,8 @@ func ArgumentCount(least, most int, what string) cobra.PositionalArgs {
 }
 
 // SetFromEnvironment sets the named flags that were not given to the values of
-// their variables: with the prefix SIMP_, --tls-ca to that of SIMP_TLS_CA.
+// their variables: with the prefix SIMP_, --tls-ca to that of SIMP_TLS_CA. They
+// count as changed then.
 func SetFromEnvironment(f *pflag.FlagSet, prefix string, env func(string) string, names ...string) error {
 	for _, name := range names {
 		variable := prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
@@ -95,8 +96,8 @@ func SetFromEnvironment(f *pflag.FlagSet, prefix string, env func(string) string
 		if value == "" || f.Changed(name) {
 			continue
 		}
-		if flag := f.Lookup(name); flag.Value.Set(value) != nil {
-			return UsageErrorf("%s", VariableError(variable, value, flag))
+		if f.Set(name, value) != nil {
+			return UsageErrorf("%s", VariableError(variable, value, f.Lookup(name)))
 		}
 	}
 	return nil
