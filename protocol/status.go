@@ -37,6 +37,30 @@ func (s Status) Interim() bool { return s/100 == 1 }
 // OK reports whether s is a 2xx.
 func (s Status) OK() bool { return s/100 == 2 }
 
+// ExplainOutcome returns what the outcome s of a message to somebody means, for
+// people. It says nothing about StatusOK.
+func (s Status) ExplainOutcome(to string) string {
+	switch s {
+	case StatusOK:
+		return ""
+	case StatusIndeterminate:
+		return "handed over, but no answer came"
+	case StatusUnknownAddress:
+		return "there is no user " + to
+	case StatusNotListening:
+		return to + " is not listening"
+	case StatusNotReading:
+		return "the client of " + to + " does not take what it is sent"
+	case StatusRefused:
+		return "the client of " + to + " refused the message"
+	case StatusWrongState:
+		return "the id was used for another message"
+	case StatusUnavailable:
+		return "the node of " + to + " can't be reached now; nothing was handed over"
+	}
+	return "the message was not delivered"
+}
+
 // Error is a refusal: a status and a sentence that says why. The server
 // answers a request with it as it stands.
 type Error struct {

@@ -36,29 +36,6 @@ func (d *delivery) notFoundStatus(known bool) protocol.Status {
 	return protocol.StatusNotListening
 }
 
-// statusText explains an outcome to a person where the status alone does not.
-func statusText(s protocol.Status, to protocol.Address) string {
-	switch s {
-	case protocol.StatusOK:
-		return ""
-	case protocol.StatusIndeterminate:
-		return "handed over, but no answer came"
-	case protocol.StatusUnknownAddress:
-		return "there is no user " + to.String()
-	case protocol.StatusNotListening:
-		return to.String() + " is not listening"
-	case protocol.StatusNotReading:
-		return "the client of " + to.String() + " does not take what it is sent"
-	case protocol.StatusRefused:
-		return "the client of " + to.String() + " refused the message"
-	case protocol.StatusWrongState:
-		return "the id was used for another message"
-	case protocol.StatusUnavailable:
-		return "the node of " + to.String() + " can't be reached now; nothing was handed over"
-	}
-	return "the message was not delivered"
-}
-
 // maxStatus is the greatest status of an outcome.
 const maxStatus = protocol.StatusVersion
 

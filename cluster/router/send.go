@@ -210,7 +210,7 @@ func (d *delivery) finish(o protocol.Outcome) {
 	}
 	d.sender.noteDone(d)
 	if o.Text == "" {
-		o.Text = statusText(o.Status, d.m.To)
+		o.Text = o.Status.ExplainOutcome(d.m.To.String())
 	}
 	d.sender.r.countOutcome(o.Status)
 	d.sender.r.metrics.Send.ObserveSince(d.m.Time)

@@ -18,26 +18,21 @@ func (s *Server) toError(err error) *protocol.Error {
 		return protocol.Errorf(protocol.StatusUnavailable, "the site did not confirm it in time; try again, or another node")
 	}
 	s.config.Logger.Error("a request failed", "error", err)
-	return protocol.Errorf(protocol.StatusServerError, "a fault in the server")
+	return protocol.Errorf(protocol.StatusServerError, "internal server error")
 }
 
-// statusText explains a status to a person if nobody has given a better text.
-func statusText(s protocol.Status) string {
-	if text, ok := statusTexts[s]; ok {
-		return text
+// commonText explains the status that all recipients of a SEND have, if nobody
+// has given a better text.
+func commonText(s protocol.Status) string {
+	switch s {
+	case protocol.StatusOK:
+		return "delivered"
+	case protocol.StatusMixed:
+		return "see each recipient"
+	case protocol.StatusUnknownAddress:
+		return "no such user"
+	case protocol.StatusSlowDown:
+		return "too many recipients that are new to you"
 	}
-	return "the message was not delivered"
-}
-
-var statusTexts = map[protocol.Status]string{
-	protocol.StatusOK:             "delivered",
-	protocol.StatusIndeterminate:  "handed over, but no answer came",
-	protocol.StatusMixed:          "see each recipient",
-	protocol.StatusUnknownAddress: "no such user",
-	protocol.StatusWrongState:     "the id was used for another message",
-	protocol.StatusSlowDown:       "too many recipients that are new to you",
-	protocol.StatusNotListening:   "not listening",
-	protocol.StatusNotReading:     "the recipient's client does not take what it is sent",
-	protocol.StatusRefused:        "the recipient's client refused the message",
-	protocol.StatusUnavailable:    "not handed over; try again, or another node",
+	return s.ExplainOutcome("the recipient")
 }

@@ -176,5 +176,5 @@ func outcomeText(x *pendingSend, common protocol.Status) string {
 	if len(x.To) == 1 && x.outcomes[0].Text != "" {
 		return x.outcomes[0].Text
 	}
-	return statusText(common)
+	return commonText(common)
 }
