@@ -80,6 +80,10 @@ bench: build ## what it costs, beside a minimal relay: the short form (docs/perf
 web-test: build ## the web chat and its modules, under Node and in a real browser: node, npm, chromium
 	go run ./cmd/testkit/webtest -bin bin
 
+.PHONY: chat-test
+chat-test: build ## simp chat in real terminals, on a real site: tmux
+	go run ./cmd/testkit/chattest -bin bin
+
 .PHONY: examples-test
 examples-test: build ## the examples in Python and TypeScript on a real site: python3 with grpc_tools and mypy, mypy-protobuf, node, npm
 	go run ./cmd/testkit/examples -bin bin

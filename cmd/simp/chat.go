@@ -76,7 +76,7 @@ func (a *app) chat(ctx context.Context, f chatting, args []string) (err error) {
 	if a.printsJSON() {
 		return cli.UsageErrorf("simp chat has no --output json; simp listen and simp send have")
 	}
-	config, err := a.chatConfig(ctx)
+	config, err := a.chatConfig(ctx, f)
 	if err != nil {
 		return err
 	}

@@ -11,13 +11,14 @@ import (
 
 	"simpd/cmd/internal/cli"
 	"simpd/cmd/simp/internal/configfile"
+	"simpd/cmd/simp/internal/trust"
 	"simpd/protocol"
 	"simpd/protocol/client"
 )
 
 // chatConfig returns how to connect for a chat. Somebody who has configured
 // nothing yet is asked, and what they answer is stored.
-func (a *app) chatConfig(ctx context.Context) (client.Config, error) {
+func (a *app) chatConfig(ctx context.Context, f chatting) (client.Config, error) {
 	if a.user != "" || a.isConfigured {
 		return a.clientConfig(ctx, a.readPassword)
 	}
@@ -30,7 +31,11 @@ func (a *app) chatConfig(ctx context.Context) (client.Config, error) {
 	if folder == "" {
 		return config, nil
 	}
+	own := config.Password
 	settings, err := a.offerAppPassword(ctx, c, &config, folder)
+	if config.Password != own && !f.noSign {
+		a.addDeviceKey(ctx, c)
+	}
 	if err == nil {
 		err = configfile.Write(a.configFile, settings)
 	}
@@ -110,6 +115,18 @@ func (a *app) offerAppPassword(ctx context.Context, c *client.Client, config *cl
 	a.printNote("the app password is in %s; simp app list shows it, and simp app remove %d revokes it", path, id)
 	config.Password = password
 	return append(settings, configfile.Setting{Key: "password_file", Value: path}), nil
+}
+
+// addDeviceKey puts the key of this device on the user's list, which the session
+// of an app password could not do.
+func (a *app) addDeviceKey(ctx context.Context, c *client.Client) {
+	ring, err := a.openKeyring()
+	if err == nil {
+		_, _, err = trust.New(c, ring).EnsureDevice(ctx, "simp chat")
+	}
+	if err != nil && !errors.Is(err, client.ErrNotSupported) {
+		a.printNote("messages are not signed: %s", explainError(err))
+	}
 }
 
 // deviceName returns the name for the app password of this device.

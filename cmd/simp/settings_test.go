@@ -16,7 +16,7 @@ func configured(t *testing.T, content string) (c *console, file string) {
 		t.Fatal(err)
 	}
 	writeFile(t, file, content, 0o600)
-	return newConsole(map[string]string{"XDG_CONFIG_HOME": folder}), file
+	return newConsole(map[string]string{"XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": folder}), file
 }
 
 func writeFile(t *testing.T, path, content string, mode os.FileMode) {
@@ -85,7 +85,7 @@ func TestConfigurationFileThatIsWrong(t *testing.T) {
 func TestFirstRun(t *testing.T) {
 	s := newSite(t)
 	folder := t.TempDir()
-	env := map[string]string{"XDG_CONFIG_HOME": folder}
+	env := map[string]string{"XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": t.TempDir()}
 	c := newConsole(env, "alice@example.com", "secret", "")
 	flags := []string{"--plaintext", "--server", s.addr}
 	if code := c.run(t.Context(), strings.NewReader("hi\n"), append(flags, "chat", "bob")...); code != 0 || withoutPresence(c.out.String()) != "-- delivered to bob@example.com: hi\n" {
@@ -117,7 +117,7 @@ func TestFirstRun(t *testing.T) {
 func TestFirstRunWithoutAppPassword(t *testing.T) {
 	s := newSite(t)
 	folder := t.TempDir()
-	c := newConsole(map[string]string{"XDG_CONFIG_HOME": folder}, "alice@example.com", "secret", "n")
+	c := newConsole(map[string]string{"XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": t.TempDir()}, "alice@example.com", "secret", "n")
 	if code := c.run(t.Context(), strings.NewReader(""), "--plaintext", "--server", s.addr, "chat"); code != 0 {
 		t.Fatalf("exit code %d, %s", code, c.err.String())
 	}
@@ -127,7 +127,7 @@ func TestFirstRunWithoutAppPassword(t *testing.T) {
 	}
 	for _, answers := range [][]string{{"alice"}, {"alice@example.com", "wrong"}} { // nothing is stored of what fails
 		folder := t.TempDir()
-		c := newConsole(map[string]string{"XDG_CONFIG_HOME": folder}, answers...)
+		c := newConsole(map[string]string{"XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": t.TempDir()}, answers...)
 		if code := c.run(t.Context(), strings.NewReader(""), "--plaintext", "--server", s.addr, "chat"); code == 0 || strings.Contains(c.err.String(), "stored") {
 			t.Errorf("exit code %d, %s", code, c.err.String())
 		}
@@ -145,7 +145,7 @@ func TestFirstRunWithoutAppPassword(t *testing.T) {
 func TestFirstRunWithoutServer(t *testing.T) {
 	s := newSite(t)
 	folder := t.TempDir()
-	c := newConsole(map[string]string{"XDG_CONFIG_HOME": folder, "SIMP_DNS": "127.0.0.1:1"}, "alice@example.invalid", "secret", s.addr)
+	c := newConsole(map[string]string{"XDG_CONFIG_HOME": folder, "SIMP_DNS": "127.0.0.1:1", "XDG_DATA_HOME": t.TempDir()}, "alice@example.invalid", "secret", s.addr)
 	code := c.run(t.Context(), strings.NewReader(""), "chat")
 	if code != 1 || !strings.Contains(c.err.String(), "the server of example.invalid can't be reached") || !strings.Contains(c.err.String(), "nothing was sent in clear") {
 		t.Errorf("exit code %d, %s", code, c.err.String())

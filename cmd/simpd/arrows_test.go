@@ -54,6 +54,7 @@ var arrows = map[string][]string{
 	"cmd/simpctl":           {"protocol/signature", "protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/simpd":             {"*"},
 	"cmd/testkit/demo":      {"cmd/testkit/site", "cmd/testkit/world", "cmd/internal/cli", "protocol/secretfile"},
+	"cmd/testkit/chattest":  {"cmd/testkit/site", "cmd/internal/cli"},
 	"cmd/testkit/webtest":   {"cmd/internal/cli"},
 	"cmd/testkit/examples":  {"protocol", "protocol/client", "cmd/testkit/site", "cmd/internal/cli"},
 	"cmd/testkit/attack":    {"protocol", "proto/*", "cmd/testkit/site", "cmd/testkit/isolate", "cmd/testkit/wire", "cmd/testkit/world", "cmd/internal/cli", "protocol/tlsrecord/tlsrecordtest", "protocol/wait"},
