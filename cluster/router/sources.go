@@ -38,6 +38,8 @@ func (r *Router) AskSources(ctx context.Context, l protocol.PasswordLogin) (prot
 	login := accounts.Login{PasswordLogin: l}
 	account, known := r.config.Table.Account(l.User)
 	switch {
+	case known && account.Source() == certificates: // which has no password
+		login.Table = accounts.Rejected
 	case known && account.Source() != "":
 		login.Owner = account.Source()
 	case known && l.Fits:
@@ -89,6 +91,24 @@ func (r *Router) ownsAccount(a accounts.Answer) bool {
 
 // errTokenRejected is the answer to a token that is not accepted.
 var errTokenRejected = &protocol.Error{Status: protocol.StatusUnauthorized, Text: "the token is not valid"}
+
+// certificates is the source of accounts that were made by the first login with
+// a client certificate.
+const certificates = "certificate"
+
+// AcceptCertificate returns the login of a user whom a certificate has proved.
+// Every account may be used in that way, whatever its source; where there is
+// none it is registered.
+func (r *Router) AcceptCertificate(ctx context.Context, user protocol.Address) (protocol.VerifiedLogin, error) {
+	account, known := r.config.Table.Account(user)
+	switch {
+	case known && account.Disabled:
+		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnauthorized, "the account is disabled")
+	case known:
+		return protocol.VerifiedLogin{User: user, Credential: account.Generation()}, nil
+	}
+	return r.acceptLogin(ctx, accounts.Answer{Verdict: accounts.Accepted, User: user, Source: certificates})
+}
 
 // errRejected is the answer to a login that is not accepted.
 var errRejected = &protocol.Error{Status: protocol.StatusUnauthorized, Text: "the address or the password is wrong"}

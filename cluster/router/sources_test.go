@@ -273,3 +273,39 @@ func TestNoAccountsOfSourcesBeforeTheirSchema(t *testing.T) {
 		}
 	})
 }
+
+// A certificate lets in whoever has an account, whatever its source, and makes
+// one for whoever has none. Such an account has no password.
+func TestCertificatesLetUsersIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSourceSite(t, []string{accounts.Table, "corp"}, "n1")
+		n := s.nodes["n1"]
+		accept := func(name string) (protocol.VerifiedLogin, error) {
+			return n.AcceptCertificate(t.Context(), addr(name+"@example.com"))
+		}
+		if _, err := accept("gina"); statusOf(err) != protocol.StatusUnavailable {
+			t.Errorf("before its schema: %v", err)
+		}
+		s.raiseSchema()
+		s.mustCheck("dora", "n1")
+		for _, name := range []string{"alice", "dora", "gina", "gina"} {
+			v, err := accept(name)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			s.enter(name, "n1", v)
+		}
+		for name, want := range map[string]string{"alice": "", "dora": "corp", "gina": "certificate"} {
+			if a, _ := n.config.Table.Account(addr(name + "@example.com")); a.Source() != want {
+				t.Errorf("%s belongs to %q", name, a.Source())
+			}
+		}
+		if _, err := s.check("gina", "n1", "right", false); statusOf(err) != protocol.StatusUnauthorized {
+			t.Errorf("a password of an account without one: %v", err)
+		}
+		s.must(setDisabled("gina", true))
+		if _, err := accept("gina"); statusOf(err) != protocol.StatusUnauthorized {
+			t.Errorf("a disabled account: %v", err)
+		}
+	})
+}

@@ -169,7 +169,7 @@ func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding)
 var reloaded = []string{
 	"drain_timeout", "limit",
 	"federation", "federation_allow", "federation_block", "federation_require_external", "route", "federation_ca",
-	"tls_cert", "tls_key", "cluster_ca", "cluster_cert", "cluster_key", "gossip_key_file", "token_file", "accounts_file",
+	"tls_cert", "tls_key", "cluster_ca", "cluster_cert", "cluster_key", "gossip_key_file", "token_file", "accounts_file", "user_ca",
 	"log_level",
 }
 

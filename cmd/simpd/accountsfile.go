@@ -149,6 +149,8 @@ func checkSourceName(name string) error {
 	switch {
 	case name == accounts.Table:
 		return fmt.Errorf("%s is the name of the site's own accounts: give the source another", name)
+	case name == "certificate":
+		return fmt.Errorf("%s is the name of accounts without a password: give the source another", name)
 	case name == "" || len(name) > maxSourceName || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "":
 		return fmt.Errorf("invalid name %q: must have 1 to %d small letters, digits, - and _", name, maxSourceName)
 	}

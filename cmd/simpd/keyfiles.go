@@ -9,6 +9,7 @@ import (
 
 	"simpd/cluster/api"
 	"simpd/cluster/link/pki"
+	"simpd/protocol/secretfile"
 	"simpd/protocol/server"
 )
 
@@ -19,6 +20,8 @@ type keyFiles struct {
 	identity     *pki.Identity        // nil: insecure
 	gossipKeys   [][]byte             // likewise
 	authorities  []*x509.Certificate  // of other sites; none: the system's
+
+	userAuthorities []*x509.Certificate // of users; none: no user has a certificate
 }
 
 // fileError describes a problem with a file that an option names.
@@ -52,6 +55,10 @@ func (c *config) readFiles() (f keyFiles, wrong []fileError) {
 	}
 	f.authorities, _, err = c.federation.readRoots()
 	check("federation-ca", err)
+	if c.userCA != "" {
+		f.userAuthorities, err = secretfile.LoadAuthorities(c.userCA)
+		check("user-ca", err)
+	}
 	if c.insecure {
 		return f, wrong
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -31,11 +32,13 @@ type node struct {
 	keyFiles
 	sockets sockets
 
-	partners *partners // nil: no other site is dealt with
-	sources  *accounts.Registry
-	accounts atomic.Pointer[accountsFile] // that sources is made of
-	reloaded atomic.Pointer[string]       // why the last reload failed; nil: it did not
-	table    *store.Table
+	partners  *partners // nil: no other site is dealt with
+	sources   *accounts.Registry
+	accounts  atomic.Pointer[accountsFile]        // that sources is made of
+	userRoots atomic.Pointer[x509.CertPool]       // authorities of users' certificates; nil: there are none
+	userCAs   atomic.Pointer[[]*x509.Certificate] // in userRoots
+	reloaded  atomic.Pointer[string]              // why the last reload failed; nil: it did not
+	table     *store.Table
 
 	lookalikes *lookalike.Index // of table
 
@@ -236,6 +239,10 @@ func (n *node) serveClients() error {
 	}
 	if n.partners != nil {
 		c.Federation = n.partners
+	}
+	if n.conf.userCA != "" {
+		n.setUserCA(n.userAuthorities)
+		c.UserRoots = n.userRoots.Load
 	}
 	if n.conf.webChat {
 		c.Web = webchat.NewHandler()

@@ -38,7 +38,7 @@ type config struct {
 	tlsCerts, tlsKeys                  []string
 	clusterCA, clusterCert, clusterKey string
 	gossipKeys, tokens                 string
-	accountsPath                       string
+	accountsPath, userCA               string
 	accounts                           *accountsFile // nil: the site has only the accounts of its table
 	insecure                           bool
 
@@ -156,6 +156,8 @@ func secretOptions() []option {
 			set: toText(func(c *config) *string { return &c.tokens })},
 		{name: "accounts-file", arg: "FILE", reload: true, help: "the account sources of each domain, such as directories; if not set, a site has only the accounts of its table",
 			set: toText(func(c *config) *string { return &c.accountsPath })},
+		{name: "user-ca", arg: "FILE", reload: true, help: "the certificate authority of users: who has a certificate of it with exactly one address may log in by EXTERNAL; if not set, nobody may",
+			set: toText(func(c *config) *string { return &c.userCA })},
 		{name: "insecure", form: toggle, help: "no TLS between nodes or for programs, and PLAIN without TLS; loopback only",
 			set: toToggle(func(c *config) *bool { return &c.insecure })},
 		{name: "log-format", arg: "WORD", standard: "text", help: "format of the log: text or json",

@@ -6,6 +6,7 @@ import (
 
 	"simpd/cluster/link/pki"
 	"simpd/protocol/loglimit"
+	"simpd/protocol/secretfile"
 )
 
 // reread holds what a running node has read again, or why that stays as it was.
@@ -71,6 +72,8 @@ func (n *node) canReload(setting string, conf *config) bool {
 	switch setting {
 	case "tls-cert", "tls-key":
 		return n.certificates != nil && len(conf.tlsCerts) > 0
+	case "user-ca":
+		return n.userRoots.Load() != nil && conf.userCA != ""
 	case "token-file":
 		return n.tokens != nil && conf.tokens != ""
 	case "cluster-ca", "cluster-cert", "cluster-key", "gossip-key-file":
@@ -92,6 +95,9 @@ func (n *node) Reload(conf *config) (all []reread) {
 	if n.canReload("tls-cert", conf) {
 		all = append(all, reread{"clients' certificates", n.certificates.ReloadFrom(conf.tlsCerts, conf.tlsKeys)})
 	}
+	if n.canReload("user-ca", conf) {
+		all = append(all, reread{"authorities of users", n.reloadUserCA(conf.userCA)})
+	}
 	if n.canReload("token-file", conf) {
 		all = append(all, reread{"tokens", n.tokens.ReloadFrom(conf.tokens)})
 	}
@@ -101,6 +107,14 @@ func (n *node) Reload(conf *config) (all []reread) {
 			reread{"gossip keys", n.reloadGossipKeys(conf.gossipKeys)})
 	}
 	return all
+}
+
+func (n *node) reloadUserCA(file string) error {
+	authorities, err := secretfile.LoadAuthorities(file)
+	if err == nil {
+		n.setUserCA(authorities)
+	}
+	return err
 }
 
 func (n *node) reloadGossipKeys(file string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"simpd/cluster/accounts"
 	"simpd/protocol/histogram"
+	"simpd/protocol/secretfile"
 )
 
 // setSources has the node ask these account sources from now on; nil: only the
@@ -102,4 +104,20 @@ func (n *node) warnings() (all []string) {
 		all = append(all, validText(problem))
 	}
 	return all[:min(len(all), maxWarnings)]
+}
+
+// userCASetting is the authority of users, which has to be the same on all
+// nodes.
+func (n *node) userCASetting() agreed {
+	a := agreed{name: "user_ca", shown: "none"}
+	if authorities := n.userCAs.Load(); authorities != nil {
+		a.setCertificates(*authorities)
+	}
+	return a
+}
+
+// setUserCA has the node take users' certificates of these authorities.
+func (n *node) setUserCA(authorities []*x509.Certificate) {
+	n.userCAs.Store(&authorities)
+	n.userRoots.Store(secretfile.Roots(authorities))
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Backend is the site behind the connections. Any goroutine may call its
-// methods. Only AwaitTurn, AskSources, AskToken, CheckInvitation and Join block,
-// and the last two alone wait for other nodes.
+// methods. Only AwaitTurn, AskSources, AskToken, AcceptCertificate,
+// CheckInvitation and Join block.
 //
 // An error that is a *protocol.Error is sent as it is. The end of a context
 // becomes 503, and any other error 500.
@@ -57,6 +57,12 @@ type Backend interface {
 	// the use of the invitation. It returns when every node that is up has
 	// applied it.
 	Join(ctx context.Context, code string, user protocol.Address, c protocol.Credentials) error
+
+	// AcceptCertificate returns the login of a user whom a certificate of
+	// Config.UserRoots has proved, and makes the account if there is none, for
+	// which it may block. An error of status 401 means that the account is
+	// disabled.
+	AcceptCertificate(ctx context.Context, user protocol.Address) (protocol.VerifiedLogin, error)
 
 	// Login registers an authenticated connection with the site. It fails if
 	// s.Client().Credential is no longer the account's newest.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -21,6 +22,9 @@ type Config struct {
 	// Federation provides what other sites' servers need; nil means that none
 	// may connect.
 	Federation Federation
+	// UserRoots returns the authorities of certificates with which users may log
+	// in (EXTERNAL); nil, or a nil pool: users can't.
+	UserRoots func() *x509.CertPool
 	// Insecure allows PLAIN, PASSWD and JOIN without TLS, for loopback only.
 	Insecure bool
 

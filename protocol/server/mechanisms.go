@@ -44,7 +44,7 @@ func (s *session) offeredMechanisms(domain string) (offered []string) {
 	if m.Tokens && s.allowsPlain() {
 		offered = append(offered, sasl.NameOAuthBearer)
 	}
-	if s.acceptsFederation() && s.hasClientCertificate() {
+	if (s.acceptsFederation() || s.acceptsUserCertificates()) && s.hasClientCertificate() {
 		offered = append(offered, sasl.NameExternal)
 	}
 	if s.acceptsFederation() {
@@ -87,8 +87,17 @@ func (s *session) newMechanism(name string) (sasl.Mechanism, error) {
 		return sasl.NewPlain(userAuth{s}, s.server.hasher, s.server.proved), nil
 	case sasl.NameOAuthBearer:
 		return s.newTokenMechanism()
-	case sasl.NameExternal, sasl.NameDialback:
-		return s.newDomainMechanism(strings.ToUpper(name))
+	case sasl.NameExternal:
+		if s.acceptsUserCertificates() && s.hasClientCertificate() {
+			m := &sasl.AnyExternal{Users: certificateAuth{userAuth{s}}, Chain: s.tls().PeerCertificates}
+			if s.acceptsFederation() {
+				m.Domains = domainAuth{s}
+			}
+			return m, nil
+		}
+		return s.newDomainMechanism(sasl.NameExternal)
+	case sasl.NameDialback:
+		return s.newDomainMechanism(sasl.NameDialback)
 	}
 	return nil, protocol.Errorf(protocol.StatusBadRequest, "%s is not offered here", protocol.Quote(name))
 }
@@ -180,6 +189,28 @@ func (a userAuth) TokenProvider(user protocol.Address) *protocol.TokenProvider {
 
 func (a userAuth) CountFailure(user protocol.Address) {
 	a.s.server.config.Backend.Failed(a.s.userAttempt(user))
+}
+
+// acceptsUserCertificates reports whether users may log in by certificate.
+func (s *session) acceptsUserCertificates() bool {
+	roots := s.server.config.UserRoots
+	return roots != nil && s.tls != nil && roots() != nil
+}
+
+// certificateAuth answers what EXTERNAL for users asks.
+type certificateAuth struct{ userAuth }
+
+var _ sasl.Users = certificateAuth{}
+
+func (a certificateAuth) Roots() *x509.CertPool { return a.s.server.config.UserRoots() }
+
+func (a certificateAuth) AcceptCertificate(ctx context.Context, user protocol.Address, leaf *x509.Certificate) (protocol.VerifiedLogin, error) {
+	if !a.s.server.isLocal(user) {
+		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnauthorized, "the certificate's address is not in a domain of this site")
+	}
+	v, err := a.s.server.config.Backend.AcceptCertificate(ctx, user)
+	v.Expiry = &protocol.Expiry{At: leaf.NotAfter, Reason: "the certificate has expired"}
+	return v, err
 }
 
 // domainAuth answers what the mechanisms for other sites ask.

@@ -66,8 +66,8 @@ func New(c Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	if c.Certificates != nil {
 		s.tls = c.Certificates.TLSConfig()
-		if c.Federation != nil {
-			// Only servers that authenticate a domain present one; AUTH checks it.
+		if c.Federation != nil || c.UserRoots != nil {
+			// Only those who authenticate by it present one; AUTH checks it.
 			s.tls.ClientAuth = tls.RequestClientCert
 		}
 	}

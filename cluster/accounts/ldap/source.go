@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -134,7 +135,11 @@ func (s *Source) askServers(ctx context.Context, ask func(context.Context, *pool
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", p.name, plainError(err)))
 	}
-	unavailable.Err = errors.Join(errs...)
+	var texts []string
+	for _, err := range errs {
+		texts = append(texts, err.Error())
+	}
+	unavailable.Err = errors.New(strings.Join(texts, "; "))
 	return unavailable
 }
 
