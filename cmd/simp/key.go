@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -84,13 +84,7 @@ func (a *app) openKeyring() (*keyring.Keyring, error) {
 		return nil, err
 	}
 	base := a.env("XDG_DATA_HOME")
-	if base == "" {
-		home := a.env("HOME")
-		if home == "" {
-			if home, err = os.UserHomeDir(); err != nil {
-				return nil, fmt.Errorf("no folder for keys: set XDG_DATA_HOME or HOME")
-			}
-		}
+	if home := cmp.Or(a.env("HOME"), a.env("USERPROFILE")); !filepath.IsAbs(base) && home != "" {
 		base = filepath.Join(home, ".local", "share")
 	}
 	folded, _ := user.PRECISFold()

@@ -47,13 +47,20 @@ type Contact struct {
 }
 
 // Open returns the keyring of a user below base, which is a folder for the
-// data of programs ($XDG_DATA_HOME). Nothing is made before it is needed.
+// data of programs ($XDG_DATA_HOME). Nothing is made before it is needed. If
+// base is empty, the keyring is empty and keeps nothing.
 func Open(base string, user protocol.Address) *Keyring {
+	if base == "" {
+		return &Keyring{}
+	}
 	return &Keyring{filepath.Join(base, "simp", url.PathEscape(user.String()))}
 }
 
 // Device returns the private key of this device; ErrNoDevice if it has none.
 func (k *Keyring) Device() (ed25519.PrivateKey, error) {
+	if k.dir == "" {
+		return nil, ErrNoDevice
+	}
 	path := filepath.Join(k.dir, deviceFile)
 	err := secretfile.Check(path)
 	var octets []byte
@@ -96,6 +103,9 @@ func (k *Keyring) EnsureDevice() (key ed25519.PrivateKey, made bool, err error) 
 
 // write replaces a file as a whole, readable by the user only.
 func (k *Keyring) write(name string, octets []byte) error {
+	if k.dir == "" {
+		return errors.New("there is no folder for keys: set XDG_DATA_HOME or HOME")
+	}
 	if err := os.MkdirAll(k.dir, 0o700); err != nil {
 		return err
 	}
@@ -118,6 +128,9 @@ func (k *Keyring) write(name string, octets []byte) error {
 func (k *Keyring) contacts() (map[string]Contact, error) {
 	path := filepath.Join(k.dir, contactsFile)
 	all := map[string]Contact{}
+	if k.dir == "" {
+		return all, nil
+	}
 	octets, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return all, nil

@@ -13,8 +13,8 @@ import (
 	"simpd/protocol/client"
 )
 
-// keyName is what a key is called that this program adds to the user's list.
-const keyName = "simp chat"
+// KeyName is what a key is called that this program adds to the user's list.
+const KeyName = "simp chat"
 
 // maxSigned is how many signed messages are kept for retries.
 const maxSigned = 1000
@@ -49,7 +49,7 @@ func (s *Session) beginSigning(ring *keyring.Keyring, signs bool) {
 		defer close(s.signing.ready)
 		ctx, cancel := context.WithTimeout(s.ctx, requestWait)
 		defer cancel()
-		key, added, err := trust.New(s.client, ring).EnsureDevice(ctx, keyName)
+		key, added, err := trust.New(s.client, ring).EnsureDevice(ctx, KeyName)
 		switch {
 		case err == nil:
 			s.signing.key = key
