@@ -89,11 +89,7 @@ func (a *app) chat(ctx context.Context, f chatting, args []string) (err error) {
 		return err
 	}
 	defer kept.Close()
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
-	s, err := session.Open(ctx, config, protocol.ListenRequest{State: protocol.Available}, ring, !f.noSign)
+	s, err := session.Open(ctx, config, protocol.ListenRequest{State: protocol.Available}, a.openKeyring, !f.noSign)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"simpd/cmd/internal/cli"
+	"simpd/cmd/simp/internal/chat/session"
 	"simpd/cmd/simp/internal/configfile"
 	"simpd/cmd/simp/internal/trust"
 	"simpd/protocol"
@@ -120,10 +121,7 @@ func (a *app) offerAppPassword(ctx context.Context, c *client.Client, config *cl
 // addDeviceKey puts the key of this device on the user's list, which the session
 // of an app password could not do.
 func (a *app) addDeviceKey(ctx context.Context, c *client.Client) {
-	ring, err := a.openKeyring()
-	if err == nil {
-		_, _, err = trust.New(c, ring).EnsureDevice(ctx, "simp chat")
-	}
+	_, _, err := trust.New(c, a.openKeyring(c)).EnsureDevice(ctx, session.KeyName)
 	if err != nil && !errors.Is(err, client.ErrNotSupported) {
 		a.printNote("messages are not signed: %s", explainError(err))
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -62,44 +63,57 @@ func (a *app) keyCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "forget IMA", Short: "Forget the keys of a user, whose account was made anew", Args: cli.ArgumentCount(1, 1, "an address"),
-			RunE: func(_ *cobra.Command, args []string) error { return a.forgetKeys(args[0]) },
+			RunE: func(c *cobra.Command, args []string) error { return a.forgetKeys(c.Context(), args[0]) },
 		},
 		&cobra.Command{
 			Use: "revoke KEY", Short: "Revoke a key of yours", Args: cli.ArgumentCount(1, 1, "the key that simp key list shows"),
 			RunE: a.runConnected(a.revokeKey),
 		},
-		&cobra.Command{Use: "code", Short: "Show the code of this new device, for simp key vouch on an old one", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: func(*cobra.Command, []string) error { return a.printKeyCode() }},
+		&cobra.Command{Use: "code", Short: "Show the code of this new device, for simp key vouch on an old one", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: func(c *cobra.Command, _ []string) error {
+			return a.withKeyring(c.Context(), func(_ *client.Client, ring *keyring.Keyring) error { return a.printKeyCode(ring) })
+		}},
 		vouch,
 	)
 	return orList(group, a.runConnected(a.listKeys))
 }
 
-// openKeyring returns the keyring of the user that the flags name.
-func (a *app) openKeyring() (*keyring.Keyring, error) {
-	if a.user == "" {
-		return nil, cli.UsageErrorf("--user is missing: give your address, such as alice@example.com")
+// openKeyring returns the keyring of the user who is connected. Sites without
+// TLS are for trying out, and many of them have the same users: each has
+// keyrings of its own, in a folder of things that may be deleted.
+func (a *app) openKeyring(c *client.Client) *keyring.Keyring {
+	user, _ := c.User().PRECISFold()
+	if !a.plaintext {
+		return keyring.Open(a.dataFolder("XDG_DATA_HOME", ".local", "share"), user)
 	}
-	user, err := parseAddress(a.user)
-	if err != nil {
-		return nil, err
+	base := a.dataFolder("XDG_CACHE_HOME", ".cache")
+	if base != "" {
+		base = filepath.Join(base, "simp", url.PathEscape(c.History()))
 	}
-	base := a.env("XDG_DATA_HOME")
-	if home := cmp.Or(a.env("HOME"), a.env("USERPROFILE")); !filepath.IsAbs(base) && home != "" {
-		base = filepath.Join(home, ".local", "share")
+	return keyring.Open(base, user)
+}
+
+// dataFolder returns a folder for programs' files (XDG Base Directory
+// Specification); "" if nothing tells.
+func (a *app) dataFolder(variable string, below ...string) string {
+	if base := a.env(variable); filepath.IsAbs(base) {
+		return base
 	}
-	folded, _ := user.PRECISFold()
-	return keyring.Open(base, folded), nil
+	if home := cmp.Or(a.env("HOME"), a.env("USERPROFILE")); home != "" {
+		return filepath.Join(append([]string{home}, below...)...)
+	}
+	return ""
+}
+
+// withKeyring connects, and calls do with the keyring.
+func (a *app) withKeyring(ctx context.Context, do func(c *client.Client, ring *keyring.Keyring) error) error {
+	return a.withClient(ctx, func(c *client.Client) error { return do(c, a.openKeyring(c)) })
 }
 
 func (a *app) addKey(ctx context.Context, name string) error {
 	if !protocol.ValidNote(name) {
 		return cli.UsageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
 	}
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
-	return a.withClient(ctx, func(c *client.Client) error {
+	return a.withKeyring(ctx, func(c *client.Client, ring *keyring.Keyring) error {
 		key, _, err := ring.EnsureDevice()
 		if err != nil {
 			return err
@@ -164,11 +178,7 @@ func (a *app) listKeys(ctx context.Context, c *client.Client, _ []string) error 
 	if len(list.Keys()) == 0 {
 		a.printNote("you have no keys; simp key add makes one for this device")
 	}
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
-	own := ""
+	ring, own := a.openKeyring(c), ""
 	if key, err := ring.Device(); err == nil {
 		own = signature.KeyID(key.Public().(ed25519.PublicKey))
 	} else if !errors.Is(err, keyring.ErrNoDevice) {
@@ -225,23 +235,14 @@ func (j *keyJSON) describe() string {
 }
 
 func (a *app) showKeys(ctx context.Context, args []string) error {
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
 	if len(args) == 0 {
-		key, err := ring.Device()
-		if err != nil {
-			return err
-		}
-		id := signature.KeyID(key.Public().(ed25519.PublicKey))
-		return a.printSentence(keyJSON{ID: id, Fingerprint: signature.Fingerprint(id), ThisDevice: true}, "%s  %s", signature.Fingerprint(id), id)
+		return a.withKeyring(ctx, func(_ *client.Client, ring *keyring.Keyring) error { return a.showOwnKey(ring) })
 	}
 	user, err := parseAddress(args[0])
 	if err != nil {
 		return err
 	}
-	return a.withClient(ctx, func(c *client.Client) error {
+	return a.withKeyring(ctx, func(c *client.Client, ring *keyring.Keyring) error {
 		list, err := c.KeysOf(ctx, user)
 		if err != nil {
 			return err
@@ -257,16 +258,21 @@ func (a *app) showKeys(ctx context.Context, args []string) error {
 	})
 }
 
+func (a *app) showOwnKey(ring *keyring.Keyring) error {
+	key, err := ring.Device()
+	if err != nil {
+		return err
+	}
+	id := signature.KeyID(key.Public().(ed25519.PublicKey))
+	return a.printSentence(keyJSON{ID: id, Fingerprint: signature.Fingerprint(id), ThisDevice: true}, "%s  %s", signature.Fingerprint(id), id)
+}
+
 func (a *app) verifyKey(ctx context.Context, ima, fingerprint string) error {
 	user, err := parseAddress(ima)
 	if err != nil {
 		return err
 	}
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
-	return a.withClient(ctx, func(c *client.Client) error {
+	return a.withKeyring(ctx, func(c *client.Client, ring *keyring.Keyring) error {
 		if err := trust.New(c, ring).MarkVerified(ctx, user, fingerprint); err != nil {
 			return err
 		}
@@ -274,16 +280,12 @@ func (a *app) verifyKey(ctx context.Context, ima, fingerprint string) error {
 	})
 }
 
-func (a *app) forgetKeys(ima string) error {
+func (a *app) forgetKeys(ctx context.Context, ima string) error {
 	user, err := parseAddress(ima)
 	if err != nil {
 		return err
 	}
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
-	return ring.Forget(trust.Name(user))
+	return a.withKeyring(ctx, func(_ *client.Client, ring *keyring.Keyring) error { return ring.Forget(trust.Name(user)) })
 }
 
 func (a *app) revokeKey(ctx context.Context, c *client.Client, args []string) error {
@@ -303,11 +305,7 @@ func (a *app) revokeKey(ctx context.Context, c *client.Client, args []string) er
 }
 
 // printKeyCode prints the public key of this device, for an older device.
-func (a *app) printKeyCode() error {
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
+func (a *app) printKeyCode(ring *keyring.Keyring) error {
 	key, _, err := ring.EnsureDevice()
 	if err != nil {
 		return err
@@ -324,15 +322,11 @@ func (a *app) vouchForKey(ctx context.Context, code, name string) error {
 	if !protocol.ValidNote(name) {
 		return cli.UsageErrorf("a name has at most %d octets of UTF-8, and no control characters", protocol.MaxNote)
 	}
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
-	own, err := ring.Device()
-	if err != nil {
-		return err
-	}
-	return a.withClient(ctx, func(c *client.Client) error {
+	return a.withKeyring(ctx, func(c *client.Client, ring *keyring.Keyring) error {
+		own, err := ring.Device()
+		if err != nil {
+			return err
+		}
 		if _, err := c.AddKey(ctx, public, name, own); err != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(e
 func keyConsole(t *testing.T, s *site, folder string) *console {
 	t.Helper()
 	env := s.env()
-	env["XDG_DATA_HOME"] = folder
+	env["XDG_CACHE_HOME"] = folder
 	return newConsole(env)
 }
 
@@ -106,7 +106,7 @@ func TestKeysOfDevices(t *testing.T) {
 	if said := succeed(t, s, first, "key", "add"); !strings.Contains(said, "is in your list already") {
 		t.Errorf("add says again %q", said)
 	}
-	info, err := os.Stat(filepath.Join(first, "simp", "alice@example.com", "device.pem"))
+	info, err := os.Stat(filepath.Join(first, "simp", "h", "simp", "alice@example.com", "device.pem"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the private key: %v, %v", info, err)
 	}

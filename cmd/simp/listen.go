@@ -69,17 +69,13 @@ func (a *app) listen(ctx context.Context, l listening) error {
 	if err != nil {
 		return err
 	}
-	ring, err := a.openKeyring()
-	if err != nil {
-		return err
-	}
 	e := ears{app: a, stop: make(chan struct{}), listening: l}
 	c, err := a.connect(ctx, e.setHandlers)
 	if err != nil {
 		return err
 	}
 	defer hangUp(c)
-	e.trust = trust.New(c, ring) // before LISTEN no message comes
+	e.trust = trust.New(c, a.openKeyring(c)) // before LISTEN no message comes
 	if _, err := c.Listen(ctx, r); err != nil {
 		return ignoreInterrupt(ctx, err)
 	}

@@ -83,11 +83,7 @@ func (a *app) sendMessage(ctx context.Context, s sending, args []string) error {
 
 // sign signs a message with the key of this device.
 func (a *app) sign(ctx context.Context, c *client.Client, m client.Message) (client.Message, error) {
-	ring, err := a.openKeyring()
-	if err != nil {
-		return m, err
-	}
-	key, err := trust.New(c, ring).Device(ctx)
+	key, err := trust.New(c, a.openKeyring(c)).Device(ctx)
 	if err != nil {
 		return m, err
 	}

@@ -85,7 +85,7 @@ func TestConfigurationFileThatIsWrong(t *testing.T) {
 func TestFirstRun(t *testing.T) {
 	s := newSite(t)
 	folder := t.TempDir()
-	env := map[string]string{"XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": t.TempDir()}
+	env := map[string]string{"XDG_CONFIG_HOME": folder, "XDG_CACHE_HOME": s.data}
 	c := newConsole(env, "alice@example.com", "secret", "")
 	flags := []string{"--plaintext", "--server", s.addr}
 	if code := c.run(t.Context(), strings.NewReader("hi\n"), append(flags, "chat", "bob")...); code != 0 || withoutPresence(c.out.String()) != "-- delivered to bob@example.com: hi\n" {

@@ -96,7 +96,7 @@ func simp(t *testing.T, s *site, in string, args ...string) (code int, out, errO
 }
 
 func (s *site) env() map[string]string {
-	return map[string]string{"SIMP_SERVER": s.addr, "SIMP_USER": "alice@example.com", "SIMP_PLAINTEXT": "true", "SIMP_PASSWORD": "secret", "XDG_DATA_HOME": s.data}
+	return map[string]string{"SIMP_SERVER": s.addr, "SIMP_USER": "alice@example.com", "SIMP_PLAINTEXT": "true", "SIMP_PASSWORD": "secret", "XDG_CACHE_HOME": s.data}
 }
 
 func TestSend(t *testing.T) {

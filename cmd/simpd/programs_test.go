@@ -40,6 +40,9 @@ func (s suite) Run() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	for _, kind := range []string{"CONFIG", "DATA", "CACHE"} { // not those of whoever runs the tests
+		os.Setenv("XDG_"+kind+"_HOME", filepath.Join(dir, strings.ToLower(kind)))
+	}
 	os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	return s.M.Run()
 }

@@ -84,6 +84,15 @@ func newClient(config Config) (*Client, error) {
 // User returns the user's address as configured.
 func (c *Client) User() protocol.Address { return c.config.User }
 
+// History returns the name of the history that the site's indexes count in
+// (SIMP.md, section 5), as the newest connection gave it. Another site, and one
+// that was set up anew, has another.
+func (c *Client) History() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.history
+}
+
 // Done is closed when the client has given up or was closed. Err returns the
 // reason.
 func (c *Client) Done() <-chan struct{} { return c.ctx.Done() }

@@ -62,7 +62,8 @@ type Node struct {
 func New(c Config) (*Site, error) {
 	c.Domain = cmp.Or(c.Domain, "example.com")
 	s := &Site{Config: c, Programs: Programs{Bin: c.Bin, Env: []string{
-		"SIMP_PASSWORD=" + c.Password, "XDG_CONFIG_HOME=" + filepath.Join(c.Dir, "config"), "XDG_DATA_HOME=" + filepath.Join(c.Dir, "people"), // not those of whoever runs this
+		"SIMP_PASSWORD=" + c.Password, // Not those of whoever runs this.
+		"XDG_CONFIG_HOME=" + filepath.Join(c.Dir, "config"), "XDG_DATA_HOME=" + filepath.Join(c.Dir, "data"), "XDG_CACHE_HOME=" + filepath.Join(c.Dir, "cache"),
 	}}}
 	for i := range c.Nodes {
 		s.AddNode(i + 1)

@@ -46,9 +46,9 @@ type queuedSend struct {
 // Open logs in, reads the contact list, listens, and watches the contacts. What
 // happens from then on is told by Events and Incoming.
 //
-// With a keyring, received signatures are verified, and messages are signed
-// unless signs is false. Without one neither is done.
-func Open(ctx context.Context, config client.Config, state protocol.ListenRequest, ring *keyring.Keyring, signs bool) (*Session, error) {
+// With the keyring that open returns, received signatures are verified, and
+// messages are signed unless signs is false.
+func Open(ctx context.Context, config client.Config, state protocol.ListenRequest, open func(*client.Client) *keyring.Keyring, signs bool) (*Session, error) {
 	s := &Session{
 		events:   make(chan chat.Event, 64),
 		incoming: make(chan chat.Incoming),
@@ -62,7 +62,7 @@ func Open(ctx context.Context, config client.Config, state protocol.ListenReques
 		return nil, err
 	}
 	s.client = c
-	s.beginSigning(ring, signs)
+	s.beginSigning(open(c), signs)
 	s.wg.Go(s.startSends)
 	if err := s.begin(ctx, state); err != nil {
 		s.Close()

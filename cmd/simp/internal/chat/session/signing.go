@@ -21,7 +21,7 @@ const maxSigned = 1000
 
 // signing signs messages and describes signatures.
 type signing struct {
-	trust *trust.Trust // used by onMessage's goroutine; nil: no keyring
+	trust *trust.Trust // used by onMessage's goroutine
 	ring  *keyring.Keyring
 
 	ready chan struct{}      // closed when key is known
@@ -38,10 +38,8 @@ func (s *Session) beginSigning(ring *keyring.Keyring, signs bool) {
 	s.signing.ready = make(chan struct{})
 	s.signing.signed = make(map[string]client.Message)
 	s.signing.ring = ring
-	if ring != nil {
-		s.signing.trust = trust.New(s.client, ring)
-	}
-	if ring == nil || !signs {
+	s.signing.trust = trust.New(s.client, ring)
+	if !signs {
 		close(s.signing.ready)
 		return
 	}
@@ -103,9 +101,6 @@ func (s *Session) sign(m client.Message) client.Message {
 // describe adds what is known of the signature of a message, and hides the
 // text if that is bad. accept is to be called when it was shown.
 func (s *Session) describe(m *protocol.Message, arrived chat.Arrived) (described chat.Arrived, accept func()) {
-	if s.signing.trust == nil {
-		return arrived, func() {}
-	}
 	v := s.signing.trust.Verify(s.ctx, m)
 	arrived.Signature = v.Mark()
 	if v.IsBad() {
@@ -121,9 +116,6 @@ func (s *Session) describe(m *protocol.Message, arrived chat.Arrived) (described
 // verifyKey returns the fingerprints for a conversation, or marks one as
 // compared.
 func (s *Session) verifyKey(ctx context.Context, r chat.Request) ([]string, error) {
-	if s.signing.ring == nil {
-		return nil, errors.New("there is no folder for keys")
-	}
 	t := trust.New(s.client, s.signing.ring)
 	if r.Name == "" {
 		return t.Fingerprints(ctx, r.Address)
