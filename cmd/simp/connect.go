@@ -22,7 +22,7 @@ import (
 // connect logs the user in. change, if not nil, sets what the program wants to
 // be told.
 func (a *app) connect(ctx context.Context, change func(*client.Config)) (*client.Client, error) {
-	config, err := a.clientConfig(ctx, a.readPassword)
+	config, err := a.loginConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +49,9 @@ func hangUp(c *client.Client) {
 	_ = c.Close(ctx)
 }
 
-// clientConfig returns the configuration of a client; its password comes last,
-// so that nobody is asked for it in vain.
-func (a *app) clientConfig(ctx context.Context, readPassword func(context.Context) (string, error)) (client.Config, error) {
+// baseConfig returns the configuration of a client without a password: that
+// comes last, so that nobody is asked for it in vain.
+func (a *app) baseConfig() (client.Config, error) {
 	config := client.Config{Server: a.server, Agent: "simp"}
 	if a.server != "" && !cli.IsHostPort(a.server) {
 		return config, cli.UsageErrorf("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
@@ -79,8 +79,7 @@ func (a *app) clientConfig(ctx context.Context, readPassword func(context.Contex
 	case a.tls:
 		config.Security = client.TLS
 	}
-	config.Password, err = readPassword(ctx)
-	return config, err
+	return config, nil
 }
 
 // resolveBy has the server found by the resolver that the user has named. Who

@@ -21,7 +21,7 @@ import (
 // nothing yet is asked, and what they answer is stored.
 func (a *app) chatConfig(ctx context.Context, f chatting) (client.Config, error) {
 	if a.user != "" || a.isConfigured {
-		return a.clientConfig(ctx, a.readPassword)
+		return a.loginConfig(ctx)
 	}
 	config, c, err := a.askWhoTheyAre(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (a *app) askWhoTheyAre(ctx context.Context) (client.Config, *client.Client,
 		return client.Config{}, nil, err
 	}
 	a.user = strings.TrimSpace(user)
-	config, err := a.clientConfig(ctx, a.readPassword)
+	config, err := a.loginConfig(ctx)
 	if err != nil {
 		return config, nil, err
 	}
@@ -83,7 +83,7 @@ func (a *app) askWhoTheyAre(ctx context.Context) (client.Config, *client.Client,
 
 // noteMissingUser returns the error of a command without an address.
 func (a *app) noteMissingUser(ctx context.Context) (client.Config, *client.Client, error) {
-	config, err := a.clientConfig(ctx, a.readPassword)
+	config, err := a.loginConfig(ctx)
 	return config, nil, err
 }
 
@@ -114,7 +114,7 @@ func (a *app) offerAppPassword(ctx context.Context, c *client.Client, config *cl
 		return settings, err
 	}
 	a.printNote("the app password is in %s; simp app list shows it, and simp app remove %d revokes it", path, id)
-	config.Password = password
+	config.Password, config.Token = password, nil
 	return append(settings, configfile.Setting{Key: "password_file", Value: path}), nil
 }
 

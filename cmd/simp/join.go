@@ -53,8 +53,11 @@ func (a *app) join(ctx context.Context, code string) error {
 		}
 		a.user = strings.TrimSpace(user)
 	}
-	config, err := a.clientConfig(ctx, a.readNewPassword)
+	config, err := a.baseConfig()
 	if err != nil {
+		return err
+	}
+	if config.Password, err = a.readNewPassword(ctx); err != nil {
 		return err
 	}
 	if err := client.Join(ctx, config, code); err != nil {

@@ -39,7 +39,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.chatCommand(), a.sendCommand(), a.listenCommand(), a.watchCommand(), a.queryCommand(), a.watchersCommand(),
-		a.contactCommand(), a.aclCommand(), a.passwdCommand(), a.appCommand(), a.joinCommand(), a.keyCommand(), manual.Command())
+		a.contactCommand(), a.aclCommand(), a.passwdCommand(), a.appCommand(), a.joinCommand(), a.loginCommand(), a.logoutCommand(), a.keyCommand(), manual.Command())
 	cli.AddVersion(root, func() string { return a.output })
 	return root
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 type site struct {
 	t    *testing.T
 	addr string
+
 	data string // where the user's programs keep keys
 	wg   sync.WaitGroup
 
@@ -26,6 +28,7 @@ type site struct {
 	requests []string
 	entity   string
 	answers  map[string]string // by tag
+	provider string            // the URL of an OpenID provider; "": users have passwords
 	keys     map[string]*keys  // lists of keys, by user
 }
 
@@ -111,8 +114,16 @@ func (s *site) answer(l *protocol.Line) string {
 	_, ima := l.Get("ima")
 	switch l.Verb {
 	case "HELLO":
+		if s.tokenProvider() != "" {
+			return "200 version=SIMP/1.1 domain=example.com size=65536 idle=300 auth=OAUTHBEARER history=h"
+		}
 		return "200 version=SIMP/1.0 domain=example.com size=65536 idle=300 auth=PLAIN history=h"
+	case "MORE":
+		return "401 :the token is not valid"
 	case "AUTH":
+		if mech, _ := l.Get("mech"); mech == "OAUTHBEARER" {
+			return s.answerToken(l)
+		}
 		// alice's password, and her app password
 		if data, _ := l.Get("data"); data != "AGFsaWNlQGV4YW1wbGUuY29tAHNlY3JldA==" && data != "AGFsaWNlQGV4YW1wbGUuY29tAGFwcC1zZWNyZXQ=" {
 			return "401 :wrong address or password"
@@ -148,6 +159,27 @@ func (s *site) answer(l *protocol.Line) string {
 		}
 	}
 	return "200"
+}
+
+func (s *site) tokenProvider() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.provider
+}
+
+func (s *site) setTokenProvider(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.provider = address
+}
+
+// answerToken takes the token t1, and says where to get it.
+func (s *site) answerToken(l *protocol.Line) string {
+	data, _ := l.Get("data")
+	if said, _ := base64.StdEncoding.DecodeString(data); strings.HasSuffix(string(said), "auth=Bearer t1\x01\x01") {
+		return "200 ima=alice@example.com"
+	}
+	return "101 data=" + base64.StdEncoding.EncodeToString([]byte(`{"status":"invalid_token","openid-configuration":"`+s.tokenProvider()+`/configuration","client_id":"simp"}`))
 }
 
 // send answers a SEND by the recipients' names.

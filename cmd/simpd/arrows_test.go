@@ -75,6 +75,8 @@ var arrows = map[string][]string{
 	"cmd/simp/internal/chat/screen":  {"protocol", "cmd/internal/cli", "cmd/simp/internal/chat", "cmd/simp/internal/chat/history", "cmd/simp/internal/entity", "cmd/simp/internal/outcome"},
 	"cmd/simp/internal/chat/session": {"protocol", "protocol/client", "cmd/simp/internal/chat", "cmd/simp/internal/entity", "cmd/simp/internal/keyring", "cmd/simp/internal/trust"},
 
+	"cmd/simp/internal/login": {"protocol", "protocol/secretfile"},
+
 	"protocol/server/internal/netio": {"protocol/fairslots", "protocol/tlsrecord"},
 	"protocol/server/internal/sasl":  {"protocol", "protocol/netaddr"},
 }

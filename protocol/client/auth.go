@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -42,9 +43,12 @@ func (s *secret) get() (string, *scram.Client) {
 	return s.password, s.keys
 }
 
-// authenticate logs the user in with the best SASL mechanism that both sides
-// support.
-func (d *dialer) authenticate(o *outbound.Conn) error {
+// authenticate logs the user in with a token, or with the best SASL mechanism
+// for passwords that both sides support.
+func (d *dialer) authenticate(ctx context.Context, o *outbound.Conn) error {
+	if d.config.Token != nil {
+		return d.authToken(ctx, o)
+	}
 	password, keys := d.secret.get()
 	binding, bindable := channelBinding(o)
 	switch offers := o.Hello.Auth; {

@@ -64,8 +64,8 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 func newClient(config Config) (*Client, error) {
 	dialsNames := config.Dial != nil
 	config = config.withDefaults()
-	if config.User.IsZero() || config.Password == "" {
-		return nil, errors.New("client: Config.User and Config.Password are required")
+	if config.User.IsZero() || config.Password == "" && config.Token == nil {
+		return nil, errors.New("client: Config.User, and Config.Password or Config.Token, are required")
 	}
 	c := &Client{
 		dialer:      dialer{config: config, secret: new(secret), dialsNames: dialsNames},

@@ -12,11 +12,15 @@ import (
 	"simpd/protocol/internal/outbound"
 )
 
-// Config configures a Client. User and Password are required; the zero value
-// of every other field is usable.
+// Config configures a Client. User, and Password or Token, are required; the
+// zero value of every other field is usable.
 type Config struct {
 	User     protocol.Address
 	Password string
+	// Token returns an OAuth token to log in with, instead of a password, each
+	// time that the client connects. Before the token of a connection expires,
+	// the client connects with another, and leaves the old connection afterwards.
+	Token func(ctx context.Context) (Token, error)
 
 	// Server is the host:port to connect to. If it is empty, the home server of
 	// the user's domain is looked up (SIMP.md, section 9).

@@ -18,6 +18,7 @@ type dialer struct {
 	secret     *secret
 	dialsNames bool            // Dial resolves names itself
 	running    *sync.WaitGroup // goroutines that dial
+	life       tokenLife       // of the newest login with a token
 }
 
 // dial connects to the home server, logs in, and returns the connection.
@@ -57,10 +58,22 @@ func (d *dialer) targets(ctx context.Context) ([]outbound.Target, error) {
 
 // open logs in on a connection.
 func (d *dialer) open(ctx context.Context, t outbound.Target, conn net.Conn) (*outbound.Conn, error) {
+	return d.openWith(ctx, t, conn, func(o *outbound.Conn) error { return d.authenticate(ctx, o) })
+}
+
+// openWith greets the server on a connection, and then does something else in
+// time.
+func (d *dialer) openWith(ctx context.Context, t outbound.Target, conn net.Conn, do func(*outbound.Conn) error) (*outbound.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	o := outbound.NewConn(conn, t)
-	if err := o.WithDeadline(ctx, func() error { return d.handshake(ctx, o) }); err != nil {
+	err := o.WithDeadline(ctx, func() error {
+		if err := d.greet(ctx, o); err != nil {
+			return err
+		}
+		return do(o)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("logging in at %s: %w", t, err)
 	}
 	return o, nil
@@ -75,14 +88,6 @@ func (d *dialer) startImplicitTLS(ctx context.Context, o *outbound.Conn) error {
 		return fmt.Errorf("%w to speak in clear to another machine", errUnsafe)
 	}
 	return nil
-}
-
-// handshake performs everything before the user's first request.
-func (d *dialer) handshake(ctx context.Context, o *outbound.Conn) error {
-	if err := d.greet(ctx, o); err != nil {
-		return err
-	}
-	return d.authenticate(o)
 }
 
 // greet performs everything before the login.

@@ -24,8 +24,8 @@ func clampWithin(seconds int) time.Duration {
 	return min(max(time.Duration(seconds)*time.Second, time.Second), time.Hour)
 }
 
-// maintain replaces each connection that ends or that the server asks to
-// move, until the client gives up.
+// maintain replaces each connection that ends, that the server asks to move, or
+// whose token is about to expire, until the client gives up.
 func (c *Client) maintain(cur *conn) {
 	began, hops := time.Now(), 0
 	for cur != nil {
@@ -41,6 +41,8 @@ func (c *Client) maintain(cur *conn) {
 				hops = 0
 			}
 			next = c.migrate(m, hops)
+		case <-c.renewalTimer():
+			next = c.migrate(moveRequest{from: cur, within: renewalWithin}, 0)
 		case <-c.ctx.Done():
 			return
 		}
@@ -63,6 +65,9 @@ func (c *Client) reconnect(old *conn, lasted time.Duration) *conn {
 		b.failures = 1
 	}
 	pause, final := b.next(why, 0), isFinal(why)
+	if c.endedWithToken(why) {
+		final = false
+	}
 	if isKick(why) {
 		pause, final = kickBackoff+rand.N(kickBackoff/2), false
 	}
