@@ -88,6 +88,10 @@ chat-test: build ## simp chat in real terminals, on a real site: tmux
 examples-test: build ## the examples in Python and TypeScript on a real site: python3 with grpc_tools and mypy, mypy-protobuf, node, npm
 	go run ./cmd/testkit/examples -bin bin
 
+.PHONY: accounts-test
+accounts-test: build ## account sources on a real site and two real OpenLDAP servers: slapd
+	go run ./cmd/testkit/accounts -bin bin
+
 .PHONY: deploy-test
 deploy-test: ## package, unit, image, compose file and chart, as far as one machine can try them (root)
 	deployments/test/run

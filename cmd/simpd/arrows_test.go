@@ -56,6 +56,7 @@ var arrows = map[string][]string{
 	"cmd/testkit/demo":      {"cmd/testkit/site", "cmd/testkit/world", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/testkit/chattest":  {"cmd/testkit/site", "cmd/internal/cli"},
 	"cmd/testkit/webtest":   {"cmd/internal/cli"},
+	"cmd/testkit/accounts":  {"cmd/testkit/site", "cmd/internal/cli"},
 	"cmd/testkit/examples":  {"protocol", "protocol/client", "cmd/testkit/site", "cmd/internal/cli"},
 	"cmd/testkit/attack":    {"protocol", "proto/*", "cmd/testkit/site", "cmd/testkit/isolate", "cmd/testkit/wire", "cmd/testkit/world", "cmd/internal/cli", "protocol/tlsrecord/tlsrecordtest", "protocol/wait"},
 	"cmd/testkit/lab":       {"protocol", "proto/simp/v1", "cmd/testkit/site", "cmd/testkit/isolate", "cmd/testkit/wire", "cmd/internal/cli", "protocol/wait"},
