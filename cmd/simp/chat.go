@@ -65,7 +65,7 @@ func (a *app) chatCommand() *cobra.Command {
 		Use: "chat [IMA[,IMA…]]", Short: "Chat", Long: chatLong, Args: cli.ArgumentCount(0, 1, "an address"),
 		RunE: func(c *cobra.Command, args []string) error { return a.chat(c.Context(), f, args) },
 	}
-	c.Flags().BoolVar(&f.plain, "plain", false, "line mode: only append lines; automatic if TERM is dumb or the output is no terminal")
+	c.Flags().BoolVar(&f.plain, "plain", false, "line mode: only append lines; automatic if TERM is dumb or the output is not a terminal")
 	c.Flags().BoolVar(&f.noSign, "no-sign", false, "do not sign messages")
 	c.Flags().BoolVar(&f.noMouse, "no-mouse", false, "leave the mouse to the terminal")
 	c.Flags().StringVar(&f.historyFile, "history-file", "", "`FILE` to append messages to, readable by you only; without it nothing is kept")

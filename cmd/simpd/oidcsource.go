@@ -46,7 +46,7 @@ func (o *oidcFile) keys() []sourceKey {
 		{name: "verified_claim", arg: "CLAIM", standard: "email_verified", help: "the claim that has to be true so that the address counts; always, if the provider vouches for each address", set: keepText(&o.VerifiedClaim)},
 		{name: "client_id", arg: "NAME", help: "the client ID of simp at the provider, which simp login is told", set: keepText(&o.ClientID)},
 		{name: "scope", arg: "WORDS", standard: "openid email", help: "the scope with which simp login gets a token", set: keepText(&o.Scope)},
-		{name: "introspection", arg: "URL", help: "where the provider is asked about tokens that are no JSON Web Tokens; if not set, they are rejected", set: keepChecked(&o.Introspection, oidc.ParseURL)},
+		{name: "introspection", arg: "URL", help: "where the provider is asked about tokens that are not JSON Web Tokens; if not set, they are rejected", set: keepChecked(&o.Introspection, oidc.ParseURL)},
 		{name: "introspection_id", arg: "NAME", help: "the client ID with which introspection is asked", set: keepText(&o.IntrospectionID)},
 		{name: "introspection_secret_file", arg: "FILE", help: "a file of mode 0600 with the secret of introspection_id", set: keepText(&o.secretFile)},
 		{name: "ca_file", arg: "FILE", help: "the certificate authority of the provider, instead of the system's", set: keepText(&o.caFile)},

@@ -57,7 +57,7 @@ func (s *session) decodeJoin(r *request) (j joinRequest, err error) {
 	case err != nil:
 		return j, err
 	case code == "" || ima == "" || !given:
-		return j, protocol.Errorf(protocol.StatusBadRequest, "JOIN wants code=CODE ima=IMA data=BASE64(password)")
+		return j, protocol.Errorf(protocol.StatusBadRequest, "JOIN requires code=CODE ima=IMA data=BASE64(password)")
 	}
 	j.code, j.password = code, string(data)
 	if j.user, err = s.server.parseNewUser(ima); err != nil {

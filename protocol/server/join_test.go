@@ -41,7 +41,7 @@ func TestJOINWantsWhatItSays(t *testing.T) {
 		c.send("h HELLO version=SIMP/1.1")
 		c.expect("h 200 <rest>")
 		for request, answer := range map[string]string{
-			"JOIN":                            "400 :JOIN wants code=CODE ima=IMA data=BASE64(password)",
+			"JOIN":                            "400 :JOIN requires code=CODE ima=IMA data=BASE64(password)",
 			"JOIN code=x ima=zoe@example.com": "400 :<rest>",
 			"JOIN code= ima=zoe@example.com data=AAAA":                                     "400 :<rest>",
 			"JOIN code=x ima=zoe data=" + b64("secret"):                                    "400 :<rest>",

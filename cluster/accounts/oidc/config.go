@@ -35,7 +35,7 @@ type Config struct {
 	// told; they may be empty.
 	ClientID, Scope string
 
-	// Introspection is where the provider is asked about tokens that are no JSON
+	// Introspection is where the provider is asked about tokens that are not JSON
 	// Web Tokens (RFC 7662), with this name and password; empty: they are
 	// rejected.
 	Introspection                     string

@@ -63,7 +63,7 @@ func (p *Peer) step(talk *scram.ServerConversation, data string) string {
 	p.t.Helper()
 	said, err := base64.StdEncoding.DecodeString(data)
 	if err != nil {
-		p.t.Errorf("%q is no base64", data)
+		p.t.Errorf("%q is not base64", data)
 	}
 	answer, err := talk.Step(string(said))
 	if err != nil {
