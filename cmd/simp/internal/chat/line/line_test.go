@@ -44,7 +44,7 @@ func (n *network) deliver(text string) error {
 
 // play runs the front end against a network, in fake time. What the test writes
 // to typed is the input.
-func play(t *testing.T, test func(n *network, typed *io.PipeWriter, interrupt func())) (err error, out string, code int) {
+func play(t *testing.T, test func(n *network, typed *io.PipeWriter, interrupt func())) (out string, code int, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork()
@@ -64,7 +64,7 @@ func play(t *testing.T, test func(n *network, typed *io.PipeWriter, interrupt fu
 		out, code = written.String(), model.ExitCode()
 		_ = typed.Close() // ends the goroutine that reads
 	})
-	return err, out, code
+	return out, code, err
 }
 
 func say(typed io.Writer, text string) { _, _ = io.WriteString(typed, text) }
@@ -81,7 +81,7 @@ func outcome(id string, status protocol.Status) chat.Event {
 
 // What arrives after the end of the input is refused.
 func TestMessagesAreRefusedAtTheEnd(t *testing.T) {
-	err, out, code := play(t, func(n *network, typed *io.PipeWriter, _ func()) {
+	out, code, err := play(t, func(n *network, typed *io.PipeWriter, _ func()) {
 		say(typed, "hi")
 		_ = typed.Close()
 		<-n.started
@@ -98,7 +98,7 @@ func TestMessagesAreRefusedAtTheEnd(t *testing.T) {
 
 // An interrupt leaves outcomes three seconds.
 func TestInterrupt(t *testing.T) {
-	err, out, code := play(t, func(n *network, typed *io.PipeWriter, interrupt func()) {
+	out, code, err := play(t, func(n *network, typed *io.PipeWriter, interrupt func()) {
 		say(typed, "hi\n")
 		<-n.started
 		if err := n.deliver("hello"); err != nil {
@@ -119,7 +119,7 @@ func TestInterrupt(t *testing.T) {
 
 // When the server takes the user no longer, the program ends with its reason.
 func TestTheServerGivesTheUserUp(t *testing.T) {
-	err, out, _ := play(t, func(n *network, typed *io.PipeWriter, _ func()) {
+	out, _, err := play(t, func(n *network, typed *io.PipeWriter, _ func()) {
 		say(typed, "hi\n")
 		<-n.started
 		close(n.done)
@@ -133,7 +133,7 @@ func TestTheServerGivesTheUserUp(t *testing.T) {
 
 // Input is read no faster than outcomes come, so that none of it is lost.
 func TestALotOfInput(t *testing.T) {
-	err, out, code := play(t, func(n *network, typed *io.PipeWriter, _ func()) {
+	out, code, err := play(t, func(n *network, typed *io.PipeWriter, _ func()) {
 		go func() {
 			say(typed, strings.Repeat("x\n", 1000))
 			_ = typed.Close()
@@ -153,7 +153,7 @@ func TestALotOfInput(t *testing.T) {
 }
 
 func TestALineThatIsTooLong(t *testing.T) {
-	err, _, _ := play(t, func(_ *network, typed *io.PipeWriter, _ func()) {
+	_, _, err := play(t, func(_ *network, typed *io.PipeWriter, _ func()) {
 		say(typed, strings.Repeat("x", maxLine))
 		_ = typed.Close()
 	})
