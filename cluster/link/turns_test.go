@@ -71,7 +71,11 @@ func TestHandshakesThatMayNotStayGiveTheirTurnUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		s.links["n1"].Close() // does not wait for its turn
+		began := time.Now()
+		s.links["n1"].Close()
+		if took := time.Since(began); took >= handshakeTimeout {
+			t.Errorf("it waited %v for a handshake's turn", took)
+		}
 	})
 }
 

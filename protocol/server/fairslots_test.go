@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +125,39 @@ func TestHandshakesThatWaitHoldNoSlot(t *testing.T) {
 			if n := h.server.handshakeSlots.Waiting(); n != 0 {
 				t.Errorf("%d wait", n)
 			}
+		})
+	}
+}
+
+// A connection needs no slot any more once its handshake has ended.
+func TestConnectionsNeedNoTurnAfterTheHandshake(t *testing.T) {
+	for name, listen := range handshakeListeners {
+		t.Run(name, func(t *testing.T) {
+			h := newHarbour(t, nil)
+			dial, protocols := listen(h)
+			config := h.trusted.Clone()
+			config.NextProtos = protocols
+			c := tls.Client(dial(), config)
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+			if err := c.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			acquireAll(t, h.server.handshakeSlots)
+			request, want := "1 PING\r\n", "1 200"
+			if name == "Web" {
+				request, want = "GET /none HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 "
+			}
+			if _, err := io.WriteString(c, request); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(c)
+			for lines.Scan() {
+				if strings.HasPrefix(lines.Text(), want) {
+					return
+				}
+			}
+			t.Errorf("no answer came: %v", lines.Err())
 		})
 	}
 }
