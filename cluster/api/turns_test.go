@@ -59,6 +59,11 @@ func TestHandshakesOfProgramsTakeTurns(t *testing.T) {
 		if err := <-shaken; err != nil {
 			t.Error(err)
 		}
+		synctest.Wait()
+		for range runtime.GOMAXPROCS(0) - 1 {
+			turns.Release()
+		}
+		acquireTurns(t, turns) // the handshake keeps none
 	})
 }
 
