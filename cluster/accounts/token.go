@@ -66,6 +66,11 @@ func (r *Registry) IsTableBefore(domain, source string) bool {
 	return false
 }
 
+// HasTable reports whether accounts of a domain may be the table's own.
+func (r *Registry) HasTable(domain string) bool {
+	return slices.ContainsFunc(r.current.Load().domains[domain], (*member).isTable)
+}
+
 // checkToken asks the source about a token.
 func (m *member) checkToken(ctx context.Context, token string) (Answer, error) {
 	return m.ask(ctx, m.keyOf("token", token), func(ctx context.Context) (Answer, error) {

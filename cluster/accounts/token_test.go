@@ -68,6 +68,9 @@ func TestCheckToken(t *testing.T) {
 		if _, err := r.CheckToken(t.Context(), protocol.TokenLogin{Token: "x", User: protocol.CanonicalAddress("u@c.example")}); err == nil {
 			t.Error("it is known although the source is down")
 		}
+		if !r.HasTable("a.example") || r.HasTable("b.example") {
+			t.Error("another domain has the table")
+		}
 		if m := r.LoginMethods("a.example"); !m.Tokens || m.Provider.ClientID != "1" || m.Passwords != protocol.ChecksInTable {
 			t.Errorf("got %+v", m)
 		}

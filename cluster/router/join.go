@@ -29,6 +29,9 @@ func (r *Router) CheckInvitation(ctx context.Context, code string, user protocol
 	if user.Domain() != i.Domain {
 		return protocol.Errorf(protocol.StatusForbidden, "the invitation is for addresses of %s", i.Domain)
 	}
+	if r.config.Sources != nil && !r.config.Sources.HasTable(i.Domain) {
+		return protocol.Errorf(protocol.StatusForbidden, "accounts of %s are not made here: they come from the site's directory", i.Domain)
+	}
 	if _, exists := r.config.Table.Account(user); exists {
 		return addressTakenError(user)
 	}

@@ -54,6 +54,20 @@ func (s *site) present(token string) (protocol.VerifiedLogin, protocol.Status) {
 	return v, protocol.StatusOK
 }
 
+// No invitation creates an account that could never log in.
+func TestNoInvitationsWithoutTheTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for want, order := range map[protocol.Status][]string{protocol.StatusForbidden: {"idp"}, protocol.StatusOK: {"idp", accounts.Table}} {
+			s := newTokenSite(t, order...)
+			s.raiseSchema()
+			s.invite("code", nil)
+			if got := s.nodes["n1"].join("code", "dave@example.com"); got != want {
+				t.Errorf("%v: %d, want %d", order, got, want)
+			}
+		}
+	})
+}
+
 // The first login by token registers the account, and the session ends with the
 // token.
 func TestTokenLogin(t *testing.T) {
