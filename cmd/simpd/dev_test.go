@@ -24,7 +24,6 @@ func TestDevSaysWhatWorks(t *testing.T) {
 			env := p.await(p.out, "export SIMP_PASSWORD=")
 			_, password, _ := strings.Cut(strings.Fields(env)[1], "=")
 			t.Setenv("SIMP_PASSWORD", password)
-			t.Setenv("XDG_DATA_HOME", t.TempDir())
 			checkPages(t, p.out.String(), nodes)
 			listen := start(t, "sh", "-c", "exec "+suggested(p, "listen"))
 			listen.await(listen.err, "is listening")

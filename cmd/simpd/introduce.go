@@ -40,7 +40,7 @@ func (s *devSite) printCommands(w io.Writer) {
 		return fmt.Sprintf("%s --plaintext --server %s --user %s", siblingCommand("simp"), c.simp, user)
 	}
 	fmt.Fprintf(w, "Or in two other terminals, which chat with each other and with the browser:\n\n")
-	fmt.Fprintf(w, "  export SIMP_PASSWORD=%s%s        # in each\n", s.options.password, s.keyFolder())
+	fmt.Fprintf(w, "  export SIMP_PASSWORD=%s        # in each\n", s.options.password)
 	fmt.Fprintf(w, "  %s chat %s\n", simp(second, users[1]), users[0])
 	fmt.Fprintf(w, "  %s chat %s\n\n", simp(first, users[0]), users[1])
 	fmt.Fprintf(w, "For scripts there are:\n\n")
@@ -49,16 +49,6 @@ func (s *devSite) printCommands(w io.Writer) {
 	fmt.Fprintf(w, "  %s send %s \"hello\"\n\n", simp(first, users[0]), users[1])
 	fmt.Fprintf(w, "The whole site at a glance:\n\n")
 	fmt.Fprintf(w, "  %s --insecure --addr %s status\n", siblingCommand("simpctl"), first.grpc)
-}
-
-// keyFolder returns the variable that has clients of a site that keeps nothing
-// remember its keys for a while only. The next such site has other keys for the
-// same users, which would look as if somebody had exchanged them.
-func (s *devSite) keyFolder() string {
-	if s.options.dataDir != "" {
-		return ""
-	}
-	return " XDG_DATA_HOME=$(mktemp -d)"
 }
 
 // siblingCommand returns the command that runs a program in this one's directory.
