@@ -67,11 +67,18 @@ func TestSessionThatEndedWithItsToken(t *testing.T) {
 		s := newSite(t)
 		config := s.config()
 		tokens(&config)
+		connected := make(chan struct{}, 1)
+		config.OnEvent = func(e client.Event) {
+			if e.Kind == client.Connected {
+				connected <- struct{}{}
+			}
+		}
 		c, p := s.open(config, func(p *outboundtest.Peer) { tokenLogin(p, "t1") })
 		p.Say("* BYE status=401 :token expired")
 		_ = p.Conn.Close()
 		q := <-s.conns
 		tokenLogin(q, "t2")
+		<-connected
 		go q.Quit()
 		if err := c.Close(t.Context()); err != nil {
 			t.Error(err)
