@@ -171,16 +171,18 @@ test("a refused message says so", async () => {
 });
 
 test("an outcome is announced where it is heard, in a dialog or behind none", async () => {
-  const a = await visit(0, alice), c = await site.listenAs(1, carol);
+  const a = await visit(0, alice);
   const heard = (/** @type {string} */ where) => a.locator(`${where} > #said`, { hasText: `delivered to ${carol}` }).waitFor({ state: "attached" });
   await open(a, carol);
-  let message = c.message();
+  let c = await site.listenAs(1, carol), message = c.message();
   await send(a, "behind a dialog");
   const tag = await message;
   await a.getByRole("button", { name: "Settings" }).click();
   c.answer(tag, 200);
   await heard("dialog");
   await a.getByRole("button", { name: "Close" }).click();
+  c.end();
+  c = await site.listenAs(1, carol);
   message = c.message();
   await send(a, "and without one");
   c.answer(await message, 200);
