@@ -22,7 +22,8 @@ type Client struct {
 	messages      *workQueue[incoming]
 	notifications *workQueue[notification]
 	recent        recentMessages // used by the worker of messages only
-	desiredLock   chan struct{}  // holds one token: the right to change or restore desired
+	lists         recentLists
+	desiredLock   chan struct{} // holds one token: the right to change or restore desired
 	moves         chan moveRequest
 	leaving       *conn // used by maintain only: the connection left last
 

@@ -12,18 +12,20 @@ import (
 // on.
 type incoming struct {
 	*protocol.Message
-	conn *conn
-	tag  string
+	conn   *conn
+	tag    string
+	number uint64 // in the order of arrival, from 1
 }
 
 // onMessage queues a message of any connection, including old ones.
 func (c *Client) onMessage(conn *conn, tag string, m *protocol.Message) {
-	c.messages.push(incoming{m, conn, tag}, nil)
+	c.messages.push(incoming{m, conn, tag, c.lists.received.Add(1)}, nil)
 }
 
 // processIncoming handles a message and answers it.
 func (c *Client) processIncoming(in incoming) {
 	defer in.conn.messageDone(messageCost(in.Entity))
+	c.lists.handled.Store(in.number)
 	if status, text := c.handleMessage(in.Message); status != 0 {
 		in.conn.reply(in.tag, status, text)
 	}

@@ -121,34 +121,6 @@ func (c *Client) Sign(key ed25519.PrivateKey, m Message) (Message, error) {
 	return m, err
 }
 
-// Verify returns the state of a received message, and the list of the
-// sender's keys if it has a signature. It asks for the list each time, so that
-// a key that was revoked a moment ago is not accepted. known is what the
-// application remembers of the sender; a list that is accepted continues it.
-// If the list can't be had, the message is Bad, and the error in the verdict
-// says why.
-func (c *Client) Verify(ctx context.Context, m *protocol.Message, known signature.Knowledge) (signature.Verdict, *signature.KeyList) {
-	if !signature.HasSignature(m.Entity) {
-		return signature.Verdict{State: signature.Unsigned}, nil
-	}
-	v, list := c.verifyOnce(ctx, m, known, false)
-	if errors.Is(v.Err, signature.ErrRewritten) || errors.Is(v.Err, signature.ErrUnknownKey) {
-		return c.verifyOnce(ctx, m, known, true) // the node may lag behind another
-	}
-	return v, list
-}
-
-func (c *Client) verifyOnce(ctx context.Context, m *protocol.Message, known signature.Knowledge, fresh bool) (signature.Verdict, *signature.KeyList) {
-	list, err := c.fetchKeysOf(ctx, m.From, fresh)
-	if err != nil {
-		return signature.Verdict{State: signature.Bad, Err: fmt.Errorf("the keys of %s can't be had now: %w", m.From, err)}, nil
-	}
-	return signature.Classify(signature.Message{
-		From: canonical(m.From).String(), Recipient: c.CanonicalUser().String(), ID: m.ID, Time: m.Time, Entity: m.Entity,
-		SameUser: sameUser,
-	}, list, known), list
-}
-
 // sameUser reports whether two addresses are those of one user.
 func sameUser(a, b string) bool {
 	first, err := protocol.ParseAddress(a)

@@ -2,10 +2,12 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,4 +158,50 @@ func TestChangesOfKeysAreReported(t *testing.T) {
 			t.Errorf("heard %v, want %v", heard, want)
 		}
 	})
+}
+
+// Messages that have arrived already share one list of their sender; one that
+// comes later has it fetched again. A server that limits the rate of requests
+// is asked again, and makes no message look forged.
+func TestWaitingMessagesShareAList(t *testing.T) {
+	var c *client.Client
+	var states []signature.State
+	inBubble(t, func(config *client.Config) {
+		config.OnMessage = func(ctx context.Context, m *protocol.Message) error {
+			v, _ := c.Verify(ctx, m, signature.Knowledge{})
+			states = append(states, v.State)
+			return nil
+		}
+	}, func(t *testing.T, s *site, opened *client.Client, p *outboundtest.Peer) {
+		c = opened
+		wait := doing(func() { p.Answer("LISTEN", "200 session=s index=1") })
+		if _, err := c.Listen(t.Context(), protocol.ListenRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		wait()
+		message := func(id string) string {
+			signed, err := signature.Sign(deviceKey(1), signature.Claims{From: "bob@example.com", To: []string{c.CanonicalUser().String()}, ID: id, Time: time.Now()}, []byte("\r\nhi"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%s MESSAGE from=bob@example.com to=%s id=%s time=%s {%d}\r\n%s", id, c.User(), id, time.Now().UTC().Format(protocol.TimeFormat), len(signed), signed)
+		}
+		_, _ = fmt.Fprint(p.Conn, message("m1")+message("m2")+message("m3"))
+		p.Answer("KEYS ima=bob@example.com", "429 retry=1 :too many requests")
+		p.Answer("KEYS ima=bob@example.com", listOf("bob@example.com", deviceKey(1)))
+		for _, id := range []string{"m1", "m2", "m3"} {
+			if got := p.Hear(); got != id+" 200" {
+				t.Errorf("got %q", got)
+			}
+		}
+		_, _ = fmt.Fprint(p.Conn, message("m4"))
+		p.Answer("KEYS ima=bob@example.com", listOf("bob@example.com", deviceKey(1)))
+		if got := p.Hear(); got != "m4 200" {
+			t.Errorf("got %q", got)
+		}
+		closeWith(t, c, p)
+	})
+	if want := []signature.State{signature.Signed, signature.Signed, signature.Signed, signature.Signed}; !slices.Equal(states, want) {
+		t.Errorf("the states are %v", states)
+	}
 }
