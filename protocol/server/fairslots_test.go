@@ -146,7 +146,7 @@ func TestConnectionsNeedNoTurnAfterTheHandshake(t *testing.T) {
 			}
 			request, want := "1 PING\r\n", "1 200"
 			if name == "Web" {
-				request, want = "GET /none HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 "
+				request, want = "GET /none HTTP/1.1\r\nHost: example.com\r\n\r\n", "HTTP/1.1 404 "
 			}
 			acquireAll(t, h.server.handshakeSlots)
 			if _, err := io.WriteString(c, request); err != nil {
