@@ -94,7 +94,7 @@ func loginMethods(sources []*member) (m protocol.LoginMethods) {
 		}
 	}
 	switch {
-	case passwords < 0:
+	case passwords < 0 && table >= 0:
 		m.Passwords = protocol.ChecksInTable
 	case table >= 0 && table < passwords:
 		m.Passwords = protocol.ChecksTableFirst
@@ -168,15 +168,16 @@ func (r *Registry) firstAnswer(ctx context.Context, l Login) (Answer, error) {
 	}
 	found := l.Owner == ""
 	for _, m := range r.current.Load().domains[l.User.Domain()] {
+		if l.Owner != "" && m.name != l.Owner {
+			continue
+		}
+		found = true
 		var a Answer
 		var err error
 		switch {
-		case l.Owner != "" && m.name != l.Owner:
-			continue
 		case m.isTable():
 			a = Answer{Verdict: l.Table, Source: Table}
 		case m.checksPasswords():
-			found = true
 			a, err = m.checkPassword(ctx, l.PasswordLogin)
 		}
 		if err != nil || a.Verdict != Unknown {

@@ -303,6 +303,27 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// noPasswords is a source that checks none.
+type noPasswords struct{}
+
+func (noPasswords) Type() string { return "other" }
+func (noPasswords) Close()       {}
+
+// An account of a source without passwords has none, and one of a domain that
+// has not the table has none there.
+func TestAccountsWithoutPasswords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRegistry(t, Set{Sources: map[string]Source{"other": noPasswords{}}, Domains: map[string][]string{"example.com": {"other"}}})
+		owned, ofTable := login("dora", "right"), login("carol", "right")
+		owned.Owner, ofTable.Table = "other", Accepted
+		for _, l := range []Login{owned, ofTable} {
+			if a, err := r.CheckPassword(t.Context(), l); err != nil || a.Verdict != Rejected {
+				t.Errorf("%v: %v, %v", l.User, a, err)
+			}
+		}
+	})
+}
+
 func TestLoginMethods(t *testing.T) {
 	s := &fakeSource{}
 	for _, tt := range []struct {
@@ -310,6 +331,8 @@ func TestLoginMethods(t *testing.T) {
 		com1, all protocol.PasswordCheck
 	}{
 		{nil, nil, protocol.ChecksInTable, protocol.ChecksInTable},
+		{[]string{"other"}, nil, protocol.ChecksSourceFirst, protocol.ChecksSourceFirst}, // nobody has a password
+		{[]string{"other", Table}, nil, protocol.ChecksInTable, protocol.ChecksInTable},
 		{[]string{Table}, nil, protocol.ChecksInTable, protocol.ChecksInTable},
 		{[]string{Table, "s"}, nil, protocol.ChecksTableFirst, protocol.ChecksTableFirst},
 		{[]string{"s", Table}, nil, protocol.ChecksSourceFirst, protocol.ChecksSourceFirst},
@@ -323,7 +346,7 @@ func TestLoginMethods(t *testing.T) {
 		if tt.net != nil {
 			domains["example.net"] = tt.net
 		}
-		r := newRegistry(t, Set{Sources: map[string]Source{"s": s}, Domains: domains})
+		r := newRegistry(t, Set{Sources: map[string]Source{"s": s, "other": noPasswords{}}, Domains: domains})
 		if got := r.LoginMethods("example.com").Passwords; got != tt.com1 || r.AsksSources("example.com") != (got != protocol.ChecksInTable) {
 			t.Errorf("%v: %v", tt.com, got)
 		}
