@@ -48,9 +48,8 @@ func TestHandshakesOfProgramsTakeTurns(t *testing.T) {
 		dial, server := remoteTLS(t)
 		turns, shaken := server.Turns(), make(chan error, 1)
 		acquireTurns(t, turns)
-		go func() {
-			shaken <- tls.Client(dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}).Handshake()
-		}()
+		c := tls.Client(dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+		go func() { shaken <- c.Handshake() }()
 		synctest.Wait()
 		if n := turns.WaitingOf(netip.MustParsePrefix("192.0.2.0/24")); n != 1 { // remoteConn's
 			t.Errorf("%d wait in the turns of the network", n)
@@ -63,8 +62,30 @@ func TestHandshakesOfProgramsTakeTurns(t *testing.T) {
 		for range runtime.GOMAXPROCS(0) - 1 {
 			turns.Release()
 		}
-		acquireTurns(t, turns) // the handshake keeps none
+		acquireTurns(t, turns)
+		expectSettings(t, c) // it needs no turn any more
 	})
+}
+
+// expectSettings opens HTTP/2, and waits until the server confirms it.
+func expectSettings(t *testing.T, c net.Conn) {
+	t.Helper()
+	framer := http2.NewFramer(c, c)
+	if _, err := c.Write([]byte(http2.ClientPreface)); err != nil {
+		t.Fatal(err)
+	}
+	if err := framer.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		f, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := f.(*http2.SettingsFrame); ok && s.IsAck() {
+			return
+		}
+	}
 }
 
 // A connection that has not spoken HTTP/2 yet does not hold the shutdown up,
