@@ -48,7 +48,8 @@ const (
 	quitTimeout       = 5 * time.Second
 	s2sConnOctets     = 32 << 10 // octets that a connection holds, without certificates
 	certificateFactor = 3        // times their octets: as they came, and parsed
-	presenceOctets    = 512      // octets of a 100 line, as it is kept
+	presenceOctets    = 512      // octets of a 100 line with a presence, as it is kept
+	keyOctets         = 768      // octets of a 100 line with a key, as it is kept
 )
 
 // errSilent means that a site accepts requests and answers none.
@@ -152,7 +153,7 @@ func (rt *s2sConn) sendRequest(e *s2sRequest, now time.Time) bool {
 		return false
 	}
 	rt.lastNumber++
-	e.number, e.endOffset, e.sentAt, e.partial, e.presences = rt.lastNumber, end, now, 0, nil
+	e.number, e.endOffset, e.sentAt, e.partial, e.presences, e.keys = rt.lastNumber, end, now, 0, nil, nil
 	rt.inflight[tag] = e
 	rt.inflightByUser[e.share.user]++
 	rt.nextTimeout = wait.Earlier(e.timeoutAt(), rt.nextTimeout)
@@ -176,7 +177,7 @@ func (rt *s2sConn) onResponse(l *protocol.Line) bool {
 	rt.hasAnswered, rt.lastHeard = true, time.Now()
 	final := *l
 	final.Params = slices.Clone(l.Params)
-	rt.completeLocked(e, s2sResponse{presences: e.presences, final: &final})
+	rt.completeLocked(e, s2sResponse{presences: e.presences, keys: e.keys, final: &final})
 	p.quitOldConn()
 	p.advance()
 	return true

@@ -25,7 +25,8 @@ type s2sRequest struct {
 	presences []protocol.Presence // received for them; a zero address: none
 	reserved  int                 // octets reserved of the registrant's memory for presences
 	partial   int                 // 100 lines received
-	keys      *[]signature.Key    // of KEYS: those received; else nil
+	wantsKeys bool                // it is a KEYS
+	keys      []signature.Key     // received for it
 	number    uint64
 	endOffset int64     // of its octets in the connection's write queue
 	sentAt    time.Time // when it was sent
@@ -36,6 +37,7 @@ type s2sRequest struct {
 // its absence, or why nothing was sent.
 type s2sResponse struct {
 	presences []protocol.Presence
+	keys      []signature.Key
 	final     *protocol.Line   // nil: sent, but no response arrived
 	failed    protocol.Outcome // if its status is not 0: nothing was sent
 }
@@ -127,8 +129,8 @@ func newQuery(by, of protocol.Address, until time.Time, done func(protocol.Prese
 
 // newKeysRequest returns a KEYS for one user.
 func newKeysRequest(q protocol.KeysRequest, until time.Time, done func(keyAnswer)) *s2sRequest {
-	e := &s2sRequest{
-		verb: "KEYS", deadline: until, share: userShare{user: q.By}, keys: new([]signature.Key),
+	return &s2sRequest{
+		verb: "KEYS", deadline: until, share: userShare{user: q.By}, wantsKeys: true,
 		params: func(b []byte, _ time.Duration) []byte {
 			b = protocol.AppendParam(b, "ima", q.Of.String())
 			if q.Fresh {
@@ -136,9 +138,8 @@ func newKeysRequest(q protocol.KeysRequest, until time.Time, done func(keyAnswer
 			}
 			return protocol.AppendParam(b, "by", q.By.String())
 		},
+		done: func(a s2sResponse) { done(newKeyAnswer(a)) },
 	}
-	e.done = func(a s2sResponse) { done(newKeyAnswer(*e.keys, a)) }
-	return e
 }
 
 // keyAnswer is the answer to a KEYS.
@@ -150,7 +151,7 @@ type keyAnswer struct {
 
 // newKeyAnswer returns what another site's response says. A site that does not
 // know KEYS has no keys.
-func newKeyAnswer(keys []signature.Key, a s2sResponse) keyAnswer {
+func newKeyAnswer(a s2sResponse) keyAnswer {
 	switch l := a.final; {
 	case a.failed.Status != 0:
 		return keyAnswer{err: &protocol.Error{Status: a.failed.Status, Text: a.failed.Text}}
@@ -165,7 +166,7 @@ func newKeyAnswer(keys []signature.Key, a s2sResponse) keyAnswer {
 		if err != nil {
 			return keyAnswer{err: protocol.Errorf(protocol.StatusRemoteFailure, "the user's site answered with a list of keys that has no head")}
 		}
-		return keyAnswer{keys: keys, head: head}
+		return keyAnswer{keys: a.keys, head: head}
 	}
 }
 
@@ -175,7 +176,7 @@ func (e *s2sRequest) addKey(l *protocol.Line) bool {
 		return false
 	}
 	if k, ok := outbound.ParseKey(l); ok { // a key left out contradicts the head
-		*e.keys = append(*e.keys, k)
+		e.keys = append(e.keys, k)
 	}
 	return true
 }
@@ -183,8 +184,8 @@ func (e *s2sRequest) addKey(l *protocol.Line) bool {
 // partialMemory returns the octets that the 100 lines of the response may
 // take.
 func (e *s2sRequest) partialMemory() int {
-	if e.keys != nil {
-		return signature.MaxKeys * presenceOctets
+	if e.wantsKeys {
+		return signature.MaxKeys * keyOctets
 	}
 	return len(e.addresses) * presenceOctets
 }
@@ -199,7 +200,7 @@ const requestOctets = 1 << 10
 // there must be no more lines than addresses, and none twice.
 func (e *s2sRequest) addPartial(l *protocol.Line) bool {
 	e.partial++
-	if e.keys != nil {
+	if e.wantsKeys {
 		return e.addKey(l)
 	}
 	if e.partial > max(1, len(e.addresses)) {

@@ -84,6 +84,9 @@ func isOnCurve(y *big.Int) bool {
 	return big.Jacobi(product.Mod(product, fieldPrime), fieldPrime) >= 0
 }
 
+// KeyIDLength is the number of characters of a key's name.
+const KeyIDLength = 43
+
 // KeyID returns the name of a public key: its thumbprint (RFC 7638, with
 // SHA-256) as a JSON Web Key (RFC 8037), in base64url without padding, 43
 // characters.

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"strings"
 	"time"
@@ -15,12 +16,13 @@ func ParseKey(l *protocol.Line) (k signature.Key, ok bool) {
 	key, keyErr := base64.StdEncoding.Strict().DecodeString(TextParam(l, "key"))
 	proof, proofErr := base64.StdEncoding.Strict().DecodeString(TextParam(l, "sig"))
 	created, createdErr := time.Parse(time.RFC3339Nano, TextParam(l, "created"))
-	if keyErr != nil || proofErr != nil || createdErr != nil || signature.CheckKey(key) != nil {
+	signer := TextParam(l, "signer")
+	if keyErr != nil || proofErr != nil || createdErr != nil || signature.CheckKey(key) != nil || !isProofSize(len(signer), len(proof)) {
 		return k, false
 	}
 	k = signature.Key{
 		ID: signature.KeyID(key), Key: key, Created: created, AddedAs: IntParam(l, "record"),
-		By: strings.Clone(TextParam(l, "signer")), Index: UintParam(l, "index"), RevokedAs: IntParam(l, "revocation"),
+		By: strings.Clone(signer), Index: UintParam(l, "index"), RevokedAs: IntParam(l, "revocation"),
 	}
 	if len(proof) > 0 {
 		k.Proof = proof
@@ -37,6 +39,12 @@ func ParseKey(l *protocol.Line) (k signature.Key, ok bool) {
 	revoked, err := time.Parse(time.RFC3339Nano, TextParam(l, "revoked"))
 	k.Revoked = revoked
 	return k, err == nil && TextParam(l, "kid") == k.ID
+}
+
+// isProofSize reports whether a key's name and a signature, or neither, have
+// the lengths that they must have, so that a list takes limited memory.
+func isProofSize(signer, proof int) bool {
+	return signer == 0 && proof == 0 || signer == signature.KeyIDLength && proof == ed25519.SignatureSize
 }
 
 // ParseKeyNotice parses a KEYS notification. It copies what it keeps of the
