@@ -181,15 +181,16 @@ func (u *Connection) SetPassword(ctx context.Context, c protocol.Credentials) er
 }
 
 // awaitEverywhere waits until every node that is up has applied a change of
-// passwords, at most passwordTimeout: it is committed, and a node that is late
-// will apply it.
+// passwords or keys, at most passwordTimeout: it is committed, and a node that
+// is late will apply it.
 func (r *Router) awaitEverywhere(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, passwordTimeout)
 	defer cancel()
 	_ = r.directory.Applied(ctx, index, nil)
 }
 
-// passwordTimeout is how long a change of the password waits for slow nodes.
+// passwordTimeout is how long a change of passwords or keys waits for slow
+// nodes.
 const passwordTimeout = 5 * time.Second
 
 // Close ends watching at once, and listening in the background.

@@ -47,12 +47,16 @@ func (u *Connection) KeysOf(ctx context.Context, q protocol.KeysRequest) ([]sign
 // change.
 func (u *Connection) AddKey(ctx context.Context, k signature.Key) (uint64, error) {
 	if !u.r.config.Table.HasKeys() { // an older node could not read the change
-		return 0, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; there are keys once all its nodes know them")
+		return 0, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; keys can be added once all nodes are upgraded")
 	}
 	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_AddKey{AddKey: &storev1.AddKey{
 		Address: u.client.User.String(), Key: k.Key, Name: k.Name, By: k.By, Proof: k.Proof, IfCredential: u.currentCredential(),
 	}}})
-	return res.Index, err
+	if err != nil {
+		return 0, err
+	}
+	u.r.awaitEverywhere(ctx, res.Index) // so that recipients at every node know the key at once
+	return res.Index, nil
 }
 
 // RevokeKey revokes a key of the user's list, and returns the index of the
@@ -64,7 +68,11 @@ func (u *Connection) RevokeKey(ctx context.Context, id string) (uint64, error) {
 	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_RevokeKey{RevokeKey: &storev1.RevokeKey{
 		Address: u.client.User.String(), KeyId: id, IfCredential: u.currentCredential(),
 	}}})
-	return res.Index, err
+	if err != nil {
+		return 0, err
+	}
+	u.r.awaitEverywhere(ctx, res.Index)
+	return res.Index, nil
 }
 
 // notifyKeys tells the user's own connections, and all who watch the user and
@@ -83,7 +91,7 @@ func (r *Router) notifyKeys(e *store.Event) {
 // those on routing connections in lines that name them. The user's own
 // connections know it already.
 func (h *hub) notifyKeys(n *protocol.KeyNotice) {
-	messages := h.r.aclOf(n.Address, store.ActionMessage)
+	presence, messages := h.r.aclOf(n.Address, store.ActionPresence), h.r.aclOf(n.Address, store.ActionMessage)
 	remote := map[*Connection][]protocol.Address{}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,7 +102,7 @@ func (h *hub) notifyKeys(n *protocol.KeyNotice) {
 			break
 		}
 		w := h.watchers[n.Address][i]
-		if w.allowed && w.by != n.Address && messages.allowsViewer(w.viewer()) {
+		if w.by != n.Address && presence.allowsViewer(w.viewer()) && messages.allowsViewer(w.viewer()) {
 			if w.session == nil {
 				remote[w.u] = append(remote[w.u], w.by)
 			} else {

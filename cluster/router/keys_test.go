@@ -2,12 +2,14 @@ package router
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
 
+	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/protocol/signature"
 )
@@ -176,6 +178,70 @@ func TestRefusalsOfKeysHaveTheirStatus(t *testing.T) {
 		}
 		if got := add(deviceKey(99)); got != protocol.StatusWrongState {
 			t.Errorf("one too many: %d", got)
+		}
+	})
+}
+
+// A key, and a revocation, are known at all nodes when they are acknowledged:
+// a recipient may be at any of them.
+func TestChangesOfKeysAreAcknowledgedOnceAllNodesHaveThem(t *testing.T) {
+	for what, change := range map[string]func(ctx context.Context, bob *client) (uint64, error){
+		"addition":          func(ctx context.Context, bob *client) (uint64, error) { return bob.AddKey(ctx, deviceKey(2)) },
+		"revocation":        func(ctx context.Context, bob *client) (uint64, error) { return bob.RevokeKey(ctx, deviceKey(1).ID) },
+		"second revocation": func(ctx context.Context, bob *client) (uint64, error) { return bob.RevokeKey(ctx, deviceKey(1).ID) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newQuietSite(t, "n1", "n2")
+			s.nodes["n1"].Start(s.nodes["n1"], s.nodes["n1"])
+			s.raiseSchema()
+			bob := s.login("bob", "n1")
+			s.must(&storev1.Change{Kind: &storev1.Change_AddKey{AddKey: &storev1.AddKey{Address: bob.who.User.String(), Key: deviceKey(1).Key}}})
+			if what == "second revocation" {
+				s.must(&storev1.Change{Kind: &storev1.Change_RevokeKey{RevokeKey: &storev1.RevokeKey{Address: bob.who.User.String(), KeyId: deviceKey(1).ID}}})
+			}
+			done := make(chan error, 1)
+			go func() {
+				_, err := change(t.Context(), bob)
+				done <- err
+			}()
+			synctest.Wait()
+			if len(done) > 0 {
+				t.Errorf("%s: acknowledged before n2 has it", what)
+			}
+			s.nodes["n2"].Start(s.nodes["n2"], s.nodes["n2"])
+			synctest.Wait()
+			if len(done) == 0 {
+				t.Fatalf("%s: not acknowledged", what)
+			}
+			must(t, <-done)
+		})
+	}
+}
+
+// Who is told of a change of keys follows from the rules at that moment, and
+// not from what a watcher was shown before.
+func TestChangesOfKeysFollowTheRulesOfThatMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		s.raiseSchema()
+		bob, alice, carol := s.listen("bob", "n1"), s.login("alice", "n1"), s.login("carol", "n1")
+		must(t, bob.SetRule(t.Context(), protocol.Rule{Who: patternOf("carol@example.com"), Presence: protocol.Deny}))
+		alice.watch(t, "bob")
+		carol.watch(t, "bob")
+		alice.heard()
+		h := &s.nodes["n1"].hub
+		h.mu.Lock()
+		for _, w := range h.watchers[bob.who.User] {
+			w.allowed = !w.allowed // as if the hub had yet to see a change of the rules
+		}
+		h.mu.Unlock()
+		carol.heard()
+		bob.mustAddKey(t, 1)
+		if got := alice.heard(); len(got) != 1 {
+			t.Errorf("a watcher who may see the user heard %v", got)
+		}
+		if got := carol.heard(); len(got) > 0 {
+			t.Errorf("a watcher who may not heard %v", got)
 		}
 	})
 }
