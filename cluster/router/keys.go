@@ -49,6 +49,9 @@ func (u *Connection) AddKey(ctx context.Context, k signature.Key) (uint64, error
 	if !u.r.config.Table.HasKeys() { // an older node could not read the change
 		return 0, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; keys can be added once all nodes are upgraded")
 	}
+	if err := u.checkContinuity(k); err != nil {
+		return 0, err
+	}
 	res, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_AddKey{AddKey: &storev1.AddKey{
 		Address: u.client.User.String(), Key: k.Key, Name: k.Name, By: k.By, Proof: k.Proof, IfCredential: u.currentCredential(),
 	}}})
@@ -57,6 +60,19 @@ func (u *Connection) AddKey(ctx context.Context, k signature.Key) (uint64, error
 	}
 	u.r.awaitEverywhere(ctx, res.Index) // so that recipients at every node know the key at once
 	return res.Index, nil
+}
+
+// checkContinuity returns an error if the proof of continuity is wrong, so that
+// it does not get into the log. A key that this node does not know may be new:
+// the table decides.
+func (u *Connection) checkContinuity(k signature.Key) error {
+	keys, _ := u.Keys()
+	for i := range keys {
+		if keys[i].ID == k.By && !signature.VerifyContinuity(keys[i].Key, u.client.User.String(), k.Key, k.Name, k.Proof) {
+			return protocol.Errorf(protocol.StatusBadRequest, "the proof of continuity by %s is invalid", protocol.Quote(k.By))
+		}
+	}
+	return nil
 }
 
 // RevokeKey revokes a key of the user's list, and returns the index of the

@@ -167,8 +167,13 @@ func TestRefusalsOfKeysHaveTheirStatus(t *testing.T) {
 		}
 		unproved := deviceKey(2)
 		unproved.By, unproved.Proof = deviceKey(1).ID, make([]byte, ed25519.SignatureSize)
-		if got := add(unproved); got != protocol.StatusBadRequest {
-			t.Errorf("a wrong proof: %d", got)
+		changes := len(s.log)
+		if got := add(unproved); got != protocol.StatusBadRequest || len(s.log) != changes {
+			t.Errorf("a wrong proof: %d, and %d changes in the log", got, len(s.log)-changes)
+		}
+		unproved.By = deviceKey(3).ID
+		if got := add(unproved); got != protocol.StatusBadRequest || len(s.log) != changes+1 {
+			t.Errorf("a proof by a key that this node does not know: %d, and %d changes in the log", got, len(s.log)-changes)
 		}
 		if got := status(bob.RevokeKey(t.Context(), "none")); got != protocol.StatusUnknownAddress {
 			t.Errorf("an unknown key: %d", got)
