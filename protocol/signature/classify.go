@@ -176,7 +176,7 @@ func splitCompact(value []byte) (header, sig []byte, err error) {
 func (p *protected) checkEnvelope(m Message) error {
 	switch skew := p.Time.Sub(m.Time); {
 	case !m.isSame(p.From, m.From):
-		return fmt.Errorf("the message was signed as a message of %q", p.From)
+		return errors.New("the message was signed as another user's")
 	case !slices.ContainsFunc(p.To, func(to string) bool { return m.isSame(to, m.Recipient) }):
 		return errors.New("the message was signed for other recipients")
 	case p.ID != m.ID:

@@ -33,7 +33,7 @@ func (h Head) String() string { return base64.RawURLEncoding.EncodeToString(h[:]
 func ParseHead(s string) (h Head, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(s) != base64.RawURLEncoding.EncodedLen(len(h)) || len(b) != len(h) {
-		return h, fmt.Errorf("invalid head %q: must be %d octets in base64url without padding", s, len(h))
+		return h, fmt.Errorf("invalid head: must be %d octets in base64url without padding", len(h))
 	}
 	return Head(b), nil
 }
@@ -63,9 +63,9 @@ type Key struct {
 }
 
 // createdLeeway is how much earlier than its key a message may seem to be: a
-// device may use a key at once, at a node whose clock is behind that of the
-// node which took the key.
-const createdLeeway = time.Minute
+// device may use a key at once, and the time of the message is from another
+// node than that of the key or, between sites, from another site.
+const createdLeeway = MaxSkew
 
 // IsLiveAt reports whether the key was in the list at t and not revoked.
 func (k *Key) IsLiveAt(t time.Time) bool {
@@ -132,10 +132,10 @@ func NewKeyList(user string, keys []Key, head Head) (*KeyList, error) {
 func (l *KeyList) checkKey(i int) error {
 	k := &l.keys[i]
 	if err := CheckKey(k.Key); err != nil {
-		return fmt.Errorf("key %q: %w", k.ID, err)
+		return fmt.Errorf("the key of record %d: %w", k.AddedAs, err)
 	}
 	if k.ID != KeyID(k.Key) {
-		return fmt.Errorf("key %q: the name is not that of the key", k.ID)
+		return fmt.Errorf("the key of record %d: the name is not that of the key", k.AddedAs)
 	}
 	if slices.ContainsFunc(l.keys[:i], func(other Key) bool { return other.ID == k.ID }) {
 		return fmt.Errorf("key %q: is there twice", k.ID)
@@ -149,7 +149,7 @@ func (l *KeyList) checkKey(i int) error {
 	by := slices.IndexFunc(l.keys[:i], func(other Key) bool { return other.ID == k.By })
 	if by < 0 || l.keys[by].RevokedAs != 0 && l.keys[by].RevokedAs < k.AddedAs ||
 		!VerifyContinuity(l.keys[by].Key, l.user, k.Key, k.Name, k.Proof) {
-		return fmt.Errorf("key %q: the proof of continuity by %q is invalid", k.ID, k.By)
+		return fmt.Errorf("key %q: the proof of continuity is invalid", k.ID)
 	}
 	return nil
 }

@@ -53,7 +53,8 @@ func encodeProtected(c Claims, keyID string) ([]byte, error) {
 
 // decodeProtected decodes and checks a protected header as it was received.
 // Members that it does not know are ignored (RFC 7515, section 4), unless crit
-// names them; a member that is there twice is an error.
+// names them; a member that is there twice is an error. Errors quote nothing of
+// the header: it is the sender's, and recipients read them.
 func decodeProtected(encoded []byte) (p protected, err error) {
 	text, err := base64.RawURLEncoding.Strict().DecodeString(string(encoded))
 	if err != nil {
@@ -84,7 +85,7 @@ func decodeObject(text []byte) (map[string]json.RawMessage, error) {
 		}
 		name, _ := t.(string)
 		if _, twice := members[name]; twice {
-			return nil, fmt.Errorf("the protected header has %q twice", name)
+			return nil, errors.New("the protected header has a member twice")
 		}
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
@@ -121,11 +122,11 @@ func (p *protected) readMembers(members map[string]json.RawMessage) error {
 	}
 	switch {
 	case alg != "EdDSA":
-		return fmt.Errorf("unknown algorithm %q", alg)
+		return errors.New("the algorithm (alg) is not EdDSA")
 	case b64:
 		return errors.New("the payload is encoded (b64)")
 	case len(crit) != 1 || crit[0] != "b64":
-		return fmt.Errorf("unknown extensions %q (crit)", crit)
+		return errors.New("the extensions (crit) are others than b64")
 	case len(p.To) == 0 || len(p.To) > MaxDest:
 		return errors.New("the number of recipients (dest) is out of range")
 	}

@@ -183,6 +183,39 @@ func TestTimesAreExact(t *testing.T) {
 	}
 }
 
+// TestKeyIsValidSomewhatBeforeItsCreation shows that a key may be used at once,
+// although the recipient's site, whose clock may be behind, says the time.
+func TestKeyIsValidSomewhatBeforeItsCreation(t *testing.T) {
+	for early, want := range map[time.Duration]signature.State{
+		signature.MaxSkew: signature.Signed, signature.MaxSkew + time.Millisecond: signature.Bad,
+	} {
+		b := newListOf(alice)
+		b.now = sentAt.Add(early)
+		list := b.add(device(1), nil, "").list(t)
+		if v := signature.Classify(received(sign(t, device(1), claims())), list, signature.Knowledge{}); v.State != want {
+			t.Errorf("%v before: got %v (%v), want %v", early, v.State, v.Err, want)
+		}
+	}
+}
+
+// TestErrorsQuoteNothingOfTheHeader shows that a sender can't put text of their
+// own, of any length, before the recipient.
+func TestErrorsQuoteNothingOfTheHeader(t *testing.T) {
+	list := newListOf(alice).add(device(1), nil, "").list(t)
+	evil := strings.Repeat("evil", 1000)
+	good := fmt.Sprintf(`{"alg":"EdDSA","kid":%q,"b64":false,"crit":["b64"],"orig":%q,"dest":[%q],"id":"m1","iat":%d}`,
+		signature.KeyID(publicOf(device(1))), alice, bob, sentAt.Unix())
+	for name, replace := range map[string][2]string{
+		"alg": {"EdDSA", evil}, "crit": {`["b64"]`, `["` + evil + `"]`}, "orig": {alice, evil}, "dest": {bob, evil},
+		"id": {"m1", evil}, "kid": {`"kid":"`, `"kid":"` + evil}, "a member twice": {`{`, `{"` + evil + `":1,"` + evil + `":2,`},
+	} {
+		v := signature.Classify(received(protectedWith(strings.Replace(good, replace[0], replace[1], 1))), list, signature.Knowledge{})
+		if v.State != signature.Bad || v.Err == nil || strings.Contains(v.Err.Error(), "evil") {
+			t.Errorf("%s: got %v, %.100v", name, v.State, v.Err)
+		}
+	}
+}
+
 // TestRevocationEndsAKeyAtItsTime shows that what was signed before stays
 // signed.
 func TestRevocationEndsAKeyAtItsTime(t *testing.T) {
