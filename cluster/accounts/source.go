@@ -54,6 +54,10 @@ type TokenSource interface {
 // client is. Only logins from the same address are merged for them.
 type ClientAware interface{ DependsOnClient() bool }
 
+// Final is implemented by sources that may not tell unknown users from wrong
+// passwords. Such a source has to be the last of its domains.
+type Final interface{ RejectsUnknown() bool }
+
 // Directory is a source that can be asked about users who do not log in.
 type Directory interface {
 	Source

@@ -75,7 +75,7 @@ func readAccountsFile(name string, domains []string, types []sourceType) (*accou
 	r := accountsReader{
 		yamlFile: file, types: types, served: domains,
 		found: accountsFile{content: file.lines, sources: map[string]func(*slog.Logger) (accounts.Source, error){}, domains: map[string][]string{}},
-		named: map[string]*token.Token{}, used: map[string]bool{},
+		named: map[string]*token.Token{}, used: map[string]bool{}, final: map[string]bool{},
 	}
 	if body := r.body(); body != nil {
 		r.readTop(body)
@@ -112,6 +112,7 @@ type accountsReader struct {
 	found  accountsFile
 	named  map[string]*token.Token // where each source is defined
 	used   map[string]bool
+	final  map[string]bool // sources that have to be the last of their domains
 }
 
 // readTop reads the sources first, wherever they stand, because the domains
@@ -229,6 +230,8 @@ func (r *accountsReader) readKeys(name *token.Token, kind *sourceType, pairs []*
 func (r *accountsReader) tryCreate(name *token.Token, places map[string]*token.Token) {
 	s, err := r.found.sources[name.Value](slog.New(slog.DiscardHandler))
 	if err == nil {
+		f, ok := s.(accounts.Final)
+		r.final[name.Value] = ok && f.RejectsUnknown()
 		s.Close()
 		return
 	}
@@ -297,15 +300,18 @@ func (r *accountsReader) addToDomain(domain string, item ast.Node) {
 		return
 	}
 	name, ok := r.readScalar("a source", text, item)
+	before := r.found.domains[domain]
 	switch {
 	case !ok:
 	case name != accounts.Table && r.named[name] == nil:
 		names := append(slices.Sorted(maps.Keys(r.named)), accounts.Table)
 		r.addProblem(item.GetToken(), "there is no source %q%s", name, didYouMean(name, names))
-	case slices.Contains(r.found.domains[domain], name):
+	case slices.Contains(before, name):
 		r.addProblem(item.GetToken(), "%s is named twice for %s", name, domain)
+	case len(before) > 0 && r.final[before[len(before)-1]]:
+		r.addProblem(item.GetToken(), "%s is never asked: %s before it can't tell unknown users from wrong passwords, so it has to be the last source of %s", name, before[len(before)-1], domain)
 	default:
 		r.used[name] = true
-		r.found.domains[domain] = append(r.found.domains[domain], name)
+		r.found.domains[domain] = append(before, name)
 	}
 }

@@ -45,7 +45,7 @@ func (l *ldapFile) keys() []sourceKey {
 			l.Address, err = ldap.ParseMapping(v[0])
 			return err
 		}},
-		{name: "bind_template", arg: "NAME", help: "what users bind as, if entries are not looked for: {local}, {domain} and {ima} stand for the user's. Leavers are not noticed then", set: keepChecked(&l.BindTemplate, ldap.ParseTemplate)},
+		{name: "bind_template", arg: "NAME", help: "what users bind as, if entries are not looked for: {local}, {domain} and {ima} stand for the user's. Not together with base, filter and address", set: keepChecked(&l.BindTemplate, ldap.ParseTemplate)},
 		{name: "max_leavers", arg: "PERCENT", standard: "10%", help: "how many of its accounts may be missing at once before none of them is disabled; 10 accounts may always be", set: keepPercent(&l.MaxLeavers)},
 	}
 }
@@ -76,6 +76,9 @@ func (l *ldapFile) create(env sourceEnv) (accounts.Source, error) {
 			return nil, keyError{c.key, err}
 		}
 	}
+	if err := l.checkTemplate(); err != nil {
+		return nil, err
+	}
 	c := l.Config
 	c.Name, c.Logger = env.name, env.logger
 	if l.caFile != "" {
@@ -92,6 +95,20 @@ func (l *ldapFile) create(env sourceEnv) (accounts.Source, error) {
 		}
 	}
 	return ldap.New(c)
+}
+
+// checkTemplate refuses keys about entries where none are looked for: somebody
+// whom they keep out would not be.
+func (l *ldapFile) checkTemplate() error {
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{{"base", l.Base != ""}, {"filter", l.Filter != ""}, {"address", l.Address != ldap.Mapping{}}} {
+		if l.BindTemplate != "" && k.set {
+			return keyError{k.name, errors.New("it has no effect with bind_template, which looks for no entries: remove one of both")}
+		}
+	}
+	return nil
 }
 
 // checkBindDN takes a distinguished name, or user@domain as Active Directory

@@ -43,7 +43,7 @@ func (o *oidcFile) keys() []sourceKey {
 			return nil
 		}},
 		{name: "address_claim", arg: "CLAIM", standard: "email", help: "the claim that holds a user's address", set: keepText(&o.AddressClaim)},
-		{name: "verified_claim", arg: "CLAIM", standard: "email_verified", help: "the claim that has to be true so that the address counts; always, if the provider vouches for each address", set: keepText(&o.VerifiedClaim)},
+		{name: "verified_claim", arg: "CLAIM", standard: "email_verified", help: "the claim that has to be true so that the address counts; always, if the provider vouches for each address. Required if address_claim is not email", set: keepText(&o.VerifiedClaim)},
 		{name: "client_id", arg: "NAME", help: "the client ID of simp at the provider, which simp login is told", set: keepText(&o.ClientID)},
 		{name: "scope", arg: "WORDS", standard: "openid email", help: "the scope with which simp login gets a token", set: keepText(&o.Scope)},
 		{name: "introspection", arg: "URL", help: "where the provider is asked about tokens that are not JSON Web Tokens; if not set, they are rejected", set: keepChecked(&o.Introspection, oidc.ParseURL)},
@@ -59,6 +59,9 @@ func (o *oidcFile) create(env sourceEnv) (accounts.Source, error) {
 	c.Name, c.Logger = env.name, env.logger
 	if c.Scope == "" {
 		c.Scope = "openid email"
+	}
+	if c.AddressClaim != "" && c.AddressClaim != "email" && c.VerifiedClaim == "" {
+		return nil, keyError{"address_claim", errors.New("set verified_claim too: email_verified vouches for the claim email only")}
 	}
 	if o.caFile != "" {
 		authorities, err := secretfile.LoadAuthorities(o.caFile)

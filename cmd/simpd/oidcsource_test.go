@@ -19,6 +19,8 @@ func TestOIDCSource(t *testing.T) {
 		issuer + "client_id: simp":                                            "audience is missing in login",
 		"issuer: http://login.example.com, audience: simp":                    "must begin with https://",
 		issuer + "audience: simp, algorithms: HS256":                          `invalid algorithm "HS256"`,
+		issuer + "audience: simp, address_claim: upn":                         "set verified_claim too",
+		issuer + "audience: simp, address_claim: email":                       "",
 		issuer + "audience: simp, audiences: x":                               `unknown key "audiences"`,
 		issuer + "audience: simp, introspection: https://login.example.com/i": "introspection_id and introspection_secret_file are required",
 		issuer + "audience: simp, introspection_secret_file: /none":           "/none",

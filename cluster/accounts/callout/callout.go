@@ -63,6 +63,9 @@ func CheckURL(s string, insecure bool) error {
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
 		return fmt.Errorf("invalid URL %q: must be like https://login.example.com/simp", s)
 	}
+	if u.RawQuery != "" || u.ForceQuery {
+		return fmt.Errorf("%s://%s%s has a query, which logs would show: give the program a secret with bearer_file", u.Scheme, u.Host, u.Path)
+	}
 	if u.Scheme == "https" {
 		return nil
 	}

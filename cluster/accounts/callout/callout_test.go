@@ -27,7 +27,7 @@ func newSource(t *testing.T, change func(*Config), answer http.HandlerFunc) *Sou
 	t.Cleanup(server.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	c := Config{Name: "club", URL: server.URL + "/simp?site=1", Roots: roots, Bearer: "secret", Logger: slog.New(slog.DiscardHandler)}
+	c := Config{Name: "club", URL: server.URL + "/simp", Roots: roots, Bearer: "secret", Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&c)
 	}
@@ -47,7 +47,7 @@ func TestQuestion(t *testing.T) {
 		var q map[string]any
 		err := json.NewDecoder(r.Body).Decode(&q)
 		want := "map[client:192.0.2.7 ima:dora@example.com password:right tls:true]"
-		if got := fmt.Sprint(q); err != nil || got != want || r.Method != http.MethodPost || r.URL.String() != "/simp?site=1" {
+		if got := fmt.Sprint(q); err != nil || got != want || r.Method != http.MethodPost || r.URL.String() != "/simp" {
 			t.Errorf("%s %s: %s, %v", r.Method, r.URL, got, err)
 		}
 		if a := r.Header.Get("Authorization"); a != "Bearer secret" || r.Header.Get("Content-Type") != "application/json" {
@@ -156,7 +156,7 @@ func TestCertificate(t *testing.T) {
 func TestCheckURL(t *testing.T) {
 	for url, want := range map[string][2]bool{ // right, and right if insecure
 		"https://login.example.com/simp": {true, true}, "http://127.0.0.1:80/": {false, true}, "http://[::1]/x": {false, true}, "http://localhost": {false, true},
-		"http://login.example.com": {false, false}, "ftp://x": {false, false}, "login.example.com": {false, false}, "https://u:p@x": {false, false}, "https://": {false, false},
+		"http://login.example.com": {false, false}, "ftp://x": {false, false}, "login.example.com": {false, false}, "https://u:p@x": {false, false}, "https://x/?key=1": {false, false}, "https://x/?": {false, false}, "https://": {false, false},
 	} {
 		for i, insecure := range []bool{false, true} {
 			if err := CheckURL(url, insecure); (err == nil) != want[i] {

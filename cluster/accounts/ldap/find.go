@@ -18,6 +18,9 @@ var errNotSearched = errors.New("the directory is not searched: base is not set"
 // Searches reports whether entries are looked for.
 func (s *Source) Searches() bool { return s.config.Base != "" }
 
+// RejectsUnknown reports whether users bind without being looked for.
+func (s *Source) RejectsUnknown() bool { return s.config.BindTemplate != "" }
+
 // MaxLeavers returns Config.MaxLeavers.
 func (s *Source) MaxLeavers() int { return s.config.MaxLeavers }
 

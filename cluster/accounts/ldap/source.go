@@ -28,6 +28,7 @@ var (
 	_ accounts.Directory      = (*Source)(nil)
 	_ accounts.Explainer      = (*Source)(nil)
 	_ accounts.Monitored      = (*Source)(nil)
+	_ accounts.Final          = (*Source)(nil)
 )
 
 // New returns a Source. It does not connect yet.
