@@ -41,6 +41,11 @@ func (c *Client) KeysOf(ctx context.Context, user protocol.Address) (*signature.
 	return c.fetchKeysOf(ctx, user, false)
 }
 
+// FreshKeysOf is KeysOf, with every change that was acknowledged before.
+func (c *Client) FreshKeysOf(ctx context.Context, user protocol.Address) (*signature.KeyList, error) {
+	return c.fetchKeysOf(ctx, user, true)
+}
+
 // fetchKeysOf is KeysOf. If fresh is set, the list holds every change that was
 // acknowledged before, whatever node answers.
 func (c *Client) fetchKeysOf(ctx context.Context, user protocol.Address, fresh bool) (*signature.KeyList, error) {

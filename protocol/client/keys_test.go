@@ -131,13 +131,25 @@ func TestSignedMessagesAreVerified(t *testing.T) {
 		if v := verify(&altered, listOf(me.String(), deviceKey(1))); v.State != signature.Bad {
 			t.Errorf("altered: %+v", v)
 		}
-		if v := verify(m, "502 :not there"); v.State != signature.Bad || v.Err == nil {
-			t.Errorf("without a list: %+v", v)
+		redirected := *m
+		redirected.ID = "another" // the list is not asked for
+		if v, _ := c.Verify(t.Context(), &redirected, signature.Knowledge{}); v.State != signature.Bad {
+			t.Errorf("with another id: %+v", v)
 		}
 		unsigned := *m
 		unsigned.Entity = client.Text("hello") // the list is not asked for
 		if v, _ := c.Verify(t.Context(), &unsigned, signature.Knowledge{}); v.State != signature.Unsigned {
 			t.Errorf("unsigned: %+v", v)
+		}
+		if v := verify(m, "502 :not there"); v.State != signature.Unverified || v.Err == nil {
+			t.Errorf("without a list: %+v", v)
+		}
+		if v, _ := c.Verify(t.Context(), m, signature.Knowledge{}); v.State != signature.Unverified { // without asking again
+			t.Errorf("a moment later: %+v", v)
+		}
+		time.Sleep(11 * time.Second)
+		if v := verify(m, listOf(me.String(), deviceKey(1))); v.State != signature.Signed {
+			t.Errorf("later: %+v", v)
 		}
 		closeWith(t, c, p)
 	})

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	maxRecentLists = 64              // senders whose list is kept for messages that wait
-	listPatience   = 6 * time.Second // a message waits so long for the sender's list; the sender waits 10 s
+	maxRecentLists = 64               // senders whose list is kept for messages that wait
+	listPatience   = 3 * time.Second  // a message waits so long for the sender's list; the sender waits 10 s
+	listRest       = 10 * time.Second // after a failure, the lists of that domain are not asked for so long
 )
 
 // recentLists are lists of keys that were fetched for messages. A list that was
@@ -27,6 +28,13 @@ type recentLists struct {
 
 	mu       sync.Mutex
 	bySender map[protocol.Address]recentList
+	failures map[string]listFailure // by domain
+}
+
+// listFailure is why a domain's lists could not be fetched.
+type listFailure struct {
+	err   error
+	until time.Time
 }
 
 type recentList struct {
@@ -55,35 +63,72 @@ func (l *recentLists) add(sender protocol.Address, list recentList) {
 	l.bySender[sender] = list
 }
 
+// fail remembers that lists of a domain can't be had, so that a site that does
+// not answer holds up the messages of others once, not each time.
+func (l *recentLists) fail(domain string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failures == nil || len(l.failures) >= maxRecentLists {
+		l.failures = make(map[string]listFailure)
+	}
+	l.failures[domain] = listFailure{err, time.Now().Add(listRest)}
+}
+
+func (l *recentLists) failure(domain string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.failures[domain]; time.Now().Before(f.until) {
+		return f.err
+	}
+	return nil
+}
+
 // Verify returns the state of a message that Config.OnMessage handles, and the
 // list of the sender's keys if it has a signature. It asks the server for the
-// list, unless it has done so since the message arrived, so that a key that was
-// revoked before is not accepted. known is what the application remembers of
-// the sender; a list that is accepted continues it. If the list can't be had
-// within 6 s, the message is Bad, and the error in the verdict says why. It is
-// to be called by Config.OnMessage.
+// list, unless it has done so since the message arrived. known is what the
+// application remembers of the sender; a list that is accepted continues it.
+// If the list can't be fetched within 3 s, the message is Unverified, and the
+// error in the verdict says why: ErrClosed if the client is being closed. It
+// is to be called by Config.OnMessage.
 func (c *Client) Verify(ctx context.Context, m *protocol.Message, known signature.Knowledge) (signature.Verdict, *signature.KeyList) {
+	received := signature.Message{
+		From: canonical(m.From).String(), Recipient: c.CanonicalUser().String(), ID: m.ID, Time: m.Time, Entity: m.Entity, SameUser: sameUser,
+	}
 	if !signature.HasSignature(m.Entity) {
 		return signature.Verdict{State: signature.Unsigned}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, listPatience)
-	defer cancel()
-	list := c.lists.find(m.From)
-	var err error
-	if list.KeyList == nil {
-		list, err = c.fetchListFor(ctx, m.From, false)
+	if err := signature.Check(received); err != nil {
+		return signature.Verdict{State: signature.Bad, Err: err}, nil
 	}
-	v := c.classify(m, list.KeyList, known, err)
+	list, err := c.listFor(ctx, m.From)
+	if err != nil {
+		return signature.Verdict{State: signature.Unverified, Err: fmt.Errorf("the keys of %s could not be fetched: %w", m.From, err)}, nil
+	}
+	v := signature.Classify(received, list.KeyList, known)
 	if !list.fresh && (errors.Is(v.Err, signature.ErrRewritten) || errors.Is(v.Err, signature.ErrUnknownKey)) { // the node may lag behind another
-		list, err = c.fetchListFor(ctx, m.From, true)
-		v = c.classify(m, list.KeyList, known, err)
+		if list, err = c.fetchListFor(ctx, m.From, true); err == nil {
+			v = signature.Classify(received, list.KeyList, known)
+		}
 	}
 	return v, list.KeyList
+}
+
+// listFor returns a sender's list for the message that is handled.
+func (c *Client) listFor(ctx context.Context, sender protocol.Address) (recentList, error) {
+	if list := c.lists.find(sender); list.KeyList != nil {
+		return list, nil
+	}
+	if err := c.lists.failure(sender.Domain()); err != nil {
+		return recentList{}, err
+	}
+	return c.fetchListFor(ctx, sender, false)
 }
 
 // fetchListFor fetches a sender's list, and keeps it for the messages that have
 // arrived. If the server limits the rate of requests, it waits.
 func (c *Client) fetchListFor(ctx context.Context, sender protocol.Address, fresh bool) (recentList, error) {
+	ctx, cancel := context.WithTimeout(ctx, listPatience)
+	defer cancel()
 	for {
 		covers := c.lists.received.Load()
 		list, err := c.fetchKeysOf(ctx, sender, fresh)
@@ -93,20 +138,13 @@ func (c *Client) fetchListFor(ctx context.Context, sender protocol.Address, fres
 			return kept, nil
 		}
 		var refused *protocol.Error
-		if !errors.As(err, &refused) || refused.Status != protocol.StatusSlowDown || !wait.Sleep(ctx, time.Duration(max(1, refused.Retry))*time.Second) {
-			return recentList{}, err
+		if errors.As(err, &refused) && refused.Status == protocol.StatusSlowDown {
+			if wait.Sleep(ctx, time.Duration(max(1, refused.Retry))*time.Second) {
+				continue
+			}
+		} else if !errors.Is(err, ErrClosed) {
+			c.lists.fail(sender.Domain(), err)
 		}
+		return recentList{}, err
 	}
-}
-
-// classify returns the verdict on a message, for which a list was fetched or
-// could not be.
-func (c *Client) classify(m *protocol.Message, list *signature.KeyList, known signature.Knowledge, err error) signature.Verdict {
-	if err != nil {
-		return signature.Verdict{State: signature.Bad, Err: fmt.Errorf("the keys of %s can't be had now: %w", m.From, err)}
-	}
-	return signature.Classify(signature.Message{
-		From: canonical(m.From).String(), Recipient: c.CanonicalUser().String(), ID: m.ID, Time: m.Time, Entity: m.Entity,
-		SameUser: sameUser,
-	}, list, known)
 }

@@ -24,6 +24,9 @@ const (
 	NewKey
 	// Bad: the message has a signature that proves nothing.
 	Bad
+	// Unverified: the message has a signature, and the sender's keys could not
+	// be fetched. Classify never returns it.
+	Unverified
 )
 
 // String returns the state as people read it.
@@ -35,6 +38,8 @@ func (s State) String() string {
 		return "signed"
 	case NewKey:
 		return "new key"
+	case Unverified:
+		return "not verified"
 	}
 	return "bad"
 }
@@ -77,7 +82,7 @@ type Knowledge struct {
 type Verdict struct {
 	State State
 	KeyID string // of the key that signed; empty unless Signed or NewKey
-	Err   error  // why the state is Bad
+	Err   error  // why the state is Bad or Unverified
 }
 
 // HasSignature reports whether an entity has a signature field anywhere in its
@@ -101,6 +106,30 @@ func SignedBy(entity []byte) (keyID string, err error) {
 	}
 	p, err := decodeProtected(header)
 	return p.keyID, err
+}
+
+// Check returns why the signature of a message is bad whatever the sender's
+// keys are, so that they need not be asked for; nil if they decide, or if the
+// message has none.
+func Check(m Message) error {
+	f, signed, err := splitField(m.Entity)
+	if !signed || err != nil {
+		return err
+	}
+	_, _, _, err = m.parse(f)
+	return err
+}
+
+// parse splits a signature field, and compares what was signed with what the
+// server says.
+func (m *Message) parse(f field) (p protected, header, sig []byte, err error) {
+	if header, sig, err = splitCompact(f.value); err != nil {
+		return p, nil, nil, err
+	}
+	if p, err = decodeProtected(header); err != nil {
+		return p, nil, nil, err
+	}
+	return p, header, sig, p.checkEnvelope(*m)
 }
 
 // Classify returns the state of a message. list is the sender's list of keys,
@@ -128,15 +157,8 @@ func Classify(m Message, list *KeyList, known Knowledge) Verdict {
 // verify checks all that Signed and NewKey have in common, and returns the key
 // that signed.
 func verify(m Message, f field, list *KeyList, known Knowledge) (keyID string, err error) {
-	header, sig, err := splitCompact(f.value)
+	p, header, sig, err := m.parse(f)
 	if err != nil {
-		return "", err
-	}
-	p, err := decodeProtected(header)
-	if err != nil {
-		return "", err
-	}
-	if err := p.checkEnvelope(m); err != nil {
 		return "", err
 	}
 	if list == nil || list.user != m.From {

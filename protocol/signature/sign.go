@@ -13,6 +13,9 @@ func Sign(key ed25519.PrivateKey, c Claims, entity []byte) ([]byte, error) {
 	if _, signed, _ := splitField(entity); signed {
 		return nil, errors.New("the message is signed already")
 	}
+	if len(entity) > 0 && (entity[0] == ' ' || entity[0] == '\t') { // it would continue the field
+		return nil, errors.New("a message that begins with a space can't be signed")
+	}
 	if len(c.To) == 0 || len(c.To) > MaxDest {
 		return nil, errors.New("a signed message has 1 to 64 recipients")
 	}

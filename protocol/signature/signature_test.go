@@ -158,6 +158,14 @@ func TestForgeriesAreBad(t *testing.T) {
 			t.Errorf("%s: got %+v, want bad with a reason", name, v)
 		}
 	}
+	if err := signature.Check(received(good)); err != nil {
+		t.Errorf("what the keys decide: %v", err)
+	}
+	redirected := received(good)
+	redirected.Recipient = "dave@example.org"
+	if signature.Check(redirected) == nil {
+		t.Error("a redirected message needs the sender's keys")
+	}
 	if v := signature.Classify(received(good), nil, signature.Knowledge{}); v.State != signature.Bad {
 		t.Errorf("without the sender's keys: %+v", v)
 	}
@@ -302,6 +310,9 @@ func TestProtectedHeaderIsReadStrictly(t *testing.T) {
 func TestSignRefusesWhatCannotBeVerified(t *testing.T) {
 	if _, err := signature.Sign(device(1), claims(), sign(t, device(1), claims())); err == nil {
 		t.Error("signed a signed message")
+	}
+	if _, err := signature.Sign(device(1), claims(), []byte(" folded: x\r\n\r\n")); err == nil {
+		t.Error("signed a message that continues the field")
 	}
 	c := claims()
 	c.To = nil
