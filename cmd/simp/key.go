@@ -62,7 +62,7 @@ func (a *app) keyCommand() *cobra.Command {
 			RunE: func(c *cobra.Command, args []string) error { return a.verifyKey(c.Context(), args[0], args[1]) },
 		},
 		&cobra.Command{
-			Use: "forget IMA", Short: "Forget the keys of a user, whose account was made anew", Args: cli.ArgumentCount(1, 1, "an address"),
+			Use: "forget IMA", Short: "Forget the keys of a user whose account was created again", Args: cli.ArgumentCount(1, 1, "an address"),
 			RunE: func(c *cobra.Command, args []string) error { return a.forgetKeys(c.Context(), args[0]) },
 		},
 		&cobra.Command{
@@ -130,11 +130,11 @@ func (a *app) addKey(ctx context.Context, name string) error {
 		case known:
 			return a.printSentence(map[string]string{"kid": id}, "the key of this device is in your list already: %s", signature.Fingerprint(id))
 		}
-		if _, err := c.AddKey(ctx, public, name, nil); err != nil {
+		if err := trust.New(c, ring).AddKey(ctx, public, name, nil); err != nil {
 			return err
 		}
 		if countLive(list) > 0 {
-			a.printNote("others will be shown that this key is new, because no older device of yours has vouched for it")
+			a.printNote("others will see this key as new, because no older device of yours has vouched for it")
 		}
 		return a.printSentence(map[string]string{"kid": id}, "added the key of this device: %s", signature.Fingerprint(id))
 	})
@@ -187,7 +187,7 @@ func (a *app) listKeys(ctx context.Context, c *client.Client, _ []string) error 
 	return a.printKeys(list, func(k *keyJSON) { k.ThisDevice = k.ID == own })
 }
 
-// printKeys prints a list of keys, of which mark says more.
+// printKeys prints a list of keys. mark adds details to each.
 func (a *app) printKeys(list *signature.KeyList, mark func(*keyJSON)) error {
 	for _, k := range list.Keys() {
 		j := keyJSON{
@@ -211,7 +211,7 @@ func (a *app) printKeys(list *signature.KeyList, mark func(*keyJSON)) error {
 	return nil
 }
 
-// describe says in words what else is to be known of a key.
+// describe returns the details of a key in words.
 func (j *keyJSON) describe() string {
 	parts := []string{j.Name}
 	if j.Name == "" {
@@ -285,7 +285,12 @@ func (a *app) forgetKeys(ctx context.Context, ima string) error {
 	if err != nil {
 		return err
 	}
-	return a.withKeyring(ctx, func(_ *client.Client, ring *keyring.Keyring) error { return ring.Forget(trust.Name(user)) })
+	return a.withKeyring(ctx, func(_ *client.Client, ring *keyring.Keyring) error {
+		if err := ring.Forget(trust.Name(user)); err != nil {
+			return err
+		}
+		return a.printSentence(map[string]string{"ima": user.String()}, "forgot the keys of %s", user)
+	})
 }
 
 func (a *app) revokeKey(ctx context.Context, c *client.Client, args []string) error {
@@ -304,18 +309,21 @@ func (a *app) revokeKey(ctx context.Context, c *client.Client, args []string) er
 	return fmt.Errorf("you have no key %s; simp key list shows your keys", args[0])
 }
 
+// codePrefix begins a code, which could look like a flag otherwise.
+const codePrefix = "key:"
+
 // printKeyCode prints the public key of this device, for an older device.
 func (a *app) printKeyCode(ring *keyring.Keyring) error {
 	key, _, err := ring.EnsureDevice()
 	if err != nil {
 		return err
 	}
-	code := base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+	code := codePrefix + base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
 	return a.printSentence(map[string]string{"code": code}, "%s", code)
 }
 
 func (a *app) vouchForKey(ctx context.Context, code, name string) error {
-	public, err := base64.RawURLEncoding.Strict().DecodeString(code)
+	public, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(code, codePrefix))
 	if err != nil || signature.CheckKey(public) != nil {
 		return cli.UsageErrorf("invalid code %q: must be what simp key code shows on the new device", code)
 	}
@@ -327,7 +335,7 @@ func (a *app) vouchForKey(ctx context.Context, code, name string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := c.AddKey(ctx, public, name, own); err != nil {
+		if err := trust.New(c, ring).AddKey(ctx, public, name, own); err != nil {
 			return err
 		}
 		id := signature.KeyID(public)

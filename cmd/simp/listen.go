@@ -45,7 +45,7 @@ func (a *app) listenCommand() *cobra.Command {
 	c.Flags().StringVar(&l.state, "state", "available", "what others see: available, busy or away")
 	c.Flags().StringVar(&l.note, "note", "", "a `TEXT` that others see with the state")
 	c.Flags().BoolVar(&l.exclusive, "exclusive", false, "make your other sessions stop listening")
-	c.Flags().BoolVar(&l.requireSigned, "require-signed", false, "refuse messages that are not signed by a key that you know or that is vouched for")
+	c.Flags().BoolVar(&l.requireSigned, "require-signed", false, "refuse messages that are not signed, or signed with a new key; the first key of a sender is taken")
 	c.Flags().BoolVar(&l.showBad, "show-bad", false, "show the text of messages whose signature is bad")
 	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"available", "busy", "away"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -69,13 +69,14 @@ func (a *app) listen(ctx context.Context, l listening) error {
 	if err != nil {
 		return err
 	}
-	e := ears{app: a, stop: make(chan struct{}), listening: l}
+	e := ears{app: a, stop: make(chan struct{}), listening: l, ready: make(chan struct{})}
 	c, err := a.connect(ctx, e.setHandlers)
 	if err != nil {
 		return err
 	}
 	defer hangUp(c)
-	e.trust = trust.New(c, a.openKeyring(c)) // before LISTEN no message comes
+	e.trust = trust.New(c, a.openKeyring(c))
+	close(e.ready)
 	if _, err := c.Listen(ctx, r); err != nil {
 		return ignoreInterrupt(ctx, err)
 	}
@@ -95,7 +96,8 @@ func ignoreInterrupt(ctx context.Context, err error) error {
 type ears struct {
 	*app
 	listening
-	trust *trust.Trust
+	trust *trust.Trust // once ready is closed
+	ready chan struct{}
 	once  sync.Once
 	stop  chan struct{}
 	why   error
@@ -127,7 +129,15 @@ func (e *ears) endWith(why error) {
 
 // writeMessage writes a message out. Only then may the sender be told "delivered".
 func (e *ears) writeMessage(ctx context.Context, m *protocol.Message) error {
+	select {
+	case <-e.ready:
+	default: // before LISTEN, when no server may send any
+		return errors.New("it comes too early")
+	}
 	v := e.trust.Verify(ctx, m)
+	if v.IsClosing() {
+		return errors.New("the recipient's program is being closed")
+	}
 	if e.requireSigned && v.State != signature.Signed {
 		return protocol.Errorf(protocol.StatusRefused, "only signed messages are taken here")
 	}
@@ -149,9 +159,10 @@ type messageJSON struct {
 	Time        string  `json:"time"`
 	ContentType string  `json:"content_type"`
 	Text        *string `json:"text,omitempty"`
-	Entity      []byte  `json:"entity"` // base64
+	Entity      []byte  `json:"entity"` // base64; null if the signature is bad, without --show-bad
 	Signature   string  `json:"signature"`
 	Key         string  `json:"kid,omitempty"`
+	Verified    bool    `json:"verified,omitempty"`
 	Why         string  `json:"signature_error,omitempty"`
 }
 
@@ -165,11 +176,14 @@ func (e *ears) printMessage(m *protocol.Message, v trust.Verdict) error {
 		return e.printf("%s %s%s: %s", e.formatTime(m.Time), e.emphasize(cli.Escape(m.From.String())), cli.Escape(inMark(v.Mark())), text)
 	}
 	j := messageJSON{
-		Signature: v.State.String(), Key: v.KeyID, Why: v.Reason(),
+		Signature: v.State.String(), Key: v.KeyID, Verified: v.Verified, Why: v.Reason(),
 		From: m.From.String(), To: m.To.String(), ID: m.ID, Time: m.Time.UTC().Format(protocol.TimeFormat),
 		ContentType: c.Kind, Entity: m.Entity,
 	}
-	if c.IsText {
+	switch {
+	case v.IsBad() && !e.showBad:
+		j.Entity = nil
+	case c.IsText:
 		j.Text = &c.Text
 	}
 	return e.printJSON(j)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/signature"
 )
 
 // incoming is a message waiting to be handled, with the connection to answer
@@ -56,8 +57,14 @@ func (c *Client) handleMessage(m *protocol.Message) (protocol.Status, string) {
 	return protocol.StatusRefused, err.Error()
 }
 
-// recentMessages remembers accepted messages for protocol.RepeatWindow. One
-// goroutine at a time may use it.
+// rememberFor is how long accepted messages are remembered. What counts is
+// protocol.RepeatWindow, in which a sender may repeat them, and for signed
+// messages all of it: if the sender's clock was ahead, a signature that is used
+// again could seem to be of now.
+const rememberFor = protocol.RepeatWindow + signature.MaxSkew
+
+// recentMessages remembers accepted messages for rememberFor. One goroutine at
+// a time may use it.
 type recentMessages struct {
 	byKey map[digest]seenMessage
 	order []seenMessage // oldest first
@@ -86,7 +93,7 @@ func (s *recentMessages) check(m *protocol.Message, now time.Time) seenResult {
 	s.expire(now)
 	before, ok := s.byKey[keyOf(m)]
 	switch {
-	case !ok:
+	case !ok, now.Sub(before.at) > protocol.RepeatWindow && !signature.HasSignature(m.Entity):
 		return seenNever
 	case before.content == contentOf(m):
 		return seenSame
@@ -104,7 +111,7 @@ func (s *recentMessages) add(m *protocol.Message, now time.Time) {
 }
 
 func (s *recentMessages) expire(now time.Time) {
-	for len(s.order) > 0 && (len(s.order) >= maxRecentMessages || now.Sub(s.order[0].at) > protocol.RepeatWindow) {
+	for len(s.order) > 0 && (len(s.order) >= maxRecentMessages || now.Sub(s.order[0].at) > rememberFor) {
 		delete(s.byKey, s.order[0].key)
 		s.order = s.order[1:]
 	}

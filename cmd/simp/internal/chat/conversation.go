@@ -80,12 +80,15 @@ func (e *Entry) undelivered() (to []protocol.Address) {
 	return to
 }
 
+// size returns the octets that count for the limit of a conversation.
+func (e *Entry) size() int { return len(e.Text) + len(e.Hidden) }
+
 // add appends an entry, and drops the oldest ones beyond keep.
 func (c *Conversation) add(e Entry, keep int) *Entry {
 	c.Entries = append(c.Entries, &e)
-	c.octets += len(e.Text)
+	c.octets += e.size()
 	for len(c.Entries) > keep || c.octets > maxOctets && len(c.Entries) > 1 {
-		c.octets -= len(c.Entries[0].Text)
+		c.octets -= c.Entries[0].size()
 		c.Entries[0] = nil
 		c.Entries = c.Entries[1:]
 	}

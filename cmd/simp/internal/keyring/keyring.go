@@ -7,7 +7,9 @@ package keyring
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -17,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"simpd/protocol"
 	"simpd/protocol/secretfile"
@@ -32,9 +35,13 @@ const (
 	contactsFile = "keys.json"
 )
 
-// Keyring is a user's folder. One goroutine at a time may use it; several
-// programs may.
-type Keyring struct{ dir string }
+// Keyring is a user's folder. Any goroutine may use it. Several programs may
+// use it too; of what two of them remember at the same moment, one part may be
+// lost, so that a key is shown as new once more.
+type Keyring struct {
+	dir string
+	mu  sync.Mutex // held while contactsFile is changed
+}
 
 // Contact is what is known of the keys of one user.
 type Contact struct {
@@ -53,8 +60,17 @@ func Open(base string, user protocol.Address) *Keyring {
 	if base == "" {
 		return &Keyring{}
 	}
-	return &Keyring{filepath.Join(base, "simp", url.PathEscape(user.String()))}
+	name := url.PathEscape(user.String())
+	if len(name) > maxName {
+		sum := sha256.Sum256([]byte(name))
+		name = hex.EncodeToString(sum[:])
+	}
+	return &Keyring{dir: filepath.Join(base, "simp", name)}
 }
+
+// maxName is the length above which an address is hashed to be the name of a
+// folder.
+const maxName = 200
 
 // Device returns the private key of this device; ErrNoDevice if it has none.
 func (k *Keyring) Device() (ed25519.PrivateKey, error) {
@@ -98,11 +114,17 @@ func (k *Keyring) EnsureDevice() (key ed25519.PrivateKey, made bool, err error) 
 		return nil, false, err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: octets})
-	return key, true, k.write(deviceFile, text)
+	err = k.write(deviceFile, text, os.Link) // which fails if another program was faster
+	if errors.Is(err, fs.ErrExist) {
+		key, err = k.Device()
+		return key, false, err
+	}
+	return key, true, err
 }
 
-// write replaces a file as a whole, readable by the user only.
-func (k *Keyring) write(name string, octets []byte) error {
+// write makes a file as a whole, readable by the user only. place puts it in
+// its place.
+func (k *Keyring) write(name string, octets []byte, place func(from, to string) error) error {
 	if k.dir == "" {
 		return errors.New("there is no folder for keys: set XDG_DATA_HOME or HOME")
 	}
@@ -116,11 +138,9 @@ func (k *Keyring) write(name string, octets []byte) error {
 	_, err = f.Write(octets)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(k.dir, name))
+		err = place(f.Name(), filepath.Join(k.dir, name))
 	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
+	_ = os.Remove(f.Name()) // there is none after a rename
 	return err
 }
 
@@ -171,6 +191,16 @@ func (k *Keyring) Accept(user, keyID string, head signature.Head) error {
 	})
 }
 
+// SeeHead remembers a newer head of the list of a user of whom keys were
+// accepted.
+func (k *Keyring) SeeHead(user string, head signature.Head) error {
+	return k.change(user, func(c *Contact) {
+		if len(c.Accepted) > 0 {
+			c.Head = head.String()
+		}
+	})
+}
+
 // Verify remembers that the fingerprint of a user's key was compared.
 func (k *Keyring) Verify(user, keyID string, head signature.Head) error {
 	return k.change(user, func(c *Contact) {
@@ -187,6 +217,8 @@ func (k *Keyring) Forget(user string) error {
 }
 
 func (k *Keyring) change(user string, change func(*Contact)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	all, err := k.contacts()
 	if err != nil {
 		return err
@@ -208,7 +240,7 @@ func (k *Keyring) change(user string, change func(*Contact)) error {
 	if err != nil {
 		return err
 	}
-	return k.write(contactsFile, append(octets, '\n'))
+	return k.write(contactsFile, append(octets, '\n'), os.Rename)
 }
 
 func addOnce(list *[]string, s string) {

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"simpd/cmd/simp/internal/keyring"
@@ -18,7 +19,9 @@ import (
 // Errors of Device.
 var (
 	errNotInList = errors.New("the key of this device is not in your list; simp key add adds it")
-	errRevoked   = errors.New("the key of this device was revoked")
+	ErrRevoked   = errors.New("the key of this device was revoked")
+
+	errOtherDevices = errors.New("other devices of yours have keys, and this one has none; let one of them vouch for it (simp key code), or add its key (simp key add)")
 )
 
 // Trust joins a connection and a keyring of one user. Its methods may be
@@ -52,25 +55,51 @@ func (t *Trust) Device(ctx context.Context) (ed25519.PrivateKey, error) {
 	case !known:
 		return nil, errNotInList
 	case k.RevokedAs != 0:
-		return nil, errRevoked
+		return nil, ErrRevoked
 	}
 	return key, nil
 }
 
 // EnsureDevice is Device, but makes a key and adds it to the user's list under
-// that name if this device has none. added reports that it did.
+// that name if this device has none. added reports that it did. It adds none
+// beside live keys of other devices, one of which may vouch for this one.
 func (t *Trust) EnsureDevice(ctx context.Context, name string) (key ed25519.PrivateKey, added bool, err error) {
 	key, err = t.Device(ctx)
 	if !errors.Is(err, keyring.ErrNoDevice) && !errors.Is(err, errNotInList) {
 		return key, false, err
 	}
+	list, err := t.client.FreshKeysOf(ctx, t.client.CanonicalUser())
+	if err != nil {
+		return nil, false, err
+	}
+	if slices.ContainsFunc(list.Keys(), func(k signature.Key) bool { return k.RevokedAs == 0 }) {
+		if key, err = t.ring.Device(); err == nil {
+			if k, known := list.Key(idOf(key)); known && k.RevokedAs == 0 { // the node lagged behind
+				return key, false, nil
+			}
+		}
+		return nil, false, errOtherDevices
+	}
 	if key, _, err = t.ring.EnsureDevice(); err != nil {
 		return nil, false, err
 	}
-	if _, err = t.client.AddKey(ctx, key.Public().(ed25519.PublicKey), name, nil); err != nil {
-		return nil, false, err
+	return key, true, t.AddKey(ctx, key.Public().(ed25519.PublicKey), name, nil)
+}
+
+// AddKey adds a key to the user's list. If the connection was lost meanwhile,
+// the key may be there already, which is no error.
+func (t *Trust) AddKey(ctx context.Context, key ed25519.PublicKey, name string, by ed25519.PrivateKey) error {
+	_, err := t.client.AddKey(ctx, key, name, by)
+	var refused *protocol.Error
+	if errors.As(err, &refused) && refused.Status == protocol.StatusBadRequest {
+		list, failed := t.client.FreshKeysOf(ctx, t.client.CanonicalUser())
+		if failed == nil {
+			if k, known := list.Key(signature.KeyID(key)); known && k.RevokedAs == 0 {
+				return nil
+			}
+		}
 	}
-	return key, true, nil
+	return err
 }
 
 func idOf(key ed25519.PrivateKey) string { return signature.KeyID(key.Public().(ed25519.PublicKey)) }
@@ -79,21 +108,25 @@ func idOf(key ed25519.PrivateKey) string { return signature.KeyID(key.Public().(
 type Verdict struct {
 	signature.Verdict
 	list            *signature.KeyList
-	verified        bool // the key's fingerprint was compared
+	Verified        bool // the key's fingerprint was compared
 	hasSignedBefore bool // the sender's messages had signatures before
 }
 
 // Verify returns the verdict on a message.
 func (t *Trust) Verify(ctx context.Context, m *protocol.Message) Verdict {
 	known, err := t.ring.Contact(Name(m.From))
-	if err != nil {
-		return Verdict{Verdict: signature.Verdict{State: signature.Bad, Err: err}}
+	if err != nil && signature.HasSignature(m.Entity) {
+		return Verdict{Verdict: signature.Verdict{State: signature.Unverified, Err: err}}
 	}
 	v := Verdict{hasSignedBefore: len(known.Accepted) > 0}
 	v.Verdict, v.list = t.client.Verify(ctx, m, known.Knowledge())
-	v.verified = known.IsVerified(v.KeyID)
+	v.Verified = known.IsVerified(v.KeyID)
 	return v
 }
+
+// IsClosing reports whether the message could not be verified because the
+// client is being closed: it is to be refused.
+func (v Verdict) IsClosing() bool { return errors.Is(v.Err, client.ErrClosed) }
 
 // Accept remembers the key of a message that was shown as signed, or as signed
 // with a new key. The next message with that key is not shown as new again.
@@ -108,7 +141,7 @@ func (t *Trust) Accept(m *protocol.Message, v Verdict) error {
 // signature of people who never sign have none.
 func (v Verdict) Mark() string {
 	switch {
-	case v.State == signature.Signed && v.verified:
+	case v.State == signature.Signed && v.Verified:
 		return "signed, verified"
 	case v.State == signature.Signed:
 		return "signed"
@@ -116,13 +149,15 @@ func (v Verdict) Mark() string {
 		return "signed with a new key, " + signature.Fingerprint(v.KeyID)
 	case v.State == signature.Bad:
 		return "bad signature"
+	case v.State == signature.Unverified:
+		return "not verified"
 	case v.hasSignedBefore:
 		return "unsigned"
 	}
 	return ""
 }
 
-// Reason returns why a signature is bad; "" if it is not.
+// Reason returns why a signature is bad or not verified; "" if it is neither.
 func (v Verdict) Reason() string {
 	if v.Err == nil {
 		return ""
@@ -167,16 +202,32 @@ func (t *Trust) Fingerprints(ctx context.Context, user protocol.Address) (lines 
 }
 
 // MarkVerified remembers that the fingerprint of a user's key was compared. It
-// fails if the user has no key with that fingerprint.
+// fails if the user has no key with that fingerprint, or if their list is not
+// the one that was seen before.
 func (t *Trust) MarkVerified(ctx context.Context, user protocol.Address, fingerprint string) error {
-	list, err := t.client.KeysOf(ctx, user)
+	list, err := t.client.FreshKeysOf(ctx, user)
 	if err != nil {
 		return err
 	}
+	known, err := t.ring.Contact(Name(user))
+	if err != nil {
+		return err
+	}
+	for _, head := range known.Knowledge().Heads {
+		if !list.Extends(head) {
+			return fmt.Errorf("the server of %s rewrote their list of keys; ask them by other means, and see simp key forget", user)
+		}
+	}
 	for _, k := range list.Keys() {
-		if k.RevokedAs == 0 && signature.Fingerprint(k.ID) == strings.ToLower(fingerprint) {
+		if k.RevokedAs == 0 && normalize(signature.Fingerprint(k.ID)) == normalize(fingerprint) {
 			return t.ring.Verify(Name(user), k.ID, list.Head())
 		}
 	}
-	return fmt.Errorf("%s has no key with the fingerprint %s; do not trust a key that claims to be this one", user, fingerprint)
+	return fmt.Errorf("%s has no key with the fingerprint %s; if it was typed right, do not trust a key that claims to be this one", user, fingerprint)
+}
+
+// normalize returns a fingerprint as people may type it: without hyphens and
+// spaces, and with the digits that letters were taken for.
+func normalize(fingerprint string) string {
+	return strings.NewReplacer("-", "", " ", "", "o", "0", "i", "1", "l", "1").Replace(strings.ToLower(fingerprint))
 }

@@ -34,6 +34,7 @@ type Session struct {
 	ctx      context.Context
 	abandon  context.CancelFunc
 	wg       sync.WaitGroup
+	ready    chan struct{} // closed when the fields above and below are set
 	signing  signing
 }
 
@@ -54,15 +55,17 @@ func Open(ctx context.Context, config client.Config, state protocol.ListenReques
 		incoming: make(chan chat.Incoming),
 		sends:    make(chan queuedSend, 2*chat.MaxOutstanding),
 		done:     make(chan struct{}),
+		ready:    make(chan struct{}),
 	}
 	s.ctx, s.abandon = context.WithCancel(context.Background())
-	config.OnMessage, config.OnPresence, config.OnEvent = s.onMessage, s.onPresence, s.onEvent
+	config.OnMessage, config.OnPresence, config.OnEvent, config.OnKeys = s.onMessage, s.onPresence, s.onEvent, s.keysChanged
 	c, err := client.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	s.client = c
 	s.beginSigning(open(c), signs)
+	close(s.ready)
 	s.wg.Go(s.startSends)
 	if err := s.begin(ctx, state); err != nil {
 		s.Close()
@@ -142,8 +145,16 @@ func (s *Session) emit(e chat.Event) {
 var errQuitting = protocol.Errorf(protocol.StatusRefused, "the recipient's program is being closed")
 
 func (s *Session) onMessage(_ context.Context, m *protocol.Message) error {
+	select {
+	case <-s.ready:
+	case <-s.done:
+		return errQuitting
+	}
 	text := entity.Read(m.Entity)
 	arrived, accept := s.describe(m, chat.Arrived{From: m.From, At: m.Time, Text: text.Plain(len(m.Entity))})
+	if accept == nil {
+		return errQuitting
+	}
 	err := s.show(arrived)
 	if err == nil {
 		accept()
@@ -169,6 +180,15 @@ func (s *Session) show(arrived chat.Arrived) error {
 		return err
 	default:
 		return errQuitting
+	}
+}
+
+// keysChanged handles a change of keys once the session is set up.
+func (s *Session) keysChanged(n protocol.KeyNotice) {
+	select {
+	case <-s.ready:
+		s.wg.Go(func() { s.onKeys(n) }) // it may wait, and events must not
+	case <-s.done:
 	}
 }
 

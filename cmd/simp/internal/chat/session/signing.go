@@ -5,12 +5,15 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"simpd/cmd/simp/internal/chat"
 	"simpd/cmd/simp/internal/keyring"
 	"simpd/cmd/simp/internal/trust"
 	"simpd/protocol"
 	"simpd/protocol/client"
+	"simpd/protocol/signature"
 )
 
 // KeyName is what a key is called that this program adds to the user's list.
@@ -24,19 +27,26 @@ type signing struct {
 	trust *trust.Trust // used by onMessage's goroutine
 	ring  *keyring.Keyring
 
-	ready chan struct{}      // closed when key is known
-	key   ed25519.PrivateKey // nil: messages are not signed
+	ready chan struct{}                      // closed when key is known
+	key   atomic.Pointer[ed25519.PrivateKey] // nil: messages are not signed
+	added atomic.Bool                        // this program added the key, and the notice of that is to come
 
 	// What was signed, by id: a retry has to have the same octets. Used by
 	// startSends only.
-	signed map[string]client.Message
+	signed map[string]signedMessage
 	order  []string
+}
+
+// signedMessage is what was sent under an id.
+type signedMessage struct {
+	entity []byte
+	at     time.Time
 }
 
 // beginSigning finds, or makes, the key of this device.
 func (s *Session) beginSigning(ring *keyring.Keyring, signs bool) {
 	s.signing.ready = make(chan struct{})
-	s.signing.signed = make(map[string]client.Message)
+	s.signing.signed = make(map[string]signedMessage)
 	s.signing.ring = ring
 	s.signing.trust = trust.New(s.client, ring)
 	if !signs {
@@ -50,7 +60,8 @@ func (s *Session) beginSigning(ring *keyring.Keyring, signs bool) {
 		key, added, err := trust.New(s.client, ring).EnsureDevice(ctx, KeyName)
 		switch {
 		case err == nil:
-			s.signing.key = key
+			s.signing.added.Store(added)
+			s.signing.key.Store(&key)
 		case errors.Is(err, client.ErrNotSupported), s.ctx.Err() != nil: // an older server, or the end
 		default:
 			s.emit(chat.Trouble{Text: "messages are not signed: " + explainSigning(err)})
@@ -76,32 +87,79 @@ func (s *Session) sign(m client.Message) client.Message {
 	select {
 	case <-s.signing.ready:
 	case <-s.done:
+		return m
 	}
+	key := s.signing.key.Load()
 	before, known := s.signing.signed[m.ID]
 	switch {
-	case known:
-		m.Entity = before.Entity
+	case known && time.Since(before.at) < protocol.RepeatWindow: // later the recipient has forgotten it, and the time is too old
+		m.Entity = before.entity
 		return m
-	case s.signing.key == nil:
+	case key == nil:
 		return m
 	}
-	signed, err := s.client.Sign(s.signing.key, m)
+	signed, err := s.client.Sign(*key, m)
 	if err != nil {
 		s.emit(chat.Trouble{Text: fmt.Sprintf("a message is not signed: %v", err)})
 		return m
 	}
-	s.signing.signed[m.ID] = signed
-	if s.signing.order = append(s.signing.order, m.ID); len(s.signing.order) > maxSigned {
-		delete(s.signing.signed, s.signing.order[0])
-		s.signing.order = s.signing.order[1:]
-	}
+	s.signing.keep(m.ID, signed.Entity)
 	return signed
 }
 
+// keep remembers a signed message for retries, and forgets old ones.
+func (g *signing) keep(id string, entity []byte) {
+	now := time.Now()
+	for len(g.order) > 0 && (len(g.order) >= maxSigned || now.Sub(g.signed[g.order[0]].at) >= protocol.RepeatWindow) {
+		delete(g.signed, g.order[0])
+		g.order = g.order[1:]
+	}
+	if _, again := g.signed[id]; !again {
+		g.order = append(g.order, id)
+	}
+	g.signed[id] = signedMessage{entity, now}
+}
+
+// onKeys reacts to a change of keys: the own key may be revoked, and the list
+// of another user is remembered, so that no part of it can be hidden later.
+func (s *Session) onKeys(n protocol.KeyNotice) {
+	select {
+	case <-s.signing.ready:
+	case <-s.done:
+		return
+	}
+	if n.Address != s.client.CanonicalUser() {
+		if head, err := signature.ParseHead(n.Head); err == nil {
+			_ = s.signing.ring.SeeHead(trust.Name(n.Address), head)
+		}
+		s.emit(chat.Trouble{Text: fmt.Sprintf("the keys of %s have changed; /verify shows them", n.Address)})
+		return
+	}
+	if s.signing.added.CompareAndSwap(true, false) {
+		return
+	}
+	s.emit(chat.Trouble{Text: "your list of keys has changed; simp key list shows it"})
+	if s.signing.key.Load() == nil {
+		return
+	}
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, requestWait)
+		defer cancel()
+		if _, err := s.signing.trust.Device(ctx); errors.Is(err, trust.ErrRevoked) {
+			s.signing.key.Store(nil)
+			s.emit(chat.Trouble{Text: "messages are not signed any more: " + err.Error()})
+		}
+	})
+}
+
 // describe adds what is known of the signature of a message, and hides the
-// text if that is bad. accept is to be called when it was shown.
+// text if that is bad. accept is to be called when it was shown; nil: the
+// message is to be refused, because the session ends.
 func (s *Session) describe(m *protocol.Message, arrived chat.Arrived) (described chat.Arrived, accept func()) {
 	v := s.signing.trust.Verify(s.ctx, m)
+	if v.IsClosing() {
+		return arrived, nil
+	}
 	arrived.Signature = v.Mark()
 	if v.IsBad() {
 		arrived.Hidden, arrived.Text = arrived.Text, fmt.Sprintf("[not shown: %s; /reveal shows it]", v.Reason())
