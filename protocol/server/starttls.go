@@ -18,22 +18,47 @@ func (s *session) mayStartTLS() bool {
 // handleStartTLS continues with TLS (SIMP.md, section 4). rest is what
 // followed the request in plaintext, which an attacker may have injected, so
 // it is an error.
+//
+// The request before may be answered, and its task not quite over: a client
+// that has the answer must not be told that it is missing.
 func (s *session) handleStartTLS(r *request, rest []byte) {
-	err := s.checkStartTLS(r)
-	if err != nil {
-		s.refuse(r, err)
+	if len(rest) == 0 && s.work.isBusy() && checkSyntax(0, r) == nil {
+		own := r.detach()
+		own.line.Literal = -1
+		s.runBlocking(func() {
+			s.work.awaitIdle(taskEnd)
+			if s.answerStartTLS(own, nil) {
+				s.freezeAndUpgrade()
+			}
+		})
 		return
+	}
+	if s.answerStartTLS(r, rest) {
+		s.runBlocking(s.freezeAndUpgrade)
+	}
+}
+
+// taskEnd is how long STARTTLS waits for a task that may have answered.
+const taskEnd = 50 * time.Millisecond
+
+// answerStartTLS answers a STARTTLS, and reports whether TLS follows.
+func (s *session) answerStartTLS(r *request, rest []byte) bool {
+	if err := s.checkStartTLS(r); err != nil {
+		s.refuse(r, err)
+		return false
 	}
 	if len(rest) > 0 {
 		s.Bye(protocol.StatusBadRequest, "something follows STARTTLS in clear")
-		return
+		return false
 	}
 	s.respondOK(r)
-	s.runBlocking(func() {
-		if s.conn.Freeze() {
-			s.upgrade()
-		}
-	})
+	return true
+}
+
+func (s *session) freezeAndUpgrade() {
+	if s.conn.Freeze() {
+		s.upgrade()
+	}
 }
 
 func (s *session) checkStartTLS(r *request) error {

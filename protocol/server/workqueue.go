@@ -138,6 +138,14 @@ func (j *workQueue) isBusy() bool {
 	return j.working
 }
 
+// awaitIdle waits until no task is running, at most for a time. It is for the
+// end of a task that has done its work.
+func (j *workQueue) awaitIdle(most time.Duration) {
+	for end := time.Now().Add(most); j.isBusy() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func (j *workQueue) run() {
 	for f, ctx := j.nextTask(); f != nil; f, ctx = j.nextTask() {
 		f(ctx)
