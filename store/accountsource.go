@@ -11,6 +11,10 @@ const sourceSchema = 4
 // HasSources reports whether the log may hold account sources.
 func (t *Table) HasSources() bool { return t.Schema() >= sourceSchema }
 
+// CertificateSource is the source of accounts that were made by the first login
+// with a client certificate. Any other source may take them over.
+const CertificateSource = "certificate"
+
 // accountSource describes an account that does not belong to the table. It is
 // immutable.
 type accountSource struct {
@@ -49,7 +53,7 @@ func (a *Account) restoreSource(r *storev1.Account) bool {
 }
 
 // registerAccount creates an account that an account source has accepted, or
-// gives the source an existing account of the table. An existing account
+// gives the source an existing account that no source owns. An existing account
 // without a password of its own stays as it is, or is enabled again if it had
 // left the source.
 func (t *Table) registerAccount(c *storev1.RegisterAccount) Result {
@@ -68,9 +72,9 @@ func (t *Table) registerAccount(c *storev1.RegisterAccount) Result {
 		*a = *old
 	}
 	switch {
-	case ok && old.source != nil && !old.source.left:
+	case ok && old.Source() == c.GetSource() && !old.source.left:
 		return Result{Credential: old.Generation()}
-	case ok && old.source != nil:
+	case ok && old.Source() == c.GetSource():
 		a.Disabled = false
 		a.setLeftSource(false)
 	default:
@@ -96,8 +100,12 @@ func (a *Account) checkRegister(c *storev1.RegisterAccount) Result {
 	switch {
 	case a.Disabled && !a.HasLeftSource():
 		return refuse(Disabled, "%s is disabled", c.GetAddress())
-	case a.source != nil && a.source.name != c.GetSource():
+	case a.Source() == c.GetSource():
+		return Result{}
+	case a.source != nil && a.source.name != CertificateSource:
 		return refuse(OtherSource, "%s belongs to the account source %s", c.GetAddress(), a.source.name)
+	case a.Generation() != c.GetIfGeneration():
+		return refuse(Exists, "the account %s was made or changed during the login; try again", c.GetAddress())
 	}
 	return Result{}
 }

@@ -105,7 +105,7 @@ revoke alice@example.com seed=3 operator
 key alice@example.com seed=4
 register dora@example.com corp password=x
 register erik@example.com corp password=y
-register alice@example.com club password=z
+register alice@example.com club password=z if=104
 app dora@example.com name=phone password=p5 salt=x
 leave erik@example.com corp
 leave dora@example.com corp

@@ -145,7 +145,7 @@ func (w words) accountChange() *storev1.Change {
 		}}}
 	case "register":
 		return &storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
-			Address: w.arg(0), Source: w.arg(1), Verifier: verifier(w.keys["password"]),
+			Address: w.arg(0), Source: w.arg(1), Verifier: verifier(w.keys["password"]), IfGeneration: w.number("if"),
 		}}}
 	case "leave":
 		return &storev1.Change{Kind: &storev1.Change_LeaveSource{LeaveSource: &storev1.LeaveSource{Address: w.arg(0), Source: w.arg(1)}}}

@@ -136,6 +136,8 @@ type Login struct {
 	Owner string
 	// Table is what the table says: Unknown if there is no such account.
 	Table Verdict
+	// Refused: whatever the password is, no source is asked.
+	Refused bool
 }
 
 // errNoSource is the cause of errors about accounts whose source is gone.
@@ -165,6 +167,9 @@ func (r *Registry) CheckPassword(ctx context.Context, l Login) (Answer, error) {
 func (r *Registry) firstAnswer(ctx context.Context, l Login) (Answer, error) {
 	if l.Password == "" || protocol.HasAppPasswordForm(l.Password) {
 		return Answer{Verdict: l.Table, Source: Table, User: l.User}, nil // sources never see these
+	}
+	if l.Refused {
+		return Answer{Verdict: Rejected, Source: Table, User: l.User}, nil
 	}
 	found := l.Owner == ""
 	for _, m := range r.current.Load().domains[l.User.Domain()] {

@@ -9,6 +9,7 @@ import (
 	sources "simpd/cluster/accounts"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
+	"simpd/store"
 )
 
 // CheckSources explains what becomes of a user's login.
@@ -48,6 +49,8 @@ func (s *accountService) explainTable(user protocol.Address) (e sources.Explanat
 	case !ok:
 		step(true, "there is no account")
 		return e, "", false
+	case a.Source() == store.CertificateSource:
+		step(true, "the account was made by a client certificate and has no password; a source that accepts the user takes it over")
 	case a.Source() != "":
 		owner = a.Source()
 		step(true, "the account belongs to the source "+owner)

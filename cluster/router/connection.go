@@ -252,7 +252,7 @@ func refusalError(res store.Result) error {
 		status = protocol.StatusUnknownAddress
 	case store.OtherSource:
 		status = protocol.StatusForbidden
-	case store.EndedEpoch, store.Restoring:
+	case store.EndedEpoch, store.Restoring, store.Exists: // Exists: a login that was overtaken
 		status = protocol.StatusUnavailable
 	}
 	return &protocol.Error{Status: status, Text: refusalText(res)}

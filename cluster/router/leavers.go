@@ -60,14 +60,15 @@ func (r *Router) findLeavers() {
 	users := r.usersBySource(directories)
 	problems := map[string]string{}
 	for source, percent := range directories {
-		missing, err := r.findMissing(source, users[source])
+		missing, failed, err := r.findMissing(source, users[source])
+		if err != nil { // nobody among them has left
+			problems[source] = fmt.Sprintf("%d of the %d accounts of the account source %s could not be looked up, so nobody knows whether they have left: %v", failed, len(users[source]), source, err)
+			r.config.Logger.Warn("accounts of a source could not be looked up", "accounts", failed, "error", err)
+		}
 		switch {
-		case err != nil: // then nobody has left
-			delete(r.leavers.missing, source)
-			r.config.Logger.Warn("accounts of a source could not be looked up", "error", err)
-			continue
 		case len(missing) > max(fewLeavers, len(users[source])*percent/100):
 			problems[source] = fmt.Sprintf("%d of the %d accounts of the account source %s are missing there, so none of them is disabled: look at base and filter, or raise max_leavers", len(missing), len(users[source]), source)
+			delete(r.leavers.missing, source)
 			r.config.Logger.Error("too many accounts have left a source at once", "source", source, "missing", len(missing), "accounts", len(users[source]))
 			continue
 		}
@@ -88,13 +89,15 @@ func (r *Router) usersBySource(sources map[string]int) map[string][]protocol.Add
 	return all
 }
 
-// findMissing returns the users whom a directory has not got, or has disabled.
-func (r *Router) findMissing(source string, users []protocol.Address) (missing map[protocol.Address]bool, err error) {
+// findMissing returns the users whom a directory has not got, or has disabled,
+// and how many could not be looked up, with the last error.
+func (r *Router) findMissing(source string, users []protocol.Address) (missing map[protocol.Address]bool, failed int, err error) {
 	missing = map[protocol.Address]bool{}
 	for batch := range slices.Chunk(users, accounts.MaxFound) {
-		found, err := r.config.Sources.FindUsers(r.ctx, source, batch)
-		if err != nil {
-			return nil, err
+		found, failure := r.config.Sources.FindUsers(r.ctx, source, batch)
+		if failure != nil {
+			failed, err = failed+len(batch), failure
+			continue
 		}
 		for _, user := range batch {
 			if found[user] != accounts.UserActive {
@@ -102,7 +105,7 @@ func (r *Router) findMissing(source string, users []protocol.Address) (missing m
 			}
 		}
 	}
-	return missing, nil
+	return missing, failed, err
 }
 
 // disableLeavers disables the accounts that were missing before too.
@@ -115,26 +118,28 @@ func (r *Router) disableLeavers(source string, missing map[protocol.Address]bool
 	}
 	r.leavers.missing[source] = missing
 	for batch := range slices.Chunk(left, leaverBatch) {
-		if err := r.proposeLeavers(source, batch); err != nil {
+		results, err := r.proposeLeavers(source, batch)
+		if err != nil {
 			r.config.Logger.Warn("accounts that have left their source could not be disabled", "source", source, "error", err)
 			return
 		}
-		r.config.Sources.CountLeavers(source, len(batch))
-		for _, user := range batch {
-			r.config.Logger.Info("account disabled: it has left its source", "user", user, "source", source)
+		for i, user := range batch {
+			if results[i].Applied {
+				r.config.Sources.CountLeavers(source, 1)
+				r.config.Logger.Info("account disabled: it has left its source", "user", user, "source", source)
+			}
 		}
 	}
 }
 
-func (r *Router) proposeLeavers(source string, users []protocol.Address) error {
+func (r *Router) proposeLeavers(source string, users []protocol.Address) ([]store.Result, error) {
 	changes := make([]*storev1.Change, len(users))
 	for i, user := range users {
 		changes[i] = &storev1.Change{Kind: &storev1.Change_LeaveSource{LeaveSource: &storev1.LeaveSource{Address: user.String(), Source: source}}}
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, protocol.RequestTimeout)
 	defer cancel()
-	_, err := r.directory.Propose(ctx, changes...)
-	return err
+	return r.directory.Propose(ctx, changes...)
 }
 
 func (l *leavers) setProblems(problems map[string]string) {

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -131,6 +132,80 @@ func TestOnlyTheLeaderLooksForLeavers(t *testing.T) {
 		time.Sleep(time.Minute)
 		if d.timesAsked() != before {
 			t.Error("a source that is gone is asked")
+		}
+	})
+}
+
+// Who was missing before the directory missed too many has not left: nothing is
+// known of the time between.
+func TestMissingTwiceMeansInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newLeaverSite(t, always)
+		all := map[string]string{"dora": "right"}
+		for i := range fewLeavers + 1 {
+			all[fmt.Sprint("user", i)] = "right"
+		}
+		d.set(func() { d.passwords = all })
+		for name := range all {
+			s.mustCheck(name, "n1")
+		}
+		dora := s.enter("dora", "n1", s.mustCheck("dora", "n1"))
+		without := maps.Clone(all)
+		delete(without, "dora")
+		for _, passwords := range []map[string]string{without, {"dora": "right"}, without, all, all} {
+			d.set(func() { d.passwords = passwords })
+			time.Sleep(leaverInterval)
+			synctest.Wait()
+		}
+		if isOut(dora) {
+			t.Error("who was missing once, and once more later, is out")
+		}
+	})
+}
+
+// If some accounts can't be looked up, others that have left are out, and an
+// operator is told.
+func TestLookUpsThatFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newLeaverSite(t, always)
+		for i := range accounts.MaxFound {
+			d.set(func() { d.passwords[fmt.Sprint("user", i)] = "right" })
+			s.mustCheck(fmt.Sprint("user", i), "n1")
+		}
+		s.mustCheck("dora", "n1")
+		users := s.nodes["n1"].usersBySource(map[string]int{"corp": 10})["corp"]
+		name := users[0].Local()
+		first := s.enter(name, "n1", s.mustCheck(name, "n1"))
+		d.set(func() {
+			d.jam = users[accounts.MaxFound].Local()
+			delete(d.passwords, name)
+		})
+		time.Sleep(leaverInterval)
+		synctest.Wait()
+		problems := s.nodes["n1"].SourceProblems()
+		if len(problems) != 1 || !strings.Contains(problems[0], "1 of the 101 accounts of the account source corp could not be looked up") {
+			t.Error(problems)
+		}
+		time.Sleep(leaverInterval)
+		synctest.Wait()
+		if !isOut(first) {
+			t.Error("the leaver is not out")
+		}
+	})
+}
+
+// Only those are counted whom the table has disabled.
+func TestLeaversAreCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newLeaverSite(t, always)
+		s.mustCheck("dora", "n1")
+		n := s.nodes["n1"]
+		d.set(func() { delete(d.passwords, "dora") })
+		hook := func() { s.must(setDisabled("dora", true)) }
+		n.beforeProposal.Store(&hook)
+		time.Sleep(time.Minute)
+		if left := n.config.Sources.Metrics()[0].Left.Load(); left != 0 || n.beforeProposal.Load() != nil {
+			t.Errorf("%d leavers are counted", left)
 		}
 	})
 }

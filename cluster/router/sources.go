@@ -10,6 +10,7 @@ import (
 	"simpd/cluster/accounts"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
+	"simpd/store"
 )
 
 // addSources adds to c what account sources have to do with the user's
@@ -38,13 +39,16 @@ func (r *Router) AskSources(ctx context.Context, l protocol.PasswordLogin) (prot
 	login := accounts.Login{PasswordLogin: l}
 	account, known := r.config.Table.Account(l.User)
 	switch {
-	case known && account.Source() == certificates: // which has no password
-		login.Table = accounts.Rejected
-	case known && account.Source() != "":
+	case !known:
+		login.Refused = !canBeUser(l.User)
+	case account.Disabled && !account.HasLeftSource():
+		login.Refused = true
+	case account.Source() == store.CertificateSource: // it has no password, and a source may take it over
+	case account.Source() != "":
 		login.Owner = account.Source()
-	case known && l.Fits:
+	case l.Fits:
 		login.Table = accounts.Accepted
-	case known:
+	default:
 		login.Table = accounts.Rejected
 	}
 	if r.config.Sources == nil {
@@ -54,7 +58,13 @@ func (r *Router) AskSources(ctx context.Context, l protocol.PasswordLogin) (prot
 	if err != nil {
 		return protocol.VerifiedLogin{}, r.sourceError(err)
 	}
-	return r.acceptLogin(ctx, answer)
+	return r.acceptLogin(ctx, answer, account)
+}
+
+// canBeUser reports whether a user of the site can have the address.
+func canBeUser(a protocol.Address) bool {
+	_, ok := a.PRECISFold()
+	return ok
 }
 
 // AskToken asks the account sources whose OAuth token it is. The first login
@@ -67,10 +77,11 @@ func (r *Router) AskToken(ctx context.Context, l protocol.TokenLogin) (protocol.
 	if err != nil {
 		return protocol.VerifiedLogin{}, r.sourceError(err)
 	}
-	if answer.Verdict != accounts.Accepted || !r.ownsAccount(answer) {
+	account, _ := r.config.Table.Account(answer.User)
+	if answer.Verdict != accounts.Accepted || !r.ownsAccount(answer, account) {
 		return protocol.VerifiedLogin{}, errTokenRejected
 	}
-	v, err := r.acceptLogin(ctx, answer)
+	v, err := r.acceptLogin(ctx, answer, account)
 	if errors.Is(err, errRejected) {
 		err = errTokenRejected
 	}
@@ -78,10 +89,9 @@ func (r *Router) AskToken(ctx context.Context, l protocol.TokenLogin) (protocol.
 }
 
 // ownsAccount reports whether the account is the source's, or may become it.
-func (r *Router) ownsAccount(a accounts.Answer) bool {
-	account, known := r.config.Table.Account(a.User)
+func (r *Router) ownsAccount(a accounts.Answer, account *store.Account) bool {
 	switch {
-	case !known:
+	case account == nil, account.Source() == store.CertificateSource:
 		return true
 	case account.Source() == "":
 		return !r.config.Sources.IsTableBefore(a.User.Domain(), a.Source)
@@ -91,10 +101,6 @@ func (r *Router) ownsAccount(a accounts.Answer) bool {
 
 // errTokenRejected is the answer to a token that is not accepted.
 var errTokenRejected = &protocol.Error{Status: protocol.StatusUnauthorized, Text: "the token is not valid"}
-
-// certificates is the source of accounts that were made by the first login with
-// a client certificate.
-const certificates = "certificate"
 
 // AcceptCertificate returns the login of a user whom a certificate has proved.
 // Every account may be used in that way, whatever its source; where there is
@@ -106,16 +112,19 @@ func (r *Router) AcceptCertificate(ctx context.Context, user protocol.Address) (
 		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnauthorized, "the account is disabled")
 	case known:
 		return protocol.VerifiedLogin{User: user, Credential: account.Generation()}, nil
+	case !canBeUser(user):
+		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnauthorized, "no user can have the address")
 	}
-	return r.acceptLogin(ctx, accounts.Answer{Verdict: accounts.Accepted, User: user, Source: certificates})
+	return r.acceptLogin(ctx, accounts.Answer{Verdict: accounts.Accepted, User: user, Source: store.CertificateSource}, nil)
 }
 
 // errRejected is the answer to a login that is not accepted.
 var errRejected = &protocol.Error{Status: protocol.StatusUnauthorized, Text: "the address or the password is wrong"}
 
 // acceptLogin returns the login of a user whom a source has accepted, after it
-// has registered the account.
-func (r *Router) acceptLogin(ctx context.Context, a accounts.Answer) (protocol.VerifiedLogin, error) {
+// has registered the account. seen is the account that was there when the source
+// was asked; nil: none was.
+func (r *Router) acceptLogin(ctx context.Context, a accounts.Answer, seen *store.Account) (protocol.VerifiedLogin, error) {
 	account, known := r.config.Table.Account(a.User)
 	v := protocol.VerifiedLogin{User: a.User, Expiry: a.Expiry}
 	switch {
@@ -129,7 +138,7 @@ func (r *Router) acceptLogin(ctx context.Context, a accounts.Answer) (protocol.V
 	case !r.config.Table.HasSources(): // an older node could not read the change
 		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; accounts of this kind can log in once all its nodes know them")
 	}
-	res, err := r.proposeChange(ctx, registration(a, r.registrationSalt(a.User)))
+	res, err := r.proposeChange(ctx, registration(a, r.registrationSalt(a.User), seen))
 	if err != nil {
 		return protocol.VerifiedLogin{}, err
 	}
@@ -146,11 +155,15 @@ func (r *Router) registrationSalt(user protocol.Address) protocol.Credentials {
 
 // registration returns the change that registers an account. Nobody knows a
 // password for its verifier, because the keys are random.
-func registration(a accounts.Answer, salt protocol.Credentials) *storev1.Change {
+func registration(a accounts.Answer, salt protocol.Credentials, seen *store.Account) *storev1.Change {
+	generation := uint64(0)
+	if seen != nil {
+		generation = seen.Generation()
+	}
 	keys := make([]byte, 2*sha256.Size)
 	rand.Read(keys) // never fails
 	return &storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
-		Address: a.User.String(), Source: a.Source,
+		Address: a.User.String(), Source: a.Source, IfGeneration: generation,
 		Verifier: &storev1.Verifier{
 			Salt: salt.Salt, Iterations: uint32(salt.Iterations), StoredKey: keys[:sha256.Size], ServerKey: keys[sha256.Size:],
 		},
@@ -169,7 +182,7 @@ func (r *Router) sourceError(err error) error {
 		retry = e.Retry
 	}
 	return &protocol.Error{
-		Status: protocol.StatusUnavailable, Text: "the account can't be checked now, because its directory does not answer; try again",
+		Status: protocol.StatusUnavailable, Text: "the account source can't be asked now; try again",
 		Retry: int((retry + time.Second - 1) / time.Second),
 	}
 }

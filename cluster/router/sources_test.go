@@ -24,7 +24,9 @@ type directorySource struct {
 	expiry    *protocol.Expiry
 	broken    error
 
-	asked int // how often about its accounts
+	asked   int    // how often about its accounts
+	jam     string // whoever is looked up together with this user, the look-up fails
+	meeting func() // what happens while it checks a password
 }
 
 // set changes the directory.
@@ -52,6 +54,9 @@ func (s *directorySource) FindUsers(_ context.Context, users []protocol.Address)
 	}
 	found := map[protocol.Address]accounts.UserState{}
 	for _, u := range users {
+		if u.Local() == s.jam {
+			return nil, errors.New("too much")
+		}
 		switch s.passwords[u.Local()] {
 		case "":
 		case "off":
@@ -69,6 +74,9 @@ func (*directorySource) Close()       {}
 func (s *directorySource) CheckPassword(_ context.Context, l protocol.PasswordLogin) (accounts.Answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.meeting != nil {
+		s.meeting()
+	}
 	password, known := s.passwords[l.User.Local()]
 	switch {
 	case s.broken != nil:
@@ -268,7 +276,7 @@ func TestNoAccountsOfSourcesBeforeTheirSchema(t *testing.T) {
 		if _, ok := s.nodes["n1"].config.Table.Account(addr("dora@example.com")); ok {
 			t.Error("the account was made")
 		}
-		if res := s.propose("", registration(accounts.Answer{User: addr("dora@example.com"), Source: "corp"}, appCredentials(1))); res[0].Refusal != store.WrongSchema {
+		if res := s.propose("", registration(accounts.Answer{User: addr("dora@example.com"), Source: "corp"}, appCredentials(1), nil)); res[0].Refusal != store.WrongSchema {
 			t.Errorf("%+v", res)
 		}
 	})

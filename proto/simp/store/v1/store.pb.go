@@ -2164,17 +2164,20 @@ func (x *RevokeKey) GetIfCredential() uint64 {
 }
 
 // RegisterAccount records that an account source, such as a directory, has
-// accepted a user: it makes the account, or gives an account of the table to the
-// source, which ends the sessions of its password. It enables an account that
-// LeaveSource has disabled. It is refused if the account is disabled otherwise,
-// or belongs to another source.
+// accepted a user: it makes the account, or gives an account of the table, or of
+// the source "certificate", to the source, which ends its sessions. It enables
+// an account that LeaveSource has disabled. It is refused if the account is
+// disabled otherwise, or belongs to another source.
 type RegisterAccount struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	Source  string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"` // the source's name
 	// Nobody knows a password that it verifies. Its salt and iteration count are
 	// for app passwords; an account that is there keeps its own.
-	Verifier      *Verifier `protobuf:"bytes,3,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	Verifier *Verifier `protobuf:"bytes,3,opt,name=verifier,proto3" json:"verifier,omitempty"`
+	// The generation of the account when the source was asked; 0: there was none.
+	// The source takes over no account of another generation.
+	IfGeneration  uint64 `protobuf:"varint,4,opt,name=if_generation,json=ifGeneration,proto3" json:"if_generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2228,6 +2231,13 @@ func (x *RegisterAccount) GetVerifier() *Verifier {
 		return x.Verifier
 	}
 	return nil
+}
+
+func (x *RegisterAccount) GetIfGeneration() uint64 {
+	if x != nil {
+		return x.IfGeneration
+	}
+	return 0
 }
 
 // LeaveSource disables an account that its source has not any more, or has
@@ -4512,11 +4522,12 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x1f\n" +
 	"\vby_operator\x18\x03 \x01(\bR\n" +
 	"byOperator\x12#\n" +
-	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\"x\n" +
+	"\rif_credential\x18\x04 \x01(\x04R\fifCredential\"\x9d\x01\n" +
 	"\x0fRegisterAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x123\n" +
-	"\bverifier\x18\x03 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\"?\n" +
+	"\bverifier\x18\x03 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\x12#\n" +
+	"\rif_generation\x18\x04 \x01(\x04R\fifGeneration\"?\n" +
 	"\vLeaveSource\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\"\x9d\x01\n" +
