@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"simpd/protocol"
-	"simpd/protocol/signature"
 )
 
 // Verifier is what the table stores of a password: SCRAM-SHA-256 values (RFC
@@ -30,9 +29,9 @@ type Account struct {
 	Exclusive    uint64 // index of the newest exclusive LISTEN; 0: never
 	Created      time.Time
 
-	appPasswords *[]AppPassword   // nil: none; few accounts have any
-	keys         *[]signature.Key // nil: none
-	source       *accountSource   // nil: the table
+	appPasswords *[]AppPassword // nil: none; few accounts have any
+	keys         *keyList       // nil: none
+	source       *accountSource // nil: the table
 }
 
 // Credentials returns the account in the form that protocol/server uses,

@@ -22,22 +22,33 @@ func (a *Account) Keys() []signature.Key {
 	if a.keys == nil {
 		return nil
 	}
-	return *a.keys
+	return a.keys.all
 }
 
-// KeyHead returns the head of the list of keys. It hashes the whole list.
+// KeyHead returns the head of the list of keys.
 func (a *Account) KeyHead() signature.Head {
-	heads, err := signature.HeadsOf(a.Address.String(), a.Keys())
-	if err != nil { // addKey and keysFromProto keep the numbers in order
+	if a.keys == nil {
 		return signature.Head{}
 	}
-	return heads[len(heads)-1]
+	return a.keys.head
+}
+
+// keyList is an account's list of keys. Its head is computed once, since it
+// takes a hash for each record.
+type keyList struct {
+	all  []signature.Key
+	head signature.Head
 }
 
 func (a *Account) setKeys(list []signature.Key) {
 	a.keys = nil
-	if len(list) > 0 {
-		a.keys = &list
+	if len(list) == 0 {
+		return
+	}
+	a.keys = &keyList{all: list}
+	// addKey and keysFromProto keep the numbers in order, so that there is no error.
+	if heads, err := signature.HeadsOf(a.Address.String(), list); err == nil {
+		a.keys.head = heads[len(heads)-1]
 	}
 }
 

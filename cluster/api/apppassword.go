@@ -12,7 +12,7 @@ import (
 	"simpd/store"
 )
 
-// ListAppPasswords tells of a user's app passwords.
+// ListAppPasswords returns a user's app passwords.
 func (s *accountService) ListAppPasswords(ctx context.Context, r *simpv1.ListAppPasswordsRequest) (*simpv1.ListAppPasswordsResponse, error) {
 	v, a, err := s.findAccount(ctx, r.Ima)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"simpd/store"
 )
 
-// ListKeys tells of the public keys of a user's devices.
+// ListKeys returns the public keys of a user's devices.
 func (s *accountService) ListKeys(ctx context.Context, r *simpv1.ListKeysRequest) (*simpv1.ListKeysResponse, error) {
 	v, a, err := s.findAccount(ctx, r.Ima)
 	if err != nil {

@@ -56,17 +56,32 @@ func (s *session) chargeWatches(r *request, w *protocol.WatchRequest) error {
 	if w.Contacts {
 		n += len(s.user.Contacts())
 	}
-	limit := s.server.tenants.limits.Load().Watches
-	if s.client.Domain != "" {
-		limit = limit.Divide(domainWatches)
-	}
-	if wait := s.reserveTokens(limit, n, 0, (*tenant).watchBucket); wait > 0 {
+	if wait := s.reserveTokens(s.watchLimit(), n, 0, (*tenant).watchBucket); wait > 0 {
 		return rateError("watches", wait)
 	}
 	if !s.inflight.extend(r, n*pairCost) {
 		return errTooMuchUnanswered
 	}
 	return nil
+}
+
+// watchLimit returns the limit on watches for a user, or for a remote domain.
+func (s *session) watchLimit() rate.Limit {
+	limit := s.server.tenants.limits.Load().Watches
+	if s.client.Domain != "" {
+		return limit.Divide(domainWatches)
+	}
+	return limit
+}
+
+// chargeAddresses counts n addresses as watched, whatever the limit, because
+// they have been found already: later requests wait for them.
+func (s *session) chargeAddresses(n int) {
+	p := s.server.tenants.acquire(s)
+	defer s.server.tenants.release(p)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watches.Spend(s.watchLimit(), n, time.Since(s.server.tenants.start))
 }
 
 // pairCost estimates the octets that one pair of watcher and watched takes

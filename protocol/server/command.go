@@ -50,7 +50,7 @@ func init() { // their handlers lead to commandFor, which reads the table
 		{"APP", phaseAuthenticated, 0, always, (*session).handleApp},
 		{"JOIN", phaseGreeted, 0, always, (*session).handleJoin},
 		{"KEY", phaseAuthenticated, 0, always, (*session).handleKey},
-		{"KEYS", phaseAuthenticated, forRouting, blocksQuery, (*session).handleKeys},
+		{"KEYS", phaseAuthenticated, forRouting, always, (*session).handleKeys},
 		{"VERIFY", phaseGreeted, forRouting, nil, (*session).handleVerify},
 		{"STARTTLS", phaseConnected, readerOnly, nil, nil},
 		{"QUIT", phaseConnected, immediate, nil, (*session).handleQuit},

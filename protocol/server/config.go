@@ -73,13 +73,15 @@ type Config struct {
 type Limits struct {
 	Commands rate.Limit // requests except SEND, PING and QUIT
 	Messages rate.Limit // messages, once for each recipient
-	// Changes limits LISTEN, STATE, UNLISTEN, CONTACT and ACL. A CONTACT, or a
-	// rule that does not concern presence and did not before, counts as a 64th.
+	// Changes limits LISTEN, STATE, UNLISTEN, CONTACT, ACL and KEY. A CONTACT, a
+	// KEY, or a rule that does not concern presence and did not before, counts as
+	// a 64th.
 	// A change that comes too early waits up to 5 s; meanwhile a STATE is merged
 	// with those that follow it.
 	Changes rate.Limit
-	// Watches limits the addresses that WATCH and QUERY ask about. For a remote
-	// domain the limit is ten times as high.
+	// Watches limits the addresses that WATCH, QUERY and KEYS ask about, and the
+	// keys in answers to KEYS and KEY. For a remote domain the limit is ten times
+	// as high.
 	Watches rate.Limit
 }
 

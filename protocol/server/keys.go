@@ -20,15 +20,21 @@ func (s *session) handleKey(ctx context.Context, r *request) error {
 	case add && revoke:
 		return protocol.Errorf(protocol.StatusBadRequest, "add and revoke exclude each other")
 	case !add && !revoke:
-		keys, head := s.user.Keys()
-		s.respond(r, keyLines(r, keys, head))
-		return nil
+		return s.listOwnKeys(r)
 	case s.client.UsesAppPassword:
 		return protocol.Errorf(protocol.StatusForbidden, "this session uses an app password: log in with the account's own password to change keys")
 	case add:
 		return s.addKey(ctx, r, key)
 	}
 	return s.revokeKey(ctx, r, id)
+}
+
+func (s *session) listOwnKeys(r *request) error {
+	if err := s.chargeWatches(r, &protocol.WatchRequest{Addresses: []protocol.Address{s.client.User}}); err != nil {
+		return err
+	}
+	keys, head := s.user.Keys()
+	return s.respondKeys(r, keys, head)
 }
 
 func (s *session) addKey(ctx context.Context, r *request, encoded string) error {
@@ -117,13 +123,26 @@ func (s *session) answerKeys(ctx context.Context, user User, q protocol.KeysRequ
 	if err != nil {
 		return err
 	}
+	return s.respondKeys(r, keys, head)
+}
+
+// respondKeys ends r with a list of keys, and counts each key as a watched
+// address: nobody knew how many there are when it was asked.
+func (s *session) respondKeys(r *request, keys []signature.Key, head signature.Head) error {
+	s.chargeAddresses(len(keys))
+	if !s.inflight.extend(r, len(keys)*keyLineOctets) {
+		return errTooMuchUnanswered
+	}
 	s.respond(r, keyLines(r, keys, head))
 	return nil
 }
 
+// keyLineOctets estimates the octets of one key in a response.
+const keyLineOctets = 320
+
 // keyLines returns the response to r, but for its end: a list of keys.
 func keyLines(r *request, keys []signature.Key, head signature.Head) []byte {
-	b := make([]byte, 0, 64+320*len(keys))
+	b := make([]byte, 0, 64+keyLineOctets*len(keys))
 	for i := range keys {
 		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
 		b = protocol.AppendEnd(appendKey(b, &keys[i]))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/rate"
 	"simpd/protocol/signature"
 )
 
@@ -178,5 +179,38 @@ func TestAppPasswordsChangeNoKeys(t *testing.T) {
 		c.expect("2 403 :this session uses an app password<rest>")
 		c.send("3 KEY revoke=x")
 		c.expect("3 403 :this session uses an app password<rest>")
+	})
+}
+
+// Each key of a list counts as a watched address, after the answer: a long list
+// is always shown, and later requests wait for it.
+func TestListsOfKeysAreChargedByTheirLength(t *testing.T) {
+	play(t, func(c *Config) { c.Limits.Watches = rate.NewLimit(1, 3) }, func(s *stage) {
+		alice := s.login("alice")
+		for seed := byte(1); seed <= 10; seed++ {
+			alice.send("a KEY add=%s", encoded(publicOf(device(seed))))
+			alice.expect("a 200 kid=<any> index=<any>")
+		}
+		list := func(c *client, request string) {
+			c.send("1 %s", request)
+			for range 10 {
+				c.expect("1 100 kid=<rest>")
+			}
+			c.expect("1 200 head=<any>")
+		}
+		bob := s.login("bob")
+		for _, c := range []struct {
+			*client
+			request string
+		}{{bob, "KEYS ima=alice@example.com"}, {alice, "KEY"}} {
+			list(c.client, c.request) // costs 11 of 3
+			for _, again := range []string{c.request, "QUERY ima=carol@example.com"} {
+				c.send("2 %s", again)
+				c.expect("2 429 retry=10 :too many watches in a short time")
+			}
+		}
+		time.Sleep(9 * time.Second)
+		list(bob, "KEYS ima=alice@example.com")
+		list(alice, "KEY")
 	})
 }

@@ -59,7 +59,7 @@ type Message struct {
 	From      string    // as the server named the sender
 	Recipient string    // the user whose client received it
 	ID        string    // as the server named the message
-	Time      time.Time // when the sender's server took it
+	Time      time.Time // when the recipient's site took it
 	Entity    []byte
 	// SameUser reports whether two addresses in different forms are those of one
 	// user. Nil compares octets.

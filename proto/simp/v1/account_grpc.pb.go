@@ -68,7 +68,7 @@ type AccountServiceClient interface {
 	// RemoveAppPassword removes an app password and closes the connections that
 	// use it. NOT_FOUND if there is none with that id.
 	RemoveAppPassword(ctx context.Context, in *RemoveAppPasswordRequest, opts ...grpc.CallOption) (*RemoveAppPasswordResponse, error)
-	// ListKeys tells of the public keys of a user's devices, at most 256, in the
+	// ListKeys returns the public keys of a user's devices, at most 256, in the
 	// order in which they were added.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
 	// RevokeKey revokes a key: messages that are signed with it from now on are
@@ -256,7 +256,7 @@ type AccountServiceServer interface {
 	// RemoveAppPassword removes an app password and closes the connections that
 	// use it. NOT_FOUND if there is none with that id.
 	RemoveAppPassword(context.Context, *RemoveAppPasswordRequest) (*RemoveAppPasswordResponse, error)
-	// ListKeys tells of the public keys of a user's devices, at most 256, in the
+	// ListKeys returns the public keys of a user's devices, at most 256, in the
 	// order in which they were added.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
 	// RevokeKey revokes a key: messages that are signed with it from now on are
