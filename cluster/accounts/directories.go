@@ -51,6 +51,25 @@ func (r *Registry) FindUsers(ctx context.Context, source string, users []protoco
 	return found, nil
 }
 
+// HasUser reports whether a directory of the user's domain has the user,
+// disabled ones too. Sources that can't be asked about users who do not log in
+// are left out. An error means that a directory can't be asked now.
+func (r *Registry) HasUser(ctx context.Context, user protocol.Address) (bool, error) {
+	for _, m := range r.current.Load().domains[user.Domain()] {
+		if m.isTable() {
+			continue
+		}
+		if d, ok := m.source.(Directory); !ok || !d.Searches() {
+			continue
+		}
+		found, err := r.FindUsers(ctx, m.name, []protocol.Address{user})
+		if err != nil || found[user] != UserMissing {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
 // MaxFound is how many users FindUsers is asked about at once.
 const MaxFound = 100
 

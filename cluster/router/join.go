@@ -30,13 +30,34 @@ func (r *Router) CheckInvitation(ctx context.Context, code string, user protocol
 		return protocol.Errorf(protocol.StatusForbidden, "the invitation is for addresses of %s", i.Domain)
 	}
 	if r.config.Sources != nil && !r.config.Sources.HasTable(i.Domain) {
-		return protocol.Errorf(protocol.StatusForbidden, "accounts of %s are not made here: they come from the site's directory", i.Domain)
+		return protocol.Errorf(protocol.StatusForbidden, "accounts of %s are not created by invitation", i.Domain)
 	}
 	if _, exists := r.config.Table.Account(user); exists {
 		return addressTakenError(user)
 	}
+	if err := r.checkDirectories(ctx, user); err != nil {
+		return err
+	}
 	if like := r.lookalikes.Find(user); !like.IsZero() {
 		return protocol.Errorf(protocol.StatusWrongState, "%s can be mistaken for the address of another user; choose another", user)
+	}
+	return nil
+}
+
+// checkDirectories returns an error if the address belongs to somebody whom a
+// directory of the domain knows, or if that can't be found out: who was invited
+// must not take the place of a user who has not logged in yet.
+func (r *Router) checkDirectories(ctx context.Context, user protocol.Address) error {
+	if r.config.Sources == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, invitationTimeout)
+	defer cancel()
+	switch known, err := r.config.Sources.HasUser(ctx, user); {
+	case err != nil:
+		return protocol.Errorf(protocol.StatusUnavailable, "the site's directory can't be asked now; try again")
+	case known:
+		return addressTakenError(user)
 	}
 	return nil
 }

@@ -131,3 +131,24 @@ func TestJoinOnANodeThatIsCutOff(t *testing.T) {
 		}
 	})
 }
+
+// An invitation creates no account for an address that a directory of the
+// domain knows, and none while the directory can't be asked.
+func TestJoinLeavesDirectoriesTheirUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := newSourceSite(t, []string{"table", "corp"}, "n1")
+		s.raiseSchema()
+		s.invite("code", nil)
+		if got := s.nodes["n1"].join("code", "dora@example.com"); got != protocol.StatusWrongState {
+			t.Errorf("a user of the directory: %d", got)
+		}
+		d.set(func() { d.broken = errors.New("down") })
+		if got := s.nodes["n1"].join("code", "erin@example.com"); got != protocol.StatusUnavailable {
+			t.Errorf("the directory is down: %d", got)
+		}
+		d.set(func() { d.broken = nil })
+		if got := s.nodes["n1"].join("code", "erin@example.com"); got != protocol.StatusOK {
+			t.Errorf("nobody else's address: %d", got)
+		}
+	})
+}
