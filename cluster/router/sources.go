@@ -18,8 +18,10 @@ import (
 func (r *Router) addSources(c *protocol.Credentials, user protocol.Address) {
 	c.AsksSources = c.Source != ""
 	if r.config.Sources != nil {
+		// Where no source checks passwords, an account of a source has none, and is
+		// answered as an unknown user is, in the same time.
 		passwords := r.LoginMethods(user.Domain()).Passwords
-		c.AsksSources = c.AsksSources || passwords != protocol.ChecksInTable
+		c.AsksSources = passwords != protocol.ChecksInTable
 		c.OwnElsewhere = passwords == protocol.ChecksSourceFirst
 	}
 }

@@ -317,3 +317,23 @@ func TestCertificatesLetUsersIn(t *testing.T) {
 		}
 	})
 }
+
+// Where no source checks passwords, an account of a source is answered as an
+// unknown user is: how long a refusal takes does not tell that it exists.
+func TestAccountsOfSourcesLookUnknownWhereNoneChecksPasswords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSourceSite(t, []string{"corp"}, "n1")
+		s.raiseSchema()
+		s.mustCheck("dora", "n1") // registers the account
+		n := s.nodes["n1"]
+		if c, _ := n.Credentials(addr("dora@example.com")); !c.AsksSources {
+			t.Error("corp is not asked")
+		}
+		n.config.Sources.Replace(accounts.Set{Domains: map[string][]string{"example.com": {"table"}}})
+		dora, known := n.Credentials(addr("dora@example.com"))
+		unknown, _ := n.Credentials(addr("zoe@example.com"))
+		if !known || dora.AsksSources || unknown.AsksSources {
+			t.Errorf("dora asks sources: %t; an unknown user: %t", dora.AsksSources, unknown.AsksSources)
+		}
+	})
+}

@@ -73,13 +73,10 @@ func (p *Plain) askSources(ctx context.Context, password string) error {
 	return err
 }
 
-// matchLocally reports whether it is a password that the table has. It does not
-// hash the password where there is none to compare it with: a rejection by
-// account sources takes the same time either way.
+// matchLocally reports whether it is a password that the table has. It hashes
+// the password also where there is none to compare it with: how long that takes
+// must not tell accounts of sources from unknown users.
 func (p *Plain) matchLocally(password string) (fits bool, err error) {
-	if p.Credentials.Source != "" && len(p.Credentials.AppPasswords) == 0 {
-		return false, nil
-	}
 	storedKey, fits, err := p.hasher.matchPassword(p.server, p.Account, password, p.proved)
 	if fits {
 		p.app, _ = p.Credentials.FindKey(storedKey)
