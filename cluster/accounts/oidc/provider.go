@@ -3,10 +3,12 @@ package oidc
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +50,7 @@ func (p *provider) do(r *http.Request, into any) error {
 		return &accounts.UnavailableError{Retry: retry, Err: fmt.Errorf("%s has failed lately", r.URL.Host)}
 	}
 	err := p.roundTrip(r, into)
-	p.breaker.Done(err != nil && r.Context().Err() == nil, time.Now())
+	p.breaker.Done(err != nil && r.Context().Err() == nil && !isRefusal(err), time.Now())
 	return err
 }
 
@@ -64,12 +66,30 @@ func (p *provider) roundTrip(r *http.Request, into any) error {
 	case err != nil:
 		return err
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s answers %s", r.URL.Redacted(), resp.Status)
+		return &statusError{resp.StatusCode, fmt.Sprintf("%s answers %s", r.URL.Redacted(), resp.Status)}
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("%s does not answer with JSON: %w", r.URL.Redacted(), err)
 	}
 	return nil
+}
+
+// statusError is an answer other than 200.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+// isRefusal reports whether the provider refuses what it was sent, which may be
+// a token that somebody made up: it does not fail by that.
+func isRefusal(err error) bool {
+	e, ok := errors.AsType[*statusError](err)
+	return ok && slices.Contains([]int{
+		http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+		http.StatusUnprocessableEntity, http.StatusRequestHeaderFieldsTooLarge,
+	}, e.code)
 }
 
 // configurationURL returns where the provider describes itself (OpenID Connect

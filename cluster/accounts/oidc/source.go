@@ -161,7 +161,9 @@ func (s *Source) introspect(ctx context.Context, token string) (accounts.Answer,
 	}
 	c := claims{}
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
-	if err := s.provider.post(ctx, s.config.Introspection, form, &c); err != nil {
+	if err := s.provider.post(ctx, s.config.Introspection, form, &c); isRefusal(err) {
+		return s.reject("the provider does not take it: " + err.Error())
+	} else if err != nil {
 		return accounts.Answer{}, err
 	}
 	if active, _ := c["active"].(bool); !active {

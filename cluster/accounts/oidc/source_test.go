@@ -75,6 +75,10 @@ func (p *idp) serve(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "who?", http.StatusUnauthorized)
 			return
 		}
+		if r.FormValue("token") == "unreadable" {
+			http.Error(w, "what?", http.StatusBadRequest)
+			return
+		}
 		claims, ok := p.active[r.FormValue("token")]
 		if !ok {
 			claims = map[string]any{"active": false}
@@ -287,6 +291,10 @@ func TestIntrospection(t *testing.T) {
 	for _, token := range []string{"shop", "foreign", "made-up"} {
 		expect(t, s, token, accounts.Rejected)
 	}
+	// A token that the provider does not read is no failure of the provider, of
+	// which others would have to wait for the end.
+	expect(t, s, "unreadable", accounts.Rejected)
+	expect(t, s, "opaque", accounts.Accepted)
 	p.setDown(true)
 	if a, err := s.CheckToken(context.Background(), "opaque"); err == nil {
 		t.Errorf("got %v", a.Verdict)
