@@ -74,7 +74,7 @@ var arrows = map[string][]string{
 	"cmd/simp/internal/chat/history": {"cmd/internal/cli", "cmd/simp/internal/chat"},
 	"cmd/simp/internal/chat/line":    {"protocol", "cmd/internal/cli", "cmd/simp/internal/chat", "cmd/simp/internal/chat/history"},
 	"cmd/simp/internal/chat/screen":  {"protocol", "cmd/internal/cli", "cmd/simp/internal/chat", "cmd/simp/internal/chat/history", "cmd/simp/internal/entity", "cmd/simp/internal/outcome"},
-	"cmd/simp/internal/chat/session": {"protocol", "protocol/client", "cmd/simp/internal/chat", "cmd/simp/internal/entity", "cmd/simp/internal/keyring", "cmd/simp/internal/trust"},
+	"cmd/simp/internal/chat/session": {"protocol", "protocol/signature", "protocol/client", "cmd/simp/internal/chat", "cmd/simp/internal/entity", "cmd/simp/internal/keyring", "cmd/simp/internal/trust"},
 
 	"cmd/simp/internal/login": {"protocol", "protocol/secretfile"},
 

@@ -211,7 +211,7 @@ func (k *Keyring) Verify(user, keyID string, head signature.Head) error {
 }
 
 // Forget drops all that is known of a user's keys, as after their account was
-// made anew.
+// created again.
 func (k *Keyring) Forget(user string) error {
 	return k.change(user, func(c *Contact) { *c = Contact{} })
 }
