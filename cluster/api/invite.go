@@ -46,7 +46,7 @@ func (s *inviteService) Create(ctx context.Context, r *simpv1.CreateInvitationRe
 		return nil, err
 	}
 	if !s.Table.HasInvitations() { // an older node could not read the change
-		return nil, unavailable(reasonUnavailable, "the site is being upgraded; there are invitations once all its nodes know them")
+		return nil, unavailable(reasonUnavailable, "the site is being upgraded; invitations work once all nodes are upgraded")
 	}
 	random := make([]byte, protocol.AppPasswordOctets)
 	rand.Read(random) // never fails

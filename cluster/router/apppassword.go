@@ -41,7 +41,7 @@ func (u *Connection) AppPasswords() []protocol.AppPassword {
 // AddAppPassword adds an app password and returns its ID.
 func (u *Connection) AddAppPassword(ctx context.Context, p protocol.AppPassword, c protocol.Credentials) (uint64, error) {
 	if !u.r.config.Table.HasAppPasswords() { // an older node could not read the change
-		return 0, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; there are app passwords once all its nodes know them")
+		return 0, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; app passwords can be added once all nodes are upgraded")
 	}
 	add := &storev1.AddAppPassword{
 		Address: u.client.User.String(), Name: p.Name, IfCredential: u.currentCredential(),

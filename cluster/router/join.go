@@ -20,7 +20,7 @@ var errWrongCode = protocol.Errorf(protocol.StatusUnauthorized, "the code of the
 // Whether the account can be created, only the holder of a valid code is told.
 func (r *Router) CheckInvitation(ctx context.Context, code string, user protocol.Address) error {
 	if !r.config.Table.HasInvitations() { // an older node could not read the change
-		return protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; there are invitations once all its nodes know them")
+		return protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; invitations work once all nodes are upgraded")
 	}
 	i, err := r.findInvitation(ctx, code)
 	if err != nil {

@@ -138,7 +138,7 @@ func (r *Router) acceptLogin(ctx context.Context, a accounts.Answer, seen *store
 		v.Credential = account.Generation()
 		return v, nil
 	case !r.config.Table.HasSources(): // an older node could not read the change
-		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; accounts of this kind can log in once all its nodes know them")
+		return protocol.VerifiedLogin{}, protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; accounts of this kind can log in once all nodes are upgraded")
 	}
 	res, err := r.proposeChange(ctx, registration(a, r.registrationSalt(a.User), seen))
 	if err != nil {
