@@ -44,7 +44,7 @@ type Attempt struct {
 	Exempt bool
 }
 
-// SourceTimeout is how long a login waits for account sources in all.
+// SourceTimeout limits the wait of a login for all account sources together.
 const SourceTimeout = 3 * time.Second
 
 // PasswordLogin is a login by a password that is not an app password, of a user
@@ -68,7 +68,7 @@ type VerifiedLogin struct {
 
 // LoginMethods says how the users of a domain can log in.
 type LoginMethods struct {
-	// Passwords is where passwords are checked.
+	// Passwords names what checks passwords.
 	Passwords PasswordCheck
 	// Tokens and Certificates report whether users may log in by OAuth token or
 	// by client certificate.

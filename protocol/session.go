@@ -17,7 +17,7 @@ type Client struct {
 	// UsesAppPassword reports that an app password was proved: Credential is its
 	// ID.
 	UsesAppPassword bool
-	// Expiry is when what was proved ends, and the session with it; nil: never.
+	// Expiry is the end of the credential, and of the session; nil: never.
 	Expiry *Expiry
 }
 

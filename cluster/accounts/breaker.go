@@ -17,7 +17,7 @@ const (
 // it, until one succeeds. The zero Breaker lets all pass. Any goroutine may use
 // it.
 type Breaker struct {
-	// Tolerance is how many failures in a row are tolerated.
+	// Tolerance limits the failures in a row that are tolerated.
 	Tolerance int
 
 	mu       sync.Mutex

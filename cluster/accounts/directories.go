@@ -22,7 +22,7 @@ func (r *Registry) Directories() map[string]int {
 	return all
 }
 
-// findTime is how long a directory is asked about users at once.
+// findTime limits the time to ask a directory about users.
 const findTime = 10 * time.Second
 
 // FindUsers asks a directory about users, at most MaxFound at once, as one of
@@ -70,7 +70,7 @@ func (r *Registry) HasUser(ctx context.Context, user protocol.Address) (bool, er
 	return false, nil
 }
 
-// MaxFound is how many users FindUsers is asked about at once.
+// MaxFound limits the users of one call of FindUsers.
 const MaxFound = 100
 
 // CountLeavers counts accounts that have left a source.
@@ -80,7 +80,7 @@ func (r *Registry) CountLeavers(source string, n int) {
 	}
 }
 
-// Explanation is what one source says of a user.
+// Explanation holds the answer of one source about a user.
 type Explanation struct {
 	Source, Type string
 	Steps        []Step

@@ -71,7 +71,7 @@ type Directory interface {
 	MaxLeavers() int
 }
 
-// UserState is what a directory says about a user.
+// UserState is the state of a user in a directory.
 type UserState uint8
 
 // The states.
@@ -96,7 +96,7 @@ type Step struct {
 	OK   bool   // false: this is why the user can't log in here
 }
 
-// Verdict is what a source says of a login.
+// Verdict is the answer of a source to a login.
 type Verdict uint8
 
 // The verdicts.
@@ -116,9 +116,9 @@ func (v Verdict) String() string { return verdictNames[v] }
 type Answer struct {
 	Verdict Verdict
 	Source  string // the name of the source that answered; set by the Registry
-	// User is who has logged in. It is set by the Registry for a password.
+	// User has logged in. The Registry sets it for a password.
 	User protocol.Address
-	// Expiry is when the login ends; nil: never.
+	// Expiry is the end of the login; nil: never.
 	Expiry *protocol.Expiry
 }
 

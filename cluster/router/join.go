@@ -84,7 +84,7 @@ func (r *Router) findInvitation(ctx context.Context, code string) (*store.Invita
 	return i, nil
 }
 
-// invitationTimeout is how long looking an invitation up waits for the leader.
+// invitationTimeout limits the wait for the leader when an invitation is looked up.
 const invitationTimeout = 3 * time.Second
 
 // Join creates the account of user, and returns when every node that is up has

@@ -101,7 +101,7 @@ func (a *app) chat(ctx context.Context, f chatting, args []string) (err error) {
 	return a.chatInLines(ctx, front)
 }
 
-// chatFront is what the two front ends show.
+// chatFront holds what the two front ends have in common.
 type chatFront struct {
 	session *session.Session
 	history *history.File

@@ -36,7 +36,7 @@ type sourceKey struct {
 	set func(values []string) error
 }
 
-// sourceEnv is what a source gets besides its keys.
+// sourceEnv holds what a source gets besides its keys.
 type sourceEnv struct {
 	name   string
 	logger *slog.Logger

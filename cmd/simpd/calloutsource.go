@@ -14,7 +14,7 @@ func calloutType() sourceType {
 	}}
 }
 
-// calloutFile is what the accounts file says of a call-out.
+// calloutFile holds the settings of a call-out.
 type calloutFile struct {
 	callout.Config
 	caFile, bearerFile string

@@ -19,7 +19,7 @@ func ldapType() sourceType {
 	}}
 }
 
-// ldapFile is what the accounts file says of an LDAP directory.
+// ldapFile holds the settings of an LDAP directory.
 type ldapFile struct {
 	ldap.Config
 	caFile, passwordFile string

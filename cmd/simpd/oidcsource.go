@@ -17,7 +17,7 @@ func oidcType() sourceType {
 	}}
 }
 
-// oidcFile is what the accounts file says of an OpenID provider.
+// oidcFile holds the settings of an OpenID provider.
 type oidcFile struct {
 	oidc.Config
 	caFile, secretFile string

@@ -31,7 +31,7 @@ const (
 	renewalWithin    = 30 * time.Second // for the new connection, and to leave the old one
 )
 
-// tokenLife is how long the token of the newest login lives.
+// tokenLife is the lifetime of the newest login's token.
 type tokenLife struct {
 	mu            sync.Mutex
 	began, expiry time.Time

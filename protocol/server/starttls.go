@@ -38,7 +38,7 @@ func (s *session) handleStartTLS(r *request, rest []byte) {
 	}
 }
 
-// taskEnd is how long STARTTLS waits for a task that may have answered.
+// taskEnd limits the wait of STARTTLS for a task that may have answered.
 const taskEnd = 50 * time.Millisecond
 
 // answerStartTLS answers a STARTTLS, and reports whether TLS follows.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// State is what a recipient knows of who wrote a message.
+// State classifies a message by its signature.
 type State int
 
 // The states of a message (SIMP.md, section 15).
@@ -51,7 +51,7 @@ var (
 	ErrUnknownKey = errors.New("the key is not one of the sender's")
 )
 
-// MaxSkew is how far the time in a signature may be from the message's.
+// MaxSkew limits the difference between the time in a signature and the message's.
 const MaxSkew = 300 * time.Second
 
 // Message is a message as its recipient received it.
@@ -70,7 +70,7 @@ func (m *Message) isSame(a, b string) bool {
 	return a == b || m.SameUser != nil && m.SameUser(a, b)
 }
 
-// Knowledge is what a recipient remembers of a sender.
+// Knowledge holds what a recipient remembers of a sender.
 type Knowledge struct {
 	// KeyIDs are the keys that the recipient accepted before.
 	KeyIDs []string

@@ -96,7 +96,7 @@ func KeyID(key ed25519.PublicKey) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// fingerprintChars is how many characters of a fingerprint people compare: 100 bits,
+// fingerprintChars is the number of characters in a fingerprint: 100 bits,
 // which nobody can match by trying keys.
 const fingerprintChars = 20
 

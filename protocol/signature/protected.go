@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// Claims is what a signature says of a message beside its octets.
+// Claims holds what a signature covers beside the entity.
 type Claims struct {
 	From string   // the sender
 	To   []string // all recipients

@@ -26,7 +26,7 @@ import (
 // Config configures a Source.
 type Config struct {
 	Name string // of the source
-	// URL is what is asked: https://, or http:// if Insecure is set.
+	// URL is the address to ask: https://, or http:// if Insecure is set.
 	URL string
 	// Roots are the authorities of the server; nil: those of the system.
 	Roots *x509.CertPool

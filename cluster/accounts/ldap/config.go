@@ -32,7 +32,7 @@ type Config struct {
 	// BindDN and BindPassword are what entries are looked for with; empty: the
 	// directory is searched anonymously.
 	BindDN, BindPassword string
-	// Base is where users' entries are.
+	// Base is the entry below which users' entries are.
 	Base string
 	// Filter limits the entries; empty: "(objectClass=*)".
 	Filter string
@@ -49,7 +49,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// server is where a directory can be asked.
+// server is one server of a directory.
 type server struct {
 	host     string // for the certificate
 	address  string // host:port

@@ -101,7 +101,7 @@ func (s *Source) Explain(ctx context.Context, user protocol.Address) (steps []ac
 
 var errNoAnswer = errors.New("no server answers")
 
-// explainTime is how long each server is asked for an explanation.
+// explainTime limits the time to ask each server for an explanation.
 const explainTime = protocol.SourceTimeout
 
 func (s *Source) findWithin(ctx context.Context, p *pool, user protocol.Address) (foundUser, error) {

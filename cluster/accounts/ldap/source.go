@@ -195,10 +195,10 @@ func (s *Source) search(ctx context.Context, p *pool, filter string, limit int) 
 	return found, err
 }
 
-// maxFound is how many entries with one address are looked at.
+// maxFound limits the entries with one address that are looked at.
 const maxFound = 10
 
-// foundUser is what the directory has of a user.
+// foundUser holds the directory's entry of a user.
 type foundUser struct {
 	verdict accounts.Verdict // Accepted: the user has to prove the password
 	dn      string

@@ -18,7 +18,7 @@ import (
 	"simpd/protocol"
 )
 
-// maxSkew is how much the provider's clock may differ from this machine's.
+// maxSkew limits the difference between the provider's clock and this machine's.
 const maxSkew = 60 * time.Second
 
 // Source checks the tokens of one provider. Any goroutine may call its methods.
@@ -210,7 +210,7 @@ func (s *Source) checkClaims(c claims) (accounts.Answer, error) {
 	}, nil
 }
 
-// claims are what a token says.
+// claims holds the claims of a token.
 type claims map[string]any
 
 // time returns a claim that is a time, in seconds since 1970.

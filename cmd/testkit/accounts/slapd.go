@@ -31,7 +31,7 @@ const (
 // programs are those of OpenLDAP.
 type programs struct{ slapd, slapadd, schema string }
 
-// programFolders are where OpenLDAP's programs may be.
+// programFolders lists the folders of OpenLDAP's programs.
 func programFolders() []string {
 	return append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin", "/usr/local/libexec")
 }

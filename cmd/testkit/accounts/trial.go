@@ -99,7 +99,7 @@ func (t *trial) tryCheck() error {
 	return nil
 }
 
-// maxFailover is how long a login may take, with the start of a program.
+// maxFailover limits the time of a login, with the start of a program.
 const maxFailover = 5 * time.Second
 
 func (t *trial) tryFailover() error {

@@ -9,7 +9,7 @@ import (
 	"simpd/protocol"
 )
 
-// Conversation is what was written between the user and one or several others.
+// Conversation holds the messages between the user and one or several others.
 type Conversation struct {
 	To      []protocol.Address // the others; empty for Home
 	Entries []*Entry
@@ -47,7 +47,7 @@ type Entry struct {
 	Revision int
 }
 
-// Result is what became of a message for one recipient.
+// Result is the outcome of a message for one recipient.
 type Result struct {
 	To     protocol.Address
 	Status protocol.Status // Sending until the outcome is known

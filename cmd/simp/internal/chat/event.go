@@ -37,7 +37,7 @@ type Incoming struct {
 	Answer chan<- error
 }
 
-// Outcome is what became of a message.
+// Outcome reports the outcome of a message.
 type Outcome struct {
 	ID      string
 	Results []Result

@@ -16,11 +16,11 @@ import (
 type Config struct {
 	Me   protocol.Address
 	Zone *time.Location
-	// Keep is how many entries of each conversation are kept; 0: 20,000.
+	// Keep limits the entries that are kept of each conversation; 0: 20,000.
 	Keep int
 }
 
-// MaxOutstanding is how many messages may be on their way at the same time.
+// MaxOutstanding limits the messages that wait for their outcome.
 const MaxOutstanding = 200
 
 const (

@@ -43,7 +43,7 @@ type Keyring struct {
 	mu  sync.Mutex // held while contactsFile is changed
 }
 
-// Contact is what is known of the keys of one user.
+// Contact holds what is known of the keys of one user.
 type Contact struct {
 	// Accepted are the IDs of keys with which messages were accepted.
 	Accepted []string `json:"accepted,omitempty"`

@@ -38,7 +38,7 @@ const (
 	minMargin = 10 * time.Second
 )
 
-// Login is what is kept of a login. Any goroutine may call Token.
+// Login keeps the tokens of a login. Any goroutine may call Token.
 type Login struct {
 	file   string
 	client *http.Client

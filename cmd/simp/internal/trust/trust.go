@@ -104,7 +104,7 @@ func (t *Trust) AddKey(ctx context.Context, key ed25519.PublicKey, name string, 
 
 func idOf(key ed25519.PrivateKey) string { return signature.KeyID(key.Public().(ed25519.PublicKey)) }
 
-// Verdict is what is known of who wrote a message.
+// Verdict tells what is known of the writer of a message.
 type Verdict struct {
 	signature.Verdict
 	list            *signature.KeyList

@@ -11,7 +11,7 @@ import (
 	"simpd/protocol"
 )
 
-// Users is what EXTERNAL for users asks the server, besides Server.
+// Users holds the methods that EXTERNAL for users needs besides Server.
 type Users interface {
 	Server
 	// Roots returns the authorities of users' certificates.

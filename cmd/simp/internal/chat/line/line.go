@@ -136,7 +136,7 @@ func (f *frontEnd) readable(in *input) <-chan string {
 	return in.lines
 }
 
-// errQuitting is what senders are told while the program ends.
+// errQuitting refuses messages while the program ends.
 var errQuitting = protocol.Errorf(protocol.StatusRefused, "the recipient's program is being closed")
 
 // receive keeps and shows a message. Only then is it delivered.

@@ -7,7 +7,7 @@ import (
 	"simpd/cmd/simp/internal/chat"
 )
 
-// completions are what Tab inserts, one after the other.
+// completions holds the texts that Tab inserts, one after the other.
 type completions struct {
 	words []string
 	next  int

@@ -26,7 +26,7 @@ type rendered struct {
 	selected bool
 }
 
-// maxRendered is how many entries are kept as rows.
+// maxRendered limits the entries that are kept as rows.
 const maxRendered = 4096
 
 // entryRows returns the rows of an entry.
@@ -84,7 +84,7 @@ func (u *ui) renderEntry(e *chat.Entry, width int, waiting bool) []string {
 	return u.indented(e.At.In(u.model.Zone()).Format("15:04"), rows, styleNone)
 }
 
-// tailLine is what became of a message, behind its text or below it.
+// tailLine shows an outcome of a message, behind its text or below it.
 type tailLine struct {
 	text  string
 	style style

@@ -41,7 +41,7 @@ type Config struct {
 	NoColor bool
 }
 
-// quitWait is how long outcomes are waited for when the user quits.
+// quitWait limits the wait for outcomes when the user quits.
 const quitWait = 3 * time.Second
 
 // framesPerSecond bounds how often the screen is drawn: a key is seen within
@@ -193,7 +193,7 @@ func waitForOutcomes() tea.Cmd {
 	return tea.Tick(quitWait, func(time.Time) tea.Msg { return overdueMsg{} })
 }
 
-// errQuitting is what senders are told while the program ends.
+// errQuitting refuses messages while the program ends.
 var errQuitting = protocol.Errorf(protocol.StatusRefused, "the recipient's program is being closed")
 
 // receive keeps a message and takes it into its conversation. Only then is it

@@ -141,7 +141,7 @@ func (s *Session) emit(e chat.Event) {
 	}
 }
 
-// errQuitting is what senders are told while the program ends.
+// errQuitting refuses messages while the program ends.
 var errQuitting = protocol.Errorf(protocol.StatusRefused, "the recipient's program is being closed")
 
 func (s *Session) onMessage(_ context.Context, m *protocol.Message) error {

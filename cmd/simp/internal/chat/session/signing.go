@@ -16,10 +16,10 @@ import (
 	"simpd/protocol/signature"
 )
 
-// KeyName is what a key is called that this program adds to the user's list.
+// KeyName names the key that this program adds to the user's list.
 const KeyName = "simp chat"
 
-// maxSigned is how many signed messages are kept for retries.
+// maxSigned limits the signed messages that are kept for retries.
 const maxSigned = 1000
 
 // signing signs messages and describes signatures.
@@ -37,7 +37,7 @@ type signing struct {
 	order  []string
 }
 
-// signedMessage is what was sent under an id.
+// signedMessage holds the octets that were sent under an id.
 type signedMessage struct {
 	entity []byte
 	at     time.Time
