@@ -31,13 +31,13 @@ type caller struct {
 	still func() error       // whether all this is still so; nil: it always is
 }
 
-// hasRole reports whether the caller has what a method wants.
+// hasRole reports whether the caller has one of the roles that a method wants.
 func (c *caller) hasRole(wants role) bool {
 	have := c.roles | anyone
 	if c.roles&allRoles != 0 {
 		have |= known
 	}
-	return wants != 0 && have&wants == wants
+	return have&wants != 0
 }
 
 // maySendAs reports whether the caller may send as a.

@@ -4,22 +4,26 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"simpd/cluster/link/pki"
 )
 
 // role is a set of what a caller may do.
 type role uint8
 
-// The roles. A method wants one of them; known is had by every caller who has
-// any, and anyone by those who did not even say who they are.
+// The roles. Each method names those that may call it. Every caller who has a
+// role also has known, and every caller at all has anyone.
 const (
 	presenceRead role = 1 << iota
 	messageSend
 	accountAdmin
 	clusterAdmin
+	clusterRead
+	abuseAdmin
 	known
 	anyone
 
-	allRoles = presenceRead | messageSend | accountAdmin | clusterAdmin
+	allRoles = presenceRead | messageSend | accountAdmin | clusterAdmin | clusterRead | abuseAdmin
 )
 
 // roleNames are the roles as certificates and token files name them.
@@ -27,14 +31,17 @@ var roleNames = [...]struct {
 	role role
 	name string
 }{
-	{presenceRead, "presence:read"},
-	{messageSend, "message:send"},
-	{accountAdmin, "account:admin"},
-	{clusterAdmin, "cluster:admin"},
+	{presenceRead, pki.RolePresenceRead},
+	{messageSend, pki.RoleMessageSend},
+	{accountAdmin, pki.RoleAccountAdmin},
+	{clusterAdmin, pki.RoleClusterAdmin},
+	{clusterRead, pki.RoleClusterRead},
+	{abuseAdmin, pki.RoleAbuseAdmin},
 	{known, "known"},
 	{anyone, "anyone"},
 }
 
+// String names the roles of a set, any of which is enough for a method.
 func (r role) String() string {
 	var names []string
 	for _, n := range roleNames {
@@ -42,7 +49,7 @@ func (r role) String() string {
 			names = append(names, n.name)
 		}
 	}
-	return strings.Join(names, " ")
+	return strings.Join(names, " or ")
 }
 
 // parseRole reads a role that can be given to somebody.
@@ -52,12 +59,12 @@ func parseRole(name string) (role, error) {
 			return n.role, nil
 		}
 	}
-	return 0, fmt.Errorf("unknown role %q; the roles are presence:read, message:send, account:admin and cluster:admin", name)
+	return 0, fmt.Errorf("unknown role %q; the roles are %s", name, strings.Join(pki.AllRoles(), ", "))
 }
 
 // method holds the rules that apply to a method's calls.
 type method struct {
-	wants role
+	wants role // any one of these is enough
 	audit bool // each call leaves a record
 	// changes is set where a call that has failed may have done something.
 	changes bool
@@ -83,6 +90,9 @@ const (
 // queryMethod is a method that changes nothing.
 func queryMethod(wants role) method { return method{wants: wants, limit: callTimeout} }
 
+// readMethod is a method that shows how the site is. clusterRead may call it too.
+func readMethod(wants role) method { return queryMethod(wants | clusterRead) }
+
 // changeMethod is a method that changes something.
 func changeMethod(wants role) method {
 	return method{wants: wants, audit: true, changes: true, limit: callTimeout}
@@ -98,9 +108,9 @@ func uploadMethod(wants role) method {
 func methodTable() map[string]method {
 	reflection := method{wants: known, limit: reflectFor, idle: reflectFor, anyTime: true}
 	return map[string]method{
-		"/simp.v1.PresenceService/Get":   queryMethod(presenceRead),
-		"/simp.v1.PresenceService/List":  queryMethod(presenceRead),
-		"/simp.v1.PresenceService/Watch": {wants: presenceRead, slow: watchSlow},
+		"/simp.v1.PresenceService/Get":   readMethod(presenceRead),
+		"/simp.v1.PresenceService/List":  readMethod(presenceRead),
+		"/simp.v1.PresenceService/Watch": {wants: presenceRead | clusterRead, slow: watchSlow},
 
 		// A message changes nothing in the site, and its traffic is not logged.
 		"/simp.v1.MessageService/Send": {wants: messageSend, changes: true, limit: callTimeout},
@@ -111,30 +121,30 @@ func methodTable() map[string]method {
 		"/simp.v1.AccountService/Disable":     changeMethod(accountAdmin),
 		"/simp.v1.AccountService/Enable":      changeMethod(accountAdmin),
 		"/simp.v1.AccountService/SetPassword": changeMethod(accountAdmin),
-		"/simp.v1.AccountService/Get":         queryMethod(accountAdmin),
-		"/simp.v1.AccountService/List":        queryMethod(accountAdmin),
+		"/simp.v1.AccountService/Get":         readMethod(accountAdmin),
+		"/simp.v1.AccountService/List":        readMethod(accountAdmin),
 
-		"/simp.v1.AccountService/ListAppPasswords":  queryMethod(accountAdmin),
+		"/simp.v1.AccountService/ListAppPasswords":  readMethod(accountAdmin),
 		"/simp.v1.AccountService/RemoveAppPassword": changeMethod(accountAdmin),
-		"/simp.v1.AccountService/ListKeys":          queryMethod(accountAdmin),
+		"/simp.v1.AccountService/ListKeys":          readMethod(accountAdmin),
 		"/simp.v1.AccountService/RevokeKey":         changeMethod(accountAdmin),
-		"/simp.v1.AccountService/CheckSources":      queryMethod(accountAdmin),
+		"/simp.v1.AccountService/CheckSources":      readMethod(accountAdmin),
 
 		"/simp.v1.InviteService/Create": changeMethod(accountAdmin),
-		"/simp.v1.InviteService/List":   queryMethod(accountAdmin),
+		"/simp.v1.InviteService/List":   readMethod(accountAdmin),
 		"/simp.v1.InviteService/Remove": changeMethod(accountAdmin),
 
-		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin, limit: callTimeout, anyTime: true},
+		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin | clusterRead, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},
 		"/simp.v1.ClusterService/Undrain":            changeMethod(clusterAdmin),
 		"/simp.v1.ClusterService/TransferLeadership": changeMethod(clusterAdmin),
 		"/simp.v1.ClusterService/RemoveNode":         changeMethod(clusterAdmin),
 		"/simp.v1.ClusterService/AdmitNode":          changeMethod(clusterAdmin),
-		"/simp.v1.ClusterService/ListSessions":       queryMethod(clusterAdmin),
+		"/simp.v1.ClusterService/ListSessions":       readMethod(clusterAdmin),
 		"/simp.v1.ClusterService/KickSession":        changeMethod(clusterAdmin),
 		"/simp.v1.ClusterService/Backup":             {wants: clusterAdmin, audit: true, limit: backupFor},
 		"/simp.v1.ClusterService/Restore":            uploadMethod(clusterAdmin),
-		"/simp.v1.ClusterService/CheckDomain":        queryMethod(clusterAdmin),
+		"/simp.v1.ClusterService/CheckDomain":        readMethod(clusterAdmin),
 
 		// Whether a node is well, everybody may ask, but not keep asking for ever.
 		"/grpc.health.v1.Health/Check": {wants: anyone, limit: healthTimeout, anyTime: true},

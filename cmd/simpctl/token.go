@@ -26,7 +26,7 @@ func (a *app) tokenCommand() *cobra.Command {
 			"only its hash. The token is shown this once.",
 		RunE: func(_ *cobra.Command, args []string) error { return a.makeToken(args[0], roles, as, lifetime) },
 	}
-	make.Flags().StringArrayVar(&roles, "role", nil, "presence:read, message:send, account:admin or cluster:admin; may be repeated")
+	make.Flags().StringArrayVar(&roles, "role", nil, "what it may do: "+strings.Join(pki.AllRoles(), ", ")+"; may be repeated")
 	make.Flags().StringArrayVar(&as, "as", nil, "an `IMA` or @domain that it may send as; may be repeated")
 	make.Flags().DurationVar(&lifetime, "lifetime", 0, "how long the token is valid, such as 8760h (default: until its line is removed)")
 	return cli.CommandGroup("token", "Make bearer tokens", "", make)
@@ -52,7 +52,7 @@ func checkToken(name string, roles, as []string) error {
 
 func (a *app) makeToken(name string, roles, as []string, lifetime time.Duration) error {
 	if len(roles) == 0 {
-		return cli.UsageErrorf("give the token at least one role: --role presence:read, message:send, account:admin or cluster:admin")
+		return cli.UsageErrorf("give the token at least one role: --role %s", strings.Join(pki.AllRoles(), ", "))
 	}
 	if lifetime < 0 || lifetime > 0 && lifetime < time.Second {
 		return cli.UsageErrorf("invalid --lifetime %v: must be at least a second", lifetime)

@@ -34,11 +34,13 @@ const (
 	RoleMessageSend  = "message:send"
 	RoleAccountAdmin = "account:admin"
 	RoleClusterAdmin = "cluster:admin"
+	RoleClusterRead  = "cluster:read"
+	RoleAbuseAdmin   = "abuse:admin"
 )
 
 // AllRoles returns every role that there is.
 func AllRoles() []string {
-	return []string{RolePresenceRead, RoleMessageSend, RoleAccountAdmin, RoleClusterAdmin}
+	return []string{RolePresenceRead, RoleMessageSend, RoleAccountAdmin, RoleClusterAdmin, RoleClusterRead, RoleAbuseAdmin}
 }
 
 // ErrNoName is a certificate's that names nobody of a site.

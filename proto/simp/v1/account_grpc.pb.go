@@ -38,8 +38,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AccountService keeps the site's users. The role is account:admin. A change
-// is answered once every node that is up has applied it, after at most 5 s.
+// AccountService keeps the site's users. The role is account:admin; cluster:read
+// may call what changes nothing. A change is answered once every node that is up
+// has applied it, after at most 5 s.
 type AccountServiceClient interface {
 	// Create makes an account. ALREADY_EXISTS if it is there.
 	Create(ctx context.Context, in *CreateAccountRequest, opts ...grpc.CallOption) (*CreateAccountResponse, error)
@@ -226,8 +227,9 @@ func (c *accountServiceClient) CheckSources(ctx context.Context, in *CheckSource
 // All implementations must embed UnimplementedAccountServiceServer
 // for forward compatibility.
 //
-// AccountService keeps the site's users. The role is account:admin. A change
-// is answered once every node that is up has applied it, after at most 5 s.
+// AccountService keeps the site's users. The role is account:admin; cluster:read
+// may call what changes nothing. A change is answered once every node that is up
+// has applied it, after at most 5 s.
 type AccountServiceServer interface {
 	// Create makes an account. ALREADY_EXISTS if it is there.
 	Create(context.Context, *CreateAccountRequest) (*CreateAccountResponse, error)

@@ -36,7 +36,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ClusterService runs the site. The role is cluster:admin.
+// ClusterService runs the site. The role is cluster:admin; cluster:read may call
+// Status, ListSessions and CheckDomain.
 type ClusterServiceClient interface {
 	// Status tells how the site and its nodes are.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
@@ -218,7 +219,8 @@ func (c *clusterServiceClient) CheckDomain(ctx context.Context, in *CheckDomainR
 // All implementations must embed UnimplementedClusterServiceServer
 // for forward compatibility.
 //
-// ClusterService runs the site. The role is cluster:admin.
+// ClusterService runs the site. The role is cluster:admin; cluster:read may call
+// Status, ListSessions and CheckDomain.
 type ClusterServiceServer interface {
 	// Status tells how the site and its nodes are.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)

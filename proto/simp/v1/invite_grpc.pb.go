@@ -29,7 +29,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // InviteService lets people create their own accounts with a code. The role is
-// account:admin. A change is answered once every node that is up has applied it,
+// account:admin; cluster:read may call List. A change is answered once every node that is up has applied it,
 // after at most 5 s. While the site has nodes that are older than invitations,
 // Create is refused with UNAVAILABLE.
 type InviteServiceClient interface {
@@ -86,7 +86,7 @@ func (c *inviteServiceClient) Remove(ctx context.Context, in *RemoveInvitationRe
 // for forward compatibility.
 //
 // InviteService lets people create their own accounts with a code. The role is
-// account:admin. A change is answered once every node that is up has applied it,
+// account:admin; cluster:read may call List. A change is answered once every node that is up has applied it,
 // after at most 5 s. While the site has nodes that are older than invitations,
 // Create is refused with UNAVAILABLE.
 type InviteServiceServer interface {

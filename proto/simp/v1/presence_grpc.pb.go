@@ -32,7 +32,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // PresenceService tells who listens, now and at every change. It sees past
-// users' rules: the role is presence:read.
+// users' rules: the role is presence:read or cluster:read.
 type PresenceServiceClient interface {
 	// Get tells the presence of some users, all at one position.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
@@ -101,7 +101,7 @@ type PresenceService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 // for forward compatibility.
 //
 // PresenceService tells who listens, now and at every change. It sees past
-// users' rules: the role is presence:read.
+// users' rules: the role is presence:read or cluster:read.
 type PresenceServiceServer interface {
 	// Get tells the presence of some users, all at one position.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
