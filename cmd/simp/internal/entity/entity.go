@@ -168,7 +168,11 @@ func (c Content) Plain(octets int) string {
 	if c.IsText {
 		return c.Text
 	}
-	return cli.Escape(fmt.Sprintf("[%s, %d octets]", c.Kind, octets))
+	unit := "octets"
+	if octets == 1 {
+		unit = "octet"
+	}
+	return cli.Escape(fmt.Sprintf("[%s, %d %s]", c.Kind, octets, unit))
 }
 
 // EscapeLines escapes a text of several lines (cli.EscapeText). The later ones are

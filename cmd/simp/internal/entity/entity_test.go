@@ -13,6 +13,7 @@ func TestEntitiesAsPeopleSeeThem(t *testing.T) {
 		{"\r\nhello", "hello"},
 		{"\r\n", ""},
 		{"hello\nworld!\n", "[malformed, 13 octets]"},
+		{"x", "[malformed, 1 octet]"},
 		{"Content-Type: text/plain\n\nhi", "[malformed, 28 octets]"},
 		{"Content-Type: text/plain\r\n", "[malformed, 26 octets]"},
 		{"just a line\r\n\r\nhi", "[malformed, 17 octets]"},
