@@ -85,9 +85,11 @@ func furnish(s *testSite, users int) {
 func kept(v store.View) string {
 	var b strings.Builder
 	v.Accounts(protocol.Address{}, func(a *store.Account) bool {
-		fmt.Fprintln(&b, a.Address, a.Disabled, a.Created.UnixMilli(), a.Verifier, v.Rules(a.Address), v.Contacts(a.Address))
+		fmt.Fprintln(&b, a.Address, a.Disabled, a.Created.UnixMilli(), a.Verifier, v.Rules(a.Address), v.Contacts(a.Address),
+			len(a.AppPasswords()), len(a.Keys()), a.Source())
 		return true
 	})
+	fmt.Fprintln(&b, len(v.Invitations()))
 	return b.String()
 }
 
@@ -215,6 +217,48 @@ func TestARecordThatTheTableRefusesChangesNothing(t *testing.T) {
 			}
 			if _, ok := to.table.Account(address("old@example.com")); !ok || to.table.Position() != at {
 				t.Error("the table is another")
+			}
+		})
+	}
+}
+
+// A site whose schema is older than what a backup holds would lose it: it is
+// told so before anything is changed. What it knows it restores.
+func TestARestoreLosesNothingAtAnOlderSchema(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fill   func(*testSite)
+		needed uint32
+	}{
+		"plain accounts":   {func(s *testSite) { furnish(s, 10) }, 1},
+		"an app password":  {func(s *testSite) { s.appPassword("alice@example.com", "phone", 0) }, 3},
+		"a key":            {func(s *testSite) { s.addKey("alice@example.com", 1) }, 4},
+		"an invitation":    {func(s *testSite) { s.invitation(nil) }, 4},
+		"an account owned": {func(s *testSite) { s.ownedAccount("dora@example.com", "corp") }, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from := newSite(t)
+			from.account("alice@example.com")
+			from.goOn()
+			tt.fill(from)
+			file := fetch(t, from)
+			for schema := uint32(1); schema <= store.NewestSchema; schema++ {
+				to := newSite(t)
+				to.account("old@example.com")
+				if schema > 1 {
+					to.propose(&storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: schema}}})
+				}
+				at := to.table.Position()
+				_, err := restore(t, to, file)
+				if schema >= tt.needed {
+					if err != nil || kept(to.table.View()) != kept(from.table.View()) {
+						t.Errorf("schema %d: %v, or something is lost", schema, err)
+					}
+					continue
+				}
+				wantReason(t, err, codes.FailedPrecondition, "REFUSED")
+				if text := fmt.Sprintf("the site's schema is %d", schema); !strings.Contains(err.Error(), text) || to.table.Position() != at {
+					t.Errorf("schema %d: the table is another, or it does not say why: %v", schema, err)
+				}
 			}
 		})
 	}

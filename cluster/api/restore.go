@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"os"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	"simpd/cluster/api/backup"
@@ -95,7 +97,7 @@ func checkPiece(r *simpv1.RestoreRequest, offset uint64) error {
 }
 
 // verifyBackup reads the file through: its checksum, that the table takes every
-// record, and that every user in it may be one.
+// record with all that it holds, and that every user in it may be one.
 func (s *clusterService) verifyBackup(file *os.File) (c backup.Contents, err error) {
 	f := &fields{domains: s.Domains}
 	b, err := reopenBackup(file)
@@ -103,10 +105,11 @@ func (s *clusterService) verifyBackup(file *os.File) (c backup.Contents, err err
 		return c, damagedBackup(err)
 	}
 	c = backup.Contents{History: b.Header.History, Index: b.Header.Index}
+	schema, needed := s.Table.Schema(), uint32(0) // the site's may only rise meanwhile
 	for {
 		r, err := b.Next()
 		if errors.Is(err, io.EOF) {
-			return c, f.err()
+			return c, cmp.Or(f.err(), checkSchema(schema, needed))
 		}
 		if err == nil {
 			err = c.Add(r)
@@ -117,10 +120,25 @@ func (s *clusterService) verifyBackup(file *os.File) (c backup.Contents, err err
 		if err != nil {
 			return c, damagedBackup(err)
 		}
+		if needed < store.NewestSchema && schema < store.NewestSchema {
+			needed = max(needed, store.NeededSchema(r))
+		}
 		if a := r.GetAccount(); a != nil {
 			f.restoredUser(fmt.Sprintf("data: account %d", c.Accounts), a.Address)
 		}
 	}
+}
+
+// checkSchema refuses a backup of which the site, at its schema, would lose
+// something.
+func checkSchema(schema, needed uint32) error {
+	if schema >= needed {
+		return nil
+	}
+	return statusWithDetails(codes.FailedPrecondition, fmt.Sprintf(
+		"the backup holds what needs schema %d of the log, such as app passwords, keys or invitations, and the site's schema is %d, so it would be lost; "+
+			"nothing was changed. Upgrade all nodes (simpctl upgrade check), wait until simpctl status shows schema %d, about a minute later, and restore then", needed, schema, needed),
+		reasonRefused.errorInfo())
 }
 
 // restoredUser checks the address of a user of this site, who would not be found

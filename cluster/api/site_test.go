@@ -137,6 +137,16 @@ func (s *testSite) appPassword(user, name string, until int64) (id uint64) {
 	}}}).AppPassword
 }
 
+// ownedAccount registers an account of an account source.
+func (s *testSite) ownedAccount(user, source string) {
+	s.t.Helper()
+	v := someVerifier()
+	copy(v.StoredKey, source)
+	s.propose(&storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
+		Address: user, Source: source, Verifier: v,
+	}}})
+}
+
 // invitation adds an invitation for an hour, as change says, at a schema that
 // has them, and returns its ID.
 func (s *testSite) invitation(change func(*storev1.AddInvitation)) (id uint64) {

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -46,9 +45,7 @@ func TestCheckSources(t *testing.T) {
 	s.account("alice@example.com")
 	s.account("off@example.com")
 	for user, source := range map[string]string{"finn@example.com": "corp", "gone@example.com": "old"} {
-		s.propose(&storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
-			Address: user, Source: source, Verifier: &storev1.Verifier{Salt: make([]byte, 16), Iterations: 10000, StoredKey: bytes.Repeat([]byte{7}, 32), ServerKey: make([]byte, 32)},
-		}}})
+		s.ownedAccount(user, source)
 	}
 	if _, err := s.accounts.Disable(t.Context(), &simpv1.DisableAccountRequest{Ima: "off@example.com"}); err != nil {
 		t.Fatal(err)
