@@ -21,11 +21,14 @@ type authority struct {
 	cert *x509.Certificate
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t *testing.T, change ...func(*x509.Certificate)) *authority {
 	a := &authority{t: t}
 	a.cert = &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "users"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	for _, f := range change {
+		f(a.cert)
 	}
 	var der []byte
 	a.key, der = a.sign(a.cert)
@@ -125,6 +128,65 @@ func TestUsersLogInByCertificate(t *testing.T) {
 	c := call("example.com")
 	c.send("1 AUTH mech=EXTERNAL data=")
 	c.expect("1 4<rest>")
+}
+
+// The name constraints of an authority hold for addresses in UTF-8 as for
+// others. Constraints that can't be checked admit none.
+func TestNameConstraintsHoldForMailboxesInUTF8(t *testing.T) {
+	emails := func(permitted, excluded []string) func(*x509.Certificate) {
+		return func(c *x509.Certificate) {
+			c.PermittedDNSDomainsCritical, c.PermittedEmailAddresses, c.ExcludedEmailAddresses = true, permitted, excluded
+		}
+	}
+	otherNames := func(c *x509.Certificate) { // permitted: one otherName
+		name, err := asn1.MarshalWithParams(struct {
+			Type  asn1.ObjectIdentifier
+			Value asn1.RawValue
+		}{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 9}, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: []byte{12, 1, 'x'}}}, "tag:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		subtree, _ := asn1.Marshal(struct{ Base asn1.RawValue }{asn1.RawValue{FullBytes: name}})
+		value, _ := asn1.Marshal(struct{ Permitted asn1.RawValue }{asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: subtree}})
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 30}, Value: value})
+	}
+	const alice, inUTF8 = "alice@example.com", "utf8:alice@example.com"
+	for _, tt := range []struct {
+		name      string
+		authority func(*x509.Certificate)
+		address   string
+		want      bool
+	}{
+		{"its domain", emails([]string{"example.com"}, nil), inUTF8, true},
+		{"its domain in capitals", emails([]string{"EXAMPLE.com"}, nil), inUTF8, true},
+		{"another domain", emails([]string{"example.net"}, nil), inUTF8, false},
+		{"another domain, not in UTF-8", emails([]string{"example.net"}, nil), alice, false},
+		{"subdomains only", emails([]string{".example.com"}, nil), inUTF8, false},
+		{"its parent's subdomains", emails([]string{".com"}, nil), inUTF8, true},
+		{"the one user", emails([]string{alice}, nil), inUTF8, true},
+		{"another user", emails([]string{"bob@example.com"}, nil), inUTF8, false},
+		{"not its domain", emails(nil, []string{"example.com"}), inUTF8, false},
+		{"not the user", emails(nil, []string{"ALICE@example.com"}), inUTF8, false},
+		{"not another user", emails(nil, []string{"bob@example.com"}), inUTF8, true},
+		{"hosts only", func(c *x509.Certificate) {
+			c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"example.net"}
+		}, inUTF8, true},
+		{"other names", otherNames, inUTF8, false},
+		{"other names, not in UTF-8", otherNames, alice, true},
+	} {
+		users := newAuthority(t, tt.authority)
+		roots := x509.NewCertPool()
+		roots.AddCert(users.cert)
+		_, call := federated(t, &partners{roots: x509.NewCertPool()}, func(c *Config) { c.UserRoots = func() *x509.CertPool { return roots } })
+		c := call("example.com", users.issue(x509.ExtKeyUsageClientAuth, time.Hour, tt.address))
+		c.send("1 AUTH mech=EXTERNAL data=")
+		t.Log(tt.name)
+		if tt.want {
+			c.expect("1 200 ima=" + alice)
+		} else {
+			c.expect("1 401 :the certificate does not prove an address of this site: <rest>")
+		}
+	}
 }
 
 // EXTERNAL is offered to those who have presented a certificate, if the site

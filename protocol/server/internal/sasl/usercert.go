@@ -85,7 +85,19 @@ func verifyUserChain(chain []*x509.Certificate, roots *x509.CertPool) error {
 	for _, c := range chain[1:] {
 		between.AddCert(c)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	chains, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		return err
+	}
+	mailboxes, err := mailboxesOf(chain[0])
+	if err != nil {
+		return err
+	}
+	for _, verified := range chains {
+		if err = checkMailboxConstraints(mailboxes, verified[1:]); err == nil {
+			return nil
+		}
+	}
 	return err
 }
 
@@ -105,7 +117,17 @@ type otherName struct {
 // certificateAddresses returns the addresses that a certificate names, as
 // rfc822Name or SmtpUTF8Mailbox, each once.
 func certificateAddresses(leaf *x509.Certificate) ([]string, error) {
-	all := slices.Clone(leaf.EmailAddresses)
+	mailboxes, err := mailboxesOf(leaf)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(leaf.EmailAddresses, mailboxes)
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// mailboxesOf returns the SmtpUTF8Mailboxes of a certificate.
+func mailboxesOf(leaf *x509.Certificate) (all []string, err error) {
 	for _, e := range leaf.Extensions {
 		if !e.Id.Equal(oidAltName) {
 			continue
@@ -124,8 +146,7 @@ func certificateAddresses(leaf *x509.Certificate) ([]string, error) {
 			}
 		}
 	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
+	return all, nil
 }
 
 // mailboxOf returns the address that a name is, if it is a SmtpUTF8Mailbox.
