@@ -70,9 +70,9 @@ type VerifiedLogin struct {
 type LoginMethods struct {
 	// Passwords names what checks passwords.
 	Passwords PasswordCheck
-	// Tokens and Certificates report whether users may log in by OAuth token or
-	// by client certificate.
-	Tokens, Certificates bool
+	// Tokens reports whether users may log in by OAuth token. (Certificates are
+	// the same for all domains: they are up to the connection.)
+	Tokens bool
 	// Provider is where tokens are to be had, if Tokens is set for one domain.
 	Provider *TokenProvider
 }

@@ -1,6 +1,8 @@
 package accounts
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -27,7 +29,7 @@ type Breaker struct {
 }
 
 // Allow reports whether the server may be asked now; otherwise it returns when
-// to come back. Every Allow that returns true is followed by Done.
+// to come back. Every Allow that returns true is followed by Done or Abandon.
 func (b *Breaker) Allow(now time.Time) (ok bool, retry time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,6 +60,30 @@ func (b *Breaker) Done(failed bool, now time.Time) {
 	if b.failures++; b.failures > b.Tolerance {
 		b.until = now.Add(min(minBackoff<<min(b.failures-b.Tolerance-1, 10), maxBackoff))
 	}
+}
+
+// Abandon records that a query has ended that says nothing about the server.
+func (b *Breaker) Abandon() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trying = false
+}
+
+// FairTime is how long a server that answers alone must have had before its
+// silence counts as a failure.
+const FairTime = time.Second
+
+// Record records the end of a query that began then. If its context ended before
+// the server had had a fair time, or because nobody wants the answer any more,
+// the query says nothing about the server. Record reports whether it has failed.
+func (b *Breaker) Record(ctx context.Context, began time.Time, fair time.Duration, failed bool) bool {
+	now := time.Now()
+	if failed && (errors.Is(ctx.Err(), context.Canceled) || ctx.Err() != nil && now.Sub(began) < fair) {
+		b.Abandon()
+		return false
+	}
+	b.Done(failed, now)
+	return failed
 }
 
 // IsOpen reports whether the server is left alone, or only tried.

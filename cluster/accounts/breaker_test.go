@@ -1,7 +1,9 @@
 package accounts
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -41,4 +43,38 @@ func TestBreakerTolerance(t *testing.T) {
 	if ok, retry := b.Allow(now); ok || retry != minBackoff {
 		t.Errorf("after 3 failures: %v, in %v", ok, retry)
 	}
+}
+
+// A query that was given up, or had too little time, says nothing about the
+// server: it neither counts as a failure nor ends one.
+func TestBreakerAbandonsQueries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, failing := range []bool{false, true} {
+			var b Breaker
+			if failing {
+				b.Done(true, time.Now())
+				time.Sleep(minBackoff)
+			}
+			hasty, end := context.WithTimeout(t.Context(), FairTime/2)
+			defer end()
+			cancelled, cancel := context.WithCancel(t.Context())
+			cancel()
+			for what, ctx := range map[string]context.Context{"a hasty query": hasty, "one that was cancelled": cancelled} {
+				ok, _ := b.Allow(time.Now())
+				began := time.Now()
+				<-ctx.Done()
+				if b.Record(ctx, began, FairTime, true) || !ok || b.IsOpen() != failing {
+					t.Errorf("%s: allowed %v, failing %v, want %v", what, ok, b.IsOpen(), failing)
+				}
+			}
+			b.Done(false, time.Now())
+			patient, end := context.WithTimeout(t.Context(), FairTime)
+			defer end()
+			began := time.Now()
+			<-patient.Done()
+			if !b.Record(patient, began, FairTime, true) || !b.IsOpen() {
+				t.Error("silence for a fair time is no failure")
+			}
+		}
+	})
 }

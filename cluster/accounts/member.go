@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type member struct {
 	key     []byte
 	slots   chan struct{}
 	merged  singleflight.Group // by the key of a query
+	slow    slowQueries
 	metrics *Metrics
 	recent  rejections
 }
@@ -37,6 +39,11 @@ func newMember(r *Registry, name string, s Source) *member {
 		name: name, source: s, key: r.key[:], slots: make(chan struct{}, maxInFlight), metrics: r.metrics.of(name, s.Type()),
 		recent: rejections{byKey: map[queryKey]rejection{}},
 	}
+}
+
+// has reports whether the member, which may be nil, is that very source.
+func (m *member) has(s Source) bool {
+	return m != nil && reflect.TypeOf(s).Comparable() && m.source == s
 }
 
 func (m *member) isTable() bool { return m.source == nil }
@@ -74,7 +81,8 @@ func (m *member) keyOf(parts ...string) (k queryKey) {
 }
 
 // ask makes a query, unless the same one was rejected a moment ago or is being
-// made. Errors are *UnavailableErrors.
+// made. It waits until ctx ends; the query may go on, and what it learns answers
+// the next login. Errors are *UnavailableErrors.
 func (m *member) ask(ctx context.Context, k queryKey, query func(context.Context) (Answer, error)) (Answer, error) {
 	if verdict, ok := m.recent.find(k, time.Now()); ok {
 		m.metrics.Remembered.Add(1)
@@ -100,7 +108,8 @@ func (m *member) ask(ctx context.Context, k queryKey, query func(context.Context
 // errTooSlow is the cause of errors about sources that do not answer in time.
 var errTooSlow = fmt.Errorf("no answer within %v", protocol.SourceTimeout)
 
-// makeQuery makes a query once there is room for it.
+// makeQuery makes a query once there is room for it, before ctx ends. The query
+// has its whole time then, however long it has waited.
 func (m *member) makeQuery(ctx context.Context, k queryKey, query func(context.Context) (Answer, error)) (Answer, error) {
 	select {
 	case m.slots <- struct{}{}:
@@ -112,6 +121,8 @@ func (m *member) makeQuery(ctx context.Context, k queryKey, query func(context.C
 	m.metrics.InFlight.Add(1)
 	defer m.metrics.InFlight.Add(-1)
 	began := time.Now()
+	ctx, done := m.slow.limit(context.WithoutCancel(ctx))
+	defer done()
 	a, err := query(ctx)
 	m.metrics.Duration.ObserveSince(began)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,8 @@ type Registry struct {
 	key     [32]byte // of this process, for the names of queries
 	current atomic.Pointer[registered]
 	metrics metricsBySource
+
+	replacing sync.Mutex // serializes Replace
 }
 
 // registered is a Set in use. It is immutable.
@@ -42,16 +45,23 @@ type registered struct {
 func New(domains []string, logger *slog.Logger) *Registry {
 	r := &Registry{domains: domains, logger: logger}
 	rand.Read(r.key[:]) // never fails
-	r.current.Store(r.register(Set{}))
+	r.current.Store(&registered{})
+	r.Replace(Set{})
 	return r
 }
 
-// Replace replaces the whole configuration. Queries in progress end as they
-// began.
+// Replace replaces the whole configuration. Sources of the old one that are in
+// the new one under the same name go on as they are; the others are closed.
+// Queries in progress end as they began.
 func (r *Registry) Replace(s Set) {
-	old := r.current.Swap(r.register(s))
-	for _, m := range old.members {
-		m.close()
+	r.replacing.Lock()
+	defer r.replacing.Unlock()
+	fresh := r.register(s)
+	old := r.current.Swap(fresh)
+	for name, m := range old.members {
+		if fresh.members[name] != m {
+			m.close()
+		}
 	}
 }
 
@@ -60,8 +70,11 @@ func (r *Registry) Close() { r.Replace(Set{}) }
 
 func (r *Registry) register(s Set) *registered {
 	g := &registered{domains: map[string][]*member{}, members: map[string]*member{}, methods: map[string]protocol.LoginMethods{}}
+	before := r.current.Load().members
 	for name, source := range s.Sources {
-		g.members[name] = newMember(r, name, source)
+		if g.members[name] = before[name]; !before[name].has(source) {
+			g.members[name] = newMember(r, name, source)
+		}
 	}
 	table := &member{name: Table}
 	for _, domain := range r.domains {
@@ -106,12 +119,11 @@ func loginMethods(sources []*member) (m protocol.LoginMethods) {
 
 // commonMethods returns what holds for all domains.
 func (g *registered) commonMethods(domains []string) protocol.LoginMethods {
-	all := protocol.LoginMethods{Tokens: true, Certificates: true}
+	all := protocol.LoginMethods{Tokens: true}
 	for _, domain := range domains {
 		m := g.methods[domain]
 		all.Passwords = max(all.Passwords, m.Passwords)
 		all.Tokens = all.Tokens && m.Tokens
-		all.Certificates = all.Certificates && m.Certificates
 	}
 	return all
 }

@@ -20,6 +20,7 @@ type fakeSource struct {
 	users  map[string]bool // local parts
 	looks  time.Duration   // to find a user
 	binds  time.Duration   // to check a password
+	delays time.Duration   // to answer a wrong one
 	broken error
 	gate   chan struct{} // what a query waits for, if it is not nil
 	asked  int
@@ -27,6 +28,18 @@ type fakeSource struct {
 	most   int
 	closed bool
 	client bool // answers depend on the client
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *fakeSource) Type() string          { return "fake" }
@@ -69,7 +82,13 @@ func (s *fakeSource) CheckPassword(ctx context.Context, l protocol.PasswordLogin
 	case !s.users[l.User.Local()]:
 		return Answer{}, nil
 	}
-	time.Sleep(s.binds)
+	delay := s.binds
+	if l.Password != "right" {
+		delay += s.delays
+	}
+	if err := sleep(ctx, delay); err != nil {
+		return Answer{}, err
+	}
 	if l.Password != "right" {
 		return Answer{Verdict: Rejected}, nil
 	}
@@ -301,6 +320,31 @@ func TestReplace(t *testing.T) {
 	if !fresh.closed || len(r.Metrics()) != 0 {
 		t.Error("it is not closed")
 	}
+}
+
+// A source that stays as it is goes on: it is not closed, and rejections are
+// remembered.
+func TestReplaceKeepsWhatStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		corp, club := &fakeSource{users: map[string]bool{"alice": true}}, &fakeSource{}
+		r := newRegistry(t, Set{Sources: map[string]Source{"corp": corp, "club": club}, Domains: map[string][]string{"example.com": {"corp", "club"}}})
+		check := func(want Verdict) {
+			t.Helper()
+			if a, err := r.CheckPassword(t.Context(), login("alice", "wrong")); err != nil || a.Verdict != want {
+				t.Errorf("%v, %v", a.Verdict, err)
+			}
+		}
+		check(Rejected)
+		r.Replace(Set{Sources: map[string]Source{"corp": corp}, Domains: map[string][]string{"example.com": {Table, "corp"}}})
+		check(Rejected)
+		if corp.closed || !club.closed || corp.queries() != 1 {
+			t.Errorf("closed: %v and %v, asked %d times", corp.closed, club.closed, corp.queries())
+		}
+		r.Replace(Set{Sources: map[string]Source{"corp": &fakeSource{}}, Domains: map[string][]string{"example.com": {"corp"}}})
+		if !corp.closed {
+			t.Error("a source that another one of its name replaces is not closed")
+		}
+	})
 }
 
 // noPasswords is a source that checks none.

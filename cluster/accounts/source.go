@@ -34,9 +34,10 @@ type Source interface {
 type PasswordSource interface {
 	Source
 	// CheckPassword reports whether the password is the user's, before ctx ends.
-	// An error means that nothing is known of the password; an
-	// *UnavailableError may say when to ask again. It never sees an empty
-	// password.
+	// Logins wait for it for protocol.SourceTimeout; ctx leaves more time to learn
+	// that a password is wrong. An error means that nothing is known of the
+	// password; an *UnavailableError may say when to ask again. It never sees an
+	// empty password.
 	CheckPassword(ctx context.Context, l protocol.PasswordLogin) (Answer, error)
 }
 
@@ -48,6 +49,15 @@ type TokenSource interface {
 	CheckToken(ctx context.Context, token string) (Answer, error)
 	// Provider returns what programs have to know to get a token.
 	Provider() protocol.TokenProvider
+}
+
+// Introspector is implemented by token sources that can ask their providers
+// about tokens.
+type Introspector interface {
+	// Introspects reports whether opaque tokens, which do not say who has issued
+	// them, are shown to the provider, and whether also those that another
+	// provider may have issued.
+	Introspects() (opaque, foreign bool)
 }
 
 // ClientAware is implemented by sources whose answers depend on where the

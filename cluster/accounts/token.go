@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"simpd/protocol"
@@ -10,7 +11,8 @@ import (
 
 // CheckToken asks the site's token sources in the order of each domain's
 // sources, until one knows the token. If the client says who it is, only those
-// of that domain are asked. The answer is Accepted, if the token is of a user
+// of that domain are asked. An opaque token is shown to one provider only, unless
+// all that could be asked may see tokens of others. The answer is Accepted, if the token is of a user
 // whose domain has the source, or Rejected. An error is an *UnavailableError:
 // nothing is known of the token.
 func (r *Registry) CheckToken(ctx context.Context, l protocol.TokenLogin) (Answer, error) {
@@ -18,7 +20,12 @@ func (r *Registry) CheckToken(ctx context.Context, l protocol.TokenLogin) (Answe
 	ctx, cancel := context.WithTimeout(ctx, protocol.SourceTimeout)
 	defer cancel()
 	g := r.current.Load()
-	for _, m := range g.tokenSources(r.domains, l.User) {
+	candidates := g.tokenSources(r.domains, l.User)
+	if IsOpaque(l.Token) && NeedsOneIntrospector(sourcesOf(candidates)) {
+		r.logger.Info("a token was rejected", "reason", "it does not say who has issued it, and several sources could ask their providers: the client has to name the user's address")
+		candidates = nil
+	}
+	for _, m := range candidates {
 		a, err := m.checkToken(ctx, l.Token)
 		switch {
 		case err != nil:
@@ -32,6 +39,32 @@ func (r *Registry) CheckToken(ctx context.Context, l protocol.TokenLogin) (Answe
 	}
 	awaitRejection(ctx, began)
 	return Answer{Verdict: Rejected}, nil
+}
+
+// IsOpaque reports whether a token is not a JSON Web Token, which would say who
+// has issued it.
+func IsOpaque(token string) bool { return strings.Count(token, ".") != 2 }
+
+// NeedsOneIntrospector reports whether several of the sources would show an
+// opaque token to their providers, and one of them must not see those of others.
+func NeedsOneIntrospector(sources []Source) bool {
+	introspecting, exclusive := 0, false
+	for _, s := range sources {
+		if i, ok := s.(Introspector); ok {
+			if opaque, foreign := i.Introspects(); opaque {
+				introspecting++
+				exclusive = exclusive || !foreign
+			}
+		}
+	}
+	return introspecting > 1 && exclusive
+}
+
+func sourcesOf(members []*member) (all []Source) {
+	for _, m := range members {
+		all = append(all, m.source)
+	}
+	return all
 }
 
 // tokenSources returns the token sources of the user's domain, or of all
@@ -64,6 +97,11 @@ func (r *Registry) IsTableBefore(domain, source string) bool {
 		}
 	}
 	return false
+}
+
+// HasSource reports whether a domain has the source.
+func (r *Registry) HasSource(domain, source string) bool {
+	return slices.ContainsFunc(r.current.Load().domains[domain], func(m *member) bool { return m.name == source })
 }
 
 // HasTable reports whether accounts of a domain may be the table's own.

@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -78,4 +79,60 @@ func TestCheckToken(t *testing.T) {
 			t.Error("the order of the sources is another")
 		}
 	})
+}
+
+// opaqueTokens is a source that asks its provider about tokens.
+type opaqueTokens struct {
+	name   string
+	shares bool
+	shown  map[string][]string // the tokens that each provider has seen
+}
+
+func (opaqueTokens) Type() string                           { return "fake" }
+func (opaqueTokens) Close()                                 {}
+func (s opaqueTokens) Introspects() (opaque, foreign bool)  { return true, s.shares }
+func (s opaqueTokens) Provider() (p protocol.TokenProvider) { return p }
+func (s opaqueTokens) issues(token string) bool             { return strings.HasPrefix(token, s.name) }
+
+func (s opaqueTokens) CheckToken(_ context.Context, token string) (Answer, error) {
+	s.shown[s.name] = append(s.shown[s.name], token)
+	switch {
+	case s.issues(token):
+		return Answer{Verdict: Accepted, User: protocol.CanonicalAddress("dora@" + s.name + ".example")}, nil
+	case s.shares:
+		return Answer{}, nil
+	}
+	return Answer{Verdict: Rejected}, nil
+}
+
+// An opaque token is shown to the provider of the domain that the client names.
+// If it names none and there are several, nobody is asked, unless they share
+// tokens.
+func TestOpaqueTokensAreShownToOneProvider(t *testing.T) {
+	for _, tt := range []struct {
+		shares         bool
+		token, claimed string
+		want           Verdict
+		shown          string
+	}{
+		{false, "one-1", "dora@one.example", Accepted, "map[one:[one-1]]"},
+		{false, "two-1", "dora@two.example", Accepted, "map[two:[two-1]]"},
+		{false, "two-1", "", Rejected, "map[]"},
+		{true, "two-1", "", Accepted, "map[one:[two-1] two:[two-1]]"},
+		{true, "one-1", "", Accepted, "map[one:[one-1]]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			shown := map[string][]string{}
+			r := New([]string{"one.example", "two.example"}, slog.New(slog.DiscardHandler))
+			defer r.Close()
+			r.Replace(Set{
+				Sources: map[string]Source{"one": &opaqueTokens{"one", tt.shares, shown}, "two": &opaqueTokens{"two", tt.shares, shown}},
+				Domains: map[string][]string{"one.example": {"one"}, "two.example": {"two"}},
+			})
+			a, err := r.CheckToken(t.Context(), protocol.TokenLogin{Token: tt.token, User: protocol.CanonicalAddress(tt.claimed)})
+			if err != nil || a.Verdict != tt.want || fmt.Sprint(shown) != tt.shown {
+				t.Errorf("%+v: %v, %v; shown: %v", tt, a.Verdict, err, shown)
+			}
+		})
+	}
 }

@@ -57,9 +57,11 @@ func sourceTypes() []sourceType { return []sourceType{ldapType(), oidcType(), ca
 // accountsFile is an accounts file that is right.
 type accountsFile struct {
 	content []string // its lines
-	sources map[string]func(*slog.Logger) (accounts.Source, error)
+	sources map[string]*sourceDefinition
 	domains map[string][]string // the names of each domain's sources
 	unused  []string            // sources of no domain
+
+	made map[string]madeSource // what newSet has returned
 }
 
 // readAccountsFile reads the account sources of the site's domains. The file is
@@ -74,8 +76,8 @@ func readAccountsFile(name string, domains []string, types []sourceType) (*accou
 	}
 	r := accountsReader{
 		yamlFile: file, types: types, served: domains,
-		found: accountsFile{content: file.lines, sources: map[string]func(*slog.Logger) (accounts.Source, error){}, domains: map[string][]string{}},
-		named: map[string]*token.Token{}, used: map[string]bool{}, final: map[string]bool{},
+		found: accountsFile{content: file.lines, sources: map[string]*sourceDefinition{}, domains: map[string][]string{}},
+		named: map[string]*token.Token{}, used: map[string]bool{}, final: map[string]bool{}, tried: map[string]accounts.Source{},
 	}
 	if body := r.body(); body != nil {
 		r.readTop(body)
@@ -88,22 +90,6 @@ func readAccountsFile(name string, domains []string, types []sourceType) (*accou
 	return &r.found, r.wrong
 }
 
-// newSet makes the sources.
-func (f *accountsFile) newSet(logger *slog.Logger) (accounts.Set, error) {
-	set := accounts.Set{Sources: map[string]accounts.Source{}, Domains: f.domains}
-	for name, create := range f.sources {
-		s, err := create(logger)
-		if err != nil {
-			for _, made := range set.Sources {
-				made.Close()
-			}
-			return accounts.Set{}, fmt.Errorf("account source %s: %w", name, err)
-		}
-		set.Sources[name] = s
-	}
-	return set, nil
-}
-
 // accountsReader walks the tree of an accounts file.
 type accountsReader struct {
 	*yamlFile
@@ -112,7 +98,8 @@ type accountsReader struct {
 	found  accountsFile
 	named  map[string]*token.Token // where each source is defined
 	used   map[string]bool
-	final  map[string]bool // sources that have to be the last of their domains
+	final  map[string]bool            // sources that have to be the last of their domains
+	tried  map[string]accounts.Source // what they were like; closed
 }
 
 // readTop reads the sources first, wherever they stand, because the domains
@@ -203,12 +190,13 @@ func (r *accountsReader) findType(name *token.Token, pairs []*ast.MappingValueNo
 // readKeys reads the keys of one source.
 func (r *accountsReader) readKeys(name *token.Token, kind *sourceType, pairs []*ast.MappingValueNode) {
 	keys, create := kind.begin()
+	d := &sourceDefinition{name: name.Value, create: create, values: map[string][]string{"type": {kind.name}}}
 	before := len(r.wrong)
 	places := map[string]*token.Token{}
 	first := map[string]int{}
 	for _, pair := range pairs {
 		t := pair.Key.GetToken()
-		if t.Value != "type" && !r.isRepeated(t, first) && r.readKey(kind, keys, pair) {
+		if t.Value != "type" && !r.isRepeated(t, first) && r.readKey(kind, keys, pair, d) {
 			places[t.Value] = t
 		}
 	}
@@ -220,16 +208,15 @@ func (r *accountsReader) readKeys(name *token.Token, kind *sourceType, pairs []*
 	if len(r.wrong) > before {
 		return
 	}
-	r.found.sources[name.Value] = func(logger *slog.Logger) (accounts.Source, error) {
-		return create(sourceEnv{name.Value, logger})
-	}
+	r.found.sources[name.Value] = d
 	r.tryCreate(name, places)
 }
 
 // tryCreate makes a source, to find out what is wrong with its files.
 func (r *accountsReader) tryCreate(name *token.Token, places map[string]*token.Token) {
-	s, err := r.found.sources[name.Value](slog.New(slog.DiscardHandler))
+	s, err := r.found.sources[name.Value].newSource(slog.New(slog.DiscardHandler))
 	if err == nil {
+		r.tried[name.Value] = s
 		f, ok := s.(accounts.Final)
 		r.final[name.Value] = ok && f.RejectsUnknown()
 		s.Close()
@@ -243,7 +230,7 @@ func (r *accountsReader) tryCreate(name *token.Token, places map[string]*token.T
 }
 
 // readKey sets one key of a source, and reports whether it was right.
-func (r *accountsReader) readKey(kind *sourceType, keys []sourceKey, pair *ast.MappingValueNode) bool {
+func (r *accountsReader) readKey(kind *sourceType, keys []sourceKey, pair *ast.MappingValueNode, d *sourceDefinition) bool {
 	t := pair.Key.GetToken()
 	i := slices.IndexFunc(keys, func(k sourceKey) bool { return k.name == t.Value })
 	if i < 0 {
@@ -262,6 +249,7 @@ func (r *accountsReader) readKey(kind *sourceType, keys []sourceKey, pair *ast.M
 		r.addProblem(pair.Value.GetToken(), "%s: %s", t.Value, textWithoutStatus(err))
 		return false
 	}
+	d.addKey(&keys[i], values)
 	return true
 }
 
@@ -291,6 +279,27 @@ func (r *accountsReader) readDomain(pair *ast.MappingValueNode, first map[string
 	}
 	if len(r.found.domains[domain]) == 0 && len(r.wrong) == 0 {
 		r.addProblem(t, "%s has no sources: name at least one, like %s", t.Value, accounts.Table)
+	}
+	r.checkIntrospection(t, r.found.domains[domain])
+}
+
+// checkIntrospection refuses sources of one domain that would show each other's
+// tokens to their providers, unless each says so.
+func (r *accountsReader) checkIntrospection(domain *token.Token, names []string) {
+	var introspecting []accounts.Source
+	var texts []string
+	for _, name := range names {
+		i, ok := r.tried[name].(accounts.Introspector)
+		if !ok {
+			continue
+		}
+		if opaque, _ := i.Introspects(); opaque {
+			introspecting, texts = append(introspecting, r.tried[name]), append(texts, name)
+		}
+	}
+	if accounts.NeedsOneIntrospector(introspecting) {
+		r.addProblem(domain, "%s has several sources with introspection (%s), and an opaque token does not say which provider has issued it: "+
+			"keep one of them, or set introspect_all in each, if their providers may see one another's tokens", domain.Value, strings.Join(texts, ", "))
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +70,7 @@ func TestAccountsFile(t *testing.T) {
 	if len(wrong) > 0 {
 		t.Fatal(wrong)
 	}
-	set, err := f.newSet(slog.New(slog.DiscardHandler))
+	set, err := f.newSet(slog.New(slog.DiscardHandler), nil)
 	if err != nil || set.Sources["corp"].(testSource).host != "ldap.example.com" {
 		t.Errorf("%+v, %v", set, err)
 	}
@@ -111,6 +113,46 @@ func TestWrongAccountsFiles(t *testing.T) {
 		if len(wrong) != 1 || !strings.HasPrefix(wrong[0], want) {
 			t.Errorf("%s:\ngot  %q\nwant %q", text, wrong, want)
 		}
+	}
+}
+
+// A source goes on as it is unless its keys, or the files that they name, have
+// changed.
+func TestUnchangedSourcesGoOn(t *testing.T) {
+	secret := writeFile(t, "secret", "one\n")
+	text := func(corp, club string) string {
+		return fmt.Sprintf("sources:\n  corp: {type: ldap, servers: ldaps://%s, bind_dn: cn=simpd, bind_password_file: %s, base: dc=example}\n"+
+			"  club: {type: callout, url: https://%s}\ndomains: {example.com: [corp, club]}\n", corp, secret, club)
+	}
+	var before *accountsFile
+	for _, step := range []struct{ corp, club, secret, want string }{
+		{"a.example", "b.example", "one\n", ""},
+		{"a.example", "b.example", "one\n", "club corp"},
+		{"a.example", "c.example", "one\n", "corp"},
+		{"a.example", "c.example", "two\n", "club"},
+		{"d.example", "c.example", "two\n", "club"},
+	} {
+		if err := os.WriteFile(secret, []byte(step.secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, wrong := readAccountsFile(writeFile(t, "accounts.yaml", text(step.corp, step.club)), []string{"example.com"}, sourceTypes())
+		if len(wrong) > 0 {
+			t.Fatal(wrong)
+		}
+		set, err := f.newSet(slog.New(slog.DiscardHandler), before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var same []string
+		for _, name := range slices.Sorted(maps.Keys(set.Sources)) {
+			if before != nil && before.made[name].Source == set.Sources[name] {
+				same = append(same, name)
+			}
+		}
+		if kept := strings.Join(same, " "); kept != step.want {
+			t.Errorf("%+v: %q went on", step, kept)
+		}
+		before = f
 	}
 }
 

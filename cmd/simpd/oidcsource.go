@@ -49,6 +49,7 @@ func (o *oidcFile) keys() []sourceKey {
 		{name: "introspection", arg: "URL", help: "where the provider is asked about tokens that are not JSON Web Tokens; if not set, they are rejected", set: keepChecked(&o.Introspection, oidc.ParseURL)},
 		{name: "introspection_id", arg: "NAME", help: "the client ID with which introspection is asked", set: keepText(&o.IntrospectionID)},
 		{name: "introspection_secret_file", arg: "FILE", help: "a file of mode 0600 with the secret of introspection_id", set: keepText(&o.secretFile)},
+		{name: "introspect_all", form: toggle, help: "also show the provider opaque tokens that another provider may have issued, and leave those that it does not know to the next source; all sources of a domain that introspect need it if there are several", set: keepToggle(&o.IntrospectAll)},
 		{name: "ca_file", arg: "FILE", help: "the certificate authority of the provider, instead of the system's", set: keepText(&o.caFile)},
 	}
 }
@@ -78,6 +79,9 @@ func (o *oidcFile) create(env sourceEnv) (accounts.Source, error) {
 	}
 	if c.Introspection != "" && (c.IntrospectionID == "" || c.IntrospectionKey == "") {
 		return nil, keyError{"introspection", errors.New("introspection_id and introspection_secret_file are required with it")}
+	}
+	if c.IntrospectAll && c.Introspection == "" {
+		return nil, keyError{"introspect_all", errors.New("it has no effect without introspection")}
 	}
 	return oidc.New(c)
 }

@@ -14,12 +14,12 @@ import (
 )
 
 // setSources has the node ask these account sources from now on; nil: only the
-// table.
+// table. Those that have not changed go on as they are.
 func (n *node) setSources(f *accountsFile) error {
 	if f == nil {
 		f = &accountsFile{}
 	}
-	set, err := f.newSet(n.logger)
+	set, err := f.newSet(n.logger, n.accounts.Load())
 	if err != nil {
 		return err
 	}

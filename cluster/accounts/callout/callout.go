@@ -133,12 +133,15 @@ func (s *Source) CheckPassword(ctx context.Context, l protocol.PasswordLogin) (a
 		return accounts.Answer{}, &accounts.UnavailableError{Source: s.config.Name, Retry: retry, Err: errors.New("it has failed a moment ago")}
 	}
 	failed := s.breaker.IsOpen()
+	ctx, cancel := context.WithTimeout(ctx, protocol.SourceTimeout)
+	defer cancel()
+	began := time.Now()
 	r, err := s.post(ctx, question{IMA: l.User.String(), Password: l.Password, Client: l.Remote.Addr().Unmap().String(), TLS: l.TLS})
 	var a accounts.Answer
 	if err == nil {
 		a, err = r.answer(time.Now())
 	}
-	s.breaker.Done(err != nil, time.Now())
+	s.breaker.Record(ctx, began, accounts.FairTime, err != nil)
 	switch {
 	case err != nil && !failed:
 		s.config.Logger.Warn("a call-out fails", "source", s.config.Name, "url", s.config.URL, "error", err)

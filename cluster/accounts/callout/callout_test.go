@@ -1,16 +1,20 @@
 package callout
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"simpd/cluster/accounts"
@@ -107,42 +111,110 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A program that fails a few times in a row is left alone for a while.
-func TestBreaker(t *testing.T) {
-	var asked atomic.Int32
-	var broken atomic.Bool
-	broken.Store(true)
-	s := newSource(t, nil, func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
-		if broken.Load() {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		fmt.Fprint(w, `{"result":"deny"}`)
+// inMemory has the source ask a program over connections in memory, which work
+// in fake time.
+func inMemory(t *testing.T, answer http.HandlerFunc) *Source {
+	t.Helper()
+	s, err := New(Config{Name: "club", URL: "http://127.0.0.1/simp", Insecure: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := pipeListener{make(chan net.Conn), make(chan struct{})}
+	server := &http.Server{Handler: answer}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() {
+		s.Close()
+		_ = server.Close()
 	})
-	for range 10 {
-		if a, err := s.CheckPassword(t.Context(), login); err == nil {
-			t.Errorf("%v", a)
-		}
+	s.client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		l.conns <- theirs
+		return ours, nil
 	}
-	if n := asked.Load(); n < tolerance+1 || n >= 10 {
-		t.Errorf("it was asked %d times", n)
+	return s
+}
+
+// pipeListener is a listener for connections in memory.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (l pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (l pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
 	}
-	if !s.Servers()[s.config.URL] {
-		t.Error("it does not count as failing")
-	}
-	broken.Store(false)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // the breaker goes by the clock
-		if a, err := s.CheckPassword(t.Context(), login); err == nil {
-			if a.Verdict != accounts.Rejected || s.Servers()[s.config.URL] {
+}
+
+func (l pipeListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+// A program that fails a few times in a row is left alone for a while, and asked
+// again afterwards.
+func TestBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		var broken atomic.Bool
+		broken.Store(true)
+		s := inMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			if broken.Load() {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			fmt.Fprint(w, `{"result":"deny"}`)
+		})
+		for range 10 {
+			if a, err := s.CheckPassword(t.Context(), login); err == nil {
 				t.Errorf("%v", a)
 			}
-			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("it is never asked again")
+		if n := asked.Load(); n != tolerance+1 || !s.Servers()[s.config.URL] {
+			t.Errorf("it was asked %d times, and counts as failing: %v", n, s.Servers()[s.config.URL])
 		}
-	}
+		broken.Store(false)
+		time.Sleep(time.Second)
+		if a, err := s.CheckPassword(t.Context(), login); err != nil || a.Verdict != accounts.Rejected || s.Servers()[s.config.URL] {
+			t.Errorf("%v, %v", a, err)
+		}
+	})
+}
+
+// A program has 3 s to answer, whatever the query's time is. A login that was
+// given up is not its fault.
+func TestTimeOfAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		})
+		for range 2 * tolerance {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			if a, err := s.CheckPassword(ctx, login); err == nil {
+				t.Errorf("%v", a)
+			}
+			cancel()
+		}
+		if s.Servers()[s.config.URL] {
+			t.Error("it counts as failing after 100 ms")
+		}
+		for range tolerance + 1 {
+			began := time.Now()
+			if a, err := s.CheckPassword(t.Context(), login); err == nil || time.Since(began) != protocol.SourceTimeout {
+				t.Errorf("%v after %v", a, time.Since(began))
+			}
+		}
+		if !s.Servers()[s.config.URL] {
+			t.Error("its silence does not count")
+		}
+	})
 }
 
 // Passwords go to a server with a trusted certificate only.

@@ -69,29 +69,47 @@ func newPool(c *Config, name string) (*pool, error) {
 // use calls do with a connection, and again with a new one if an idle one has
 // turned out to be closed. A connection that failed is not used again.
 func (p *pool) use(ctx context.Context, k kind, do func(*conn) error) error {
+	return p.useUntil(ctx, ctx, k, do)
+}
+
+// useUntil is use, but do may go on after connecting had to be done, until end
+// ends.
+func (p *pool) useUntil(connecting, end context.Context, k kind, do func(*conn) error) error {
 	if c := p.takeIdle(k); c != nil {
-		err := p.run(ctx, c, do)
-		if !isConnectionFailure(err) || ctx.Err() != nil {
+		err := p.run(end, c, do)
+		if !isConnectionFailure(err) || end.Err() != nil {
 			return err
 		}
 	}
-	c, err := p.connect(ctx, k)
+	c, err := p.connect(connecting, k)
 	if err != nil {
 		return err
 	}
-	return p.run(ctx, c, do)
+	return p.run(end, c, do)
 }
 
+// run calls do, whose reads and writes fail once ctx has ended.
 func (p *pool) run(ctx context.Context, c *conn, do func(*conn) error) error {
-	deadline, _ := ctx.Deadline()
-	_ = c.raw.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 	err := do(c)
-	if isConnectionFailure(err) {
+	if !stop() || isConnectionFailure(err) {
 		c.close()
 		return err
 	}
 	p.giveBack(c)
 	return err
+}
+
+// ping returns nil if the server answers, whatever it says.
+func (p *pool) ping(ctx context.Context) error {
+	err := p.use(ctx, binding, func(c *conn) error {
+		_, err := c.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 0, false, "(objectClass=*)", []string{"1.1"}, nil))
+		return err
+	})
+	if isConnectionFailure(err) {
+		return err
+	}
+	return nil
 }
 
 func (p *pool) takeIdle(k kind) *conn {
@@ -162,6 +180,7 @@ func (p *pool) connect(ctx context.Context, k kind) (*conn, error) {
 		c.close()
 		return nil, err
 	}
+	_ = raw.SetDeadline(time.Time{})
 	return c, nil
 }
 

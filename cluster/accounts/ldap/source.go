@@ -71,23 +71,32 @@ func (s *Source) Servers() map[string]bool {
 }
 
 // CheckPassword looks for the user's entry, and binds as it with the password.
+// The time of a login is for finding a server that answers. It may then delay its
+// answer to a wrong password, as some do on purpose, until ctx ends.
 func (s *Source) CheckPassword(ctx context.Context, l protocol.PasswordLogin) (a accounts.Answer, err error) {
 	if l.Password == "" { // such a bind is anonymous, and succeeds
 		return accounts.Answer{Verdict: accounts.Rejected}, nil
 	}
-	err = s.askServers(ctx, func(ctx context.Context, p *pool) (err error) {
-		a.Verdict, err = s.checkAt(ctx, p, l)
+	searching, cancel := context.WithTimeout(ctx, protocol.SourceTimeout)
+	defer cancel()
+	err = s.askServers(searching, func(searching context.Context, p *pool) (err error) {
+		a.Verdict, err = s.checkAt(searching, ctx, p, l)
 		return err
 	})
 	return a, err
 }
 
-func (s *Source) checkAt(ctx context.Context, p *pool, l protocol.PasswordLogin) (accounts.Verdict, error) {
+// checkAt asks one server: it has to answer a search before searching ends, and
+// a bind before ctx does.
+func (s *Source) checkAt(searching, ctx context.Context, p *pool, l protocol.PasswordLogin) (accounts.Verdict, error) {
 	name := ""
 	if s.config.BindTemplate != "" {
+		if err := p.ping(searching); err != nil {
+			return accounts.Unknown, err
+		}
 		name = fillTemplate(s.config.BindTemplate, l.User)
 	} else {
-		found, err := s.findUser(ctx, p, l.User)
+		found, err := s.findUser(searching, p, l.User)
 		switch {
 		case err != nil:
 			return accounts.Unknown, err
@@ -97,11 +106,13 @@ func (s *Source) checkAt(ctx context.Context, p *pool, l protocol.PasswordLogin)
 		name = found.dn
 	}
 	var refusal string
-	err := p.use(ctx, binding, func(c *conn) (err error) {
+	err := p.useUntil(searching, ctx, binding, func(c *conn) (err error) {
 		refusal, err = bindResult(c.Bind(name, l.Password))
 		return err
 	})
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return accounts.Unknown, unansweredBind{fmt.Errorf("the server answers searches, but not a bind: %w", context.Cause(ctx))}
 	case err != nil:
 		return accounts.Unknown, err
 	case refusal != "":
@@ -112,6 +123,11 @@ func (s *Source) checkAt(ctx context.Context, p *pool, l protocol.PasswordLogin)
 	}
 	return accounts.Accepted, nil
 }
+
+// unansweredBind wraps the end of a bind that a server did not answer although it
+// answers. No other server is asked, because the directory would count a wrong
+// password twice.
+type unansweredBind struct{ error }
 
 // askServers calls ask with one server after the other until one answers. The
 // time left is shared out among those that are still to come.
@@ -135,6 +151,9 @@ func (s *Source) askServers(ctx context.Context, ask func(context.Context, *pool
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", p.name, plainError(err)))
+		if _, ok := errors.AsType[unansweredBind](err); ok {
+			break
+		}
 	}
 	var texts []string
 	for _, err := range errs {
@@ -148,13 +167,14 @@ func (s *Source) askServers(ctx context.Context, ask func(context.Context, *pool
 func (s *Source) askServer(ctx context.Context, p *pool, within time.Duration, ask func(context.Context, *pool) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	failed := p.breaker.IsOpen()
+	failed, began := p.breaker.IsOpen(), time.Now()
 	err := ask(ctx, p)
-	if err != nil && ctx.Err() != nil {
+	_, answers := errors.AsType[unansweredBind](err)
+	if err != nil && ctx.Err() != nil && !answers {
 		err = connectionError{fmt.Errorf("no answer within %v", within.Round(time.Millisecond))}
 	}
-	broken := isConnectionFailure(err) // else it is only this query that it does not answer
-	p.breaker.Done(broken, time.Now())
+	broken := isConnectionFailure(err) && !answers // else it is only this query that it does not answer
+	broken = p.breaker.Record(ctx, began, s.fairTime(), broken)
 	switch {
 	case broken && !failed:
 		s.config.Logger.Warn("a directory server fails", "source", s.config.Name, "server", p.name, "error", plainError(err))
@@ -162,6 +182,12 @@ func (s *Source) askServer(ctx context.Context, p *pool, within time.Duration, a
 		s.config.Logger.Info("a directory server answers again", "source", s.config.Name, "server", p.name)
 	}
 	return err
+}
+
+// fairTime returns how long a server must have had for an answer so that its
+// silence counts: less than its share of the time of a login.
+func (s *Source) fairTime() time.Duration {
+	return min(accounts.FairTime, protocol.SourceTimeout/time.Duration(len(s.pools)+1))
 }
 
 // The attributes that say whether an account is disabled.

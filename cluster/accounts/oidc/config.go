@@ -40,6 +40,9 @@ type Config struct {
 	// rejected.
 	Introspection                     string
 	IntrospectionID, IntrospectionKey string
+	// IntrospectAll has the provider be shown tokens that another provider may
+	// have issued. Those that it does not know are left to the next source.
+	IntrospectAll bool
 
 	// Roots are the authorities of the provider; nil: those of the system.
 	Roots  *x509.CertPool

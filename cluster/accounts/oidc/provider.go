@@ -49,8 +49,9 @@ func (p *provider) do(r *http.Request, into any) error {
 	if !ok {
 		return &accounts.UnavailableError{Retry: retry, Err: fmt.Errorf("%s has failed lately", r.URL.Host)}
 	}
+	began := time.Now()
 	err := p.roundTrip(r, into)
-	p.breaker.Done(err != nil && r.Context().Err() == nil && !isRefusal(err), time.Now())
+	p.breaker.Record(r.Context(), began, accounts.FairTime, err != nil && !isRefusal(err))
 	return err
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -29,8 +28,9 @@ type Source struct {
 }
 
 var (
-	_ accounts.TokenSource = (*Source)(nil)
-	_ accounts.Monitored   = (*Source)(nil)
+	_ accounts.TokenSource  = (*Source)(nil)
+	_ accounts.Introspector = (*Source)(nil)
+	_ accounts.Monitored    = (*Source)(nil)
 )
 
 // New returns a Source. It does not connect.
@@ -76,9 +76,15 @@ func (s *Source) Provider() protocol.TokenProvider {
 	return protocol.TokenProvider{Configuration: configurationURL(s.config.Issuer), ClientID: s.config.ClientID, Scope: s.config.Scope}
 }
 
+// Introspects reports whether opaque tokens are shown to the provider, and
+// whether also those that another one may have issued.
+func (s *Source) Introspects() (opaque, foreign bool) {
+	return s.config.Introspection != "", s.config.IntrospectAll
+}
+
 // CheckToken reports whose token it is.
 func (s *Source) CheckToken(ctx context.Context, token string) (accounts.Answer, error) {
-	if strings.Count(token, ".") != 2 {
+	if accounts.IsOpaque(token) {
 		return s.introspect(ctx, token)
 	}
 	if !s.isIssuer(token) {
@@ -154,6 +160,15 @@ func (s *Source) reject(why string) (accounts.Answer, error) {
 	return accounts.Answer{Verdict: accounts.Rejected}, nil
 }
 
+// disown rejects an opaque token that the provider does not vouch for, or leaves
+// it to the next source, whose provider may have issued it.
+func (s *Source) disown(why string) (accounts.Answer, error) {
+	if s.config.IntrospectAll {
+		return accounts.Answer{}, nil
+	}
+	return s.reject(why)
+}
+
 // introspect asks the provider about a token (RFC 7662).
 func (s *Source) introspect(ctx context.Context, token string) (accounts.Answer, error) {
 	if s.config.Introspection == "" {
@@ -162,15 +177,15 @@ func (s *Source) introspect(ctx context.Context, token string) (accounts.Answer,
 	c := claims{}
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	if err := s.provider.post(ctx, s.config.Introspection, form, &c); isRefusal(err) {
-		return s.reject("the provider does not take it: " + err.Error())
+		return s.disown("the provider does not take it: " + err.Error())
 	} else if err != nil {
 		return accounts.Answer{}, err
 	}
 	if active, _ := c["active"].(bool); !active {
-		return s.reject("the provider says that it is not active")
+		return s.disown("the provider says that it is not active")
 	}
 	if issuer, given := c["iss"]; given && issuer != s.config.Issuer {
-		return s.reject("it is of another issuer")
+		return s.disown("it is of another issuer")
 	}
 	return s.checkClaims(c)
 }

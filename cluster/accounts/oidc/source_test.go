@@ -301,6 +301,39 @@ func TestIntrospection(t *testing.T) {
 	}
 }
 
+// A source that may see tokens of others leaves those that its provider does not
+// vouch for to the next one.
+func TestIntrospectionOfTokensOfOthers(t *testing.T) {
+	p := newIDP(t, nil)
+	p.active["opaque"] = p.claimsOf(map[string]any{"active": true})
+	p.active["shop"] = p.claimsOf(map[string]any{"active": true, "aud": "shop"})
+	p.active["foreign"] = p.claimsOf(map[string]any{"active": true, "iss": "https://elsewhere.example"})
+	s := p.source(func(c *Config) {
+		c.Introspection, c.IntrospectionID, c.IntrospectionKey, c.IntrospectAll = p.URL+"/introspect", "simpd", "key", true
+	})
+	for token, want := range map[string]accounts.Verdict{
+		"opaque": accounts.Accepted, "shop": accounts.Rejected, "foreign": accounts.Unknown, "made-up": accounts.Unknown, "unreadable": accounts.Unknown,
+	} {
+		expect(t, s, token, want)
+	}
+	if opaque, foreign := s.Introspects(); !opaque || !foreign {
+		t.Errorf("%v, %v", opaque, foreign)
+	}
+}
+
+// A provider that is given little time has not failed.
+func TestHastyTokenIsNoFailure(t *testing.T) {
+	p := newIDP(t, nil)
+	s := p.source(func(c *Config) {
+		c.Introspection, c.IntrospectionID, c.IntrospectionKey = p.URL+"/introspect", "simpd", "key"
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if a, err := s.CheckToken(ctx, "opaque"); err == nil || s.Servers()[p.URL] {
+		t.Errorf("%v, %v; the provider fails: %v", a.Verdict, err, s.Servers()[p.URL])
+	}
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	for _, bad := range []string{"", "login.example.com", "http://login.example.com", "https://u@login.example.com", "https://a/#x"} {
 		if _, err := New(Config{Issuer: bad, Audiences: []string{"simp"}}); err == nil {

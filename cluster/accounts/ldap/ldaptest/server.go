@@ -35,6 +35,8 @@ type Server struct {
 	refuse  func(dn string) (code uint16, text string) // what a right password is answered; nil: success
 	search  uint16                                     // the result of searches
 	hang    bool                                       // nothing is answered
+	hold    chan struct{}                              // what the answers to wrong passwords wait for, if it is not nil
+	held    chan struct{}                              // gets an element for each of them
 	binds   []string
 	count   int // searches
 	conns   map[net.Conn]bool
@@ -97,6 +99,16 @@ func (s *Server) Hang(hang bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hang = hang
+}
+
+// DelayRefusals has the server answer wrong passwords only once release is
+// called. held gets an element for each that waits.
+func (s *Server) DelayRefusals() (held <-chan struct{}, release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hold := make(chan struct{})
+	s.hold, s.held = hold, make(chan struct{}, 100)
+	return s.held, sync.OnceFunc(func() { close(hold) })
 }
 
 // Binds returns the names that were bound as, but for the service's.
@@ -166,6 +178,7 @@ func (v *session) answer(id int64, op *ber.Packet) bool {
 	switch op.Tag {
 	case ldap.ApplicationBindRequest:
 		code, text := v.bind(op.Children[1].Data.String(), op.Children[2].Data.String())
+		v.delay(code)
 		v.send(id, result(ldap.ApplicationBindResponse, code, text))
 	case ldap.ApplicationSearchRequest:
 		v.find(id, op)
@@ -208,6 +221,17 @@ func (v *session) bind(dn, password string) (uint16, string) {
 		}
 	}
 	return ldap.LDAPResultInvalidCredentials, "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data 52e, v4563"
+}
+
+// delay delays the answer to a wrong password.
+func (v *session) delay(code uint16) {
+	v.mu.Lock()
+	hold, held := v.hold, v.held
+	v.mu.Unlock()
+	if hold != nil && code == ldap.LDAPResultInvalidCredentials {
+		held <- struct{}{}
+		<-hold
+	}
 }
 
 func (v *session) find(id int64, op *ber.Packet) {
