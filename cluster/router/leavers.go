@@ -159,5 +159,6 @@ func (r *Router) SourceProblems() (all []string) {
 	for _, source := range slices.Sorted(maps.Keys(r.leavers.problems)) {
 		all = append(all, r.leavers.problems[source])
 	}
-	return append(all, r.config.Sources.Problems()...)
+	all = append(all, r.config.Sources.Problems()...)
+	return append(all, r.orphanProblems()...)
 }

@@ -113,6 +113,7 @@ type Router struct {
 	users      users
 	quorum     quorumState
 	leavers    leavers
+	orphans    orphans
 	unbinder   unbinder
 	appLogins  appLogins
 	epoch      wait.Watermark // the epoch in which this node's sessions are bound

@@ -136,6 +136,7 @@ func (s *testSite) Nodes(context.Context) ([]*simpv1.NodeStatus, []*simpv1.Setti
 	}
 	if s.down || s.alone {
 		list[2].State, list[2].Problem = simpv1.NodeState_NODE_STATE_DOWN, "does not answer"
+		list[1].Warning = []string{"the account source corp: ldaps://a fails"}
 	}
 	return list, nil, nil
 }

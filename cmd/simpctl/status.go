@@ -150,6 +150,9 @@ func (a *app) printProblems(r *simpv1.StatusResponse) {
 		if n.Problem != "" {
 			fmt.Fprintf(a.out, "%s\n", a.colorize(yellow, cli.Escape(n.Id+": "+n.Problem)))
 		}
+		for _, warning := range n.Warning {
+			fmt.Fprintf(a.out, "%s\n", a.colorize(yellow, cli.Escape(n.Id+": "+warning)))
+		}
 	}
 	for _, d := range r.Difference {
 		fmt.Fprintf(a.out, "%s\n", a.colorize(yellow, cli.Escape(describeDifference(d))))

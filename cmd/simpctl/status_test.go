@@ -26,7 +26,7 @@ healthy: 3 of 3 voters, can lose 1  1 listener, 1 account
 	}
 	s.down = true
 	got := s.ok("", "status")
-	for _, part := range []string{"n3: does not answer", "degraded: 1 of 3 nodes not ready; 2 of 3 voters, can lose 0"} {
+	for _, part := range []string{"n3: does not answer", "n2: the account source corp: ldaps://a fails", "degraded: 1 of 3 nodes not ready; 2 of 3 voters, can lose 0"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("%q is not in\n%s", part, got)
 		}
