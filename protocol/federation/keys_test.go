@@ -14,6 +14,7 @@ import (
 
 	"simpd/protocol"
 	"simpd/protocol/federation"
+	"simpd/protocol/internal/outbound/outboundtest"
 	"simpd/protocol/signature"
 )
 
@@ -114,5 +115,109 @@ func TestChangesOfKeysAreTold(t *testing.T) {
 		s.say("* KEYS ima=bob@two.example head=%s index=9", head)
 		heard("")
 		w.hears(t, "")
+	})
+}
+
+// interrupted plays a site whose first connections answer so many requests, and
+// end once they have heard some more. Later ones answer all. It counts the
+// requests by verb.
+func interrupted(a *abroad, connections, answered, more int) (count func(verb string) int) {
+	var mu sync.Mutex
+	heard, admitted := map[string]int{}, 0
+	a.put(home, func(p *outboundtest.Peer) {
+		a.admit(p)
+		mu.Lock()
+		admitted++
+		ends := admitted <= connections
+		mu.Unlock()
+		n := 0
+		p.AnswerAll(func(verb, _ string) string {
+			mu.Lock()
+			defer mu.Unlock()
+			heard[verb]++
+			if n++; ends && n > answered {
+				if n == answered+more {
+					_ = p.Conn.Close()
+				}
+				return ""
+			}
+			switch verb {
+			case "KEYS":
+				return "200 head=" + signature.Head{}.String()
+			case "QUERY":
+				return "100 ima=bob@two.example state=away since=2026-11-30T12:00:00Z index=3\n200 index=3"
+			}
+			return "200"
+		})
+	})
+	return func(verb string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return heard[verb]
+	}
+}
+
+// When a routing connection breaks, questions are asked again on the next one
+// within the time that is left, whether the connection was old or new. Messages
+// stay in doubt: nobody sends them again.
+func TestQuestionsAreAskedAgain(t *testing.T) {
+	for _, age := range []time.Duration{0, time.Minute} {
+		goAbroad(t, nil, func(a *abroad) {
+			count := interrupted(a, 1, 1, 3)
+			if got := a.send("bob@two.example"); got.Status != protocol.StatusOK {
+				t.Errorf("the first message: %v", got)
+			}
+			time.Sleep(age)
+			outcome := a.start("alice@one.example", "bob@two.example", "m2", 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+			defer cancel()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if got := a.relay.Query(ctx, address(t, "alice@one.example"), address(t, "bob@two.example")); got.State != protocol.Away {
+					t.Errorf("after %v: QUERY: got %v", age, got)
+				}
+			})
+			wg.Go(func() {
+				if _, _, err := a.relay.Keys(ctx, protocol.KeysRequest{By: address(t, "alice@one.example"), Of: address(t, "bob@two.example")}); err != nil {
+					t.Errorf("after %v: KEYS: %v", age, err)
+				}
+			})
+			wg.Wait()
+			if got := <-outcome; got.Status != protocol.StatusIndeterminate {
+				t.Errorf("after %v: the message is %v, want in doubt", age, got)
+			}
+			if count("QUERY") != 2 || count("KEYS") != 2 || count("SEND") != 2 {
+				t.Errorf("after %v: heard %d QUERY, %d KEYS and %d SEND", age, count("QUERY"), count("KEYS"), count("SEND"))
+			}
+		})
+	}
+}
+
+// A site on which each connection breaks is asked as long as there is time, and
+// one that answers what breaks the protocol is not asked again.
+func TestQuestionsAreNotAskedForever(t *testing.T) {
+	ask := func(a *abroad) (took time.Duration, err error) {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_, _, err = a.relay.Keys(ctx, protocol.KeysRequest{By: address(t, "alice@one.example"), Of: address(t, "bob@two.example")})
+		return time.Since(began), err
+	}
+	goAbroad(t, nil, func(a *abroad) {
+		count := interrupted(a, 1000, 0, 1)
+		took, err := ask(a)
+		if err == nil || took > 10*time.Second || count("KEYS") < 3 || count("KEYS") > 10 {
+			t.Errorf("asked %d times in %v: %v", count("KEYS"), took, err)
+		}
+	})
+	goAbroad(t, nil, func(a *abroad) {
+		asked := 0
+		a.put(home, a.serve(func(string, string) string {
+			asked++
+			return strings.Repeat("100 kid=x\n", signature.MaxKeys+1) + "200"
+		}))
+		if took, err := ask(a); err == nil || took > time.Second || asked != 1 {
+			t.Errorf("asked %d times in %v: %v", asked, took, err)
+		}
 	})
 }

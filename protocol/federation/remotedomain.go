@@ -234,46 +234,73 @@ func (p *remoteDomain) onConnectResult(o *outbound.Conn, err error) {
 	p.advance()
 }
 
-// onFailure starts a backoff, and ends what is queued. The caller holds p.mu.
-func (p *remoteDomain) onFailure(why protocol.Outcome) {
+// backOff starts a backoff after a failure. The caller holds p.mu.
+func (p *remoteDomain) backOff(why protocol.Outcome) {
 	p.failures++
 	p.failure = why
 	pause := min(maxRetry, minRetry<<min(p.failures-1, 10))
 	p.retryAt = time.Now().Add(pause/2 + rand.N(pause/2))
 	p.relay.dns.removeDomain(p.remote)
+}
+
+// onFailure handles that no connection came about: it starts a backoff, and
+// ends what is queued. The caller holds p.mu.
+func (p *remoteDomain) onFailure(why protocol.Outcome) {
+	p.backOff(why)
 	if p.conn != nil {
 		return // after a MOVE: the old one still serves
 	}
-	p.failQueue(why)
+	p.failQueue(why, isAny)
+	p.markAllUnknown()
+}
+
+func (p *remoteDomain) markAllUnknown() {
 	for _, u := range p.watches {
 		p.markUnknown(u)
 	}
 }
 
-// failQueue ends all queued requests, none of which was sent.
-func (p *remoteDomain) failQueue(why protocol.Outcome) {
-	for _, e := range p.queue {
+// isAny is for failQueue, to end all requests.
+func isAny(*s2sRequest) bool { return true }
+
+// failQueue ends the queued requests for which fails returns true. None of them
+// was sent, except some that only ask.
+func (p *remoteDomain) failQueue(why protocol.Outcome, fails func(*s2sRequest) bool) {
+	p.queue = slices.DeleteFunc(p.queue, func(e *s2sRequest) bool {
+		if !fails(e) {
+			return false
+		}
 		p.release(e)
 		p.complete(e, s2sResponse{failed: why})
-	}
-	p.queue = nil
+		return true
+	})
 }
 
-// onConnLost handles the end of a connection. The caller holds p.mu.
-func (p *remoteDomain) onConnLost(rt *s2sConn, why error) {
-	var again []*s2sRequest
+// takeUnanswered ends the requests in flight on a connection that has ended,
+// and returns those that may be sent on the next one: those that were certainly
+// not sent, and those that only ask.
+func (p *remoteDomain) takeUnanswered(rt *s2sConn, why error) (again []*s2sRequest) {
 	for _, e := range rt.takeInflight() {
+		sent := rt.out.MayBeSent(e.endOffset)
 		switch {
-		case rt.out.MayBeSent(e.endOffset):
-			p.release(e)
-			p.complete(e, s2sResponse{})
-		case !e.isWatch:
+		case !sent && !e.isWatch, sent && e.mayRepeat(why):
+			p.registrant.memoryShare.Release(e.reserved)
+			e.reserved = 0
 			again = append(again, e)
 			p.nextDeadline = wait.Earlier(e.deadline, p.nextDeadline)
 		default:
 			p.release(e)
+			if sent {
+				p.complete(e, s2sResponse{})
+			}
 		}
 	}
+	return again
+}
+
+// onConnLost handles the end of a connection. The caller holds p.mu.
+func (p *remoteDomain) onConnLost(rt *s2sConn, why error) {
+	again := p.takeUnanswered(rt, why)
 	if p.oldConn == rt {
 		p.oldConn = nil
 	}
@@ -285,7 +312,7 @@ func (p *remoteDomain) onConnLost(rt *s2sConn, why error) {
 	}
 	p.queue = slices.Concat(again, p.queue)
 	if p.closed {
-		p.failQueue(p.failure)
+		p.failQueue(p.failure, isAny)
 		return
 	}
 	if p.conn != rt {
@@ -297,7 +324,9 @@ func (p *remoteDomain) onConnLost(rt *s2sConn, why error) {
 		p.failures = 0
 		return
 	}
-	p.onFailure(failureOutcome(why))
+	p.backOff(failureOutcome(why))
+	p.failQueue(p.failure, func(e *s2sRequest) bool { return !e.mayRepeat(why) })
+	p.markAllUnknown()
 }
 
 // close ends everything with the remote domain. It returns what was watched.
@@ -305,7 +334,7 @@ func (p *remoteDomain) close(why protocol.Outcome) (watched map[pair]func(protoc
 	p.mu.Lock()
 	p.closed, p.failure = true, why
 	watched = p.watchers()
-	p.failQueue(why)
+	p.failQueue(why, isAny)
 	routes := []*s2sConn{p.conn, p.oldConn}
 	for _, u := range p.watches {
 		u.share.release()

@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -17,6 +18,7 @@ type s2sRequest struct {
 	body     []byte                                    // a literal, or nil
 	deadline time.Time                                 // it may be sent until then
 	isWatch  bool                                      // it is made again on each new connection
+	asksOnly bool                                      // it changes nothing, so that it may be sent twice
 	apply    func(a s2sResponse)                       // may be nil; called before done, with the remoteDomain locked
 	done     func(a s2sResponse)                       // for SEND and QUERY called exactly once, without a lock; nil for UNWATCH
 
@@ -118,7 +120,7 @@ func isValidResponse(m *protocol.Message, l *protocol.Line) bool {
 // newQuery returns a QUERY for one user.
 func newQuery(by, of protocol.Address, until time.Time, done func(protocol.Presence)) *s2sRequest {
 	return &s2sRequest{
-		verb: "QUERY", deadline: until, share: userShare{user: by}, addresses: []protocol.Address{of},
+		verb: "QUERY", deadline: until, share: userShare{user: by}, addresses: []protocol.Address{of}, asksOnly: true,
 		params: func(b []byte, _ time.Duration) []byte {
 			b = protocol.AppendParam(b, "ima", of.String())
 			return protocol.AppendParam(b, "by", by.String())
@@ -130,7 +132,7 @@ func newQuery(by, of protocol.Address, until time.Time, done func(protocol.Prese
 // newKeysRequest returns a KEYS for one user.
 func newKeysRequest(q protocol.KeysRequest, until time.Time, done func(keyAnswer)) *s2sRequest {
 	return &s2sRequest{
-		verb: "KEYS", deadline: until, share: userShare{user: q.By}, wantsKeys: true,
+		verb: "KEYS", deadline: until, share: userShare{user: q.By}, wantsKeys: true, asksOnly: true,
 		params: func(b []byte, _ time.Duration) []byte {
 			b = protocol.AppendParam(b, "ima", q.Of.String())
 			if q.Fresh {
@@ -188,6 +190,14 @@ func (e *s2sRequest) partialMemory() int {
 		return signature.MaxKeys * keyOctets
 	}
 	return len(e.addresses) * presenceOctets
+}
+
+// mayRepeat reports whether a request that may have been sent on a connection,
+// which ended because of why, may be sent on another: it asks only, and nobody
+// was told its outcome. What made the other site break the protocol would do so
+// again.
+func (e *s2sRequest) mayRepeat(why error) bool {
+	return e.asksOnly && !e.answered && !errors.Is(why, outbound.ErrProtocol)
 }
 
 // memory returns the octets that the request holds: its body, once while it
