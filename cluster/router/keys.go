@@ -105,9 +105,11 @@ func (r *Router) notifyKeys(e *store.Event) {
 
 // notifyKeys tells the watchers of a user that their list of keys has changed;
 // those on routing connections in lines that name them. The user's own
-// connections know it already.
+// connections know it already. Watchers who may send messages to the user can
+// ask for the list, so they are told, even if they may not see the presence:
+// else they could tell that they may not.
 func (h *hub) notifyKeys(n *protocol.KeyNotice) {
-	presence, messages := h.r.aclOf(n.Address, store.ActionPresence), h.r.aclOf(n.Address, store.ActionMessage)
+	messages := h.r.aclOf(n.Address, store.ActionMessage)
 	remote := map[*Connection][]protocol.Address{}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,7 +120,7 @@ func (h *hub) notifyKeys(n *protocol.KeyNotice) {
 			break
 		}
 		w := h.watchers[n.Address][i]
-		if w.by != n.Address && presence.allowsViewer(w.viewer()) && messages.allowsViewer(w.viewer()) {
+		if w.by != n.Address && messages.allowsViewer(w.viewer()) {
 			if w.session == nil {
 				remote[w.u] = append(remote[w.u], w.by)
 			} else {

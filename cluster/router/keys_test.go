@@ -45,24 +45,28 @@ func (c *client) mustAddKey(t *testing.T, seed byte) (index uint64) {
 }
 
 // Whoever watches a user, on any node, and the user's own connections are told
-// of each change of the list of keys; whoever may not see the user or write to
-// them, and whoever doesn't watch, is not.
+// of each change of the list of keys, also who may not see the user; whoever
+// may not write to them, and whoever doesn't watch, is not.
 func TestChangesOfKeysReachWatchers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1", "n2")
 		s.raiseSchema()
 		bob, phone := s.listen("bob", "n1"), s.login("bob", "n2")
 		alice, carol, idle := s.login("alice", "n2"), s.login("carol", "n1"), s.login("alice", "n1")
-		alice.watch(t, "bob")
-		carol.watch(t, "bob")
+		s.must(putAccount("dave", 1))
+		dave := s.login("dave", "n1")
+		for _, c := range []*client{alice, carol, dave} {
+			c.watch(t, "bob")
+		}
 		must(t, bob.SetRule(t.Context(), protocol.Rule{Who: patternOf("carol@example.com"), Message: protocol.Deny}))
-		for _, c := range []*client{bob, phone, alice, carol, idle} {
+		must(t, bob.SetRule(t.Context(), protocol.Rule{Who: patternOf("dave@example.com"), Presence: protocol.Deny}))
+		for _, c := range []*client{bob, phone, alice, carol, dave, idle} {
 			c.heard()
 		}
 		bob.mustAddKey(t, 1)
 		_, head := bob.Keys()
 		want := []string{"keys bob " + head.String()[:6]}
-		for _, c := range []*client{bob, phone, alice} {
+		for _, c := range []*client{bob, phone, alice, dave} {
 			if got := c.heard(); !slices.Equal(got, want) {
 				t.Errorf("%s heard %v, want %v", c.who.User, got, want)
 			}
@@ -88,7 +92,6 @@ func TestChangesOfKeysReachOtherSites(t *testing.T) {
 		s.raiseSchema()
 		bob, remote := s.listen("bob", "n1"), s.routing("two.example", "n1")
 		by := []protocol.Address{addr("dave@two.example"), addr("erin@two.example")}
-		must(t, bob.SetRule(t.Context(), protocol.Rule{Who: patternOf("@two.example"), Presence: protocol.Allow}))
 		must(t, remote.Watch(t.Context(), protocol.WatchRequest{Addresses: addresses([]string{"bob"}), By: by}, func([]protocol.Notice, uint64) {}))
 		bob.mustAddKey(t, 1)
 		if got := remote.heard(); len(got) != 1 || remote.named() != 2 {
@@ -230,7 +233,7 @@ func TestChangesOfKeysFollowTheRulesOfThatMoment(t *testing.T) {
 		s := newSite(t, "n1")
 		s.raiseSchema()
 		bob, alice, carol := s.listen("bob", "n1"), s.login("alice", "n1"), s.login("carol", "n1")
-		must(t, bob.SetRule(t.Context(), protocol.Rule{Who: patternOf("carol@example.com"), Presence: protocol.Deny}))
+		must(t, bob.SetRule(t.Context(), protocol.Rule{Who: patternOf("carol@example.com"), Message: protocol.Deny}))
 		alice.watch(t, "bob")
 		carol.watch(t, "bob")
 		alice.heard()
@@ -243,7 +246,7 @@ func TestChangesOfKeysFollowTheRulesOfThatMoment(t *testing.T) {
 		carol.heard()
 		bob.mustAddKey(t, 1)
 		if got := alice.heard(); len(got) != 1 {
-			t.Errorf("a watcher who may see the user heard %v", got)
+			t.Errorf("a watcher who may write to the user heard %v", got)
 		}
 		if got := carol.heard(); len(got) > 0 {
 			t.Errorf("a watcher who may not heard %v", got)
