@@ -52,7 +52,7 @@ func hangUp(c *client.Client) {
 // baseConfig returns the configuration of a client without a password: that
 // comes last, so that nobody is asked for it in vain.
 func (a *app) baseConfig() (client.Config, error) {
-	config := client.Config{Server: a.server, Agent: "simp"}
+	config := client.Config{Server: a.server, Agent: "simp", Dial: a.dial}
 	if a.server != "" && !cli.IsHostPort(a.server) {
 		return config, cli.UsageErrorf("invalid --server %q: must be HOST:PORT, such as chat.example.com:7468", a.server)
 	}

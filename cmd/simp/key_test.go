@@ -17,20 +17,38 @@ import (
 
 // keys is a user's list as a home server keeps it.
 type keys struct {
-	list []signature.Key
-	head signature.Head
+	list    []signature.Key
+	head    signature.Head
+	records int
+	now     time.Time // when keys are added; zero: keyTime
 }
 
 var keyTime = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) // an hour before the messages
 
 func (k *keys) add(user string, key ed25519.PublicKey, by, name string, proof []byte) string {
-	added := signature.Key{ID: signature.KeyID(key), Key: key, Name: name, Created: keyTime, AddedAs: len(k.list) + 1, By: by, Proof: proof}
+	added := signature.Key{ID: signature.KeyID(key), Key: key, Name: name, Created: k.now, By: by, Proof: proof}
+	if k.now.IsZero() {
+		added.Created = keyTime
+	}
+	k.records++
+	added.AddedAs = k.records
 	k.head = k.head.NextAfterAdding(user, &added)
 	k.list = append(k.list, added)
 	return added.ID
 }
 
-// answerKeys answers KEY and KEYS. A revocation is kept in mind, no more.
+// revoke revokes a key.
+func (k *keys) revoke(user, id string, at time.Time) {
+	for i := range k.list {
+		if one := &k.list[i]; one.ID == id {
+			k.records++
+			one.Revoked, one.RevokedAs = at, k.records
+			k.head = k.head.NextAfterRevoking(user, one)
+		}
+	}
+}
+
+// answerKeys answers KEY and KEYS. A revocation by KEY is kept in mind, no more.
 func (s *site) answerKeys(l *protocol.Line) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,6 +80,9 @@ func (s *site) answerKeys(l *protocol.Line) string {
 		}
 		if one.By != "" {
 			fmt.Fprintf(&b, " by=%s signer=%s sig=%s", one.By, one.By, base64.StdEncoding.EncodeToString(one.Proof))
+		}
+		if one.RevokedAs != 0 {
+			fmt.Fprintf(&b, " revoked=%s revocation=%d", one.Revoked.Format(protocol.TimeFormat), one.RevokedAs)
 		}
 		b.WriteString("\n")
 	}
@@ -164,9 +185,9 @@ func TestListenShowsSignatures(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, c.err.String())
 	}
 	fingerprint := signature.Fingerprint(signature.KeyID(publicOf(deviceKey(2))))
-	want := `10:00:00 bob@example.com: before
+	want := `10:00:00 bob@example.com (unsigned): before
 10:00:00 bob@example.com (signed): one
-10:00:00 bob@example.com (unsigned): two
+10:00:00 bob@example.com (unsigned, unlike before): two
 10:00:00 bob@example.com (bad signature): [not shown: the signature is not that of the message and the key; simp listen --show-bad shows it]
 10:00:00 bob@example.com (signed with a new key, ` + fingerprint + `): four
 10:00:00 bob@example.com (signed): five
@@ -268,7 +289,7 @@ func TestChatSigns(t *testing.T) {
 		}
 	}
 	for _, note := range []string{
-		"with a new key of this device", "from here on: signed\n", "from here on: bad signature\n", "from here on: unsigned\n", "somebody who is not known to be bob@example.com wrote: hello\n",
+		"with a new key of this device", "from here on: signed\n", "from here on: bad signature\n", "from here on: unsigned, unlike before\n", "somebody who is not known to be bob@example.com wrote: hello\n",
 	} {
 		if !strings.Contains(c.err.String(), note) {
 			t.Errorf("%q is missing in\n%s", note, c.err.String())

@@ -173,7 +173,7 @@ func (e *ears) printMessage(m *protocol.Message, v trust.Verdict) error {
 		if v.IsBad() && !e.showBad {
 			text = "[not shown: " + cli.Escape(v.Reason()) + "; simp listen --show-bad shows it]"
 		}
-		return e.printf("%s %s%s: %s", e.formatTime(m.Time), e.emphasize(cli.Escape(m.From.String())), cli.Escape(inMark(v.Mark())), text)
+		return e.printf("%s %s (%s): %s", e.formatTime(m.Time), e.emphasize(cli.Escape(m.From.String())), cli.Escape(v.Mark()), text)
 	}
 	j := messageJSON{
 		Signature: v.State.String(), Key: v.KeyID, Verified: v.Verified, Why: v.Reason(),
@@ -187,14 +187,6 @@ func (e *ears) printMessage(m *protocol.Message, v trust.Verdict) error {
 		j.Text = &c.Text
 	}
 	return e.printJSON(j)
-}
-
-// inMark puts what is said of a signature behind a sender.
-func inMark(text string) string {
-	if text == "" {
-		return ""
-	}
-	return " (" + text + ")"
 }
 
 // formatTime formats the time of a message: with the date for the first message of

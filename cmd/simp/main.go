@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -41,7 +42,8 @@ type app struct {
 	env         func(string) string
 	term        terminal
 	zone        *time.Location
-	day         string // of the message shown last, or of the start; "" if unknown
+	day         string                                                               // of the message shown last, or of the start; "" if unknown
+	dial        func(ctx context.Context, network, address string) (net.Conn, error) // nil: package net's
 
 	configFile   string // as it was named, or the usual one; "" if there is none
 	isConfigured bool   // there is a configuration file

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ type console struct {
 	answers  []string // to what is asked
 	env      map[string]string
 	broken   bool // nothing can be written out
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu       sync.Mutex
 	changed  *sync.Cond
@@ -82,7 +84,7 @@ func (c *console) awaitTimes(to *bytes.Buffer, text string, times int) {
 func (c *console) run(ctx context.Context, in io.Reader, args ...string) int {
 	a := &app{
 		in: in, out: consoleWriter{c, &c.out}, errOut: consoleWriter{c, &c.err}, term: c, zone: time.UTC,
-		env: func(name string) string { return c.env[name] },
+		env: func(name string) string { return c.env[name] }, dial: c.dial,
 	}
 	return run(ctx, a, args)
 }
@@ -199,15 +201,15 @@ func TestListen(t *testing.T) {
 	if code := wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	want := `10:00:00 bob@example.com: hello
-10:00:00 bob@example.com: \x1b[31mred \u202etxt.exe
+	want := `10:00:00 bob@example.com (unsigned): hello
+10:00:00 bob@example.com (unsigned): \x1b[31mred \u202etxt.exe
     second line
     12:00:00 bob@example.com: forged
-10:00:00 bob@example.com: Grüße!
-10:00:00 bob@example.com: hello
-10:00:00 bob@example.com: [image/png, 2 octets]
-10:00:00 bob@example.com: [text/plain, 4 octets]
-` + "10:00:00 bob@example.com: 👩\u200d💻 می\u200cخواهم " + `a\u200bb\xad\ufeff\x85
+10:00:00 bob@example.com (unsigned): Grüße!
+10:00:00 bob@example.com (unsigned): hello
+10:00:00 bob@example.com (unsigned): [image/png, 2 octets]
+10:00:00 bob@example.com (unsigned): [text/plain, 4 octets]
+` + "10:00:00 bob@example.com (unsigned): 👩\u200d💻 می\u200cخواهم " + `a\u200bb\xad\ufeff\x85
 `
 	want = strings.Replace(want, "[image/png, 2 octets]", "[image/png, 29 octets]", 1)
 	if got := c.out.String(); got != want {
@@ -440,7 +442,7 @@ func TestTheDateIsShownWhenTheDayChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := "23:59:59 bob@example.com: hi\n2026-11-22 00:00:01 bob@example.com: hi\n00:00:02 bob@example.com: hi\n"
+	want := "23:59:59 bob@example.com (unsigned): hi\n2026-11-22 00:00:01 bob@example.com (unsigned): hi\n00:00:02 bob@example.com (unsigned): hi\n"
 	if got := c.out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

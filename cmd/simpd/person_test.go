@@ -72,7 +72,7 @@ func TestPersonsDay(t *testing.T) {
 			t.Errorf("%s: simp %q: exit code %d, not %d:\n%s", step.user, step.args, code, step.code, said)
 		}
 	}
-	bob.await(bob.out, `alice@example.com: \x1b[2J\u202e`)
+	bob.await(bob.out, `alice@example.com (unsigned): \x1b[2J\u202e`)
 	for _, p := range []*process{bob, carol} {
 		p.signal(syscall.SIGINT)
 		if code := p.exit(); code != 0 {

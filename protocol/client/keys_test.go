@@ -141,6 +141,19 @@ func TestSignedMessagesAreVerified(t *testing.T) {
 		if v, _ := c.Verify(t.Context(), &unsigned, signature.Knowledge{}); v.State != signature.Unsigned {
 			t.Errorf("unsigned: %+v", v)
 		}
+		if v := verify(m, listOf("somebody@else.example", deviceKey(1))); v.State != signature.Bad || !errors.Is(v.Err, client.ErrBadKeyList) {
+			t.Errorf("a list that contradicts itself: %+v", v)
+		}
+		time.Sleep(11 * time.Second)
+		wait := doing(func() {
+			p.Answer("KEYS ima="+m.From.String(), "200 head="+signature.Head{}.String())
+			p.Answer("KEYS ima="+m.From.String()+" fresh=yes", "503 :cut off")
+		})
+		if v, _ := c.Verify(t.Context(), m, signature.Knowledge{}); v.State != signature.Unverified {
+			t.Errorf("a list that may be old, and no newer one: %+v", v)
+		}
+		wait()
+		time.Sleep(11 * time.Second)
 		if v := verify(m, "502 :not there"); v.State != signature.Unverified || v.Err == nil {
 			t.Errorf("without a list: %+v", v)
 		}

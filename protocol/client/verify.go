@@ -88,8 +88,9 @@ func (l *recentLists) failure(domain string) error {
 // list, unless it has done so since the message arrived. known is what the
 // application remembers of the sender; a list that is accepted continues it.
 // If the list can't be fetched within 3 s, the message is Unverified, and the
-// error in the verdict says why: ErrClosed if the client is being closed. It
-// is to be called by Config.OnMessage.
+// error in the verdict says why: ErrClosed if the client is being closed. If
+// the server sends a list that contradicts itself, the message is Bad, with
+// ErrBadKeyList. Verify is to be called by Config.OnMessage.
 func (c *Client) Verify(ctx context.Context, m *protocol.Message, known signature.Knowledge) (signature.Verdict, *signature.KeyList) {
 	received := signature.Message{
 		From: canonical(m.From).String(), Recipient: c.CanonicalUser().String(), ID: m.ID, Time: m.Time, Entity: m.Entity, SameUser: sameUser,
@@ -102,15 +103,25 @@ func (c *Client) Verify(ctx context.Context, m *protocol.Message, known signatur
 	}
 	list, err := c.listFor(ctx, m.From)
 	if err != nil {
-		return signature.Verdict{State: signature.Unverified, Err: fmt.Errorf("the keys of %s could not be fetched: %w", m.From, err)}, nil
+		return withoutList(m, err), nil
 	}
 	v := signature.Classify(received, list.KeyList, known)
 	if !list.fresh && (errors.Is(v.Err, signature.ErrRewritten) || errors.Is(v.Err, signature.ErrUnknownKey)) { // the node may lag behind another
-		if list, err = c.fetchListFor(ctx, m.From, true); err == nil {
-			v = signature.Classify(received, list.KeyList, known)
+		if list, err = c.fetchListFor(ctx, m.From, true); err != nil {
+			return withoutList(m, err), nil
 		}
+		v = signature.Classify(received, list.KeyList, known)
 	}
 	return v, list.KeyList
+}
+
+// withoutList returns the verdict on a message whose sender's list could not be
+// had because of err.
+func withoutList(m *protocol.Message, err error) signature.Verdict {
+	if errors.Is(err, ErrBadKeyList) {
+		return signature.Verdict{State: signature.Bad, Err: err}
+	}
+	return signature.Verdict{State: signature.Unverified, Err: fmt.Errorf("the keys of %s could not be fetched: %w", m.From, err)}
 }
 
 // listFor returns a sender's list for the message that is handled.

@@ -22,8 +22,7 @@ type Arrived struct {
 	From protocol.Address
 	At   time.Time
 	Text string
-	// Signature is what is known of the signature, in words; empty: nothing is
-	// to be said.
+	// Signature is what is known of the signature, in words.
 	Signature string
 	// Hidden is the text of a message whose signature is bad, in place of which
 	// Text says why. It is shown on request only.

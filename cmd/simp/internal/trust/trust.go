@@ -137,8 +137,7 @@ func (t *Trust) Accept(m *protocol.Message, v Verdict) error {
 	return t.ring.Accept(Name(m.From), v.KeyID, v.list.Head())
 }
 
-// Mark returns what is said of a message beside its sender. Messages without a
-// signature of people who never sign have none.
+// Mark returns what is said of a message beside its sender.
 func (v Verdict) Mark() string {
 	switch {
 	case v.State == signature.Signed && v.Verified:
@@ -152,9 +151,9 @@ func (v Verdict) Mark() string {
 	case v.State == signature.Unverified:
 		return "not verified"
 	case v.hasSignedBefore:
-		return "unsigned"
+		return "unsigned, unlike before"
 	}
-	return ""
+	return "unsigned"
 }
 
 // Reason returns why a signature is bad or not verified; "" if it is neither.

@@ -215,11 +215,7 @@ func (f *frontEnd) noteSignature(e *chat.Entry) {
 		f.marks = map[protocol.Address]string{}
 	}
 	f.marks[e.From] = e.Signature
-	mark := e.Signature
-	if mark == "" {
-		mark = "unsigned"
-	}
-	f.note("messages of " + e.From.String() + " from here on: " + mark)
+	f.note("messages of " + e.From.String() + " from here on: " + e.Signature)
 }
 
 // print writes one complete line, with the lines that belong to it.
