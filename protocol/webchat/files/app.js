@@ -1,23 +1,289 @@
 // @ts-check
-// The page.
-import { join, stateWord } from "./simp.js";
-import { findMessage, keyOfHash, listens, stateOf } from "./model.js";
-import { confirmBlock, showAdd, showSettings, showSeveral } from "./dialogs.js";
-import { Tabs } from "./tabs.js";
-import { Talk, sentence } from "./talk.js";
-import { canonical, cleanLine } from "./text.js";
-import { field, h, put, setText } from "./view.js";
+// The page. DESIGN.md describes it.
+import { Tabs, canonical, clean, cleanLine, dayOf, findMessage, keyOf, keyOfHash, listens, markWord, sentence, socketURL, splitLinks, stateOf, timeOf, wordOf } from "./engine.js";
+import { join, mechanisms, stateWord } from "./simp.js";
+/** @import { Child, Conversation, Event, Message, Model, ShownKey } from "../types.js" */
+
+// ---- View: a small helper to make elements. Text goes in as text only ----
+
+/** @template {keyof HTMLElementTagNameMap} T @param {T | `${T}.${string}`} kind @param {{ [name: string]: string | number | boolean | undefined | ((event: any) => void) }} [attributes] @param {...(Child | Child[])} children @returns {HTMLElementTagNameMap[T]} */
+export function h(kind, attributes = {}, ...children) {
+  const [tag, ...classes] = kind.split(".");
+  const element = /** @type {HTMLElementTagNameMap[T]} */ (document.createElement(tag));
+  if (classes.length) element.className = classes.join(" ");
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== false && value !== undefined) element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(.../** @type {(Node | string)[]} */ (children.flat().filter(child => child !== false && child !== null && child !== undefined && child !== "")));
+  return element;
+}
+
+/** @param {Element} element @param {...Child} children */
+export function put(element, ...children) {
+  element.replaceChildren(.../** @type {(Node | string)[]} */ (children.filter(child => child !== false && child !== null && child !== undefined)));
+}
+
+/** @param {Element} element @param {string} text */
+export function setText(element, text) { if (element.textContent !== text) element.textContent = text; }
+
+/** @param {Element} where */
+function hearIn(where) {
+  const said = /** @type {HTMLElement} */ (document.getElementById("said"));
+  put(said);
+  where.append(said);
+}
+
+/** @param {string} title @param {...(Child | Child[])} content */
+export function openDialog(title, ...content) {
+  const dialog = h("dialog", { "aria-label": title, close: () => { hearIn(document.body); dialog.remove(); } },
+    h("header", {}, h("h2", {}, title), h("button", { type: "button", click: () => dialog.close() }, "Close")), ...content);
+  document.body.append(dialog);
+  hearIn(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** @param {string} label @param {HTMLElement} input */
+export function field(label, input) { return h("label.field", {}, h("span", {}, label), input); }
+
+// ---- Talk: an open conversation ----
+
+const page = 100, mostShown = 300, longText = 1500, longLines = 20;
+const final = [400, 403, 404, 413];
+
+/** @param {number} status */
+function symbolOf(status) { return status === 0 ? "\u2026" : status === 200 ? "\u2713" : status === 201 ? "?" : "\u2715"; }
+
+export class Talk {
+  /** @param {string} key @param {Conversation} conversation @param {(name: string, args?: object) => void} call @param {() => string[]} waiting @param {() => void} compare */
+  constructor(key, conversation, call, waiting, compare) {
+    this.key = key;
+    this.conversation = conversation;
+    this.call = call;
+    this.waiting = waiting;
+    this.compare = compare;
+    this.names = conversation.to.map(cleanLine);
+    this.log = h("div.log", { role: "log", "aria-label": `Messages with ${this.names.join(", ")}`, "aria-relevant": "additions", tabindex: 0 });
+    /** @type {WeakMap<Message, HTMLElement>} */
+    this.elements = new WeakMap();
+    this.marker = conversation.unread ? conversation.messages.length - conversation.unread : -1;
+    this.from = Math.max(0, conversation.messages.length - page);
+    if (this.marker >= 0) this.from = Math.min(this.from, Math.max(0, this.marker - 5));
+    this.earlier = h("button.earlier", { type: "button", click: () => this.showEarlier() }, "Show earlier messages");
+    this.render();
+  }
+
+  render() {
+    const rows = [];
+    for (let i = this.from; i < this.conversation.messages.length; i++) rows.push(...this.rows(i));
+    put(this.log, this.from > 0 && this.earlier, ...rows);
+    if (!rows.length) put(this.log, h("p.empty", {}, "No messages yet. What is sent here is delivered at once, or not at all."));
+  }
+
+  /** @param {number} i */
+  rows(i) {
+    const list = this.conversation.messages, m = list[i], rows = [];
+    if (!list[i - 1] || dayOf(list[i - 1].time) !== dayOf(m.time)) rows.push(h("p.day", {}, dayOf(m.time)));
+    if (i === this.marker) rows.push(h("p.unread", {}, "New messages"));
+    rows.push(this.element(m));
+    return rows;
+  }
+
+  atEnd() { return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 80; }
+
+  scrollToEnd() { this.log.scrollTop = this.log.scrollHeight; }
+
+  open() {
+    const mark = this.log.querySelector(".unread");
+    if (mark) mark.scrollIntoView({ block: "center" });
+    else this.scrollToEnd();
+  }
+
+  mark() {
+    if (this.conversation.unread !== 1) return;
+    this.log.querySelector(".unread")?.remove();
+    this.marker = this.conversation.messages.length - 1;
+  }
+
+  append() {
+    const list = this.conversation.messages, end = this.atEnd(), mine = list[list.length - 1].mine;
+    if (list.length === 1) put(this.log);
+    this.log.append(...this.rows(list.length - 1));
+    if (!end && !mine) return;
+    if (this.log.childElementCount > mostShown) {
+      this.from = list.length - page;
+      this.render();
+    }
+    this.scrollToEnd();
+  }
+
+  showEarlier() {
+    const before = this.log.scrollHeight - this.log.scrollTop;
+    this.from = Math.max(0, this.from - page);
+    this.render();
+    this.log.scrollTop = this.log.scrollHeight - before;
+    this.log.focus();
+  }
+
+  /** @param {Message} m */
+  element(m) {
+    if (m.notice) return h("p.day", { role: "note" }, cleanLine(m.text), " ", this.comparing());
+    const { mark } = m, bad = mark?.state === "bad";
+    const text = clean(m.text);
+    const body = h("p.text", { dir: "auto" }, ...splitLinks(text).map(piece =>
+      piece.link ? h("a", { href: piece.text, target: "_blank", rel: "noopener noreferrer nofollow" }, piece.text) : piece.text));
+    const long = text.length > longText || text.split("\n", longLines + 1).length > longLines;
+    const all = long && h("button.all", { type: "button", click: () => { body.classList.remove("long"); all && all.remove(); } }, "Show all");
+    if (long) body.classList.add("long");
+    const reveal = h("button.all", { type: "button", click: () => reveal.replaceWith(body) }, "Show the text");
+    const element = h(m.mine ? "div.message.mine" : "div.message", {},
+      h("p.by", {}, h("bdi", {}, m.mine ? "You" : cleanLine(m.from)), " ", h("time", { datetime: new Date(m.time).toISOString() }, timeOf(m.time)),
+        mark && " ", mark && h("span.mark", { "data-state": mark.state }, markWord(mark))),
+      mark?.why && h("p.help", {}, `${mark.why[0].toUpperCase()}${mark.why.slice(1)}.`), mark?.state === "new key" && this.comparing(),
+      ...bad ? [reveal] : [body, all], m.mine && h("div.outcome"));
+    this.elements.set(m, element);
+    if (m.mine) this.showOutcome(m);
+    return element;
+  }
+
+  comparing() { return h("button.all", { type: "button", click: this.compare }, "Compare keys"); }
+
+  /** @param {Message} m */
+  showOutcome(m) {
+    const place = this.elements.get(m)?.querySelector(".outcome");
+    if (!place) return;
+    const hadFocus = place.contains(document.activeElement), several = m.results.length > 1;
+    const failed = m.results.filter(r => r.status > 201 && !final.includes(r.status)).map(r => r.to);
+    const told = failed.length > 0 && failed.every(to => this.waiting().includes(to));
+    put(place,
+      ...m.results.map(r => h("span.result", { "data-status": r.status }, h("span", { "aria-hidden": "true" }, symbolOf(r.status)), " ",
+        several ? `${cleanLine(r.to)}: ${wordOf(r.status)}` : wordOf(r.status))),
+      m.results.some(r => r.status === 201) && h("button", { type: "button", click: () => this.call("retry", { key: this.key, id: m.id }) }, "Try again"),
+      told ? h("span", {}, "You will be told") : failed.length > 0 && h("button", { type: "button", click: () => this.call("tell", { to: failed }) }, "Tell me when they listen"));
+    if (hadFocus) this.log.focus();
+    else if (this.atEnd()) this.scrollToEnd();
+  }
+
+  showOutcomes() { for (const m of this.conversation.messages.slice(this.from)) if (m.mine) this.showOutcome(m); }
+}
+
+// ---- Dialogs ----
+
+/** @param {Page} page @param {string} title @param {string} label @param {string} help @param {string} action @param {(addresses: string[]) => Promise<void>} act */
+function askAddresses(page, title, label, help, action, act) {
+  const input = h("input", { type: "text", inputmode: "email", autocapitalize: "none", spellcheck: "false", autocomplete: "off", required: true });
+  const problem = h("p.problem", { role: "alert" });
+  const form = h("form", { submit: async event => {
+    event.preventDefault();
+    const typed = input.value.split(/[\s,;]+/).filter(Boolean), addresses = [...new Set(typed.map(one => canonical(one, page.model.me)))];
+    if (!typed.length || addresses.includes("")) return put(problem, "An address must look like bob@example.com.");
+    if (addresses.length > 64) return put(problem, "At most 64 recipients are allowed.");
+    try {
+      await act(addresses);
+      dialog.close();
+    } catch (err) {
+      put(problem, cleanLine(/** @type {Error} */ (err).message));
+    }
+  } }, field(label, input), h("p.help", {}, help), problem, h("button.primary", { type: "submit" }, action));
+  const dialog = openDialog(title, form);
+  input.focus();
+}
+
+/** @param {Page} page */
+export function showAdd(page) {
+  askAddresses(page, "Add contact", "Address", "You see when they listen, if they allow it.", "Add", async addresses => {
+    for (const address of addresses) await page.tabs.call("addContact", { address });
+    page.openKey(addresses[0], true);
+  });
+}
+
+/** @param {Page} page */
+export function showSeveral(page) {
+  askAddresses(page, "Write to several", "Addresses", "Separate them with spaces or commas. Each outcome is shown.", "Write", async addresses => page.openKey(keyOf(addresses), true));
+}
+
+/** @param {Page} page */
+export function showSettings(page) {
+  const { prefs, stay, blocked } = page.model;
+  const box = (/** @type {string} */ label, /** @type {boolean} */ on, /** @type {(on: boolean) => void} */ change) =>
+    h("label.choice", {}, h("input", { type: "checkbox", checked: on, change: event => change(event.target.checked) }), label);
+  const list = (/** @type {string[]} */ addresses, /** @type {string} */ none) => addresses.length
+    ? h("ul", {}, ...addresses.map(one => h("li", {}, h("bdi", {}, cleanLine(one))))) : h("p", {}, none);
+  const seen = h("div"), own = h("div", {}, "\u2026"), kept = h("span", { role: "status" });
+  showOwnKeys(page, own).catch(err => put(own, cleanLine(err.message)));
+  openDialog("Settings",
+    box("Keep messages in this browser", prefs.history, history => page.act("setPrefs", { history })),
+    box("Notify me of messages while this page is open", prefs.notify, async on => {
+      const notify = on && "Notification" in window && await Notification.requestPermission() === "granted";
+      await page.call("setPrefs", { notify });
+      if (on && !notify) page.tell("This browser does not allow notifications from this page.");
+    }),
+    h("p", {}, h("button", { type: "button", click: async () => { await page.call("deleteHistory"); put(kept, " Deleted."); } }, "Delete kept messages"), kept),
+    stay === "offered" && h("p", {}, h("button", { type: "button", click: event => void page.call("staySignedIn").then(() => event.target.replaceWith("This browser stays signed in until you sign out."), () => {}) }, "Stay signed in")),
+    stay === "yes" && h("p", {}, "This browser stays signed in until you sign out."),
+    h("h3", {}, "Keys of your devices"), own,
+    h("h3", {}, "Who sees me"),
+    h("p", {}, h("button", { type: "button", click: async () => put(seen, list(await page.call("watchers"), "Nobody watches you now.")) }, "Show who watches me now")), seen,
+    h("h3", {}, "Blocked"), blocked.length ? h("ul.blocked", {}, ...blocked.map(address => {
+      const item = h("li", {}, h("bdi", {}, cleanLine(address)), h("button", { type: "button", click: () => void page.call("block", { address, on: false }).then(() => item.remove(), () => {}) }, "Unblock"));
+      return item;
+    })) : h("p", {}, "Nobody is blocked."));
+}
+
+/** @param {ShownKey} k @param {...(Node | false)} rest */
+function keyItem({ print, name, mine, verified, vouched, revoked }, ...rest) {
+  const words = [cleanLine(name) || "(no name)", mine && "this browser", verified && "verified", revoked || vouched && "an older device vouches for it"].filter(Boolean).join(", ");
+  return h("li", {}, h("span", {}, h("code", {}, print), h("br"), h("bdi", {}, words)), ...rest);
+}
+
+/** @param {Page} page @param {string} address */
+export async function showKeys(page, address) {
+  const { keys, own, rewritten } = await page.call("keysOf", { address }), who = cleanLine(address);
+  const act = async (/** @type {string} */ name, /** @type {object} */ args) => {
+    await page.call(name, args);
+    dialog.close();
+    await showKeys(page, address);
+  };
+  const button = (/** @type {string} */ label, /** @type {string} */ name, /** @type {object} */ args) => h("button", { type: "button", click: () => void act(name, args).catch(() => {}) }, label);
+  const dialog = openDialog(`Keys of ${who}`,
+    rewritten && h("p.problem", {}, "Their server rewrote their list of keys. Ask them by other means whether they know why."), rewritten && button("Forget the old list", "forgetKeys", { address }),
+    h("p.help", {}, "Read fingerprints to each other by telephone or in person. If theirs is the same on both sides, the key is theirs."),
+    keys.length ? h("ul.blocked", {}, ...keys.map((/** @type {ShownKey} */ k) => keyItem(k, !k.revoked && !k.verified && button("Mark as verified", "verifyKey", { address, kid: k.kid })))) : h("p", {}, `${who} has no keys, or takes no messages from you.`),
+    own && h("p", {}, "Yours in this browser: ", h("code", {}, own)));
+}
+
+/** @param {Page} page @param {HTMLElement} place */
+async function showOwnKeys(page, place) {
+  const { keys, own, code } = await page.tabs.call("keysOf");
+  const act = (/** @type {string} */ name, /** @type {object} */ args) => void page.call(name, args).then(() => showOwnKeys(page, place)).catch(() => {});
+  const name = h("input", { maxlength: 60, autocomplete: "off", value: own ? "" : "web chat" }), typed = h("input", { autocomplete: "off", required: true });
+  const form = (/** @type {string} */ label, /** @type {() => void} */ submit, /** @type {HTMLElement[]} */ ...fields) =>
+    h("form", { "aria-label": label, submit: event => { event.preventDefault(); submit(); } }, ...fields, h("button", { type: "submit" }, label));
+  put(place,
+    h("ul.blocked", {}, ...keys.map((/** @type {ShownKey} */ k) => keyItem(k, !k.revoked && h("button", { type: "button", click: () => act("revokeKey", { kid: k.kid }) }, "Revoke")))),
+    h("p.help", {}, own ? "This browser can vouch for a new device: then nobody is shown a new key." : "Let an older device vouch for this browser with the code, or add its key: others are then shown a new key."),
+    own ? form("Vouch", () => act("vouch", { code: typed.value, name: name.value }), field("Code of the new device", typed), field("Name for it", name))
+      : form("Add this browser's key", () => act("addKey", { name: name.value }), h("code", {}, code), field("Name for this browser", name)));
+}
+
+/** @param {string} address @param {() => void} act */
+export function confirmBlock(address, act) {
+  const dialog = openDialog("Block", h("p", {}, h("bdi", {}, cleanLine(address)), " can then neither write to you nor see whether you listen. They are not told: for them you do not listen."),
+    h("button.primary", { type: "button", click: () => { dialog.close(); act(); } }, "Block this address"));
+}
+
+// ---- Page ----
 
 const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 const said = /** @type {HTMLElement} */ (document.getElementById("said"));
 
-/** announce says something to those who hear the page. @param {string} text */
+/** @param {string} text */
 function announce(text) {
   said.append(h("p", {}, text));
   while (said.childElementCount > 20) said.firstElementChild?.remove();
 }
 
-/** Page is what this tab shows. */
 export class Page {
   own = h("bdi.me");
   heading = h("h1", { tabindex: -1 }, this.own);
@@ -45,7 +311,6 @@ export class Page {
     this.items = new Map();
     this.call = (/** @type {string} */ name, /** @type {object | undefined} */ args = undefined) =>
       this.tabs.call(name, args).catch(err => { this.tell(cleanLine(err.message)); throw err; });
-    /** act is call for what needs no result; what fails has been told. */
     this.act = (/** @type {string} */ name, /** @type {object | undefined} */ args = undefined) => void this.call(name, args).catch(() => {});
     document.addEventListener("visibilitychange", () => this.onVisible());
     window.addEventListener("focus", () => this.onVisible());
@@ -57,14 +322,14 @@ export class Page {
     window.addEventListener("pageshow", event => { if (event.persisted) this.tabs.thaw(); });
   }
 
-  /** tell shows a sentence until the next, and says it. @param {string} text */
+  /** @param {string} text */
   tell(text) {
     put(this.notice, h("span", {}, text), h("button", { type: "button", click: () => { this.notice.hidden = true; } }, "Dismiss"));
     this.notice.hidden = false;
     announce(text);
   }
 
-  /** show brings the page up to date after an event. @param {import("./model.js").Event | { t: "all" }} event */
+  /** @param {Event | { t: "all" }} event */
   show(event) {
     const { phase } = this.model;
     if (phase !== this.shown) this.showPhase(phase);
@@ -85,7 +350,7 @@ export class Page {
     this.showListSoon();
   }
 
-  /** @param {import("./model.js").Model["phase"]} phase */
+  /** @param {Model["phase"]} phase */
   showPhase(phase) {
     const before = this.shown;
     this.shown = phase;
@@ -100,7 +365,6 @@ export class Page {
     }
   }
 
-  /** takeCode reports whether the fragment is that of an invitation, whose code it takes and hides. */
   takeCode() {
     const code = /^#join=([\w-]+)$/.exec(location.hash)?.[1];
     if (!code) return false;
@@ -111,7 +375,6 @@ export class Page {
     return true;
   }
 
-  /** showJoin shows the form to create an account. */
   showJoin() {
     const address = h("input", { name: "address", type: "text", inputmode: "email", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, value: this.lastAddress });
     const [first, second] = [0, 1].map(() => h("input", { type: "password", autocomplete: "new-password", required: true }));
@@ -119,14 +382,13 @@ export class Page {
     const form = h("form", { "aria-label": "Create account", submit: async event => {
       event.preventDefault();
       this.lastAddress = address.value.trim();
-      const at = canonical(this.lastAddress, this.lastAddress), url = new URL("/simp", location.href);
+      const at = canonical(this.lastAddress, this.lastAddress);
       put(problem);
       if (!at || !this.lastAddress.includes("@")) return put(problem, "The address must look like alice@example.com.");
       if (first.value !== second.value) return put(problem, "The two passwords differ.");
-      url.protocol = url.protocol.replace("http", "ws");
       create.disabled = true;
       try {
-        const me = await join({ url: url.href, address: at, password: first.value, code: this.code, agent: "simpd web chat" });
+        const me = await join({ url: socketURL(), address: at, password: first.value, code: this.code, agent: "simpd web chat" });
         this.code = "";
         this.lastAddress = me;
         this.act("signIn", { address: me, password: first.value });
@@ -140,23 +402,37 @@ export class Page {
     address.focus();
   }
 
-  /** showGate shows the form to sign in, or that somebody is being signed in. @param {boolean} left */
+  /** @param {boolean} left */
   showGate(left) {
     const { phase, error } = this.model, busy = phase === "entering";
     if (phase === "starting") return;
     if (this.code && !busy) return this.showJoin();
-    const address = h("input", { name: "address", type: "text", inputmode: "email", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, disabled: busy, value: this.model.me || this.lastAddress });
+    const address = h("input", { name: "address", type: "text", inputmode: "email", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, disabled: busy, value: this.model.me || this.lastAddress, change: () => void offer() });
     const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, disabled: busy });
+    const secret = field("Password", password), other = h("button", { type: "button", hidden: true, click: () => change(!byToken) });
+    let byToken = false;
+    const change = (/** @type {boolean} */ to) => {
+      byToken = to;
+      setText(/** @type {Element} */ (secret.firstElementChild), to ? "Access token of your organization" : "Password");
+      setText(other, to ? "Sign in with a password" : "Sign in with a token");
+      password.autocomplete = to ? "off" : "current-password";
+    };
+    const offer = async () => {
+      const at = canonical(address.value, address.value), offered = at && address.value.includes("@") ? await mechanisms({ url: socketURL(), address: at }).catch(() => []) : [];
+      other.hidden = !offered.includes("OAUTHBEARER");
+      change(!other.hidden && (byToken || offered.length === 1));
+    };
     const form = h("form", { "aria-label": "Sign in", submit: event => {
       event.preventDefault();
       this.lastAddress = address.value.trim();
       const at = this.lastAddress.lastIndexOf("@");
       if (at < 1) return put(problem, "The address must look like alice@example.com.");
-      this.act("signIn", { address: canonical(this.lastAddress, this.lastAddress), password: password.value });
-    } }, field("Address", address), field("Password", password), h("button.primary", { type: "submit", disabled: busy }, busy ? "Signing in\u2026" : "Sign in"));
+      this.act("signIn", { address: canonical(this.lastAddress, this.lastAddress), [byToken ? "token" : "password"]: password.value });
+    } }, field("Address", address), secret, h("button.primary", { type: "submit", disabled: busy }, busy ? "Signing in\u2026" : "Sign in"), other);
     const problem = h("p.problem", { role: "alert" });
     put(app, h("main.gate", {}, h("h1", {}, "SIMP chat"), h("p", {}, "Messages that arrive at once, or tell you that they have not."), form, problem));
-    if (error) setTimeout(() => put(problem, error)); // so that it is announced
+    if (error) setTimeout(() => put(problem, error));
+    if (address.value && !busy) void offer();
     if (!busy) (address.value && !left ? password : address).focus();
   }
 
@@ -197,8 +473,6 @@ export class Page {
   async setState() {
     await this.call("setState", { state: this.state.value, note: this.note.value }).catch(() => this.showHead());
   }
-
-  // ---- The list of contacts ----
 
   showListSoon() {
     this.listTimer ??= setTimeout(() => {
@@ -251,8 +525,6 @@ export class Page {
     buttons[Math.min(buttons.length - 1, Math.max(0, at + step))].focus();
   }
 
-  // ---- The open conversation ----
-
   openHash() {
     const { hash } = location;
     if (hash) history.replaceState(null, "", location.pathname);
@@ -265,12 +537,12 @@ export class Page {
     put(this.main, h("p.empty", {}, "Choose somebody to write to."));
   }
 
-  /** openKey opens a conversation. @param {string | undefined} key @param {boolean} [focus] */
+  /** @param {string | undefined} key @param {boolean} [focus] */
   openKey(key, focus = false) {
     if (key === undefined) return;
     if (this.talk && this.box) this.drafts.set(this.talk.key, this.box.value);
     const conversation = this.model.conversations[key] ??= { to: key.split(" "), messages: [], unread: 0 };
-    const talk = this.talk = new Talk(key, conversation, this.act, () => this.model.waiting);
+    const talk = this.talk = new Talk(key, conversation, this.act, () => this.model.waiting, () => this.compare());
     const several = talk.names.length > 1;
     this.partner = h("span.state");
     this.blocking = h("button", { type: "button", click: () => this.block() });
@@ -282,7 +554,7 @@ export class Page {
     put(this.main,
       h("header", {}, h("button.back", { type: "button", click: () => this.goBack() }, "Back"),
         h("div.partner", {}, h("h2", {}, h("bdi", {}, talk.names.join(", "))), this.partner),
-        !several && h("div.buttons", {}, this.knowing, this.blocking)),
+        !several && h("div.buttons", {}, h("button", { type: "button", click: () => this.compare() }, "Keys"), this.knowing, this.blocking)),
       talk.log,
       h("form.write", { "aria-label": "Write", submit: event => { event.preventDefault(); void this.send(); } }, box, h("button.primary", { type: "submit" }, "Send")));
     document.body.classList.add("talking");
@@ -292,6 +564,8 @@ export class Page {
     this.readIfSeen();
     if (focus) box.focus();
   }
+
+  compare() { if (this.talk) void showKeys(this, this.talk.key).catch(() => {}); }
 
   goBack() {
     const item = this.items.get(this.talk?.key ?? "");
@@ -327,27 +601,26 @@ export class Page {
     confirmBlock(address, () => this.act("block", { address, on: true }));
   }
 
-  /** @param {Extract<import("./model.js").Event, { t: "message" }>} event */
+  /** @param {Extract<Event, { t: "message" }>} event */
   onMessage({ key, m }) {
     const item = this.items.get(key);
-    if (item) this.showItem(key, item); // at once: it will be acknowledged
+    if (item) this.showItem(key, item);
     else this.showList();
     this.showListSoon();
-    if (key !== this.talk?.key) return m.mine ? undefined : announce(`Message from ${cleanLine(m.from)}`);
+    if (key !== this.talk?.key) return m.mine || m.notice ? undefined : announce(`Message from ${cleanLine(m.from)}`);
     this.talk.conversation = this.model.conversations[key];
     if (!m.mine && !this.sees()) this.talk.mark();
     this.talk.append();
     this.readIfSeen();
   }
 
-  /** @param {Extract<import("./model.js").Event, { t: "outcome" }>} event */
+  /** @param {Extract<Event, { t: "outcome" }>} event */
   onOutcome({ key, id, results }) {
     for (const r of results) if (r.status) announce(sentence(r));
     const m = this.talk?.key === key && findMessage(this.model, key, id);
     if (m) this.talk?.showOutcome(m);
   }
 
-  /** sees reports whether the user looks at this page. */
   sees() { return document.visibilityState === "visible" && document.hasFocus(); }
 
   readIfSeen() {
@@ -362,7 +635,7 @@ export class Page {
   }
 }
 
-/** joinError returns what to tell of an account that was not created. @param {any} error */
+/** @param {any} error */
 function joinError(error) {
   switch (error?.status) {
     case 405: return "This server knows no invitations.";

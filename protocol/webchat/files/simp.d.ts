@@ -1,4 +1,14 @@
-/** SIMP 1.0 over WebSocket. simp.js says how to use it. */
+/**
+ * SIMP 1.1 over WebSocket.
+ *
+ *     const client = new Client({
+ *       url: "wss://example.com/simp", address: "alice@example.com", password: "...",
+ *       handlers: { message: m => { console.log(m.from, entityText(m.entity)); return 200; } },
+ *     });
+ *     client.start();
+ *     const { results } = await client.send(["bob@example.com"], textEntity("hello"));
+ *     console.log(outcomeWord(results[0].status));
+ */
 
 export type ClientStatus = "connecting" | "online" | "waiting" | "ended";
 export type ListenState = "available" | "away" | "busy";
@@ -66,6 +76,8 @@ export interface Handlers {
   unlistened?: (why: string) => void;
   /** The login succeeded; keys serve instead of the password. */
   keys?: (keys: Keys) => void;
+  /** The list of a user's device keys has another head: of a user who is watched, or of the own one. */
+  listChange?: (address: string, head: string) => void;
 }
 export interface Options {
   /** As wss://example.com/simp. */
@@ -74,6 +86,8 @@ export interface Options {
   password?: string;
   /** Those of an earlier login, instead of the password. */
   keys?: Keys;
+  /** An OAuth access token, instead of both. The client ends when it expires. */
+  token?: string;
   /** The program's name and version. */
   agent?: string;
   /** Whether to listen; true if not given. */
@@ -103,6 +117,8 @@ export class Client {
   readonly listening: boolean;
   readonly state: ListenState;
   readonly note: string;
+  /** Names the site's history, to which all indexes belong. */
+  readonly history: string;
   /** The largest message in octets. */
   readonly maxSize: number;
   /** Connects, and connects again until stop or a refused login. */
@@ -138,6 +154,59 @@ export class Scram {
   verify(final: string): void;
 }
 
+/** A device's key pair; the private key cannot be read. IndexedDB can keep it. */
+export interface Device {
+  kid: string;
+  key: Uint8Array<ArrayBuffer>;
+  pair: CryptoKeyPair;
+}
+/** A key of a list. revoked is Infinity if it is not; signer vouches for the key, if there is one. */
+export interface DeviceKey {
+  kid: string;
+  name: string;
+  created: number;
+  signer: string;
+  record: number;
+  revoked: number;
+  revocation: number;
+  byOperator: boolean;
+  verifier: CryptoKey;
+}
+/** A verified list, and its heads after each record. */
+export interface KeyList {
+  user: string;
+  keys: DeviceKey[];
+  heads: string[];
+}
+/** why says what is bad. If recheck is set, a list by fresh=yes may tell more. */
+export interface Verdict {
+  state: "signed" | "new key" | "unsigned" | "bad";
+  kid?: string;
+  why?: string;
+  recheck?: boolean;
+}
+/** A NotSupportedError where Ed25519 is missing. */
+export function newDevice(): Promise<Device>;
+/** What people compare. */
+export function fingerprint(kid: string): string;
+/** An address as lists and signatures have it. */
+export function foldAddress(address: string): string;
+/** The sig= of KEY for a new key of the same user. */
+export function proveContinuity(device: Device, user: string, key: Uint8Array, name: string): Promise<string>;
+/** Verifies what KEY or KEYS answers; throws if it contradicts itself. */
+export function verifyList(user: string, answer: Answer): Promise<KeyList>;
+/** Returns the entity with a signature, which covers what it has to be sent with. */
+export function sign(device: Device, claims: { from: string; to: readonly string[]; id: string; time: number }, entity: Uint8Array): Promise<Uint8Array<ArrayBuffer>>;
+/** The state of a message if the sender's keys do not matter: it is unsigned, or bad. */
+export function checkSignature(m: Message, recipient: string): Verdict | undefined;
+/** The state of a message. known are keys and a head that the recipient accepted before. */
+export function classify(m: Message, recipient: string, list: KeyList | undefined, known: { kids: string[]; head: string }): Promise<Verdict>;
+export function toBase64(octets: Uint8Array): string;
+export function toBase64URL(octets: Uint8Array): string;
+export function fromBase64URL(text: string): Uint8Array<ArrayBuffer>;
+
+/** The login mechanisms that the site offers to the domain of an address. */
+export function mechanisms(options: Pick<Options, "url" | "address" | "agent" | "WebSocket">): Promise<string[]>;
 /** Creates an account with the code of an invitation, and returns its address. */
 export function join(options: Pick<Options, "url" | "address" | "agent" | "WebSocket"> & { password: string; code: string }): Promise<string>;
 export function deriveKeys(password: string, salt: string, iterations: number): Promise<Keys>;

@@ -1,94 +1,18 @@
 // @ts-check
 /**
- * SIMP 1.0 over WebSocket, for browsers and for Node. It has no dependency and
- * touches no page.
+ * SIMP 1.1 over WebSocket, for browsers and for Node. It has no dependency and
+ * touches no page. simp.d.ts documents what it exports.
  *
- *     import { Client, textEntity, entityText } from "/simp.js";
- *
- *     const client = new Client({
- *       url: "wss://example.com/simp",
- *       address: "alice@example.com",
- *       password: "secret",
- *       handlers: {
- *         status: (status, error) => console.log(status, error?.message),
- *         message: m => { console.log(m.from, entityText(m.entity)); return 200; },
- *         presence: p => console.log(p.address, p.state),
- *       },
- *     });
- *     client.start();
- *     await client.watch(["bob@example.com"]);
- *     const report = await client.send(["bob@example.com"], textEntity("hello"));
- *     console.log(outcomeWord(report.results[0].status)); // "delivered", "in doubt", ...
- *
- * A Client logs in with SCRAM-SHA-256, listens, and connects again with
- * jitter when its connection ends; it then listens with the same state and
- * note, and watches what it watched. When its node goes away (MOVE), it
- * connects to the usual address first and ends the old connection afterwards.
- * It never repeats a message of its own accord: to repeat one that is in
- * doubt, call send again with its id and the same octets.
- *
- * The status 200 of a message means that a client of the recipient has
- * acknowledged it; 201, that it is in doubt; anything else, that it was
- * certainly not delivered. The server's answer to a message that comes in is
- * what your message handler returns: return 200 once you have shown or kept it.
+ * A Client logs in, listens, and connects again with jitter when its
+ * connection ends; it then listens with the same state and note, and watches
+ * what it watched. When its node goes away (MOVE), it connects to the usual
+ * address first and ends the old connection afterwards. It never repeats a
+ * message of its own accord.
  * @module simp
  */
+/** @import { Answer, Client as C, ClientStatus, DeviceKey, KeyList, Keys, Line, ListenState, Message, Options, Params, PresenceState, Result, Verdict } from "./simp.js" */
+/** @typedef {typeof import("./simp.js")} API */
 
-/** @typedef {"connecting" | "online" | "waiting" | "ended"} ClientStatus */
-/** @typedef {"available" | "away" | "busy"} ListenState */
-/** @typedef {ListenState | "deaf" | "unknown"} PresenceState */
-/** @typedef {{ [key: string]: string | number | readonly string[] | undefined }} Params */
-/**
- * Line holds one request or response. A request has a verb, a response has a
- * status.
- * @typedef {{ tag: string, verb: string, status: number, params: { [key: string]: string }, text: string, literal?: Uint8Array }} Line
- */
-/**
- * Answer holds the final response to a request, and the 100 lines before it.
- * @typedef {{ status: number, params: { [key: string]: string }, text: string, partial: Line[] }} Answer
- */
-/** @typedef {{ from: string, to: string, id: string, time: string, entity: Uint8Array }} Message */
-/**
- * Presence holds what is known of a user. The state "unknown" means that it
- * cannot be known now.
- * @typedef {{ address: string, state: PresenceState, note: string, since: string }} Presence
- */
-/** @typedef {{ to: string, status: number, text: string }} Result */
-/** @typedef {{ id: string, results: Result[] }} Report */
-/**
- * Keys are what SCRAM needs instead of the password, for one salt.
- * @typedef {{ salt: string, iterations: number, clientKey: Uint8Array<ArrayBuffer>, serverKey: Uint8Array<ArrayBuffer> }} Keys
- */
-/**
- * Handlers are called by a Client. All are optional. message returns the
- * status to answer with, or a promise of it: 200 once the message has been
- * shown or kept, 486 to refuse it. Without a message handler all are refused.
- * @typedef {object} Handlers
- * @property {(status: ClientStatus, error?: SimpError) => void} [status]
- * @property {(m: Message) => number | Promise<number>} [message]
- * @property {(p: Presence) => void} [presence]
- * @property {() => void} [stale] the node is cut off: presence cannot be known
- * @property {() => void} [fresh] the node is back: what it said before holds again, and changes follow
- * @property {(why: string) => void} [unlistened] the session does not listen any more
- * @property {(keys: Keys) => void} [keys] logged in; keys serve instead of the password
- */
-/**
- * Options configure a Client.
- * @typedef {object} Options
- * @property {string} url the WebSocket, as wss://example.com/simp
- * @property {string} address whose client it is
- * @property {string} [password]
- * @property {Keys} [keys] of an earlier login, instead of the password
- * @property {string} [agent] the program's name and version
- * @property {boolean} [listening] whether to listen; true
- * @property {ListenState} [state] available
- * @property {string} [note]
- * @property {Handlers} [handlers]
- * @property {new (url: string, protocol: string) => WebSocket} [WebSocket] for tests and for Node
- * @property {() => number} [random] returns 0 to 1, for jitter
- */
-
-/** SimpError is an answer of status 4xx or 5xx, or a connection that failed (status 0). */
 export class SimpError extends Error {
   /** @param {number} status @param {string} [text] @param {{ [key: string]: string }} [params] */
   constructor(status, text, params = {}) {
@@ -105,18 +29,10 @@ const words = {
   481: "not reading", 409: "refused", 486: "refused", 502: "unreachable", 503: "unreachable", 504: "unreachable",
 };
 
-/**
- * outcomeWord returns the word for what became of a message.
- * @param {number} status
- * @returns {string}
- */
+/** @type {API["outcomeWord"]} */
 export function outcomeWord(status) { return words[status] ?? "not delivered"; }
 
-/**
- * stateWord returns the word for a presence state.
- * @param {PresenceState} state
- * @returns {string}
- */
+/** @type {API["stateWord"]} */
 export function stateWord(state) {
   return state === "deaf" ? "not listening" : state === "unknown" ? "not known now" : state;
 }
@@ -124,30 +40,29 @@ export function stateWord(state) {
 const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+const oneByOne = new TextDecoder("latin1");
+
+/** @param {...(string | Uint8Array)} parts */
+function concat(...parts) {
+  const all = parts.map(part => typeof part === "string" ? encoder.encode(part) : part), joined = new Uint8Array(all.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of all) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
 
 // ---- Lines (section 2) ----
 
-/**
- * formatLine returns the octets of a request or a response; word is its verb
- * or status. Control characters in values become U+FFFD.
- * @param {string} tag
- * @param {string | number} word
- * @param {Params} [params]
- * @param {Uint8Array} [literal]
- * @returns {Uint8Array<ArrayBuffer>}
- */
+/** @type {API["formatLine"]} */
 export function formatLine(tag, word, params = {}, literal) {
   let line = `${tag} ${word}`;
   for (const [key, value] of Object.entries(params)) {
     if (value === undefined) continue;
     for (const one of Array.isArray(value) ? value : [value]) line += ` ${key}=${formatValue(String(one))}`;
   }
-  if (!literal) return encoder.encode(line + "\r\n");
-  const head = encoder.encode(`${line} {${literal.length}}\r\n`);
-  const all = new Uint8Array(head.length + literal.length);
-  all.set(head);
-  all.set(literal, head.length);
-  return all;
+  return literal ? concat(`${line} {${literal.length}}\r\n`, literal) : encoder.encode(line + "\r\n");
 }
 
 /** @param {string} value */
@@ -156,12 +71,7 @@ function formatValue(value) {
   return /[ "]/.test(value) ? `"${value.replace(/["\\]/g, "\\$&")}"` : value;
 }
 
-/**
- * parseLines returns the lines of a WebSocket message, which holds whole lines
- * with their literals. It throws a SimpError if the octets are something else.
- * @param {Uint8Array} octets
- * @returns {Line[]}
- */
+/** @type {API["parseLines"]} */
 export function parseLines(octets) {
   const lines = [];
   for (let at = 0; at < octets.length;) {
@@ -177,7 +87,7 @@ export function parseLines(octets) {
       }
       lines.push(line);
     } else {
-      at = end + 2; // an empty line is ignored
+      at = end + 2;
     }
   }
   return lines;
@@ -217,31 +127,19 @@ function parseLine(octets) {
 
 // ---- Messages (section 6) ----
 
-/**
- * newID returns a random id for a message.
- * @returns {string}
- */
+/** @type {API["newID"]} */
 export function newID() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), octet => octet.toString(16).padStart(2, "0")).join("");
 }
 
-/**
- * textEntity returns the MIME entity of a plain text.
- * @param {string} text
- * @returns {Uint8Array<ArrayBuffer>}
- */
+/** @type {API["textEntity"]} */
 export function textEntity(text) { return encoder.encode("\r\n" + text); }
 
-/**
- * entityText returns the text of a MIME entity, or undefined if it is not
- * plain text in UTF-8, ASCII or Latin-1.
- * @param {Uint8Array} entity
- * @returns {string | undefined}
- */
+/** @type {API["entityText"]} */
 export function entityText(entity) {
   const { type, charset, encoding, body } = splitEntity(entity);
   if (type !== "text/plain" || !["utf-8", "us-ascii", "iso-8859-1"].includes(charset)) return undefined;
-  const decode = (/** @type {Uint8Array} */ octets) => charset === "iso-8859-1" ? new TextDecoder("latin1").decode(octets) : lenient.decode(octets);
+  const decode = (/** @type {Uint8Array} */ octets) => charset === "iso-8859-1" ? oneByOne.decode(octets) : lenient.decode(octets);
   try {
     switch (encoding) {
       case "base64": return decode(fromBase64(lenient.decode(body).replace(/\s/g, "")));
@@ -252,18 +150,14 @@ export function entityText(entity) {
   return undefined;
 }
 
-/**
- * entityType returns the media type of a MIME entity, as text/plain.
- * @param {Uint8Array} entity
- * @returns {string}
- */
+/** @type {API["entityType"]} */
 export function entityType(entity) { return splitEntity(entity).type; }
 
 /** @param {Uint8Array} entity */
 function splitEntity(entity) {
   let end = 0, header = "";
   if (entity[0] !== 13 || entity[1] !== 10) {
-    const text = new TextDecoder("latin1").decode(entity);
+    const text = oneByOne.decode(entity);
     const at = text.indexOf("\r\n\r\n");
     end = at < 0 ? entity.length : at + 2;
     header = text.slice(0, end).replace(/\r\n[ \t]+/g, " ");
@@ -277,7 +171,7 @@ function splitEntity(entity) {
 
 /** @param {Uint8Array} body */
 function fromQuotedPrintable(body) {
-  const text = new TextDecoder("latin1").decode(body).split("\r\n").map(trimBlanks).join("\r\n").replace(/=\r\n/g, "");
+  const text = oneByOne.decode(body).split("\r\n").map(trimBlanks).join("\r\n").replace(/=\r\n/g, "");
   return latin1(text.replace(/=([0-9A-Fa-f]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16))));
 }
 
@@ -287,8 +181,8 @@ function latin1(s) { return Uint8Array.from(s, c => c.charCodeAt(0)); }
 /** @param {string} s */
 function fromBase64(s) { return latin1(atob(s)); }
 
-/** @param {Uint8Array} octets */
-function toBase64(octets) {
+/** @type {API["toBase64"]} */
+export function toBase64(octets) {
   let s = "";
   for (const octet of octets) s += String.fromCharCode(octet);
   return btoa(s);
@@ -298,13 +192,7 @@ function toBase64(octets) {
 
 const minIterations = 4096, maxIterations = 1_000_000;
 
-/**
- * deriveKeys returns the keys of a password for a salt (in Base64).
- * @param {string} password
- * @param {string} salt
- * @param {number} iterations
- * @returns {Promise<Keys>}
- */
+/** @type {API["deriveKeys"]} */
 export async function deriveKeys(password, salt, iterations) {
   const key = await crypto.subtle.importKey("raw", encoder.encode(password), "PBKDF2", false, ["deriveBits"]);
   const bits = await crypto.subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt: fromBase64(salt), iterations }, key, 256);
@@ -318,26 +206,15 @@ async function hmac(key, text) {
   return new Uint8Array(await crypto.subtle.sign("HMAC", k, encoder.encode(text)));
 }
 
-/**
- * Scram is one login by SCRAM-SHA-256, without channel binding, which pages
- * cannot do.
- */
 export class Scram {
   /** @param {string} name @param {string} [nonce] */
   constructor(name, nonce = newID()) {
     this.nonce = nonce;
-    /** first is the client's first message. */
     this.first = `n,,n=${name.replace(/=/g, "=3D").replace(/,/g, "=2C")},r=${nonce}`;
     this.expected = "";
   }
 
-  /**
-   * final returns the client's final message. derive returns the keys for the
-   * salt that the server names.
-   * @param {string} challenge
-   * @param {(salt: string, iterations: number) => Keys | Promise<Keys>} derive
-   * @returns {Promise<string>}
-   */
+  /** @param {string} challenge @param {(salt: string, iterations: number) => Keys | Promise<Keys>} derive @returns {Promise<string>} */
   async final(challenge, derive) {
     const parts = /^r=([^,]+),s=([A-Za-z0-9+/=]+),i=([1-9][0-9]{0,8})(?:,|$)/.exec(challenge);
     if (!parts || !parts[1].startsWith(this.nonce) || parts[1] === this.nonce) throw new SimpError(502, "the server's challenge is malformed");
@@ -352,36 +229,213 @@ export class Scram {
     return `${bare},p=${toBase64(keys.clientKey.map((octet, i) => octet ^ signature[i]))}`;
   }
 
-  /**
-   * verify throws unless the server has proved that it knows the password.
-   * @param {string} final the server's final message
-   */
+  /** @param {string} final the server's final message */
   verify(final) {
     if (!this.expected || final !== this.expected) throw new SimpError(401, "the server could not prove that it knows the password");
   }
 }
 
-/**
- * preparePassword returns a password as SASLprep (RFC 4013) writes it.
- * @param {string} password
- * @returns {string}
- */
+/** @type {API["preparePassword"]} */
 export function preparePassword(password) {
   return password.replace(/[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/g, " ")
     .replace(/[\u00ad\u034f\u1806\u180b-\u180d\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]/g, "").normalize("NFKC");
+}
+
+// ---- Keys and signatures (section 15) ----
+
+const maxSkew = 300_000, algorithm = "Ed25519", signatureField = "SIMP-Signature: ";
+
+/** @type {API["toBase64URL"]} */
+export function toBase64URL(octets) { return toBase64(octets).replace(/=/g, "").replace(/\+/g, "-").replace(/\//g, "_"); }
+
+/** @type {API["fromBase64URL"]} */
+export function fromBase64URL(text) {
+  const octets = fromBase64(text.replace(/-/g, "+").replace(/_/g, "/"));
+  if (toBase64URL(octets) !== text) throw new Error("it is not base64url");
+  return octets;
+}
+
+/** @param {Uint8Array<ArrayBuffer>} octets */
+async function sha256(octets) { return new Uint8Array(await crypto.subtle.digest("SHA-256", octets)); }
+
+/** @type {API["foldAddress"]} */
+export function foldAddress(address) {
+  const at = address.lastIndexOf("@"), local = address.slice(0, at).replace(/[\uff00-\uffef]/g, c => c.normalize("NFKC"));
+  return [...local].map(c => c.toLowerCase()).join("").normalize("NFC") + address.slice(at).toLowerCase();
+}
+
+/** @param {Uint8Array} key */
+async function keyID(key) { return toBase64URL(await sha256(encoder.encode(`{"crv":"Ed25519","kty":"OKP","x":"${toBase64URL(key)}"}`))); }
+
+/** @type {API["fingerprint"]} */
+export function fingerprint(kid) {
+  const bits = fromBase64URL(kid).reduce((all, octet) => all << 8n | BigInt(octet), 0n) >> 156n;
+  return Array.from({ length: 20 }, (_, i) => "0123456789abcdefghjkmnpqrstvwxyz"[Number(bits >> BigInt(95 - 5 * i) & 31n)]).join("").replace(/.{4}(?=.)/g, "$&-");
+}
+
+/** @type {API["newDevice"]} */
+export async function newDevice() {
+  const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey(algorithm, false, ["sign", "verify"]));
+  const key = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
+  return { kid: await keyID(key), key, pair };
+}
+
+const prime = 2n ** 255n - 19n;
+
+/** @param {bigint} base @param {bigint} exponent */
+function power(base, exponent) {
+  let result = 1n;
+  for (; exponent; exponent >>= 1n, base = base * base % prime) if (exponent & 1n) result = result * base % prime;
+  return result;
+}
+
+/** @param {Uint8Array} octets */
+function isKey(octets) {
+  if (octets.length !== 32) return false;
+  const y = octets.reduceRight((all, octet) => all << 8n | BigInt(octet), 0n) & 2n ** 255n - 1n, yy = y * y % prime;
+  const d = -121665n * power(121666n, prime - 2n), isSmall = y * (yy - 1n) * (d * yy * yy + 2n * yy - 1n) % prime === 0n;
+  return y < prime && !isSmall && power(((yy - 1n) * (d * yy + 1n) % prime + prime) % prime, (prime - 1n) / 2n) === 1n;
+}
+
+/** @param {Uint8Array<ArrayBuffer>} key */
+function verifierOf(key) { return crypto.subtle.importKey("raw", key, algorithm, false, ["verify"]); }
+
+/** @param {string} user @param {string | Uint8Array} key @param {string} label */
+function proofOctets(user, key, label) { return concat(`SIMP/1.1 key\0${user}\0`, key, `\0${label}`); }
+
+/** @type {API["proveContinuity"]} */
+export async function proveContinuity({ pair }, user, key, label) {
+  return toBase64(new Uint8Array(await crypto.subtle.sign(algorithm, pair.privateKey, proofOctets(user, key, label))));
+}
+
+/** @type {API["verifyList"]} */
+export async function verifyList(user, { partial, params: { head } }) {
+  /** @type {DeviceKey[]} */
+  const keys = [];
+  /** @type {string[][]} */
+  const records = [];
+  const add = (/** @type {number} */ number, /** @type {string[]} */ ...fields) => {
+    if (!(number >= 1 && number <= 2 * partial.length) || records[number]) throw new Error("the records of the list are not numbered");
+    records[number] = fields;
+  };
+  for (const line of partial.map(one => one.params).sort((a, b) => Number(a.record) - Number(b.record))) {
+    const { name = "", signer = "", sig = "", revoked } = line, key = fromBase64(line.key), kid = await keyID(key);
+    const k = { kid, name, signer, created: Date.parse(line.created), record: Number(line.record), revoked: revoked ? Date.parse(revoked) : Infinity,
+      revocation: Number(line.revocation ?? 0), byOperator: !!revoked && line.by === "operator", verifier: await verifierOf(key) };
+    if (toBase64(key) !== line.key || !isKey(key) || kid !== line.kid || keys.some(other => other.kid === kid)) throw new Error("a key of the list is wrong");
+    if (!revoked !== !k.revocation || k.revocation && k.revocation <= k.record || isNaN(k.created + k.revoked)) throw new Error("a time or a revocation is wrong");
+    if (signer || sig) {
+      const by = keys.find(other => other.kid === signer), proof = fromBase64(sig);
+      const verifies = async (/** @type {string | Uint8Array} */ form) => by && crypto.subtle.verify(algorithm, by.verifier, proof, proofOctets(user, form, name));
+      if (!by || by.revocation && by.revocation < k.record || toBase64(proof) !== sig || !(await verifies(key) || await verifies(line.key))) throw new Error("a proof of continuity is wrong");
+    }
+    keys.push(k);
+    add(k.record, "add", user, line.key, String(k.created), name, signer, sig);
+    if (revoked) add(k.revocation, "revoke", user, kid, String(k.revoked), k.byOperator ? "operator" : "");
+  }
+  let octets = new Uint8Array(32);
+  const heads = [toBase64URL(octets)];
+  for (let i = 1; i < records.length; i++) {
+    if (!records[i]) throw new Error("a record of the list is missing");
+    heads[i] = toBase64URL(octets = await sha256(concat(octets, ...records[i].map(field => `${field}\0`))));
+  }
+  if (heads[heads.length - 1] !== head) throw new Error("the head is not that of the keys");
+  return { user, keys, heads };
+}
+
+/** @param {KeyList} list @param {string} kid @param {string[]} kids */
+function isVouchedFor({ keys }, kid, kids) {
+  for (let key = keys.find(one => one.kid === kid); key; key = keys.find(one => one.kid === key?.signer)) if (kids.includes(key.kid)) return true;
+  return false;
+}
+
+/** @type {API["sign"]} */
+export async function sign({ kid, pair }, { from, to, id, time }, entity) {
+  if (countFields(entity) || entity[0] === 32 || entity[0] === 9 || !to.length || to.length > 64) throw new Error("this message cannot be signed");
+  const header = toBase64URL(encoder.encode(JSON.stringify({ alg: "EdDSA", kid, b64: false, crit: ["b64"], orig: from, dest: to, id, iat: Math.floor(time / 1000) })));
+  const signature = new Uint8Array(await crypto.subtle.sign(algorithm, pair.privateKey, concat(header, ".", entity)));
+  return concat(`${signatureField}${header}..${toBase64URL(signature)}\r\n`, entity);
+}
+
+/** @param {Uint8Array} entity */
+function countFields(entity) {
+  const header = /^(?:[^\r\n]+(?:\r\n|\r|\n|$))*/.exec(oneByOne.decode(entity))?.[0] ?? "";
+  return header.match(/^SIMP-Signature[ \t]*:/gim)?.length ?? 0;
+}
+
+/** @param {string} encoded @returns {{ [name: string]: any }} */
+function decodeHeader(encoded) {
+  const text = strict.decode(fromBase64URL(encoded)), members = JSON.parse(text), names = new Set();
+  let depth = 0, before = "", member = "";
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g)) {
+    if (member === "iat" && !/^\d+$/.test(token)) throw new Error();
+    member = "";
+    if (token === ":" && depth === 1) {
+      member = JSON.parse(before);
+      if (names.has(member)) throw new Error();
+      names.add(member);
+    }
+    depth += token === "{" || token === "[" ? 1 : token === "}" || token === "]" ? -1 : 0;
+    before = token;
+  }
+  return members;
+}
+
+/** @param {Message} m @param {string} recipient */
+function readSignature({ from, id, time, entity }, recipient) {
+  const count = countFields(entity);
+  if (count > 1) throw new Error("the message has two signatures");
+  const field = /^SIMP-Signature: ([\w-]+)\.\.([\w-]{86})\r\n(?![ \t])/.exec(oneByOne.decode(entity));
+  if (!field) throw new Error("the signature does not have the right form, or is not first");
+  let header, signature;
+  try {
+    header = decodeHeader(field[1]);
+    signature = fromBase64URL(field[2]);
+  } catch { /* told below */ }
+  const { alg, kid, b64, crit, orig, dest, id: signedID, iat } = header ?? {}, isText = (/** @type {unknown} */ one) => typeof one === "string";
+  if (!signature || alg !== "EdDSA" || b64 !== false || !Array.isArray(crit) || crit.length !== 1 || crit[0] !== "b64" || ![kid, orig, signedID].every(isText) ||
+    !Array.isArray(dest) || !dest.length || dest.length > 64 || !dest.every(isText) || !(iat >= 0 && iat <= 253402300799)) throw new Error("the signature's header is wrong");
+  const wrong = foldAddress(orig) !== foldAddress(from) ? "as another user's" : !dest.some(one => foldAddress(one) === foldAddress(recipient)) ? "for other recipients" :
+    signedID !== id ? "with another id" : !(Math.abs(1000 * iat - Date.parse(time)) <= maxSkew) && "at another time";
+  if (wrong) throw new Error(`the message was signed ${wrong}`);
+  return { kid: String(kid), signature, input: concat(field[1], ".", entity.subarray(field[0].length)) };
+}
+
+/** @param {unknown} err @returns {Verdict} */
+function bad(err, recheck = false) { return { state: "bad", why: err instanceof Error ? err.message : String(err), recheck }; }
+
+/** @type {API["checkSignature"]} */
+export function checkSignature(m, recipient) {
+  try {
+    if (!countFields(m.entity)) return { state: "unsigned" };
+    return void readSignature(m, recipient);
+  } catch (err) {
+    return bad(err);
+  }
+}
+
+/** @type {API["classify"]} */
+export async function classify(m, recipient, list, known) {
+  const early = checkSignature(m, recipient);
+  if (early) return early;
+  const { kid, signature, input } = readSignature(m, recipient), time = Date.parse(m.time), key = list?.keys.find(one => one.kid === kid);
+  if (list?.user !== foldAddress(m.from)) return bad("the sender's list of keys contradicts itself");
+  if (known.head && !list.heads.includes(known.head)) return bad("the sender's server rewrote their list of keys", true);
+  if (!key) return bad("the key is not one of the sender's", true);
+  if (time < key.created - maxSkew || time >= key.revoked) return bad("the key was not valid when the message was sent: it was revoked before, or added later");
+  if (!await crypto.subtle.verify(algorithm, key.verifier, signature, input)) return bad("the signature is not that of the message and the key");
+  return { state: known.kids.length && !isVouchedFor(list, kid, known.kids) ? "new key" : "signed", kid };
 }
 
 // ---- Connection (section 4) ----
 
 const greetingTime = 15_000, pingTime = 20_000, silence = 45_000, longestLine = 4096;
 
-/** Connection is one WebSocket. It is used by Client and join only. */
 class Connection {
   /** @param {Pick<Client, "handle">} client @param {Required<Pick<Options, "url" | "WebSocket">>} options @param {number} run of the client */
   constructor(client, options, run) {
     this.client = client;
     this.run = run;
-    /** told is what the server knows of the user's state, and watched, whom it tells of. */
     this.told = "";
     /** @type {Set<string>} */
     this.watched = new Set();
@@ -392,12 +446,14 @@ class Connection {
     /** @type {SimpError | undefined} what BYE said, or why it was closed */
     this.reason = undefined;
     this.open = true;
-    this.moveBy = 0; // what MOVE said, as Date.now tells it
+    this.moveBy = 0;
     this.moving = false;
     this.replaced = false;
     this.stale = false;
     this.heard = Date.now();
     this.history = "";
+    /** @type {string[]} */
+    this.mechanisms = [];
     this.size = 65536;
     this.socket = new options.WebSocket(options.url, "simp");
     this.socket.binaryType = "arraybuffer";
@@ -433,7 +489,7 @@ class Connection {
       request.partial.push(line);
       return;
     }
-    if (line.status > 101 && line.status < 200) return; // interim, of a later version
+    if (line.status > 101 && line.status < 200) return;
     this.pending.delete(line.tag);
     request.resolve({ status: line.status, params: line.params, text: line.text, partial: request.partial });
   }
@@ -443,12 +499,7 @@ class Connection {
     if (tag !== "*" && this.open) this.socket.send(formatLine(tag, status));
   }
 
-  /**
-   * roundTrip returns the final response, whatever its status. It rejects with
-   * a SimpError of status 0 that bears the partial results if the connection ends.
-   * @param {string} verb @param {Params} [params] @param {Uint8Array} [literal] @param {string} [tag]
-   * @returns {Promise<Answer>}
-   */
+  /** @param {string} verb @param {Params} [params] @param {Uint8Array} [literal] @param {string} [tag] @returns {Promise<Answer>} */
   roundTrip(verb, params, literal, tag = String(++this.tags)) {
     return new Promise((resolve, reject) => {
       if (!this.open) return reject(new SimpError(503, "not connected"));
@@ -459,7 +510,7 @@ class Connection {
     });
   }
 
-  /** promptly is roundTrip, and closes the connection if no answer comes in time. @param {string} verb @param {Params} [params] */
+  /** @param {string} verb @param {Params} [params] */
   async promptly(verb, params) {
     const timer = setTimeout(() => this.close(new SimpError(0, "the server does not answer")), pingTime);
     try {
@@ -476,15 +527,13 @@ class Connection {
     return answer;
   }
 
-  /**
-   * greetAnd says HELLO, and then does what follows, in time.
-   * @param {string} agent @param {() => Promise<unknown>} next
-   */
-  async greetAnd(agent, next) {
+  /** @param {string | undefined} agent @param {string} address @param {() => Promise<unknown>} next */
+  async greetAnd(agent, address, next) {
     const timer = setTimeout(() => this.close(new SimpError(0, "the server does not answer")), greetingTime);
     try {
       await Promise.race([new Promise(resolve => { this.greet = resolve; }), this.closed.then(() => { throw this.reason; })]);
-      const hello = await this.request("HELLO", { version: "SIMP/1.0", agent });
+      const hello = await this.request("HELLO", { version: "SIMP/1.1", agent: agent ?? "simp.js", domain: domainOf(address) }).catch(err => { throw Object.assign(err, { login: true }); });
+      this.mechanisms = (hello.params.auth ?? "").split(",");
       this.history = hello.params.history ?? "";
       this.size = Number(hello.params.size) || this.size;
       await next();
@@ -493,23 +542,30 @@ class Connection {
     }
   }
 
-  /** @param {string} address @param {(salt: string, iterations: number) => Keys | Promise<Keys>} derive */
-  async logIn(address, derive) {
+  /** @param {string} address @param {string | undefined} token @param {(salt: string, iterations: number) => Keys | Promise<Keys>} derive */
+  async logIn(address, token, derive) {
     const scram = new Scram(address), tag = String(++this.tags);
     const encode = (/** @type {string} */ s) => toBase64(encoder.encode(s));
     const decode = (/** @type {string | undefined} */ s) => lenient.decode(fromBase64(s ?? ""));
+    const more = (/** @type {string} */ data) => this.request("MORE", { data: encode(data) }, undefined, tag);
     try {
-      const challenge = await this.request("AUTH", { mech: "SCRAM-SHA-256", data: encode(scram.first) }, undefined, tag);
-      if (challenge.status !== 101) throw new SimpError(502, "the server has not asked for the password");
-      const done = await this.request("MORE", { data: encode(await scram.final(decode(challenge.params.data), derive)) }, undefined, tag);
-      scram.verify(decode(done.params.data));
+      let done;
+      if (token !== undefined) {
+        const name = scram.first.slice(5).replace(/,r=[^]*/, "");
+        done = await this.request("AUTH", { mech: "OAUTHBEARER" }, encoder.encode(encode(`n,a=${name},\x01auth=Bearer ${token}\x01\x01`)), tag);
+        if (done.status === 101) done = await more("\x01");
+      } else {
+        const challenge = await this.request("AUTH", { mech: "SCRAM-SHA-256", data: encode(scram.first) }, undefined, tag);
+        if (challenge.status !== 101) throw new SimpError(502, "the server has not asked for the password");
+        done = await more(await scram.final(decode(challenge.params.data), derive));
+        scram.verify(decode(done.params.data));
+      }
       this.ima = done.params.ima ?? "";
     } catch (err) {
       throw err instanceof SimpError && err.status ? Object.assign(err, { login: true }) : err;
     }
   }
 
-  /** checkAlive closes the connection unless the server answers a PING. */
   checkAlive() { this.promptly("PING").catch(() => {}); }
 
   /** @param {SimpError} [reason] */
@@ -529,37 +585,41 @@ class Connection {
 }
 
 /**
- * join creates an account with the code of an invitation (SIMP.md, section 4).
- * It rejects with a SimpError: of status 401, if the code creates no account;
- * of status 0, if it is not known whether there is an account now.
- * @param {Pick<Options, "url" | "address" | "agent" | "WebSocket"> & { password: string, code: string }} options
- * @returns {Promise<string>} the address of the account
+ * @template T
+ * @param {Pick<Options, "url" | "address" | "agent" | "WebSocket">} options
+ * @param {(connection: Connection) => Promise<T>} act
  */
-export async function join(options) {
-  const connection = new Connection({ handle() {} }, { url: options.url, WebSocket: options.WebSocket ?? WebSocket }, 0);
+async function visit({ url, address, agent, WebSocket: Socket = WebSocket }, act) {
+  const connection = new Connection({ handle() {} }, { url, WebSocket: Socket }, 0);
   try {
-    let ima = options.address;
-    await connection.greetAnd(options.agent ?? "simp.js", async () => {
-      const data = toBase64(encoder.encode(preparePassword(options.password)));
-      const answer = await connection.request("JOIN", { code: options.code, ima, data });
-      ima = answer.params.ima ?? ima;
-    });
-    return ima;
+    /** @type {T | undefined} */
+    let result;
+    await connection.greetAnd(agent, address, async () => { result = await act(connection); });
+    return /** @type {T} */ (result);
   } finally {
     connection.close();
   }
 }
 
+/** @type {API["mechanisms"]} */
+export function mechanisms(options) { return visit(options, async connection => connection.mechanisms); }
+
+/** @type {API["join"]} */
+export function join(options) {
+  return visit(options, async connection => {
+    const { address: ima, code, password } = options, data = toBase64(encoder.encode(preparePassword(password)));
+    return (await connection.request("JOIN", { code, ima, data })).params.ima ?? ima;
+  });
+}
+
 // ---- Client ----
 
-const memory = 5 * 60_000, firstDelay = 500, longestDelay = 30_000, longestRetry = 300, maxLine = 3000;
+const memory = 10 * 60_000, firstDelay = 500, longestDelay = 30_000, longestRetry = 300, maxLine = 3000;
 
-/** Client keeps one user connected. */
 export class Client {
   /** @param {Options} options */
   constructor(options) {
     this.address = options.address;
-    /** listening reports whether the client means to listen. */
     this.listening = options.listening ?? true;
     this.state = options.state ?? "available";
     this.note = options.note ?? "";
@@ -574,13 +634,12 @@ export class Client {
     /** @private @type {Set<string>} */ this.watched = new Set();
     /** @private @type {Map<string, { mark: string, status: Promise<number>, time: number }>} */ this.seen = new Map();
     /** @private @type {Map<string, number>} */ this.indexes = new Map();
-    /** @private */ this.history = "";
+    this.history = "";
     /** @private @type {Set<() => void>} */ this.waiters = new Set();
     /** @private @type {ReturnType<typeof setInterval> | undefined} */ this.watchdog = undefined;
     /** @private */ this.wakeUp = () => {};
   }
 
-  /** start connects, and connects again until stop is called or the login is refused. */
   start() {
     if (this.status !== "ended") return;
     this.setStatus("connecting");
@@ -590,32 +649,25 @@ export class Client {
     void this.keepConnected(++this.run);
   }
 
-  /** stop says QUIT and ends the connection. */
   async stop() {
     const conn = this.current;
     this.finish();
     if (conn) await quit(conn);
   }
 
-  /**
-   * suspend stops listening and then ends the connection, as before a page
-   * is frozen. start connects again.
-   */
   async suspend() {
     const conn = this.current;
     this.finish();
     if (!conn) return;
-    if (this.listening) conn.roundTrip("UNLISTEN").catch(() => {}); // both are on their way at once
+    if (this.listening) conn.roundTrip("UNLISTEN").catch(() => {});
     await quit(conn);
   }
 
-  /** wake connects now if the client waits, and otherwise checks the connection. */
   wake() {
     if (this.current) this.current.checkAlive();
     this.wakeUp();
   }
 
-  /** maxSize returns the largest message in octets. */
   get maxSize() { return this.current?.size ?? 65536; }
 
   /** @private @param {SimpError} [error] */
@@ -653,6 +705,7 @@ export class Client {
         if (Date.now() - since > 10_000) attempt = 1;
         delay = attempt > 1 ? delay : firstDelay;
         error = conn.reason;
+        if (this.options.token && error?.status === 401) return this.finish(error);
       } catch (err) {
         error = err instanceof SimpError ? err : new SimpError(0, String(err));
         if (run !== this.run) return;
@@ -666,11 +719,7 @@ export class Client {
     }
   }
 
-  /**
-   * pause waits for least milliseconds, which nothing but the end of the run
-   * cuts, and then for half of delay to all of it, or until wake.
-   * @private @param {number} delay @param {number} least
-   */
+  /** @private @param {number} delay @param {number} least */
   async pause(delay, least) {
     const run = this.run, start = Date.now();
     await new Promise(resolve => {
@@ -683,17 +732,13 @@ export class Client {
     if (run === this.run) this.wakeUp = () => {};
   }
 
-  /**
-   * connect returns a connection that is logged in, listens and watches; or
-   * nothing if the run has ended meanwhile.
-   * @private @param {number} run @returns {Promise<Connection | undefined>}
-   */
+  /** @private @param {number} run @returns {Promise<Connection | undefined>} */
   async connect(run) {
     const conn = new Connection(this, { url: this.options.url, WebSocket: this.options.WebSocket ?? WebSocket }, run);
     try {
-      await conn.greetAnd(this.options.agent ?? "simp.js", () => conn.logIn(this.address, (salt, n) => this.derive(salt, n)));
-      this.passwords.splice(1); // it was this one
-      if (run === this.run && conn.ima) this.address = conn.ima; // as the site writes it
+      await conn.greetAnd(this.options.agent, this.address, () => conn.logIn(this.address, this.options.token, (salt, n) => this.derive(salt, n)));
+      this.passwords.splice(1);
+      if (run === this.run && conn.ima) this.address = conn.ima;
       if (this.keys) this.handlers.keys?.(this.keys);
       if (conn.history !== this.history) this.indexes.clear();
       this.history = conn.history;
@@ -704,7 +749,7 @@ export class Client {
     } catch (err) {
       conn.close();
       if (err instanceof SimpError && err.status === 401 && this.passwords.length > 1) {
-        this.passwords.shift(); // SASLprep may have no form for it: as typed
+        this.passwords.shift();
         this.keys = undefined;
         return this.connect(run);
       }
@@ -734,17 +779,17 @@ export class Client {
     this.handlers.unlistened?.(text || outcomeWord(status));
   }
 
-  /** wish returns what a connection should have told the server, "" for not to listen. @private */
+  /** @private */
   wish() { return this.listening ? `${this.state} ${this.note}` : ""; }
 
-  /** adopt makes a connection the current one. @private @param {Connection} conn */
+  /** @private @param {Connection} conn */
   adopt(conn) {
     this.current = conn;
     void this.catchUp();
     if (conn.moveBy) void this.move(conn);
   }
 
-  /** catchUp tells the server what has changed while the current connection was being made; if it cannot, another is made. @private */
+  /** @private */
   async catchUp() {
     const conn = this.current;
     if (conn) await this.tellChanges(conn).catch(err => conn.close(err));
@@ -762,11 +807,7 @@ export class Client {
     await this.watchOn(conn, [...this.watched].filter(one => !conn.watched.has(one)));
   }
 
-  /**
-   * watchOn watches, except for what the server refuses for good; it returns
-   * that refusal. A refusal is for a whole line: its halves are tried.
-   * @private @param {Connection} conn @param {string[]} addresses
-   */
+  /** @private @param {Connection} conn @param {string[]} addresses */
   async watchOn(conn, addresses) {
     let refusal;
     const parts = chunks(addresses);
@@ -796,10 +837,7 @@ export class Client {
     return refusal;
   }
 
-  /**
-   * handle takes a request of the server. Its connections call it.
-   * @ignore @param {Connection} conn @param {Line} line
-   */
+  /** @param {Connection} conn @param {Line} line */
   handle(conn, line) {
     switch (line.verb) {
       case "MESSAGE": return void this.take(conn, line);
@@ -812,18 +850,15 @@ export class Client {
         conn.told = "";
         this.listening = false;
         return this.handlers.unlistened?.(line.text);
+      case "KEYS": return conn.replaced ? undefined : this.handlers.listChange?.(line.params.ima ?? "", line.params.head ?? "");
       case "MOVE":
         conn.moveBy = Date.now() + 1000 * (Number(line.params.within) || 30);
-        return void this.move(conn); // or adopt does it
+        return void this.move(conn);
       default: conn.respond(line.tag, 405);
     }
   }
 
-  /**
-   * take hands a message on, once, and answers it. Once the run has ended,
-   * nobody sees what comes, and nothing is answered.
-   * @private @param {Connection} conn @param {Line} line
-   */
+  /** @private @param {Connection} conn @param {Line} line */
   async take(conn, line) {
     if (!conn.open || conn.run !== this.run) return;
     const { from = "", to = "", id = "", time = "" } = line.params, entity = line.literal ?? new Uint8Array();
@@ -848,12 +883,7 @@ export class Client {
     for (const line of answer.partial) this.show(line, answer.params.index);
   }
 
-  /**
-   * show hands a presence on, unless something newer was shown: a new
-   * connection may lead to a node that lags. The indexes of other sites are
-   * not compared. moment is the index of the whole answer.
-   * @private @param {Line} line @param {string} [moment]
-   */
+  /** @private @param {Line} line @param {string} [moment] */
   show({ params }, moment) {
     const address = params.ima ?? "", index = Number(params.index ?? moment ?? NaN), last = this.indexes.get(address);
     if (!this.watched.has(address) || last !== undefined && index < last) return;
@@ -861,11 +891,7 @@ export class Client {
     this.handlers.presence?.({ address, state: /** @type {PresenceState} */ (params.state), note: params.note ?? "", since: params.since ?? "" });
   }
 
-  /**
-   * move connects anew while the old connection still listens, and then ends
-   * it. A new connection may reach the same node, which does not greet it.
-   * @private @param {Connection} old
-   */
+  /** @private @param {Connection} old */
   async move(old) {
     if (old.moving || old !== this.current) return;
     old.moving = true;
@@ -874,19 +900,19 @@ export class Client {
       try {
         const conn = await this.connect(run);
         if (!conn) return;
-        if (old !== this.current) return conn.close(); // the old one has ended, and keepConnected makes another
+        if (old !== this.current) return conn.close();
         old.replaced = true;
         this.adopt(conn);
         if (old.stale && !conn.stale) this.handlers.fresh?.();
         return void quit(old);
       } catch (err) {
-        if (isFinal(/** @type {SimpError} */ (err))) return; // the old connection is used until it ends
+        if (isFinal(/** @type {SimpError} */ (err))) return;
         await new Promise(resolve => setTimeout(resolve, retryOf(err) + 1000 * (0.5 + (this.options.random ?? Math.random)())));
       }
     }
   }
 
-  /** online waits until the client is connected, for at most some milliseconds. @private @param {number} time */
+  /** @private @param {number} time */
   async online(time) {
     if (!this.current && this.status !== "ended") {
       await new Promise(resolve => {
@@ -899,15 +925,7 @@ export class Client {
     return this.current;
   }
 
-  /**
-   * send sends an entity and returns its outcome for each recipient; it does
-   * not throw. To repeat a message that is in doubt, give its id and the same
-   * entity: only a 200 ends the doubt.
-   * @param {readonly string[]} to
-   * @param {Uint8Array} entity
-   * @param {{ id?: string, timeout?: number }} [options]
-   * @returns {Promise<Report>}
-   */
+  /** @type {C["send"]} */
   async send(to, entity, { id = newID(), timeout = 10 } = {}) {
     const all = (/** @type {number} */ status, /** @type {string} */ text) => ({ id, results: to.map(one => ({ to: one, status, text })) });
     let conn;
@@ -921,26 +939,17 @@ export class Client {
       const answer = await conn.roundTrip("SEND", { to, id, timeout }, entity);
       return { id, results: resultsOf(to, answer.partial, answer.status === 207 ? 201 : answer.status, answer.text) };
     } catch (err) {
-      if (err instanceof SimpError && err.status) return all(err.status, err.message); // it was not sent
+      if (err instanceof SimpError && err.status) return all(err.status, err.message);
       return { id, results: resultsOf(to, /** @type {{ partial?: Line[] }} */ (err).partial ?? [], 201, "the connection has ended") };
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /**
-   * request sends any other request, and throws a SimpError if it fails.
-   * @param {string} verb
-   * @param {Params} [params]
-   * @returns {Promise<Answer>}
-   */
+  /** @type {C["request"]} */
   async request(verb, params) { return (await this.online(5000)).request(verb, params); }
 
-  /**
-   * setState changes what others see, and listens if the client does not.
-   * @param {ListenState} state
-   * @param {string} [note]
-   */
+  /** @type {C["setState"]} */
   async setState(state, note = this.note) {
     const conn = await this.online(5000);
     await conn.request(this.listening ? "STATE" : "LISTEN", { state, note });
@@ -948,7 +957,6 @@ export class Client {
     await this.changed(conn);
   }
 
-  /** unlisten stops listening; the connection stays. */
   async unlisten() {
     if (!this.listening) return;
     const conn = await this.online(5000);
@@ -957,24 +965,20 @@ export class Client {
     await this.changed(conn);
   }
 
-  /** changed has the current connection follow what another was told. @private @param {Connection} conn */
+  /** @private @param {Connection} conn */
   async changed(conn) {
     conn.told = this.wish();
     if (conn !== this.current) await this.catchUp();
   }
 
-  /**
-   * watch tells the presence handler of these users, now and at each change,
-   * also after a reconnect.
-   * @param {string[]} addresses
-   */
+  /** @type {C["watch"]} */
   async watch(addresses) {
     for (const address of addresses) this.watched.add(address);
     const refusal = this.current && await this.watchOn(this.current, addresses);
     if (refusal) throw refusal;
   }
 
-  /** @param {string[]} addresses */
+  /** @type {C["unwatch"]} */
   async unwatch(addresses) {
     for (const address of addresses) {
       this.watched.delete(address);
@@ -984,28 +988,19 @@ export class Client {
     if (this.current) for (const ima of chunks(addresses)) await this.request("UNWATCH", { ima });
   }
 
-  /**
-   * watchers returns who watches this user now.
-   * @returns {Promise<string[]>}
-   */
+  /** @type {C["watchers"]} */
   async watchers() { return (await this.request("WATCHERS")).partial.map(line => line.params.ima); }
 
-  /**
-   * contacts returns the user's list.
-   * @returns {Promise<{ address: string, name: string }[]>}
-   */
+  /** @type {C["contacts"]} */
   async contacts() { return (await this.request("CONTACT")).partial.map(({ params }) => ({ address: params.ima, name: params.name ?? "" })); }
 
-  /**
-   * rules returns the user's rules.
-   * @returns {Promise<{ who: string, message: string, presence: string }[]>}
-   */
+  /** @type {C["rules"]} */
   async rules() {
     return (await this.request("ACL")).partial.map(({ params }) => ({ who: params.who, message: params.message ?? "", presence: params.presence ?? "" }));
   }
 }
 
-/** quit ends a connection once its requests are answered. @param {Connection} conn */
+/** @param {Connection} conn */
 async function quit(conn) {
   const timer = setTimeout(() => conn.close(), greetingTime);
   await conn.roundTrip("QUIT").catch(() => {});
@@ -1013,22 +1008,22 @@ async function quit(conn) {
   conn.close();
 }
 
-/** trimBlanks returns a line without the blanks at its end. @param {string} line */
+/** @param {string} line */
 function trimBlanks(line) {
   let end = line.length;
   while (end > 0 && (line[end - 1] === " " || line[end - 1] === "\t")) end--;
   return line.slice(0, end);
 }
 
-/** isFinal reports whether another attempt to log in would fail too. @param {SimpError} error */
+/** @param {SimpError} error */
 function isFinal(error) {
   return [400, 401, 403, 404, 405, 505].includes(error.status) && ("login" in error || error.status === 505);
 }
 
-/** retryOf returns for how many milliseconds the server asks to wait. @param {any} error */
+/** @param {any} error */
 function retryOf(error) { return 1000 * Math.min(Math.max(Number(error?.params?.retry) || 0, 0), longestRetry); }
 
-/** chunks splits addresses so that each part fits in a line. @param {string[]} addresses */
+/** @param {string[]} addresses */
 function chunks(addresses) {
   /** @type {string[][]} */
   const parts = [];
@@ -1045,7 +1040,7 @@ function chunks(addresses) {
   return parts;
 }
 
-/** resultsOf returns one result per recipient. @param {readonly string[]} to @param {Line[]} partial @param {number} status @param {string} text */
+/** @param {readonly string[]} to @param {Line[]} partial @param {number} status @param {string} text */
 function resultsOf(to, partial, status, text) {
   const said = new Map(partial.map(line => [line.params.to?.toLowerCase(), line]));
   return to.map(one => {
@@ -1054,10 +1049,10 @@ function resultsOf(to, partial, status, text) {
   });
 }
 
-/** domainOf returns what follows the last @. @param {string} address */
+/** @param {string} address */
 function domainOf(address) { return address.slice(address.lastIndexOf("@") + 1).toLowerCase(); }
 
-/** markOf returns a number that tells entities apart. @param {Uint8Array} entity */
+/** @param {Uint8Array} entity */
 function markOf(entity) {
   let a = 0x811c9dc5, b = 0x9747b28c;
   for (const octet of entity) {

@@ -2,9 +2,7 @@
 // The engine and the tabs, without a page: there is no IndexedDB here.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Engine } from "../files/engine.js";
-import { newModel } from "../files/model.js";
-import { Tabs } from "../files/tabs.js";
+import { Engine, Tabs, newModel } from "../files/engine.js";
 import { Site } from "./fake.js";
 
 const world = /** @type {any} */ (globalThis);

@@ -2,9 +2,7 @@
 // The parts of the page that need no page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { apply, findMessage, keyOf, keyOfHash, newModel, stateOf } from "../files/model.js";
-import { sentence, wordOf } from "../files/talk.js";
-import { canonical, clean, cleanLine, splitLinks } from "../files/text.js";
+import { apply, canonical, clean, cleanLine, findMessage, keyOf, keyOfHash, newModel, sentence, splitLinks, stateOf, wordOf } from "../files/engine.js";
 
 test("characters that disguise text are made visible", () => {
   assert.equal(clean("a\u202eb\u0007c\u2066d\u200fe"), "a\u27e8U+202E\u27e9b\u27e8U+0007\u27e9c\u27e8U+2066\u27e9d\u27e8U+200F\u27e9e");

@@ -450,15 +450,15 @@ test("10,000 messages do not slow the page down", async () => {
   const a = await visit(0, alice);
   await open(a, bob);
   const { few, many, rows } = await a.evaluate(async key => {
-    const { newModel, apply } = await import(/** @type {any} */ ("/model.js"));
-    const { Talk } = await import(/** @type {any} */ ("/talk.js"));
+    const { newModel, apply } = await import(/** @type {any} */ ("/engine.js"));
+    const { Talk } = await import(/** @type {any} */ ("/app.js"));
     let rows = 0;
     // measure returns the least time that ten messages take after so many
     const measure = (/** @type {number} */ before) => {
       const model = newModel();
       const add = (/** @type {number} */ i) => apply(model, { t: "message", key, to: [key], m: { id: String(i), from: key, mine: false, text: `message ${i}`, time: 1e12 + 1000 * i, results: [] } });
       for (let i = 0; i < before; i++) add(i);
-      const talk = new Talk(key, model.conversations[key], async () => {}, () => []);
+      const talk = new Talk(key, model.conversations[key], async () => {}, () => [], () => {});
       talk.marker = -1;
       document.querySelector("main")?.append(talk.log);
       talk.scrollToEnd();
