@@ -62,6 +62,10 @@ type Config struct {
 	// Warnings returns sentences about what does not work as this node is
 	// configured; nil: none.
 	Warnings func() []string
+	// SourceKeys returns the keys of the provider of an account source for another
+	// node, while this one leads. An error that is ErrRefused means that there are
+	// none. It may be called from any goroutine; nil: there are none.
+	SourceKeys func(context.Context, *clusterv1.SourceKeysRequest) (*clusterv1.ProviderKeys, error)
 	// Settings returns those settings of this node that must be the same on all,
 	// as they are in use: always the same names in the same order, or none. It
 	// may be called from any goroutine. Nil: none.

@@ -74,6 +74,12 @@ func (s peerServer) Command(ctx context.Context, r *clusterv1.CommandRequest) (*
 	return &clusterv1.CommandResponse{Refusal: peerrpc.EncodeError(err, clusterv1.Refusal_REASON_UNKNOWN)}, nil
 }
 
+// SourceKeys answers with the keys of a provider, if this node leads.
+func (s peerServer) SourceKeys(ctx context.Context, r *clusterv1.SourceKeysRequest) (*clusterv1.SourceKeysResponse, error) {
+	keys, err := s.n.sourceKeysHere(ctx, r)
+	return &clusterv1.SourceKeysResponse{Keys: keys, Refusal: peerrpc.EncodeError(err, clusterv1.Refusal_REASON_UNAVAILABLE)}, nil
+}
+
 // Copy sends this node's table once it contains a log entry, in pieces that
 // each name the newest entry in the copy.
 func (s peerServer) Copy(r *clusterv1.CopyRequest, stream grpc.ServerStreamingServer[clusterv1.CopyResponse]) error {

@@ -11,6 +11,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,6 +60,25 @@ type Introspector interface {
 	// provider may have issued.
 	Introspects() (opaque, foreign bool)
 }
+
+// KeySharer is implemented by token sources that check tokens with their
+// provider's keys. One node fetches these for the whole site.
+type KeySharer interface {
+	// ShareKeys returns the keys for a node that has others or none, after it has
+	// fetched them if the time has come. It returns ErrNotShared if that node's
+	// provider is another one.
+	ShareKeys(ctx context.Context, known SharedKeys) (SharedKeys, error)
+}
+
+// SharedKeys are the keys of a provider on their way between nodes.
+type SharedKeys struct {
+	Issuer string        // the provider
+	Keys   []byte        // a JSON Web Key Set; nil: not fetched yet
+	Age    time.Duration // since they were fetched
+}
+
+// ErrNotShared means that a node has to fetch its provider's keys itself.
+var ErrNotShared = errors.New("no other node fetches these keys")
 
 // ClientAware is implemented by sources whose answers depend on where the
 // client is. Only logins from the same address are merged for them.

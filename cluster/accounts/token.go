@@ -99,6 +99,17 @@ func (r *Registry) IsTableBefore(domain, source string) bool {
 	return false
 }
 
+// ShareKeys returns the keys of a source's provider for another node, which has
+// others or none; ErrNotShared if there is no such source.
+func (r *Registry) ShareKeys(ctx context.Context, source string, known SharedKeys) (SharedKeys, error) {
+	if m := r.current.Load().members[source]; m != nil {
+		if s, ok := m.source.(KeySharer); ok {
+			return s.ShareKeys(ctx, known)
+		}
+	}
+	return SharedKeys{}, ErrNotShared
+}
+
 // HasSource reports whether a domain has the source.
 func (r *Registry) HasSource(domain, source string) bool {
 	return slices.ContainsFunc(r.current.Load().domains[domain], func(m *member) bool { return m.name == source })

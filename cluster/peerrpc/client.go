@@ -145,6 +145,21 @@ func (c *Client) Command(ctx context.Context, node string, r *clusterv1.CommandR
 	})
 }
 
+// SourceKeys asks node, the leader, for the keys of the provider of an account
+// source. An error that is ErrRefused means that the node has no such keys; all
+// others are ErrUnavailable.
+func (c *Client) SourceKeys(ctx context.Context, node string, r *clusterv1.SourceKeysRequest) (keys *clusterv1.ProviderKeys, err error) {
+	err = c.call(ctx, node, ErrUnavailable, func(p clusterv1.PeerClient) (*clusterv1.Refusal, error) {
+		answer, err := p.SourceKeys(ctx, r)
+		if status.Code(err) == codes.Unimplemented { // an older version
+			return &clusterv1.Refusal{Reason: clusterv1.Refusal_REASON_REFUSED, Text: "its version does not share keys"}, nil
+		}
+		keys = answer.GetKeys()
+		return answer.GetRefusal(), err
+	})
+	return keys, err
+}
+
 // call calls node once it is connected. An error before that is
 // ErrUnavailable; a refusal by the node is returned as it was sent; if the
 // response is lost, the error is lost.

@@ -191,6 +191,16 @@ func TestACommandArrives(t *testing.T) {
 	})
 }
 
+// A leader of an older version does not know the call: its keys are not shared.
+func TestKeysOfAnOlderLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		if keys, err := p.SourceKeys(t.Context(), "n2", &clusterv1.SourceKeysRequest{Source: "login"}); !isOnly(err, peerrpc.ErrRefused) {
+			t.Errorf("%v, %v", keys, err)
+		}
+	})
+}
+
 func TestAProposalThatIsCutOffIsUnknownAndSoon(t *testing.T) {
 	for name, fault := range map[string]func(p *pair){
 		"killed":   func(p *pair) { p.network.Kill(host2) },

@@ -38,8 +38,9 @@ type sourceKey struct {
 
 // sourceEnv holds what a source gets besides its keys.
 type sourceEnv struct {
-	name   string
-	logger *slog.Logger
+	name    string
+	logger  *slog.Logger
+	askSite askKeys // nil: there is no site
 }
 
 // keyError reports that the value of a key is wrong, although it was set.
@@ -214,7 +215,7 @@ func (r *accountsReader) readKeys(name *token.Token, kind *sourceType, pairs []*
 
 // tryCreate makes a source, to find out what is wrong with its files.
 func (r *accountsReader) tryCreate(name *token.Token, places map[string]*token.Token) {
-	s, err := r.found.sources[name.Value].newSource(slog.New(slog.DiscardHandler))
+	s, err := r.found.sources[name.Value].newSource(sourceEnv{logger: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		r.tried[name.Value] = s
 		f, ok := s.(accounts.Final)

@@ -70,7 +70,7 @@ func TestAccountsFile(t *testing.T) {
 	if len(wrong) > 0 {
 		t.Fatal(wrong)
 	}
-	set, err := f.newSet(slog.New(slog.DiscardHandler), nil)
+	set, err := f.newSet(sourceEnv{logger: slog.New(slog.DiscardHandler)}, nil)
 	if err != nil || set.Sources["corp"].(testSource).host != "ldap.example.com" {
 		t.Errorf("%+v, %v", set, err)
 	}
@@ -139,7 +139,7 @@ func TestUnchangedSourcesGoOn(t *testing.T) {
 		if len(wrong) > 0 {
 			t.Fatal(wrong)
 		}
-		set, err := f.newSet(slog.New(slog.DiscardHandler), before)
+		set, err := f.newSet(sourceEnv{logger: slog.New(slog.DiscardHandler)}, before)
 		if err != nil {
 			t.Fatal(err)
 		}

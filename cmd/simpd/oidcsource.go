@@ -57,7 +57,7 @@ func (o *oidcFile) keys() []sourceKey {
 // create reads the files, and makes the source.
 func (o *oidcFile) create(env sourceEnv) (accounts.Source, error) {
 	c := o.Config
-	c.Name, c.Logger = env.name, env.logger
+	c.Name, c.Logger, c.AskSite = env.name, env.logger, env.askSite
 	if c.Scope == "" {
 		c.Scope = "openid email"
 	}

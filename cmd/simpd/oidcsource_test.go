@@ -33,7 +33,7 @@ func TestOIDCSource(t *testing.T) {
 		case want == "" && len(wrong) > 0, want != "" && (len(wrong) != 1 || !strings.Contains(wrong[0].Error(), want)):
 			t.Errorf("%s: %v, want %q", keys, wrong, want)
 		case want == "":
-			set, err := f.newSet(slog.New(slog.DiscardHandler), nil)
+			set, err := f.newSet(sourceEnv{logger: slog.New(slog.DiscardHandler)}, nil)
 			if err != nil {
 				t.Errorf("%s: %v", keys, err)
 				continue

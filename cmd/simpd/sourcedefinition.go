@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -35,8 +34,9 @@ func (d *sourceDefinition) addKey(k *sourceKey, values []string) {
 }
 
 // newSource makes the source.
-func (d *sourceDefinition) newSource(logger *slog.Logger) (accounts.Source, error) {
-	return d.create(sourceEnv{d.name, logger})
+func (d *sourceDefinition) newSource(env sourceEnv) (accounts.Source, error) {
+	env.name = d.name
+	return d.create(env)
 }
 
 // fingerprint returns a hash of the keys, and of the files that they name. A file
@@ -56,7 +56,7 @@ func (d *sourceDefinition) fingerprint() (sum [sha256.Size]byte) {
 
 // newSet makes the sources, except those that old, which may be nil, has made of
 // the same: these go on.
-func (f *accountsFile) newSet(logger *slog.Logger, old *accountsFile) (accounts.Set, error) {
+func (f *accountsFile) newSet(env sourceEnv, old *accountsFile) (accounts.Set, error) {
 	set := accounts.Set{Sources: map[string]accounts.Source{}, Domains: f.domains}
 	var fresh []accounts.Source
 	f.made = map[string]madeSource{}
@@ -66,7 +66,7 @@ func (f *accountsFile) newSet(logger *slog.Logger, old *accountsFile) (accounts.
 			made.Source = old.made[name].Source
 		} else {
 			var err error
-			if made.Source, err = d.newSource(logger); err != nil {
+			if made.Source, err = d.newSource(env); err != nil {
 				for _, s := range fresh {
 					s.Close()
 				}

@@ -19,7 +19,7 @@ func (n *node) setSources(f *accountsFile) error {
 	if f == nil {
 		f = &accountsFile{}
 	}
-	set, err := f.newSet(n.logger, n.accounts.Load())
+	set, err := f.newSet(sourceEnv{logger: n.logger, askSite: n.askSiteForKeys}, n.accounts.Load())
 	if err != nil {
 		return err
 	}

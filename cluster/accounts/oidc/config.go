@@ -4,6 +4,7 @@
 package oidc
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"simpd/cluster/accounts"
 )
 
 // Config configures a Source.
@@ -43,6 +46,10 @@ type Config struct {
 	// IntrospectAll has the provider be shown tokens that another provider may
 	// have issued. Those that it does not know are left to the next source.
 	IntrospectAll bool
+
+	// AskSite asks the node that fetches keys for the site for those of the
+	// source's provider. With ErrNotShared, or if it is nil, they are fetched here.
+	AskSite func(ctx context.Context, source string, known accounts.SharedKeys) (accounts.SharedKeys, error)
 
 	// Roots are the authorities of the provider; nil: those of the system.
 	Roots  *x509.CertPool

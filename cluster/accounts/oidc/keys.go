@@ -18,7 +18,8 @@ const (
 
 // keySet holds the provider's keys (JWKS). Tokens that name a key that it does
 // not have make it fetch the keys again, at most once in refreshInterval for
-// all of them together. Any goroutine may use it.
+// all of them together, and on one node for the whole site. Any goroutine may
+// use it.
 type keySet struct {
 	provider   *provider
 	algorithms []jose.SignatureAlgorithm
@@ -51,31 +52,32 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	id := signed.Signatures[0].Header.KeyID
 	payload, found := verifyWith(keys, id, signed)
 	if !found {
-		if keys, err = k.refreshAfter(ctx, began); err != nil {
+		if keys, err = k.refresh(ctx); err != nil {
 			return nil, err
 		}
-		payload, _ = verifyWith(keys, id, signed)
+		if payload, found = verifyWith(keys, id, signed); !found {
+			err = k.checkFetchedAfter(began)
+		}
 	}
-	if payload == nil {
-		return nil, errWrongSignature
-	}
-	return payload, nil
-}
-
-// refreshAfter returns keys that were fetched after t. If they may not be
-// fetched yet, the error says when: until then, nothing is known of a key that
-// is not among those of before.
-func (k *keySet) refreshAfter(ctx context.Context, t time.Time) ([]jose.JSONWebKey, error) {
-	keys, err := k.refresh(ctx)
-	if err != nil {
+	switch {
+	case payload != nil:
+		return payload, nil
+	case err != nil:
 		return nil, err
 	}
+	return nil, errWrongSignature
+}
+
+// checkFetchedAfter returns nil if the keys were fetched after t. Otherwise the
+// error says when they may be fetched: until then, nothing is known of a key that
+// is not among those of before.
+func (k *keySet) checkFetchedAfter(t time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fetched.Before(t) {
-		return nil, &accounts.UnavailableError{Retry: refreshInterval - time.Since(k.tried), Err: errKeysTooOld}
+		return &accounts.UnavailableError{Retry: refreshInterval - time.Since(k.tried), Err: errKeysTooOld}
 	}
-	return keys, nil
+	return nil
 }
 
 var errKeysTooOld = errors.New("the token names a key that the provider did not have a moment ago")
@@ -117,7 +119,7 @@ func (k *keySet) refresh(ctx context.Context) ([]jose.JSONWebKey, error) {
 	k.mu.Lock()
 	if k.pending == nil && time.Since(k.tried) >= refreshInterval {
 		k.pending, k.tried = make(chan struct{}), time.Now()
-		go k.fetch(context.WithoutCancel(ctx), k.pending) // ends within requestTimeout, twice
+		go k.fetch(context.WithoutCancel(ctx), k.pending)
 	}
 	pending := k.pending
 	k.mu.Unlock()
@@ -136,8 +138,43 @@ func (k *keySet) refresh(ctx context.Context) ([]jose.JSONWebKey, error) {
 	return k.keys, nil
 }
 
-// fetch fetches the keys once, and closes done.
+// fetch fetches the keys once, from the node that fetches them for the site or
+// from the provider, and closes done.
 func (k *keySet) fetch(ctx context.Context, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	keys, fetched, err := k.fetchFromSite(ctx)
+	if errors.Is(err, accounts.ErrNotShared) {
+		keys, err = k.fetchFromProvider(ctx)
+		fetched = time.Now()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	defer close(done)
+	k.pending, k.err = nil, err
+	k.tried = time.Now().Add(retryInterval - refreshInterval)
+	if err == nil {
+		k.adoptLocked(keys, fetched)
+	}
+}
+
+// fetchTimeout limits the time of a fetch: two requests to the provider, and the
+// way to the node that makes them.
+const fetchTimeout = 2*requestTimeout + time.Second
+
+// adoptLocked takes keys that were fetched at a time, by whichever node, unless
+// the present ones are newer.
+func (k *keySet) adoptLocked(keys []jose.JSONWebKey, fetched time.Time) {
+	if k.keys == nil || fetched.After(k.fetched) {
+		k.keys, k.fetched = keys, fetched
+	}
+	if fetched.After(k.tried) {
+		k.tried = fetched
+	}
+}
+
+// fetchFromProvider fetches the keys.
+func (k *keySet) fetchFromProvider(ctx context.Context) ([]jose.JSONWebKey, error) {
 	k.mu.Lock()
 	address := k.address
 	k.mu.Unlock()
@@ -149,17 +186,13 @@ func (k *keySet) fetch(ctx context.Context, done chan struct{}) {
 	if err == nil {
 		err = k.provider.get(ctx, address, &set)
 	}
+	if err != nil {
+		address = "" // it may have changed
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.pending, k.err = nil, err
-	switch {
-	case err == nil:
-		k.address, k.keys, k.fetched = address, signingKeys(set.Keys), time.Now()
-	default:
-		k.address = "" // it may have changed
-		k.tried = time.Now().Add(retryInterval - refreshInterval)
-	}
-	close(done)
+	k.address = address
+	return signingKeys(set.Keys), err
 }
 
 // retryInterval is the time after a failed fetch in which none is tried.

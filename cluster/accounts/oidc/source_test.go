@@ -233,6 +233,13 @@ func TestBurstFetchesKeysOnce(t *testing.T) {
 	}
 }
 
+// pass has a source believe that time has passed since its keys were fetched.
+func pass(s *Source, d time.Duration) {
+	s.keys.mu.Lock()
+	defer s.keys.mu.Unlock()
+	s.keys.tried, s.keys.fetched = s.keys.tried.Add(-d), s.keys.fetched.Add(-d)
+}
+
 // Unknown keys cause one fetch in ten seconds. Until the next, nothing is known
 // of their tokens, which are not called invalid.
 func TestKeyRotation(t *testing.T) {
@@ -251,14 +258,10 @@ func TestKeyRotation(t *testing.T) {
 	if n := p.keyFetches(); n != 1 {
 		t.Errorf("%d fetches", n)
 	}
-	s.keys.mu.Lock()
-	s.keys.tried = s.keys.tried.Add(-refreshInterval)
-	s.keys.mu.Unlock()
+	pass(s, refreshInterval)
 	expect(t, s, rotated, accounts.Accepted)
 	expect(t, s, p.token(old, "k1", goidc.RS256, nil), accounts.Accepted)
-	s.keys.mu.Lock()
-	s.keys.tried = s.keys.tried.Add(-refreshInterval)
-	s.keys.mu.Unlock()
+	pass(s, refreshInterval)
 	expect(t, s, p.token(newKey(t), "k3", goidc.RS256, nil), accounts.Rejected) // the provider has just said so
 }
 

@@ -2029,6 +2029,172 @@ func (x *CopyResponse) GetOctets() []byte {
 	return nil
 }
 
+// ProviderKeys are the keys of the provider of an account source, as a node has
+// fetched them.
+type ProviderKeys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Issuer        string                 `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`             // the provider
+	Keys          []byte                 `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`                 // a JSON Web Key Set; empty: not fetched yet
+	AgeMs         uint64                 `protobuf:"varint,3,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"` // since they were fetched, when the request was sent or came
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProviderKeys) Reset() {
+	*x = ProviderKeys{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProviderKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProviderKeys) ProtoMessage() {}
+
+func (x *ProviderKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProviderKeys.ProtoReflect.Descriptor instead.
+func (*ProviderKeys) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ProviderKeys) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ProviderKeys) GetKeys() []byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ProviderKeys) GetAgeMs() uint64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
+type SourceKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"` // its name
+	Known         *ProviderKeys          `protobuf:"bytes,2,opt,name=known,proto3" json:"known,omitempty"`   // what the caller has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceKeysRequest) Reset() {
+	*x = SourceKeysRequest{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceKeysRequest) ProtoMessage() {}
+
+func (x *SourceKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceKeysRequest.ProtoReflect.Descriptor instead.
+func (*SourceKeysRequest) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SourceKeysRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *SourceKeysRequest) GetKnown() *ProviderKeys {
+	if x != nil {
+		return x.Known
+	}
+	return nil
+}
+
+type SourceKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       *Refusal               `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Keys          *ProviderKeys          `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceKeysResponse) Reset() {
+	*x = SourceKeysResponse{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceKeysResponse) ProtoMessage() {}
+
+func (x *SourceKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceKeysResponse.ProtoReflect.Descriptor instead.
+func (*SourceKeysResponse) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SourceKeysResponse) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+func (x *SourceKeysResponse) GetKeys() *ProviderKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 type ProbeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2037,7 +2203,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2215,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2228,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 type ProbeResponse struct {
@@ -2090,7 +2256,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2268,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2281,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -2218,7 +2384,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2396,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2409,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -2341,7 +2507,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +2519,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +2532,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -2408,7 +2574,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2586,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2599,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Member) GetSite() string {
@@ -2571,7 +2737,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2749,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2762,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -2615,7 +2781,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2627,7 +2793,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2640,7 +2806,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -2660,7 +2826,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +2838,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +2851,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -2714,7 +2880,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2726,7 +2892,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2739,7 +2905,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2767,7 +2933,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +2945,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2792,7 +2958,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 4}
 }
 
 func (x *CommandRequest_Admit) GetClusterId() string {
@@ -2958,7 +3124,17 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\"8\n" +
 	"\fCopyResponse\x12\x10\n" +
 	"\x03log\x18\x01 \x01(\x04R\x03log\x12\x16\n" +
-	"\x06octets\x18\x02 \x01(\fR\x06octets\"\x0e\n" +
+	"\x06octets\x18\x02 \x01(\fR\x06octets\"Q\n" +
+	"\fProviderKeys\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\fR\x04keys\x12\x15\n" +
+	"\x06age_ms\x18\x03 \x01(\x04R\x05ageMs\"`\n" +
+	"\x11SourceKeysRequest\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x123\n" +
+	"\x05known\x18\x02 \x01(\v2\x1d.simp.cluster.v1.ProviderKeysR\x05known\"{\n" +
+	"\x12SourceKeysResponse\x122\n" +
+	"\arefusal\x18\x01 \x01(\v2\x18.simp.cluster.v1.RefusalR\arefusal\x121\n" +
+	"\x04keys\x18\x02 \x01(\v2\x1d.simp.cluster.v1.ProviderKeysR\x04keys\"\x0e\n" +
 	"\fProbeRequest\"\x9a\x03\n" +
 	"\rProbeResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
@@ -3024,7 +3200,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x0ecluster_id_sum\x18\x0f \x01(\fR\fclusterIdSum\x12.\n" +
 	"\x13client_addr_guessed\x18\x10 \x01(\bR\x11clientAddrGuessed\x12,\n" +
 	"\x12simps_addr_guessed\x18\x11 \x01(\bR\x10simpsAddrGuessed\x12!\n" +
-	"\fsettings_sum\x18\x12 \x01(\fR\vsettingsSum2\xf5\x05\n" +
+	"\fsettings_sum\x18\x12 \x01(\fR\vsettingsSum2\xcc\x06\n" +
 	"\x04Peer\x12?\n" +
 	"\bMessages\x12\x16.simp.cluster.v1.Frame\x1a\x17.simp.cluster.v1.Answer(\x010\x01\x12L\n" +
 	"\aPropose\x12\x1f.simp.cluster.v1.ProposeRequest\x1a .simp.cluster.v1.ProposeResponse\x12R\n" +
@@ -3035,7 +3211,9 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06Status\x12\x1e.simp.cluster.v1.StatusRequest\x1a\x1f.simp.cluster.v1.StatusResponse\x12F\n" +
 	"\x05Probe\x12\x1d.simp.cluster.v1.ProbeRequest\x1a\x1e.simp.cluster.v1.ProbeResponse\x12L\n" +
 	"\aCommand\x12\x1f.simp.cluster.v1.CommandRequest\x1a .simp.cluster.v1.CommandResponse\x12E\n" +
-	"\x04Copy\x12\x1c.simp.cluster.v1.CopyRequest\x1a\x1d.simp.cluster.v1.CopyResponse0\x01B'Z%simpd/proto/simp/cluster/v1;clusterv1b\x06proto3"
+	"\x04Copy\x12\x1c.simp.cluster.v1.CopyRequest\x1a\x1d.simp.cluster.v1.CopyResponse0\x01\x12U\n" +
+	"\n" +
+	"SourceKeys\x12\".simp.cluster.v1.SourceKeysRequest\x1a#.simp.cluster.v1.SourceKeysResponseB'Z%simpd/proto/simp/cluster/v1;clusterv1b\x06proto3"
 
 var (
 	file_simp_cluster_v1_cluster_proto_rawDescOnce sync.Once
@@ -3050,7 +3228,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Rejection_Reason)(0),                     // 0: simp.cluster.v1.Rejection.Reason
 	(Refusal_Reason)(0),                       // 1: simp.cluster.v1.Refusal.Reason
@@ -3083,18 +3261,21 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*TableDigest)(nil),                       // 28: simp.cluster.v1.TableDigest
 	(*CopyRequest)(nil),                       // 29: simp.cluster.v1.CopyRequest
 	(*CopyResponse)(nil),                      // 30: simp.cluster.v1.CopyResponse
-	(*ProbeRequest)(nil),                      // 31: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 32: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 33: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 34: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 35: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 36: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 37: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 38: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 39: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 40: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 41: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 42: simp.store.v1.Batch
+	(*ProviderKeys)(nil),                      // 31: simp.cluster.v1.ProviderKeys
+	(*SourceKeysRequest)(nil),                 // 32: simp.cluster.v1.SourceKeysRequest
+	(*SourceKeysResponse)(nil),                // 33: simp.cluster.v1.SourceKeysResponse
+	(*ProbeRequest)(nil),                      // 34: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 35: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 36: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 37: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 38: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 39: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 40: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 41: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 42: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 43: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 44: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 45: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
@@ -3102,7 +3283,7 @@ var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	6,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
 	7,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
 	4,  // 4: simp.cluster.v1.Hello.lineage:type_name -> simp.cluster.v1.Lineage
-	41, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	44, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	10, // 6: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	11, // 7: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
 	9,  // 8: simp.cluster.v1.Answer.rejection:type_name -> simp.cluster.v1.Rejection
@@ -3110,45 +3291,50 @@ var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	12, // 10: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
 	4,  // 11: simp.cluster.v1.Pong.lineage:type_name -> simp.cluster.v1.Lineage
 	1,  // 12: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	42, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	45, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
 	13, // 14: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	13, // 15: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	13, // 16: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	41, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	44, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
 	28, // 18: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
 	27, // 19: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
 	26, // 20: simp.cluster.v1.StatusResponse.setting:type_name -> simp.cluster.v1.Setting
-	36, // 21: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	37, // 22: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	38, // 23: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	39, // 24: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	40, // 25: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	13, // 26: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	2,  // 27: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	14, // 28: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	16, // 29: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	18, // 30: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	20, // 31: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	22, // 32: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	24, // 33: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	31, // 34: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	33, // 35: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	29, // 36: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	8,  // 37: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	15, // 38: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	17, // 39: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	19, // 40: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	21, // 41: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	23, // 42: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	25, // 43: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	32, // 44: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	34, // 45: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	30, // 46: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	37, // [37:47] is the sub-list for method output_type
-	27, // [27:37] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	31, // 21: simp.cluster.v1.SourceKeysRequest.known:type_name -> simp.cluster.v1.ProviderKeys
+	13, // 22: simp.cluster.v1.SourceKeysResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	31, // 23: simp.cluster.v1.SourceKeysResponse.keys:type_name -> simp.cluster.v1.ProviderKeys
+	39, // 24: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	40, // 25: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	41, // 26: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	42, // 27: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	43, // 28: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	13, // 29: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	2,  // 30: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	14, // 31: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	16, // 32: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	18, // 33: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	20, // 34: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	22, // 35: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	24, // 36: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	34, // 37: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	36, // 38: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	29, // 39: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	32, // 40: simp.cluster.v1.Peer.SourceKeys:input_type -> simp.cluster.v1.SourceKeysRequest
+	8,  // 41: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	15, // 42: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	17, // 43: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	19, // 44: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	21, // 45: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	23, // 46: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	25, // 47: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	35, // 48: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	37, // 49: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	30, // 50: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	33, // 51: simp.cluster.v1.Peer.SourceKeys:output_type -> simp.cluster.v1.SourceKeysResponse
+	41, // [41:52] is the sub-list for method output_type
+	30, // [30:41] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -3156,8 +3342,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[30].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[31].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[33].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[34].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -3170,7 +3356,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   39,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

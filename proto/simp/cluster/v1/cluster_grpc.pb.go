@@ -23,16 +23,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Peer_Messages_FullMethodName  = "/simp.cluster.v1.Peer/Messages"
-	Peer_Propose_FullMethodName   = "/simp.cluster.v1.Peer/Propose"
-	Peer_ReadIndex_FullMethodName = "/simp.cluster.v1.Peer/ReadIndex"
-	Peer_Applied_FullMethodName   = "/simp.cluster.v1.Peer/Applied"
-	Peer_Watchers_FullMethodName  = "/simp.cluster.v1.Peer/Watchers"
-	Peer_Kick_FullMethodName      = "/simp.cluster.v1.Peer/Kick"
-	Peer_Status_FullMethodName    = "/simp.cluster.v1.Peer/Status"
-	Peer_Probe_FullMethodName     = "/simp.cluster.v1.Peer/Probe"
-	Peer_Command_FullMethodName   = "/simp.cluster.v1.Peer/Command"
-	Peer_Copy_FullMethodName      = "/simp.cluster.v1.Peer/Copy"
+	Peer_Messages_FullMethodName   = "/simp.cluster.v1.Peer/Messages"
+	Peer_Propose_FullMethodName    = "/simp.cluster.v1.Peer/Propose"
+	Peer_ReadIndex_FullMethodName  = "/simp.cluster.v1.Peer/ReadIndex"
+	Peer_Applied_FullMethodName    = "/simp.cluster.v1.Peer/Applied"
+	Peer_Watchers_FullMethodName   = "/simp.cluster.v1.Peer/Watchers"
+	Peer_Kick_FullMethodName       = "/simp.cluster.v1.Peer/Kick"
+	Peer_Status_FullMethodName     = "/simp.cluster.v1.Peer/Status"
+	Peer_Probe_FullMethodName      = "/simp.cluster.v1.Peer/Probe"
+	Peer_Command_FullMethodName    = "/simp.cluster.v1.Peer/Command"
+	Peer_Copy_FullMethodName       = "/simp.cluster.v1.Peer/Copy"
+	Peer_SourceKeys_FullMethodName = "/simp.cluster.v1.Peer/SourceKeys"
 )
 
 // PeerClient is the client API for Peer service.
@@ -62,6 +63,9 @@ type PeerClient interface {
 	Command(ctx context.Context, in *CommandRequest, opts ...grpc.CallOption) (*CommandResponse, error)
 	// Copy sends the node's whole table, for a node whose own is wrong.
 	Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyResponse], error)
+	// SourceKeys asks the leader for the keys of the provider of an account source,
+	// which it fetches for all nodes.
+	SourceKeys(ctx context.Context, in *SourceKeysRequest, opts ...grpc.CallOption) (*SourceKeysResponse, error)
 }
 
 type peerClient struct {
@@ -184,6 +188,16 @@ func (c *peerClient) Copy(ctx context.Context, in *CopyRequest, opts ...grpc.Cal
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_CopyClient = grpc.ServerStreamingClient[CopyResponse]
 
+func (c *peerClient) SourceKeys(ctx context.Context, in *SourceKeysRequest, opts ...grpc.CallOption) (*SourceKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SourceKeysResponse)
+	err := c.cc.Invoke(ctx, Peer_SourceKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -211,6 +225,9 @@ type PeerServer interface {
 	Command(context.Context, *CommandRequest) (*CommandResponse, error)
 	// Copy sends the node's whole table, for a node whose own is wrong.
 	Copy(*CopyRequest, grpc.ServerStreamingServer[CopyResponse]) error
+	// SourceKeys asks the leader for the keys of the provider of an account source,
+	// which it fetches for all nodes.
+	SourceKeys(context.Context, *SourceKeysRequest) (*SourceKeysResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -250,6 +267,9 @@ func (UnimplementedPeerServer) Command(context.Context, *CommandRequest) (*Comma
 }
 func (UnimplementedPeerServer) Copy(*CopyRequest, grpc.ServerStreamingServer[CopyResponse]) error {
 	return status.Error(codes.Unimplemented, "method Copy not implemented")
+}
+func (UnimplementedPeerServer) SourceKeys(context.Context, *SourceKeysRequest) (*SourceKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SourceKeys not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -434,6 +454,24 @@ func _Peer_Copy_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_CopyServer = grpc.ServerStreamingServer[CopyResponse]
 
+func _Peer_SourceKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SourceKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).SourceKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_SourceKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).SourceKeys(ctx, req.(*SourceKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -472,6 +510,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Command",
 			Handler:    _Peer_Command_Handler,
+		},
+		{
+			MethodName: "SourceKeys",
+			Handler:    _Peer_SourceKeys_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
