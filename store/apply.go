@@ -11,7 +11,7 @@ import (
 // read.
 const (
 	OldestSchema = 1
-	NewestSchema = 4
+	NewestSchema = 5
 )
 
 // ErrSchema is wrapped by errors that report an entry or a snapshot of a
@@ -150,6 +150,14 @@ func (t *Table) applySiteKind(c *storev1.Change) Result {
 		return t.newHistory(k.NewHistory)
 	case *storev1.Change_Digest:
 		return t.commitEvent(entry{kind: EventDigest})
+	case *storev1.Change_AddBlock:
+		return t.addBlock(k.AddBlock)
+	case *storev1.Change_RemoveBlock:
+		return t.removeBlock(k.RemoveBlock)
+	case *storev1.Change_ChangeFeed:
+		return t.changeFeed(k.ChangeFeed)
+	case *storev1.Change_EndBlocks:
+		return t.endBlocks(k.EndBlocks)
 	}
 	// checkReadable has refused unknown kinds.
 	panic(fmt.Sprintf("store: a change of the type %T", c.Kind))

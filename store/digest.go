@@ -26,6 +26,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.endSection()
 	d.addRemovedNodes(v)
 	d.addInvitations(v)
+	d.addBlocks(v)
 	return d.sum()
 }
 

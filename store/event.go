@@ -24,6 +24,7 @@ const (
 	EventNodeAdmitted           // Node may join again
 	EventKeys                   // Address: a device's key was added or revoked
 	EventInvitation             // an invitation was added or removed; its use is an EventAccount
+	EventBlocks                 // blocks were added or removed
 )
 
 // Event describes the change of one index. There is exactly one for each.

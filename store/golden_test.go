@@ -119,9 +119,22 @@ join erin@example.com code=c3 password=e
 join frank@example.com code=c4 password=f
 uninvite id=173`
 
+const goldenStory5 = goldenStory4 + `
+schema to=5
+block spam@example.net reason=spam until=1900000000000 by=operator
+block @spam.example
+block 192.0.2.0/24
+block mallory@example.com
+unblock mallory@example.com
+feed f1 add=@a.example,@b.example,198.51.100.7 reason=listed
+feed f2 add=@a.example
+feed f1 remove=@b.example add=@c.example until=1800000100000
+endblocks until=1800000100000
+feed f2 drop`
+
 func TestGolden(t *testing.T) {
 	if *update {
-		writeGolden(t, store.NewestSchema, goldenStory4)
+		writeGolden(t, store.NewestSchema, goldenStory5)
 	}
 	for schema := store.OldestSchema; schema <= store.NewestSchema; schema++ {
 		t.Run(fmt.Sprint("schema ", schema), func(t *testing.T) { checkGolden(t, schema) })
@@ -217,7 +230,7 @@ func goldenChanges(story string) (entries []*storev1.Entry) {
 // TestGoldenHasEveryKind: a kind of change that is added belongs to the story.
 func TestGoldenHasEveryKind(t *testing.T) {
 	var kinds []string
-	for _, e := range goldenChanges(goldenStory4) {
+	for _, e := range goldenChanges(goldenStory5) {
 		kinds = append(kinds, fmt.Sprintf("%T", e.Batch[0].Change[0].Kind))
 	}
 	slices.Sort(kinds)

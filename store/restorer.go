@@ -37,6 +37,7 @@ const (
 	partRules
 	partContacts
 	partInvitations
+	partBlocks
 	partListeners
 	partEvents
 )
@@ -57,6 +58,8 @@ func (b *restorer) addRecord(r *storev1.Record) error {
 		return b.addContacts(k.Contacts)
 	case *storev1.Record_Invitation:
 		return b.addInvitation(k.Invitation)
+	case *storev1.Record_Block:
+		return b.addBlock(k.Block)
 	case *storev1.Record_Listener:
 		return b.addListener(k.Listener)
 	case *storev1.Record_Event:

@@ -63,6 +63,8 @@ const (
 	NoInvitation                // there is no such invitation, or it has ended
 	OtherDomain                 // UseInvitation: the invitation is for another domain
 	TooManyInvitations          // more than protocol.MaxInvitations
+	NoBlock                     // there is no such block
+	TooManyBlocks               // more than MaxBlocks, or too many octets
 )
 
 var refusalNames = [...]string{
@@ -71,6 +73,7 @@ var refusalNames = [...]string{
 	"too-many-app-passwords", "no-app-password", "other-salt", "key-exists", "too-many-keys", "bad-proof", "no-key",
 	"other-source",
 	"no-invitation", "other-domain", "too-many-invitations",
+	"no-block", "too-many-blocks",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

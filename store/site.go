@@ -47,7 +47,8 @@ func (t *Table) newHistory(c *storev1.NewHistory) Result {
 }
 
 // restoreAccounts applies a piece of a backup. The first ends all bindings,
-// keeps the epochs, and clears accounts, rules, contacts and invitations. Nobody
+// keeps the epochs, and clears accounts, rules, contacts, invitations and the
+// blocks that operators added. Nobody
 // can bind until the last one. Sessions that logged in with an old password have to
 // log in with the restored one.
 func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
@@ -61,7 +62,7 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	}
 	for _, record := range c.GetRecord() {
 		if !piece.addBackupRecord(record, t.nextIndex(), known) {
-			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, and invitations")
+			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, invitations, and blocks")
 		}
 	}
 	if c.GetFirst() {
@@ -69,6 +70,7 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		none := newView()
 		t.current.accounts, t.current.rules, t.current.contacts = none.accounts, none.rules, none.contacts
 		t.current.invitations = none.invitations
+		t.dropOperatorBlocks()
 		t.shapes.replaceAll(&shapeCounter{})
 	}
 	piece.accounts.ascend("", func(address string, a *Account) bool {
@@ -81,6 +83,10 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	t.current.contacts.setAll(&piece.contacts)
 	piece.invitations.Scan(func(hash string, i *Invitation) bool {
 		t.current.invitations.Set(hash, i)
+		return true
+	})
+	piece.Blocks("", func(b *Block) bool {
+		t.setBlock(b)
 		return true
 	})
 	if t.current.restoring = t.nextIndex(); c.GetLast() {
@@ -112,12 +118,14 @@ func describeRecord(r *storev1.Record) string {
 		return fmt.Sprintf("the contacts of %q", k.Contacts.GetOwner())
 	case *storev1.Record_Invitation:
 		return fmt.Sprintf("the invitation %d", k.Invitation.GetId())
+	case *storev1.Record_Block:
+		return fmt.Sprintf("the block of %q", k.Block.GetEntry().GetTarget())
 	}
 	return "a record that no backup has"
 }
 
-// addBackupRecord adds an account, the rules or contacts of a known one, or an
-// invitation.
+// addBackupRecord adds an account, the rules or contacts of a known one, an
+// invitation, or a block.
 func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner string) bool) bool {
 	switch k := r.GetKind().(type) {
 	case *storev1.Record_Account:
@@ -140,6 +148,8 @@ func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner
 		return ok && known(k.Contacts.GetOwner())
 	case *storev1.Record_Invitation:
 		return v.restoreInvitation(k.Invitation)
+	case *storev1.Record_Block:
+		return v.restoreBlock(k.Block)
 	}
 	return false
 }

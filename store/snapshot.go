@@ -50,6 +50,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.rules.ascend("", func(owner string, l *ACL) bool { return rw.writeRecord(RulesRecord(owner, l.rules)) })
 	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.writeRecord(ContactsRecord(owner, c)) })
 	s.view.invitations.Scan(func(_ string, i *Invitation) bool { return rw.writeRecord(i.Record()) })
+	s.view.Blocks("", func(b *Block) bool { return rw.writeRecord(b.Record()) })
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
 		p.unpackInto(&l)

@@ -49,6 +49,7 @@ type Table struct {
 	index   atomic.Uint64 // current.index
 	waiters indexWaiters
 	shapes  shapeCounter // of current's verifiers
+	blocks  blockIndex   // of current's blocks
 
 	// What Apply alone uses.
 	batchTime  time.Time              // the proposer's clock for the batch being applied
@@ -68,7 +69,9 @@ func New(c Config) *Table {
 	if c.Newest == 0 {
 		c.Newest = NewestSchema
 	}
-	return &Table{current: newView(), newest: c.Newest, ring: newRing(uint64(c.History), c.HistoryOctets), nodeCounts: map[string]*nodeCounts{}}
+	t := &Table{current: newView(), newest: c.Newest, ring: newRing(uint64(c.History), c.HistoryOctets), nodeCounts: map[string]*nodeCounts{}}
+	t.blocks.init()
+	return t
 }
 
 // View returns the whole table as it is now. Between two changes all callers

@@ -25,6 +25,8 @@ type View struct {
 	removed   *btree.Map[string, *RemovedNode]
 	// invitations are found by the hashes of their codes, in hexadecimal.
 	invitations *btree.Map[string, *Invitation]
+	blocks      *btree.Map[string, *Block] // by Block.Key
+	blockOctets int
 }
 
 func newView() View {
@@ -38,6 +40,7 @@ func newView() View {
 		removed:   new(btree.Map[string, *RemovedNode]),
 
 		invitations: new(btree.Map[string, *Invitation]),
+		blocks:      new(btree.Map[string, *Block]),
 	}
 }
 
@@ -52,6 +55,7 @@ func (v *View) copy() View {
 	c.nodes = v.nodes.Copy()
 	c.removed = v.removed.Copy()
 	c.invitations = v.invitations.Copy()
+	c.blocks = v.blocks.Copy()
 	return c
 }
 

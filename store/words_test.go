@@ -223,6 +223,8 @@ func (w words) siteChange() *storev1.Change {
 		return &storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{
 			History: w.arg(0), Secret: []byte("secret of " + w.arg(0)), Index: w.number("index"), KeepBindings: w.arg(1) == "keep",
 		}}}
+	case "block", "unblock", "feed", "endblocks":
+		return w.blockChange()
 	case "digest":
 		return &storev1.Change{Kind: &storev1.Change_Digest{Digest: &storev1.Digest{Number: w.number("number")}}}
 	}
@@ -241,4 +243,27 @@ func state(s string) storev1.State {
 
 func permission(s string) storev1.Permission {
 	return storev1.Permission(storev1.Permission_value["PERMISSION_"+strings.ToUpper(s)])
+}
+
+func (w words) blockChange() *storev1.Change {
+	entry := func(target string) *storev1.BlockEntry {
+		return &storev1.BlockEntry{Target: target, Written: w.keys["written"], Reason: w.keys["reason"], UntilMs: int64(w.number("until"))}
+	}
+	switch w.verb {
+	case "block":
+		return &storev1.Change{Kind: &storev1.Change_AddBlock{AddBlock: &storev1.AddBlock{Block: entry(w.arg(0)), By: w.keys["by"]}}}
+	case "unblock":
+		return &storev1.Change{Kind: &storev1.Change_RemoveBlock{RemoveBlock: &storev1.RemoveBlock{Target: w.arg(0)}}}
+	case "feed":
+		c := &storev1.ChangeFeed{Feed: w.arg(0), Drop: w.arg(1) == "drop", Remove: splitWords(w.keys["remove"])}
+		for _, target := range splitWords(w.keys["add"]) {
+			c.Add = append(c.Add, entry(target))
+		}
+		return &storev1.Change{Kind: &storev1.Change_ChangeFeed{ChangeFeed: c}}
+	}
+	return &storev1.Change{Kind: &storev1.Change_EndBlocks{EndBlocks: &storev1.EndBlocks{UntilMs: int64(w.number("until"))}}}
+}
+
+func splitWords(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
 }

@@ -43,6 +43,7 @@ const (
 	reasonNoAppPassword      reason = "NO_APP_PASSWORD"
 	reasonNoKey              reason = "NO_KEY"
 	reasonNoInvitation       reason = "NO_INVITATION"
+	reasonNoBlock            reason = "NO_BLOCK"
 	reasonExists             reason = "EXISTS"
 	reasonRefused            reason = "REFUSED"
 	reasonEmptyBackup        reason = "EMPTY_BACKUP"
@@ -79,6 +80,7 @@ var reasonCodes = map[reason][]codes.Code{
 	reasonNoAppPassword:      {codes.NotFound},
 	reasonNoKey:              {codes.NotFound},
 	reasonNoInvitation:       {codes.NotFound},
+	reasonNoBlock:            {codes.NotFound},
 	reasonExists:             {codes.AlreadyExists},
 	reasonRefused:            {codes.FailedPrecondition},
 	reasonEmptyBackup:        {codes.FailedPrecondition},
@@ -114,6 +116,8 @@ func reasonOf(r store.Refusal) reason {
 		return reasonNoKey
 	case store.NoInvitation:
 		return reasonNoInvitation
+	case store.NoBlock:
+		return reasonNoBlock
 	}
 	return reasonRefused
 }

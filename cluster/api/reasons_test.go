@@ -125,6 +125,9 @@ func valid(s *testSite) map[string]proto.Message {
 		"/simp.v1.InviteService/Create":              &simpv1.CreateInvitationRequest{Contact: alice},
 		"/simp.v1.InviteService/List":                &simpv1.ListInvitationsRequest{},
 		"/simp.v1.InviteService/Remove":              &simpv1.RemoveInvitationRequest{Id: s.table.View().Invitations()[0].ID},
+		"/simp.v1.BlockService/Add":                  &simpv1.AddBlockRequest{Target: "@new.example"},
+		"/simp.v1.BlockService/List":                 &simpv1.ListBlocksRequest{},
+		"/simp.v1.BlockService/Remove":               &simpv1.RemoveBlockRequest{Target: "@spam.example"},
 		"/simp.v1.AccountService/CheckSources":       &simpv1.CheckSourcesRequest{Ima: alice},
 		"/simp.v1.ClusterService/Status":             &simpv1.StatusRequest{},
 		"/simp.v1.ClusterService/Drain":              &simpv1.DrainRequest{Node: n2},
@@ -175,6 +178,7 @@ func TestTheTableOfMethodsIsWalked(t *testing.T) {
 	s := newSite(t)
 	s.appAccount("alice@example.com")
 	s.invitation(nil)
+	s.block("@spam.example")
 	if walked := slices.Sorted(maps.Keys(valid(s))); !slices.Equal(walked, slices.Sorted(slices.Values(api.Methods()))) {
 		t.Errorf("the tests walk %q, not all methods", walked)
 	}
@@ -229,6 +233,7 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 	s := newSite(t)
 	s.appAccount("alice@example.com")
 	s.invitation(nil)
+	s.block("@spam.example")
 	large := &wrapperspb.BytesValue{Value: bytes.Repeat([]byte{1}, 1<<20)}
 	garbage := &wrapperspb.BytesValue{Value: []byte("\xff\xff")} // as a field 1 of any other type
 	for method, request := range valid(s) {
@@ -248,6 +253,7 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 		fresh := newSite(t)
 		fresh.appAccount("alice@example.com")
 		fresh.invitation(nil)
+		fresh.block("@spam.example")
 		if err := ask(t.Context(), fresh.conn, method, request); err != nil {
 			t.Errorf("%s: a valid request: %v", method, err)
 		}
@@ -334,6 +340,7 @@ func TestEveryMethodSaysWhatBecameOfIt(t *testing.T) {
 			s := newSite(t)
 			s.appAccount("alice@example.com")
 			s.invitation(nil)
+			s.block("@spam.example")
 			requests := valid(s)
 			s.fail(c.cause, c.cut)
 			told := 0

@@ -27,8 +27,8 @@ const (
 	restoreSize = 48 << 10  // octets of records proposed at once
 )
 
-// Restore replaces accounts, rules, contacts and invitations by a backup's. The file is
-// kept aside until it has come whole and is sound; only then the site changes.
+// Restore replaces accounts, rules, contacts, invitations and operators' blocks by
+// a backup's. The file is kept aside until it has come whole and is sound; only then the site changes.
 func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.RestoreRequest, simpv1.RestoreResponse]) error {
 	file, err := os.CreateTemp(s.TempDir, "simp-restore-*")
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.Restor
 	}
 	return stream.SendAndClose(&simpv1.RestoreResponse{
 		Position: at, Accounts: contents.Accounts, Rules: contents.Rules, Contacts: contents.Contacts,
-		Invitations: contents.Invitations,
+		Invitations: contents.Invitations, Blocks: contents.Blocks,
 	})
 }
 

@@ -134,6 +134,10 @@ func methodTable() map[string]method {
 		"/simp.v1.InviteService/List":   readMethod(accountAdmin),
 		"/simp.v1.InviteService/Remove": changeMethod(accountAdmin),
 
+		"/simp.v1.BlockService/Add":    changeMethod(abuseAdmin),
+		"/simp.v1.BlockService/Remove": changeMethod(abuseAdmin),
+		"/simp.v1.BlockService/List":   readMethod(abuseAdmin),
+
 		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin | clusterRead, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},
 		"/simp.v1.ClusterService/Undrain":            changeMethod(clusterAdmin),

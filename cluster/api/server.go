@@ -54,6 +54,7 @@ func New(c Config) *Server {
 	simpv1.RegisterMessageServiceServer(r, &messageService{Config: c})
 	simpv1.RegisterAccountServiceServer(r, newAccountService(c, s.pages))
 	simpv1.RegisterInviteServiceServer(r, &inviteService{Config: c, pages: s.pages})
+	simpv1.RegisterBlockServiceServer(r, &blockService{Config: c, pages: s.pages})
 	simpv1.RegisterClusterServiceServer(r, &clusterService{Config: c, pages: s.pages})
 	healthv1.RegisterHealthServer(r, s.health)
 	registerReflection(r)

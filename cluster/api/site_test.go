@@ -36,6 +36,7 @@ type testSite struct {
 	messages simpv1.MessageServiceClient
 	accounts simpv1.AccountServiceClient
 	invites  simpv1.InviteServiceClient
+	blocks   simpv1.BlockServiceClient
 	cluster  simpv1.ClusterServiceClient
 
 	directory *directory
@@ -85,7 +86,7 @@ func (s *testSite) serve() {
 	s.conn = conn
 	s.presence, s.messages = simpv1.NewPresenceServiceClient(conn), simpv1.NewMessageServiceClient(conn)
 	s.accounts, s.cluster = simpv1.NewAccountServiceClient(conn), simpv1.NewClusterServiceClient(conn)
-	s.invites = simpv1.NewInviteServiceClient(conn)
+	s.invites, s.blocks = simpv1.NewInviteServiceClient(conn), simpv1.NewBlockServiceClient(conn)
 	s.t.Cleanup(func() {
 		conn.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

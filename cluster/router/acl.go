@@ -21,10 +21,12 @@ func (r *Router) aclOf(owner protocol.Address, thing store.Action) *acl {
 	return &acl{r, owner, thing, r.config.Table.ACL(owner)}
 }
 
-// allowsViewer reports whether the rules allow the viewer. The most specific
-// rule decides. Without one, anybody may send and local users may watch.
-// Users may always watch themselves.
-func (g *acl) allowsViewer(v viewer) bool { return g.allowsKey(v.address, v.key, v.isLocal) }
+// allowsViewer reports whether the rules allow the viewer, whom operators do not
+// block. The most specific rule decides. Without one, anybody may send and local
+// users may watch. Users may always watch themselves.
+func (g *acl) allowsViewer(v viewer) bool {
+	return (!v.blocked || v.address == g.owner) && g.allowsKey(v.address, v.key, v.isLocal)
+}
 
 func (g *acl) allowsKey(who, key protocol.Address, local bool) bool {
 	if who == g.owner && g.thing == store.ActionPresence {

@@ -44,7 +44,7 @@ type Connection struct {
 func (r *Router) Login(_ context.Context, s protocol.Session) (*Connection, error) {
 	u := &Connection{session: s, client: s.Client()}
 	u.sender.r = r
-	u.isRemote = u.client.Domain != ""
+	u.isRemote, u.source = u.client.Domain != "", sourceOf(u.client.Remote)
 	u.credential = u.client.Credential
 	if u.client.UsesAppPassword {
 		u.credential = r.appCredential(u.client.User, u.client.AppPassword())

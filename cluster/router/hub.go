@@ -47,6 +47,8 @@ type watch struct {
 	key            protocol.Address // the form of by that rules are compared with
 	pendingAnswers int              // WATCH requests whose answer will show the state; no notice is sent before
 
+	blocked       bool           // operators block by, or the connection, when last evaluated
+	wasHidden     bool           // a remote user was shown as deaf because of a block
 	allowed       bool           // the rules let by see it, when last evaluated
 	isOwed        bool           // limit delayed a change
 	sentState     protocol.State // the state last shown
@@ -56,10 +58,10 @@ type watch struct {
 }
 
 func newWatch(u *Connection, p pair, by viewer) *watch {
-	return &watch{pair: p, u: u, key: by.key, local: by.isLocal}
+	return &watch{pair: p, u: u, key: by.key, local: by.isLocal, blocked: u.blocks(p.by)}
 }
 
-func (w *watch) viewer() viewer { return viewer{w.by, w.key, w.local} }
+func (w *watch) viewer() viewer { return viewer{w.by, w.key, w.local, w.blocked} }
 
 func (h *hub) init(r *Router) {
 	h.r, h.began = r, time.Now()

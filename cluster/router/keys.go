@@ -29,14 +29,18 @@ func (r *Router) keysOf(user protocol.Address) ([]signature.Key, signature.Head)
 func (u *Connection) KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
 	r := u.r
 	if r.isRemotePair(pair{by: q.By, of: q.Of}) {
-		return r.config.Relay.Keys(ctx, q)
+		keys, head, err := r.config.Relay.Keys(ctx, q)
+		if err == nil && u.blocks(q.By) {
+			return nil, signature.Head{}, nil
+		}
+		return keys, head, err
 	}
 	if q.Fresh {
 		if err := r.directory.ReadBarrier(ctx); err != nil {
 			return nil, signature.Head{}, protocol.Errorf(protocol.StatusUnavailable, noQuorumText)
 		}
 	}
-	if !r.Local(q.Of) || q.By != q.Of && !r.canMessage(q.Of, q.By) {
+	if !r.Local(q.Of) || q.By != q.Of && !u.maySend(q.Of, q.By) {
 		return nil, signature.Head{}, nil
 	}
 	keys, head := r.keysOf(q.Of)
@@ -169,7 +173,9 @@ func (h *hub) showRemoteKeysLocked(f *remoteWatch) {
 	}
 	f.keyLimiter.Spend(remoteChanges, 1, now)
 	for w := range f.watches {
-		w.session.NotifyKeys(f.keys)
+		if !w.blocked {
+			w.session.NotifyKeys(f.keys)
+		}
 	}
 	f.keys = nil
 }

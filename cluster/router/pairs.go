@@ -20,6 +20,7 @@ type viewer struct {
 	address protocol.Address
 	key     protocol.Address // the form of address that rules are compared with
 	isLocal bool             // of this site
+	blocked bool             // operators block them, or the connection
 }
 
 // newPairSet returns the pairs that q asks about, each user once.
@@ -41,7 +42,7 @@ func (u *Connection) newPairSet(q protocol.WatchRequest) *pairSet {
 	asked.by = make([]viewer, len(by))
 	for i, a := range by {
 		isLocal := u.r.Local(a)
-		asked.by[i] = viewer{a, u.ruleKey(a, isLocal), isLocal}
+		asked.by[i] = viewer{a, u.ruleKey(a, isLocal), isLocal, u.blocks(a)}
 	}
 	return asked
 }
@@ -101,7 +102,7 @@ func (l *presenceReader) presenceFor(p pair, v viewer) protocol.Presence {
 	switch {
 	case !l.isLocal:
 		if f := l.r.hub.remote[p]; f != nil {
-			return f.presence
+			return v.hideRemote(f.presence)
 		}
 		return protocol.Presence{Address: p.of, State: protocol.Unknown}
 	case l.isUnknown:
@@ -110,4 +111,12 @@ func (l *presenceReader) presenceFor(p pair, v viewer) protocol.Presence {
 		return protocol.Presence{Address: p.of}
 	}
 	return l.presence
+}
+
+// hideRemote returns what v sees of the presence of a remote user.
+func (v *viewer) hideRemote(p protocol.Presence) protocol.Presence {
+	if v.blocked {
+		return hiddenPresence(p)
+	}
+	return p
 }

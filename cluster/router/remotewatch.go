@@ -79,9 +79,7 @@ func (h *hub) showRemoteLocked(p pair, f *remoteWatch) {
 	}
 	f.limiter.Spend(remoteChanges, 1, now)
 	for w := range f.watches {
-		if w.sentState != f.presence.State || w.listenerIndex != f.presence.Index {
-			w.notifyLocked(newNotice(f.presence, f.presence.Index), f.presence.Index)
-		}
+		w.showRemoteLocked(f.presence)
 	}
 }
 

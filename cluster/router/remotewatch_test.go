@@ -20,10 +20,22 @@ type otherSite struct {
 	states  map[protocol.Address]protocol.State
 	watches map[pair]func(protocol.Presence)
 	begun   int
+	refused []protocol.Address // whose messages were refused
+	sent    int
 	onKeys  func(by, of protocol.Address, n protocol.KeyNotice)
 }
 
+func (o *otherSite) Refuse(m *protocol.Message, done func(protocol.Outcome)) {
+	o.mu.Lock()
+	o.refused = append(o.refused, m.From)
+	o.mu.Unlock()
+	done(protocol.Outcome{Status: protocol.StatusNotListening})
+}
+
 func (o *otherSite) Send(m *protocol.Message, done func(protocol.Outcome)) {
+	o.mu.Lock()
+	o.sent++
+	o.mu.Unlock()
 	done(protocol.Outcome{Status: protocol.StatusOK})
 }
 

@@ -70,6 +70,10 @@ type Relay interface {
 	Unwatch(by, of protocol.Address)
 	// Query asks once. It returns Unknown if no answer arrives before ctx ends.
 	Query(ctx context.Context, by, of protocol.Address) protocol.Presence
+	// Refuse asks the user's site for their presence, and then ends m as if they
+	// did not listen, with the contract of Send otherwise. The message is not
+	// sent.
+	Refuse(m *protocol.Message, done func(protocol.Outcome))
 	// Keys asks for the keys of a remote user's devices. The list of a site that
 	// has no keys is empty. The error is a *protocol.Error.
 	Keys(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error)
@@ -122,6 +126,7 @@ type Router struct {
 	drainState drainState
 	metrics    Metrics
 
+	blocksChanged wait.Signal
 	firstContacts firstContactLimiter
 	lookups       atomic.Uint64
 	outcomes      [maxStatus + 1]atomic.Uint64 // messages sent here, by the status of their outcome
@@ -146,6 +151,7 @@ func New(c Config) *Router {
 	r.users.init()
 	r.unbinder.init()
 	r.appLogins.init()
+	r.blocksChanged = wait.NewSignal()
 	r.logins.init()
 	r.SetFirstContacts(c.FirstContacts)
 	r.ctx, r.stop = context.WithCancel(context.Background())
@@ -169,6 +175,7 @@ func (r *Router) Start(d Directory, p Peers) {
 	r.running.Go(r.monitorQuorum)
 	r.running.Go(r.runUnbinder)
 	r.running.Go(r.recordAppLogins)
+	r.running.Go(r.runBlocks)
 	if r.config.Sources != nil && r.config.Leads != nil {
 		r.running.Go(r.watchLeavers)
 	}
@@ -220,6 +227,8 @@ func (r *Router) dispatchEvent(e *store.Event) {
 		r.hub.onRulesChange(e)
 	case store.EventKeys:
 		r.notifyKeys(e)
+	case store.EventBlocks:
+		r.blocksChanged.Notify()
 	case store.EventHistory:
 		r.resyncSessions()
 	default:
@@ -244,6 +253,7 @@ func (r *Router) resyncSessions() store.Position {
 		u.recheck(true)
 	}
 	r.hub.resyncWatchers()
+	r.blocksChanged.Notify()
 	r.settled.Set(p.Index)
 	return p
 }

@@ -1,8 +1,10 @@
 package router
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"simpd/protocol"
@@ -15,6 +17,8 @@ type sender struct {
 	// isRemote marks a routing connection, which must learn nothing from
 	// refusals.
 	isRemote bool
+	source   netip.Addr // of the connection; the zero Addr: a program sends
+	verdict  atomic.Pointer[blockVerdict]
 
 	mu         sync.Mutex
 	lastNumber uint64          // number of the newest delivery
@@ -80,7 +84,7 @@ func (d *delivery) route() {
 		return
 	}
 	var buf [2]store.Session
-	found := r.lookup(buf[:0], &d.m)
+	found := d.lookup(buf[:0])
 	if len(found.routes) == 0 || !found.allowed {
 		d.lookupPending = true
 		d.sender.requestLookup(d)
@@ -92,17 +96,18 @@ func (d *delivery) route() {
 // lookupResult is what the table says about a message's recipient.
 type lookupResult struct {
 	routes  []store.Session
-	allowed bool // the recipient's rules let the sender send
+	allowed bool // neither a block nor the recipient's rules forbid it
 	known   bool // there is such a user
 }
 
 // lookup reads the table. It reads everything in every case, so that a
 // refusal takes as long as the answer that it imitates (SIMP.md, section 8).
-func (r *Router) lookup(dst []store.Session, m *protocol.Message) (s lookupResult) {
+func (d *delivery) lookup(dst []store.Session) (s lookupResult) {
+	r := d.sender.r
 	r.lookups.Add(1)
-	s.routes = r.config.Table.Routes(dst, m.To)
-	s.allowed = r.canMessage(m.To, m.From)
-	_, s.known = r.config.Table.Account(m.To)
+	s.routes = r.config.Table.Routes(dst, d.m.To)
+	s.allowed = d.sender.maySend(d.m.To, d.m.From)
+	_, s.known = r.config.Table.Account(d.m.To)
 	return s
 }
 
@@ -117,6 +122,10 @@ func (d *delivery) sendRemote() {
 		return
 	}
 	d.armTimeout()
+	if d.sender.blocks(d.m.From) {
+		r.config.Relay.Refuse(&d.m, d.onAnswer)
+		return
+	}
 	r.config.Relay.Send(&d.m, d.onAnswer)
 }
 
@@ -146,7 +155,7 @@ func (d *delivery) sendToSessions(routes []store.Session) {
 // protocol.Inbox. The outcome is 480 if s is not here or the rules do not
 // allow it.
 func (r *Router) DeliverToSession(s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
-	if !r.canMessage(m.To, m.From) {
+	if !r.mayReach(m.To, m.From) {
 		done(protocol.Outcome{Status: protocol.StatusNotListening})
 		return
 	}
@@ -223,9 +232,8 @@ func (d *delivery) finish(o protocol.Outcome) {
 // finishLookup continues after a read barrier. err is the error of the
 // barrier, if it failed.
 func (d *delivery) finishLookup(err error) {
-	r := d.sender.r
 	var buf [2]store.Session
-	found := r.lookup(buf[:0], &d.m)
+	found := d.lookup(buf[:0])
 	d.mu.Lock()
 	if d.ended {
 		d.mu.Unlock()

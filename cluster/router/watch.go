@@ -180,9 +180,11 @@ func (u *Connection) Query(ctx context.Context, q protocol.WatchRequest) ([]prot
 	lines := make([]protocol.Notice, 0, asked.len())
 	for i, p := range asked.pairs() {
 		now, isAnswer := answers[p]
-		if !isAnswer {
+		if v := asked.viewer(i); isAnswer {
+			now = v.hideRemote(now)
+		} else {
 			l.load(p.of)
-			now = l.presenceFor(p, asked.viewer(i))
+			now = l.presenceFor(p, v)
 		}
 		lines = append(lines, u.noticeFor(now, p, u.watched[p]))
 	}

@@ -28,6 +28,7 @@ type site struct {
 	conn        *grpc.ClientConn
 	accounts    simpv1.AccountServiceClient
 	invitations simpv1.InviteServiceClient
+	blocks      simpv1.BlockServiceClient
 	cluster     simpv1.ClusterServiceClient
 }
 
@@ -52,7 +53,7 @@ func (a *app) connect() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.site = &site{conn, simpv1.NewAccountServiceClient(conn), simpv1.NewInviteServiceClient(conn), simpv1.NewClusterServiceClient(conn)}
+	a.site = &site{conn, simpv1.NewAccountServiceClient(conn), simpv1.NewInviteServiceClient(conn), simpv1.NewBlockServiceClient(conn), simpv1.NewClusterServiceClient(conn)}
 	return a.site, nil
 }
 

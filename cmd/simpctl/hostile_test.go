@@ -112,6 +112,7 @@ func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
 			{"account", "import", "-"}, {"account", "disable", "a" + hostile}, {"account", hostile}, {"--" + hostile},
 			{"session", "list"}, {"session", "kick", "alice@example.com"}, {"session", "kick", hostile},
 			{"node", "drain", "n1"}, {"node", "drain", hostile}, {"node", "drain", hostile, "--undo"}, {"node", "remove", hostile, "--yes"}, {"node", "admit", hostile},
+			{"block", "list"}, {"block", "add", "@spam.example"}, {"block", "add", hostile}, {"block", "remove", hostile},
 			{"leader", "transfer"}, {"domain", "check", hostile},
 			{"backup", dir + "/" + hostile}, {"backup", "inspect", dir + "/" + hostile}, {"token", "make", hostile, "--role", "presence:read"},
 			{"__complete", "node", "drain", ""},

@@ -24,7 +24,7 @@ const handbook = "../../docs/operators/"
 // with what the page "Install" has one type before there is a site.
 func TestHandbook(t *testing.T) {
 	for _, page := range []string{
-		"install.md", "site.md", "accounts.md", "size.md", "secure.md", "observe.md", "backup.md", "upgrade.md", "lose-a-node.md", "stolen-node.md", "lose-the-majority.md", "keys.md", "trouble.md",
+		"install.md", "site.md", "accounts.md", "size.md", "secure.md", "abuse.md", "observe.md", "backup.md", "upgrade.md", "lose-a-node.md", "stolen-node.md", "lose-the-majority.md", "keys.md", "trouble.md",
 		"other-sites.md",
 	} {
 		t.Run(strings.TrimSuffix(page, ".md"), func(t *testing.T) {

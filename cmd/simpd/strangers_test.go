@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simpd/cmd/testkit/world"
+	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/protocol/rate"
 )
@@ -57,6 +58,35 @@ func TestRefusalsLookAlike(t *testing.T) {
 				t.Errorf("%s: %s, not %s", user, got, first)
 			}
 		}
+	}
+}
+
+// Whoever an operator blocks is answered as whoever a user's rule forbids: of a
+// blocked user, domain and source.
+func TestBlocksLookLikeRefusals(t *testing.T) {
+	g := newGlobe(t)
+	one := g.site("one.example", nil)
+	one.login("quiet")
+	one.login("bob").listen()
+	k := one.enters(g.issue(world.Order{Names: []string{"two.example"}}), "two.example")
+	k.answers("SEND from=eve@two.example id=x to=quiet@one.example {2}\r\nhi", "480")
+	for _, target := range []string{"eve@two.example", "@two.example", "127.0.0.0/8"} {
+		one.block(target)
+		var said []string
+		var looks []uint64
+		for _, user := range []string{"quiet", "bob", "nobody"} {
+			before := one.router.Lookups()
+			answer := fmt.Sprint(k.ask("SEND from=eve@two.example id=x to="+user+"@one.example {2}\r\nhi"), k.ask("WATCH by=eve@two.example ima="+user+"@one.example"),
+				k.ask("KEYS by=eve@two.example ima="+user+"@one.example"))
+			said, looks = append(said, strings.ReplaceAll(answer, user, "USER")), append(looks, one.router.Lookups()-before)
+		}
+		if said[0] != said[1] || said[0] != said[2] || looks[0] != looks[1] || looks[0] != looks[2] || !strings.Contains(said[0], "480 ") || !strings.Contains(said[0], "state=deaf") {
+			t.Errorf("%s: %q after %d look-ups", target, said, looks)
+		}
+		one.unblock(target)
+	}
+	if said := k.ask("SEND from=eve@two.example id=y to=bob@one.example {2}\r\nhi"); !strings.HasPrefix(said[0], "200") {
+		t.Errorf("when the blocks are gone: %v", said)
 	}
 }
 
@@ -199,5 +229,23 @@ func TestPolicyIsReadAgain(t *testing.T) {
 	k = one.call(cert)
 	if hello := k.answers("HELLO version=SIMP/1.0", "200"); strings.Contains(hello, "EXTERNAL") || strings.Contains(hello, "DIALBACK") {
 		t.Errorf("closed, and it offers %s", hello)
+	}
+}
+
+// block adds an operators' block of the site.
+func (s *homeSite) block(target string) {
+	s.change(&storev1.Change{Kind: &storev1.Change_AddBlock{AddBlock: &storev1.AddBlock{Block: &storev1.BlockEntry{Target: target}}}})
+}
+
+func (s *homeSite) unblock(target string) {
+	s.change(&storev1.Change{Kind: &storev1.Change_RemoveBlock{RemoveBlock: &storev1.RemoveBlock{Target: target}}})
+}
+
+// change makes a change of the table.
+func (s *homeSite) change(c *storev1.Change) {
+	s.globe.Helper()
+	results, err := s.cluster.Propose(s.globe.Context(), c)
+	if err != nil || !results[0].Applied {
+		s.globe.Fatalf("%v, %+v", err, results)
 	}
 }

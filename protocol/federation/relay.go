@@ -174,6 +174,13 @@ func (r *Relay) Send(m *protocol.Message, done func(protocol.Outcome)) {
 	r.submit(m.From, m.To, newSend(m, done))
 }
 
+// Refuse ends m as if its recipient did not listen, once their site has answered
+// a question about them, with the contract of router.Relay. What fails, fails as
+// it does for Send.
+func (r *Relay) Refuse(m *protocol.Message, done func(protocol.Outcome)) {
+	r.submit(m.From, m.To, newRefusal(m, done))
+}
+
 // submit submits a request of by about to.
 func (r *Relay) submit(by, to protocol.Address, e *s2sRequest) {
 	for {

@@ -117,6 +117,27 @@ func isValidResponse(m *protocol.Message, l *protocol.Line) bool {
 	return false
 }
 
+// newRefusal returns a QUERY in place of the SEND of a message that must not be
+// sent, so that the sender waits as long as for the answer that the recipient does
+// not listen. The other site confirms what it answers, as it does for a SEND.
+func newRefusal(m *protocol.Message, done func(protocol.Outcome)) *s2sRequest {
+	return &s2sRequest{
+		verb: "QUERY", deadline: m.Deadline, share: userShare{user: m.From}, addresses: []protocol.Address{m.To},
+		params: func(b []byte, _ time.Duration) []byte {
+			b = protocol.AppendParam(b, "ima", m.To.String())
+			b = protocol.AppendParam(b, "fresh", "yes")
+			return protocol.AppendParam(b, "by", m.From.String())
+		},
+		done: func(a s2sResponse) {
+			o := sendOutcome(m, a)
+			if o.Status == protocol.StatusOK {
+				o = protocol.Outcome{Status: protocol.StatusNotListening}
+			}
+			done(o)
+		},
+	}
+}
+
 // newQuery returns a QUERY for one user.
 func newQuery(by, of protocol.Address, until time.Time, done func(protocol.Presence)) *s2sRequest {
 	return &s2sRequest{

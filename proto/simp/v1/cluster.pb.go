@@ -1880,7 +1880,9 @@ type RestoreResponse struct {
 	Contacts uint64 `protobuf:"varint,4,opt,name=contacts,proto3" json:"contacts,omitempty"`
 	// Invitations restored. One that was used up or removed since the backup can
 	// be used again.
-	Invitations   uint64 `protobuf:"varint,5,opt,name=invitations,proto3" json:"invitations,omitempty"`
+	Invitations uint64 `protobuf:"varint,5,opt,name=invitations,proto3" json:"invitations,omitempty"`
+	// Operators' blocks restored. Those of feeds stay as they are.
+	Blocks        uint64 `protobuf:"varint,6,opt,name=blocks,proto3" json:"blocks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1946,6 +1948,13 @@ func (x *RestoreResponse) GetContacts() uint64 {
 func (x *RestoreResponse) GetInvitations() uint64 {
 	if x != nil {
 		return x.Invitations
+	}
+	return 0
+}
+
+func (x *RestoreResponse) GetBlocks() uint64 {
+	if x != nil {
+		return x.Blocks
 	}
 	return 0
 }
@@ -2249,13 +2258,14 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\x12\x1f\n" +
 	"\vallow_empty\x18\x04 \x01(\bR\n" +
-	"allowEmpty\"\xb0\x01\n" +
+	"allowEmpty\"\xc8\x01\n" +
 	"\x0fRestoreResponse\x12-\n" +
 	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\x12\x1a\n" +
 	"\baccounts\x18\x02 \x01(\x04R\baccounts\x12\x14\n" +
 	"\x05rules\x18\x03 \x01(\x04R\x05rules\x12\x1a\n" +
 	"\bcontacts\x18\x04 \x01(\x04R\bcontacts\x12 \n" +
-	"\vinvitations\x18\x05 \x01(\x04R\vinvitations\">\n" +
+	"\vinvitations\x18\x05 \x01(\x04R\vinvitations\x12\x16\n" +
+	"\x06blocks\x18\x06 \x01(\x04R\x06blocks\">\n" +
 	"\x12CheckDomainRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
 	"\x03own\x18\x02 \x01(\tR\x03own\"[\n" +

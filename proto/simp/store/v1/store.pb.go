@@ -361,6 +361,10 @@ type Change struct {
 	//	*Change_RemoveInvitation
 	//	*Change_AddKey
 	//	*Change_RevokeKey
+	//	*Change_AddBlock
+	//	*Change_RemoveBlock
+	//	*Change_ChangeFeed
+	//	*Change_EndBlocks
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -673,6 +677,42 @@ func (x *Change) GetRevokeKey() *RevokeKey {
 	return nil
 }
 
+func (x *Change) GetAddBlock() *AddBlock {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_AddBlock); ok {
+			return x.AddBlock
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRemoveBlock() *RemoveBlock {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RemoveBlock); ok {
+			return x.RemoveBlock
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetChangeFeed() *ChangeFeed {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_ChangeFeed); ok {
+			return x.ChangeFeed
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetEndBlocks() *EndBlocks {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_EndBlocks); ok {
+			return x.EndBlocks
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -800,6 +840,23 @@ type Change_RevokeKey struct {
 	RevokeKey *RevokeKey `protobuf:"bytes,33,opt,name=revoke_key,json=revokeKey,proto3,oneof"`
 }
 
+type Change_AddBlock struct {
+	// From schema 5 on:
+	AddBlock *AddBlock `protobuf:"bytes,38,opt,name=add_block,json=addBlock,proto3,oneof"`
+}
+
+type Change_RemoveBlock struct {
+	RemoveBlock *RemoveBlock `protobuf:"bytes,39,opt,name=remove_block,json=removeBlock,proto3,oneof"`
+}
+
+type Change_ChangeFeed struct {
+	ChangeFeed *ChangeFeed `protobuf:"bytes,40,opt,name=change_feed,json=changeFeed,proto3,oneof"`
+}
+
+type Change_EndBlocks struct {
+	EndBlocks *EndBlocks `protobuf:"bytes,41,opt,name=end_blocks,json=endBlocks,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -859,6 +916,14 @@ func (*Change_RemoveInvitation) isChange_Kind() {}
 func (*Change_AddKey) isChange_Kind() {}
 
 func (*Change_RevokeKey) isChange_Kind() {}
+
+func (*Change_AddBlock) isChange_Kind() {}
+
+func (*Change_RemoveBlock) isChange_Kind() {}
+
+func (*Change_ChangeFeed) isChange_Kind() {}
+
+func (*Change_EndBlocks) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -2489,6 +2554,291 @@ func (x *RemoveInvitation) GetId() uint64 {
 	return 0
 }
 
+// AddBlock keeps somebody from sending to others and from watching them. It
+// replaces the operators' block of the same target.
+type AddBlock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Block         *BlockEntry            `protobuf:"bytes,1,opt,name=block,proto3" json:"block,omitempty"`
+	By            string                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"` // who added it. For display
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddBlock) Reset() {
+	*x = AddBlock{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddBlock) ProtoMessage() {}
+
+func (x *AddBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddBlock.ProtoReflect.Descriptor instead.
+func (*AddBlock) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AddBlock) GetBlock() *BlockEntry {
+	if x != nil {
+		return x.Block
+	}
+	return nil
+}
+
+func (x *AddBlock) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// BlockEntry is what a block says.
+type BlockEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An address, @domain, or a range of source addresses (192.0.2.0/24), in the
+	// form that they compare as.
+	Target        string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Written       string `protobuf:"bytes,2,opt,name=written,proto3" json:"written,omitempty"` // the target as it was given, if that differs. For display
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	UntilMs       int64  `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // 0: without end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockEntry) Reset() {
+	*x = BlockEntry{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockEntry) ProtoMessage() {}
+
+func (x *BlockEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockEntry.ProtoReflect.Descriptor instead.
+func (*BlockEntry) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *BlockEntry) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *BlockEntry) GetWritten() string {
+	if x != nil {
+		return x.Written
+	}
+	return ""
+}
+
+func (x *BlockEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BlockEntry) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+// RemoveBlock removes the operators' block of a target.
+type RemoveBlock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveBlock) Reset() {
+	*x = RemoveBlock{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveBlock) ProtoMessage() {}
+
+func (x *RemoveBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveBlock.ProtoReflect.Descriptor instead.
+func (*RemoveBlock) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RemoveBlock) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+// ChangeFeed changes the blocks that come from a feed: it removes some, and adds
+// or replaces others. All of it is applied, or nothing.
+type ChangeFeed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Feed          string                 `protobuf:"bytes,1,opt,name=feed,proto3" json:"feed,omitempty"`     // its name
+	Remove        []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"` // targets
+	Add           []*BlockEntry          `protobuf:"bytes,3,rep,name=add,proto3" json:"add,omitempty"`
+	Drop          bool                   `protobuf:"varint,4,opt,name=drop,proto3" json:"drop,omitempty"` // remove all blocks of the feed first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeFeed) Reset() {
+	*x = ChangeFeed{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeFeed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeFeed) ProtoMessage() {}
+
+func (x *ChangeFeed) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeFeed.ProtoReflect.Descriptor instead.
+func (*ChangeFeed) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ChangeFeed) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *ChangeFeed) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+func (x *ChangeFeed) GetAdd() []*BlockEntry {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *ChangeFeed) GetDrop() bool {
+	if x != nil {
+		return x.Drop
+	}
+	return false
+}
+
+// EndBlocks removes the blocks that end at or before a time.
+type EndBlocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UntilMs       int64                  `protobuf:"varint,1,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndBlocks) Reset() {
+	*x = EndBlocks{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndBlocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndBlocks) ProtoMessage() {}
+
+func (x *EndBlocks) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndBlocks.ProtoReflect.Descriptor instead.
+func (*EndBlocks) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *EndBlocks) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
 // DeleteAccount ends the user's bindings, and removes their rules, contacts and
 // app passwords.
 type DeleteAccount struct {
@@ -2500,7 +2850,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2862,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[27]
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2875,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{27}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -2547,7 +2897,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2909,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[28]
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2922,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{28}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -2605,7 +2955,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2967,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[29]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2980,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{29}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -2680,7 +3030,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2692,7 +3042,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[30]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2705,7 +3055,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{30}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -2745,7 +3095,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +3107,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[31]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +3120,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{31}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -2794,7 +3144,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +3156,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +3169,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -2860,7 +3210,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +3222,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +3235,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -2895,9 +3245,9 @@ func (x *Digest) GetNumber() uint64 {
 	return 0
 }
 
-// RestoreAccounts replaces accounts, rules, contacts and invitations from a
-// backup, in pieces: accounts before what belongs to them. The first piece ends all
-// bindings and clears what is there; nobody may bind until the last.
+// RestoreAccounts replaces accounts, rules, contacts, invitations and operators'
+// blocks from a backup, in pieces: accounts before what belongs to them. The first
+// piece ends all bindings and clears what is there; nobody may bind until the last.
 type RestoreAccounts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	First         bool                   `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
@@ -2909,7 +3259,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3271,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3284,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -2962,9 +3312,10 @@ func (x *RestoreAccounts) GetLast() bool {
 //
 // A snapshot is the eight octets "SIMPSNAP" and then records, each after its
 // length as a varint: one header, the nodes, the removed nodes (from schema 2
-// on), accounts, rules, contacts, invitations (from schema 4 on) and
-// listeners in the order of their names (of invitations: of their code_hash in
-// hexadecimal), the events in the order of their
+// on), accounts, rules, contacts, invitations (from schema 4 on), blocks (from
+// schema 5 on) and listeners in the order of their names (of invitations: of
+// their code_hash in hexadecimal; of blocks: of their feed and then of their
+// target), the events in the order of their
 // indexes, and one trailer. In format 2, which is written from schema 2 on, the
 // events are in the opposite order, the newest first.
 type Record struct {
@@ -2981,6 +3332,7 @@ type Record struct {
 	//	*Record_Trailer
 	//	*Record_RemovedNode
 	//	*Record_Invitation
+	//	*Record_Block
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2988,7 +3340,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3352,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3365,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -3113,6 +3465,15 @@ func (x *Record) GetInvitation() *Invitation {
 	return nil
 }
 
+func (x *Record) GetBlock() *Block {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Block); ok {
+			return x.Block
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -3157,6 +3518,10 @@ type Record_Invitation struct {
 	Invitation *Invitation `protobuf:"bytes,10,opt,name=invitation,proto3,oneof"`
 }
 
+type Record_Block struct {
+	Block *Block `protobuf:"bytes,11,opt,name=block,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Kind() {}
 
 func (*Record_Account) isRecord_Kind() {}
@@ -3177,6 +3542,8 @@ func (*Record_RemovedNode) isRecord_Kind() {}
 
 func (*Record_Invitation) isRecord_Kind() {}
 
+func (*Record_Block) isRecord_Kind() {}
+
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
@@ -3192,7 +3559,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3204,7 +3571,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3217,7 +3584,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -3288,7 +3655,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3667,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3680,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Account) GetAddress() string {
@@ -3413,7 +3780,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3792,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3805,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Key) GetKey() []byte {
@@ -3529,7 +3896,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +3908,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +3921,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -3631,7 +3998,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3643,7 +4010,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3656,7 +4023,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Invitation) GetId() uint64 {
@@ -3722,6 +4089,76 @@ func (x *Invitation) GetBy() string {
 	return ""
 }
 
+// Block keeps somebody from sending to others and from watching them. From
+// schema 5 on.
+type Block struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entry         *BlockEntry            `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	Feed          string                 `protobuf:"bytes,2,opt,name=feed,proto3" json:"feed,omitempty"` // the feed that it comes from; empty: operators added it
+	CreatedMs     int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"` // who added it. For display
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Block) GetEntry() *BlockEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *Block) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *Block) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Block) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 type Binding struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -3739,7 +4176,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3751,7 +4188,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3764,7 +4201,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -3843,7 +4280,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3855,7 +4292,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3868,7 +4305,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Listener) GetAddress() string {
@@ -3909,7 +4346,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3921,7 +4358,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3934,7 +4371,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Rules) GetOwner() string {
@@ -3961,7 +4398,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4410,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4423,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -4022,7 +4459,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4034,7 +4471,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4047,7 +4484,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Node) GetNode() string {
@@ -4139,7 +4576,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4151,7 +4588,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4164,7 +4601,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -4216,7 +4653,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4228,7 +4665,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4241,7 +4678,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -4317,7 +4754,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4329,7 +4766,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4342,7 +4779,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -4374,7 +4811,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\x84\x0f\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xf6\x10\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -4413,7 +4850,13 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x11remove_invitation\x18\x1e \x01(\v2\x1f.simp.store.v1.RemoveInvitationH\x00R\x10removeInvitation\x120\n" +
 	"\aadd_key\x18  \x01(\v2\x15.simp.store.v1.AddKeyH\x00R\x06addKey\x129\n" +
 	"\n" +
-	"revoke_key\x18! \x01(\v2\x18.simp.store.v1.RevokeKeyH\x00R\trevokeKeyB\x06\n" +
+	"revoke_key\x18! \x01(\v2\x18.simp.store.v1.RevokeKeyH\x00R\trevokeKey\x126\n" +
+	"\tadd_block\x18& \x01(\v2\x17.simp.store.v1.AddBlockH\x00R\baddBlock\x12?\n" +
+	"\fremove_block\x18' \x01(\v2\x1a.simp.store.v1.RemoveBlockH\x00R\vremoveBlock\x12<\n" +
+	"\vchange_feed\x18( \x01(\v2\x19.simp.store.v1.ChangeFeedH\x00R\n" +
+	"changeFeed\x129\n" +
+	"\n" +
+	"end_blocks\x18) \x01(\v2\x18.simp.store.v1.EndBlocksH\x00R\tendBlocksB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -4543,7 +4986,26 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x123\n" +
 	"\bverifier\x18\x03 \x01(\v2\x17.simp.store.v1.VerifierR\bverifier\"\"\n" +
 	"\x10RemoveInvitation\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\")\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"K\n" +
+	"\bAddBlock\x12/\n" +
+	"\x05block\x18\x01 \x01(\v2\x19.simp.store.v1.BlockEntryR\x05block\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\"q\n" +
+	"\n" +
+	"BlockEntry\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x18\n" +
+	"\awritten\x18\x02 \x01(\tR\awritten\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x03R\auntilMs\"%\n" +
+	"\vRemoveBlock\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\"y\n" +
+	"\n" +
+	"ChangeFeed\x12\x12\n" +
+	"\x04feed\x18\x01 \x01(\tR\x04feed\x12\x16\n" +
+	"\x06remove\x18\x02 \x03(\tR\x06remove\x12+\n" +
+	"\x03add\x18\x03 \x03(\v2\x19.simp.store.v1.BlockEntryR\x03add\x12\x12\n" +
+	"\x04drop\x18\x04 \x01(\bR\x04drop\"&\n" +
+	"\tEndBlocks\x12\x19\n" +
+	"\buntil_ms\x18\x01 \x01(\x03R\auntilMs\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -4574,7 +5036,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
 	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\x9c\x04\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\xca\x04\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -4588,7 +5050,8 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"invitation\x18\n" +
 	" \x01(\v2\x19.simp.store.v1.InvitationH\x00R\n" +
-	"invitationB\x06\n" +
+	"invitation\x12,\n" +
+	"\x05block\x18\v \x01(\v2\x14.simp.store.v1.BlockH\x00R\x05blockB\x06\n" +
 	"\x04kind\"\xc3\x01\n" +
 	"\x06Header\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x16\n" +
@@ -4655,7 +5118,13 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12\x19\n" +
 	"\buntil_ms\x18\a \x01(\x03R\auntilMs\x12\x18\n" +
 	"\acontact\x18\b \x01(\tR\acontact\x12\x0e\n" +
-	"\x02by\x18\t \x01(\tR\x02by\"\x86\x02\n" +
+	"\x02by\x18\t \x01(\tR\x02by\"{\n" +
+	"\x05Block\x12/\n" +
+	"\x05entry\x18\x01 \x01(\v2\x19.simp.store.v1.BlockEntryR\x05entry\x12\x12\n" +
+	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\x86\x02\n" +
 	"\aBinding\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
@@ -4735,7 +5204,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -4767,28 +5236,34 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*AddInvitation)(nil),       // 27: simp.store.v1.AddInvitation
 	(*UseInvitation)(nil),       // 28: simp.store.v1.UseInvitation
 	(*RemoveInvitation)(nil),    // 29: simp.store.v1.RemoveInvitation
-	(*DeleteAccount)(nil),       // 30: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),         // 31: simp.store.v1.SetDisabled
-	(*SetRule)(nil),             // 32: simp.store.v1.SetRule
-	(*SetContact)(nil),          // 33: simp.store.v1.SetContact
-	(*SetSchema)(nil),           // 34: simp.store.v1.SetSchema
-	(*NewHistory)(nil),          // 35: simp.store.v1.NewHistory
-	(*Digest)(nil),              // 36: simp.store.v1.Digest
-	(*RestoreAccounts)(nil),     // 37: simp.store.v1.RestoreAccounts
-	(*Record)(nil),              // 38: simp.store.v1.Record
-	(*Header)(nil),              // 39: simp.store.v1.Header
-	(*Account)(nil),             // 40: simp.store.v1.Account
-	(*Key)(nil),                 // 41: simp.store.v1.Key
-	(*AppPassword)(nil),         // 42: simp.store.v1.AppPassword
-	(*Invitation)(nil),          // 43: simp.store.v1.Invitation
-	(*Binding)(nil),             // 44: simp.store.v1.Binding
-	(*Listener)(nil),            // 45: simp.store.v1.Listener
-	(*Rules)(nil),               // 46: simp.store.v1.Rules
-	(*Contacts)(nil),            // 47: simp.store.v1.Contacts
-	(*Node)(nil),                // 48: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 49: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 50: simp.store.v1.Event
-	(*Trailer)(nil),             // 51: simp.store.v1.Trailer
+	(*AddBlock)(nil),            // 30: simp.store.v1.AddBlock
+	(*BlockEntry)(nil),          // 31: simp.store.v1.BlockEntry
+	(*RemoveBlock)(nil),         // 32: simp.store.v1.RemoveBlock
+	(*ChangeFeed)(nil),          // 33: simp.store.v1.ChangeFeed
+	(*EndBlocks)(nil),           // 34: simp.store.v1.EndBlocks
+	(*DeleteAccount)(nil),       // 35: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 36: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 37: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 38: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 39: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 40: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 41: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 42: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 43: simp.store.v1.Record
+	(*Header)(nil),              // 44: simp.store.v1.Header
+	(*Account)(nil),             // 45: simp.store.v1.Account
+	(*Key)(nil),                 // 46: simp.store.v1.Key
+	(*AppPassword)(nil),         // 47: simp.store.v1.AppPassword
+	(*Invitation)(nil),          // 48: simp.store.v1.Invitation
+	(*Block)(nil),               // 49: simp.store.v1.Block
+	(*Binding)(nil),             // 50: simp.store.v1.Binding
+	(*Listener)(nil),            // 51: simp.store.v1.Listener
+	(*Rules)(nil),               // 52: simp.store.v1.Rules
+	(*Contacts)(nil),            // 53: simp.store.v1.Contacts
+	(*Node)(nil),                // 54: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 55: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 56: simp.store.v1.Event
+	(*Trailer)(nil),             // 57: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -4802,14 +5277,14 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	30, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	31, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	32, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	33, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	34, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	35, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	36, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	37, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	35, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	36, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	37, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	38, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	39, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	40, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	41, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	42, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
@@ -4823,44 +5298,52 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	29, // 29: simp.store.v1.Change.remove_invitation:type_name -> simp.store.v1.RemoveInvitation
 	23, // 30: simp.store.v1.Change.add_key:type_name -> simp.store.v1.AddKey
 	24, // 31: simp.store.v1.Change.revoke_key:type_name -> simp.store.v1.RevokeKey
-	6,  // 32: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 33: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 34: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 35: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 36: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 37: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 38: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 39: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 40: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	18, // 41: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
-	18, // 42: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
-	1,  // 43: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 44: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	38, // 45: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	39, // 46: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	40, // 47: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	45, // 48: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	46, // 49: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	47, // 50: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	48, // 51: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	50, // 52: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	51, // 53: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	49, // 54: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	43, // 55: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
-	18, // 56: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	42, // 57: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	41, // 58: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
-	6,  // 59: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 60: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	44, // 61: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	32, // 62: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	33, // 63: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	45, // 64: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	65, // [65:65] is the sub-list for method output_type
-	65, // [65:65] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	30, // 32: simp.store.v1.Change.add_block:type_name -> simp.store.v1.AddBlock
+	32, // 33: simp.store.v1.Change.remove_block:type_name -> simp.store.v1.RemoveBlock
+	33, // 34: simp.store.v1.Change.change_feed:type_name -> simp.store.v1.ChangeFeed
+	34, // 35: simp.store.v1.Change.end_blocks:type_name -> simp.store.v1.EndBlocks
+	6,  // 36: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 37: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 38: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 39: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 40: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 41: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 42: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 43: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 44: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	18, // 45: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
+	18, // 46: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
+	31, // 47: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
+	31, // 48: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
+	1,  // 49: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 50: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	43, // 51: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	44, // 52: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	45, // 53: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	51, // 54: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	52, // 55: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	53, // 56: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	54, // 57: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	56, // 58: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	57, // 59: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	55, // 60: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	48, // 61: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
+	49, // 62: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
+	18, // 63: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	47, // 64: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	46, // 65: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	31, // 66: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
+	6,  // 67: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 68: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	50, // 69: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	37, // 70: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	38, // 71: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	51, // 72: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	73, // [73:73] is the sub-list for method output_type
+	73, // [73:73] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -4899,9 +5382,13 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_RemoveInvitation)(nil),
 		(*Change_AddKey)(nil),
 		(*Change_RevokeKey)(nil),
+		(*Change_AddBlock)(nil),
+		(*Change_RemoveBlock)(nil),
+		(*Change_ChangeFeed)(nil),
+		(*Change_EndBlocks)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[35].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[40].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -4912,6 +5399,7 @@ func file_simp_store_v1_store_proto_init() {
 		(*Record_Trailer)(nil),
 		(*Record_RemovedNode)(nil),
 		(*Record_Invitation)(nil),
+		(*Record_Block)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4919,7 +5407,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   49,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
