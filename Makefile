@@ -77,7 +77,7 @@ bench: build ## what it costs, beside a minimal relay: the short form (docs/perf
 	bin/simpbench all --short
 
 .PHONY: web-test
-web-test: build ## the web chat and its modules, under Node and in a real browser: node, npm, chromium
+web-test: build ## the web chat and its modules, under Node and in a real browser; writes docs/images: node, npm, chromium
 	go run ./cmd/testkit/webtest -bin bin
 
 .PHONY: chat-test

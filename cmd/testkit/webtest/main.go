@@ -1,7 +1,8 @@
 // Webtest has a real browser, Chromium without a window, log in over
 // WebSocket and exchange messages with clients over TCP. Then it checks the web
 // chat: the types of its modules, their tests under Node, and the pages in the
-// browser. It exits 0 only if all that holds.
+// browser. It exits 0 only if all that holds. It writes the pictures of README,
+// in docs/images.
 package main
 
 import (

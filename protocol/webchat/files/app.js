@@ -261,7 +261,7 @@ async function showOwnKeys(page, place) {
   const form = (/** @type {string} */ label, /** @type {() => void} */ submit, /** @type {HTMLElement[]} */ ...fields) =>
     h("form", { "aria-label": label, submit: event => { event.preventDefault(); submit(); } }, ...fields, h("button", { type: "submit" }, label));
   put(place,
-    h("ul.blocked", {}, ...keys.map((/** @type {ShownKey} */ k) => keyItem(k, !k.revoked && h("button", { type: "button", click: () => act("revokeKey", { kid: k.kid }) }, "Revoke")))),
+    h("ul.blocked", {}, ...keys.map((/** @type {ShownKey} */ k) => keyItem(k, !k.revoked && h("button", { type: "button", click: event => event.target.textContent === "Revoke" ? put(event.target, "Really revoke") : act("revokeKey", { kid: k.kid }) }, "Revoke")))),
     h("p.help", {}, own ? "This browser can vouch for a new device: then nobody is shown a new key." : "Let an older device vouch for this browser with the code, or add its key: others are then shown a new key."),
     own ? form("Vouch", () => act("vouch", { code: typed.value, name: name.value }), field("Code of the new device", typed), field("Name for it", name))
       : form("Add this browser's key", () => act("addKey", { name: name.value }), h("code", {}, code), field("Name for this browser", name)));

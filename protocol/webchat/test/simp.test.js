@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client, Scram, deriveKeys, entityText, entityType, formatLine, join, newID, outcomeWord, parseLines, preparePassword, stateWord, textEntity } from "../files/simp.js";
+import { Client, Scram, deriveKeys, entityText, entityType, formatLine, join, mechanisms, newID, outcomeWord, parseLines, preparePassword, stateWord, textEntity } from "../files/simp.js";
 import { Site } from "./fake.js";
 
 const octets = (/** @type {string} */ s) => new TextEncoder().encode(s);
@@ -108,6 +108,64 @@ test("a wrong password ends the client, and is not tried again", async () => {
   await site.until(() => client.status === "ended");
   assert.equal(error?.status, 401);
   assert.equal(site.sockets.length, 1);
+});
+
+test("a token logs in, and its end is the client's", async () => {
+  const site = new Site(), token = "x".repeat(6000);
+  /** @type {string[]} */
+  const said = [];
+  site.script = (socket, { tag, verb, params, literal }) => {
+    if (verb === "AUTH") {
+      said.push(`${params.mech} ${Buffer.from(text(literal ?? new Uint8Array()), "base64")}`);
+      socket.say(`${tag} 200 ima=alice@example.com`);
+    }
+    return verb === "AUTH";
+  };
+  /** @type {import("../files/simp.js").SimpError | undefined} */
+  let error;
+  const { client, statuses } = connect(site, { password: undefined, token, handlers: { status: (_, e) => { error = e; } } });
+  await site.until(() => client.status === "online");
+  assert.deepEqual(said, [`OAUTHBEARER n,a=alice@example.com,\x01auth=Bearer ${token}\x01\x01`]);
+  site.sockets[0].say("* BYE status=401 :token expired");
+  await site.until(() => client.status === "ended");
+  assert.deepEqual([error?.status, error?.message, site.sockets.length], [401, "token expired", 1]);
+  assert.deepEqual(statuses, []);
+});
+
+test("a token that is refused ends the client", async () => {
+  const site = new Site();
+  site.script = (socket, { tag, verb, params }) => {
+    if (verb === "AUTH") socket.say(`${tag} 101 data=${btoa('{"status":"invalid_token"}')}`);
+    if (verb === "MORE") socket.say(`${tag} ${params.data === "AQ==" ? 401 : 400} :the token is not valid`);
+    return verb === "AUTH" || verb === "MORE";
+  };
+  /** @type {import("../files/simp.js").SimpError | undefined} */
+  let error;
+  const { client } = connect(site, { token: "old", handlers: { status: (_, e) => { error = e; } } });
+  await site.until(() => client.status === "ended");
+  assert.deepEqual([error?.status, error?.message], [401, "the token is not valid"]);
+});
+
+test("the site says which mechanisms a domain has", async () => {
+  const site = new Site();
+  site.mechanisms = "OAUTHBEARER,SCRAM-SHA-256";
+  assert.deepEqual(await mechanisms({ url: "ws://test/simp", address: "alice@example.com", WebSocket: site.WebSocket }), ["OAUTHBEARER", "SCRAM-SHA-256"]);
+  assert.match(site.log[0], / HELLO version=SIMP\/1.1 agent=simp.js domain=example.com$/);
+  assert.equal(site.sockets[0].open, false);
+  site.script = (socket, { tag }) => { socket.say(`${tag} 403 :not served`); return true; };
+  await assert.rejects(mechanisms({ url: "ws://test/simp", address: "alice@other.example", WebSocket: site.WebSocket }), { status: 403 });
+});
+
+test("changes of key lists are told", async () => {
+  const site = new Site();
+  /** @type {string[]} */
+  const told = [];
+  const { client } = connect(site, { handlers: { listChange: (address, head) => { told.push(`${address} ${head}`); } } });
+  await site.until(() => client.status === "online");
+  site.sockets[0].say("* KEYS ima=bob@example.com head=abc index=4");
+  await site.until(() => told.length > 0);
+  assert.deepEqual(told, ["bob@example.com abc"]);
+  await client.stop();
 });
 
 test("an invitation creates an account", async () => {

@@ -2,12 +2,9 @@
 // The web chat in a real browser, on a site of three real nodes.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, afterEach, before, test } from "node:test";
-import { Site, launch, open, openPage, outcome, send, signIn } from "./site.js";
+import { Site, check, launch, look as lookAt, open, openPage, outcome, send, signIn } from "./site.js";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const [alice, bob, carol] = ["alice@example.com", "bob@example.com", "carol@example.com"];
 
 const site = new Site();
@@ -43,14 +40,6 @@ async function visit(node, user, options) {
     await one.page.getByRole("list", { name: "Contacts" }).waitFor({ state: "attached" });
   }
   return one.page;
-}
-
-/** check has axe-core look for violations of WCAG 2.1 A and AA. @param {import("playwright-core").Page} page @param {string} what */
-async function check(page, what) {
-  await page.evaluate(source => { (0, eval)(source); }, axe).catch(() => page.addScriptTag({ content: axe }));
-  const result = await page.evaluate(() => /** @type {any} */ (window).axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
-  const found = result.violations.map((/** @type {any} */ v) => `${v.id}: ${v.nodes.map((/** @type {any} */ n) => n.html).join(" ")}`);
-  assert.deepEqual(found, [], what);
 }
 
 /** said waits until the page has announced something. @param {import("playwright-core").Page} page @param {string} text */
@@ -203,16 +192,6 @@ test("a message in doubt is repeated only when told to, under its id", async () 
   c.answer(tag, 200); // the one answer serves both, as the id is the same
   await outcome(a, "do you hear me?", "delivered");
   c.end();
-});
-
-test("a page that is frozen stops listening first, and listens again afterwards", async () => {
-  const a = await visit(0, alice), b = await visit(1, bob);
-  await open(a, bob);
-  await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
-  await b.evaluate(() => { document.dispatchEvent(new Event("freeze")); }); // no page in view can really be frozen
-  await a.getByRole("listitem", { name: `${bob}, not listening` }).waitFor();
-  await b.evaluate(() => { document.dispatchEvent(new Event("resume")); });
-  await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
 });
 
 test("a page that is merely hidden keeps listening, and marks what came meanwhile", async () => {
@@ -407,13 +386,7 @@ for (const [width, colorScheme] of /** @type {const} */ ([[320, "light"], [768, 
   test(`axe-core finds nothing at ${width} pixels, ${colorScheme}`, async () => {
     const a = await visit(0, undefined, { viewport: { width, height: 640 }, colorScheme, reducedMotion: "reduce", bypassCSP: true });
     await visit(1, bob);
-    const shot = (/** @type {string} */ name) => process.env.SHOTS ? a.screenshot({ path: `${process.env.SHOTS}/${name}-${width}-${colorScheme}.png` }) : undefined;
-    const narrow = async (/** @type {string} */ what) => assert.ok(await a.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} scrolls sideways`);
-    const look = async (/** @type {string} */ what) => {
-      await check(a, what);
-      await narrow(what);
-      await shot(what);
-    };
+    const look = (/** @type {string} */ what) => lookAt(a, what);
     await look("signing-in");
     await signIn(a, alice, "wrong");
     await a.getByText("The address or the password is wrong.").waitFor();

@@ -1,13 +1,16 @@
 // @ts-check
 // A site of real nodes on loopback, and a real browser.
+import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const bin = process.env.BIN ?? "bin", password = "secret";
 export const users = ["alice", "bob", "carol", "dave"].map(name => `${name}@example.com`);
 
@@ -28,13 +31,14 @@ export class Site {
     this.nodes = [];
   }
 
-  async start(count = 3) {
+  /** @param {number} [count] @param {...string} settings further flags of simpd */
+  async start(count = 3, ...settings) {
     const ports = await freePorts(6 * count), at = (/** @type {number} */ i) => `127.0.0.1:${ports[i]}`;
     for (let i = 0; i < count; i++) {
       const first = 6 * i, others = Array.from({ length: count }, (_, j) => j).filter(j => j !== i).map(j => `--join=${at(6 * j + 4)}`);
       const process = spawn(join(bin, "simpd"), ["serve", "--insecure", `--node-id=n${i + 1}`, `--bootstrap-expect=${count}`, "--domain=example.com",
         `--data-dir=${join(this.dir, `n${i + 1}`)}`, `--simp-listen=${at(first)}`, `--ws-listen=${at(first + 1)}`, `--grpc-listen=${at(first + 2)}`,
-        `--cluster-listen=${at(first + 3)}`, `--gossip-listen=${at(first + 4)}`, `--http-listen=${at(first + 5)}`, "--timing=relaxed", "--drain-timeout=10s", "--log-level=error", "--http-host=chat.test", ...others],
+        `--cluster-listen=${at(first + 3)}`, `--gossip-listen=${at(first + 4)}`, `--http-listen=${at(first + 5)}`, "--timing=relaxed", "--drain-timeout=10s", "--log-level=error", "--http-host=chat.test", ...settings, ...others],
       { stdio: ["ignore", "inherit", "inherit"] });
       this.nodes.push({ process, simp: ports[first], page: `http://${at(first + 1)}/`, grpc: ports[first + 2], http: ports[first + 5] });
     }
@@ -56,7 +60,17 @@ export class Site {
   /** simp runs a person's client in a terminal. @param {number} node @param {string} user @param {...string} args */
   simp(node, user, ...args) {
     return spawn(join(bin, "simp"), ["--plaintext", "--server", `127.0.0.1:${this.nodes[node].simp}`, "--user", user, ...args],
-      { env: { ...process.env, SIMP_PASSWORD: password }, stdio: ["pipe", "pipe", "inherit"] });
+      { env: { ...process.env, SIMP_PASSWORD: password, XDG_CACHE_HOME: this.dir, XDG_CONFIG_HOME: this.dir, XDG_STATE_HOME: this.dir }, stdio: ["pipe", "pipe", "inherit"] });
+  }
+
+  /** run is simp to its end; it returns what it printed. @param {string} user @param {...string} args */
+  async run(user, ...args) {
+    const program = this.simp(0, user, ...args);
+    let out = "";
+    program.stdout.on("data", data => { out += data; });
+    const [code] = await once(program, "close");
+    if (code !== 0) throw new Error(`simp ${args.join(" ")} exits ${code}`);
+    return out;
   }
 
   /**
@@ -164,6 +178,35 @@ export function launch() {
 }
 
 /**
+ * launchPlain starts a browser whose pages are hidden and frozen as those of
+ * people are: playwright keeps the pages of other browsers in view.
+ */
+export async function launchPlain() {
+  const profile = mkdtempSync(join(tmpdir(), "webtest-profile-"));
+  const program = spawn(process.env.BROWSER ?? "/usr/bin/chromium", ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync",
+    "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
+  const address = await new Promise((resolve, reject) => {
+    let said = "";
+    program.stderr.on("data", data => {
+      said += data;
+      const found = /DevTools listening on (ws:\S+)/.exec(said);
+      if (found) resolve(found[1]);
+    });
+    program.on("exit", () => reject(new Error(`the browser has ended: ${said}`)));
+  });
+  const browser = await chromium.connectOverCDP(address, { noDefaults: true }), [page] = browser.contexts()[0].pages();
+  const stop = async () => {
+    await browser.close();
+    if (program.exitCode === null && program.signalCode === null) {
+      program.kill("SIGKILL");
+      await once(program, "exit");
+    }
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  };
+  return { page, session: await page.context().newCDPSession(page), stop };
+}
+
+/**
  * openPage opens the web chat as a user with a profile of their own, and notes
  * what must not happen: violations of the policy, requests to other hosts, and
  * errors.
@@ -222,4 +265,24 @@ export async function send(page, text) {
 /** outcome waits until a message has this outcome. @param {import("playwright-core").Page} page @param {string} text @param {string} word */
 export async function outcome(page, text, word) {
   await page.locator(".message.mine", { hasText: text }).locator(".result", { hasText: word }).first().waitFor({ timeout: 20_000 });
+}
+
+/** check has axe-core look for violations of WCAG 2.1 A and AA. @param {import("playwright-core").Page} page @param {string} what */
+export async function check(page, what) {
+  await page.evaluate(source => { (0, eval)(source); }, axe).catch(() => page.addScriptTag({ content: axe }));
+  const result = await page.evaluate(() => /** @type {any} */ (window).axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+  const found = result.violations.map((/** @type {any} */ v) => `${v.id}: ${v.nodes.map((/** @type {any} */ n) => n.html).join(" ")}`);
+  assert.deepEqual(found, [], what);
+}
+
+/**
+ * look has axe-core look at a page, checks that it does not scroll sideways,
+ * and takes a picture if SHOTS names a folder.
+ * @param {import("playwright-core").Page} page @param {string} what
+ */
+export async function look(page, what) {
+  await check(page, what);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${what} scrolls sideways`);
+  const { width = 0 } = page.viewportSize() ?? {}, scheme = await page.evaluate(() => matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${what.replaceAll(" ", "-")}-${width}-${scheme}.png` });
 }

@@ -349,3 +349,36 @@ func TestMouse(t *testing.T) {
 		t.Errorf("the wheel moved to\n%s", frame)
 	}
 }
+
+// TestFrameForReadme draws what README shows: web-test makes a picture of it.
+func TestFrameForReadme(t *testing.T) {
+	s := newStage(t, 80, 18)
+	s.contacts("bob", "carol", "dora")
+	s.say("/to bob")
+	s.presence("bob@example.com", protocol.Available, "at my desk")
+	s.presence("carol@example.com", protocol.Away, "back at two")
+	s.presence("dora@example.com", protocol.Deaf, "")
+	s.now = noon.Add(-19 * time.Minute)
+	for _, line := range []struct{ from, text string }{
+		{"bob", "Good morning! Did the train make it?"}, {"", "It did. I am in the office at ten."}, {"bob", "Shall we have lunch at noon? The place around the corner is open again."},
+		{"", "With pleasure. I will ask Dora, too."},
+	} {
+		s.now = s.now.Add(time.Minute)
+		if line.from == "" {
+			s.say(line.text)
+			s.outcome(fmt.Sprint("m", s.ids), "bob@example.com", 200)
+			continue
+		}
+		answer := make(chan error, 1)
+		s.Update(incomingMsg{Arrived: chat.Arrived{From: address(line.from + "@example.com"), At: s.now, Text: line.text, Signature: "signed, verified"}, Answer: answer})
+		<-answer
+	}
+	s.say("/to dora", "Lunch at noon?")
+	s.outcome(fmt.Sprint("m", s.ids), "dora@example.com", 480)
+	if err := s.arrives("carol@example.com", "I have the tickets."); err != nil {
+		t.Fatal(err)
+	}
+	s.say("/to bob")
+	s.typed("Dora does not listen now, but Carol")
+	s.expectColors("readme-80x18")
+}

@@ -149,8 +149,19 @@ func (s *stage) frame() string {
 // expectFrame compares the screen with the one that is kept under a name.
 func (s *stage) expectFrame(name string) {
 	s.t.Helper()
-	got := s.frame()
-	file := filepath.Join("testdata", name+".txt")
+	s.expect(name+".txt", s.frame())
+}
+
+// expectColors is expectFrame with the escape sequences that the terminal gets.
+func (s *stage) expectColors(name string) {
+	s.t.Helper()
+	s.expect(name+".ansi", s.View().Content+"\n")
+}
+
+// expect compares a text with a file.
+func (s *stage) expect(name, got string) {
+	s.t.Helper()
+	file := filepath.Join("testdata", name)
 	if *update {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			s.t.Fatal(err)
