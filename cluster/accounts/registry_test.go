@@ -166,10 +166,11 @@ func TestRejectionsTakeTheSameTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		corp := &fakeSource{users: map[string]bool{"alice": true}, looks: 20 * time.Millisecond, binds: 70 * time.Millisecond}
 		r := newRegistry(t, Set{Sources: map[string]Source{"corp": corp}, Domains: map[string][]string{"example.com": {Table, "corp"}}})
-		ofTable := login("carol", "wrong")
-		ofTable.Table = Rejected
+		ofTable, refused, owned := login("carol", "wrong"), login("off", "right"), login("alice", "bad")
+		ofTable.Table, refused.Refused, owned.Owner = Rejected, true, "corp"
 		for name, l := range map[string]Login{
 			"an unknown user": login("eve", "wrong"), "a wrong password": login("alice", "wrong"), "the table": ofTable,
+			"a disabled account": refused, "an account of the source": owned,
 			"an app password": login("alice", protocol.NewAppPassword(make([]byte, protocol.AppPasswordOctets))),
 		} {
 			for _, again := range []string{"", " again"} {

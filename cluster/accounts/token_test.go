@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"simpd/protocol"
 )
@@ -77,6 +78,35 @@ func TestCheckToken(t *testing.T) {
 		}
 		if !r.LoginMethods("").Tokens || !r.IsTableBefore("a.example", "two") || r.IsTableBefore("a.example", "one") || r.IsTableBefore("b.example", "two") {
 			t.Error("the order of the sources is another")
+		}
+	})
+}
+
+// Rejected tokens take the same time, whoever issued them and whatever is wrong
+// with them.
+func TestTokenRejectionsTakeTheSameTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shown := map[string][]string{}
+		r := New([]string{"one.example", "two.example"}, slog.New(slog.DiscardHandler))
+		defer r.Close()
+		r.Replace(Set{
+			Sources: map[string]Source{"jwt": fakeTokens{prefix: "1"}, "one": &opaqueTokens{"one", false, shown}, "two": &opaqueTokens{"two", false, shown}},
+			Domains: map[string][]string{"one.example": {"jwt", "one"}, "two.example": {"two"}},
+		})
+		for what, l := range map[string]protocol.TokenLogin{
+			"a bad token":                  {Token: "1:bad"},
+			"a user of another domain":     {Token: "1:u@two.example"},
+			"another user's":               {Token: "1:u@one.example", User: protocol.CanonicalAddress("v@one.example")},
+			"one that is not active":       {Token: "made-up", User: protocol.CanonicalAddress("u@two.example")},
+			"one that nobody is asked for": {Token: "made-up"},
+			"a user of no domain":          {Token: "1:u@one.example", User: protocol.CanonicalAddress("u@else.example")},
+		} {
+			for _, again := range []string{"", " again"} {
+				began := time.Now()
+				if a, err := r.CheckToken(t.Context(), l); err != nil || a.Verdict != Rejected || time.Since(began) != rejectionStep {
+					t.Errorf("%s%s: %v, %v after %v", what, again, a.Verdict, err, time.Since(began))
+				}
+			}
 		}
 	})
 }

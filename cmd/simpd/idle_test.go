@@ -159,20 +159,27 @@ func (p *pairProcess) mark() (last pace) {
 // processorTime is what the nodes other than the first have used.
 func processorTime(t *testing.T, s *site.Site) (used time.Duration) {
 	t.Helper()
-	const user, system, perSecond = 13, 14, 100 // proc_pid_stat(5)
 	for _, n := range s.Nodes[1:] {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid(n)))
+		used += processTime(t, pid(n))
+	}
+	return used
+}
+
+// processTime returns the processor time that a process has used.
+func processTime(t *testing.T, pid int) (used time.Duration) {
+	t.Helper()
+	const user, system, perSecond = 13, 14, 100 // proc_pid_stat(5)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Fields(string(b))
+	for _, w := range []string{words[user], words[system]} {
+		ticks, err := strconv.Atoi(w)
 		if err != nil {
 			t.Fatal(err)
 		}
-		words := strings.Fields(string(b))
-		for _, w := range []string{words[user], words[system]} {
-			ticks, err := strconv.Atoi(w)
-			if err != nil {
-				t.Fatal(err)
-			}
-			used += time.Duration(ticks) * time.Second / perSecond
-		}
+		used += time.Duration(ticks) * time.Second / perSecond
 	}
 	return used
 }
