@@ -89,7 +89,7 @@ examples-test: build ## the examples in Python and TypeScript on a real site: py
 	go run ./cmd/testkit/examples -bin bin
 
 .PHONY: accounts-test
-accounts-test: build ## account sources on a real site and two real OpenLDAP servers: slapd
+accounts-test: build ## account sources on real sites, with OpenLDAP, Active Directory and an OpenID provider: slapd, samba (root), node, npm
 	go run ./cmd/testkit/accounts -bin bin
 
 .PHONY: deploy-test

@@ -144,7 +144,9 @@ func (r *Router) acceptLogin(ctx context.Context, a accounts.Answer, seen *store
 	if err != nil {
 		return protocol.VerifiedLogin{}, err
 	}
-	r.config.Logger.Info("account registered", "user", a.User, "source", a.Source)
+	if res.Applied { // not where a login at the same time has done it
+		r.config.Logger.Info("account registered", "user", a.User, "source", a.Source)
+	}
 	v.Credential = res.Credential
 	return v, nil
 }

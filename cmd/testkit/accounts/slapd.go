@@ -36,17 +36,25 @@ func programFolders() []string {
 	return append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin", "/usr/local/libexec")
 }
 
+// findProgram returns where a program is; "" if it is nowhere.
+func findProgram(folders []string, name string) string {
+	for _, folder := range folders {
+		if path, err := exec.LookPath(filepath.Join(folder, name)); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
 // findSlapd returns where OpenLDAP is; the error names what is missing.
 func findSlapd(folders []string) (p programs, err error) {
 	var missing []string
 	find := func(name string) string {
-		for _, folder := range folders {
-			if path, err := exec.LookPath(filepath.Join(folder, name)); err == nil {
-				return path
-			}
+		path := findProgram(folders, name)
+		if path == "" {
+			missing = append(missing, name)
 		}
-		missing = append(missing, name)
-		return ""
+		return path
 	}
 	p.slapd, p.slapadd = find("slapd"), find("slapadd")
 	for _, folder := range []string{"/etc/ldap/schema", "/etc/openldap/schema", "/usr/local/etc/openldap/schema"} {

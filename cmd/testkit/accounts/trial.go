@@ -99,23 +99,6 @@ func (t *trial) tryCheck() error {
 	return nil
 }
 
-// maxFailover limits the time of a login, with the start of a program.
-const maxFailover = 5 * time.Second
-
-func (t *trial) tryFailover() error {
-	t.servers[0].stop()
-	for _, n := range t.Nodes {
-		began := time.Now()
-		if _, err := t.expect(n, "dora", 0, "", "app", "list"); err != nil {
-			return err
-		}
-		if took := time.Since(began); took > maxFailover {
-			return fmt.Errorf("a login took %v", took)
-		}
-	}
-	return nil
-}
-
 func (t *trial) tryLeaver() error {
 	var listeners []*site.Program
 	for _, n := range t.Nodes {
