@@ -40,6 +40,9 @@ func (t *trial) tryFailover() error {
 func (t *trial) tryLongOutage(length time.Duration) error {
 	var listeners []*site.Program
 	for _, n := range t.Nodes {
+		if err := t.awaitLogin(n, "erik"); err != nil {
+			return err
+		}
 		p, err := t.Start("simp", append(t.Person(n, "erik"), "listen")...)
 		if err != nil {
 			return err
@@ -84,13 +87,18 @@ func (t *trial) tryLongOutage(length time.Duration) error {
 	if err := t.servers[0].start(); err != nil {
 		return err
 	}
+	return t.awaitLogin(t.Nodes[1], "erik")
+}
+
+// awaitLogin waits until a user can log in at a node again.
+func (t *trial) awaitLogin(n *site.Node, user string) error {
 	for deadline := time.Now().Add(site.Patience); ; time.Sleep(100 * time.Millisecond) {
-		answer, _, err := t.byPassword(t.Nodes[1], "erik", password)
+		answer, _, err := t.byPassword(n, user, password)
 		if err != nil || strings.HasPrefix(answer, "200") {
 			return err
 		}
 		if !strings.HasPrefix(answer, "503") || time.Now().After(deadline) {
-			return fmt.Errorf("afterwards a login is answered %q", answer)
+			return fmt.Errorf("a login at %s is answered %q", n.ID, answer)
 		}
 	}
 }

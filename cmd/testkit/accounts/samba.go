@@ -90,14 +90,27 @@ func (v *activeDirectory) provision(dir string) error {
 			return err
 		}
 	}
+	if err := v.configure(); err != nil {
+		return err
+	}
 	return v.start()
+}
+
+// configure has the server use our certificate: Samba makes some that Go does
+// not read, with negative serial numbers.
+func (v *activeDirectory) configure() error {
+	conf, err := os.ReadFile(v.path("dc/etc/smb.conf"))
+	if err != nil {
+		return err
+	}
+	lines := fmt.Sprintf("[global]\n\ttls certfile = %s\n\ttls keyfile = %s\n\ttls cafile = %[1]s\n\tserver services = ldap\n"+
+		"\tinterfaces = 127.0.0.1\n\tbind interfaces only = yes\n", v.path("cert.pem"), v.path("key.pem"))
+	return os.WriteFile(v.path("dc/etc/smb.conf"), []byte(strings.Replace(string(conf), "[global]\n", lines, 1)), 0o600)
 }
 
 // start starts LDAP, and waits until it answers.
 func (v *activeDirectory) start() error {
-	v.cmd = exec.Command(v.samba, "-s", v.path("dc/etc/smb.conf"), "-F", "--no-process-group", "-M", "single", "--option=server services=ldap",
-		"--option=interfaces=127.0.0.1", "--option=bind interfaces only=yes",
-		"--option=tls certfile="+v.path("cert.pem"), "--option=tls keyfile="+v.path("key.pem"), "--option=tls cafile="+v.path("cert.pem"))
+	v.cmd = exec.Command(v.samba, "-s", v.path("dc/etc/smb.conf"), "-F", "--no-process-group", "-M", "single")
 	if err := v.cmd.Start(); err != nil {
 		return err
 	}
