@@ -80,6 +80,7 @@ func (s *connections) open(raw net.Conn) *conn {
 	end := func() { _ = raw.Close(); c.releaseAll() }
 	c.mu.Lock() // the server may be stopping already
 	c.idle, c.opened = time.AfterFunc(firstCallTimeout, end), context.AfterFunc(s.opening, end)
+	c.staying = context.AfterFunc(s.opening, func() { c.closeWithoutCalls(end) })
 	c.mu.Unlock()
 	if !s.admission.add(c) {
 		c.releaseAll()
@@ -98,6 +99,8 @@ type conn struct {
 	open   context.Context // ends with the connection
 	close  context.CancelFunc
 	opened func() bool // called once the first frame has come; before that, Shutdown ends the connection
+	// staying ends what Shutdown would do about a connection without calls.
+	staying func() bool
 
 	lastHeaders uint32 // the stream that the reader has read headers of last; the reader's alone
 
@@ -123,6 +126,7 @@ func (c *conn) releaseAll() {
 	c.ended = true
 	c.close()
 	c.opened()
+	c.staying()
 	c.idle.Stop()
 	for id := range c.calls {
 		c.endStreamLocked(id)
@@ -132,6 +136,27 @@ func (c *conn) releaseAll() {
 	if c.atEnd != nil {
 		c.atEnd()
 	}
+}
+
+// closeWithoutCalls closes the connection, once Shutdown has begun, as soon as
+// it has been given goodbyeTime and has no call. gRPC itself waits for six
+// seconds for a program that does not answer its GOAWAY.
+func (c *conn) closeWithoutCalls(end func()) {
+	for wait.Sleep(c.open, goodbyeTime) {
+		if !c.hasCalls() {
+			end()
+			return
+		}
+	}
+}
+
+// goodbyeTime is the time that a program has to answer the GOAWAY of Shutdown.
+const goodbyeTime = time.Second
+
+func (c *conn) hasCalls() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.calls) > 0
 }
 
 // onEnd has f called when the connection ends, or now if it has ended. It is

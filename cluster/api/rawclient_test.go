@@ -25,6 +25,7 @@ type rawClient struct {
 	conn   net.Conn
 	framer *http2.Framer
 	next   uint32
+	mute   bool // does not answer PING
 
 	writing sync.Mutex
 	header  bytes.Buffer
@@ -39,8 +40,19 @@ type rawClient struct {
 
 func newRawClient(t *testing.T, conn net.Conn) *rawClient {
 	t.Helper()
+	return openRawClient(t, conn, false)
+}
+
+// newMuteClient returns one that answers nothing.
+func newMuteClient(t *testing.T, conn net.Conn) *rawClient {
+	t.Helper()
+	return openRawClient(t, conn, true)
+}
+
+func openRawClient(t *testing.T, conn net.Conn, mute bool) *rawClient {
+	t.Helper()
 	c := &rawClient{
-		t: t, conn: conn, framer: http2.NewFramer(conn, conn), next: 1,
+		t: t, mute: mute, conn: conn, framer: http2.NewFramer(conn, conn), next: 1,
 		ended: map[uint32]codes.Code{}, errors: map[uint32]error{}, news: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 	c.encode = hpack.NewEncoder(&c.header)
@@ -63,7 +75,7 @@ func (c *rawClient) read() {
 		if err != nil {
 			return
 		}
-		if ping, ok := f.(*http2.PingFrame); ok && !ping.IsAck() {
+		if ping, ok := f.(*http2.PingFrame); ok && !ping.IsAck() && !c.mute {
 			c.write(func() error { return c.framer.WritePing(true, ping.Data) })
 			continue
 		}

@@ -115,7 +115,8 @@ func (s *Server) SetServing(ready bool) {
 
 // Shutdown ends every Watch, and every connection on which no frame of HTTP/2 has
 // come yet, lets other calls that are under way end until ctx does, then ends
-// them. It returns when nothing runs any more.
+// them. A connection that has no call and does not go by itself is closed after
+// a second. Shutdown returns when nothing runs any more.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.health.Shutdown()
 	s.close()

@@ -117,6 +117,33 @@ func TestShutdownEndsConnectionsThatAreNotOpenYet(t *testing.T) {
 	}
 }
 
+// A program that answers nothing delays the stop of a node by a second, and one
+// with a call under way until that has ended.
+func TestShutdownDoesNotWaitForPrograms(t *testing.T) {
+	for name, withCall := range map[string]bool{"mute": false, "mute after a call": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dial, server := newSite(t).remote(t)
+				c := newMuteClient(t, dial())
+				if withCall {
+					id, _ := c.call(checkMethod)
+					time.AfterFunc(3500*time.Millisecond, func() { c.ask(id) })
+				}
+				synctest.Wait()
+				began := time.Now()
+				server.Shutdown(context.Background())
+				want := time.Second
+				if withCall {
+					want = 4 * time.Second
+				}
+				if took := time.Since(began); took != want {
+					t.Errorf("the shutdown took %v; want %v", took, want)
+				}
+			})
+		})
+	}
+}
+
 // A handshake that may not stay gives its turn up: where it had to make room,
 // has waited too long, or the server is shut down.
 func TestHandshakesOfProgramsGiveTheirTurnUp(t *testing.T) {
