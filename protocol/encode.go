@@ -133,17 +133,33 @@ func appendValue(dst []byte, value string) []byte {
 // isPlain reports whether a value can stand without quotes. With a backslash it
 // could, but is quoted to be read alike by all.
 func isPlain(value string) bool {
-	ascii := true
+	kinds := byte(plainOctet)
 	for i := 0; i < len(value); i++ {
-		switch c := value[i]; {
+		kinds |= octetKinds[value[i]]
+	}
+	return kinds == plainOctet || kinds == highOctet && utf8.ValidString(value)
+}
+
+// The kinds of octets in a value.
+const (
+	plainOctet  = 0
+	highOctet   = 1 << iota // of a character beyond ASCII
+	quotedOctet             // needs quotes
+)
+
+// octetKinds has the kind of each octet: a look into it costs half of what
+// comparisons do.
+var octetKinds = func() (all [256]byte) {
+	for i := range all {
+		switch c := byte(i); {
 		case c <= 0x20, c == '"', c == '\\', c == 0x7F:
-			return false
+			all[i] = quotedOctet
 		case c >= utf8.RuneSelf:
-			ascii = false
+			all[i] = highOctet
 		}
 	}
-	return ascii || utf8.ValidString(value)
-}
+	return all
+}()
 
 // appendRune adds r, or U+FFFD in place of a control character. Octets that
 // are not UTF-8 come as U+FFFD already.

@@ -132,8 +132,8 @@ func siteOptions() []option {
 			set: setIdle},
 		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits, reload: true,
 			help: "how many events a second each user may cause on this node, and how many at once; NAME=off removes a limit. " +
-				"The names are changes (LISTEN, STATE, UNLISTEN, and ACL for presence; a CONTACT, a KEY or another ACL counts as a 64th of a change), messages, " +
-				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH, QUERY and KEYS, and each key that is listed) and commands; may be repeated",
+				"The names are changes (LISTEN, STATE, UNLISTEN, and ACL for presence; a CONTACT, a KEY or another ACL counts as a 64th of a change, and as a 16th once the burst is used up), messages, " +
+				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH, QUERY and KEYS, and each key that is listed) and commands (other requests; a list of contacts or rules is one more for each 50 lines); may be repeated",
 			set: setLimits},
 	}
 }

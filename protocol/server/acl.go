@@ -14,7 +14,9 @@ func (s *session) handleACL(ctx context.Context, r *request) error {
 		return protocol.Errorf(protocol.StatusBadRequest, "who is missing: ACL who=PATTERN")
 	}
 	if !given {
-		s.respond(r, ruleLines(r, s.user.Rules()))
+		all := s.user.Rules()
+		s.chargeLines(len(all))
+		s.respond(r, ruleLines(r, all))
 		return nil
 	}
 	rule, err := s.decodeRule(r, who)

@@ -10,11 +10,14 @@ import (
 )
 
 // Costs of changes in 64ths of a token of Limits.Changes. Contacts and rules
-// for messages are cheap, since nobody is notified and the lists are long.
+// for messages are cheap, since nobody is notified and the lists are long: all
+// of a list can be written at once. Whoever has used up the burst does not
+// write a list any more, and each change costs every node an entry of the log.
 const (
 	tokenParts     = 64
 	presenceChange = tokenParts
 	listChange     = 1
+	lateListChange = 4 // where it has to wait
 )
 
 // maxChangeWait is how long a change waits for its token. Requests are
@@ -29,7 +32,14 @@ const domainWatches = 10
 // reports whether it waited. The error is 429 if that would take too long.
 // The event loop must not call it.
 func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err error) {
-	delay := s.reserveTokens(s.server.tenants.limits.Load().Changes.Divide(tokenParts), parts, maxChangeWait, (*tenant).changeBucket)
+	limit, most := s.server.tenants.limits.Load().Changes.Divide(tokenParts), maxChangeWait
+	if parts == listChange {
+		most = 0
+	}
+	delay := s.reserveTokens(limit, parts, most, (*tenant).changeBucket)
+	if parts == listChange && delay > 0 {
+		delay = s.reserveTokens(limit, lateListChange, maxChangeWait, (*tenant).changeBucket)
+	}
 	switch {
 	case delay > maxChangeWait:
 		return false, rateError("changes", delay)

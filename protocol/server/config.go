@@ -75,7 +75,7 @@ type Limits struct {
 	Messages rate.Limit // messages, once for each recipient
 	// Changes limits LISTEN, STATE, UNLISTEN, CONTACT, ACL and KEY. A CONTACT, a
 	// KEY, or a rule that does not concern presence and did not before, counts as
-	// a 64th.
+	// a 64th, and as a 16th once the burst is used up.
 	// A change that comes too early waits up to 5 s; meanwhile a STATE is merged
 	// with those that follow it.
 	Changes rate.Limit

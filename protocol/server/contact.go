@@ -14,7 +14,9 @@ func (s *session) handleContact(ctx context.Context, r *request) error {
 		return protocol.Errorf(protocol.StatusBadRequest, "ima is missing: CONTACT ima=IMA")
 	}
 	if !given {
-		s.respond(r, contactLines(r, s.user.Contacts()))
+		all := s.user.Contacts()
+		s.chargeLines(len(all))
+		s.respond(r, contactLines(r, all))
 		return nil
 	}
 	if err := s.changeContact(ctx, r, address); err != nil {

@@ -157,3 +157,22 @@ func (s *session) spendCommand() error {
 func (s *session) spendMessages(n int) error {
 	return s.spendUser(s.server.tenants.limits.Load().Messages, func(p *tenant) *rate.Bucket { return &p.messages }, n)
 }
+
+// linesPerCommand is the number of lines of a list that cost as much as a
+// command: a thousand contacts with long names are 300 KB.
+const linesPerCommand = 50
+
+// chargeLines counts the lines of a list that is answered as commands, even
+// if the limit is used up then: later requests wait for it.
+func (s *session) chargeLines(lines int) {
+	l := s.server.tenants.limits.Load().Commands
+	if l.IsUnlimited() || lines < linesPerCommand {
+		return
+	}
+	now := time.Since(s.server.tenants.start)
+	s.usage.withTenant(func(p *tenant) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.commands.Spend(l, lines/linesPerCommand, now)
+	})
+}

@@ -115,6 +115,28 @@ func TestLimitsOfAUser(t *testing.T) {
 	})
 }
 
+// A list counts as one command and one more for each 50 lines, and is answered
+// whole even if the limit is used up with it.
+func TestLongListsCountAsManyCommands(t *testing.T) {
+	const lines, lists = 2 * linesPerCommand, 4
+	play(t, func(c *Config) { c.Limits = Limits{Commands: rate.NewLimit(0.1, lines+lists*3-2)} }, func(s *stage) {
+		c := s.login("alice")
+		for i := range lines {
+			c.send("%d CONTACT ima=u%d@example.com", i, i)
+			c.expect("%d 200", i)
+		}
+		for i := range lists {
+			c.send("%d CONTACT", i)
+			for range lines {
+				c.expect("%d 100 <rest>", i)
+			}
+			c.expect("%d 200", i)
+		}
+		c.send("x CONTACT")
+		c.expect("x 429 retry=30 <rest>")
+	})
+}
+
 // Limits that are set later hold for who is connected, with what was used up
 // before.
 func TestLimitsCanBeChanged(t *testing.T) {

@@ -14,7 +14,7 @@ const (
 	slowerBound  = 3    // times the p99 from before, at most
 	leastHonest  = 100  // requests of each kind, or the run shows nothing
 
-	// Memory has to be back at what it was and a quarter, what the history of
+	// Anonymous memory has to be back at what it was and a quarter, what the history of
 	// changes has grown by, and the garbage that a node lets lie when its heap is
 	// small.
 	memoryPart    = 1.25
@@ -28,8 +28,8 @@ func (r *report) judge() error {
 		wrong = append(wrong, fmt.Errorf("a node died: %s", d))
 	}
 	for _, i := range r.swollen() {
-		wrong = append(wrong, fmt.Errorf("node %d holds %d MiB afterwards, and before %d MiB; its history has grown by %d MiB",
-			i+1, r.after.mean[i]>>10, r.before.mean[i]>>10, r.historyGrowth(i)>>10))
+		wrong = append(wrong, fmt.Errorf("node %d holds %d MiB of anonymous memory afterwards, and before %d MiB; its history has grown by %d MiB",
+			i+1, r.after.anonymous[i]>>10, r.before.anonymous[i]>>10, r.historyGrowth(i)>>10))
 	}
 	for _, a := range r.attacks {
 		wrong = append(wrong, a.judge(r.counts[a.name], r.during.lasted))
@@ -80,8 +80,8 @@ func (r *report) connected() error {
 
 // swollen returns the nodes, from 0, that hold more than before.
 func (r *report) swollen() (all []int) {
-	for i := range r.before.mean {
-		if float64(r.after.mean[i]) > memoryPart*float64(r.before.mean[i])+memoryGarbage+float64(r.historyGrowth(i)) {
+	for i := range r.before.anonymous {
+		if float64(r.after.anonymous[i]) > memoryPart*float64(r.before.anonymous[i])+memoryGarbage+float64(r.historyGrowth(i)) {
 			all = append(all, i)
 		}
 	}

@@ -16,9 +16,9 @@ func goodReport() *report {
 	memory := []int{100 << 10, 100 << 10, 100 << 10}
 	return &report{
 		attacks: []attack{{name: "pings", least: 10, never: []string{"200"}, atMost: map[string]float64{"401": 30}}},
-		before:  phase{served: quiet(time.Millisecond), mean: memory, lasted: time.Minute},
+		before:  phase{served: quiet(time.Millisecond), anonymous: memory, lasted: time.Minute},
 		during:  phase{served: quiet(time.Millisecond), lasted: time.Minute},
-		after:   phase{mean: slices.Clone(memory)},
+		after:   phase{anonymous: slices.Clone(memory)},
 		counts:  map[string]counts{"pings": {Tries: 600, Told: map[string]int64{}}},
 	}
 }
@@ -37,14 +37,14 @@ func TestJudge(t *testing.T) {
 		{"three times as slow", func(r *report) { slow(r, 3*time.Millisecond) }, ""},
 		{"slower than that", func(r *report) { slow(r, 3*time.Millisecond+time.Microsecond) }, "3.0 times"},
 		{"one in a hundred slower", func(r *report) { slow(r, time.Millisecond); r.during.served["PING"].times[999] = time.Second }, ""},
-		{"memory at its bound", func(r *report) { r.after.mean[1] = 157 << 10 }, ""},
+		{"memory at its bound", func(r *report) { r.after.anonymous[1] = 157 << 10 }, ""},
 		{"memory of the history", func(r *report) {
-			r.before.history, r.after.history, r.after.mean[1] = []int{1 << 10, 1 << 10, 1 << 10}, []int{0, 21 << 10, 0}, 177<<10
+			r.before.history, r.after.history, r.after.anonymous[1] = []int{1 << 10, 1 << 10, 1 << 10}, []int{0, 21 << 10, 0}, 177<<10
 		}, ""},
 		{"more than that", func(r *report) {
-			r.before.history, r.after.history, r.after.mean[1] = []int{1 << 10, 1 << 10, 1 << 10}, []int{0, 21 << 10, 0}, 178<<10
+			r.before.history, r.after.history, r.after.anonymous[1] = []int{1 << 10, 1 << 10, 1 << 10}, []int{0, 21 << 10, 0}, 178<<10
 		}, "its history has grown by 20 MiB"},
-		{"memory above", func(r *report) { r.after.mean[1] = 157<<10 + 1 }, "node 2 holds 157 MiB afterwards"},
+		{"memory above", func(r *report) { r.after.anonymous[1] = 157<<10 + 1 }, "node 2 holds 157 MiB of anonymous memory afterwards"},
 		{"enough tries", func(r *report) { r.counts["pings"] = counts{Tries: 600} }, ""},
 		{"too few", func(r *report) { r.counts["pings"] = counts{Tries: 599} }, "void: pings made 599 tries"},
 		{"no attackers", func(r *report) { r.counts = nil }, "void: pings made 0 tries"},

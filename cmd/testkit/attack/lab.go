@@ -98,6 +98,9 @@ func (l *lab) survey() (*ground, error) {
 	l.site.Flags = []string{
 		"--ws-listen", "[::]:20007", "--federation-ca", roots, "--dns", g.Hostile.DNS, "--route", hostileDomain + "=" + g.Hostile.Address,
 	}
+	if l.pprof != "" {
+		l.site.Flags = append(l.site.Flags, "--pprof-listen", l.pprof)
+	}
 	for _, n := range l.site.Nodes {
 		g.Nodes = append(g.Nodes, l.place(n))
 		n.SIMP, n.SIMPS = everywhere(n.SIMP), everywhere(n.SIMPS)

@@ -31,6 +31,8 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "these attacks only, by name, with commas between; or none")
 	flag.IntVar(&o.users, "users", 200, "honest users")
 	flag.IntVar(&o.memory, "memory", 512, "what each node may use at most, in MiB")
+	flag.BoolVar(&o.each, "each", false, "instead of all attacks at once: one after the other for -length each, after -quiet without any, and print what each costs")
+	flag.StringVar(&o.pprof, "pprof", "", "the address, inside each node's network, at which nodes serve profiles, such as 127.0.0.1:6060")
 	flag.BoolVar(&o.list, "list", false, "instead: list the attacks")
 	flag.StringVar(&o.ground, "attackers", "", "instead: attack what this file describes, until the standard input ends (the laboratory starts this itself)")
 	flag.Parse()
@@ -38,10 +40,10 @@ func main() {
 }
 
 type options struct {
-	bin, keep, only, ground string
-	length, quiet           time.Duration
-	users, memory           int
-	list                    bool
+	bin, keep, only, ground, pprof string
+	length, quiet                  time.Duration
+	users, memory                  int
+	list, each                     bool
 }
 
 func (o *options) main() int {
@@ -92,17 +94,35 @@ func (o *options) attack(network *isolate.Network, chosen []attack) (err error) 
 	}
 	debug.SetGCPercent(800) // the honest users' process is small, and a pause of it would be taken for the site's
 	defer l.close()
-	defer l.guard(o.length + setupLimit)()
-	r, err := l.run()
-	if err == nil {
-		r.print(cli.NewEscaper(os.Stdout))
-		err = r.judge()
+	defer l.guard(l.limit())()
+	if o.each {
+		err = l.runEach()
+	} else {
+		err = l.runAll()
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n(see %s)", err, l.dir)
 	}
 	l.close()
 	return os.RemoveAll(l.dir)
+}
+
+// runAll attacks in all chosen ways at once, and judges.
+func (l *lab) runAll() error {
+	r, err := l.run()
+	if err != nil {
+		return err
+	}
+	r.print(cli.NewEscaper(os.Stdout))
+	return r.judge()
+}
+
+// limit returns how long the run may take.
+func (l *lab) limit() time.Duration {
+	if l.each {
+		return setupLimit + time.Duration(len(l.attacks))*(l.length+l.quietTime()+2*stopLimit)
+	}
+	return setupLimit + l.length
 }
 
 // setupLimit limits the time of a run beside its attacks.

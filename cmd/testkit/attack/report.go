@@ -50,7 +50,7 @@ func short(d time.Duration) string {
 }
 
 func (p *phase) costs() string {
-	text := "resident, in MiB: mean " + megas(p.mean) + ", most " + megas(p.peak)
+	text := "resident, in MiB: mean " + megas(p.mean) + " (anonymous " + megas(p.anonymous) + "), most " + megas(p.peak)
 	if len(p.busy) == nodes+2 {
 		text += fmt.Sprintf("; processors: nodes %.2f, honest %.2f, attackers %.2f", p.busy[:nodes], p.busy[nodes], p.busy[nodes+1])
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"simpd/cmd/internal/cli"
-	"simpd/cmd/testkit/site"
 )
 
 const (
@@ -26,10 +25,7 @@ func (l *lab) run() (*report, error) {
 	}
 	h := l.startHonest()
 	defer h.stop()
-	quiet := l.quiet
-	if quiet == 0 {
-		quiet = max(leastQuiet, l.length/10)
-	}
+	quiet := l.quietTime()
 	l.phase("warming up", h, warmUp)
 	r := &report{attacks: l.attacks, users: l.users}
 	r.before = l.phase("before", h, quiet)
@@ -54,6 +50,14 @@ func (l *lab) run() (*report, error) {
 	return r, nil
 }
 
+// quietTime returns how long honest users are measured without attacks.
+func (l *lab) quietTime() time.Duration {
+	if l.quiet != 0 {
+		return l.quiet
+	}
+	return max(leastQuiet, l.length/10)
+}
+
 // phase is a part of the run: what the honest users met, and the nodes' memory.
 type phase struct {
 	name   string
@@ -61,6 +65,10 @@ type phase struct {
 	served map[string]*served
 	peak   []int // resident, of each node, in KiB: the highest
 	mean   []int
+	// anonymous is the mean of each node's resident memory that is not of mapped
+	// files, in KiB. The kernel takes back the pages of files, such as the log's,
+	// whenever somebody needs memory.
+	anonymous []int
 	// history is the memory of each node's newest changes at the end, in KiB,
 	// which is kept on purpose and has a limit of its own.
 	history []int
@@ -68,7 +76,7 @@ type phase struct {
 }
 
 func (l *lab) phase(name string, h *honest, lasts time.Duration) phase {
-	p := phase{name: name, peak: make([]int, nodes), mean: make([]int, nodes)}
+	p := phase{name: name, peak: make([]int, nodes), mean: make([]int, nodes), anonymous: make([]int, nodes)}
 	h.cut()
 	used := l.used()
 	every := time.NewTicker(time.Second)
@@ -77,12 +85,14 @@ func (l *lab) phase(name string, h *honest, lasts time.Duration) phase {
 	for end := begun + lasts; l.clock.Now() < end && len(l.died()) == 0; samples++ {
 		<-every.C
 		for i, n := range l.site.Nodes {
-			rss := resident(n)
+			rss := procKiB(n.Process.Pid, "VmRSS")
 			p.peak[i], p.mean[i] = max(p.peak[i], rss), p.mean[i]+rss
+			p.anonymous[i] += procKiB(n.Process.Pid, "RssAnon")
 		}
 	}
 	for i := range p.mean {
 		p.mean[i] /= max(1, samples)
+		p.anonymous[i] /= max(1, samples)
 	}
 	p.served, p.lasted = h.cut(), l.clock.Now()-begun
 	for i, now := range l.used() {
@@ -110,7 +120,7 @@ func (l *lab) awaitMemory(r *report, h *honest) {
 	begun := l.clock.Now()
 	for l.clock.Now()-begun < settleTime && len(l.died()) == 0 && len(r.swollen()) > 0 {
 		p := l.phase("after", h, 10*time.Second)
-		r.after.mean, r.after.peak = p.mean, p.peak
+		r.after.mean, r.after.peak, r.after.anonymous = p.mean, p.peak, p.anonymous
 	}
 	r.settled = l.clock.Now() - begun
 }
@@ -132,6 +142,3 @@ func (l *lab) historyMemory() (all []int) {
 	}
 	return all
 }
-
-// resident returns the resident memory of a node's process, in KiB.
-func resident(n *site.Node) int { return procKiB(n.Process.Pid, "VmRSS") }
