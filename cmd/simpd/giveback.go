@@ -11,6 +11,9 @@ import (
 // work has left behind: when thousands of clients have logged in, what is left
 // of their handshakes and requests is as much again as what their sessions
 // hold, and nothing that sessions do while they idle would have it collected.
+// What a little steady work leaves behind is returned now and then: without
+// that, a node that has been flooded would keep the room for its garbage, and
+// the holes between what it still uses, until nobody works on it.
 func giveBack(ctx context.Context) {
 	t := time.NewTicker(quietTime)
 	defer t.Stop()
@@ -56,6 +59,7 @@ type returner struct {
 
 const (
 	quietOctets = 1 << 20 // allocated between two looks, or a part of the live ones
+	calmOctets  = 4 << 20 // likewise, at which a collection now and then costs little
 	quietPart   = 64
 	worthOctets = 1 << 20 // that are held and not in use, and a part of the live ones
 	worthPart   = 4
@@ -67,12 +71,14 @@ const (
 // collection, or whether much has come together without one. Work that goes on
 // and on is its own collector's affair.
 func (r *returner) isDue(h heap, now time.Time) bool {
-	quiet := h.allocated-r.before.allocated < max(quietOctets, h.live/quietPart)
+	allocated := h.allocated - r.before.allocated
+	quiet := allocated < max(quietOctets, h.live/quietPart)
+	calm := allocated < max(calmOctets, h.live/quietPart)
 	r.before = h
 	r.burst = r.burst || !quiet
 	worth := h.held > h.live+max(worthOctets, h.live/worthPart)
 	much := h.held > h.live+max(muchOctets, h.live)
-	return quiet && !now.Before(r.next) && (r.burst && worth || much)
+	return !now.Before(r.next) && (quiet && r.burst && worth || calm && much)
 }
 
 // noteReturned notes that memory was returned, which took so long.

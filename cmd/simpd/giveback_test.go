@@ -26,6 +26,10 @@ func TestMemoryIsReturnedAfterABurst(t *testing.T) {
 		{heap{allocated: 340 * mib, live: 50 * mib, held: 101 * mib}, true},
 		{heap{allocated: 340 * mib, live: 5 * mib, held: 20 * mib}, false},
 		{heap{allocated: 340 * mib, live: 5 * mib, held: 22 * mib}, true},
+		{heap{allocated: 343 * mib, live: 12 * mib, held: 28 * mib}, false}, // a little steady work
+		{heap{allocated: 346 * mib, live: 12 * mib, held: 31 * mib}, true},
+		{heap{allocated: 350 * mib, live: 12 * mib, held: 31 * mib}, false}, // more work than that
+		{heap{allocated: 353 * mib, live: 12 * mib, held: 20 * mib}, false}, // it is not quiet after the burst
 	} {
 		now = now.Add(time.Second)
 		got := r.isDue(step.now, now)
