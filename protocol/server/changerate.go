@@ -17,7 +17,8 @@ const (
 	tokenParts     = 64
 	presenceChange = tokenParts
 	listChange     = 1
-	lateListChange = 4 // where it has to wait
+	lateListChange = 4 // once the burst is used up
+	leastOfBurst   = 8 // parts that are left of the burst until it counts as used up
 )
 
 // maxChangeWait is how long a change waits for its token. Requests are
@@ -32,14 +33,11 @@ const domainWatches = 10
 // reports whether it waited. The error is 429 if that would take too long.
 // The event loop must not call it.
 func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err error) {
-	limit, most := s.server.tenants.limits.Load().Changes.Divide(tokenParts), maxChangeWait
-	if parts == listChange {
-		most = 0
+	limit := s.server.tenants.limits.Load().Changes.Divide(tokenParts)
+	if parts == listChange && s.isBurstUsedUp(limit) {
+		parts = lateListChange
 	}
-	delay := s.reserveTokens(limit, parts, most, (*tenant).changeBucket)
-	if parts == listChange && delay > 0 {
-		delay = s.reserveTokens(limit, lateListChange, maxChangeWait, (*tenant).changeBucket)
-	}
+	delay := s.reserveTokens(limit, parts, maxChangeWait, (*tenant).changeBucket)
 	switch {
 	case delay > maxChangeWait:
 		return false, rateError("changes", delay)
@@ -47,6 +45,16 @@ func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err 
 		return true, protocol.Errorf(protocol.StatusUnavailable, "the change was not made in time")
 	}
 	return delay > 0, nil
+}
+
+// isBurstUsedUp reports whether next to nothing is left of the user's burst of
+// changes.
+func (s *session) isBurstUsedUp(l rate.Limit) (used bool) {
+	p := s.server.tenants.acquire(s)
+	defer s.server.tenants.release(p)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changes.Wait(l, leastOfBurst, time.Since(s.server.tenants.start)) > 0
 }
 
 // chargeChange counts a change that is made whatever the limit, because
