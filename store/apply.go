@@ -115,6 +115,10 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.useInvitation(k.UseInvitation)
 	case *storev1.Change_RemoveInvitation:
 		return t.removeInvitation(k.RemoveInvitation)
+	case *storev1.Change_PutSealedValue:
+		return t.putSealedValue(k.PutSealedValue)
+	case *storev1.Change_RemoveSealedValue:
+		return t.removeSealedValue(k.RemoveSealedValue)
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_SetRule:

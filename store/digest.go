@@ -27,6 +27,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.addRemovedNodes(v)
 	d.addInvitations(v)
 	d.addBlocks(v)
+	d.addSealedValues(v)
 	return d.sum()
 }
 

@@ -25,6 +25,7 @@ const (
 	EventKeys                   // Address: a device's key was added or revoked
 	EventInvitation             // an invitation was added or removed; its use is an EventAccount
 	EventBlocks                 // blocks were added or removed
+	EventSealedValue            // a sealed value was put or removed
 )
 
 // Event describes the change of one index. There is exactly one for each.

@@ -130,7 +130,11 @@ feed f1 add=@a.example,@b.example,198.51.100.7 reason=listed
 feed f2 add=@a.example
 feed f1 remove=@b.example add=@c.example until=1800000100000
 endblocks until=1800000100000
-feed f2 drop`
+feed f2 drop
+seal acme/account of=first until=1900000000000
+seal acme/http-01/abc of=second until=1900000000000
+seal acme/account of=third until=1900000000000
+unseal acme/http-01/abc`
 
 func TestGolden(t *testing.T) {
 	if *update {

@@ -38,6 +38,7 @@ const (
 	partContacts
 	partInvitations
 	partBlocks
+	partSealed
 	partListeners
 	partEvents
 )
@@ -60,6 +61,8 @@ func (b *restorer) addRecord(r *storev1.Record) error {
 		return b.addInvitation(k.Invitation)
 	case *storev1.Record_Block:
 		return b.addBlock(k.Block)
+	case *storev1.Record_SealedValue:
+		return b.addSealedValue(k.SealedValue)
 	case *storev1.Record_Listener:
 		return b.addListener(k.Listener)
 	case *storev1.Record_Event:

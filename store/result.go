@@ -65,6 +65,7 @@ const (
 	TooManyInvitations          // more than protocol.MaxInvitations
 	NoBlock                     // there is no such block
 	TooManyBlocks               // more than MaxBlocks, or too many octets
+	TooManySealedValues         // more than the table holds
 )
 
 var refusalNames = [...]string{
@@ -74,6 +75,7 @@ var refusalNames = [...]string{
 	"other-source",
 	"no-invitation", "other-domain", "too-many-invitations",
 	"no-block", "too-many-blocks",
+	"too-many-sealed-values",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

@@ -51,6 +51,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.contacts.ascend("", func(owner string, c []Contact) bool { return rw.writeRecord(ContactsRecord(owner, c)) })
 	s.view.invitations.Scan(func(_ string, i *Invitation) bool { return rw.writeRecord(i.Record()) })
 	s.view.Blocks("", func(b *Block) bool { return rw.writeRecord(b.Record()) })
+	s.view.sealed.Scan(func(_ string, v *SealedValue) bool { return rw.writeRecord(v.record()) })
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
 		p.unpackInto(&l)

@@ -118,7 +118,7 @@ var kinds = map[store.EventKind]string{
 	store.EventPresence: "presence", store.EventAccount: "account", store.EventRules: "rules", store.EventContacts: "contacts",
 	store.EventNodeUp: "node-up", store.EventNodeDown: "node-down", store.EventDraining: "draining", store.EventNodeRemoved: "node-removed",
 	store.EventSchema: "schema", store.EventHistory: "history", store.EventDigest: "digest", store.EventKeys: "keys",
-	store.EventInvitation: "invitation",
+	store.EventInvitation: "invitation", store.EventSealedValue: "sealed",
 }
 
 func (s *story) events(events []store.Event) {
@@ -163,6 +163,11 @@ func (s *story) looks() map[string]func(w words) {
 		"keys":     s.deviceKeys,
 		"invited":  func(words) { s.invitations() },
 		"snapshot": func(words) { s.snapshot() },
+		"sealed": func(words) {
+			for _, v := range s.View().SealedValues() {
+				s.say("%s %s until=%s", v.Name, v.Octets, v.Until.UTC().Format("04:05"))
+			}
+		},
 	}
 }
 

@@ -27,6 +27,7 @@ type View struct {
 	invitations *btree.Map[string, *Invitation]
 	blocks      *btree.Map[string, *Block] // by Block.Key
 	blockOctets int
+	sealed      *btree.Map[string, *SealedValue]
 }
 
 func newView() View {
@@ -41,6 +42,7 @@ func newView() View {
 
 		invitations: new(btree.Map[string, *Invitation]),
 		blocks:      new(btree.Map[string, *Block]),
+		sealed:      new(btree.Map[string, *SealedValue]),
 	}
 }
 
@@ -56,6 +58,7 @@ func (v *View) copy() View {
 	c.removed = v.removed.Copy()
 	c.invitations = v.invitations.Copy()
 	c.blocks = v.blocks.Copy()
+	c.sealed = v.sealed.Copy()
 	return c
 }
 

@@ -196,6 +196,12 @@ func deviceKey(seed uint64) ed25519.PrivateKey {
 
 func (w words) siteChange() *storev1.Change {
 	switch w.verb {
+	case "seal":
+		return &storev1.Change{Kind: &storev1.Change_PutSealedValue{PutSealedValue: &storev1.PutSealedValue{
+			Value: &storev1.SealedValue{Name: w.arg(0), Sealed: []byte(w.keys["of"]), UntilMs: int64(w.number("until"))},
+		}}}
+	case "unseal":
+		return &storev1.Change{Kind: &storev1.Change_RemoveSealedValue{RemoveSealedValue: &storev1.RemoveSealedValue{Name: w.arg(0)}}}
 	case "up":
 		c := up(w.arg(0), w.number("boot"))
 		c.GetNodeUp().Replaces = w.number("replaces")

@@ -365,6 +365,8 @@ type Change struct {
 	//	*Change_RemoveBlock
 	//	*Change_ChangeFeed
 	//	*Change_EndBlocks
+	//	*Change_PutSealedValue
+	//	*Change_RemoveSealedValue
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -713,6 +715,24 @@ func (x *Change) GetEndBlocks() *EndBlocks {
 	return nil
 }
 
+func (x *Change) GetPutSealedValue() *PutSealedValue {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_PutSealedValue); ok {
+			return x.PutSealedValue
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRemoveSealedValue() *RemoveSealedValue {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RemoveSealedValue); ok {
+			return x.RemoveSealedValue
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -857,6 +877,14 @@ type Change_EndBlocks struct {
 	EndBlocks *EndBlocks `protobuf:"bytes,41,opt,name=end_blocks,json=endBlocks,proto3,oneof"`
 }
 
+type Change_PutSealedValue struct {
+	PutSealedValue *PutSealedValue `protobuf:"bytes,50,opt,name=put_sealed_value,json=putSealedValue,proto3,oneof"`
+}
+
+type Change_RemoveSealedValue struct {
+	RemoveSealedValue *RemoveSealedValue `protobuf:"bytes,51,opt,name=remove_sealed_value,json=removeSealedValue,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -924,6 +952,10 @@ func (*Change_RemoveBlock) isChange_Kind() {}
 func (*Change_ChangeFeed) isChange_Kind() {}
 
 func (*Change_EndBlocks) isChange_Kind() {}
+
+func (*Change_PutSealedValue) isChange_Kind() {}
+
+func (*Change_RemoveSealedValue) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -3333,6 +3365,7 @@ type Record struct {
 	//	*Record_RemovedNode
 	//	*Record_Invitation
 	//	*Record_Block
+	//	*Record_SealedValue
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3474,6 +3507,15 @@ func (x *Record) GetBlock() *Block {
 	return nil
 }
 
+func (x *Record) GetSealedValue() *SealedValue {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_SealedValue); ok {
+			return x.SealedValue
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -3522,6 +3564,10 @@ type Record_Block struct {
 	Block *Block `protobuf:"bytes,11,opt,name=block,proto3,oneof"`
 }
 
+type Record_SealedValue struct {
+	SealedValue *SealedValue `protobuf:"bytes,50,opt,name=sealed_value,json=sealedValue,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Kind() {}
 
 func (*Record_Account) isRecord_Kind() {}
@@ -3544,6 +3590,161 @@ func (*Record_Invitation) isRecord_Kind() {}
 
 func (*Record_Block) isRecord_Kind() {}
 
+func (*Record_SealedValue) isRecord_Kind() {}
+
+// SealedValue is a small value that the nodes share, such as the key of a
+// certificate, encrypted by a key that is not in the table. From schema 5 on.
+type SealedValue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	UntilMs       int64                  `protobuf:"varint,3,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // it may be dropped from then on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealedValue) Reset() {
+	*x = SealedValue{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealedValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealedValue) ProtoMessage() {}
+
+func (x *SealedValue) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealedValue.ProtoReflect.Descriptor instead.
+func (*SealedValue) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *SealedValue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SealedValue) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SealedValue) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+// PutSealedValue adds or replaces a sealed value, and drops those that have
+// ended by the batch's time.
+type PutSealedValue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         *SealedValue           `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSealedValue) Reset() {
+	*x = PutSealedValue{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSealedValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSealedValue) ProtoMessage() {}
+
+func (x *PutSealedValue) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSealedValue.ProtoReflect.Descriptor instead.
+func (*PutSealedValue) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *PutSealedValue) GetValue() *SealedValue {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// RemoveSealedValue removes a sealed value. It changes nothing if there is none.
+type RemoveSealedValue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveSealedValue) Reset() {
+	*x = RemoveSealedValue{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveSealedValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveSealedValue) ProtoMessage() {}
+
+func (x *RemoveSealedValue) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveSealedValue.ProtoReflect.Descriptor instead.
+func (*RemoveSealedValue) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RemoveSealedValue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
@@ -3559,7 +3760,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3772,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3785,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -3655,7 +3856,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3667,7 +3868,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +3881,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Account) GetAddress() string {
@@ -3780,7 +3981,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3792,7 +3993,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3805,7 +4006,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Key) GetKey() []byte {
@@ -3896,7 +4097,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3908,7 +4109,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3921,7 +4122,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -3998,7 +4199,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4010,7 +4211,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4023,7 +4224,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Invitation) GetId() uint64 {
@@ -4103,7 +4304,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4115,7 +4316,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4128,7 +4329,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Block) GetEntry() *BlockEntry {
@@ -4176,7 +4377,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4188,7 +4389,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4201,7 +4402,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -4280,7 +4481,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4292,7 +4493,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4305,7 +4506,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Listener) GetAddress() string {
@@ -4346,7 +4547,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4358,7 +4559,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4371,7 +4572,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Rules) GetOwner() string {
@@ -4398,7 +4599,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4410,7 +4611,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4423,7 +4624,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -4459,7 +4660,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4471,7 +4672,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4484,7 +4685,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Node) GetNode() string {
@@ -4576,7 +4777,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +4789,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +4802,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -4653,7 +4854,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4665,7 +4866,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4678,7 +4879,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -4754,7 +4955,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4766,7 +4967,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4779,7 +4980,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -4811,7 +5012,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\xf6\x10\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\x95\x12\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -4856,7 +5057,9 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\vchange_feed\x18( \x01(\v2\x19.simp.store.v1.ChangeFeedH\x00R\n" +
 	"changeFeed\x129\n" +
 	"\n" +
-	"end_blocks\x18) \x01(\v2\x18.simp.store.v1.EndBlocksH\x00R\tendBlocksB\x06\n" +
+	"end_blocks\x18) \x01(\v2\x18.simp.store.v1.EndBlocksH\x00R\tendBlocks\x12I\n" +
+	"\x10put_sealed_value\x182 \x01(\v2\x1d.simp.store.v1.PutSealedValueH\x00R\x0eputSealedValue\x12R\n" +
+	"\x13remove_sealed_value\x183 \x01(\v2 .simp.store.v1.RemoveSealedValueH\x00R\x11removeSealedValueB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -5036,7 +5239,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
 	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\xca\x04\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\x8b\x05\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -5051,8 +5254,17 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"invitation\x18\n" +
 	" \x01(\v2\x19.simp.store.v1.InvitationH\x00R\n" +
 	"invitation\x12,\n" +
-	"\x05block\x18\v \x01(\v2\x14.simp.store.v1.BlockH\x00R\x05blockB\x06\n" +
-	"\x04kind\"\xc3\x01\n" +
+	"\x05block\x18\v \x01(\v2\x14.simp.store.v1.BlockH\x00R\x05block\x12?\n" +
+	"\fsealed_value\x182 \x01(\v2\x1a.simp.store.v1.SealedValueH\x00R\vsealedValueB\x06\n" +
+	"\x04kind\"T\n" +
+	"\vSealedValue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\x12\x19\n" +
+	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\"B\n" +
+	"\x0ePutSealedValue\x120\n" +
+	"\x05value\x18\x01 \x01(\v2\x1a.simp.store.v1.SealedValueR\x05value\"'\n" +
+	"\x11RemoveSealedValue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xc3\x01\n" +
 	"\x06Header\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x16\n" +
 	"\x06schema\x18\x02 \x01(\rR\x06schema\x12\x18\n" +
@@ -5204,7 +5416,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -5250,20 +5462,23 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*Digest)(nil),              // 41: simp.store.v1.Digest
 	(*RestoreAccounts)(nil),     // 42: simp.store.v1.RestoreAccounts
 	(*Record)(nil),              // 43: simp.store.v1.Record
-	(*Header)(nil),              // 44: simp.store.v1.Header
-	(*Account)(nil),             // 45: simp.store.v1.Account
-	(*Key)(nil),                 // 46: simp.store.v1.Key
-	(*AppPassword)(nil),         // 47: simp.store.v1.AppPassword
-	(*Invitation)(nil),          // 48: simp.store.v1.Invitation
-	(*Block)(nil),               // 49: simp.store.v1.Block
-	(*Binding)(nil),             // 50: simp.store.v1.Binding
-	(*Listener)(nil),            // 51: simp.store.v1.Listener
-	(*Rules)(nil),               // 52: simp.store.v1.Rules
-	(*Contacts)(nil),            // 53: simp.store.v1.Contacts
-	(*Node)(nil),                // 54: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 55: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 56: simp.store.v1.Event
-	(*Trailer)(nil),             // 57: simp.store.v1.Trailer
+	(*SealedValue)(nil),         // 44: simp.store.v1.SealedValue
+	(*PutSealedValue)(nil),      // 45: simp.store.v1.PutSealedValue
+	(*RemoveSealedValue)(nil),   // 46: simp.store.v1.RemoveSealedValue
+	(*Header)(nil),              // 47: simp.store.v1.Header
+	(*Account)(nil),             // 48: simp.store.v1.Account
+	(*Key)(nil),                 // 49: simp.store.v1.Key
+	(*AppPassword)(nil),         // 50: simp.store.v1.AppPassword
+	(*Invitation)(nil),          // 51: simp.store.v1.Invitation
+	(*Block)(nil),               // 52: simp.store.v1.Block
+	(*Binding)(nil),             // 53: simp.store.v1.Binding
+	(*Listener)(nil),            // 54: simp.store.v1.Listener
+	(*Rules)(nil),               // 55: simp.store.v1.Rules
+	(*Contacts)(nil),            // 56: simp.store.v1.Contacts
+	(*Node)(nil),                // 57: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 58: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 59: simp.store.v1.Event
+	(*Trailer)(nil),             // 60: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -5302,48 +5517,52 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	32, // 33: simp.store.v1.Change.remove_block:type_name -> simp.store.v1.RemoveBlock
 	33, // 34: simp.store.v1.Change.change_feed:type_name -> simp.store.v1.ChangeFeed
 	34, // 35: simp.store.v1.Change.end_blocks:type_name -> simp.store.v1.EndBlocks
-	6,  // 36: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 37: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 38: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 39: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 40: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 41: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 42: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 43: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 44: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	18, // 45: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
-	18, // 46: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
-	31, // 47: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
-	31, // 48: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
-	1,  // 49: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 50: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	43, // 51: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	44, // 52: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	45, // 53: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	51, // 54: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	52, // 55: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	53, // 56: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	54, // 57: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	56, // 58: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	57, // 59: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	55, // 60: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	48, // 61: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
-	49, // 62: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
-	18, // 63: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	47, // 64: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	46, // 65: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
-	31, // 66: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
-	6,  // 67: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 68: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	50, // 69: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	37, // 70: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	38, // 71: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	51, // 72: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	73, // [73:73] is the sub-list for method output_type
-	73, // [73:73] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	45, // 36: simp.store.v1.Change.put_sealed_value:type_name -> simp.store.v1.PutSealedValue
+	46, // 37: simp.store.v1.Change.remove_sealed_value:type_name -> simp.store.v1.RemoveSealedValue
+	6,  // 38: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 39: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 40: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 41: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 42: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 43: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 44: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 45: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 46: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	18, // 47: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
+	18, // 48: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
+	31, // 49: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
+	31, // 50: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
+	1,  // 51: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 52: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	43, // 53: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	47, // 54: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	48, // 55: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	54, // 56: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	55, // 57: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	56, // 58: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	57, // 59: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	59, // 60: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	60, // 61: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	58, // 62: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	51, // 63: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
+	52, // 64: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
+	44, // 65: simp.store.v1.Record.sealed_value:type_name -> simp.store.v1.SealedValue
+	44, // 66: simp.store.v1.PutSealedValue.value:type_name -> simp.store.v1.SealedValue
+	18, // 67: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	50, // 68: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	49, // 69: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	31, // 70: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
+	6,  // 71: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 72: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	53, // 73: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	37, // 74: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	38, // 75: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	54, // 76: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	77, // [77:77] is the sub-list for method output_type
+	77, // [77:77] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -5386,6 +5605,8 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_RemoveBlock)(nil),
 		(*Change_ChangeFeed)(nil),
 		(*Change_EndBlocks)(nil),
+		(*Change_PutSealedValue)(nil),
+		(*Change_RemoveSealedValue)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
 	file_simp_store_v1_store_proto_msgTypes[40].OneofWrappers = []any{
@@ -5400,6 +5621,7 @@ func file_simp_store_v1_store_proto_init() {
 		(*Record_RemovedNode)(nil),
 		(*Record_Invitation)(nil),
 		(*Record_Block)(nil),
+		(*Record_SealedValue)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5407,7 +5629,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   55,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
