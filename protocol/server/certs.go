@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,9 @@ type Certificates struct {
 	certFiles, keyFiles []string // guarded by reloadMu; empty without files
 
 	loaded atomic.Pointer[[]tls.Certificate]
+
+	obtained  atomic.Pointer[[]tls.Certificate] // selected after those of files; nil: none
+	challenge atomic.Pointer[func(*tls.ClientHelloInfo) *tls.Certificate]
 }
 
 // LoadCertificates loads pairs of PEM files: certs[i] is a chain, keys[i] the
@@ -38,6 +42,27 @@ func NewCertificates(all ...tls.Certificate) *Certificates {
 	c := &Certificates{}
 	c.loaded.Store(&all)
 	return c
+}
+
+// SetObtained replaces the certificates that do not come from files, such as
+// those that ACME has obtained. One from a file is preferred. Any goroutine may
+// call it.
+func (c *Certificates) SetObtained(all []tls.Certificate) { c.obtained.Store(&all) }
+
+// SetChallenge has TLS handshakes for which challenge returns a certificate
+// answered with that one, and with nothing after the handshake (RFC 8737). Any
+// goroutine may call it.
+func (c *Certificates) SetChallenge(challenge func(*tls.ClientHelloInfo) *tls.Certificate) {
+	c.challenge.Store(&challenge)
+}
+
+// all returns the certificates in the order of preference.
+func (c *Certificates) all() []tls.Certificate {
+	loaded := *c.loaded.Load()
+	if obtained := c.obtained.Load(); obtained != nil && len(*obtained) > 0 {
+		return slices.Concat(loaded, *obtained)
+	}
+	return loaded
 }
 
 // Reload reads the files again. If it fails, the certificates remain as they
@@ -82,24 +107,26 @@ type Leaf struct {
 	*x509.Certificate
 	Authorities []*x509.Certificate // the rest of its chain
 	File        string              // its file; empty without one
+	IsObtained  bool                // it was set by SetObtained
 }
 
-// Leaves returns the loaded certificates in the order of the files. Any
-// goroutine may call it.
+// Leaves returns the certificates: those that were loaded, in the order of the
+// files, and then those that were obtained. Any goroutine may call it.
 func (c *Certificates) Leaves() (all []Leaf) {
 	c.reloadMu.Lock()
 	defer c.reloadMu.Unlock()
-	for i, cert := range *c.loaded.Load() {
+	loaded := len(*c.loaded.Load())
+	for i, cert := range c.all() {
 		if cert.Leaf == nil {
 			continue
 		}
-		leaf := Leaf{Certificate: cert.Leaf}
+		leaf := Leaf{Certificate: cert.Leaf, IsObtained: i >= loaded}
 		for _, der := range cert.Certificate[1:] {
 			if authority, err := x509.ParseCertificate(der); err == nil {
 				leaf.Authorities = append(leaf.Authorities, authority)
 			}
 		}
-		if len(c.certFiles) > 0 {
+		if i < len(c.certFiles) {
 			leaf.File = c.certFiles[i]
 		}
 		all = append(all, leaf)
@@ -123,7 +150,7 @@ func (c *Certificates) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certific
 		cert = c.best(func(*tls.Certificate) bool { return true })
 	}
 	if cert == nil {
-		return nil, errors.New("no certificate is configured")
+		return nil, errors.New("there is no certificate")
 	}
 	return cert, nil
 }
@@ -131,7 +158,7 @@ func (c *Certificates) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certific
 // best returns the first certificate that fits and is valid now, or otherwise
 // the first that fits; nil if none does.
 func (c *Certificates) best(fits func(*tls.Certificate) bool) (first *tls.Certificate) {
-	all, now := *c.loaded.Load(), time.Now()
+	all, now := c.all(), time.Now()
 	for i := range all {
 		if !fits(&all[i]) {
 			continue
@@ -156,5 +183,26 @@ func (c *Certificates) TLSConfig() *tls.Config {
 		NextProtos:             []string{"simp"},
 		SessionTicketsDisabled: true,
 		GetCertificate:         c.getCertificate,
+		GetConfigForClient:     c.configForChallenge,
 	}
+}
+
+// configForChallenge returns the configuration of a handshake that answers a
+// challenge; nil for any other.
+func (c *Certificates) configForChallenge(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	challenge := c.challenge.Load()
+	if challenge == nil {
+		return nil, nil
+	}
+	cert := (*challenge)(hello)
+	if cert == nil {
+		return nil, nil
+	}
+	return &tls.Config{
+		MinVersion:             tlspolicy.MinVersion,
+		CipherSuites:           tlspolicy.CipherSuites(),
+		NextProtos:             hello.SupportedProtos,
+		SessionTicketsDisabled: true,
+		Certificates:           []tls.Certificate{*cert},
+	}, nil
 }
