@@ -27,6 +27,7 @@ const (
 	expiryClusterCA    = "cluster_ca"
 	expirySite         = "site"
 	expirySiteCA       = "site_ca"
+	expiryObtained     = "acme"
 	expiryFederationCA = "federation_ca"
 	expiryProgram      = "program"
 	expiryToken        = "token"
@@ -40,9 +41,15 @@ type expiry struct {
 	end        time.Time
 }
 
-// needsAttention reports whether e ends soon, has ended, or has not begun.
+// needsAttention reports whether e ends soon, has ended, or has not begun. What
+// ACME has obtained is renewed when a third of its lifetime is left, so that
+// only a sixth is soon.
 func (e *expiry) needsAttention(now time.Time) bool {
-	return now.Add(expiryNotice).After(e.end) || now.Before(e.begin)
+	notice := expiryNotice
+	if e.kind == expiryObtained {
+		notice = min(notice, e.end.Sub(e.begin)/6)
+	}
+	return now.Add(notice).After(e.end) || now.Before(e.begin)
 }
 
 // certificateName returns whom a certificate names, for people.
@@ -73,6 +80,10 @@ func (f *keyFiles) expiries(nodeID string, domains []string, others []*x509.Cert
 		name := certificateName(leaf.Certificate)
 		if covered := coveredDomains(leaf.Certificate, domains); len(covered) > 0 {
 			name = abbreviateNames(covered)
+		}
+		if leaf.IsObtained {
+			all.add(expiryObtained, name, leaf.Certificate)
+			continue // its authorities come with each new one
 		}
 		all.add(expirySite, name, leaf.Certificate)
 		all.addAuthorities(expirySiteCA, leaf.Authorities)
@@ -155,7 +166,7 @@ func (f *keyFiles) compareDomains(domains []string) (uncovered []string, foreign
 		for _, d := range named {
 			covered[d] = true
 		}
-		if len(named) == 0 {
+		if len(named) == 0 && !leaf.IsObtained {
 			foreign = append(foreign, leaf)
 		}
 	}

@@ -22,6 +22,7 @@ type keyFiles struct {
 	authorities  []*x509.Certificate  // of other sites; none: the system's
 
 	userAuthorities []*x509.Certificate // of users; none: no user has a certificate
+	acmeRoots       *x509.CertPool      // of the directory of ACME; nil: the system's
 }
 
 // fileError describes a problem with a file that an option names.
@@ -48,6 +49,13 @@ func (c *config) readFiles() (f keyFiles, wrong []fileError) {
 			err = checkClock(f.certificates.Leaves())
 		}
 		check("tls-cert", err)
+	}
+	if f.certificates == nil && len(c.tlsCerts) == 0 && len(c.acme.domains) > 0 {
+		f.certificates = server.NewCertificates() // which ACME adds to
+	}
+	if c.acme.authority != "" {
+		f.acmeRoots, err = secretfile.LoadRoots(c.acme.authority)
+		check("acme-ca", err)
 	}
 	if c.tokens != "" {
 		f.tokens, err = api.LoadTokens(c.tokens)

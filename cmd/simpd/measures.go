@@ -64,13 +64,15 @@ func siteMeasures() []measure {
 func certificateMeasures() []measure {
 	return []measure{
 		{name: "simp_certificate_not_after_timestamp_seconds", kind: prometheus.GaugeValue, labels: []string{"kind", "name", "serial"}, read: emitCertificates,
-			help: "When a certificate expires, in seconds since 1970. The kind is node (this node's own), cluster_ca, site (for clients), site_ca (in the chain of one for clients), federation_ca or program (of a program that is or lately was connected)."},
+			help: "When a certificate expires, in seconds since 1970. The kind is node (this node's own), cluster_ca, site (for clients), site_ca (in the chain of one for clients), acme (for clients, obtained by ACME), federation_ca or program (of a program that is or lately was connected)."},
 		{name: "simp_token_not_after_timestamp_seconds", kind: prometheus.GaugeValue, labels: []string{"name", "hash"}, read: emitTokens,
 			help: "When a program's token expires, in seconds since 1970. Tokens without an end are left out."},
 		gaugeMeasure("simp_domains_without_certificate", "Domains of the site that none of this node's certificates for clients names; 0 if the node has no such certificate.", func(n *node) float64 {
 			uncovered, _ := n.compareDomains(n.conf.domains)
 			return float64(len(uncovered))
 		}),
+		{name: "simp_acme_certificates_total", kind: prometheus.CounterValue, labels: []string{"result"}, read: emitACME,
+			help: "Attempts of this node to obtain a certificate by ACME, by result: obtained or failed. Only the leader tries. Nothing without acme-domain."},
 		{name: "simp_setting_differs", kind: prometheus.GaugeValue, labels: []string{"setting"}, read: emitDifferences,
 			help: "Other nodes whose value of a setting differs from this node's, for the settings that must be the same on all nodes."},
 	}

@@ -12,6 +12,7 @@ import (
 
 	"simpd/cluster"
 	"simpd/cluster/accounts"
+	"simpd/cluster/acmecert"
 	"simpd/cluster/api"
 	"simpd/cluster/lookalike"
 	"simpd/cluster/router"
@@ -44,8 +45,13 @@ type node struct {
 
 	router   *router.Router
 	cluster  *cluster.Node
+	acme     *acmecert.Manager // nil: no certificate is obtained by ACME
 	http     *http.Server
 	profiles *http.Server
+
+	challenges  *http.Server             // of ACME; nil: they are answered by TLS
+	sealingKeys atomic.Pointer[[][]byte] // gossip keys as they were read again; nil: they were not
+
 	programs atomic.Pointer[api.Server]    // nil: not served yet
 	clients  atomic.Pointer[server.Server] // likewise
 	counts   server.Metrics
@@ -86,6 +92,7 @@ func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting f
 		n.resolveGossip,
 		n.joinSite, // the table, the decision, the agreement
 		n.servePrograms,
+		n.startACME,
 		n.serveClients, // last: they are greeted by a node that knows its site
 	} {
 		err := step()
@@ -208,6 +215,7 @@ func (n *node) joinSite() error {
 	}
 	n.logger.Info("listening", "option", "cluster-listen", "address", n.sockets["cluster-listen"].Addr())
 	n.logger.Info("listening", "option", "gossip-listen", "address", n.conf.gossip)
+	n.acme = n.newACME()
 	n.router.Start(n.cluster, n.cluster)
 	return cli.Failed(n.cluster.Start())
 }
@@ -316,6 +324,9 @@ func (n *node) stopParts(ctx context.Context, leave func() error) {
 		}
 		if n.partners != nil {
 			n.partners.Close() // what clients have sent elsewhere is answered, or in doubt
+		}
+		if n.challenges != nil {
+			_ = n.challenges.Close()
 		}
 		if n.router != nil {
 			n.router.Shutdown()

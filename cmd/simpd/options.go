@@ -47,6 +47,7 @@ type config struct {
 	idle         time.Duration // 0: the server's default
 
 	federation federationConfig
+	acme       acmeConfig
 	limits     limits // of each user
 
 	logFormat, logLevel string
@@ -56,7 +57,7 @@ type config struct {
 
 // allOptions lists every setting of simpd serve, in the order of its help.
 func allOptions() []option {
-	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), federationOptions(), secretOptions())
+	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), federationOptions(), secretOptions(), acmeOptions())
 }
 
 func identityOptions() []option {

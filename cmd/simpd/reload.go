@@ -71,7 +71,7 @@ func (s *service) changedSettings(conf *config) (all []option) {
 func (n *node) canReload(setting string, conf *config) bool {
 	switch setting {
 	case "tls-cert", "tls-key":
-		return n.certificates != nil && len(conf.tlsCerts) > 0
+		return n.certificates != nil && len(n.conf.tlsCerts) > 0 && len(conf.tlsCerts) > 0
 	case "user-ca":
 		return n.userRoots.Load() != nil && conf.userCA != ""
 	case "token-file":
@@ -122,5 +122,9 @@ func (n *node) reloadGossipKeys(file string) error {
 	if err != nil {
 		return err
 	}
-	return n.cluster.SetGossipKeys(keys)
+	if err := n.cluster.SetGossipKeys(keys); err != nil {
+		return err
+	}
+	n.sealingKeys.Store(&keys)
+	return nil
 }

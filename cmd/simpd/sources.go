@@ -100,6 +100,7 @@ func (n *node) warnings() (all []string) {
 	if failure := n.reloaded.Load(); failure != nil {
 		all = append(all, "the last reload failed, so what was in use before still is: "+*failure)
 	}
+	all = append(all, n.acmeProblems()...)
 	for _, problem := range n.router.SourceProblems() {
 		all = append(all, validText(problem))
 	}

@@ -30,6 +30,7 @@ func validateConfig(c *config, s settings) problems {
 	v.readAccounts()
 	v.clientTLS()
 	v.clusterTLS()
+	v.checkACME()
 	v.checkFormation()
 	return v.wrong
 }
@@ -89,7 +90,7 @@ func (c *config) listenAddresses() []named {
 	all := []named{
 		{"simp-listen", c.simp}, {"simps-listen", c.simps}, {"ws-listen", c.ws}, {"grpc-listen", c.grpc},
 		{"cluster-listen", c.cluster}, {"gossip-listen", c.gossip}, {"http-listen", c.http},
-		{"pprof-listen", c.pprof},
+		{"pprof-listen", c.pprof}, {"acme-http-listen", c.acme.listen},
 	}
 	on := all[:0]
 	for _, l := range all {
@@ -145,15 +146,15 @@ func (v *validator) clientTLS() {
 	if len(v.tlsCerts) != len(v.tlsKeys) {
 		v.addProblem("tls-key", "there are %d tls-cert and %d tls-key: each certificate needs its key", len(v.tlsCerts), len(v.tlsKeys))
 	}
-	if len(v.tlsCerts) > 0 {
+	if len(v.tlsCerts) > 0 || len(v.acme.domains) > 0 {
 		return
 	}
 	if v.simps != "" {
-		v.addProblem("simps-listen", "TLS requires a certificate: set tls-cert and tls-key")
+		v.addProblem("simps-listen", "TLS requires a certificate: set tls-cert and tls-key, or acme-domain")
 	}
 	for _, l := range []named{{"simp-listen", v.simp}, {"ws-listen", v.ws}} {
 		if l.address != "" && !isLoopback(l.address) && !v.insecure {
-			v.addProblem(l.option, "%s is not loopback, so a certificate is required: set tls-cert and tls-key", l.address)
+			v.addProblem(l.option, "%s is not loopback, so a certificate is required: set tls-cert and tls-key, or acme-domain", l.address)
 		}
 	}
 }

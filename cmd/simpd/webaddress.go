@@ -37,7 +37,7 @@ func (n *node) webAddress() string {
 		return n.conf.webAddress
 	case l == nil || !n.conf.webChat || !isLoopback(n.conf.ws):
 		return ""
-	case len(n.conf.tlsCerts) > 0:
+	case n.certificates != nil:
 		return "https://" + l.Addr().String()
 	}
 	return "http://" + l.Addr().String()
