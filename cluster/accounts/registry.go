@@ -31,6 +31,7 @@ type Registry struct {
 	metrics metricsBySource
 
 	replacing sync.Mutex // serializes Replace
+	version   atomic.Uint64
 }
 
 // registered is a Set in use. It is immutable.
@@ -58,12 +59,16 @@ func (r *Registry) Replace(s Set) {
 	defer r.replacing.Unlock()
 	fresh := r.register(s)
 	old := r.current.Swap(fresh)
+	r.version.Add(1)
 	for name, m := range old.members {
 		if fresh.members[name] != m {
 			m.close()
 		}
 	}
 }
+
+// Version returns a number that each Replace changes.
+func (r *Registry) Version() uint64 { return r.version.Load() }
 
 // Close closes all sources.
 func (r *Registry) Close() { r.Replace(Set{}) }

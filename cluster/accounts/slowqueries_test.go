@@ -69,6 +69,8 @@ func TestSlowQueriesLeaveRoom(t *testing.T) {
 		}
 		all.Wait()
 		time.Sleep(time.Minute)
+		corp.mu.Lock()
+		defer corp.mu.Unlock()
 		if corp.most > maxInFlight || corp.now != 0 {
 			t.Errorf("%d queries were in flight at once, and %d are now", corp.most, corp.now)
 		}

@@ -12,15 +12,16 @@ import (
 	"simpd/store"
 )
 
-// orphanMemory is for how long the count of orphans is not repeated: it looks at
-// all accounts.
-const orphanMemory = 10 * time.Second
+// orphanMemory is for how long the count of orphans is not repeated unless the
+// sources change: it looks at all accounts.
+const orphanMemory = time.Minute
 
 // orphans are the accounts whose source their domain does not have, because it
 // was renamed or removed in the accounts file. Nobody can check their passwords.
 type orphans struct {
 	mu       sync.Mutex
 	counted  time.Time
+	sources  uint64 // the version of the sources, when they were counted
 	problems []string
 }
 
@@ -35,8 +36,9 @@ func (r *Router) orphanProblems() []string {
 	}
 	r.orphans.mu.Lock()
 	defer r.orphans.mu.Unlock()
-	if now := time.Now(); now.Sub(r.orphans.counted) >= orphanMemory {
-		r.orphans.problems, r.orphans.counted = r.countOrphans(), now
+	version := r.config.Sources.Version()
+	if now := time.Now(); now.Sub(r.orphans.counted) >= orphanMemory || r.orphans.sources != version {
+		r.orphans.problems, r.orphans.counted, r.orphans.sources = r.countOrphans(), now, version
 	}
 	return r.orphans.problems
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"simpd/cluster/accounts"
 )
@@ -24,7 +23,6 @@ func TestAccountsOfSourcesThatAreGone(t *testing.T) {
 		n1.config.Leads, n2.config.Leads = always, func() bool { return false }
 		expect := func(n *node, want ...string) {
 			t.Helper()
-			time.Sleep(orphanMemory)
 			problems := n.SourceProblems()
 			if len(problems) != len(want) {
 				t.Errorf("%v", problems)
