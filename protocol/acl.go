@@ -67,4 +67,7 @@ func (r Rule) IsEmpty() bool { return r.Message == Unset && r.Presence == Unset 
 type Contact struct {
 	Address Address
 	Name    string // for people; at most MaxNote octets, may be empty
+	// Group is the name of a group of a directory that the user and the contact
+	// are members of; "": the user has added the contact.
+	Group string
 }

@@ -58,6 +58,9 @@ type Session interface {
 	// NotifyKeys shows a change of a list of keys, likewise. Clients of SIMP/1.0
 	// are shown none.
 	NotifyKeys(n *KeyNotice)
+	// NotifyContact shows a change of the contacts through groups, likewise. It
+	// reports whether the client knows such changes.
+	NotifyContact(n *ContactNotice) bool
 	// Displaced tells the client that its session was displaced.
 	Displaced(why string)
 	// Stale and Fresh bracket the time in which presence can't be known.

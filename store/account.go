@@ -52,8 +52,11 @@ func (a *Account) Generation() uint64 { return max(a.Credential, a.LastDisabled)
 // Rule is one line of a user's access control list.
 type Rule = protocol.Rule
 
-// Contact is one entry of a user's contact list.
-type Contact = protocol.Contact
+// Contact is one entry of the contact list that a user keeps.
+type Contact struct {
+	Address protocol.Address
+	Name    string // for people; at most protocol.MaxNote octets, may be empty
+}
 
 // Action is what a rule permits or denies.
 type Action uint8

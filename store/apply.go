@@ -119,6 +119,10 @@ func (t *Table) applyKind(c *storev1.Change) Result {
 		return t.putSealedValue(k.PutSealedValue)
 	case *storev1.Change_RemoveSealedValue:
 		return t.removeSealedValue(k.RemoveSealedValue)
+	case *storev1.Change_PutContactGroup:
+		return t.putContactGroup(k.PutContactGroup)
+	case *storev1.Change_RemoveContactGroup:
+		return t.removeContactGroup(k.RemoveContactGroup)
 	case *storev1.Change_RestoreAccounts:
 		return t.restoreAccounts(k.RestoreAccounts)
 	case *storev1.Change_SetRule:

@@ -28,6 +28,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.addInvitations(v)
 	d.addBlocks(v)
 	d.addSealedValues(v)
+	d.addContactGroups(v)
 	return d.sum()
 }
 

@@ -26,6 +26,7 @@ const (
 	EventInvitation             // an invitation was added or removed; its use is an EventAccount
 	EventBlocks                 // blocks were added or removed
 	EventSealedValue            // a sealed value was put or removed
+	EventGroups                 // a contact group was added, changed or removed
 )
 
 // Event describes the change of one index. There is exactly one for each.

@@ -134,7 +134,13 @@ feed f2 drop
 seal acme/account of=first until=1900000000000
 seal acme/http-01/abc of=second until=1900000000000
 seal acme/account of=third until=1900000000000
-unseal acme/http-01/abc`
+unseal acme/http-01/abc
+group corp cn=sales,dc=example name=Sales alice@example.com/Alice bob@example.com
+group corp cn=sales,dc=example name=Sales alice@example.com/Alice bob@example.com/Bób carol@example.com
+group corp cn=all,dc=example name=All alice@example.com bob@example.com
+group club members name=Sales bob@example.com/Bobby
+group club old name=Old bob@example.com
+ungroup club old`
 
 func TestGolden(t *testing.T) {
 	if *update {

@@ -34,6 +34,7 @@ func (t *Table) Restore(r io.Reader) error {
 	b.view.replaced = t.current.replaced + restoredOctets
 	t.current, t.view, t.ring, t.nodeCounts = b.view, nil, b.ring, b.counts
 	t.blocks.reset(&t.current)
+	t.rebuildGroupIndex()
 	t.mu.Unlock()
 	t.shapes.replaceAll(&b.shapes)
 	t.publish()

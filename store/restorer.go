@@ -39,6 +39,7 @@ const (
 	partInvitations
 	partBlocks
 	partSealed
+	partContactGroups
 	partListeners
 	partEvents
 )
@@ -63,6 +64,8 @@ func (b *restorer) addRecord(r *storev1.Record) error {
 		return b.addBlock(k.Block)
 	case *storev1.Record_SealedValue:
 		return b.addSealedValue(k.SealedValue)
+	case *storev1.Record_ContactGroup:
+		return b.addContactGroup(k.ContactGroup)
 	case *storev1.Record_Listener:
 		return b.addListener(k.Listener)
 	case *storev1.Record_Event:

@@ -66,6 +66,7 @@ const (
 	NoBlock                     // there is no such block
 	TooManyBlocks               // more than MaxBlocks, or too many octets
 	TooManySealedValues         // more than the table holds
+	TooManyGroups               // more than protocol.MaxContactGroups, or than protocol.MaxGroupOctets of them
 )
 
 var refusalNames = [...]string{
@@ -76,6 +77,7 @@ var refusalNames = [...]string{
 	"no-invitation", "other-domain", "too-many-invitations",
 	"no-block", "too-many-blocks",
 	"too-many-sealed-values",
+	"too-many-contact-groups",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

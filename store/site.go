@@ -47,8 +47,8 @@ func (t *Table) newHistory(c *storev1.NewHistory) Result {
 }
 
 // restoreAccounts applies a piece of a backup. The first ends all bindings,
-// keeps the epochs, and clears accounts, rules, contacts, invitations and the
-// blocks that operators added. Nobody
+// keeps the epochs, and clears accounts, rules, contacts, invitations, groups and
+// the blocks that operators added. Nobody
 // can bind until the last one. Sessions that logged in with an old password have to
 // log in with the restored one.
 func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
@@ -62,7 +62,7 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	}
 	for _, record := range c.GetRecord() {
 		if !piece.addBackupRecord(record, t.nextIndex(), known) {
-			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, invitations, and blocks")
+			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, invitations, blocks and groups")
 		}
 	}
 	if c.GetFirst() {
@@ -71,6 +71,7 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		t.current.accounts, t.current.rules, t.current.contacts = none.accounts, none.rules, none.contacts
 		t.current.invitations = none.invitations
 		t.dropOperatorBlocks()
+		t.current.groups, t.current.groupOctets, t.groupIndex = none.groups, 0, newGroupIndex()
 		t.shapes.replaceAll(&shapeCounter{})
 	}
 	piece.accounts.ascend("", func(address string, a *Account) bool {
@@ -87,6 +88,10 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	})
 	piece.Blocks("", func(b *Block) bool {
 		t.setBlock(b)
+		return true
+	})
+	piece.groups.Scan(func(_ string, g *ContactGroup) bool {
+		t.restoreContactGroup(g)
 		return true
 	})
 	if t.current.restoring = t.nextIndex(); c.GetLast() {
@@ -121,11 +126,14 @@ func describeRecord(r *storev1.Record) string {
 	case *storev1.Record_Block:
 		return fmt.Sprintf("the block of %q", k.Block.GetEntry().GetTarget())
 	}
+	if g := r.GetContactGroup(); g != nil {
+		return fmt.Sprintf("the contact group %q", g.GetKey())
+	}
 	return "a record that no backup has"
 }
 
 // addBackupRecord adds an account, the rules or contacts of a known one, an
-// invitation, or a block.
+// invitation, a block, or a group.
 func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner string) bool) bool {
 	switch k := r.GetKind().(type) {
 	case *storev1.Record_Account:
@@ -150,6 +158,8 @@ func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner
 		return v.restoreInvitation(k.Invitation)
 	case *storev1.Record_Block:
 		return v.restoreBlock(k.Block)
+	case *storev1.Record_ContactGroup:
+		return v.restoreContactGroup(k.ContactGroup)
 	}
 	return false
 }

@@ -52,6 +52,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.invitations.Scan(func(_ string, i *Invitation) bool { return rw.writeRecord(i.Record()) })
 	s.view.Blocks("", func(b *Block) bool { return rw.writeRecord(b.Record()) })
 	s.view.sealed.Scan(func(_ string, v *SealedValue) bool { return rw.writeRecord(v.record()) })
+	s.view.groups.Scan(func(_ string, g *ContactGroup) bool { return rw.writeRecord(g.Record()) })
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
 		p.unpackInto(&l)

@@ -118,7 +118,7 @@ var kinds = map[store.EventKind]string{
 	store.EventPresence: "presence", store.EventAccount: "account", store.EventRules: "rules", store.EventContacts: "contacts",
 	store.EventNodeUp: "node-up", store.EventNodeDown: "node-down", store.EventDraining: "draining", store.EventNodeRemoved: "node-removed",
 	store.EventSchema: "schema", store.EventHistory: "history", store.EventDigest: "digest", store.EventKeys: "keys",
-	store.EventInvitation: "invitation", store.EventSealedValue: "sealed",
+	store.EventInvitation: "invitation", store.EventSealedValue: "sealed", store.EventGroups: "contact-groups",
 }
 
 func (s *story) events(events []store.Event) {
@@ -162,6 +162,7 @@ func (s *story) looks() map[string]func(w words) {
 		"apps":     s.apps,
 		"keys":     s.deviceKeys,
 		"invited":  func(words) { s.invitations() },
+		"groups":   func(w words) { s.contactGroups(w.args) },
 		"snapshot": func(words) { s.snapshot() },
 		"sealed": func(words) {
 			for _, v := range s.View().SealedValues() {
@@ -263,6 +264,22 @@ func (s *story) invitations() {
 	for _, i := range s.View().Invitations() {
 		s.say("%d %s %d of %d created=%s until=%s contact=%q by=%q", i.ID, i.Domain, i.Used, i.Uses,
 			i.Created.Format("04:05"), i.Until.Format("04:05"), i.Contact, i.By)
+	}
+}
+
+// contactGroups shows the groups of a user, or all.
+func (s *story) contactGroups(of []string) {
+	groups := s.View().ContactGroups()
+	if len(of) > 0 {
+		groups = s.ContactGroupsOf(address(of[0]))
+	}
+	for _, g := range groups {
+		line := fmt.Sprintf("%s %s %q %d:", g.Source, g.Key, g.Name, g.Len())
+		g.Members(func(a protocol.Address, name string) bool {
+			line += fmt.Sprintf(" %s %q", a, name)
+			return true
+		})
+		s.say("%s", line)
 	}
 }
 

@@ -51,6 +51,8 @@ type Table struct {
 	shapes  shapeCounter // of current's verifiers
 	blocks  blockIndex   // of current's blocks
 
+	groupIndex groupIndex // of current's contact groups; guarded by mu
+
 	// What Apply alone uses.
 	batchTime  time.Time              // the proposer's clock for the batch being applied
 	nodeCounts map[string]*nodeCounts // by node
@@ -69,7 +71,10 @@ func New(c Config) *Table {
 	if c.Newest == 0 {
 		c.Newest = NewestSchema
 	}
-	t := &Table{current: newView(), newest: c.Newest, ring: newRing(uint64(c.History), c.HistoryOctets), nodeCounts: map[string]*nodeCounts{}}
+	t := &Table{
+		current: newView(), newest: c.Newest, ring: newRing(uint64(c.History), c.HistoryOctets),
+		nodeCounts: map[string]*nodeCounts{}, groupIndex: newGroupIndex(),
+	}
 	t.blocks.init()
 	return t
 }

@@ -28,6 +28,9 @@ type View struct {
 	blocks      *btree.Map[string, *Block] // by Block.Key
 	blockOctets int
 	sealed      *btree.Map[string, *SealedValue]
+	// groups are contact groups by source, NUL and key.
+	groups      *btree.Map[string, *ContactGroup]
+	groupOctets int // of groups
 }
 
 func newView() View {
@@ -43,6 +46,7 @@ func newView() View {
 		invitations: new(btree.Map[string, *Invitation]),
 		blocks:      new(btree.Map[string, *Block]),
 		sealed:      new(btree.Map[string, *SealedValue]),
+		groups:      new(btree.Map[string, *ContactGroup]),
 	}
 }
 
@@ -59,6 +63,7 @@ func (v *View) copy() View {
 	c.invitations = v.invitations.Copy()
 	c.blocks = v.blocks.Copy()
 	c.sealed = v.sealed.Copy()
+	c.groups = v.groups.Copy()
 	return c
 }
 

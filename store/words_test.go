@@ -160,6 +160,8 @@ func (w words) accountChange() *storev1.Change {
 		}}}
 	case "uninvite":
 		return &storev1.Change{Kind: &storev1.Change_RemoveInvitation{RemoveInvitation: &storev1.RemoveInvitation{Id: w.number("id")}}}
+	case "group", "ungroup":
+		return w.groupChange()
 	case "delete":
 		return &storev1.Change{Kind: &storev1.Change_DeleteAccount{DeleteAccount: &storev1.DeleteAccount{Address: w.arg(0)}}}
 	case "disable", "enable":
@@ -235,6 +237,20 @@ func (w words) siteChange() *storev1.Change {
 		return &storev1.Change{Kind: &storev1.Change_Digest{Digest: &storev1.Digest{Number: w.number("number")}}}
 	}
 	return nil
+}
+
+// groupChange makes or removes a contact group. Members are addresses, with names
+// after a slash.
+func (w words) groupChange() *storev1.Change {
+	if w.verb == "ungroup" {
+		return &storev1.Change{Kind: &storev1.Change_RemoveContactGroup{RemoveContactGroup: &storev1.RemoveContactGroup{Source: w.arg(0), Key: w.arg(1)}}}
+	}
+	g := &storev1.ContactGroup{Source: w.arg(0), Key: w.arg(1), Name: w.keys["name"]}
+	for _, m := range w.args[min(2, len(w.args)):] {
+		address, name, _ := strings.Cut(m, "/")
+		g.Member = append(g.Member, &storev1.GroupMember{Address: address, Name: name})
+	}
+	return &storev1.Change{Kind: &storev1.Change_PutContactGroup{PutContactGroup: &storev1.PutContactGroup{Group: g}}}
 }
 
 // fingerprint is what stands for that certificate in stories.

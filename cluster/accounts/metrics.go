@@ -18,8 +18,12 @@ type Metrics struct {
 	Merged      atomic.Uint64             // logins that shared the query of others
 	Remembered  atomic.Uint64             // logins that a rejection of the last seconds answered
 	Left        atomic.Uint64             // accounts that have left it, as this node found out
-	InFlight    atomic.Int64
-	Duration    histogram.Durations // of queries
+	GroupsRead  atomic.Uint64             // times that this node has read its groups
+	// GroupsFailed counts the times that its groups could not be read, or not be
+	// taken over.
+	GroupsFailed atomic.Uint64
+	InFlight     atomic.Int64
+	Duration     histogram.Durations // of queries
 }
 
 // metricsBySource keeps the metrics of each source over reloads.

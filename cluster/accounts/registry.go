@@ -28,6 +28,7 @@ type Registry struct {
 	logger  *slog.Logger
 	key     [32]byte // of this process, for the names of queries
 	current atomic.Pointer[registered]
+	newest  atomic.Uint64 // generation of current
 	metrics metricsBySource
 
 	replacing sync.Mutex // serializes Replace
@@ -39,6 +40,8 @@ type registered struct {
 	domains map[string][]*member
 	members map[string]*member // without the table
 	methods map[string]protocol.LoginMethods
+
+	generation uint64
 }
 
 // New returns a Registry of a site that serves these domains, in which each has
@@ -74,7 +77,7 @@ func (r *Registry) Version() uint64 { return r.version.Load() }
 func (r *Registry) Close() { r.Replace(Set{}) }
 
 func (r *Registry) register(s Set) *registered {
-	g := &registered{domains: map[string][]*member{}, members: map[string]*member{}, methods: map[string]protocol.LoginMethods{}}
+	g := &registered{domains: map[string][]*member{}, members: map[string]*member{}, methods: map[string]protocol.LoginMethods{}, generation: r.newest.Add(1)}
 	before := r.current.Load().members
 	for name, source := range s.Sources {
 		if g.members[name] = before[name]; !before[name].has(source) {

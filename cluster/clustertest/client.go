@@ -212,12 +212,18 @@ func (c *Client) Notify(n *protocol.Notice) {
 	c.notices = append(c.notices, *n)
 }
 
-// Displaced writes down that the session was displaced.
 // NotifyKeys writes down that a list of keys has changed.
 func (c *Client) NotifyKeys(n *protocol.KeyNotice) {
 	c.word(fmt.Sprintf("keys %s %s %d", n.Address.Local(), n.Head, n.Index))
 }
 
+// NotifyContact writes down that a group has changed.
+func (c *Client) NotifyContact(n *protocol.ContactNotice) bool {
+	c.word(fmt.Sprintf("contact %s %s", n.Address.Local(), n.Group))
+	return true
+}
+
+// Displaced writes down that the session was displaced.
 func (c *Client) Displaced(why string) { c.word("unlistened") }
 
 // Stale writes down that presence can't be known.

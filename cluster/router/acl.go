@@ -72,23 +72,3 @@ func (u *Connection) SetRule(ctx context.Context, rule protocol.Rule) error {
 	}
 	return nil
 }
-
-// Contacts returns the user's contacts as this node knows them.
-func (u *Connection) Contacts() []protocol.Contact { return u.r.config.Table.Contacts(u.client.User) }
-
-// SetContact adds or renames a contact.
-func (u *Connection) SetContact(ctx context.Context, c protocol.Contact) error {
-	return u.setContact(ctx, &storev1.SetContact{Address: c.Address.String(), Name: c.Name})
-}
-
-// RemoveContact removes a contact. Removing one that does not exist is not an
-// error.
-func (u *Connection) RemoveContact(ctx context.Context, a protocol.Address) error {
-	return u.setContact(ctx, &storev1.SetContact{Address: a.String(), Remove: true})
-}
-
-func (u *Connection) setContact(ctx context.Context, c *storev1.SetContact) error {
-	c.Owner = u.client.User.String()
-	_, err := u.r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_SetContact{SetContact: c}})
-	return err
-}

@@ -24,6 +24,7 @@ type client struct {
 	newest   map[protocol.Address]uint64                            // index told, by user
 	disorder string                                                 // of indexes, the last that was seen
 	why      string                                                 // that the session was displaced, as it was told
+	old      bool                                                   // speaks SIMP/1.0
 }
 
 func addr(s string) protocol.Address {
@@ -135,6 +136,14 @@ func (c *client) NotifyKeys(n *protocol.KeyNotice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.by = append(c.by, n.By...)
+}
+
+func (c *client) NotifyContact(n *protocol.ContactNotice) bool {
+	if c.old {
+		return false
+	}
+	c.say("contact %s %s %s", n.Address.Local(), n.Group, n.Name)
+	return true
 }
 
 func (c *client) Displaced(why string) {

@@ -36,6 +36,10 @@ type Connection struct {
 	peakWatches int              // most watches since the map was made
 	share       *budget.Owner    // memory share of its owner's watches; nil while it watches nobody
 	ownRuleKey  protocol.Address // the form of its address that rules are compared with, once it has watched
+	// followsGroups says that it watches its contacts, and groups are those that
+	// it watches the members of.
+	followsGroups bool
+	groups        []*store.ContactGroup
 }
 
 // Login registers an authenticated connection, so that changes of its account

@@ -25,6 +25,8 @@ type hub struct {
 	limits       map[remoteTarget]*remoteLimit
 	shownUnknown map[protocol.Address]struct{} // local users who were shown as unknown to somebody
 
+	groupsChanged wait.Signal // signals that contact groups have changed
+
 	fanouts     map[protocol.Address]*fanout // unfinished fanouts
 	queue       []*fanout                    // fanouts in the order of their turns; may hold some that have finished
 	wake        wait.Signal                  // signals that queue is not empty
@@ -44,6 +46,7 @@ type watch struct {
 	limit          *remoteLimit     // nil for a local user
 	slot           int              // position in watchers[of]
 	local          bool             // by is a local user
+	viaGroup       bool             // u watches the user only as a contact through a group
 	key            protocol.Address // the form of by that rules are compared with
 	pendingAnswers int              // WATCH requests whose answer will show the state; no notice is sent before
 
@@ -72,6 +75,7 @@ func (h *hub) init(r *Router) {
 	h.shownUnknown = map[protocol.Address]struct{}{}
 	h.fanouts = map[protocol.Address]*fanout{}
 	h.wake = wait.NewSignal()
+	h.groupsChanged = wait.NewSignal()
 	h.batches = map[noticeBatch][]protocol.Address{}
 }
 
@@ -152,6 +156,7 @@ func (h *hub) removeLocked(w *watch) {
 func (h *hub) removeUser(u *Connection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	u.unfollowGroupsLocked()
 	for _, w := range u.watched {
 		h.removeLocked(w)
 	}

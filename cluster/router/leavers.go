@@ -159,6 +159,7 @@ func (r *Router) SourceProblems() (all []string) {
 	for _, source := range slices.Sorted(maps.Keys(r.leavers.problems)) {
 		all = append(all, r.leavers.problems[source])
 	}
+	all = append(all, r.groupSync.allProblems()...)
 	all = append(all, r.config.Sources.Problems()...)
 	return append(all, r.orphanProblems()...)
 }

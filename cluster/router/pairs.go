@@ -13,6 +13,11 @@ import (
 type pairSet struct {
 	of []protocol.Address
 	by []viewer
+
+	// Where contacts are asked for: the groups that some of them come from, and
+	// who is in of only because of a group.
+	groups   []*store.ContactGroup
+	viaGroup map[protocol.Address]bool
 }
 
 // viewer is somebody who wants to see the presence of users.
@@ -27,13 +32,7 @@ type viewer struct {
 func (u *Connection) newPairSet(q protocol.WatchRequest) *pairSet {
 	asked := &pairSet{of: q.Addresses}
 	if q.Contacts {
-		asked.of = slices.Clone(asked.of)
-		named := addressSet(asked.of)
-		for _, c := range u.Contacts() {
-			if !named[c.Address] {
-				asked.of = append(asked.of, c.Address)
-			}
-		}
+		u.addContacts(asked)
 	}
 	by := q.By
 	if !u.isRemote {
@@ -45,6 +44,26 @@ func (u *Connection) newPairSet(q protocol.WatchRequest) *pairSet {
 		asked.by[i] = viewer{a, u.ruleKey(a, isLocal), isLocal, u.blocks(a)}
 	}
 	return asked
+}
+
+// addContacts adds the user's contacts to the requested users.
+func (u *Connection) addContacts(asked *pairSet) {
+	asked.of = slices.Clone(asked.of)
+	asked.viaGroup = map[protocol.Address]bool{}
+	named := addressSet(asked.of)
+	table, user := u.r.config.Table, u.client.User
+	own := table.Contacts(user)
+	asked.groups = table.ContactGroupsOf(user)
+	all, _ := listContacts(user, own, asked.groups)
+	for _, c := range all {
+		if named[c.Address] {
+			continue
+		}
+		asked.of = append(asked.of, c.Address)
+		if c.Group != "" && !hasContact(own, c.Address) {
+			asked.viaGroup[c.Address] = true
+		}
+	}
 }
 
 func (q *pairSet) len() int { return len(q.of) * len(q.by) }

@@ -118,6 +118,7 @@ type Router struct {
 	quorum     quorumState
 	leavers    leavers
 	orphans    orphans
+	groupSync  groupSync
 	unbinder   unbinder
 	appLogins  appLogins
 	epoch      wait.Watermark // the epoch in which this node's sessions are bound
@@ -172,12 +173,14 @@ func (r *Router) Start(d Directory, p Peers) {
 	}
 	r.running.Go(func() { r.followTable(position) })
 	r.running.Go(r.runFanouts)
+	r.running.Go(r.followContactGroups)
 	r.running.Go(r.monitorQuorum)
 	r.running.Go(r.runUnbinder)
 	r.running.Go(r.recordAppLogins)
 	r.running.Go(r.runBlocks)
 	if r.config.Sources != nil && r.config.Leads != nil {
 		r.running.Go(r.watchLeavers)
+		r.running.Go(r.syncContactGroups)
 	}
 }
 
@@ -229,6 +232,8 @@ func (r *Router) dispatchEvent(e *store.Event) {
 		r.notifyKeys(e)
 	case store.EventBlocks:
 		r.blocksChanged.Notify()
+	case store.EventGroups:
+		r.hub.groupsChanged.Notify()
 	case store.EventHistory:
 		r.resyncSessions()
 	default:
@@ -254,6 +259,7 @@ func (r *Router) resyncSessions() store.Position {
 	}
 	r.hub.resyncWatchers()
 	r.blocksChanged.Notify()
+	r.hub.groupsChanged.Notify()
 	r.settled.Set(p.Index)
 	return p
 }

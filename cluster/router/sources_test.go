@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,6 +25,8 @@ type directorySource struct {
 	passwords map[string]string
 	expiry    *protocol.Expiry
 	broken    error
+	groups    map[string][]string // local parts of the members, by name
+	problems  []string            // with the groups
 
 	asked   int    // how often about its accounts
 	jam     string // whoever is looked up together with this user, the look-up fails
@@ -64,6 +68,30 @@ func (s *directorySource) FindUsers(_ context.Context, users []protocol.Address)
 		default:
 			found[u] = accounts.UserActive
 		}
+	}
+	return found, nil
+}
+
+func (*directorySource) GroupInterval() time.Duration { return time.Minute }
+
+func (s *directorySource) FindGroups(context.Context) (accounts.FoundGroups, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	if s.broken != nil {
+		return accounts.FoundGroups{}, s.broken
+	}
+	found := accounts.FoundGroups{MaxLeavers: 10, Problems: s.problems}
+	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+		g := accounts.Group{Key: "cn=" + name, Name: name}
+		for _, local := range s.groups[name] {
+			m := accounts.GroupMember{Name: strings.ToUpper(local)}
+			for _, one := range strings.Split(local, "/") { // several addresses of one entry
+				m.Addresses = append(m.Addresses, protocol.CanonicalAddress(one+"@example.com"))
+			}
+			g.Members = append(g.Members, m)
+		}
+		found.Groups = append(found.Groups, g)
 	}
 	return found, nil
 }

@@ -30,6 +30,9 @@ func (u *Connection) BeginWatch(q protocol.WatchRequest, write func([]protocol.N
 		return nil, err
 	}
 	watches, unknown := u.addAllLocked(asked)
+	if q.Contacts {
+		u.followGroupsLocked(asked.groups)
+	}
 	if len(unknown) == 0 {
 		u.showAllLocked(asked, watches, write)
 		return nil, nil
@@ -53,8 +56,10 @@ func (u *Connection) addAllLocked(q *pairSet) (watches []*watch, unknown []*remo
 		w := u.watched[p]
 		if w == nil {
 			w = newWatch(u, p, q.viewer(i))
+			w.viaGroup = q.viaGroup[p.of]
 			h.addLocked(w)
 		}
+		w.viaGroup = w.viaGroup && q.viaGroup[p.of]
 		w.pendingAnswers++
 		watches = append(watches, w)
 		if f := h.remote[p]; f != nil && !f.hasAnswered() {
@@ -147,6 +152,9 @@ func (u *Connection) Unwatch(q protocol.WatchRequest) {
 		return
 	}
 	of, by := addressSet(q.Addresses), addressSet(q.By)
+	if len(of) == 0 {
+		u.unfollowGroupsLocked()
+	}
 	for p, w := range u.watched {
 		if (len(of) == 0 || of[p.of]) && (len(by) == 0 || by[p.by]) {
 			h.removeLocked(w)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,7 @@ func (a *app) contactCommand() *cobra.Command {
 		RunE: a.runConnected(a.addContact),
 	}
 	add.Flags().SetInterspersed(false) // a name may look like a flag
-	contact := cli.CommandGroup("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you.", add,
+	contact := cli.CommandGroup("contact", "Show and change your contact list", "Contact shows and changes the list that the site keeps for you. Contacts of a group come\nfrom the directory of your organization, and can't be removed.", add,
 		&cobra.Command{Use: "list", Short: "Show your contacts", Args: cli.ArgumentCount(0, 0, "no arguments"), RunE: a.runConnected(a.listContacts)},
 		&cobra.Command{Use: "remove IMA", Short: "Remove a contact", Args: cli.ArgumentCount(1, 1, "an address"), RunE: a.runConnected(a.removeContact)},
 	)
@@ -51,14 +52,37 @@ func (a *app) listContacts(ctx context.Context, c *client.Client, _ []string) er
 		return err
 	}
 	var rows [][]string
+	grouped := slices.ContainsFunc(contacts, func(c protocol.Contact) bool { return c.Group != "" })
 	for _, contact := range contacts {
 		if !a.printsJSON() {
-			rows = append(rows, []string{cli.Escape(contact.Address.String()), cli.EscapeText(contact.Name)})
-		} else if err := a.printJSON(map[string]string{"ima": contact.Address.String(), "name": contact.Name}); err != nil {
+			rows = append(rows, contactRow(contact, grouped))
+		} else if err := a.printJSON(contactJSON(contact)); err != nil {
 			return err
 		}
 	}
 	return a.printTable(rows)
+}
+
+// contactRow returns a contact as people see it, with its group where others have
+// one.
+func contactRow(c protocol.Contact, grouped bool) []string {
+	row := []string{cli.Escape(c.Address.String()), cli.EscapeText(c.Name)}
+	switch {
+	case c.Group != "":
+		row = append(row, "group "+cli.EscapeText(c.Group))
+	case grouped:
+		row = append(row, "")
+	}
+	return row
+}
+
+// contactJSON returns a contact as scripts see it.
+func contactJSON(c protocol.Contact) map[string]string {
+	all := map[string]string{"ima": c.Address.String(), "name": c.Name}
+	if c.Group != "" {
+		all["group"] = c.Group
+	}
+	return all
 }
 
 func (a *app) addContact(ctx context.Context, c *client.Client, args []string) error {

@@ -298,8 +298,9 @@ func TestListsAndQueries(t *testing.T) {
 		{[]string{"query", "--fresh", "--output", "json", "bob@example.com"}, "QUERY ima=bob@example.com fresh=yes", 0,
 			`{"ima":"bob@example.com","state":"available","since":"2026-11-22T10:00:00.000Z","index":7}` + "\n", ""},
 		{[]string{"watchers"}, "WATCHERS", 0, "carol@example.com\n", ""},
-		{[]string{"contact"}, "CONTACT", 0, "bob@example.com    Bob B.\ncarol@example.com\n", ""},
-		{[]string{"contact", "list", "--output", "json"}, "CONTACT", 0, `{"ima":"bob@example.com","name":"Bob B."}` + "\n" + `{"ima":"carol@example.com","name":""}` + "\n", ""},
+		{[]string{"contact"}, "CONTACT", 0, "bob@example.com    Bob B.\ncarol@example.com\ndave@example.com   Dave    group Sales\n", ""},
+		{[]string{"contact", "list", "--output", "json"}, "CONTACT", 0, `{"ima":"bob@example.com","name":"Bob B."}` + "\n" + `{"ima":"carol@example.com","name":""}` + "\n" +
+			`{"group":"Sales","ima":"dave@example.com","name":"Dave"}` + "\n", ""},
 		{[]string{"contact", "add", "bob@example.com", "Bob", "B."}, `CONTACT ima=bob@example.com name="Bob B."`, 0, "", ""},
 		{[]string{"contact", "add", "bob@example.com", "-h", "--yes"}, `CONTACT ima=bob@example.com name="-h --yes"`, 0, "", ""},
 		{[]string{"contact", "remove", "bob@example.com"}, "CONTACT ima=bob@example.com remove=yes", 0, "", ""},

@@ -151,7 +151,7 @@ func (s *site) answer(l *protocol.Line) string {
 		return "100 ima=carol@example.com\n200"
 	case "CONTACT":
 		if !ima {
-			return "100 ima=bob@example.com name=\"Bob B.\"\n100 ima=carol@example.com\n200"
+			return "100 ima=bob@example.com name=\"Bob B.\"\n100 ima=carol@example.com\n100 ima=dave@example.com name=Dave group=Sales\n200"
 		}
 	case "ACL":
 		if !who {

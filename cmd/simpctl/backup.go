@@ -191,9 +191,13 @@ func (a *app) printContents(before string, c backup.Contents) error {
 	if a.printsJSON() {
 		return a.printStruct(contentsJSON(c))
 	}
+	groups := ""
+	if c.Groups > 0 {
+		groups = ", " + pluralize(c.Groups, "contact group")
+	}
 	_, err := fmt.Fprintf(a.out, "%s%s (%d disabled), %s, %s, %s, %s, as of history %s, index %d\n", cli.Escape(before),
 		pluralize(c.Accounts, "account"), c.Disabled, pluralize(c.Rules, "rule"), pluralize(c.Contacts, "contact"),
-		pluralize(c.Invitations, "invitation"), pluralize(c.Blocks, "block"), cli.Escape(c.History), c.Index)
+		pluralize(c.Invitations, "invitation"), pluralize(c.Blocks, "block")+groups, cli.Escape(c.History), c.Index)
 	return err
 }
 
@@ -209,6 +213,7 @@ type contentsJSON struct {
 
 	Invitations uint64 `json:"invitations,string"`
 	Blocks      uint64 `json:"blocks,string"`
+	Groups      uint64 `json:"groups,string"`
 }
 
 func (a *app) restoreCommand() *cobra.Command {

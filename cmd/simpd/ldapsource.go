@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"simpd/cluster/accounts"
 	"simpd/cluster/accounts/ldap"
@@ -46,9 +47,40 @@ func (l *ldapFile) keys() []sourceKey {
 			return err
 		}},
 		{name: "bind_template", arg: "NAME", help: "what users bind as, if entries are not looked for: {local}, {domain} and {ima} stand for the user's. Not together with base, filter and address", set: keepChecked(&l.BindTemplate, ldap.ParseTemplate)},
-		{name: "max_leavers", arg: "PERCENT", standard: "10%", help: "how many of its accounts may be missing at once before none of them is disabled; 10 accounts may always be", set: keepPercent(&l.MaxLeavers)},
+		{name: "max_leavers", arg: "PERCENT", standard: "10%", help: "how many of its accounts may be missing at once before none of them is disabled; 10 accounts may always be. It also holds for groups", set: keepPercent(&l.MaxLeavers)},
+		{name: "groups_base", arg: "DN", help: "where groups' entries are, whose members get one another as contacts. It needs base", set: keepChecked(&l.Groups.Base, ldap.ParseDN)},
+		{name: "groups_filter", arg: "FILTER", standard: "all groups", help: "which entries below groups_base are such groups; others there still count as parts of them", set: keepChecked(&l.Groups.Filter, ldap.ParseFilter)},
+		{name: "groups_name", arg: "ATTRIBUTE", standard: "cn", help: "the attribute with the name of a group", set: keepChecked(&l.Groups.Name, ldap.ParseAttribute)},
+		{name: "groups_members", arg: "ATTRIBUTE", form: list, standard: "member, uniqueMember, memberUid", help: "the attributes with the members of a group: distinguished names of users or groups, or what users have in groups_member_id", set: l.setMembers},
+		{name: "groups_member_id", arg: "ATTRIBUTE", standard: "uid", help: "the attribute of users that members which are no distinguished names stand for", set: keepChecked(&l.Groups.MemberID, ldap.ParseAttribute)},
+		{name: "groups_of", arg: "ATTRIBUTE", help: "the attribute of users that says in which groups they are, such as memberOf or department; then groups_members is not read, and groups_base is needed only to choose among the groups", set: keepChecked(&l.Groups.Of, ldap.ParseAttribute)},
+		{name: "groups_display_name", arg: "ATTRIBUTE", standard: "displayName, or cn", help: "the attribute with the name of a contact", set: keepChecked(&l.Groups.DisplayName, ldap.ParseAttribute)},
+		{name: "groups_interval", arg: "TIME", standard: "5m", help: "how often groups are read: 5s to 24h", set: l.setInterval},
 	}
 }
+
+func (l *ldapFile) setMembers(v []string) error {
+	for _, attribute := range v {
+		if err := ldap.ParseAttribute(attribute); err != nil {
+			return err
+		}
+	}
+	l.Groups.Members = v
+	return nil
+}
+
+func (l *ldapFile) setInterval(v []string) (err error) {
+	l.Groups.Interval, err = time.ParseDuration(v[0])
+	if err != nil || l.Groups.Interval < minGroupInterval || l.Groups.Interval > maxGroupInterval {
+		return fmt.Errorf("invalid interval %q: must be from 5s to 24h, like 5m", v[0])
+	}
+	return nil
+}
+
+const (
+	minGroupInterval = 5 * time.Second
+	maxGroupInterval = 24 * time.Hour
+)
 
 // setServers checks the URLs later, because insecure may follow.
 func (l *ldapFile) setServers(v []string) error {
@@ -79,6 +111,9 @@ func (l *ldapFile) create(env sourceEnv) (accounts.Source, error) {
 	if err := l.checkTemplate(); err != nil {
 		return nil, err
 	}
+	if err := l.checkGroups(); err != nil {
+		return nil, err
+	}
 	c := l.Config
 	c.Name, c.Logger = env.name, env.logger
 	if l.caFile != "" {
@@ -107,6 +142,33 @@ func (l *ldapFile) checkTemplate() error {
 		if l.BindTemplate != "" && k.set {
 			return keyError{k.name, errors.New("it has no effect with bind_template, which looks for no entries: remove one of both")}
 		}
+	}
+	return nil
+}
+
+// checkGroups refuses keys about groups that have no effect.
+func (l *ldapFile) checkGroups() error {
+	g := &l.Groups
+	for _, k := range []struct {
+		name string
+		set  bool
+		need string
+	}{
+		{"groups_base", g.Base != "" && l.Base == "", "base, below which the members are looked for"},
+		{"groups_of", g.Of != "" && l.Base == "", "base, below which the members are looked for"},
+		{"groups_filter", g.Filter != "" && g.Base == "", "groups_base"},
+		{"groups_name", g.Name != "" && g.Base == "", "groups_base"},
+		{"groups_members", len(g.Members) > 0 && g.Base == "", "groups_base"},
+		{"groups_member_id", g.MemberID != "" && g.Base == "", "groups_base"},
+		{"groups_display_name", g.DisplayName != "" && g.Base == "" && g.Of == "", "groups_base or groups_of"},
+		{"groups_interval", g.Interval != 0 && g.Base == "" && g.Of == "", "groups_base or groups_of"},
+	} {
+		if k.set {
+			return keyError{k.name, fmt.Errorf("it has no effect without %s", k.need)}
+		}
+	}
+	if len(g.Members) > 0 && g.Of != "" {
+		return keyError{"groups_members", errors.New("it has no effect with groups_of, by which users say which groups they are in: remove one of both")}
 	}
 	return nil
 }

@@ -67,6 +67,8 @@ func sourceMeasures() []measure {
 		counter("simp_source_merged_total", "Logins that shared a query to an account source with others.", func(s *accounts.Metrics) uint64 { return s.Merged.Load() }),
 		counter("simp_source_remembered_total", "Logins that were rejected because an account source had rejected the same a moment before.", func(s *accounts.Metrics) uint64 { return s.Remembered.Load() }),
 		counter("simp_source_leavers_total", "Accounts that this node has disabled because they had left their account source.", func(s *accounts.Metrics) uint64 { return s.Left.Load() }),
+		counter("simp_source_group_reads_total", "Times that this node has read the groups of an account source, to take them over.", func(s *accounts.Metrics) uint64 { return s.GroupsRead.Load() }),
+		counter("simp_source_group_failures_total", "Times that this node could not read the groups of an account source, or not take them over.", func(s *accounts.Metrics) uint64 { return s.GroupsFailed.Load() }),
 		{name: "simp_source_server_failing", help: "1 if a server of an account source has failed, so that queries go to others; otherwise 0.",
 			kind: prometheus.GaugeValue, labels: []string{"source", "server"}, read: emitServers},
 	}

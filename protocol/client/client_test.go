@@ -118,7 +118,7 @@ func TestRequests(t *testing.T) {
 					return nil, c.SetRule(ctx, protocol.Rule{Who: all, Message: protocol.Deny, Presence: protocol.Allow})
 				}, "<nil>"},
 			{"ACL who=*", "200", func() (any, error) { return nil, c.SetRule(ctx, protocol.Rule{Who: all}) }, "<nil>"},
-			{"CONTACT", `100 ima=bob@example.com name="Bob B."` + "\n200", func() (any, error) { return c.Contacts(ctx) }, "[{bob@example.com Bob B.}]"},
+			{"CONTACT", `100 ima=bob@example.com name="Bob B." group="R & D"` + "\n200", func() (any, error) { return c.Contacts(ctx) }, "[{bob@example.com Bob B. R & D}]"},
 			{`CONTACT ima=bob@example.com name="Bob \"B\""`, "200",
 				func() (any, error) {
 					return nil, c.SetContact(ctx, protocol.Contact{Address: bob, Name: `Bob "B"`})

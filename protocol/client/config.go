@@ -51,6 +51,10 @@ type Config struct {
 	// of watched users (SIMP.md, section 15), in order with OnPresence. Changes
 	// while there was no connection are not reported.
 	OnKeys func(n protocol.KeyNotice)
+	// OnContact receives changes of the contacts through groups of a directory,
+	// once WatchContacts was called (SIMP.md, section 8), in order with OnPresence.
+	// Changes while there was no connection are not reported.
+	OnContact func(n protocol.ContactNotice)
 	// OnEvent receives events of the connection, in order with OnPresence.
 	OnEvent func(e Event)
 
@@ -130,6 +134,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnKeys == nil {
 		c.OnKeys = func(protocol.KeyNotice) {}
+	}
+	if c.OnContact == nil {
+		c.OnContact = func(protocol.ContactNotice) {}
 	}
 	if c.OnEvent == nil {
 		c.OnEvent = func(Event) {}

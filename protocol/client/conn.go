@@ -43,6 +43,7 @@ type owner interface {
 	onWatchAnswer(c *conn, p []protocol.Presence, index uint64) // to WATCH
 	onPresence(c *conn, p protocol.Presence)                    // PRESENCE
 	onKeys(c *conn, n protocol.KeyNotice)                       // KEYS
+	onContact(c *conn, n protocol.ContactNotice)                // CONTACT
 	onEvent(c *conn, e Event)
 	onMove(c *conn, to string, within int)
 }

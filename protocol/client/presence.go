@@ -77,6 +77,35 @@ func (c *Client) onKeys(conn *conn, n protocol.KeyNotice) {
 	}
 }
 
+// onContact handles a change of the contacts through groups. Whoever is added is
+// watched from now on.
+func (c *Client) onContact(conn *conn, n protocol.ContactNotice) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.desired.contacts {
+		return
+	}
+	added := n.Group != ""
+	switch conn {
+	case c.current:
+		_, watched := c.lastShown[n.Address]
+		switch {
+		case added && !watched && len(c.lastShown) >= len(c.desired.watch)+protocol.MaxContacts:
+			return // more than a server tells of
+		case added && !watched:
+			c.lastShown[n.Address] = shownPresence{Presence: protocol.Presence{Address: n.Address, State: protocol.Unknown}}
+		case !added && !slices.Contains(c.desired.watch, n.Address):
+			delete(c.lastShown, n.Address)
+		}
+		c.notifications.push(notification{contact: &n}, mergeNotifications)
+	case c.candidate:
+		_, watched := conn.buffered.byAddress[n.Address]
+		if added && !watched && len(conn.buffered.byAddress) < len(c.desired.watch)+protocol.MaxContacts {
+			conn.buffered.add(shownPresence{Presence: protocol.Presence{Address: n.Address, State: protocol.Unknown}})
+		}
+	}
+}
+
 // showLocked delivers a presence if it is news.
 func (c *Client) showLocked(now shownPresence) {
 	last, known := c.lastShown[now.Address]
@@ -128,19 +157,21 @@ func (c *Client) resetIndexesLocked(history string) {
 	}
 }
 
-// notification is a presence, a change of keys or an event for Config's
-// functions.
+// notification is a presence, a change of keys or of contacts, or an event for
+// Config's functions.
 type notification struct {
 	presence *protocol.Presence
 	keys     *protocol.KeyNotice
+	contact  *protocol.ContactNotice
 	event    Event
 }
 
-func (n *notification) isEvent() bool { return n.presence == nil && n.keys == nil }
+func (n *notification) isEvent() bool { return n.presence == nil && n.keys == nil && n.contact == nil }
 
 // mergeNotifications adds t to the queue. A presence replaces an older one of
-// the same address, and a change of keys likewise. If many events are queued, one replaces the oldest of its
-// kind, so that the application learns the latest state.
+// the same address, and a change of keys or of a contact likewise. If many events
+// are queued, one replaces the oldest of its kind, so that the application learns
+// the latest state.
 func mergeNotifications(waiting []notification, t notification) []notification {
 	if t.presence != nil {
 		waiting = slices.DeleteFunc(waiting, func(w notification) bool {
@@ -151,6 +182,12 @@ func mergeNotifications(waiting []notification, t notification) []notification {
 	if t.keys != nil {
 		waiting = slices.DeleteFunc(waiting, func(w notification) bool {
 			return w.keys != nil && w.keys.Address == t.keys.Address
+		})
+		return append(waiting, t)
+	}
+	if t.contact != nil {
+		waiting = slices.DeleteFunc(waiting, func(w notification) bool {
+			return w.contact != nil && w.contact.Address == t.contact.Address
 		})
 		return append(waiting, t)
 	}
@@ -179,6 +216,8 @@ func (c *Client) notify(t notification) {
 		c.config.OnPresence(*t.presence)
 	case t.keys != nil:
 		c.config.OnKeys(*t.keys)
+	case t.contact != nil:
+		c.config.OnContact(*t.contact)
 	default:
 		c.config.OnEvent(t.event)
 	}

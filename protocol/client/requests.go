@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"simpd/protocol"
@@ -139,17 +140,25 @@ func (c *Client) SetRule(ctx context.Context, r protocol.Rule) error {
 	return err
 }
 
-// Contacts returns the user's contact list.
+// Contacts returns the user's contact list, with the contacts through groups of a
+// directory.
 func (c *Client) Contacts(ctx context.Context) ([]protocol.Contact, error) {
 	partial, _, err := c.roundTrip(ctx, request{verb: "CONTACT", maxPartial: protocol.MaxContacts})
 	var contacts []protocol.Contact
 	for i := range partial {
-		a, bad := protocol.ParseAddress(outbound.TextParam(&partial[i].Line, "ima"))
-		if bad == nil {
-			contacts = append(contacts, protocol.Contact{Address: a, Name: outbound.TextParam(&partial[i].Line, "name")})
+		if contact, ok := parseContact(&partial[i].Line); ok {
+			contacts = append(contacts, contact)
 		}
 	}
 	return contacts, err
+}
+
+// parseContact parses a line about a contact. It copies what it keeps of the line.
+func parseContact(l *protocol.Line) (c protocol.Contact, ok bool) {
+	a, err := protocol.ParseAddress(strings.Clone(outbound.TextParam(l, "ima")))
+	return protocol.Contact{
+		Address: a, Name: strings.Clone(outbound.TextParam(l, "name")), Group: strings.Clone(outbound.TextParam(l, "group")),
+	}, err == nil
 }
 
 // SetContact adds or renames a contact.

@@ -24,6 +24,10 @@ func (c *conn) handleRequest(l *protocol.Line, body []byte) {
 		if n, ok := outbound.ParseKeyNotice(l); ok {
 			c.owner.onKeys(c, n)
 		}
+	case "CONTACT":
+		if contact, ok := parseContact(l); ok && l.Tag == "*" {
+			c.owner.onContact(c, protocol.ContactNotice{Contact: contact})
+		}
 	case "UNLISTENED":
 		c.owner.onEvent(c, Event{Kind: Unlistened, Text: outbound.SanitizeText(l.Text)})
 	case "STALE":

@@ -24,7 +24,8 @@ func (c *Client) Watch(ctx context.Context, addresses ...protocol.Address) ([]pr
 	return all, nil
 }
 
-// WatchContacts watches all of the user's contacts as they are now.
+// WatchContacts watches all of the user's contacts as they are now. Who becomes a
+// contact through a group later is watched, too.
 func (c *Client) WatchContacts(ctx context.Context) ([]protocol.Presence, error) {
 	r := c.presenceRequest("WATCH", nil, contactsFlag)
 	partial, _, err := c.updateDesired(ctx, r, func(w *desiredState) { w.contacts = true })

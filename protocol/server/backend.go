@@ -115,8 +115,13 @@ type User interface {
 	Rules() []protocol.Rule
 	// SetRule sets a rule, or removes it if it is empty.
 	SetRule(ctx context.Context, r protocol.Rule) error
-	Contacts() []protocol.Contact
+	// Contacts returns the contacts that the user has added, and those of the
+	// user's groups, in the order of the addresses, at most protocol.MaxContacts.
+	// partial reports that there are more.
+	Contacts() (all []protocol.Contact, partial bool)
 	SetContact(ctx context.Context, c protocol.Contact) error
+	// RemoveContact removes a contact that the user has added. The error has
+	// status 403 if it is there only through a group.
 	RemoveContact(ctx context.Context, a protocol.Address) error
 
 	// SetPassword returns when every node that is up has applied it. It closes

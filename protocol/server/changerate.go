@@ -72,7 +72,8 @@ func (s *session) chargeChange(parts int) {
 func (s *session) chargeWatches(r *request, w *protocol.WatchRequest) error {
 	n := pairCount(w)
 	if w.Contacts {
-		n += len(s.user.Contacts())
+		contacts, _ := s.user.Contacts()
+		n += len(contacts)
 	}
 	if wait := s.reserveTokens(s.watchLimit(), n, 0, (*tenant).watchBucket); wait > 0 {
 		return rateError("watches", wait)

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/server/internal/netio"
 )
 
 // handleContact lists the user's contacts, or adds, renames or removes one
@@ -14,9 +16,9 @@ func (s *session) handleContact(ctx context.Context, r *request) error {
 		return protocol.Errorf(protocol.StatusBadRequest, "ima is missing: CONTACT ima=IMA")
 	}
 	if !given {
-		all := s.user.Contacts()
+		all, partial := s.user.Contacts()
 		s.chargeLines(len(all))
-		s.respond(r, contactLines(r, all))
+		s.respond(r, contactLines(r, all, partial))
 		return nil
 	}
 	if err := s.changeContact(ctx, r, address); err != nil {
@@ -26,18 +28,70 @@ func (s *session) handleContact(ctx context.Context, r *request) error {
 	return nil
 }
 
-func contactLines(r *request, contacts []protocol.Contact) []byte {
+func contactLines(r *request, contacts []protocol.Contact, partial bool) []byte {
 	var b []byte
 	for _, c := range contacts {
 		b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusPartial)
-		b = protocol.AppendParam(b, "ima", c.Address.String())
-		if c.Name != "" {
-			b = protocol.AppendParam(b, "name", c.Name)
-		}
-		b = protocol.AppendEnd(b)
+		b = protocol.AppendEnd(appendContact(b, c))
 	}
-	return protocol.AppendResponse(b, r.line.Tag, protocol.StatusOK)
+	b = protocol.AppendResponse(b, r.line.Tag, protocol.StatusOK)
+	if partial {
+		b = protocol.AppendParam(b, "partial", "yes")
+	}
+	return b
 }
+
+func appendContact(b []byte, c protocol.Contact) []byte {
+	b = protocol.AppendParam(b, "ima", c.Address.String())
+	if c.Name != "" {
+		b = protocol.AppendParam(b, "name", c.Name)
+	}
+	if c.Group != "" {
+		b = protocol.AppendParam(b, "group", c.Group)
+	}
+	return b
+}
+
+// NotifyContact sends a change of the contacts through groups, except to clients
+// of SIMP/1.0, which does not have it.
+func (s *session) NotifyContact(n *protocol.ContactNotice) bool {
+	if s.minor < 1 {
+		return false
+	}
+	s.conn.SendUpdate(&renderedContactNotice{n, appendContactNotice(n)})
+	return true
+}
+
+func appendContactNotice(n *protocol.ContactNotice) []byte {
+	b := appendContact(protocol.AppendRequest(make([]byte, 0, 160), "*", "CONTACT"), n.Contact)
+	if n.Group == "" {
+		b = protocol.AppendParam(b, "remove", "yes")
+	}
+	return protocol.AppendEnd(b)
+}
+
+// renderedContactNotice is a change of the contacts with its encoded line. A
+// newer one about the same contact may replace it while it is queued.
+type renderedContactNotice struct {
+	*protocol.ContactNotice
+	line []byte
+}
+
+// contactSubject is the subject of a renderedContactNotice: it is not that of
+// the contact's presence.
+type contactSubject struct{ protocol.Address }
+
+var _ netio.Update = (*renderedContactNotice)(nil)
+
+func (n *renderedContactNotice) Size() int                      { return netio.FrameCost + cap(n.line) }
+func (n *renderedContactNotice) Begin(time.Time) bool           { return true }
+func (n *renderedContactNotice) AppendTo(b []byte) []byte       { return append(b, n.line...) }
+func (n *renderedContactNotice) Requeue()                       {}
+func (n *renderedContactNotice) IsDropped() bool                { return false }
+func (n *renderedContactNotice) Line() []byte                   { return n.line }
+func (n *renderedContactNotice) Subject() any                   { return contactSubject{n.Address} }
+func (n *renderedContactNotice) Replaces(netio.Update) bool     { return true }
+func (n *renderedContactNotice) IsSameChange(netio.Update) bool { return false }
 
 func (s *session) changeContact(ctx context.Context, r *request, address string) error {
 	if all, err := s.addresses(nil, r, "ima"); err != nil {

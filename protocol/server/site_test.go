@@ -23,6 +23,7 @@ type site struct {
 	listens             map[protocol.Address][]*siteUser
 	rules               map[protocol.Address]map[protocol.Pattern]protocol.Rule
 	contacts            map[protocol.Address]map[protocol.Address]string
+	groupContacts       []protocol.Contact // of everybody
 	apps                map[protocol.Address][]protocol.AppPassword
 	keys                map[protocol.Address][]signature.Key
 	invitations         map[string]int // how many accounts each code may create

@@ -163,14 +163,15 @@ func (u *siteUser) SetRule(_ context.Context, r protocol.Rule) error {
 	return nil
 }
 
-func (u *siteUser) Contacts() (all []protocol.Contact) {
+func (u *siteUser) Contacts() (all []protocol.Contact, partial bool) {
 	u.site.mu.Lock()
 	defer u.site.mu.Unlock()
 	for a, name := range u.site.contacts[u.address] {
 		all = append(all, protocol.Contact{Address: a, Name: name})
 	}
+	all = append(all, u.site.groupContacts...)
 	slices.SortFunc(all, func(a, b protocol.Contact) int { return a.Address.Compare(b.Address) })
-	return all
+	return all, u.site.groupContacts != nil
 }
 
 func (u *siteUser) SetContact(_ context.Context, c protocol.Contact) error {

@@ -46,6 +46,9 @@ type Config struct {
 	// once; 0: 10.
 	MaxLeavers int
 
+	// Groups says where the groups are whose members get one another as contacts.
+	Groups GroupConfig
+
 	Logger *slog.Logger
 }
 
@@ -143,6 +146,8 @@ func (c *Config) check() error {
 		return errors.New("no server is named")
 	case c.Base == "" && c.BindTemplate == "":
 		return errors.New("neither base nor bind_template is set: entries are looked for below base")
+	case c.Base == "" && c.Groups.isEnabled():
+		return errors.New("groups need base: their members are looked for there")
 	case c.BindDN != "" && c.BindPassword == "":
 		return errors.New("bind_dn has no password: set bind_password_file")
 	case c.BindDN == "" && c.BindPassword != "":

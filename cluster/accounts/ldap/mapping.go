@@ -34,10 +34,18 @@ func ParseMapping(s string) (m Mapping, err error) {
 	} else {
 		m.attribute = s
 	}
-	if m.attribute == "" || strings.Trim(strings.ToLower(m.attribute), "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
+	if ParseAttribute(m.attribute) != nil {
 		return m, fmt.Errorf("invalid address %q: must be an attribute, like mail, or be like {uid}@example.com", s)
 	}
 	return m, nil
+}
+
+// ParseAttribute checks the name of an attribute.
+func ParseAttribute(s string) error {
+	if s == "" || strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
+		return fmt.Errorf("invalid attribute %q: must be like memberUid", s)
+	}
+	return nil
 }
 
 // filter returns the filter of entries that may have the address; false if none

@@ -203,9 +203,16 @@ type connectionError struct{ error }
 
 func (e connectionError) Unwrap() error { return e.error }
 
+// contentError is about the entries of a server that answers, which is asked on.
+type contentError struct{ error }
+
+func contentErrorf(format string, args ...any) error {
+	return contentError{fmt.Errorf(format, args...)}
+}
+
 // isConnectionFailure reports whether the connection can't be used any more.
 func isConnectionFailure(err error) bool {
-	if err == nil {
+	if _, ok := errors.AsType[contentError](err); ok || err == nil {
 		return false
 	}
 	if _, ok := errors.AsType[connectionError](err); ok {

@@ -29,6 +29,7 @@ var (
 	_ accounts.Explainer      = (*Source)(nil)
 	_ accounts.Monitored      = (*Source)(nil)
 	_ accounts.Final          = (*Source)(nil)
+	_ accounts.GroupSource    = (*Source)(nil)
 )
 
 // New returns a Source. It does not connect yet.
@@ -40,6 +41,7 @@ func New(c Config) (*Source, error) {
 	c.Address = cmp.Or(c.Address, standardMapping)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	c.MaxLeavers = cmp.Or(c.MaxLeavers, 10)
+	c.Groups.setDefaults()
 	s := &Source{config: c}
 	for _, name := range c.Servers {
 		p, err := newPool(&s.config, name)
@@ -198,13 +200,18 @@ const (
 	lockedTime         = "pwdAccountLockedTime" // OpenLDAP, overlay ppolicy
 )
 
+// userAttributes returns the attributes of a user's entry that a login depends on.
+func (c *Config) userAttributes() []string {
+	return []string{c.Address.attribute, userAccountControl, accountExpires, accountLock, lockedTime}
+}
+
 // search looks for entries of users, below the base.
 func (s *Source) search(ctx context.Context, p *pool, filter string, limit int) (found []*ldap.Entry, err error) {
 	deadline, _ := ctx.Deadline()
 	seconds := max(1, int(time.Until(deadline)/time.Second))
 	r := ldap.NewSearchRequest(s.config.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, limit, seconds, false,
 		"(&"+s.config.Filter+filter+")",
-		[]string{s.config.Address.attribute, userAccountControl, accountExpires, accountLock, lockedTime}, nil)
+		s.config.userAttributes(), nil)
 	err = p.use(ctx, searching, func(c *conn) error {
 		result, err := c.Search(r)
 		if result != nil {

@@ -110,6 +110,7 @@ func tryOpenLDAP(bin string, outage time.Duration) error {
 	return t.try([]step{
 		{"users of the directory log in at every node, and nobody else", t.tryLogins},
 		{"account source check explains what the servers say", t.tryCheck},
+		{"members of a group are contacts of one another on all nodes, and follow it", t.tryGroups},
 		{"without the first server, the second one is asked within 3 s", t.tryFailover},
 		{"who is removed from the directory is out on all nodes within 60 s", t.tryLeaver},
 		{"without a directory nobody's password is wrong, and app passwords work", t.tryOutage},

@@ -23,6 +23,7 @@ import (
 const (
 	suffix   = "dc=example,dc=com"
 	people   = "ou=people," + suffix
+	groups   = "ou=groups," + suffix
 	admin    = "cn=admin," + suffix
 	service  = "cn=simpd," + suffix
 	password = "right" // of everybody
@@ -99,12 +100,14 @@ rootdn %[5]q
 rootpw %[6]s
 directory %[2]s/db
 index mail eq
+limits dn.exact=%[7]q size=unlimited
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact=%[7]q read by * none
 `, p.schema, dir, moduleLines(), suffix, admin, password, service)
 	ldif := "dn: " + suffix + "\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n" +
 		"dn: " + service + "\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: simpd\nuserPassword: " + password + "\n\n" +
-		"dn: " + people + "\nobjectClass: organizationalUnit\nou: people\n"
+		"dn: " + people + "\nobjectClass: organizationalUnit\nou: people\n\n" +
+		"dn: " + groups + "\nobjectClass: organizationalUnit\nou: groups\n"
 	for _, u := range users {
 		ldif += fmt.Sprintf("\ndn: uid=%[1]s,%[2]s\nobjectClass: inetOrgPerson\nuid: %[1]s\ncn: %[1]s\nsn: %[1]s\nmail: %[3]s@Example.COM\nuserPassword: %[4]s\n", u, people, strings.ToUpper(u), password)
 	}
@@ -155,8 +158,8 @@ func (v *server) stop() {
 	}
 }
 
-// remove removes a user.
-func (v *server) remove(user string) error {
+// edit calls do with a connection on which everything may be changed.
+func (v *server) edit(do func(*ldap.Conn) error) error {
 	c, err := ldap.DialURL("ldap://" + v.plain)
 	if err != nil {
 		return err
@@ -165,7 +168,12 @@ func (v *server) remove(user string) error {
 	if err := c.Bind(admin, password); err != nil {
 		return err
 	}
-	return c.Del(ldap.NewDelRequest("uid="+user+","+people, nil))
+	return do(c)
+}
+
+// remove removes a user.
+func (v *server) remove(user string) error {
+	return v.edit(func(c *ldap.Conn) error { return c.Del(ldap.NewDelRequest("uid="+user+","+people, nil)) })
 }
 
 // makeCertificate makes a certificate for localhost that is its own authority.

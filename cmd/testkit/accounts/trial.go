@@ -39,8 +39,8 @@ func (t *trial) begin(p programs, file string) error {
 		urls = append(urls, []string{"ldap", "ldaps"}[i]+"://localhost:"+port)
 	}
 	yaml := fmt.Sprintf("sources:\n  corp:\n    type: ldap\n    servers: [%s]\n    ca_file: %s\n    bind_dn: %s\n    bind_password_file: %s\n    base: %s\n"+
-		"    filter: (objectClass=inetOrgPerson)\ndomains:\n  example.com: [table, corp]\n",
-		strings.Join(urls, ", "), t.file("ca.pem"), service, t.file("service"), people)
+		"    filter: (objectClass=inetOrgPerson)\n    groups_base: %s\n    groups_interval: 5s\ndomains:\n  example.com: [table, corp]\n",
+		strings.Join(urls, ", "), t.file("ca.pem"), service, t.file("service"), people, groups)
 	for name, content := range map[string]string{file: yaml, t.file("ca.pem"): strings.Join(authorities, ""), t.file("service"): password, t.file("wrong"): "wrong\n"} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			return err

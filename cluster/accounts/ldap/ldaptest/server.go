@@ -4,7 +4,9 @@ package ldaptest
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,7 @@ type Server struct {
 	ServiceDN, ServicePassword string // what has to be bound for a search; "": nothing
 	Certificate                *tls.Certificate
 	TLS                        bool // from the first octet
+	MaxValues                  int  // of an attribute in an answer, as in Active Directory; the others by range; 0: all
 
 	listener net.Listener
 	running  sync.WaitGroup
@@ -164,7 +167,7 @@ func (s *Server) serve(raw net.Conn) {
 		s.mu.Lock()
 		hang := s.hang
 		s.mu.Unlock()
-		if !hang && !v.answer(p.Children[0].Value.(int64), p.Children[1]) {
+		if !hang && !v.answer(p.Children[0].Value.(int64), p.Children[1], p.Children[2:]) {
 			return
 		}
 	}
@@ -174,14 +177,14 @@ func (s *Server) tlsConfig() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{*s.Certificate}}
 }
 
-func (v *session) answer(id int64, op *ber.Packet) bool {
+func (v *session) answer(id int64, op *ber.Packet, controls []*ber.Packet) bool {
 	switch op.Tag {
 	case ldap.ApplicationBindRequest:
 		code, text := v.bind(op.Children[1].Data.String(), op.Children[2].Data.String())
 		v.delay(code)
 		v.send(id, result(ldap.ApplicationBindResponse, code, text))
 	case ldap.ApplicationSearchRequest:
-		v.find(id, op)
+		v.find(id, op, pageOf(controls))
 	case ldap.ApplicationExtendedRequest: // STARTTLS
 		if v.Certificate == nil {
 			v.send(id, result(ldap.ApplicationExtendedResponse, ldap.LDAPResultProtocolError, "no TLS here"))
@@ -234,30 +237,78 @@ func (v *session) delay(code uint16) {
 	}
 }
 
-func (v *session) find(id int64, op *ber.Packet) {
+// page is a request for a page of a search (RFC 2696): from is where it begins.
+type page struct{ size, from int }
+
+// pageOf returns the page that is asked for; nil: everything is.
+func pageOf(controls []*ber.Packet) *page {
+	for _, all := range controls {
+		for _, c := range all.Children {
+			if paging, err := ldap.DecodeControl(c); err == nil && paging.GetControlType() == ldap.ControlTypePaging {
+				p := &page{size: int(paging.(*ldap.ControlPaging).PagingSize)}
+				p.from, _ = strconv.Atoi(string(paging.(*ldap.ControlPaging).Cookie))
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+func (v *session) find(id int64, op *ber.Packet, p *page) {
 	v.mu.Lock()
 	entries, code := v.entries, v.search
 	v.count++
 	v.mu.Unlock()
-	base, limit := op.Children[0].Data.String(), op.Children[3].Value.(int64)
+	limit := op.Children[3].Value.(int64)
 	if v.ServiceDN != "" && v.bound != v.ServiceDN {
 		code = ldap.LDAPResultInsufficientAccessRights
 	}
-	sent := int64(0)
-	for _, e := range entries {
-		if code != 0 || !strings.HasSuffix(strings.ToLower(e.DN), strings.ToLower(base)) || !matches(op.Children[6], &e) {
-			continue
+	var found []*Entry
+	for i := range entries {
+		if code == 0 && inScope(entries[i].DN, op) && matches(op.Children[6], &entries[i]) {
+			found = append(found, &entries[i])
 		}
-		if sent++; limit > 0 && sent > limit {
+	}
+	next := 0
+	if p != nil {
+		found = found[min(p.from, len(found)):]
+		if len(found) > p.size {
+			found, next = found[:p.size], p.from+p.size
+		}
+	}
+	for i, e := range found {
+		if limit > 0 && int64(i) >= limit {
 			code = ldap.LDAPResultSizeLimitExceeded
 			break
 		}
-		v.send(id, entryPacket(&e))
+		v.send(id, v.entryPacket(e, op.Children[7]))
 	}
-	v.send(id, result(ldap.ApplicationSearchResultDone, code, ""))
+	if p == nil {
+		v.send(id, result(ldap.ApplicationSearchResultDone, code, ""))
+		return
+	}
+	answer := ldap.NewControlPaging(0)
+	if next > 0 {
+		answer.SetCookie([]byte(strconv.Itoa(next)))
+	}
+	controls := ber.Encode(ber.ClassContext, ber.TypeConstructed, 0, nil, "")
+	controls.AppendChild(answer.Encode())
+	v.send(id, result(ldap.ApplicationSearchResultDone, code, ""), controls)
 }
 
-// matches evaluates the filters that tests use: and, or, equality and presence.
+// inScope reports whether an entry is where a search looks. Names are compared
+// without regard to case and to spaces.
+func inScope(dn string, op *ber.Packet) bool {
+	dn, base := squeeze(dn), squeeze(op.Children[0].Data.String())
+	if op.Children[1].Value.(int64) == ldap.ScopeBaseObject {
+		return dn == base
+	}
+	return dn == base || strings.HasSuffix(dn, ","+base)
+}
+
+func squeeze(s string) string { return strings.ReplaceAll(strings.ToLower(s), " ", "") }
+
+// matches evaluates the filters that tests use: and, or, not, equality and presence.
 // Values are compared without regard to case and to the accent of é.
 func matches(filter *ber.Packet, e *Entry) bool {
 	switch filter.Tag {
@@ -268,6 +319,8 @@ func matches(filter *ber.Packet, e *Entry) bool {
 			}
 		}
 		return filter.Tag == ldap.FilterAnd
+	case ldap.FilterNot:
+		return !matches(filter.Children[0], e)
 	case ldap.FilterEqualityMatch:
 		for _, value := range e.values(filter.Children[0].Data.String()) {
 			if fold(value) == fold(filter.Children[1].Data.String()) {
@@ -292,11 +345,40 @@ func (e *Entry) values(attribute string) []string {
 	return nil
 }
 
-func entryPacket(e *Entry) *ber.Packet {
+// wanted returns the values of an attribute that a search asks for, and the name
+// under which they are sent; "" if it does not.
+func (s *Server) wanted(name string, values []string, asked *ber.Packet) (as string, some []string) {
+	found := len(asked.Children) == 0
+	from := 0
+	for _, a := range asked.Children {
+		base, option, isRange := strings.Cut(a.Data.String(), ";range=")
+		if !strings.EqualFold(base, name) {
+			continue
+		}
+		if found = true; isRange {
+			first, _, _ := strings.Cut(option, "-")
+			from, _ = strconv.Atoi(first)
+		}
+	}
+	switch {
+	case !found:
+		return "", nil
+	case s.MaxValues == 0 || len(values) <= s.MaxValues && from == 0:
+		return name, values
+	case len(values)-from <= s.MaxValues:
+		return fmt.Sprintf("%s;range=%d-*", name, from), values[from:]
+	}
+	return fmt.Sprintf("%s;range=%d-%d", name, from, from+s.MaxValues-1), values[from : from+s.MaxValues]
+}
+
+func (s *Server) entryPacket(e *Entry, asked *ber.Packet) *ber.Packet {
 	p := ber.Encode(ber.ClassApplication, ber.TypeConstructed, ldap.ApplicationSearchResultEntry, nil, "")
 	p.AppendChild(octets(e.DN))
 	list := ber.NewSequence("")
 	for name, values := range e.Attributes {
+		if name, values = s.wanted(name, values, asked); name == "" {
+			continue
+		}
 		attribute := ber.NewSequence("")
 		attribute.AppendChild(octets(name))
 		set := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
@@ -322,10 +404,12 @@ func octets(s string) *ber.Packet {
 	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
 }
 
-func (v *session) send(id int64, op *ber.Packet) {
+func (v *session) send(id int64, op ...*ber.Packet) {
 	p := ber.NewSequence("")
 	p.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, id, ""))
-	p.AppendChild(op)
+	for _, part := range op {
+		p.AppendChild(part)
+	}
 	_ = v.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
 	_, _ = v.conn.Write(p.Bytes())
 }

@@ -48,6 +48,10 @@ type PresenceChanged struct{ protocol.Presence }
 // ContactsRead is the user's contact list.
 type ContactsRead struct{ Contacts []protocol.Contact }
 
+// ContactChanged is somebody who has become a contact through a group, or, without
+// one, who is none any more.
+type ContactChanged struct{ protocol.Contact }
+
 // LinkChanged is a change of the connection.
 type LinkChanged struct {
 	Link Link
@@ -79,6 +83,7 @@ func (Arrived) isEvent()         {}
 func (Outcome) isEvent()         {}
 func (PresenceChanged) isEvent() {}
 func (ContactsRead) isEvent()    {}
+func (ContactChanged) isEvent()  {}
 func (LinkChanged) isEvent()     {}
 func (Displaced) isEvent()       {}
 func (Answered) isEvent()        {}

@@ -232,6 +232,29 @@ func TestPresence(t *testing.T) {
 	s.expect(s.update(Answered{Request: Request{Kind: Watchers}}), "note: watching you: nobody")
 }
 
+// Contacts come and go with a group, and those of the user's own keep their names.
+func TestContactsOfAGroup(t *testing.T) {
+	s := begin(t)
+	s.update(ContactsRead{[]protocol.Contact{{Address: address(t, "bob@example.com"), Name: "Bobby"}}})
+	of := func(user, group string) {
+		s.expect(s.update(ContactChanged{protocol.Contact{Address: address(t, user), Name: "From Directory", Group: group}}), "")
+	}
+	want := func(want string) {
+		t.Helper()
+		if got := fmt.Sprint(s.Contacts()); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	of("bob@example.com", "Sales")
+	of("anna@example.com", "Sales")
+	want("[{anna@example.com From Directory Sales} {bob@example.com Bobby Sales}]")
+	of("anna@example.com", "Ops")
+	want("[{anna@example.com From Directory Ops} {bob@example.com Bobby Sales}]")
+	of("anna@example.com", "")
+	of("zoe@example.com", "")
+	want("[{bob@example.com Bobby Sales}]")
+}
+
 func TestTellMeWhenTheyListen(t *testing.T) {
 	s := begin(t)
 	s.typed("/to bob")

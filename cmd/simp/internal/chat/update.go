@@ -25,6 +25,8 @@ func (m *Model) Update(e Event) []Effect {
 	case ContactsRead:
 		m.contacts = e.Contacts
 		m.sortContacts()
+	case ContactChanged:
+		m.onContactChanged(e.Contact)
 	case LinkChanged:
 		m.onLink(e)
 	case Displaced:
@@ -45,6 +47,23 @@ func inBrackets(text string) string {
 		return ""
 	}
 	return " (" + text + ")"
+}
+
+// onContactChanged follows a group of a directory. A contact that the user has
+// added keeps its name.
+func (m *Model) onContactChanged(c protocol.Contact) {
+	at := slices.IndexFunc(m.contacts, func(known protocol.Contact) bool { return known.Address.CaseFold() == c.Address.CaseFold() })
+	switch {
+	case at >= 0 && c.Group == "":
+		m.contacts = slices.Delete(slices.Clone(m.contacts), at, at+1)
+	case at >= 0 && m.contacts[at].Group == "": // the user's own
+		m.contacts[at].Group = c.Group
+	case at >= 0:
+		m.contacts[at] = c
+	case c.Group != "":
+		m.contacts = append(m.contacts, c)
+		m.sortContacts()
+	}
 }
 
 func (m *Model) sortContacts() {

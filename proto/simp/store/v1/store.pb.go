@@ -367,6 +367,8 @@ type Change struct {
 	//	*Change_EndBlocks
 	//	*Change_PutSealedValue
 	//	*Change_RemoveSealedValue
+	//	*Change_PutContactGroup
+	//	*Change_RemoveContactGroup
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -733,6 +735,24 @@ func (x *Change) GetRemoveSealedValue() *RemoveSealedValue {
 	return nil
 }
 
+func (x *Change) GetPutContactGroup() *PutContactGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_PutContactGroup); ok {
+			return x.PutContactGroup
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRemoveContactGroup() *RemoveContactGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RemoveContactGroup); ok {
+			return x.RemoveContactGroup
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -885,6 +905,14 @@ type Change_RemoveSealedValue struct {
 	RemoveSealedValue *RemoveSealedValue `protobuf:"bytes,51,opt,name=remove_sealed_value,json=removeSealedValue,proto3,oneof"`
 }
 
+type Change_PutContactGroup struct {
+	PutContactGroup *PutContactGroup `protobuf:"bytes,34,opt,name=put_contact_group,json=putContactGroup,proto3,oneof"`
+}
+
+type Change_RemoveContactGroup struct {
+	RemoveContactGroup *RemoveContactGroup `protobuf:"bytes,35,opt,name=remove_contact_group,json=removeContactGroup,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -956,6 +984,10 @@ func (*Change_EndBlocks) isChange_Kind() {}
 func (*Change_PutSealedValue) isChange_Kind() {}
 
 func (*Change_RemoveSealedValue) isChange_Kind() {}
+
+func (*Change_PutContactGroup) isChange_Kind() {}
+
+func (*Change_RemoveContactGroup) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -2871,6 +2903,105 @@ func (x *EndBlocks) GetUntilMs() int64 {
 	return 0
 }
 
+// PutContactGroup makes a group of a directory, or replaces it. Its members have
+// one another as contacts.
+type PutContactGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         *ContactGroup          `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutContactGroup) Reset() {
+	*x = PutContactGroup{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutContactGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutContactGroup) ProtoMessage() {}
+
+func (x *PutContactGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutContactGroup.ProtoReflect.Descriptor instead.
+func (*PutContactGroup) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *PutContactGroup) GetGroup() *ContactGroup {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// RemoveContactGroup removes a group of a directory.
+type RemoveContactGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveContactGroup) Reset() {
+	*x = RemoveContactGroup{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveContactGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveContactGroup) ProtoMessage() {}
+
+func (x *RemoveContactGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveContactGroup.ProtoReflect.Descriptor instead.
+func (*RemoveContactGroup) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RemoveContactGroup) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *RemoveContactGroup) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 // DeleteAccount ends the user's bindings, and removes their rules, contacts and
 // app passwords.
 type DeleteAccount struct {
@@ -2882,7 +3013,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2894,7 +3025,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[32]
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2907,7 +3038,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{32}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -2929,7 +3060,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2941,7 +3072,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[33]
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2954,7 +3085,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{33}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -2987,7 +3118,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2999,7 +3130,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3012,7 +3143,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -3062,7 +3193,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3205,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3218,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -3127,7 +3258,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3270,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3283,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -3176,7 +3307,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3188,7 +3319,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3201,7 +3332,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -3242,7 +3373,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3385,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3398,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -3277,9 +3408,10 @@ func (x *Digest) GetNumber() uint64 {
 	return 0
 }
 
-// RestoreAccounts replaces accounts, rules, contacts, invitations and operators'
-// blocks from a backup, in pieces: accounts before what belongs to them. The first
-// piece ends all bindings and clears what is there; nobody may bind until the last.
+// RestoreAccounts replaces accounts, rules, contacts, invitations, operators'
+// blocks and groups from a backup, in pieces: accounts before what belongs to them.
+// The first piece ends all bindings and clears what is there; nobody may bind until
+// the last.
 type RestoreAccounts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	First         bool                   `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
@@ -3291,7 +3423,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3435,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3448,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -3344,10 +3476,10 @@ func (x *RestoreAccounts) GetLast() bool {
 //
 // A snapshot is the eight octets "SIMPSNAP" and then records, each after its
 // length as a varint: one header, the nodes, the removed nodes (from schema 2
-// on), accounts, rules, contacts, invitations (from schema 4 on), blocks (from
-// schema 5 on) and listeners in the order of their names (of invitations: of
-// their code_hash in hexadecimal; of blocks: of their feed and then of their
-// target), the events in the order of their
+// on), accounts, rules, contacts, invitations (from schema 4 on), blocks and
+// groups (from schema 5 on) and listeners in the order of their names (of
+// invitations: of their code_hash in hexadecimal; of blocks: of their feed and then
+// of their target; of groups: of source, NUL, key), the events in the order of their
 // indexes, and one trailer. In format 2, which is written from schema 2 on, the
 // events are in the opposite order, the newest first.
 type Record struct {
@@ -3366,6 +3498,7 @@ type Record struct {
 	//	*Record_Invitation
 	//	*Record_Block
 	//	*Record_SealedValue
+	//	*Record_ContactGroup
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3373,7 +3506,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3518,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3531,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -3516,6 +3649,15 @@ func (x *Record) GetSealedValue() *SealedValue {
 	return nil
 }
 
+func (x *Record) GetContactGroup() *ContactGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_ContactGroup); ok {
+			return x.ContactGroup
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -3568,6 +3710,10 @@ type Record_SealedValue struct {
 	SealedValue *SealedValue `protobuf:"bytes,50,opt,name=sealed_value,json=sealedValue,proto3,oneof"`
 }
 
+type Record_ContactGroup struct {
+	ContactGroup *ContactGroup `protobuf:"bytes,34,opt,name=contact_group,json=contactGroup,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Kind() {}
 
 func (*Record_Account) isRecord_Kind() {}
@@ -3592,6 +3738,8 @@ func (*Record_Block) isRecord_Kind() {}
 
 func (*Record_SealedValue) isRecord_Kind() {}
 
+func (*Record_ContactGroup) isRecord_Kind() {}
+
 // SealedValue is a small value that the nodes share, such as the key of a
 // certificate, encrypted by a key that is not in the table. From schema 5 on.
 type SealedValue struct {
@@ -3605,7 +3753,7 @@ type SealedValue struct {
 
 func (x *SealedValue) Reset() {
 	*x = SealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3617,7 +3765,7 @@ func (x *SealedValue) String() string {
 func (*SealedValue) ProtoMessage() {}
 
 func (x *SealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3630,7 +3778,7 @@ func (x *SealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedValue.ProtoReflect.Descriptor instead.
 func (*SealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SealedValue) GetName() string {
@@ -3665,7 +3813,7 @@ type PutSealedValue struct {
 
 func (x *PutSealedValue) Reset() {
 	*x = PutSealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3677,7 +3825,7 @@ func (x *PutSealedValue) String() string {
 func (*PutSealedValue) ProtoMessage() {}
 
 func (x *PutSealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3690,7 +3838,7 @@ func (x *PutSealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutSealedValue.ProtoReflect.Descriptor instead.
 func (*PutSealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PutSealedValue) GetValue() *SealedValue {
@@ -3710,7 +3858,7 @@ type RemoveSealedValue struct {
 
 func (x *RemoveSealedValue) Reset() {
 	*x = RemoveSealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3722,7 +3870,7 @@ func (x *RemoveSealedValue) String() string {
 func (*RemoveSealedValue) ProtoMessage() {}
 
 func (x *RemoveSealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3735,7 +3883,7 @@ func (x *RemoveSealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSealedValue.ProtoReflect.Descriptor instead.
 func (*RemoveSealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RemoveSealedValue) GetName() string {
@@ -3760,7 +3908,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3772,7 +3920,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3785,7 +3933,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -3856,7 +4004,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3868,7 +4016,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3881,7 +4029,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Account) GetAddress() string {
@@ -3981,7 +4129,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3993,7 +4141,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4006,7 +4154,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Key) GetKey() []byte {
@@ -4097,7 +4245,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4109,7 +4257,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4122,7 +4270,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -4199,7 +4347,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4211,7 +4359,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4224,7 +4372,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Invitation) GetId() uint64 {
@@ -4304,7 +4452,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4316,7 +4464,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4329,7 +4477,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Block) GetEntry() *BlockEntry {
@@ -4360,6 +4508,129 @@ func (x *Block) GetBy() string {
 	return ""
 }
 
+// ContactGroup is a group of a directory, whose members have one another as
+// contacts. From schema 5 on.
+type ContactGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"` // the account source
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`       // unique in the source, such as a distinguished name
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Member        []*GroupMember         `protobuf:"bytes,4,rep,name=member,proto3" json:"member,omitempty"` // in the order of their addresses
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContactGroup) Reset() {
+	*x = ContactGroup{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContactGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContactGroup) ProtoMessage() {}
+
+func (x *ContactGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContactGroup.ProtoReflect.Descriptor instead.
+func (*ContactGroup) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ContactGroup) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ContactGroup) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ContactGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContactGroup) GetMember() []*GroupMember {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+// GroupMember is a member of a group. There need not be an account.
+type GroupMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // for people; may be empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupMember) Reset() {
+	*x = GroupMember{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupMember) ProtoMessage() {}
+
+func (x *GroupMember) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
+func (*GroupMember) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GroupMember) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GroupMember) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type Binding struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -4377,7 +4648,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4389,7 +4660,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4402,7 +4673,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -4481,7 +4752,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4493,7 +4764,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4506,7 +4777,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Listener) GetAddress() string {
@@ -4547,7 +4818,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4559,7 +4830,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4572,7 +4843,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Rules) GetOwner() string {
@@ -4599,7 +4870,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4611,7 +4882,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4624,7 +4895,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -4660,7 +4931,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4672,7 +4943,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4685,7 +4956,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Node) GetNode() string {
@@ -4777,7 +5048,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[55]
+	mi := &file_simp_store_v1_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4789,7 +5060,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[55]
+	mi := &file_simp_store_v1_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4802,7 +5073,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{55}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -4854,7 +5125,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	mi := &file_simp_store_v1_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4866,7 +5137,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	mi := &file_simp_store_v1_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4879,7 +5150,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{56}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -4955,7 +5226,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	mi := &file_simp_store_v1_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4967,7 +5238,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	mi := &file_simp_store_v1_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4980,7 +5251,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{57}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -5012,7 +5283,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\x95\x12\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xba\x13\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -5059,7 +5330,9 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"end_blocks\x18) \x01(\v2\x18.simp.store.v1.EndBlocksH\x00R\tendBlocks\x12I\n" +
 	"\x10put_sealed_value\x182 \x01(\v2\x1d.simp.store.v1.PutSealedValueH\x00R\x0eputSealedValue\x12R\n" +
-	"\x13remove_sealed_value\x183 \x01(\v2 .simp.store.v1.RemoveSealedValueH\x00R\x11removeSealedValueB\x06\n" +
+	"\x13remove_sealed_value\x183 \x01(\v2 .simp.store.v1.RemoveSealedValueH\x00R\x11removeSealedValue\x12L\n" +
+	"\x11put_contact_group\x18\" \x01(\v2\x1e.simp.store.v1.PutContactGroupH\x00R\x0fputContactGroup\x12U\n" +
+	"\x14remove_contact_group\x18# \x01(\v2!.simp.store.v1.RemoveContactGroupH\x00R\x12removeContactGroupB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -5208,7 +5481,12 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x03add\x18\x03 \x03(\v2\x19.simp.store.v1.BlockEntryR\x03add\x12\x12\n" +
 	"\x04drop\x18\x04 \x01(\bR\x04drop\"&\n" +
 	"\tEndBlocks\x12\x19\n" +
-	"\buntil_ms\x18\x01 \x01(\x03R\auntilMs\")\n" +
+	"\buntil_ms\x18\x01 \x01(\x03R\auntilMs\"D\n" +
+	"\x0fPutContactGroup\x121\n" +
+	"\x05group\x18\x01 \x01(\v2\x1b.simp.store.v1.ContactGroupR\x05group\">\n" +
+	"\x12RemoveContactGroup\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -5239,7 +5517,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
 	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\x8b\x05\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\xcf\x05\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -5255,7 +5533,8 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	" \x01(\v2\x19.simp.store.v1.InvitationH\x00R\n" +
 	"invitation\x12,\n" +
 	"\x05block\x18\v \x01(\v2\x14.simp.store.v1.BlockH\x00R\x05block\x12?\n" +
-	"\fsealed_value\x182 \x01(\v2\x1a.simp.store.v1.SealedValueH\x00R\vsealedValueB\x06\n" +
+	"\fsealed_value\x182 \x01(\v2\x1a.simp.store.v1.SealedValueH\x00R\vsealedValue\x12B\n" +
+	"\rcontact_group\x18\" \x01(\v2\x1b.simp.store.v1.ContactGroupH\x00R\fcontactGroupB\x06\n" +
 	"\x04kind\"T\n" +
 	"\vSealedValue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -5336,7 +5615,15 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x0e\n" +
-	"\x02by\x18\x04 \x01(\tR\x02by\"\x86\x02\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\x80\x01\n" +
+	"\fContactGroup\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x122\n" +
+	"\x06member\x18\x04 \x03(\v2\x1a.simp.store.v1.GroupMemberR\x06member\";\n" +
+	"\vGroupMember\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x86\x02\n" +
 	"\aBinding\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
@@ -5416,7 +5703,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -5453,32 +5740,36 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*RemoveBlock)(nil),         // 32: simp.store.v1.RemoveBlock
 	(*ChangeFeed)(nil),          // 33: simp.store.v1.ChangeFeed
 	(*EndBlocks)(nil),           // 34: simp.store.v1.EndBlocks
-	(*DeleteAccount)(nil),       // 35: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),         // 36: simp.store.v1.SetDisabled
-	(*SetRule)(nil),             // 37: simp.store.v1.SetRule
-	(*SetContact)(nil),          // 38: simp.store.v1.SetContact
-	(*SetSchema)(nil),           // 39: simp.store.v1.SetSchema
-	(*NewHistory)(nil),          // 40: simp.store.v1.NewHistory
-	(*Digest)(nil),              // 41: simp.store.v1.Digest
-	(*RestoreAccounts)(nil),     // 42: simp.store.v1.RestoreAccounts
-	(*Record)(nil),              // 43: simp.store.v1.Record
-	(*SealedValue)(nil),         // 44: simp.store.v1.SealedValue
-	(*PutSealedValue)(nil),      // 45: simp.store.v1.PutSealedValue
-	(*RemoveSealedValue)(nil),   // 46: simp.store.v1.RemoveSealedValue
-	(*Header)(nil),              // 47: simp.store.v1.Header
-	(*Account)(nil),             // 48: simp.store.v1.Account
-	(*Key)(nil),                 // 49: simp.store.v1.Key
-	(*AppPassword)(nil),         // 50: simp.store.v1.AppPassword
-	(*Invitation)(nil),          // 51: simp.store.v1.Invitation
-	(*Block)(nil),               // 52: simp.store.v1.Block
-	(*Binding)(nil),             // 53: simp.store.v1.Binding
-	(*Listener)(nil),            // 54: simp.store.v1.Listener
-	(*Rules)(nil),               // 55: simp.store.v1.Rules
-	(*Contacts)(nil),            // 56: simp.store.v1.Contacts
-	(*Node)(nil),                // 57: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 58: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 59: simp.store.v1.Event
-	(*Trailer)(nil),             // 60: simp.store.v1.Trailer
+	(*PutContactGroup)(nil),     // 35: simp.store.v1.PutContactGroup
+	(*RemoveContactGroup)(nil),  // 36: simp.store.v1.RemoveContactGroup
+	(*DeleteAccount)(nil),       // 37: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 38: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 39: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 40: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 41: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 42: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 43: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 44: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 45: simp.store.v1.Record
+	(*SealedValue)(nil),         // 46: simp.store.v1.SealedValue
+	(*PutSealedValue)(nil),      // 47: simp.store.v1.PutSealedValue
+	(*RemoveSealedValue)(nil),   // 48: simp.store.v1.RemoveSealedValue
+	(*Header)(nil),              // 49: simp.store.v1.Header
+	(*Account)(nil),             // 50: simp.store.v1.Account
+	(*Key)(nil),                 // 51: simp.store.v1.Key
+	(*AppPassword)(nil),         // 52: simp.store.v1.AppPassword
+	(*Invitation)(nil),          // 53: simp.store.v1.Invitation
+	(*Block)(nil),               // 54: simp.store.v1.Block
+	(*ContactGroup)(nil),        // 55: simp.store.v1.ContactGroup
+	(*GroupMember)(nil),         // 56: simp.store.v1.GroupMember
+	(*Binding)(nil),             // 57: simp.store.v1.Binding
+	(*Listener)(nil),            // 58: simp.store.v1.Listener
+	(*Rules)(nil),               // 59: simp.store.v1.Rules
+	(*Contacts)(nil),            // 60: simp.store.v1.Contacts
+	(*Node)(nil),                // 61: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 62: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 63: simp.store.v1.Event
+	(*Trailer)(nil),             // 64: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -5492,14 +5783,14 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	35, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	36, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	37, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	38, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	39, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	40, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	41, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	42, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	37, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	38, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	39, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	40, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	41, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	42, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	43, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	44, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
@@ -5517,52 +5808,57 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	32, // 33: simp.store.v1.Change.remove_block:type_name -> simp.store.v1.RemoveBlock
 	33, // 34: simp.store.v1.Change.change_feed:type_name -> simp.store.v1.ChangeFeed
 	34, // 35: simp.store.v1.Change.end_blocks:type_name -> simp.store.v1.EndBlocks
-	45, // 36: simp.store.v1.Change.put_sealed_value:type_name -> simp.store.v1.PutSealedValue
-	46, // 37: simp.store.v1.Change.remove_sealed_value:type_name -> simp.store.v1.RemoveSealedValue
-	6,  // 38: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 39: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 40: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 41: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 42: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 43: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 44: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 45: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 46: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	18, // 47: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
-	18, // 48: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
-	31, // 49: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
-	31, // 50: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
-	1,  // 51: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 52: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	43, // 53: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	47, // 54: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	48, // 55: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	54, // 56: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	55, // 57: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	56, // 58: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	57, // 59: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	59, // 60: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	60, // 61: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	58, // 62: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	51, // 63: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
-	52, // 64: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
-	44, // 65: simp.store.v1.Record.sealed_value:type_name -> simp.store.v1.SealedValue
-	44, // 66: simp.store.v1.PutSealedValue.value:type_name -> simp.store.v1.SealedValue
-	18, // 67: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	50, // 68: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	49, // 69: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
-	31, // 70: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
-	6,  // 71: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 72: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	53, // 73: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	37, // 74: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	38, // 75: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	54, // 76: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	77, // [77:77] is the sub-list for method output_type
-	77, // [77:77] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	47, // 36: simp.store.v1.Change.put_sealed_value:type_name -> simp.store.v1.PutSealedValue
+	48, // 37: simp.store.v1.Change.remove_sealed_value:type_name -> simp.store.v1.RemoveSealedValue
+	35, // 38: simp.store.v1.Change.put_contact_group:type_name -> simp.store.v1.PutContactGroup
+	36, // 39: simp.store.v1.Change.remove_contact_group:type_name -> simp.store.v1.RemoveContactGroup
+	6,  // 40: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 41: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 42: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 43: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 44: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 45: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 46: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 47: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 48: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	18, // 49: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
+	18, // 50: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
+	31, // 51: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
+	31, // 52: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
+	55, // 53: simp.store.v1.PutContactGroup.group:type_name -> simp.store.v1.ContactGroup
+	1,  // 54: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 55: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	45, // 56: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	49, // 57: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	50, // 58: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	58, // 59: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	59, // 60: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	60, // 61: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	61, // 62: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	63, // 63: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	64, // 64: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	62, // 65: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	53, // 66: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
+	54, // 67: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
+	46, // 68: simp.store.v1.Record.sealed_value:type_name -> simp.store.v1.SealedValue
+	55, // 69: simp.store.v1.Record.contact_group:type_name -> simp.store.v1.ContactGroup
+	46, // 70: simp.store.v1.PutSealedValue.value:type_name -> simp.store.v1.SealedValue
+	18, // 71: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	52, // 72: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	51, // 73: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	31, // 74: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
+	56, // 75: simp.store.v1.ContactGroup.member:type_name -> simp.store.v1.GroupMember
+	6,  // 76: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 77: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	57, // 78: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	39, // 79: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	40, // 80: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	58, // 81: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	82, // [82:82] is the sub-list for method output_type
+	82, // [82:82] is the sub-list for method input_type
+	82, // [82:82] is the sub-list for extension type_name
+	82, // [82:82] is the sub-list for extension extendee
+	0,  // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -5607,9 +5903,11 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_EndBlocks)(nil),
 		(*Change_PutSealedValue)(nil),
 		(*Change_RemoveSealedValue)(nil),
+		(*Change_PutContactGroup)(nil),
+		(*Change_RemoveContactGroup)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[40].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[42].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -5622,6 +5920,7 @@ func file_simp_store_v1_store_proto_init() {
 		(*Record_Invitation)(nil),
 		(*Record_Block)(nil),
 		(*Record_SealedValue)(nil),
+		(*Record_ContactGroup)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5629,7 +5928,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   58,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

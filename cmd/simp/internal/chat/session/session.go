@@ -59,6 +59,7 @@ func Open(ctx context.Context, config client.Config, state protocol.ListenReques
 	}
 	s.ctx, s.abandon = context.WithCancel(context.Background())
 	config.OnMessage, config.OnPresence, config.OnEvent, config.OnKeys = s.onMessage, s.onPresence, s.onEvent, s.keysChanged
+	config.OnContact = func(n protocol.ContactNotice) { s.emit(chat.ContactChanged{Contact: n.Contact}) }
 	c, err := client.Open(ctx, config)
 	if err != nil {
 		return nil, err
