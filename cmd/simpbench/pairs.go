@@ -80,11 +80,13 @@ func (r *round) traffic(ctx context.Context, clients []*load.Client, octets int)
 type pairsFlags struct {
 	pairs  int
 	octets []int
+	sign   bool
 }
 
 func (f *pairsFlags) add(c *cobra.Command) *cobra.Command {
 	c.Flags().IntVar(&f.pairs, "pairs", 500, "pairs of a sender and a recipient")
 	c.Flags().IntSliceVar(&f.octets, "octets", []int{100, 1024}, "lengths of a message")
+	c.Flags().BoolVar(&f.sign, "sign", false, "measure signed messages too, whose recipients ask for the sender's keys (simpd only)")
 	return c
 }
 
@@ -132,14 +134,53 @@ func (f *pairsFlags) play(at func(user int) int) func(context.Context, *round) e
 		if err != nil {
 			return err
 		}
-		for _, octets := range f.octets {
-			each, rate, err := r.traffic(ctx, clients, octets)
-			if err != nil {
-				return err
-			}
-			r.report(fmt.Sprintf("CPU a message, %d octets", octets), "µs", each)
-			r.report(fmt.Sprintf("messages a second, %d octets", octets), "/s", rate)
+		if err := f.measure(ctx, r, clients, "message"); err != nil || !f.sign || r.subject.name == relayName {
+			return err
 		}
-		return nil
+		if err := r.startSigning(ctx, clients); err != nil {
+			return err
+		}
+		return f.measure(ctx, r, clients, "signed message")
+	}
+}
+
+// measure measures messages of all lengths.
+func (f *pairsFlags) measure(ctx context.Context, r *round, clients []*load.Client, kind string) error {
+	for _, octets := range f.octets {
+		each, rate, err := r.traffic(ctx, clients, octets)
+		if err != nil {
+			return err
+		}
+		r.report(fmt.Sprintf("CPU a %s, %d octets", kind, octets), "µs", each)
+		r.report(fmt.Sprintf("%ss a second, %d octets", kind, octets), "/s", rate)
+	}
+	return nil
+}
+
+// startSigning has all clients make a key and sign from now on.
+func (r *round) startSigning(ctx context.Context, clients []*load.Client) error {
+	k := &keysAdded{tally: newTally()}
+	for _, c := range clients {
+		c.Events = k
+		if err := c.StartSigning(); err != nil {
+			return err
+		}
+	}
+	if err := r.loop.Run(ctx, loginTimeout, func() bool { return k.added == len(clients) || k.err() != nil }); err != nil {
+		return fmt.Errorf("%d of %d keys were added: %w", k.added, len(clients), err)
+	}
+	return k.err()
+}
+
+// keysAdded counts the keys that were added.
+type keysAdded struct {
+	tally
+	added int
+}
+
+func (k *keysAdded) Done(c *load.Client, status int) {
+	k.added++
+	if status != 200 {
+		k.Gone(c, fmt.Errorf("KEY add was answered %d", status))
 	}
 }

@@ -50,7 +50,7 @@ var arrows = map[string][]string{
 	"cmd/internal/cli":      {"protocol"},
 	"cmd/simp":              {"protocol", "protocol/signature", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "cmd/simp/internal/*", "protocol/secretfile"},
 	"cmd/simpbench":         {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
-	"cmd/simpbench/load":    {"protocol", "cmd/simpbench/relay"},
+	"cmd/simpbench/load":    {"protocol", "protocol/signature", "cmd/simpbench/relay"},
 	"cmd/simpctl":           {"protocol/signature", "protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/simpd":             {"*"},
 	"cmd/testkit/demo":      {"cmd/testkit/site", "cmd/testkit/world", "cmd/internal/cli", "protocol/secretfile"},

@@ -142,6 +142,41 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
+// Clients that sign acknowledge a message once they have verified it, and end
+// where it was altered.
+func TestSigningClients(t *testing.T) {
+	for _, alters := range []bool{false, true} {
+		p, err := NewPassword()
+		if err != nil {
+			t.Fatal(err)
+		}
+		refuse := ""
+		if alters {
+			refuse = altersMessages
+		}
+		at, d := newSite(t, p, refuse), &SIMP{Domain: "bench.example", Password: p}
+		l := newLoop(t)
+		defer l.Close()
+		var r record
+		alice, bob := enter(t, l, d, 1, at, &r), enter(t, l, d, 2, at, &r)
+		until(t, l, "login", func() bool { return r.ready == 2 })
+		for _, c := range []*Client{alice, bob} {
+			if err := c.StartSigning(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, l, "the keys", func() bool { return r.sum(200) == 2 })
+		for range 5 {
+			alice.Send(bob.Name, []byte("hello"))
+		}
+		if alters {
+			until(t, l, "the end", func() bool { return r.gone != nil })
+			continue
+		}
+		until(t, l, "the messages", func() bool { return r.sum(200) == 7 && r.messages == 5 })
+	}
+}
+
 func TestRefusedLoginIsToldAsTheServerSaysIt(t *testing.T) {
 	p, err := NewPassword()
 	if err != nil {

@@ -39,8 +39,10 @@ const (
 // simpSpeaker is one client's side of a conversation. It reads what matters
 // by hand, and trusts the server to keep to the grammar.
 type simpSpeaker struct {
-	login *login // until the client listens
-	bye   error  // what the server said before it closed
+	login  *login  // until the client listens
+	signer *signer // nil: messages are not signed
+	bye    error   // what the server said before it closed
+	failed error   // a message that could not be signed
 }
 
 func (s *simpSpeaker) ended(err error) error {
@@ -53,8 +55,12 @@ func (s *simpSpeaker) ended(err error) error {
 // hello says nothing: in SIMP the server begins.
 func (s *simpSpeaker) hello(_ *Client, dst []byte) []byte { return dst }
 
-// send sends body as an entity without header fields.
+// send sends body as an entity without header fields, or with a signature.
 func (s *simpSpeaker) send(_ *Client, dst []byte, n uint64, to string, body []byte) []byte {
+	if s.signer != nil {
+		dst, s.failed = s.signer.appendSend(dst, n, to, body)
+		return dst
+	}
 	dst = strconv.AppendUint(dst, n, 10)
 	dst = append(dst, " SEND to="...)
 	dst = append(dst, to...)
@@ -75,6 +81,9 @@ func (s *simpSpeaker) publish(_ *Client, dst []byte, n int) []byte {
 
 func (s *simpSpeaker) octets(c *Client, b []byte) (used int, err error) {
 	for {
+		if s.failed != nil {
+			return used, s.failed
+		}
 		n, err := protocol.ScanLine(b[used:])
 		if n == 0 || err != nil {
 			return used, err
@@ -142,6 +151,9 @@ func (s *simpSpeaker) response(c *Client, tag []byte, status int, line []byte) e
 	if s.login != nil {
 		return s.login.response(s, c, line)
 	}
+	if tag[0] == tagKeys && s.signer != nil {
+		return s.signer.response(c, line)
+	}
 	if status != int(protocol.StatusPartial) {
 		c.Events.Done(c, status)
 	}
@@ -152,6 +164,9 @@ func (s *simpSpeaker) response(c *Client, tag []byte, status int, line []byte) e
 func (s *simpSpeaker) request(c *Client, tag, verb, line, body []byte) error {
 	switch string(verb) {
 	case "MESSAGE":
+		if s.signer != nil {
+			return s.signer.receive(c, tag, line, body)
+		}
 		c.write(appendStatus(c.conn.Outbox(), tag, protocol.StatusOK))
 		c.Events.Message(c, bytes.TrimPrefix(body, crlf))
 	case "PRESENCE":

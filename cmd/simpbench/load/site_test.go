@@ -14,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/signature"
 )
 
 // site is a server of SIMP small enough for a test: one node, no rules, no
@@ -29,6 +31,8 @@ type site struct {
 	users    map[string]*talk
 	watchers map[string][]*talk
 	waiting  map[string]func(protocol.Status) // SENDs, by the tag of their MESSAGE
+	keys     map[string]string                // in base64, by user
+	alters   bool                             // it alters messages
 }
 
 // talk is one connection of a site.
@@ -40,6 +44,9 @@ type talk struct {
 	bare string // the client's first message of SCRAM
 	said string // and all of the exchange so far
 }
+
+// altersMessages, in place of a refusal, has a site alter messages.
+const altersMessages = "alter"
 
 // newSite starts a site, which ends with the test. With a text in refuse it
 // turns everybody away.
@@ -53,7 +60,7 @@ func newSite(t *testing.T, p *Password, refuse string) netip.AddrPort {
 
 func newSiteOn(t *testing.T, l net.Listener, p *Password, refuse string) netip.AddrPort {
 	s := &site{t: t, password: p, refuse: refuse, users: map[string]*talk{}, watchers: map[string][]*talk{},
-		waiting: map[string]func(protocol.Status){}}
+		waiting: map[string]func(protocol.Status){}, keys: map[string]string{}, alters: refuse == altersMessages}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -119,11 +126,29 @@ func (k *talk) handle(l *protocol.Line, body []byte) {
 		k.watch(l)
 	case "STATE":
 		k.state(l)
+	case "KEY":
+		key, _ := l.Get("add")
+		k.site.keys[k.user] = key
+		k.say("%s 200 index=1", l.Tag)
+	case "KEYS":
+		k.keys(l)
 	}
 }
 
+// keys lists the one key of a user.
+func (k *talk) keys(l *protocol.Line) {
+	user, _ := l.Get("ima")
+	public, err := base64.StdEncoding.DecodeString(k.site.keys[user])
+	if err != nil {
+		k.site.t.Error(err)
+	}
+	key := signature.Key{ID: signature.KeyID(public), Key: public, Created: time.Now().Truncate(time.Millisecond).UTC(), AddedAs: 1}
+	k.say("%s 100 kid=%s key=%s created=%s record=1 index=1", l.Tag, key.ID, k.site.keys[user], key.Created.Format(protocol.TimeFormat))
+	k.say("%s 200 head=%s", l.Tag, signature.Head{}.NextAfterAdding(user, &key))
+}
+
 func (k *talk) auth(tag, data string) {
-	if k.site.refuse != "" {
+	if k.site.refuse != "" && !k.site.alters {
 		k.say("* BYE status=503 :%s", k.site.refuse)
 		k.Close()
 		return
@@ -162,7 +187,14 @@ func (k *talk) send(l *protocol.Line, body []byte) {
 	}
 	tag := fmt.Sprintf("m%d", len(k.site.waiting))
 	k.site.waiting[tag] = func(s protocol.Status) { k.say("%s %d id=x :delivered", l.Tag, int(s)) }
-	fmt.Fprintf(to, "%s MESSAGE from=%s to=%s id=x time=2026-11-22T10:00:03.007Z {%d}\r\n%s", tag, k.user, name, len(body), body)
+	if k.site.alters {
+		body[len(body)-1] ^= 1
+	}
+	id, ok := l.Get("id")
+	if !ok {
+		id = "x"
+	}
+	fmt.Fprintf(to, "%s MESSAGE from=%s to=%s id=%s time=%s {%d}\r\n%s", tag, k.user, name, id, time.Now().UTC().Format(protocol.TimeFormat), len(body), body)
 }
 
 func (k *talk) watch(l *protocol.Line) {
