@@ -14,9 +14,13 @@ import (
 )
 
 const (
-	maxRecentLists = 64               // senders whose list is kept for messages that wait
-	listPatience   = 3 * time.Second  // a message waits so long for the sender's list; the sender waits 10 s
-	listRest       = 10 * time.Second // after a failure, the lists of that domain are not asked for so long
+	maxRecentLists = 64              // senders whose list is kept for messages that wait
+	listPatience   = 3 * time.Second // a message waits so long for the sender's list; the sender waits 10 s
+
+	// After a failure, the lists of that domain are not asked for three times as
+	// long as the failure took, within these bounds.
+	minListRest = 500 * time.Millisecond
+	maxListRest = 10 * time.Second
 )
 
 // recentLists are lists of keys that were fetched for messages. A list that was
@@ -63,15 +67,16 @@ func (l *recentLists) add(sender protocol.Address, list recentList) {
 	l.bySender[sender] = list
 }
 
-// fail remembers that lists of a domain can't be had, so that a site that does
-// not answer holds up the messages of others once, not each time.
-func (l *recentLists) fail(domain string, err error) {
+// fail remembers that lists of a domain can't be had, which took so long to find
+// out, so that a site that does not answer holds up the messages of others once,
+// not each time.
+func (l *recentLists) fail(domain string, err error, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failures == nil || len(l.failures) >= maxRecentLists {
 		l.failures = make(map[string]listFailure)
 	}
-	l.failures[domain] = listFailure{err, time.Now().Add(listRest)}
+	l.failures[domain] = listFailure{err, time.Now().Add(min(max(3*took, minListRest), maxListRest))}
 }
 
 func (l *recentLists) failure(domain string) error {
@@ -138,6 +143,7 @@ func (c *Client) listFor(ctx context.Context, sender protocol.Address) (recentLi
 // fetchListFor fetches a sender's list, and keeps it for the messages that have
 // arrived. If the server limits the rate of requests, it waits.
 func (c *Client) fetchListFor(ctx context.Context, sender protocol.Address, fresh bool) (recentList, error) {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
 	for {
@@ -154,7 +160,7 @@ func (c *Client) fetchListFor(ctx context.Context, sender protocol.Address, fres
 				continue
 			}
 		} else if !errors.Is(err, ErrClosed) {
-			c.lists.fail(sender.Domain(), err)
+			c.lists.fail(sender.Domain(), err, time.Since(began))
 		}
 		return recentList{}, err
 	}
