@@ -1,6 +1,8 @@
 package clustertest
 
 import (
+	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/signature"
 	"simpd/store"
 )
 
@@ -81,6 +84,54 @@ func TestAnOlderVersionIsNotTakenIn(t *testing.T) {
 		s.Kill(3)
 		s.begin(3, next)
 		s.stays(next, time.Second)
+	})
+}
+
+// TestKeysWaitForTheSchema: while a node of a site is of the version before
+// devices' keys, no node takes a key, and says why. Once all are upgraded and
+// the schema is raised, all do. What was refused was not half done.
+func TestKeysWaitForTheSchema(t *testing.T) {
+	const before = 3 // the last schema without keys
+	public := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
+	key := signature.Key{ID: signature.KeyID(public), Key: public}
+	synctest.Test(t, func(t *testing.T) {
+		s := New(t, Config{Nodes: 3, Disk: true, Newest: before})
+		refused := func(i int) {
+			t.Helper()
+			bob := s.Login(i, "bob")
+			defer bob.Close()
+			_, err := bob.AddKey(t.Context(), key)
+			var e *protocol.Error
+			if !errors.As(err, &e) || e.Status != protocol.StatusUnavailable || e.Text != "the site is being upgraded; keys can be added once all nodes are upgraded" {
+				t.Errorf("n%d: %v", i, err)
+			}
+			if keys, head := bob.Keys(); len(keys) > 0 || head != (signature.Head{}) {
+				t.Errorf("n%d lists %v", i, keys)
+			}
+		}
+		s.replace(1, store.NewestSchema)
+		s.replace(2, store.NewestSchema)
+		<-time.After(3 * time.Minute)
+		for i := 1; i <= 3; i++ {
+			refused(i)
+		}
+		s.replace(3, store.NewestSchema)
+		refused(3)
+		<-time.After(time.Minute) // until then each node may go back
+		s.Eventually("a key is taken", func() bool {
+			bob := s.Login(2, "bob")
+			defer bob.Close()
+			_, err := bob.AddKey(t.Context(), key)
+			return err == nil
+		})
+		s.AwaitSame()
+		for i := 1; i <= 3; i++ {
+			bob := s.Login(i, "bob")
+			if keys, _ := bob.Keys(); len(keys) != 1 || keys[0].ID != key.ID {
+				t.Errorf("n%d lists %v", i, keys)
+			}
+			bob.Close()
+		}
 	})
 }
 

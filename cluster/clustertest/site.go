@@ -40,6 +40,7 @@ type Config struct {
 	Secure bool // TLS between nodes, gossip encrypted
 	Timing cluster.Timing
 	Users  []string // names of users that there are; none: alice, bob and carol
+	Newest uint32   // the newest schema that its nodes read at first; 0: this version's
 }
 
 // Site is a site in memory. Its methods fail the test when what they wait for
@@ -69,7 +70,7 @@ func New(t testing.TB, c Config) *Site {
 		s.makeCertificates()
 	}
 	for i := 1; i <= c.Nodes; i++ {
-		s.nodes = append(s.nodes, &Node{site: s, Number: i})
+		s.nodes = append(s.nodes, &Node{site: s, Number: i, Newest: c.Newest})
 		s.Start(i)
 	}
 	s.AwaitReady()

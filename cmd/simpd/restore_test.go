@@ -21,6 +21,8 @@ import (
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
+	"simpd/protocol/client"
+	"simpd/protocol/signature"
 )
 
 // TestRestore: a backup is taken while people chat and accounts, rules and
@@ -37,6 +39,9 @@ func TestRestore(t *testing.T) {
 	before.check(t, s, headerOf(t, file))
 	again := filepath.Join(t.TempDir(), "again.simp")
 	succeed(t, "", "simpctl", append(s.Operator(s.Nodes[2]), "backup", again)...)
+	if keys := keysIn(recordsOf(t, again)); keys != 2 {
+		t.Errorf("the new site has %d keys, not 2", keys)
+	}
 	if want, got := recordsOf(t, file), recordsOf(t, again); !slices.EqualFunc(want, got, sameRecord) {
 		t.Errorf("the backup had %d accounts, rules and contacts, the new site has %d, or others", len(want), len(got))
 	}
@@ -66,6 +71,7 @@ func backupUnderLoad(t *testing.T, s *site.Site) (file string) {
 	eventually(t, "much is written", func() bool { return wrote.Load() >= 30 })
 	c.chatOn()
 	file = filepath.Join(t.TempDir(), "site.simp")
+	addKeys(t, c.chatters[0])
 	begun := wrote.Load()
 	succeed(t, "", "simpctl", append(s.Operator(s.Nodes[2]), "backup", file)...)
 	ended := wrote.Load()
@@ -79,6 +85,23 @@ func backupUnderLoad(t *testing.T, s *site.Site) (file string) {
 	checkMoment(t, recordsOf(t, file), wrote.Load())
 	t.Logf("%d steps were written before the backup, %d when it was there, %d in the end", begun, ended, wrote.Load())
 	return file
+}
+
+// addKeys adds two keys, of which the first vouches for the second, and revokes
+// the first.
+func addKeys(t *testing.T, c *client.Client) {
+	t.Helper()
+	first, second := deviceKey(1), deviceKey(2)
+	_, err := c.AddKey(t.Context(), publicOf(first), "laptop", nil)
+	if err == nil {
+		_, err = c.AddKey(t.Context(), publicOf(second), "phone", first)
+	}
+	if err == nil {
+		_, err = c.RevokeKey(t.Context(), signature.KeyID(publicOf(first)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // writeOne is one step of the writer: an account, then a rule, then a contact.
@@ -156,12 +179,23 @@ func recordsOf(t *testing.T, file string) (all []*storev1.Record) {
 	}
 }
 
-// sameRecord compares but for the index of an account's credential, which is
-// of its own history.
+// keysIn counts the keys of all accounts.
+func keysIn(records []*storev1.Record) (n int) {
+	for _, r := range records {
+		n += len(r.GetAccount().GetKey())
+	}
+	return n
+}
+
+// sameRecord compares but for the indexes of an account's credential and keys,
+// which are of its own history.
 func sameRecord(a, b *storev1.Record) bool {
 	for _, r := range []*storev1.Record{a, b} {
 		if account := r.GetAccount(); account != nil {
 			account.Credential = 0
+			for _, k := range account.Key {
+				k.Index = 0
+			}
 		}
 	}
 	return proto.Equal(a, b)

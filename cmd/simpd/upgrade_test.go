@@ -13,11 +13,13 @@ import (
 
 // TestUpgrade: the nodes of a site go over from the newest release to the
 // present version one after another, and back again, while pairs chat and
-// watchers watch. Nobody notices, and simpctl upgrade check finds each step safe.
+// watchers watch. Nobody notices, simpctl upgrade check finds each step safe, and
+// keys, which the old release does not know, are refused.
 func TestUpgrade(t *testing.T) {
 	version, commit := newestRelease(t)
 	old := buildRelease(t, version, commit)
 	s := newCrowdSite(t)
+	makeKeysBy(t, s, old)
 	for _, n := range s.Nodes {
 		n.Bin = old
 	}
@@ -37,10 +39,27 @@ func TestUpgrade(t *testing.T) {
 			if err := n.Ready(patience); err != nil {
 				t.Fatalf("%v\n%s", err, n.Said())
 			}
+			if to == "" && n == s.Nodes[0] {
+				refuseKeys(t, s, n, "the site is being upgraded; keys can be added once all nodes are upgraded")
+			}
 			c.chatOn()
 		}
 	}
 	c.disperse()
+}
+
+// makeKeysBy makes a site's keys anew by another release's simpctl, so that the
+// operator's certificate has no role that its nodes do not know.
+func makeKeysBy(t *testing.T, s *site.Site, bin string) {
+	t.Helper()
+	if err := os.RemoveAll(s.Key("")); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"tls", "init", "--dir", s.Key(""), "--site", s.Domain}
+	for _, n := range s.Nodes {
+		args = append(args, "--node", n.ID)
+	}
+	succeed(t, "", filepath.Join(bin, "simpctl"), args...)
 }
 
 // awaitSafe waits until simpctl says that the next node may be stopped.
@@ -81,7 +100,7 @@ func buildRelease(t *testing.T, version, commit string) string {
 	if _, err := site.Output(unpack, site.Longest); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "simpd"), "./cmd/simpd")
+	build := exec.Command("go", "build", "-o", bin, "./cmd/simpd", "./cmd/simpctl")
 	build.Dir = source
 	if _, err := site.Output(build, site.LongestBuild); err != nil {
 		t.Fatalf("building release %s: %v", version, err)
