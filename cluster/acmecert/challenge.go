@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -103,7 +102,7 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream") // RFC 8555, section 8.3
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.WriteString(w, string(value)) // an authority that has gone asks again
+	_, _ = w.Write(value) // an authority that has gone asks again
 }
 
 // maxToken is the longest token that is looked up, in octets.
