@@ -97,30 +97,26 @@ func verifyWith(keys []jose.JSONWebKey, id string, signed *jose.JSONWebSignature
 	return nil, found
 }
 
-// current returns the keys, which it fetches if there are none or they are old.
-// Old keys count if they can't be fetched.
+// current returns the keys, which it fetches if there are none. Old ones it
+// fetches in the background: known keys do not wait for anybody.
 func (k *keySet) current(ctx context.Context) ([]jose.JSONWebKey, error) {
 	k.mu.Lock()
-	keys, age := k.keys, time.Since(k.fetched)
+	keys := k.keys
+	if keys != nil && time.Since(k.fetched) >= keysMaxAge {
+		k.beginFetchLocked(ctx)
+	}
 	k.mu.Unlock()
-	if keys != nil && age < keysMaxAge {
+	if keys != nil {
 		return keys, nil
 	}
-	fresh, err := k.refresh(ctx)
-	if err != nil && keys != nil {
-		return keys, nil
-	}
-	return fresh, err
+	return k.refresh(ctx)
 }
 
 // refresh fetches the keys, unless that was tried a moment ago: then it returns
 // what became of it.
 func (k *keySet) refresh(ctx context.Context) ([]jose.JSONWebKey, error) {
 	k.mu.Lock()
-	if k.pending == nil && time.Since(k.tried) >= refreshInterval {
-		k.pending, k.tried = make(chan struct{}), time.Now()
-		go k.fetch(context.WithoutCancel(ctx), k.pending)
-	}
+	k.beginFetchLocked(ctx)
 	pending := k.pending
 	k.mu.Unlock()
 	if pending != nil {
@@ -136,6 +132,15 @@ func (k *keySet) refresh(ctx context.Context) ([]jose.JSONWebKey, error) {
 		return nil, k.err
 	}
 	return k.keys, nil
+}
+
+// beginFetchLocked begins to fetch the keys, unless that is in progress or was
+// tried a moment ago.
+func (k *keySet) beginFetchLocked(ctx context.Context) {
+	if k.pending == nil && time.Since(k.tried) >= refreshInterval {
+		k.pending, k.tried = make(chan struct{}), time.Now()
+		go k.fetch(context.WithoutCancel(ctx), k.pending)
+	}
 }
 
 // fetch fetches the keys once, from the node that fetches them for the site or

@@ -136,6 +136,42 @@ func TestKeysWithoutALeader(t *testing.T) {
 	}
 }
 
+// While the leader does not answer, tokens of known keys do not wait for it,
+// however old the keys are.
+func TestKnownKeysDoNotWait(t *testing.T) {
+	key := newKey(t)
+	p := newIDP(t, map[string]*rsa.PrivateKey{"k1": key})
+	asked, hangs := make(chan struct{}, 1), false
+	ctx, end := context.WithCancel(t.Context())
+	s := p.source(func(c *Config) {
+		c.AskSite = func(context.Context, string, accounts.SharedKeys) (shared accounts.SharedKeys, err error) {
+			if hangs {
+				asked <- struct{}{}
+				<-ctx.Done()
+			}
+			return shared, accounts.ErrNotShared
+		}
+	})
+	token := p.token(key, "k1", goidc.RS256, nil)
+	expect(t, s, token, accounts.Accepted)
+	hangs = true
+	pass(s, 2*keysMaxAge)
+	for range 10 {
+		expect(t, s, token, accounts.Accepted)
+	}
+	<-asked
+	end()
+	s.keys.mu.Lock()
+	pending := s.keys.pending
+	s.keys.mu.Unlock()
+	if pending != nil {
+		<-pending
+	}
+	if n := p.keyFetches(); n != 2 {
+		t.Errorf("%d fetches", n)
+	}
+}
+
 // A node whose provider is another than the leader's fetches the keys itself, and
 // damaged keys of another node are not used.
 func TestKeysOfAnotherProvider(t *testing.T) {
