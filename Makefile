@@ -36,7 +36,7 @@ faults: build ## break nodes, network and disks beneath clients: minutes; needs 
 .PHONY: attack
 attack: build ## attack a site in all ways at once for ten minutes while users work; needs root, iproute2, control groups
 	go build -o bin/attack ./cmd/testkit/attack
-	bin/attack -bin bin -length 10m
+	bin/attack -bin bin -keep /dev/shm -length 10m
 
 .PHONY: test
 test: lint race fuzz-short ## all that has to pass before a change lands

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"simpd/protocol"
+	"simpd/protocol/shrink"
 	"simpd/store"
 )
 
@@ -46,6 +47,7 @@ type envelopeQueue struct {
 	head         int // queue[:head] is unused
 	octets       int
 	pending      map[uint64]pendingAck
+	mostPending  int // the most entries of pending since it was made
 	number       uint64
 }
 
@@ -111,11 +113,19 @@ func (o *envelopeQueue) markSentLocked(p envelope) {
 	o.pending[o.number] = pendingAck{p.done, p.message.Deadline}
 }
 
+// forgetLocked removes a pending envelope.
+func (o *envelopeQueue) forgetLocked(number uint64) {
+	delete(o.pending, number)
+	o.pending = shrink.AfterDelete(o.pending, &o.mostPending)
+}
+
 // acknowledge ends the envelope with that number, unless it has ended before.
 func (o *envelopeQueue) acknowledge(number uint64, outcome protocol.Outcome) {
 	o.mu.Lock()
 	h, ok := o.pending[number]
-	delete(o.pending, number)
+	if ok {
+		o.forgetLocked(number)
+	}
 	o.mu.Unlock()
 	if ok {
 		h.done(outcome)
@@ -126,7 +136,7 @@ func (o *envelopeQueue) acknowledge(number uint64, outcome protocol.Outcome) {
 func (o *envelopeQueue) failPending() {
 	o.mu.Lock()
 	lost := o.pending
-	o.pending = nil
+	o.pending, o.mostPending = nil, 0
 	o.mu.Unlock()
 	for _, h := range lost {
 		h.done(protocol.Outcome{Status: protocol.StatusIndeterminate, Text: "the way to the recipient's node broke"})
@@ -141,7 +151,7 @@ func (o *envelopeQueue) expirePending(now time.Time) {
 	for number, h := range o.pending {
 		if h.deadline.Add(lateOutcomeGrace).Before(now) {
 			gone = append(gone, h)
-			delete(o.pending, number)
+			o.forgetLocked(number)
 		}
 	}
 	o.mu.Unlock()

@@ -32,3 +32,28 @@ func TestOutcomesJustAfterTheDeadline(t *testing.T) {
 		t.Errorf("an outcome that came later: %v", got)
 	}
 }
+
+// What a flood has made the queue keep in mind takes no room once it is over.
+func TestPendingEnvelopesGiveTheirRoomBack(t *testing.T) {
+	const flood, stay = 20_000, 5
+	var o envelopeQueue
+	ended := 0
+	o.mu.Lock()
+	for range flood {
+		o.markSentLocked(envelope{message: &protocol.Message{}, done: func(protocol.Outcome) { ended++ }})
+	}
+	o.mu.Unlock()
+	for i := range flood - stay {
+		o.acknowledge(uint64(1+i), protocol.Outcome{Status: protocol.StatusOK})
+	}
+	if ended != flood-stay || len(o.pending) != stay {
+		t.Fatalf("%d have ended, %d are pending", ended, len(o.pending))
+	}
+	if o.mostPending > flood/10 {
+		t.Errorf("the map has the room of %d", o.mostPending)
+	}
+	o.expirePending(time.Now())
+	if ended != flood || len(o.pending) != 0 {
+		t.Errorf("%d have ended, %d are pending", ended, len(o.pending))
+	}
+}

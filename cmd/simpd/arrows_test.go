@@ -18,7 +18,7 @@ import (
 // in * where it means all below. A package that is not named may import nothing
 // of ours.
 var arrows = map[string][]string{
-	"protocol/server":     {"protocol/signature", "protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/server/internal/*", "protocol/wait", "protocol/tlspolicy"},
+	"protocol/server":     {"protocol/signature", "protocol", "protocol/histogram", "protocol/budget", "protocol/fairslots", "protocol/httphost", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/shrink", "protocol/tlsrecord", "protocol/server/internal/*", "protocol/wait", "protocol/tlspolicy"},
 	"protocol/tlsrecord":  {"protocol/rate"},
 	"protocol/client":     {"protocol", "protocol/signature", "protocol/dns", "protocol/internal/outbound", "protocol/wait"},
 	"protocol/federation": {"protocol/signature", "protocol", "protocol/dns", "protocol/internal/outbound", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/wait"},
@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	"cluster/link/pki":      {"protocol/secretfile"},
 	"cluster/link/linktest": {"protocol/wait"},
 	"cluster/storage":       {"protocol/wait"},
-	"cluster/link":          {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/wait"},
+	"cluster/link":          {"protocol", "store", "proto/*", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/shrink", "protocol/wait"},
 	"cluster":               {"protocol", "protocol/histogram", "store", "proto/*", "cluster/bootstrap", "cluster/link", "cluster/link/pki", "cluster/peerrpc", "cluster/proposals", "cluster/storage", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/wait"},
 	"cluster/bootstrap":     {"proto/simp/cluster/v1", "cluster/link", "cluster/peerrpc", "cluster/storage"},
 	"cluster/peerrpc":       {"protocol", "store", "proto/*"},

@@ -133,7 +133,7 @@ func siteOptions() []option {
 			set: setIdle},
 		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits, reload: true,
 			help: "how many events a second each user may cause on this node, and how many at once; NAME=off removes a limit. " +
-				"The names are changes (LISTEN, STATE, UNLISTEN, and ACL for presence; a CONTACT, a KEY or another ACL counts as a 64th of a change, and as a 16th once the burst is used up), messages, " +
+				"The names are changes (LISTEN, STATE, UNLISTEN, and ACL for presence; a CONTACT, a KEY or another ACL is counted apart: 64 for each change of BURST, and 16 for each of RATE), messages, " +
 				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH, QUERY and KEYS, and each key that is listed) and commands (other requests; a list of contacts or rules is one more for each 50 lines); may be repeated",
 			set: setLimits},
 	}

@@ -44,6 +44,11 @@ func (l Limit) Divide(n int) Limit {
 	return Limit{max(l.interval/time.Duration(n), 1), l.depth}
 }
 
+// ScaleBurst returns the limit with n times the burst of l.
+func (l Limit) ScaleBurst(n int) Limit {
+	return Limit{l.interval, clampDuration(float64(l.depth) * float64(n))}
+}
+
 // Parse reads RATE[:BURST], both positive decimal numbers, or "off". Without
 // BURST it is the rate, but at least 1.
 func Parse(s string) (Limit, error) {

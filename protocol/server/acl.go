@@ -23,7 +23,7 @@ func (s *session) handleACL(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.awaitChange(ctx, s.ruleCost(&rule)); err != nil {
+	if _, err := s.awaitChange(ctx, s.ruleChange(&rule)); err != nil {
 		return err
 	}
 	if err := s.user.SetRule(ctx, rule); err != nil {
@@ -76,9 +76,9 @@ func (s *Server) decodeWho(rule *protocol.Rule, who string) (err error) {
 	return nil
 }
 
-// ruleCost returns what a change of a rule costs, in token parts. It affects
-// all watchers of the user if the rule concerns presence, or did before.
-func (s *session) ruleCost(rule *protocol.Rule) int {
+// ruleChange returns the kind of a change of a rule. It affects all watchers of
+// the user if the rule concerns presence, or did before.
+func (s *session) ruleChange(rule *protocol.Rule) changeKind {
 	if rule.Presence != protocol.Unset {
 		return presenceChange
 	}

@@ -9,17 +9,37 @@ import (
 	"simpd/protocol/wait"
 )
 
-// Costs of changes in 64ths of a token of Limits.Changes. Contacts and rules
-// for messages are cheap, since nobody is notified and the lists are long: all
-// of a list can be written at once. Whoever has used up the burst does not
-// write a list any more, and each change costs every node an entry of the log.
+// changeKind is a kind of changes, with a bucket of its own.
+type changeKind int
+
 const (
-	tokenParts     = 64
-	presenceChange = tokenParts
-	listChange     = 1
-	lateListChange = 4 // once the burst is used up
-	leastOfBurst   = 8 // parts that are left of the burst until it counts as used up
+	presenceChange changeKind = iota
+	// listChange is a change of contacts, keys, or rules for messages. Nobody is
+	// notified, and the lists are long: 64 of them may be made at once for each
+	// presence change. But each costs every node an entry of the log, and whoever
+	// writes a list does so once: only 16 come in the time of a presence change.
+	listChange
 )
+
+const (
+	listBurst = 64
+	listRate  = 16
+)
+
+// limit returns the limit of changes of this kind, given that of all changes.
+func (k changeKind) limit(all rate.Limit) rate.Limit {
+	if k == listChange {
+		return all.Divide(listRate).ScaleBurst(listBurst / listRate)
+	}
+	return all
+}
+
+func (k changeKind) bucket(p *tenant) *rate.Bucket {
+	if k == listChange {
+		return &p.lists
+	}
+	return &p.changes
+}
 
 // maxChangeWait is how long a change waits for its token. Requests are
 // answered within 10 s (SIMP.md, section 3).
@@ -29,15 +49,11 @@ const maxChangeWait = 5 * time.Second
 // acts for many users.
 const domainWatches = 10
 
-// awaitChange waits until the user may make a change that costs parts, and
-// reports whether it waited. The error is 429 if that would take too long.
+// awaitChange waits until the user may make a change of this kind, and reports
+// whether it waited. The error is 429 if that would take too long.
 // The event loop must not call it.
-func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err error) {
-	limit := s.server.tenants.limits.Load().Changes.Divide(tokenParts)
-	if parts == listChange && s.isBurstUsedUp(limit) {
-		parts = lateListChange
-	}
-	delay := s.reserveTokens(limit, parts, maxChangeWait, (*tenant).changeBucket)
+func (s *session) awaitChange(ctx context.Context, kind changeKind) (waited bool, err error) {
+	delay := s.reserveTokens(kind.limit(s.server.tenants.limits.Load().Changes), 1, maxChangeWait, kind.bucket)
 	switch {
 	case delay > maxChangeWait:
 		return false, rateError("changes", delay)
@@ -47,24 +63,14 @@ func (s *session) awaitChange(ctx context.Context, parts int) (waited bool, err 
 	return delay > 0, nil
 }
 
-// isBurstUsedUp reports whether next to nothing is left of the user's burst of
-// changes.
-func (s *session) isBurstUsedUp(l rate.Limit) (used bool) {
-	p := s.server.tenants.acquire(s)
-	defer s.server.tenants.release(p)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.changes.Wait(l, leastOfBurst, time.Since(s.server.tenants.start)) > 0
-}
-
 // chargeChange counts a change that is made whatever the limit, because
 // ending something can't wait.
-func (s *session) chargeChange(parts int) {
+func (s *session) chargeChange(kind changeKind) {
 	p := s.server.tenants.acquire(s)
 	defer s.server.tenants.release(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.changes.Spend(s.server.tenants.limits.Load().Changes.Divide(tokenParts), parts, time.Since(s.server.tenants.start))
+	kind.bucket(p).Spend(kind.limit(s.server.tenants.limits.Load().Changes), 1, time.Since(s.server.tenants.start))
 }
 
 // chargeWatches counts the requested addresses and the memory of the
@@ -107,8 +113,7 @@ func (s *session) chargeAddresses(n int) {
 // until it is answered, with its line of the response.
 const pairCost = 384
 
-func (p *tenant) changeBucket() *rate.Bucket { return &p.changes }
-func (p *tenant) watchBucket() *rate.Bucket  { return &p.watches }
+func (p *tenant) watchBucket() *rate.Bucket { return &p.watches }
 
 // reserveTokens takes n tokens of one of the tenant's buckets if they are
 // available within most, and returns how long that takes. If it takes longer,

@@ -74,8 +74,8 @@ type Limits struct {
 	Commands rate.Limit // requests except SEND, PING and QUIT
 	Messages rate.Limit // messages, once for each recipient
 	// Changes limits LISTEN, STATE, UNLISTEN, CONTACT, ACL and KEY. A CONTACT, a
-	// KEY, or a rule that does not concern presence and did not before, counts as
-	// a 64th, and as a 16th once the burst is used up.
+	// KEY, or a rule that does not concern presence and did not before, counts
+	// apart from the others: 64 for each of the burst, and 16 for each of the rate.
 	// A change that comes too early waits up to 5 s; meanwhile a STATE is merged
 	// with those that follow it.
 	Changes rate.Limit

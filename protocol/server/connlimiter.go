@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"simpd/protocol/netaddr"
+	"simpd/protocol/shrink"
 )
 
 // connLimiter limits connections before anything is spent on them: in total,
@@ -14,6 +15,7 @@ type connLimiter struct {
 	mu      sync.Mutex
 	total   connCount
 	sources map[netip.Prefix]*connCount
+	most    int // the most entries of sources since it was made
 }
 
 // connCount counts the connections of one source, or all, and how many of
@@ -107,5 +109,6 @@ func (c *connSlot) release() {
 	c.limiter.addLocked(c.count, -1, unproved)
 	if c.count.open == 0 {
 		delete(c.limiter.sources, c.count.source)
+		c.limiter.sources = shrink.AfterDelete(c.limiter.sources, &c.limiter.most)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"simpd/protocol"
 )
 
 // Limits of connections, in all and by source, on both sides; and what
@@ -243,4 +245,31 @@ func TestPROXYProtocolIsWanted(t *testing.T) {
 		c.send("PROXY TCP4 10.1.2.3 127.0.0.1 80 7467")
 		c.expect("PROXY 400 <rest>")
 	})
+}
+
+// Tables by source take no room once a flood from very many sources is over.
+func TestTablesOfSourcesGiveTheirRoomBack(t *testing.T) {
+	const flood = 20_000
+	a := newConnLimiter(Config{maxConnections: flood, maxUnauthenticated: flood, perSource: 1, perSourceUnauthenticated: 1})
+	tenants := newTenantTable(1<<30, Limits{})
+	var slots []*connSlot
+	var all []*tenant
+	for i := range flood {
+		remote := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1)
+		slot, refusal := a.acquire(remote)
+		if refusal != "" {
+			t.Fatal(refusal)
+		}
+		slots, all = append(slots, slot), append(all, tenants.acquire(&session{client: protocol.Client{Remote: remote}}))
+	}
+	for i := range flood {
+		slots[i].release()
+		tenants.release(all[i])
+	}
+	if len(a.sources) != 0 || a.most > flood/10 {
+		t.Errorf("%d sources are left, and the room of %d", len(a.sources), a.most)
+	}
+	if len(tenants.sources) != 0 || tenants.mostSources > flood/10 {
+		t.Errorf("%d tenants are left, and the room of %d", len(tenants.sources), tenants.mostSources)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"simpd/protocol/budget"
 	"simpd/protocol/netaddr"
 	"simpd/protocol/rate"
+	"simpd/protocol/shrink"
 )
 
 // tenant is an owner of connections, all of them together: a source of
@@ -23,7 +24,8 @@ type tenant struct {
 
 	mu                         sync.Mutex
 	commands, messages, costly rate.Bucket
-	changes, watches, idn      rate.Bucket
+	changes, lists             rate.Bucket
+	watches, idn               rate.Bucket
 }
 
 // tenantTable holds the tenants with connections, and those whose limits are
@@ -36,8 +38,11 @@ type tenantTable struct {
 	mu      sync.Mutex
 	sources map[netip.Prefix]*tenant
 	named   map[string]*tenant
-	idle    int // tenants without connections
-	sweep   int // the number of idle tenants at which those with full buckets are removed
+	// mostSources and mostNamed are the most entries of each since it was made.
+	mostSources, mostNamed int
+
+	idle  int // tenants without connections
+	sweep int // the number of idle tenants at which those with full buckets are removed
 }
 
 // firstSweep is the number of idle tenants that are kept at least.
@@ -124,8 +129,10 @@ func (ps *tenantTable) removeLocked(p *tenant) {
 	ps.idle--
 	if p.name == "" {
 		delete(ps.sources, p.source)
+		ps.sources = shrink.AfterDelete(ps.sources, &ps.mostSources)
 	} else {
 		delete(ps.named, p.name)
+		ps.named = shrink.AfterDelete(ps.named, &ps.mostNamed)
 	}
 }
 
@@ -148,7 +155,8 @@ func (p *tenant) limitDebts(l Limits, now time.Duration) {
 	defer p.mu.Unlock()
 	p.commands.LimitDebt(l.Commands, now)
 	p.messages.LimitDebt(l.Messages, now)
-	p.changes.LimitDebt(l.Changes, now)
+	p.changes.LimitDebt(presenceChange.limit(l.Changes), now)
+	p.lists.LimitDebt(listChange.limit(l.Changes), now)
 	p.watches.LimitDebt(l.Watches, now)
 }
 
@@ -157,5 +165,5 @@ func (p *tenant) isUnused(now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.commands.IsFull(now) && p.messages.IsFull(now) && p.costly.IsFull(now) &&
-		p.changes.IsFull(now) && p.watches.IsFull(now) && p.idn.IsFull(now)
+		p.changes.IsFull(now) && p.lists.IsFull(now) && p.watches.IsFull(now) && p.idn.IsFull(now)
 }
