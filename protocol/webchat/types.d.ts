@@ -28,6 +28,8 @@ export interface Message {
   time: number;
   /** One for each recipient of the user's own message. The status is 0 while it is being sent. */
   results: Result[];
+  /** A received message as it came, for a report. */
+  entity?: Uint8Array;
   /** Missing in messages that were kept before there were signatures. */
   mark?: Mark;
   /** The header field that signed the user's own message: a retry has the same octets. */

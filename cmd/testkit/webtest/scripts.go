@@ -43,7 +43,7 @@ func runScripts(bin string) error {
 	if bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
 	for _, step := range [][]string{
 		{"npm", "ci", "--no-audit", "--no-fund", "--prefix", browserDir},

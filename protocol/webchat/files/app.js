@@ -267,6 +267,19 @@ async function showOwnKeys(page, place) {
       : form("Add this browser's key", () => act("addKey", { name: name.value }), h("code", {}, code), field("Name for this browser", name)));
 }
 
+/** @param {Page} page @param {Conversation} conversation */
+function showReport(page, { to: [address], messages }) {
+  const options = (/** @type {string[][]} */ ...all) => all.map(([value, label = value]) => h("option", { value }, label));
+  const reason = h("select", {}, ...options(["spam"], ["abuse"], ["other"]));
+  const message = h("select", {}, ...options(...messages.filter(m => !m.mine && !m.notice).slice(-20).reverse().map(m => [m.id, `${timeOf(m.time)} ${m.mark?.state === "bad" ? "bad signature" : cleanLine(m.text.slice(0, 60))}`]), ["", "none"]));
+  const dialog = openDialog("Report", h("p.help", {}, `The operators of this site, and those of ${cleanLine(address)}, see the message and your address.`),
+    h("form", { submit: async event => {
+      event.preventDefault();
+      dialog.close();
+      await page.call("report", { address, id: message.value, reason: reason.value }).then(() => page.tell("The report was sent."), () => {});
+    } }, field("Message", message), field("Reason", reason), h("button.primary", { type: "submit" }, "Send report")));
+}
+
 /** @param {string} address @param {() => void} act */
 export function confirmBlock(address, act) {
   const dialog = openDialog("Block", h("p", {}, h("bdi", {}, cleanLine(address)), " can then neither write to you nor see whether you listen. They are not told: for them you do not listen."),
@@ -554,7 +567,8 @@ export class Page {
     put(this.main,
       h("header", {}, h("button.back", { type: "button", click: () => this.goBack() }, "Back"),
         h("div.partner", {}, h("h2", {}, h("bdi", {}, talk.names.join(", "))), this.partner),
-        !several && h("div.buttons", {}, h("button", { type: "button", click: () => this.compare() }, "Keys"), this.knowing, this.blocking)),
+        !several && h("div.buttons", {}, h("button", { type: "button", click: () => this.compare() }, "Keys"), this.knowing, this.blocking,
+          h("button", { type: "button", click: () => showReport(this, talk.conversation) }, "Report"))),
       talk.log,
       h("form.write", { "aria-label": "Write", submit: event => { event.preventDefault(); void this.send(); } }, box, h("button.primary", { type: "submit" }, "Send")));
     document.body.classList.add("talking");

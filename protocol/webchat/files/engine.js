@@ -2,7 +2,7 @@
 // The part of the web chat that has no page. DESIGN.md describes it.
 import { Client, SimpError, checkSignature, classify, entityText, entityType, fingerprint, foldAddress, fromBase64URL, newDevice, newID, outcomeWord, proveContinuity, sign, stateWord, textEntity, toBase64, toBase64URL, verifyList } from "./simp.js";
 /** @import { Contact, Event, Kept, Mark, Message, Model, Secrets, ShownKey } from "../types.js" */
-/** @import { ClientStatus, Device, KeyList, ListenState, Message as SimpMessage, Presence, PresenceState, Result } from "./simp.js" */
+/** @import { ClientStatus, Device, KeyList, ListenState, Message as SimpMessage, Params, Presence, PresenceState, Result } from "./simp.js" */
 
 // ---- Text: what people wrote, made safe to show, and times in words ----
 
@@ -220,6 +220,9 @@ export class Trust {
     /** @type {Device | undefined} */
     this.device = undefined;
     this.told = "";
+    this.head = "";
+    /** @type {Promise<unknown>} */
+    this.changing = Promise.resolve();
     this.received = 0;
     /** @type {Map<string, { list: KeyList | undefined, covers: number, fresh: boolean }>} */
     this.lists = new Map();
@@ -238,7 +241,7 @@ export class Trust {
   begin() { return this.ready = this.findDevice().catch(err => this.tell(err)); }
 
   async findDevice() {
-    const { keys } = await this.fetch(this.me), device = await this.load(), mine = keys.find(k => k.kid === device?.kid);
+    const { keys } = await this.fetchOwn(), device = await this.load(), mine = keys.find(k => k.kid === device?.kid);
     this.device = mine && !mine.revocation ? device : undefined;
     if (this.device) return;
     if (mine) throw new Error("the key of this browser was revoked");
@@ -267,7 +270,7 @@ export class Trust {
   /** @param {{ name: string }} how */
   async addKey({ name }) {
     const device = await this.make();
-    await this.client.request("KEY", { add: toBase64(device.key), name: name || undefined });
+    await this.change({ add: toBase64(device.key), name: name || undefined });
     this.device = device;
     await save(this.place("told"), "").catch(() => {});
   }
@@ -282,14 +285,30 @@ export class Trust {
     } catch {
       throw new Error("The code is not what the new device shows.");
     }
-    await this.client.request("KEY", { add: toBase64(key), name: name || undefined, by: device.kid, sig: await proveContinuity(device, this.me, key, name) });
+    await this.change({ add: toBase64(key), name: name || undefined, by: device.kid, sig: await proveContinuity(device, this.me, key, name) });
   }
 
   /** @param {{ kid: string }} which */
-  async revokeKey({ kid }) { await this.client.request("KEY", { revoke: kid }); }
+  revokeKey({ kid }) { return this.change({ revoke: kid }); }
+
+  /** @param {Params} params */
+  async change(params) {
+    const change = this.client.request("KEY", params);
+    this.changing = change.then(() => this.fetchOwn()).catch(() => {});
+    await change;
+  }
+
+  async fetchOwn() {
+    const list = await this.fetch(this.me);
+    this.head = list.heads[list.heads.length - 1];
+    return list;
+  }
 
   /** @param {string} user @param {boolean} [fresh] */
-  async fetch(user, fresh = true) { return verifyList(user, await this.client.request("KEYS", { ima: user, fresh: fresh ? "yes" : undefined })); }
+  async fetch(user, fresh = true) {
+    const answer = await this.client.request("KEYS", { ima: user, fresh: fresh ? "yes" : undefined }), had = this.lists.get(user)?.list;
+    return had?.heads.at(-1) === answer.params.head ? had : verifyList(user, answer);
+  }
 
   /** @param {string} user */
   contact(user) {
@@ -525,7 +544,7 @@ export class Engine {
     const key = keyOf([from]), at = Date.parse(time) || Date.now();
     const known = this.model.conversations[key]?.messages.slice(-200).some(m => m.id === id && m.from === from && m.text === text && Date.now() - m.time < repeatTime);
     if (known) return 200;
-    const shown = { id, from, mine: false, text, time: at, results: [], mark };
+    const shown = { id, from, mine: false, text, time: at, results: [], mark, entity };
     this.emit({ t: "message", key, to: [from], m: shown });
     this.notifyLater(key, from, mark.state === "bad" ? "bad signature" : text);
     await this.keep(key, [from], shown);
@@ -535,12 +554,17 @@ export class Engine {
 
   /** @param {string} address @param {string} head */
   async onKeys(address, head) {
-    if (foldAddress(address) === this.trust?.me) {
-      const had = this.trust.device;
-      await this.trust.begin();
-      return this.notice(this.trust.device && !had ? "Your messages are signed from now on." : "Your list of keys has changed: see Settings.");
+    const { trust } = this;
+    if (trust && foldAddress(address) === trust.me) {
+      await trust.ready;
+      await trust.changing;
+      const had = trust.device, isKnown = head === trust.head;
+      await trust.begin();
+      if (trust.device && !had) this.notice("Your messages are signed from now on.");
+      else if (!isKnown) this.notice("Your list of keys has changed: see Settings.");
+      return;
     }
-    await this.trust?.seeHead(foldAddress(address), head).catch(() => {});
+    await trust?.seeHead(foldAddress(address), head).catch(() => {});
     const m = { id: newID(), from: address, mine: false, text: `The keys of ${address} have changed.`, time: Date.now(), results: [], notice: true };
     if (this.model.conversations[address]) this.emit({ t: "message", key: address, to: [address], m });
   }
@@ -667,6 +691,12 @@ export class Engine {
   async block({ address, on }) {
     await this.client?.request("ACL", on ? { who: address, message: "deny", presence: "deny" } : { who: address });
     await this.refresh();
+  }
+
+  /** @param {{ address: string, id: string, reason: string }} about */
+  async report({ address, id, reason }) {
+    const m = this.model.conversations[address]?.messages.findLast(m => !m.mine && m.id === id);
+    await this.client?.request("REPORT", { ima: address, id: id || undefined, reason }, m?.entity).catch(err => { throw err.status === 405 ? new Error("This site takes no reports.") : err; });
   }
 
   async watchers() { return await this.client?.watchers() ?? []; }

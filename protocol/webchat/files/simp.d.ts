@@ -1,14 +1,4 @@
-/**
- * SIMP 1.1 over WebSocket.
- *
- *     const client = new Client({
- *       url: "wss://example.com/simp", address: "alice@example.com", password: "...",
- *       handlers: { message: m => { console.log(m.from, entityText(m.entity)); return 200; } },
- *     });
- *     client.start();
- *     const { results } = await client.send(["bob@example.com"], textEntity("hello"));
- *     console.log(outcomeWord(results[0].status));
- */
+/** SIMP 1.1 over WebSocket: new Client(options).start(), and then send, watch and so on. */
 
 export type ClientStatus = "connecting" | "online" | "waiting" | "ended";
 export type ListenState = "available" | "away" | "busy";
@@ -16,7 +6,7 @@ export type ListenState = "available" | "away" | "busy";
 export type PresenceState = ListenState | "deaf" | "unknown";
 /** A value that is a list is written once for each item; undefined is left out. */
 export type Params = { [key: string]: string | number | readonly string[] | undefined };
-/** A request has a verb, a response has a status; the other is "" or 0. */
+/** A request has a verb, a response a status; the other is "" or 0. */
 export interface Line {
   tag: string;
   verb: string;
@@ -80,7 +70,6 @@ export interface Handlers {
   listChange?: (address: string, head: string) => void;
 }
 export interface Options {
-  /** As wss://example.com/simp. */
   url: string;
   address: string;
   password?: string;
@@ -88,14 +77,12 @@ export interface Options {
   keys?: Keys;
   /** An OAuth access token, instead of both. The client ends when it expires. */
   token?: string;
-  /** The program's name and version. */
   agent?: string;
   /** Whether to listen; true if not given. */
   listening?: boolean;
   state?: ListenState;
   note?: string;
   handlers?: Handlers;
-  /** For Node, and for tests. */
   WebSocket?: new (url: string, protocol: string) => WebSocket;
   /** Returns 0 to 1, for jitter. */
   random?: () => number;
@@ -119,9 +106,9 @@ export class Client {
   readonly note: string;
   /** Names the site's history, to which all indexes belong. */
   readonly history: string;
-  /** The largest message in octets. */
+  /** Of a message, in octets. */
   readonly maxSize: number;
-  /** Connects, and connects again until stop or a refused login. */
+  /** Connects, and again until stop or a refused login. */
   start(): void;
   /** Says QUIT and ends the connection. */
   stop(): Promise<void>;
@@ -131,15 +118,14 @@ export class Client {
   wake(): void;
   /** Does not throw. To repeat a message in doubt, give its id and the same entity: only a 200 ends the doubt. */
   send(to: readonly string[], entity: Uint8Array, options?: { id?: string; timeout?: number }): Promise<Report>;
-  /** Sends any other request; throws a SimpError if it fails. */
-  request(verb: string, params?: Params): Promise<Answer>;
+  /** Any other request; throws a SimpError if it fails. */
+  request(verb: string, params?: Params, literal?: Uint8Array): Promise<Answer>;
   /** Changes what others see; listens if the client does not. */
   setState(state: ListenState, note?: string): Promise<void>;
   unlisten(): Promise<void>;
   /** Tells the presence handler of these users, now and at each change, also after a reconnect. */
   watch(addresses: string[]): Promise<void>;
   unwatch(addresses: string[]): Promise<void>;
-  /** Who watches this user now. */
   watchers(): Promise<string[]>;
   contacts(): Promise<{ address: string; name: string }[]>;
   rules(): Promise<{ who: string; message: string; presence: string }[]>;
@@ -212,7 +198,6 @@ export function join(options: Pick<Options, "url" | "address" | "agent" | "WebSo
 export function deriveKeys(password: string, salt: string, iterations: number): Promise<Keys>;
 /** Returns a password as SASLprep (RFC 4013) writes it. */
 export function preparePassword(password: string): string;
-/** The word for what became of a message. */
 export function outcomeWord(status: number): string;
 export function stateWord(state: PresenceState): string;
 export function newID(): string;

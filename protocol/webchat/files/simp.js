@@ -289,11 +289,13 @@ function power(base, exponent) {
   return result;
 }
 
+const d = -121665n * power(121666n, prime - 2n);
+
 /** @param {Uint8Array} octets */
 function isKey(octets) {
   if (octets.length !== 32) return false;
   const y = octets.reduceRight((all, octet) => all << 8n | BigInt(octet), 0n) & 2n ** 255n - 1n, yy = y * y % prime;
-  const d = -121665n * power(121666n, prime - 2n), isSmall = y * (yy - 1n) * (d * yy * yy + 2n * yy - 1n) % prime === 0n;
+  const isSmall = y * (yy - 1n) * (d * yy * yy + 2n * yy - 1n) % prime === 0n;
   return y < prime && !isSmall && power(((yy - 1n) * (d * yy + 1n) % prime + prime) % prime, (prime - 1n) / 2n) === 1n;
 }
 
@@ -947,7 +949,7 @@ export class Client {
   }
 
   /** @type {C["request"]} */
-  async request(verb, params) { return (await this.online(5000)).request(verb, params); }
+  async request(verb, params, literal) { return (await this.online(5000)).request(verb, params, literal); }
 
   /** @type {C["setState"]} */
   async setState(state, note = this.note) {

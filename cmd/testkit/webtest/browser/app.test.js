@@ -205,6 +205,24 @@ test("keys are compared in a dialog", async () => {
   document.querySelector("dialog")?.close();
 });
 
+test("a message is reported with a reason", async () => {
+  enter();
+  page.openKey(bob);
+  arrive(bob, { id: "m1", text: "buy now", mark: { state: "unsigned" } });
+  arrive(bob, { id: "m2", text: "evil", mark: { state: "bad", why: "forged" } });
+  arrive(bob, { id: "m3", mine: true, from: alice });
+  [...document.querySelectorAll("button")].find(one => one.textContent === "Report")?.click();
+  const dialog = /** @type {HTMLElement} */ (document.querySelector("dialog")), [message, reason] = dialog.querySelectorAll("select");
+  assert.deepEqual([...message.options].map(one => [one.value, (one.textContent ?? "").replace(/^\S+:\d\d( [AP]M)? /, "")]), [["m2", "bad signature"], ["m1", "buy now"], ["", "none"]]);
+  assert.deepEqual([...reason.options].map(one => one.value), ["spam", "abuse", "other"]);
+  message.value = "m1";
+  reason.value = "abuse";
+  dialog.querySelector("form")?.dispatchEvent(new Event("submit"));
+  await new Promise(resolve => setTimeout(resolve));
+  assert.deepEqual(calls.at(-1), { name: "report", args: { address: bob, id: "m1", reason: "abuse" } });
+  assert.deepEqual(heard().at(-1), "The report was sent.");
+});
+
 test("signing out leaves nothing of the conversations on the page", () => {
   enter();
   page.openKey(bob);

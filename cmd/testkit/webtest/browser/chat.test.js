@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, afterEach, before, test } from "node:test";
-import { Site, check, launch, look as lookAt, open, openPage, outcome, send, signIn } from "./site.js";
+import { Site, check, launch, look, open, openPage, outcome, send, signIn } from "./site.js";
 
 const [alice, bob, carol] = ["alice@example.com", "bob@example.com", "carol@example.com"];
 
@@ -264,6 +264,21 @@ test("who is blocked is told that nobody listens", async () => {
   await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
 });
 
+test("a message is reported, where the site takes reports", async () => {
+  const a = await visit(0, alice, { bypassCSP: true }), b = await visit(1, bob), c = await site.listenAs(0, carol), offered = await c.status(`9 REPORT ima=${bob} reason=other`) === 200;
+  c.end();
+  await open(b, alice);
+  await send(b, "buy now");
+  await outcome(b, "buy now", "delivered");
+  await open(a, bob);
+  await a.getByRole("button", { name: "Report" }).click();
+  const dialog = a.getByRole("dialog", { name: "Report" });
+  await dialog.getByLabel("Reason").selectOption("abuse");
+  await look(a, "Report");
+  await dialog.getByRole("button", { name: "Send report" }).click();
+  await said(a, offered ? "The report was sent." : "This site takes no reports.");
+});
+
 test("a message to several shows each outcome", async () => {
   const a = await visit(0, alice);
   await visit(1, bob);
@@ -386,18 +401,17 @@ for (const [width, colorScheme] of /** @type {const} */ ([[320, "light"], [768, 
   test(`axe-core finds nothing at ${width} pixels, ${colorScheme}`, async () => {
     const a = await visit(0, undefined, { viewport: { width, height: 640 }, colorScheme, reducedMotion: "reduce", bypassCSP: true });
     await visit(1, bob);
-    const look = (/** @type {string} */ what) => lookAt(a, what);
-    await look("signing-in");
+    await look(a, "signing-in");
     await signIn(a, alice, "wrong");
     await a.getByText("The address or the password is wrong.").waitFor();
-    await look("refused");
+    await look(a, "refused");
     await signIn(a, alice);
     await a.getByRole("button", { name: "Settings" }).waitFor();
-    await look("contacts");
+    await look(a, "contacts");
     for (const name of ["Settings", "Add contact", "Write to several"]) {
       await a.getByRole("button", { name, exact: true }).click();
       if (name === "Settings") await a.getByRole("button", { name: "Show who watches me now" }).click();
-      await look(name.replaceAll(" ", "-"));
+      await look(a, name.replaceAll(" ", "-"));
       await a.getByRole("button", { name: "Close" }).click();
     }
     await open(a, bob);
@@ -409,13 +423,13 @@ for (const [width, colorScheme] of /** @type {const} */ ([[320, "light"], [768, 
     await open(a, carol);
     await send(a, "hello carol");
     await outcome(a, "hello carol", "not listening");
-    await look("not-listening");
+    await look(a, "not-listening");
     await a.getByRole("button", { name: "Block", exact: true }).click();
-    await look("Block");
+    await look(a, "Block");
     await a.getByRole("button", { name: "Close" }).click();
     if (await a.getByRole("button", { name: "Back" }).isVisible()) await a.getByRole("button", { name: "Back" }).click();
     await open(a, bob);
-    await look("conversation");
+    await look(a, "conversation");
   });
 }
 
