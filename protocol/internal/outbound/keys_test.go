@@ -42,3 +42,37 @@ func TestProofsOfContinuityHaveTheirLength(t *testing.T) {
 		}
 	}
 }
+
+// FuzzKeyLines parses the lines of a list of keys, whatever another site has
+// sent. A list that is accepted has one key for each line that is one, and the
+// head that was sent.
+func FuzzKeyLines(f *testing.F) {
+	public := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
+	good := fmt.Sprintf("1 100 kid=%s key=%s created=2026-11-30T12:00:00Z record=1 index=7", signature.KeyID(public), base64.StdEncoding.EncodeToString(public))
+	f.Add(good)
+	f.Add(good + " revoked=2026-11-30T13:00:00Z revocation=2 by=operator")
+	f.Add(good + "\n" + good)
+	f.Fuzz(func(t *testing.T, text string) {
+		var keys []signature.Key
+		for line := range strings.SplitSeq(text, "\n") {
+			var l protocol.Line
+			if protocol.ParseLine(line, &l) != nil {
+				continue
+			}
+			if k, ok := ParseKey(&l); ok {
+				keys = append(keys, k)
+			}
+		}
+		heads, err := signature.HeadsOf("bob@example.com", keys)
+		if err != nil {
+			return
+		}
+		list, err := signature.NewKeyList("bob@example.com", keys, heads[len(heads)-1])
+		if err == nil && (len(list.Keys()) != len(keys) || list.Head() != heads[len(heads)-1]) {
+			t.Errorf("%q: got %+v", text, list)
+		}
+		if _, err := signature.NewKeyList("bob@example.com", keys, signature.Head{1}); err == nil {
+			t.Errorf("%q: accepted with another head", text)
+		}
+	})
+}
