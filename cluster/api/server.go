@@ -36,6 +36,7 @@ type Server struct {
 	pages       *pages
 	gate        *gate
 	connections *connections
+	accounts    *accountService
 	close       context.CancelFunc // ends every Watch
 }
 
@@ -52,7 +53,8 @@ func New(c Config) *Server {
 	r := registrar{s.grpc, g}
 	simpv1.RegisterPresenceServiceServer(r, &presenceService{Config: c, pages: s.pages, closing: closing})
 	simpv1.RegisterMessageServiceServer(r, &messageService{Config: c})
-	simpv1.RegisterAccountServiceServer(r, newAccountService(c, s.pages))
+	s.accounts = newAccountService(c, s.pages)
+	simpv1.RegisterAccountServiceServer(r, s.accounts)
 	simpv1.RegisterInviteServiceServer(r, &inviteService{Config: c, pages: s.pages})
 	simpv1.RegisterBlockServiceServer(r, &blockService{Config: c, pages: s.pages})
 	simpv1.RegisterClusterServiceServer(r, &clusterService{Config: c, pages: s.pages})

@@ -40,7 +40,7 @@ func (n *node) agreedSettings() []agreed {
 		{name: "ws_origin", values: sortedCopy(c.origins), moot: c.ws == ""},
 	}
 	all = append(all, n.federationSettings()...)
-	tokens := agreed{name: "token_file", shown: "none", moot: c.grpc == ""}
+	tokens := agreed{name: "token_file", shown: "none", moot: c.grpc == "" && c.scim == ""}
 	if n.tokens != nil {
 		tokens.values = n.tokens.Lines()
 		if tokens.shown = "1 token"; len(tokens.values) != 1 {

@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 
 	"cluster/accounts/callout": {"protocol", "cluster/accounts"},
 
+	"cluster/scim":          {"protocol", "store"},
 	"cluster/lookalike":     {"protocol", "store", "proto/simp/store/v1"},
 	"cluster/api/backup":    {"proto/simp/store/v1"},
 	"cluster/link/pki":      {"protocol/secretfile"},

@@ -47,7 +47,7 @@ func (c *config) hostNames() []string {
 	if host := c.webHost(); host != "" {
 		names = append(names, host)
 	}
-	for _, address := range []string{c.advertiseClient, c.advertiseClientTLS, c.http, c.ws, c.pprof} {
+	for _, address := range []string{c.advertiseClient, c.advertiseClientTLS, c.http, c.ws, c.pprof, c.scim} {
 		if host, _, err := net.SplitHostPort(address); err == nil {
 			names = append(names, host)
 		}

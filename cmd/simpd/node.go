@@ -52,6 +52,7 @@ type node struct {
 	challenges  *http.Server             // of ACME; nil: they are answered by TLS
 	sealingKeys atomic.Pointer[[][]byte] // gossip keys as they were read again; nil: they were not
 
+	scim     *http.Server                  // nil: it is off
 	programs atomic.Pointer[api.Server]    // nil: not served yet
 	clients  atomic.Pointer[server.Server] // likewise
 	counts   server.Metrics
@@ -234,6 +235,7 @@ func (n *node) servePrograms() error {
 	if l := n.sockets["grpc-listen"]; l != nil {
 		n.serveListener("grpc-listen", func() error { return programs.Serve(l) })
 	}
+	n.serveSCIM(programs)
 	return nil
 }
 
@@ -318,6 +320,9 @@ func (n *node) stopParts(ctx context.Context, leave func() error) {
 		n.cancel()
 		if clients := n.clients.Load(); clients != nil {
 			clients.Shutdown(ctx) // their sessions' ends are still told to the site
+		}
+		if n.scim != nil {
+			_ = n.scim.Shutdown(ctx) // requests that have begun are answered
 		}
 		if programs := n.programs.Load(); programs != nil {
 			programs.Shutdown(ctx)

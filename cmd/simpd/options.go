@@ -19,7 +19,7 @@ type config struct {
 	domains         []string // in A-labels; the first is named in HELLO
 
 	// Where to listen; empty is off.
-	simp, simps, ws, grpc, cluster, gossip, http, pprof string
+	simp, simps, ws, grpc, cluster, gossip, http, pprof, scim string
 
 	webChat         bool     // on ws
 	webAddress      string   // of the web chat, for people; without a slash at its end
@@ -88,6 +88,8 @@ func listenOptions() []option {
 			set: setOrigins},
 		{name: "grpc-listen", arg: "HOST:PORT", standard: "127.0.0.1:7469", help: "listen address for gRPC: programs and simpctl",
 			set: toListen(func(c *config) *string { return &c.grpc })},
+		{name: "scim-listen", arg: "HOST:PORT", standard: "off", help: "listen address for identity providers that create and deactivate accounts by SCIM 2.0, path /scim/v2; over TLS with tls-cert, except on loopback. It needs token-file",
+			set: toListen(func(c *config) *string { return &c.scim })},
 		{name: "cluster-listen", arg: "HOST:PORT", standard: "127.0.0.1:7470", help: "listen address for other nodes: Raft and routing",
 			set: toListen(func(c *config) *string { return &c.cluster })},
 		{name: "gossip-listen", arg: "HOST:PORT", standard: "127.0.0.1:7471", help: "listen address for gossip between nodes, TCP and UDP",

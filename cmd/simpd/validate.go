@@ -89,6 +89,7 @@ type named struct{ option, address string }
 func (c *config) listenAddresses() []named {
 	all := []named{
 		{"simp-listen", c.simp}, {"simps-listen", c.simps}, {"ws-listen", c.ws}, {"grpc-listen", c.grpc},
+		{"scim-listen", c.scim},
 		{"cluster-listen", c.cluster}, {"gossip-listen", c.gossip}, {"http-listen", c.http},
 		{"pprof-listen", c.pprof}, {"acme-http-listen", c.acme.listen},
 	}
@@ -127,6 +128,7 @@ func (v *validator) checkListeners() {
 	if v.advertiseClientTLS != "" && v.advertiseClientTLS != off && v.simps == "" {
 		v.addProblem("advertise-client-tls", "simps-listen is off, so no client could connect there")
 	}
+	v.checkSCIM()
 	v.nodeListeners()
 }
 
