@@ -272,7 +272,7 @@ function showReport(page, { to: [address], messages }) {
   const options = (/** @type {string[][]} */ ...all) => all.map(([value, label = value]) => h("option", { value }, label));
   const reason = h("select", {}, ...options(["spam"], ["abuse"], ["other"]));
   const message = h("select", {}, ...options(...messages.filter(m => !m.mine && !m.notice).slice(-20).reverse().map(m => [m.id, `${timeOf(m.time)} ${m.mark?.state === "bad" ? "bad signature" : cleanLine(m.text.slice(0, 60))}`]), ["", "none"]));
-  const dialog = openDialog("Report", h("p.help", {}, `The operators of this site, and those of ${cleanLine(address)}, see the message and your address.`),
+  const dialog = openDialog("Report", h("p.help", {}, `The operators of your site, and those of ${cleanLine(address)}'s, see the message and your address.`),
     h("form", { submit: async event => {
       event.preventDefault();
       dialog.close();

@@ -210,7 +210,7 @@ export async function loadMessages(me, most) {
 
 // ---- Trust: the key of this browser, and what is remembered of the keys of others ----
 
-const patience = 3000, rest = 10_000, codePrefix = "key:";
+const patience = 3000, codePrefix = "key:";
 
 export class Trust {
   /** @param {Client} client @param {(text: string) => void} notice */
@@ -331,7 +331,7 @@ export class Trust {
 
   /** @param {string} user @param {number} arrived @param {boolean} [fresh] */
   async listFor(user, arrived, fresh = false) {
-    const had = this.lists.get(user), domain = user.slice(user.lastIndexOf("@")), end = Date.now() + patience;
+    const had = this.lists.get(user), domain = user.slice(user.lastIndexOf("@")), start = Date.now(), end = start + patience;
     if (had && had.covers >= arrived && (had.fresh || !fresh)) return had;
     if (Date.now() < (this.resting.get(domain) ?? 0)) throw new Error("they could not be fetched a moment ago");
     for (;;) {
@@ -346,7 +346,7 @@ export class Trust {
       } catch (err) {
         const { status, params } = /** @type {any} */ (err), pause = 1000 * Math.max(1, Number(params?.retry) || 0);
         if (status !== 429 || Date.now() + pause >= end) {
-          this.resting.set(domain, Date.now() + rest);
+          this.resting.set(domain, Date.now() + Math.max(500, 3 * (Date.now() - start)));
           throw err;
         }
         await new Promise(resolve => setTimeout(resolve, pause));

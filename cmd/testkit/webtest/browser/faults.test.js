@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Site, launch, open, openPage, outcome, send, signIn } from "./site.js";
 
-const [alice, bob] = ["alice@example.com", "bob@example.com"];
+const [alice, bob, carol] = ["alice@example.com", "bob@example.com", "carol@example.com"];
 
 const site = new Site();
 /** @type {import("playwright-core").Browser} */
@@ -60,11 +60,11 @@ test("nobody sees a drain", async () => {
   await b.context().close();
 });
 
-test("a node's death makes no outcome wrong and no message double", async () => {
-  const a = await visit(0, alice), b = await visit(1, bob);
+test("a node's death makes no outcome wrong, no message double and no signature bad", async () => {
+  const a = await visit(0, carol), b = await visit(1, bob); // carol's browser is her first, and signs
   await open(a, bob);
   await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
-  await open(b, alice);
+  await open(b, carol);
   const node = await nodeOf(bob);
   const count = 200, text = (/** @type {number} */ i) => `message-${i}.`;
   for (let i = 0; i < count; i++) {
@@ -89,6 +89,9 @@ test("a node's death makes no outcome wrong and no message double", async () => 
     else assert.equal(n, 0, `${t} is said not to be delivered (${status}) and is shown`);
   }
   assert.ok(outcomes.filter(([, status]) => status === "200").length > count / 2);
+  const marks = await b.locator(".message:not(.mine) .mark").allTextContents();
+  assert.deepEqual(marks.filter(word => word !== "signed" && word !== "not verified"), [], "honest messages");
+  assert.ok(marks.filter(word => word === "signed").length > count / 3, `${marks.length} messages: ${[...new Set(marks)]}`);
   await a.getByRole("listitem", { name: `${bob}, available` }).waitFor();
   await send(a, "after the death");
   await outcome(a, "after the death", "delivered");
