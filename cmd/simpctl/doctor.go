@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"simpd/cluster/doctor"
 	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
@@ -23,14 +22,6 @@ func (a *app) doctorCommand() *cobra.Command {
 	}
 }
 
-// finding is something that is not as it should be.
-type finding struct {
-	About string `json:"about"` // a node, or the site
-	What  string `json:"what"`
-	Mend  string `json:"mend"`           // what to type, or to do
-	Hint  bool   `json:"hint,omitempty"` // it may stay so
-}
-
 var errIll = errors.New("something has to be mended")
 
 func (a *app) runDoctor(ctx context.Context) error {
@@ -42,7 +33,7 @@ func (a *app) runDoctor(ctx context.Context) error {
 	if err != nil {
 		return newLinesError(a.explainError(err), "look at that node: systemctl status simpd; curl -s http://127.0.0.1:7480/readyz")
 	}
-	all := findProblems(resp, time.Now())
+	all := doctor.Examine(resp, time.Now())
 	if a.printsJSON() {
 		if err := a.printStruct(all); err != nil {
 			return err
@@ -58,7 +49,7 @@ func (a *app) runDoctor(ctx context.Context) error {
 	return nil
 }
 
-func (a *app) printFindings(resp *simpv1.StatusResponse, all []finding) {
+func (a *app) printFindings(resp *simpv1.StatusResponse, all []doctor.Finding) {
 	for _, f := range all {
 		word, in := "wrong", red
 		if f.Hint {
@@ -69,166 +60,4 @@ func (a *app) printFindings(resp *simpv1.StatusResponse, all []finding) {
 	if len(all) == 0 {
 		fmt.Fprintf(a.out, "%s  %s\n", a.colorize(green, "well"), cli.Escape(resp.Summary))
 	}
-}
-
-// findProblems finds all that is not as it should be: what stops the site first.
-func findProblems(r *simpv1.StatusResponse, now time.Time) []finding {
-	all := []finding{}
-	switch r.Health {
-	case simpv1.Health_HEALTH_NO_MAJORITY:
-		all = append(all, noMajority(r))
-	case simpv1.Health_HEALTH_NOT_FORMED:
-		return append(all, notFormed(r))
-	}
-	for _, n := range r.Node {
-		all = append(all, examineNode(r, n)...)
-	}
-	all = append(all, examineExpiries(r.Node, now)...)
-	for _, n := range r.Node {
-		all = append(all, examineCoverage(n)...)
-	}
-	for _, d := range r.Difference {
-		all = append(all, examineDifference(d))
-	}
-	for _, n := range r.Node {
-		all = append(all, examineAddress(r, n)...)
-	}
-	return append(all, findHints(r)...)
-}
-
-// notFormed says what keeps nodes from forming a site, and what the answering one
-// waits for.
-func notFormed(r *simpv1.StatusResponse) finding {
-	f := finding{About: "site", What: r.Summary, Mend: "start all nodes of the new site, each with the others in join: docs/operators/trouble.md"}
-	expects, silent := map[uint32]bool{}, []string{}
-	for _, n := range r.Node {
-		if n.Id == r.AnsweredBy {
-			f.What += "; " + n.Id + " is " + n.Problem
-		}
-		if n.State == simpv1.NodeState_NODE_STATE_DOWN {
-			silent = append(silent, fmt.Sprintf("%s at %s", n.Id, dashIfEmpty(n.ClusterAddress)))
-		} else {
-			expects[n.BootstrapExpect] = true
-		}
-	}
-	switch {
-	case len(silent) > 0:
-		f.Mend = "gossip finds them: have the other nodes reach " + strings.Join(silent, ", ") + " (cluster_listen, advertise, a firewall)"
-	case len(expects) > 1:
-		f.Mend = "give all nodes the same bootstrap_expect, and restart those that had another: systemctl restart simpd"
-	case expects[0] || expects[1]:
-		f.Mend = "set bootstrap_expect to 3 on the three nodes that are to form it, or to 1 on one that has no join, and restart them: systemctl restart simpd"
-	}
-	return f
-}
-
-func noMajority(r *simpv1.StatusResponse) finding {
-	var down []string
-	for _, n := range r.Node {
-		if n.State == simpv1.NodeState_NODE_STATE_DOWN {
-			down = append(down, n.Id)
-		}
-	}
-	f := finding{About: "site", What: "it has no leader, and nothing can be changed", Mend: "wait some seconds; if it stays so, look at port 7470 between the nodes"}
-	if len(down) > 0 {
-		f.What = "the majority is lost: " + strings.Join(down, ", ") + " do not answer"
-		f.Mend = "start them (systemctl start simpd, on each); if they are gone for good: docs/operators/lose-the-majority.md (simpd recover)"
-	}
-	return f
-}
-
-func examineNode(r *simpv1.StatusResponse, n *simpv1.NodeStatus) (all []finding) {
-	add := func(what, mend string, args ...any) {
-		all = append(all, finding{About: n.Id, What: what, Mend: fmt.Sprintf(mend, args...)})
-	}
-	switch n.State {
-	case simpv1.NodeState_NODE_STATE_DOWN:
-		add("it does not answer; its users are deaf until they connect elsewhere",
-			"on its machine: systemctl start simpd; if it is gone for good: simpctl node remove %s", n.Id)
-	case simpv1.NodeState_NODE_STATE_CUT_OFF:
-		add("it has been out of touch with the leader for "+n.OutOfTouch.AsDuration().String(),
-			"look at the network between it and %s: %s has to be reached from there", dashIfEmpty(r.Leader), dashIfEmpty(n.ClusterAddress))
-	case simpv1.NodeState_NODE_STATE_DRAINING:
-		add("it takes no clients: somebody drains it", "stop it, or: simpctl node drain %s --undo", n.Id)
-	case simpv1.NodeState_NODE_STATE_STARTING:
-		add("it takes no clients yet: "+dashIfEmpty(n.Problem), "wait; if it stays so, its log says why: journalctl -u simpd, on its machine")
-	}
-	for _, warning := range n.Warning {
-		add(warning, "on its machine, simpd check-config says what is wrong with its configuration, and journalctl -u simpd what has happened; docs/operators/accounts.md explains account sources")
-	}
-	if n.MaxSchema != 0 && n.MaxSchema < r.Schema {
-		add(fmt.Sprintf("its version reads the log up to schema %d, and the site's is %d", n.MaxSchema, r.Schema), "install a newer version on its machine, and start it")
-	}
-	if behind := newestIndex(r) - n.Index; n.State == simpv1.NodeState_NODE_STATE_READY && behind > maxBehind {
-		add(fmt.Sprintf("it is %d changes behind", behind), "look at that machine's processors and disk; it catches up by itself")
-	}
-	return all
-}
-
-// reloaded are the settings that a node reads again by SIGHUP.
-var reloaded = []string{
-	"drain_timeout", "limit",
-	"federation", "federation_allow", "federation_block", "federation_require_external", "route", "federation_ca",
-	"tls_cert", "tls_key", "cluster_ca", "cluster_cert", "cluster_key", "gossip_key_file", "token_file", "accounts_file", "user_ca",
-	"log_level",
-}
-
-// examineDifference says what is wrong where a setting is not the same on all nodes.
-func examineDifference(d *simpv1.SettingDifference) finding {
-	f := finding{About: "site", What: describeDifference(d), Mend: "give all nodes the same, and restart those that had another: systemctl restart simpd"}
-	if slices.Contains(reloaded, d.Setting) {
-		f.Mend = "give all nodes the same, and have those that had another read it again: systemctl reload simpd"
-	}
-	if d.Setting == "domain" {
-		f.What += "; users of a domain can't be reached through nodes that do not serve it"
-	}
-	return f
-}
-
-func describeDifference(d *simpv1.SettingDifference) string {
-	var values []string
-	for _, v := range d.Value {
-		values = append(values, strings.Join(v.Node, ", ")+": "+v.Value)
-	}
-	return d.Setting + " is not the same on all nodes (" + strings.Join(values, "; ") + ")"
-}
-
-// examineAddress finds a node of several that does not know where clients reach
-// it.
-func examineAddress(r *simpv1.StatusResponse, n *simpv1.NodeStatus) []finding {
-	if len(n.UnsetAddress) == 0 || len(r.Node) < 2 {
-		return nil
-	}
-	return []finding{{
-		About: n.Id, Hint: true,
-		What: "it does not know where clients reach it, so MOVE can't send clients there: they go to the site by its usual name",
-		Mend: fmt.Sprintf("set %s to the HOST:PORT that clients connect to, or advertise_client to off if they reach all nodes through one balancer, and restart it", strings.Join(n.UnsetAddress, " and ")),
-	}}
-}
-
-// findHints are about what works, and could be better.
-func findHints(r *simpv1.StatusResponse) (all []finding) {
-	add := func(what, mend string) { all = append(all, finding{"site", what, mend, true}) }
-	voters, versions := 0, map[string]bool{}
-	for _, n := range r.Node {
-		if n.Role == simpv1.NodeRole_NODE_ROLE_LEADER || n.Role == simpv1.NodeRole_NODE_ROLE_FOLLOWER {
-			voters++
-		}
-		if n.State != simpv1.NodeState_NODE_STATE_DOWN {
-			versions[n.Version] = true
-		}
-	}
-	switch {
-	case voters == 1:
-		add("it has one voter, and stops while that one is away", "add two nodes: docs/operators/site.md")
-	case voters%2 == 0:
-		add(fmt.Sprintf("it has %d voters, which tolerate no more losses than %d", voters, voters-1), "add a node: docs/operators/site.md")
-	}
-	if len(versions) > 1 {
-		add("its nodes are of different versions", "simpctl upgrade check")
-	}
-	if r.Accounts == 0 {
-		add("it has no accounts", "simpctl account add IMA")
-	}
-	return all
 }

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"simpd/cluster/doctor"
 	simpv1 "simpd/proto/simp/v1"
 )
 
@@ -145,7 +146,7 @@ func TestExamine(t *testing.T) {
 		}, "the account source corp", "accounts.md", false},
 		{"empty", func(r *simpv1.StatusResponse) { r.Accounts = 0 }, "no accounts", "account add", true},
 	} {
-		all := findProblems(threeNodes(tt.change), now)
+		all := doctor.Examine(threeNodes(tt.change), now)
 		if tt.what == "" && len(all) == 0 {
 			continue
 		}
@@ -157,7 +158,7 @@ func TestExamine(t *testing.T) {
 
 func TestAnAuthorityThatAllNodesHaveIsOneFinding(t *testing.T) {
 	end := time.Now().Add(time.Hour)
-	all := findProblems(threeNodes(func(r *simpv1.StatusResponse) {
+	all := doctor.Examine(threeNodes(func(r *simpv1.StatusResponse) {
 		expiring(simpv1.ExpiryKind_EXPIRY_KIND_CLUSTER_CA, end)(r)
 		r.Node[1].Expiring, r.Node[2].Expiring = r.Node[0].Expiring, r.Node[0].Expiring
 	}), time.Now())
@@ -198,7 +199,7 @@ func TestReloadedSettings(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` ⟳").FindAllStringSubmatch(string(text), -1) {
 		documented = append(documented, strings.ReplaceAll(row[1], "-", "_"))
 	}
-	if len(documented) == 0 || !slices.Equal(documented, reloaded) {
-		t.Errorf("reloaded: %q, documented: %q", reloaded, documented)
+	if len(documented) == 0 || !slices.Equal(documented, doctor.Reloaded) {
+		t.Errorf("doctor.Reloaded: %q, documented: %q", doctor.Reloaded, documented)
 	}
 }

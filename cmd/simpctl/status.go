@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cluster/doctor"
 	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
@@ -155,7 +156,7 @@ func (a *app) printProblems(r *simpv1.StatusResponse) {
 		}
 	}
 	for _, d := range r.Difference {
-		fmt.Fprintf(a.out, "%s\n", a.colorize(yellow, cli.Escape(describeDifference(d))))
+		fmt.Fprintf(a.out, "%s\n", a.colorize(yellow, cli.Escape(doctor.DescribeDifference(d))))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"simpd/cluster/doctor"
 	"simpd/cmd/internal/cli"
 	simpv1 "simpd/proto/simp/v1"
 )
@@ -93,9 +94,6 @@ func assessReadiness(resp *simpv1.StatusResponse) readiness {
 	return r
 }
 
-// maxBehind is by how many changes a node may be behind and count as caught up.
-const maxBehind = 1000
-
 // stopObstacles says what speaks against stopping any node, as n is.
 func stopObstacles(resp *simpv1.StatusResponse, n *simpv1.NodeStatus) (why []string) {
 	switch n.State {
@@ -105,22 +103,13 @@ func stopObstacles(resp *simpv1.StatusResponse, n *simpv1.NodeStatus) (why []str
 	default:
 		why = append(why, fmt.Sprintf("%s is not ready: %s", n.Id, dashIfEmpty(n.Problem)))
 	}
-	if behind := newestIndex(resp) - n.Index; n.State != simpv1.NodeState_NODE_STATE_DOWN && behind > maxBehind {
+	if behind := doctor.NewestIndex(resp) - n.Index; n.State != simpv1.NodeState_NODE_STATE_DOWN && behind > doctor.MaxBehind {
 		why = append(why, fmt.Sprintf("%s is %d changes behind", n.Id, behind))
 	}
 	if n.MaxSchema != 0 && (n.MaxSchema < resp.Schema || n.MinSchema > resp.Schema) {
 		why = append(why, fmt.Sprintf("%s reads the schemas %d to %d, and the site's is %d", n.Id, n.MinSchema, n.MaxSchema, resp.Schema))
 	}
 	return why
-}
-
-// newestIndex is the newest index that a node has reached.
-func newestIndex(resp *simpv1.StatusResponse) uint64 {
-	index := resp.Position.GetIndex()
-	for _, n := range resp.Node {
-		index = max(index, n.Index)
-	}
-	return index
 }
 
 // availableSchema is the newer schema that every node can read; 0 if there is none.

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ const expiryUrgent = 7 * 24 * time.Hour
 
 // examineExpiries finds certificates and tokens that end soon. What several nodes
 // have is one finding.
-func examineExpiries(nodes []*simpv1.NodeStatus, now time.Time) (all []finding) {
+func examineExpiries(nodes []*simpv1.NodeStatus, now time.Time) (all []Finding) {
 	type key struct {
 		kind     simpv1.ExpiryKind
 		name, id string
@@ -33,18 +33,18 @@ func examineExpiries(nodes []*simpv1.NodeStatus, now time.Time) (all []finding) 
 	return all
 }
 
-func expiryFinding(node string, e *simpv1.Expiry, now time.Time) finding {
+func expiryFinding(node string, e *simpv1.Expiry, now time.Time) Finding {
 	what, mend := describeExpiry(node, e)
 	end := e.NotAfter.AsTime()
 	day := end.Format(time.DateOnly)
 	switch left := end.Sub(now); {
 	case left <= 0:
-		return finding{node, fmt.Sprintf("%s has ended, on %s", what, day), mend, false}
+		return Finding{node, fmt.Sprintf("%s has ended, on %s", what, day), mend, false}
 	case e.NotBefore != nil && now.Before(e.NotBefore.AsTime()):
-		return finding{node, fmt.Sprintf("%s is not valid before %s", what, e.NotBefore.AsTime().Format(time.RFC3339)),
+		return Finding{node, fmt.Sprintf("%s is not valid before %s", what, e.NotBefore.AsTime().Format(time.RFC3339)),
 			"look at the clock of that machine (timedatectl); otherwise replace it", false}
 	default:
-		return finding{node, fmt.Sprintf("%s ends in %s, on %s", what, countDays(left), day), mend, left > expiryUrgent}
+		return Finding{node, fmt.Sprintf("%s ends in %s, on %s", what, countDays(left), day), mend, left > expiryUrgent}
 	}
 }
 
@@ -84,13 +84,13 @@ func describeExpiry(node string, e *simpv1.Expiry) (what, mend string) {
 }
 
 // examineCoverage compares the certificates for clients with the domains.
-func examineCoverage(n *simpv1.NodeStatus) (all []finding) {
+func examineCoverage(n *simpv1.NodeStatus) (all []Finding) {
 	if len(n.UncoveredDomain) > 0 {
-		all = append(all, finding{n.Id, "none of its certificates names " + strings.Join(n.UncoveredDomain, ", ") + ": clients of these domains can't check it",
+		all = append(all, Finding{n.Id, "none of its certificates names " + strings.Join(n.UncoveredDomain, ", ") + ": clients of these domains can't check it",
 			"add a certificate for them to tls_cert and tls_key, and systemctl reload simpd", false})
 	}
 	for _, names := range n.ForeignCertificate {
-		all = append(all, finding{n.Id, "its certificate for " + names + " names none of the site's domains", "take it out of tls_cert, or add the domain", true})
+		all = append(all, Finding{n.Id, "its certificate for " + names + " names none of the site's domains", "take it out of tls_cert, or add the domain", true})
 	}
 	return all
 }
