@@ -70,7 +70,15 @@ type Config struct {
 	// as they are in use: always the same names in the same order, or none. It
 	// may be called from any goroutine. Nil: none.
 	Settings func() []*clusterv1.Setting
-	Logger   *slog.Logger // nil: none
+	// ConsoleAddress is the URL of this node's operators' console; empty: none.
+	ConsoleAddress string
+	// Outcomes returns the outcomes of messages that were sent through this node.
+	// Nil: none.
+	Outcomes func() []*clusterv1.OutcomeCount
+	// Observe returns what operators ask of this node. It may be called from any
+	// goroutine. Nil: nothing.
+	Observe func(*clusterv1.ObserveRequest) *clusterv1.ObserveResponse
+	Logger  *slog.Logger // nil: none
 
 	bounds  logBounds // of Raft's log; zero: the default
 	replica bool      // never votes

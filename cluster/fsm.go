@@ -145,7 +145,8 @@ func mayChangeNodes(e *storev1.Entry) bool {
 				*storev1.Change_AddAppPassword, *storev1.Change_RemoveAppPassword, *storev1.Change_MarkAppPasswordUsed,
 				*storev1.Change_AddKey, *storev1.Change_RevokeKey,
 				*storev1.Change_AddInvitation, *storev1.Change_UseInvitation, *storev1.Change_RemoveInvitation,
-				*storev1.Change_PutSealedValue, *storev1.Change_RemoveSealedValue:
+				*storev1.Change_PutSealedValue, *storev1.Change_RemoveSealedValue,
+				*storev1.Change_UseConsoleToken, *storev1.Change_RevokeConsole:
 			default:
 				return true
 			}

@@ -62,6 +62,11 @@ func (s peerServer) Status(context.Context, *clusterv1.StatusRequest) (*clusterv
 	return s.n.statusResponse(), nil
 }
 
+// Observe answers with what operators ask of this node.
+func (s peerServer) Observe(_ context.Context, r *clusterv1.ObserveRequest) (*clusterv1.ObserveResponse, error) {
+	return s.n.observeHere(r), nil
+}
+
 // Probe answers what data this node has; details of the site only to its
 // nodes.
 func (s peerServer) Probe(ctx context.Context, _ *clusterv1.ProbeRequest) (*clusterv1.ProbeResponse, error) {

@@ -58,6 +58,9 @@ type NodeStatus struct {
 	UnsetAddresses  []string             // settings without which it does not know where clients reach it
 	Settings        []*clusterv1.Setting // that must be the same on all nodes
 	Warnings        []string             // what does not work as it is configured
+	ConsoleAddress  string               // a URL; empty: it serves no console
+	Outcomes        []*clusterv1.OutcomeCount
+	Digest          *clusterv1.TableDigest // the newest; nil: none yet
 }
 
 // Ready returns nil once the node is part of a site with a leader, in contact
@@ -143,6 +146,7 @@ func (n *Node) fillStatus(ctx context.Context, s *NodeStatus) {
 	s.Sessions, s.Connections, s.Draining, s.Unready = r.Sessions, r.Connections, r.Draining, r.Unready
 	s.MinSchema, s.MaxSchema, s.Incarnation = r.MinSchema, r.MaxSchema, r.Incarnation
 	s.UnsetAddresses, s.Settings, s.Warnings = r.UnsetAddress, r.Setting, r.Warning
+	s.ConsoleAddress, s.Outcomes, s.Digest = r.ConsoleAddress, r.Outcome, r.Digest
 	s.Certificates = CertificateStatus{r.Expiring, r.UncoveredDomain, r.ForeignCertificate}
 	s.Contact, s.Started = time.Duration(r.ContactMs)*time.Millisecond, startTime(r, time.Now())
 	if newest := n.raft.CommitIndex(); newest > r.AppliedLog {
@@ -180,7 +184,10 @@ func (n *Node) statusResponse() *clusterv1.StatusResponse {
 	if n.cfg.Load != nil {
 		s.Sessions, s.Connections = n.cfg.Load()
 	}
-	s.Setting = n.settings()
+	s.Setting, s.ConsoleAddress = n.settings(), n.cfg.ConsoleAddress
+	if n.cfg.Outcomes != nil {
+		s.Outcome = n.cfg.Outcomes()
+	}
 	if n.cfg.UnsetAddresses != nil {
 		s.UnsetAddress = n.cfg.UnsetAddresses()
 	}

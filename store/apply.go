@@ -152,6 +152,10 @@ func (t *Table) applySiteKind(c *storev1.Change) Result {
 		return t.excludeNode(k.ExcludeNode)
 	case *storev1.Change_AdmitNode:
 		return t.admitNode(k.AdmitNode)
+	case *storev1.Change_UseConsoleToken:
+		return t.useConsoleToken(k.UseConsoleToken)
+	case *storev1.Change_RevokeConsole:
+		return t.revokeConsole(k.RevokeConsole)
 	case *storev1.Change_SetSchema:
 		return t.setSchema(k.SetSchema)
 	case *storev1.Change_NewHistory:

@@ -29,6 +29,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.addBlocks(v)
 	d.addSealedValues(v)
 	d.addContactGroups(v)
+	d.addConsole(v.console)
 	return d.sum()
 }
 

@@ -27,6 +27,7 @@ const (
 	EventBlocks                 // blocks were added or removed
 	EventSealedValue            // a sealed value was put or removed
 	EventGroups                 // a contact group was added, changed or removed
+	EventConsole                // a link to the console was used, or all were revoked
 )
 
 // Event describes the change of one index. There is exactly one for each.

@@ -140,7 +140,11 @@ group corp cn=sales,dc=example name=Sales alice@example.com/Alice bob@example.co
 group corp cn=all,dc=example name=All alice@example.com bob@example.com
 group club members name=Sales bob@example.com/Bobby
 group club old name=Old bob@example.com
-ungroup club old`
+ungroup club old
+use-link one until=1800000400000
+use-link two until=1800000300000
+revoke-console generation=0
+use-link three until=1800000500000 generation=1`
 
 func TestGolden(t *testing.T) {
 	if *update {

@@ -93,6 +93,17 @@ func (t *Table) checkEpoch(node string, epoch uint64) Result {
 	return Result{}
 }
 
+// Bindings returns how many bindings a node has, with stale ones. It takes
+// constant time.
+func (t *Table) Bindings(node string) int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if c := t.nodeCounts[node]; c != nil {
+		return c.live + c.stale
+	}
+	return 0
+}
+
 func (t *Table) isDown(node string) bool {
 	n, ok := t.current.nodes.Get(node)
 	return !ok || n.Down

@@ -40,6 +40,7 @@ const (
 	partBlocks
 	partSealed
 	partContactGroups
+	partConsole
 	partListeners
 	partEvents
 )
@@ -66,6 +67,8 @@ func (b *restorer) addRecord(r *storev1.Record) error {
 		return b.addSealedValue(k.SealedValue)
 	case *storev1.Record_ContactGroup:
 		return b.addContactGroup(k.ContactGroup)
+	case *storev1.Record_Console:
+		return b.addConsole(k.Console)
 	case *storev1.Record_Listener:
 		return b.addListener(k.Listener)
 	case *storev1.Record_Event:

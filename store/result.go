@@ -67,6 +67,8 @@ const (
 	TooManyBlocks               // more than MaxBlocks, or too many octets
 	TooManySealedValues         // more than the table holds
 	TooManyGroups               // more than protocol.MaxContactGroups, or than protocol.MaxGroupOctets of them
+	UsedToken                   // UseConsoleToken: the token was used, has ended or was revoked
+	TooManyTokens               // UseConsoleToken: too many were used within minutes
 )
 
 var refusalNames = [...]string{
@@ -78,6 +80,7 @@ var refusalNames = [...]string{
 	"no-block", "too-many-blocks",
 	"too-many-sealed-values",
 	"too-many-contact-groups",
+	"used-token", "too-many-tokens",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

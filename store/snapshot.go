@@ -53,6 +53,9 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	s.view.Blocks("", func(b *Block) bool { return rw.writeRecord(b.Record()) })
 	s.view.sealed.Scan(func(_ string, v *SealedValue) bool { return rw.writeRecord(v.record()) })
 	s.view.groups.Scan(func(_ string, g *ContactGroup) bool { return rw.writeRecord(g.Record()) })
+	if s.view.console != nil {
+		rw.writeRecord(consoleRecord(s.view.console))
+	}
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
 		p.unpackInto(&l)

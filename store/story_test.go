@@ -119,6 +119,7 @@ var kinds = map[store.EventKind]string{
 	store.EventNodeUp: "node-up", store.EventNodeDown: "node-down", store.EventDraining: "draining", store.EventNodeRemoved: "node-removed",
 	store.EventSchema: "schema", store.EventHistory: "history", store.EventDigest: "digest", store.EventKeys: "keys",
 	store.EventInvitation: "invitation", store.EventSealedValue: "sealed", store.EventGroups: "contact-groups",
+	store.EventConsole: "console",
 }
 
 func (s *story) events(events []store.Event) {
@@ -169,6 +170,7 @@ func (s *story) looks() map[string]func(w words) {
 				s.say("%s %s until=%s", v.Name, v.Octets, v.Until.UTC().Format("04:05"))
 			}
 		},
+		"console": func(words) { s.say("generation=%d", s.ConsoleGeneration()) },
 	}
 }
 

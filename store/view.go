@@ -30,7 +30,8 @@ type View struct {
 	sealed      *btree.Map[string, *SealedValue]
 	// groups are contact groups by source, NUL and key.
 	groups      *btree.Map[string, *ContactGroup]
-	groupOctets int // of groups
+	groupOctets int      // of groups
+	console     *Console // nil: no link was ever used or revoked
 }
 
 func newView() View {
@@ -215,6 +216,12 @@ func (v View) Listeners(from protocol.Address, yield func(*Listener) bool) {
 // order, until yield returns false.
 func (v View) Accounts(from protocol.Address, yield func(*Account) bool) {
 	v.accounts.ascend(from.String(), func(_ string, a *Account) bool { return yield(a) })
+}
+
+// AccountsFrom calls yield for each account whose address, as a string, is from
+// or greater, in ascending order, until yield returns false.
+func (v View) AccountsFrom(from string, yield func(*Account) bool) {
+	v.accounts.ascend(from, func(_ string, a *Account) bool { return yield(a) })
 }
 
 // SessionsOf calls yield for each session on node whose user's address is

@@ -233,6 +233,12 @@ func (w words) siteChange() *storev1.Change {
 		}}}
 	case "block", "unblock", "feed", "endblocks":
 		return w.blockChange()
+	case "use-link":
+		return &storev1.Change{Kind: &storev1.Change_UseConsoleToken{UseConsoleToken: &storev1.UseConsoleToken{
+			Id: fingerprint(w.arg(0))[:16], UntilMs: int64(w.number("until")), Generation: w.number("generation"),
+		}}}
+	case "revoke-console":
+		return &storev1.Change{Kind: &storev1.Change_RevokeConsole{RevokeConsole: &storev1.RevokeConsole{Generation: w.number("generation")}}}
 	case "digest":
 		return &storev1.Change{Kind: &storev1.Change_Digest{Digest: &storev1.Digest{Number: w.number("number")}}}
 	}

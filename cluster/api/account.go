@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -212,26 +213,23 @@ func (s *accountService) List(ctx context.Context, r *simpv1.ListAccountsRequest
 	f := &fields{domains: s.Domains}
 	size := f.pageSize(r.PageSize)
 	domain := f.localDomain("domain", r.Domain)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	v, err := s.tableView(ctx, false)
+	v, last, err := s.listPage(ctx, f, r)
 	if err != nil {
 		return nil, err
 	}
-	last := protocol.Address{}
-	if r.PageToken != "" {
-		if v, last, err = s.pages.resumeToken(ctx, f, r.PageToken, r); err != nil {
-			return nil, err
+	resp, prefix := &simpv1.ListAccountsResponse{Position: positionOf(v)}, strings.ToLower(r.Prefix)
+	v.AccountsFrom(max(last, prefix), func(a *store.Account) bool {
+		address := a.Address.String()
+		if !strings.HasPrefix(address, prefix) {
+			return false
 		}
-	}
-	resp := &simpv1.ListAccountsResponse{Position: positionOf(v)}
-	v.Accounts(last, func(a *store.Account) bool {
-		if a.Address == last || !inDomain(a.Address, domain) {
+		if address == last || !inDomain(a.Address, domain) {
 			return true
 		}
 		if len(resp.Account) == size {
-			resp.NextPageToken = s.pages.nextToken(v, resp.Account[size-1].Ima, r)
+			if !r.NoToken {
+				resp.NextPageToken = s.pages.nextToken(v, resp.Account[size-1].Ima, r)
+			}
 			return false
 		}
 		found := accountMessage(a)
@@ -240,6 +238,20 @@ func (s *accountService) List(ctx context.Context, r *simpv1.ListAccountsRequest
 		return err == nil
 	})
 	return resp, err
+}
+
+// listPage returns the table that a page is of, and the address after which it
+// starts.
+func (s *accountService) listPage(ctx context.Context, f *fields, r *simpv1.ListAccountsRequest) (v store.View, last string, err error) {
+	if err := f.err(); err != nil {
+		return v, "", err
+	}
+	v, err = s.tableView(ctx, false)
+	if err != nil || r.PageToken == "" {
+		return v, r.After, err
+	}
+	v, address, err := s.pages.resumeToken(ctx, f, r.PageToken, r)
+	return v, address.String(), err
 }
 
 func accountMessage(a *store.Account) *simpv1.Account {

@@ -27,8 +27,9 @@ type caller struct {
 	roles role
 	as    []protocol.Pattern // the addresses that may be sent as
 	any   bool               // any address of the site may be sent as
-	end   time.Time          // of a token; zero: it has none
+	end   time.Time          // of the token or the certificate; zero: it has none
 	still func() error       // whether all this is still so; nil: it always is
+	via   string             // where a call within this process comes from; empty: from the network
 }
 
 // hasRole reports whether the caller has one of the roles that a method wants.
@@ -186,7 +187,7 @@ func callerOfCertificate(cert *x509.Certificate, site string) (*caller, error) {
 	case name.Kind != pki.Service:
 		return nil, errors.New("the client certificate is not a service's")
 	}
-	c := &caller{name: name.ID, still: func() error {
+	c := &caller{name: name.ID, end: cert.NotAfter, still: func() error {
 		if time.Now().After(cert.NotAfter) {
 			return errCertificateEnded
 		}

@@ -39,6 +39,8 @@ type Config struct {
 	Memory int64
 	// Lookalikes finds accounts of Table; nil: the server has an index of its own.
 	Lookalikes *lookalike.Index
+	// Console makes links to the operators' consoles; nil: there are none.
+	Console ConsoleLinks
 	// WebAddress is the URL at which people reach the web chat, for the links of
 	// invitations; "": it is not known.
 	WebAddress string

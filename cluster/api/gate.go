@@ -32,6 +32,7 @@ type gate struct {
 	seen      seenCertificates
 	logger    *slog.Logger
 	directory Directory
+	audit     recentAudit
 }
 
 func newGate(c Config) *gate {
@@ -96,7 +97,7 @@ func (g *gate) logRefusal(c *conn, who *caller, path string, err error) {
 		return
 	}
 	if g.methods[path].audit {
-		(&record{}).write(g.logger, who.name, path, err)
+		(&record{}).write(g, who, path, err)
 		return
 	}
 	g.logger.Info("a call was refused", "who", who.name, "from", from, "method", limitText(path), "code", code.String(), "why", limitText(status.Convert(err).Message()))
@@ -119,16 +120,23 @@ func (g *gate) authorizeCall(ctx context.Context, path string) (*caller, method,
 	if err != nil {
 		return &caller{name: nobody}, method{}, unauthenticated(err)
 	}
+	m, err := g.authorizeMethod(c, path)
+	return c, m, err
+}
+
+// authorizeMethod returns what there is to know of a method, if the caller may
+// call it.
+func (g *gate) authorizeMethod(c *caller, path string) (method, error) {
 	m, ok := g.methods[path]
 	switch {
 	case !ok:
-		return c, m, statusWithDetails(codes.PermissionDenied, fmt.Sprintf("%q is not a method that anybody may call", limitText(path)), reasonNoMethod.errorInfo())
+		return m, statusWithDetails(codes.PermissionDenied, fmt.Sprintf("%q is not a method that anybody may call", limitText(path)), reasonNoMethod.errorInfo())
 	case !c.hasRole(m.wants) && c.roles == 0:
-		return c, m, g.refuseAnonymous(c)
+		return m, g.refuseAnonymous(c)
 	case !c.hasRole(m.wants):
-		return c, m, statusWithDetails(codes.PermissionDenied, fmt.Sprintf("%s lacks the role %s", c.name, m.wants), reasonNoRole.errorInfo())
+		return m, statusWithDetails(codes.PermissionDenied, fmt.Sprintf("%s lacks the role %s", c.name, m.wants), reasonNoRole.errorInfo())
 	}
-	return c, m, nil
+	return m, nil
 }
 
 // checkTable refuses a call that needs the table while the table is empty or
@@ -188,25 +196,31 @@ func (g *gate) runCall(ctx context.Context, call func(context.Context, *call) er
 		return err
 	}
 	defer c.finishHandler()
+	return g.runRecorded(ctx, c.caller, c.path, c.method, func(ctx context.Context) error { return call(ctx, c) }, c.finalError)
+}
+
+// runRecorded makes a call that was authorized, and records it. final returns
+// the error that the call ends with, for that of its handler.
+func (g *gate) runRecorded(ctx context.Context, who *caller, path string, m method, call func(context.Context) error, final func(error) error) error {
 	record := &record{}
-	err := g.checkTable(c.method)
+	err := g.checkTable(m)
 	if err == nil {
-		err = g.errors.publicStatus(c.method, g.recoverCall(context.WithValue(ctx, recordKey{}, record), c, call))
+		err = g.errors.publicStatus(m, g.recoverCall(context.WithValue(ctx, recordKey{}, record), path, call))
 	}
-	err = c.finalError(err)
-	if c.method.audit {
-		record.write(g.logger, c.caller.name, c.path, err)
+	err = final(err)
+	if m.audit {
+		record.write(g, who, path, err)
 	}
 	return err
 }
 
 // recoverCall makes the call; a fault in one call ends that call only.
-func (g *gate) recoverCall(ctx context.Context, c *call, call func(context.Context, *call) error) (err error) {
+func (g *gate) recoverCall(ctx context.Context, path string, call func(context.Context) error) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			g.logger.Error("a call failed by a fault in this program", "method", c.path, "fault", fault, "stack", string(debug.Stack()))
+			g.logger.Error("a call failed by a fault in this program", "method", path, "fault", fault, "stack", string(debug.Stack()))
 			err = statusWithDetails(codes.Internal, "internal server error; see this node's log", reasonFault.errorInfo())
 		}
 	}()
-	return call(ctx, c)
+	return call(ctx)
 }

@@ -17,7 +17,8 @@ const bodyTimeout = 10 * time.Second
 // stands where an interceptor would, but is called before the body is read.
 type registrar struct {
 	*grpc.Server
-	gate *gate
+	gate  *gate
+	local map[string]localMethod // as calls within this process make them
 }
 
 // RegisterService registers a service whose methods are those of impl.
@@ -25,9 +26,13 @@ func (r registrar) RegisterService(d *grpc.ServiceDesc, impl any) {
 	guarded := *d
 	guarded.Methods, guarded.Streams = slices.Clone(d.Methods), slices.Clone(d.Streams)
 	for i := range guarded.Methods {
+		r.local["/"+d.ServiceName+"/"+d.Methods[i].MethodName] = localMethod{impl: impl, unary: d.Methods[i].Handler}
 		guarded.Methods[i].Handler = r.gate.wrapUnary(guarded.Methods[i].Handler)
 	}
 	for i := range guarded.Streams {
+		if s := d.Streams[i]; !s.ClientStreams {
+			r.local["/"+d.ServiceName+"/"+s.StreamName] = localMethod{impl: impl, stream: s.Handler}
+		}
 		guarded.Streams[i].Handler = r.gate.wrapStream(guarded.Streams[i].Handler)
 	}
 	r.Server.RegisterService(&guarded, impl)

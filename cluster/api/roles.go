@@ -149,6 +149,8 @@ func methodTable() map[string]method {
 		"/simp.v1.ClusterService/Backup":             {wants: clusterAdmin, audit: true, limit: backupFor},
 		"/simp.v1.ClusterService/Restore":            uploadMethod(clusterAdmin),
 		"/simp.v1.ClusterService/CheckDomain":        readMethod(clusterAdmin),
+		"/simp.v1.ClusterService/CreateConsoleLink":  {wants: known, audit: true, limit: callTimeout},
+		"/simp.v1.ClusterService/RevokeConsole":      changeMethod(clusterAdmin),
 
 		// Whether a node is well, everybody may ask, but not keep asking for ever.
 		"/grpc.health.v1.Health/Check": {wants: anyone, limit: healthTimeout, anyTime: true},

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,6 +39,11 @@ type Server struct {
 	connections *connections
 	accounts    *accountService
 	close       context.CancelFunc // ends every Watch
+
+	methods map[string]localMethod // as calls within this process make them
+	closing context.Context        // ends with close
+	localMu sync.Mutex             // held while a stream of this process begins
+	local   sync.WaitGroup         // of these streams
 }
 
 // New makes a Server that serves nothing yet. Its health is NOT_SERVING.
@@ -49,8 +55,8 @@ func New(c Config) *Server {
 	s := &Server{health: health.NewServer(), pages: newPages(c.Table), gate: g, connections: newConnections(c.Memory)}
 	s.grpc = grpc.NewServer(serverOptions(c, g)...)
 	closing, cancel := context.WithCancel(context.Background())
-	s.close = cancel
-	r := registrar{s.grpc, g}
+	s.close, s.closing, s.methods = cancel, closing, map[string]localMethod{}
+	r := registrar{s.grpc, g, s.methods}
 	simpv1.RegisterPresenceServiceServer(r, &presenceService{Config: c, pages: s.pages, closing: closing})
 	simpv1.RegisterMessageServiceServer(r, &messageService{Config: c})
 	s.accounts = newAccountService(c, s.pages)
@@ -121,7 +127,10 @@ func (s *Server) SetServing(ready bool) {
 // a second. Shutdown returns when nothing runs any more.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.health.Shutdown()
+	s.localMu.Lock()
 	s.close()
+	s.localMu.Unlock()
+	s.local.Wait()
 	s.connections.stop()
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); s.grpc.GracefulStop() }()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func siteOn(t testing.TB, table *store.Table, change ...func(*api.Config)) *test
 	s.config = api.Config{
 		NodeID: "n1", Site: "example.com", Domains: []string{"example.com", "example.org"}, Table: table,
 		Directory: s.directory, Messenger: s.messenger, Cluster: s.nodes, TempDir: t.TempDir(),
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Console: links{},
 	}
 	for _, c := range change {
 		c(&s.config)
@@ -287,13 +288,24 @@ func (n *nodes) note(format string, args ...any) error {
 	return n.err
 }
 
+// links are links to consoles.
+type links struct{}
+
+func (links) Link(address string, who api.Identity, end time.Time) (string, time.Time) {
+	return fmt.Sprintf("%s/%s/%s", address, who.Name, strings.Join(who.Roles, ",")), time.Unix(1_800_000_000, 0)
+}
+
 func (n *nodes) Nodes(context.Context) ([]*simpv1.NodeStatus, []*simpv1.SettingDifference, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err == errFault {
 		panic(n.err)
 	}
-	return slices.Clone(n.list), nil, n.err
+	list := slices.Clone(n.list)
+	if len(list) == 0 {
+		list = []*simpv1.NodeStatus{{Id: "n1", ConsoleAddress: "https://n1.example.com:7475"}}
+	}
+	return list, nil, n.err
 }
 
 func (n *nodes) TransferLeadership(_ context.Context, node string) (string, error) {

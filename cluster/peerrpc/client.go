@@ -99,6 +99,16 @@ func (c *Client) Status(ctx context.Context, node string) (s *clusterv1.StatusRe
 	return s, err
 }
 
+// Observe asks node what only it knows, for operators. Errors are
+// ErrUnavailable.
+func (c *Client) Observe(ctx context.Context, node string, r *clusterv1.ObserveRequest) (found *clusterv1.ObserveResponse, err error) {
+	err = c.call(ctx, node, ErrUnavailable, func(p clusterv1.PeerClient) (_ *clusterv1.Refusal, err error) {
+		found, err = p.Observe(ctx, r)
+		return nil, err
+	})
+	return found, err
+}
+
 // Probe asks node what data it has, before a site is formed. Errors are
 // ErrUnavailable.
 func (c *Client) Probe(ctx context.Context, node string) (r *clusterv1.ProbeResponse, err error) {

@@ -1227,7 +1227,15 @@ type ListAccountsRequest struct {
 	// minute after its last use at the node that gave it, and at others for as
 	// long as nothing has changed since; else ABORTED: begin the list again.
 	// Empty: the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only users whose address starts with this. Empty: all.
+	Prefix string `protobuf:"bytes,4,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Only users whose address comes after this one. Empty: all.
+	After string `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	// Leave next_page_token empty, so that nothing is kept for the list. A list
+	// that goes on after the last address of the page before shows the present,
+	// where one that goes on by page_token shows one moment.
+	NoToken       bool `protobuf:"varint,6,opt,name=no_token,json=noToken,proto3" json:"no_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1281,6 +1289,27 @@ func (x *ListAccountsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListAccountsRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListAccountsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListAccountsRequest) GetNoToken() bool {
+	if x != nil {
+		return x.NoToken
+	}
+	return false
 }
 
 type ListAccountsResponse struct {
@@ -2260,12 +2289,15 @@ const file_simp_v1_account_proto_rawDesc = "" +
 	"\x03ima\x18\x01 \x01(\tR\x03ima\"o\n" +
 	"\x12GetAccountResponse\x12*\n" +
 	"\aaccount\x18\x01 \x01(\v2\x10.simp.v1.AccountR\aaccount\x12-\n" +
-	"\bposition\x18\x02 \x01(\v2\x11.simp.v1.PositionR\bposition\"i\n" +
+	"\bposition\x18\x02 \x01(\v2\x11.simp.v1.PositionR\bposition\"\xb2\x01\n" +
 	"\x13ListAccountsRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x99\x01\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06prefix\x18\x04 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\tR\x05after\x12\x19\n" +
+	"\bno_token\x18\x06 \x01(\bR\anoToken\"\x99\x01\n" +
 	"\x14ListAccountsResponse\x12*\n" +
 	"\aaccount\x18\x01 \x03(\v2\x10.simp.v1.AccountR\aaccount\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12-\n" +

@@ -629,7 +629,17 @@ type NodeStatus struct {
 	BootstrapExpect uint32 `protobuf:"varint,21,opt,name=bootstrap_expect,json=bootstrapExpect,proto3" json:"bootstrap_expect,omitempty"`
 	// Sentences about what does not work as it is configured, such as an account
 	// source that can't be asked; at most 32.
-	Warning       []string `protobuf:"bytes,22,rep,name=warning,proto3" json:"warning,omitempty"`
+	Warning []string `protobuf:"bytes,22,rep,name=warning,proto3" json:"warning,omitempty"`
+	// The address of its operators' console, as https://n1.example.com:7475.
+	// Empty: it serves none.
+	ConsoleAddress string `protobuf:"bytes,31,opt,name=console_address,json=consoleAddress,proto3" json:"console_address,omitempty"`
+	// The hash of its table at one place of the log, in hexadecimal. Two nodes
+	// with the same digest_log have the same. Empty: there is none yet.
+	Digest string `protobuf:"bytes,32,opt,name=digest,proto3" json:"digest,omitempty"`
+	// That place.
+	DigestLog uint64 `protobuf:"varint,33,opt,name=digest_log,json=digestLog,proto3" json:"digest_log,omitempty"`
+	// Outcomes of messages that were sent through it since its start.
+	Outcome       []*OutcomeCount `protobuf:"bytes,34,rep,name=outcome,proto3" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -818,6 +828,89 @@ func (x *NodeStatus) GetWarning() []string {
 	return nil
 }
 
+func (x *NodeStatus) GetConsoleAddress() string {
+	if x != nil {
+		return x.ConsoleAddress
+	}
+	return ""
+}
+
+func (x *NodeStatus) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *NodeStatus) GetDigestLog() uint64 {
+	if x != nil {
+		return x.DigestLog
+	}
+	return 0
+}
+
+func (x *NodeStatus) GetOutcome() []*OutcomeCount {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+// OutcomeCount counts the outcomes of messages, one for each recipient.
+type OutcomeCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The status of SIMP, such as 200.
+	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	// How many.
+	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutcomeCount) Reset() {
+	*x = OutcomeCount{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutcomeCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutcomeCount) ProtoMessage() {}
+
+func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
+func (*OutcomeCount) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *OutcomeCount) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *OutcomeCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // Expiry is when a certificate or a token ends.
 type Expiry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +931,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +943,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +956,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Expiry) GetKind() ExpiryKind {
@@ -914,7 +1007,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1019,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1032,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DrainRequest) GetNode() string {
@@ -972,7 +1065,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1077,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1090,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DrainResponse) GetTotal() uint64 {
@@ -1038,7 +1131,7 @@ type UndrainRequest struct {
 
 func (x *UndrainRequest) Reset() {
 	*x = UndrainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1143,7 @@ func (x *UndrainRequest) String() string {
 func (*UndrainRequest) ProtoMessage() {}
 
 func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1156,7 @@ func (x *UndrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainRequest.ProtoReflect.Descriptor instead.
 func (*UndrainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UndrainRequest) GetNode() string {
@@ -1081,7 +1174,7 @@ type UndrainResponse struct {
 
 func (x *UndrainResponse) Reset() {
 	*x = UndrainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1186,7 @@ func (x *UndrainResponse) String() string {
 func (*UndrainResponse) ProtoMessage() {}
 
 func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1199,7 @@ func (x *UndrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainResponse.ProtoReflect.Descriptor instead.
 func (*UndrainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 type TransferLeadershipRequest struct {
@@ -1119,7 +1212,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1224,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1237,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TransferLeadershipRequest) GetNode() string {
@@ -1164,7 +1257,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1269,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1282,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TransferLeadershipResponse) GetLeader() string {
@@ -1209,7 +1302,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1314,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1327,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveNodeRequest) GetNode() string {
@@ -1252,7 +1345,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1357,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1370,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 type AdmitNodeRequest struct {
@@ -1290,7 +1383,7 @@ type AdmitNodeRequest struct {
 
 func (x *AdmitNodeRequest) Reset() {
 	*x = AdmitNodeRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1395,7 @@ func (x *AdmitNodeRequest) String() string {
 func (*AdmitNodeRequest) ProtoMessage() {}
 
 func (x *AdmitNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1408,7 @@ func (x *AdmitNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNodeRequest.ProtoReflect.Descriptor instead.
 func (*AdmitNodeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AdmitNodeRequest) GetNode() string {
@@ -1333,7 +1426,7 @@ type AdmitNodeResponse struct {
 
 func (x *AdmitNodeResponse) Reset() {
 	*x = AdmitNodeResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1438,7 @@ func (x *AdmitNodeResponse) String() string {
 func (*AdmitNodeResponse) ProtoMessage() {}
 
 func (x *AdmitNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1451,7 @@ func (x *AdmitNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitNodeResponse.ProtoReflect.Descriptor instead.
 func (*AdmitNodeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 type ListSessionsRequest struct {
@@ -1381,7 +1474,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1486,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1499,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListSessionsRequest) GetIma() string {
@@ -1450,7 +1543,7 @@ type UserSession struct {
 
 func (x *UserSession) Reset() {
 	*x = UserSession{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1555,7 @@ func (x *UserSession) String() string {
 func (*UserSession) ProtoMessage() {}
 
 func (x *UserSession) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1568,7 @@ func (x *UserSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserSession.ProtoReflect.Descriptor instead.
 func (*UserSession) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UserSession) GetIma() string {
@@ -1506,7 +1599,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1611,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1624,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListSessionsResponse) GetSession() []*UserSession {
@@ -1570,7 +1663,7 @@ type KickSessionRequest struct {
 
 func (x *KickSessionRequest) Reset() {
 	*x = KickSessionRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1675,7 @@ func (x *KickSessionRequest) String() string {
 func (*KickSessionRequest) ProtoMessage() {}
 
 func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1688,7 @@ func (x *KickSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionRequest.ProtoReflect.Descriptor instead.
 func (*KickSessionRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KickSessionRequest) GetTarget() isKickSessionRequest_Target {
@@ -1651,7 +1744,7 @@ type KickSessionResponse struct {
 
 func (x *KickSessionResponse) Reset() {
 	*x = KickSessionResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1663,7 +1756,7 @@ func (x *KickSessionResponse) String() string {
 func (*KickSessionResponse) ProtoMessage() {}
 
 func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1676,7 +1769,7 @@ func (x *KickSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickSessionResponse.ProtoReflect.Descriptor instead.
 func (*KickSessionResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KickSessionResponse) GetClosed() uint32 {
@@ -1697,7 +1790,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +1802,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +1815,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *BackupRequest) GetAllowEmpty() bool {
@@ -1746,7 +1839,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1851,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1864,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BackupResponse) GetOffset() uint64 {
@@ -1812,7 +1905,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +1917,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +1930,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestoreRequest) GetOffset() uint64 {
@@ -1889,7 +1982,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +1994,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2007,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RestoreResponse) GetPosition() *Position {
@@ -1971,7 +2064,7 @@ type CheckDomainRequest struct {
 
 func (x *CheckDomainRequest) Reset() {
 	*x = CheckDomainRequest{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2076,7 @@ func (x *CheckDomainRequest) String() string {
 func (*CheckDomainRequest) ProtoMessage() {}
 
 func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2089,7 @@ func (x *CheckDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainRequest.ProtoReflect.Descriptor instead.
 func (*CheckDomainRequest) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckDomainRequest) GetDomain() string {
@@ -2025,7 +2118,7 @@ type CheckDomainResponse struct {
 
 func (x *CheckDomainResponse) Reset() {
 	*x = CheckDomainResponse{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2130,7 @@ func (x *CheckDomainResponse) String() string {
 func (*CheckDomainResponse) ProtoMessage() {}
 
 func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2143,7 @@ func (x *CheckDomainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDomainResponse.ProtoReflect.Descriptor instead.
 func (*CheckDomainResponse) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CheckDomainResponse) GetCheck() []*DomainCheck {
@@ -2085,7 +2178,7 @@ type DomainCheck struct {
 
 func (x *DomainCheck) Reset() {
 	*x = DomainCheck{}
-	mi := &file_simp_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2190,7 @@ func (x *DomainCheck) String() string {
 func (*DomainCheck) ProtoMessage() {}
 
 func (x *DomainCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2203,7 @@ func (x *DomainCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DomainCheck.ProtoReflect.Descriptor instead.
 func (*DomainCheck) Descriptor() ([]byte, []int) {
-	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DomainCheck) GetStep() string {
@@ -2139,6 +2232,196 @@ func (x *DomainCheck) GetAdvice() string {
 		return x.Advice
 	}
 	return ""
+}
+
+type CreateConsoleLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node whose console the link leads to. Empty: the node that answers, or
+	// another one if that serves no console.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateConsoleLinkRequest) Reset() {
+	*x = CreateConsoleLinkRequest{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateConsoleLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateConsoleLinkRequest) ProtoMessage() {}
+
+func (x *CreateConsoleLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateConsoleLinkRequest.ProtoReflect.Descriptor instead.
+func (*CreateConsoleLinkRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CreateConsoleLinkRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type CreateConsoleLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The link. Whoever opens it first is signed in.
+	Link string `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	// The node that it leads to.
+	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Until when it can be opened.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateConsoleLinkResponse) Reset() {
+	*x = CreateConsoleLinkResponse{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateConsoleLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateConsoleLinkResponse) ProtoMessage() {}
+
+func (x *CreateConsoleLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateConsoleLinkResponse.ProtoReflect.Descriptor instead.
+func (*CreateConsoleLinkResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CreateConsoleLinkResponse) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+func (x *CreateConsoleLinkResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *CreateConsoleLinkResponse) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type RevokeConsoleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeConsoleRequest) Reset() {
+	*x = RevokeConsoleRequest{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeConsoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeConsoleRequest) ProtoMessage() {}
+
+func (x *RevokeConsoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeConsoleRequest.ProtoReflect.Descriptor instead.
+func (*RevokeConsoleRequest) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{31}
+}
+
+type RevokeConsoleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the site's history has it.
+	Position      *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeConsoleResponse) Reset() {
+	*x = RevokeConsoleResponse{}
+	mi := &file_simp_v1_cluster_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeConsoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeConsoleResponse) ProtoMessage() {}
+
+func (x *RevokeConsoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_v1_cluster_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeConsoleResponse.ProtoReflect.Descriptor instead.
+func (*RevokeConsoleResponse) Descriptor() ([]byte, []int) {
+	return file_simp_v1_cluster_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RevokeConsoleResponse) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
 }
 
 var File_simp_v1_cluster_proto protoreflect.FileDescriptor
@@ -2170,7 +2453,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x03(\v2\x15.simp.v1.SettingValueR\x05value\"8\n" +
 	"\fSettingValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x12\n" +
-	"\x04node\x18\x02 \x03(\tR\x04node\"\xa2\x06\n" +
+	"\x04node\x18\x02 \x03(\tR\x04node\"\xb3\a\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
@@ -2198,7 +2481,15 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x13foreign_certificate\x18\x13 \x03(\tR\x12foreignCertificate\x12#\n" +
 	"\runset_address\x18\x14 \x03(\tR\funsetAddress\x12)\n" +
 	"\x10bootstrap_expect\x18\x15 \x01(\rR\x0fbootstrapExpect\x12\x18\n" +
-	"\awarning\x18\x16 \x03(\tR\awarning\"\xc9\x01\n" +
+	"\awarning\x18\x16 \x03(\tR\awarning\x12'\n" +
+	"\x0fconsole_address\x18\x1f \x01(\tR\x0econsoleAddress\x12\x16\n" +
+	"\x06digest\x18  \x01(\tR\x06digest\x12\x1d\n" +
+	"\n" +
+	"digest_log\x18! \x01(\x04R\tdigestLog\x12/\n" +
+	"\aoutcome\x18\" \x03(\v2\x15.simp.v1.OutcomeCountR\aoutcome\"<\n" +
+	"\fOutcomeCount\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\rR\x06status\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xc9\x01\n" +
 	"\x06Expiry\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.simp.v1.ExpiryKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x0e\n" +
@@ -2276,7 +2567,16 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x16\n" +
-	"\x06advice\x18\x04 \x01(\tR\x06advice*\x9c\x01\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\".\n" +
+	"\x18CreateConsoleLinkRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"u\n" +
+	"\x19CreateConsoleLinkResponse\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\tR\x04link\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x16\n" +
+	"\x14RevokeConsoleRequest\"F\n" +
+	"\x15RevokeConsoleResponse\x12-\n" +
+	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition*\x9c\x01\n" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10NODE_STATE_READY\x10\x01\x12\x17\n" +
@@ -2304,7 +2604,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x13EXPIRY_KIND_SITE_CA\x10\x04\x12\x1d\n" +
 	"\x19EXPIRY_KIND_FEDERATION_CA\x10\x05\x12\x17\n" +
 	"\x13EXPIRY_KIND_PROGRAM\x10\x06\x12\x15\n" +
-	"\x11EXPIRY_KIND_TOKEN\x10\a2\x8b\x06\n" +
+	"\x11EXPIRY_KIND_TOKEN\x10\a2\xb7\a\n" +
 	"\x0eClusterService\x129\n" +
 	"\x06Status\x12\x16.simp.v1.StatusRequest\x1a\x17.simp.v1.StatusResponse\x128\n" +
 	"\x05Drain\x12\x15.simp.v1.DrainRequest\x1a\x16.simp.v1.DrainResponse0\x01\x12<\n" +
@@ -2317,7 +2617,9 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\vKickSession\x12\x1b.simp.v1.KickSessionRequest\x1a\x1c.simp.v1.KickSessionResponse\x12;\n" +
 	"\x06Backup\x12\x16.simp.v1.BackupRequest\x1a\x17.simp.v1.BackupResponse0\x01\x12>\n" +
 	"\aRestore\x12\x17.simp.v1.RestoreRequest\x1a\x18.simp.v1.RestoreResponse(\x01\x12H\n" +
-	"\vCheckDomain\x12\x1b.simp.v1.CheckDomainRequest\x1a\x1c.simp.v1.CheckDomainResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
+	"\vCheckDomain\x12\x1b.simp.v1.CheckDomainRequest\x1a\x1c.simp.v1.CheckDomainResponse\x12Z\n" +
+	"\x11CreateConsoleLink\x12!.simp.v1.CreateConsoleLinkRequest\x1a\".simp.v1.CreateConsoleLinkResponse\x12N\n" +
+	"\rRevokeConsole\x12\x1d.simp.v1.RevokeConsoleRequest\x1a\x1e.simp.v1.RevokeConsoleResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
 
 var (
 	file_simp_v1_cluster_proto_rawDescOnce sync.Once
@@ -2332,7 +2634,7 @@ func file_simp_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_simp_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_simp_v1_cluster_proto_goTypes = []any{
 	(NodeState)(0),                     // 0: simp.v1.NodeState
 	(NodeRole)(0),                      // 1: simp.v1.NodeRole
@@ -2343,81 +2645,93 @@ var file_simp_v1_cluster_proto_goTypes = []any{
 	(*SettingDifference)(nil),          // 6: simp.v1.SettingDifference
 	(*SettingValue)(nil),               // 7: simp.v1.SettingValue
 	(*NodeStatus)(nil),                 // 8: simp.v1.NodeStatus
-	(*Expiry)(nil),                     // 9: simp.v1.Expiry
-	(*DrainRequest)(nil),               // 10: simp.v1.DrainRequest
-	(*DrainResponse)(nil),              // 11: simp.v1.DrainResponse
-	(*UndrainRequest)(nil),             // 12: simp.v1.UndrainRequest
-	(*UndrainResponse)(nil),            // 13: simp.v1.UndrainResponse
-	(*TransferLeadershipRequest)(nil),  // 14: simp.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 15: simp.v1.TransferLeadershipResponse
-	(*RemoveNodeRequest)(nil),          // 16: simp.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),         // 17: simp.v1.RemoveNodeResponse
-	(*AdmitNodeRequest)(nil),           // 18: simp.v1.AdmitNodeRequest
-	(*AdmitNodeResponse)(nil),          // 19: simp.v1.AdmitNodeResponse
-	(*ListSessionsRequest)(nil),        // 20: simp.v1.ListSessionsRequest
-	(*UserSession)(nil),                // 21: simp.v1.UserSession
-	(*ListSessionsResponse)(nil),       // 22: simp.v1.ListSessionsResponse
-	(*KickSessionRequest)(nil),         // 23: simp.v1.KickSessionRequest
-	(*KickSessionResponse)(nil),        // 24: simp.v1.KickSessionResponse
-	(*BackupRequest)(nil),              // 25: simp.v1.BackupRequest
-	(*BackupResponse)(nil),             // 26: simp.v1.BackupResponse
-	(*RestoreRequest)(nil),             // 27: simp.v1.RestoreRequest
-	(*RestoreResponse)(nil),            // 28: simp.v1.RestoreResponse
-	(*CheckDomainRequest)(nil),         // 29: simp.v1.CheckDomainRequest
-	(*CheckDomainResponse)(nil),        // 30: simp.v1.CheckDomainResponse
-	(*DomainCheck)(nil),                // 31: simp.v1.DomainCheck
-	(*Position)(nil),                   // 32: simp.v1.Position
-	(*timestamppb.Timestamp)(nil),      // 33: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 34: google.protobuf.Duration
-	(*Session)(nil),                    // 35: simp.v1.Session
+	(*OutcomeCount)(nil),               // 9: simp.v1.OutcomeCount
+	(*Expiry)(nil),                     // 10: simp.v1.Expiry
+	(*DrainRequest)(nil),               // 11: simp.v1.DrainRequest
+	(*DrainResponse)(nil),              // 12: simp.v1.DrainResponse
+	(*UndrainRequest)(nil),             // 13: simp.v1.UndrainRequest
+	(*UndrainResponse)(nil),            // 14: simp.v1.UndrainResponse
+	(*TransferLeadershipRequest)(nil),  // 15: simp.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 16: simp.v1.TransferLeadershipResponse
+	(*RemoveNodeRequest)(nil),          // 17: simp.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),         // 18: simp.v1.RemoveNodeResponse
+	(*AdmitNodeRequest)(nil),           // 19: simp.v1.AdmitNodeRequest
+	(*AdmitNodeResponse)(nil),          // 20: simp.v1.AdmitNodeResponse
+	(*ListSessionsRequest)(nil),        // 21: simp.v1.ListSessionsRequest
+	(*UserSession)(nil),                // 22: simp.v1.UserSession
+	(*ListSessionsResponse)(nil),       // 23: simp.v1.ListSessionsResponse
+	(*KickSessionRequest)(nil),         // 24: simp.v1.KickSessionRequest
+	(*KickSessionResponse)(nil),        // 25: simp.v1.KickSessionResponse
+	(*BackupRequest)(nil),              // 26: simp.v1.BackupRequest
+	(*BackupResponse)(nil),             // 27: simp.v1.BackupResponse
+	(*RestoreRequest)(nil),             // 28: simp.v1.RestoreRequest
+	(*RestoreResponse)(nil),            // 29: simp.v1.RestoreResponse
+	(*CheckDomainRequest)(nil),         // 30: simp.v1.CheckDomainRequest
+	(*CheckDomainResponse)(nil),        // 31: simp.v1.CheckDomainResponse
+	(*DomainCheck)(nil),                // 32: simp.v1.DomainCheck
+	(*CreateConsoleLinkRequest)(nil),   // 33: simp.v1.CreateConsoleLinkRequest
+	(*CreateConsoleLinkResponse)(nil),  // 34: simp.v1.CreateConsoleLinkResponse
+	(*RevokeConsoleRequest)(nil),       // 35: simp.v1.RevokeConsoleRequest
+	(*RevokeConsoleResponse)(nil),      // 36: simp.v1.RevokeConsoleResponse
+	(*Position)(nil),                   // 37: simp.v1.Position
+	(*timestamppb.Timestamp)(nil),      // 38: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 39: google.protobuf.Duration
+	(*Session)(nil),                    // 40: simp.v1.Session
 }
 var file_simp_v1_cluster_proto_depIdxs = []int32{
-	32, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
+	37, // 0: simp.v1.StatusResponse.position:type_name -> simp.v1.Position
 	2,  // 1: simp.v1.StatusResponse.health:type_name -> simp.v1.Health
 	8,  // 2: simp.v1.StatusResponse.node:type_name -> simp.v1.NodeStatus
 	6,  // 3: simp.v1.StatusResponse.difference:type_name -> simp.v1.SettingDifference
 	7,  // 4: simp.v1.SettingDifference.value:type_name -> simp.v1.SettingValue
 	0,  // 5: simp.v1.NodeStatus.state:type_name -> simp.v1.NodeState
 	1,  // 6: simp.v1.NodeStatus.role:type_name -> simp.v1.NodeRole
-	33, // 7: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	34, // 8: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
-	9,  // 9: simp.v1.NodeStatus.expiring:type_name -> simp.v1.Expiry
-	3,  // 10: simp.v1.Expiry.kind:type_name -> simp.v1.ExpiryKind
-	33, // 11: simp.v1.Expiry.not_before:type_name -> google.protobuf.Timestamp
-	33, // 12: simp.v1.Expiry.not_after:type_name -> google.protobuf.Timestamp
-	34, // 13: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
-	35, // 14: simp.v1.UserSession.session:type_name -> simp.v1.Session
-	21, // 15: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
-	32, // 16: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
-	32, // 17: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
-	31, // 18: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
-	4,  // 19: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
-	10, // 20: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
-	12, // 21: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
-	14, // 22: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
-	16, // 23: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
-	18, // 24: simp.v1.ClusterService.AdmitNode:input_type -> simp.v1.AdmitNodeRequest
-	20, // 25: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
-	23, // 26: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
-	25, // 27: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
-	27, // 28: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
-	29, // 29: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
-	5,  // 30: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
-	11, // 31: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
-	13, // 32: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
-	15, // 33: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
-	17, // 34: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
-	19, // 35: simp.v1.ClusterService.AdmitNode:output_type -> simp.v1.AdmitNodeResponse
-	22, // 36: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
-	24, // 37: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
-	26, // 38: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
-	28, // 39: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
-	30, // 40: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
-	30, // [30:41] is the sub-list for method output_type
-	19, // [19:30] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	38, // 7: simp.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	39, // 8: simp.v1.NodeStatus.out_of_touch:type_name -> google.protobuf.Duration
+	10, // 9: simp.v1.NodeStatus.expiring:type_name -> simp.v1.Expiry
+	9,  // 10: simp.v1.NodeStatus.outcome:type_name -> simp.v1.OutcomeCount
+	3,  // 11: simp.v1.Expiry.kind:type_name -> simp.v1.ExpiryKind
+	38, // 12: simp.v1.Expiry.not_before:type_name -> google.protobuf.Timestamp
+	38, // 13: simp.v1.Expiry.not_after:type_name -> google.protobuf.Timestamp
+	39, // 14: simp.v1.DrainRequest.timeout:type_name -> google.protobuf.Duration
+	40, // 15: simp.v1.UserSession.session:type_name -> simp.v1.Session
+	22, // 16: simp.v1.ListSessionsResponse.session:type_name -> simp.v1.UserSession
+	37, // 17: simp.v1.ListSessionsResponse.position:type_name -> simp.v1.Position
+	37, // 18: simp.v1.RestoreResponse.position:type_name -> simp.v1.Position
+	32, // 19: simp.v1.CheckDomainResponse.check:type_name -> simp.v1.DomainCheck
+	38, // 20: simp.v1.CreateConsoleLinkResponse.until:type_name -> google.protobuf.Timestamp
+	37, // 21: simp.v1.RevokeConsoleResponse.position:type_name -> simp.v1.Position
+	4,  // 22: simp.v1.ClusterService.Status:input_type -> simp.v1.StatusRequest
+	11, // 23: simp.v1.ClusterService.Drain:input_type -> simp.v1.DrainRequest
+	13, // 24: simp.v1.ClusterService.Undrain:input_type -> simp.v1.UndrainRequest
+	15, // 25: simp.v1.ClusterService.TransferLeadership:input_type -> simp.v1.TransferLeadershipRequest
+	17, // 26: simp.v1.ClusterService.RemoveNode:input_type -> simp.v1.RemoveNodeRequest
+	19, // 27: simp.v1.ClusterService.AdmitNode:input_type -> simp.v1.AdmitNodeRequest
+	21, // 28: simp.v1.ClusterService.ListSessions:input_type -> simp.v1.ListSessionsRequest
+	24, // 29: simp.v1.ClusterService.KickSession:input_type -> simp.v1.KickSessionRequest
+	26, // 30: simp.v1.ClusterService.Backup:input_type -> simp.v1.BackupRequest
+	28, // 31: simp.v1.ClusterService.Restore:input_type -> simp.v1.RestoreRequest
+	30, // 32: simp.v1.ClusterService.CheckDomain:input_type -> simp.v1.CheckDomainRequest
+	33, // 33: simp.v1.ClusterService.CreateConsoleLink:input_type -> simp.v1.CreateConsoleLinkRequest
+	35, // 34: simp.v1.ClusterService.RevokeConsole:input_type -> simp.v1.RevokeConsoleRequest
+	5,  // 35: simp.v1.ClusterService.Status:output_type -> simp.v1.StatusResponse
+	12, // 36: simp.v1.ClusterService.Drain:output_type -> simp.v1.DrainResponse
+	14, // 37: simp.v1.ClusterService.Undrain:output_type -> simp.v1.UndrainResponse
+	16, // 38: simp.v1.ClusterService.TransferLeadership:output_type -> simp.v1.TransferLeadershipResponse
+	18, // 39: simp.v1.ClusterService.RemoveNode:output_type -> simp.v1.RemoveNodeResponse
+	20, // 40: simp.v1.ClusterService.AdmitNode:output_type -> simp.v1.AdmitNodeResponse
+	23, // 41: simp.v1.ClusterService.ListSessions:output_type -> simp.v1.ListSessionsResponse
+	25, // 42: simp.v1.ClusterService.KickSession:output_type -> simp.v1.KickSessionResponse
+	27, // 43: simp.v1.ClusterService.Backup:output_type -> simp.v1.BackupResponse
+	29, // 44: simp.v1.ClusterService.Restore:output_type -> simp.v1.RestoreResponse
+	31, // 45: simp.v1.ClusterService.CheckDomain:output_type -> simp.v1.CheckDomainResponse
+	34, // 46: simp.v1.ClusterService.CreateConsoleLink:output_type -> simp.v1.CreateConsoleLinkResponse
+	36, // 47: simp.v1.ClusterService.RevokeConsole:output_type -> simp.v1.RevokeConsoleResponse
+	35, // [35:48] is the sub-list for method output_type
+	22, // [22:35] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_simp_v1_cluster_proto_init() }
@@ -2426,7 +2740,7 @@ func file_simp_v1_cluster_proto_init() {
 		return
 	}
 	file_simp_v1_presence_proto_init()
-	file_simp_v1_cluster_proto_msgTypes[19].OneofWrappers = []any{
+	file_simp_v1_cluster_proto_msgTypes[20].OneofWrappers = []any{
 		(*KickSessionRequest_Ima)(nil),
 		(*KickSessionRequest_Session)(nil),
 	}
@@ -2436,7 +2750,7 @@ func file_simp_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_v1_cluster_proto_rawDesc), len(file_simp_v1_cluster_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   28,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,8 @@ const (
 	ClusterService_Backup_FullMethodName             = "/simp.v1.ClusterService/Backup"
 	ClusterService_Restore_FullMethodName            = "/simp.v1.ClusterService/Restore"
 	ClusterService_CheckDomain_FullMethodName        = "/simp.v1.ClusterService/CheckDomain"
+	ClusterService_CreateConsoleLink_FullMethodName  = "/simp.v1.ClusterService/CreateConsoleLink"
+	ClusterService_RevokeConsole_FullMethodName      = "/simp.v1.ClusterService/RevokeConsole"
 )
 
 // ClusterServiceClient is the client API for ClusterService service.
@@ -74,6 +76,14 @@ type ClusterServiceClient interface {
 	// nothing there or here. FAILED_PRECONDITION where the node deals with no
 	// other site at all.
 	CheckDomain(ctx context.Context, in *CheckDomainRequest, opts ...grpc.CallOption) (*CheckDomainResponse, error)
+	// CreateConsoleLink makes a link that signs in to the operators' console of a
+	// node, once and within a minute, with the caller's roles. FAILED_PRECONDITION
+	// where no node serves a console, UNAVAILABLE while the site has nodes that
+	// are older than the console. Every caller with a role may call it.
+	CreateConsoleLink(ctx context.Context, in *CreateConsoleLinkRequest, opts ...grpc.CallOption) (*CreateConsoleLinkResponse, error)
+	// RevokeConsole ends all sessions of consoles on all nodes, and makes links
+	// that were not used void.
+	RevokeConsole(ctx context.Context, in *RevokeConsoleRequest, opts ...grpc.CallOption) (*RevokeConsoleResponse, error)
 }
 
 type clusterServiceClient struct {
@@ -215,6 +225,26 @@ func (c *clusterServiceClient) CheckDomain(ctx context.Context, in *CheckDomainR
 	return out, nil
 }
 
+func (c *clusterServiceClient) CreateConsoleLink(ctx context.Context, in *CreateConsoleLinkRequest, opts ...grpc.CallOption) (*CreateConsoleLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateConsoleLinkResponse)
+	err := c.cc.Invoke(ctx, ClusterService_CreateConsoleLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterServiceClient) RevokeConsole(ctx context.Context, in *RevokeConsoleRequest, opts ...grpc.CallOption) (*RevokeConsoleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeConsoleResponse)
+	err := c.cc.Invoke(ctx, ClusterService_RevokeConsole_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServiceServer is the server API for ClusterService service.
 // All implementations must embed UnimplementedClusterServiceServer
 // for forward compatibility.
@@ -257,6 +287,14 @@ type ClusterServiceServer interface {
 	// nothing there or here. FAILED_PRECONDITION where the node deals with no
 	// other site at all.
 	CheckDomain(context.Context, *CheckDomainRequest) (*CheckDomainResponse, error)
+	// CreateConsoleLink makes a link that signs in to the operators' console of a
+	// node, once and within a minute, with the caller's roles. FAILED_PRECONDITION
+	// where no node serves a console, UNAVAILABLE while the site has nodes that
+	// are older than the console. Every caller with a role may call it.
+	CreateConsoleLink(context.Context, *CreateConsoleLinkRequest) (*CreateConsoleLinkResponse, error)
+	// RevokeConsole ends all sessions of consoles on all nodes, and makes links
+	// that were not used void.
+	RevokeConsole(context.Context, *RevokeConsoleRequest) (*RevokeConsoleResponse, error)
 	mustEmbedUnimplementedClusterServiceServer()
 }
 
@@ -299,6 +337,12 @@ func (UnimplementedClusterServiceServer) Restore(grpc.ClientStreamingServer[Rest
 }
 func (UnimplementedClusterServiceServer) CheckDomain(context.Context, *CheckDomainRequest) (*CheckDomainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckDomain not implemented")
+}
+func (UnimplementedClusterServiceServer) CreateConsoleLink(context.Context, *CreateConsoleLinkRequest) (*CreateConsoleLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateConsoleLink not implemented")
+}
+func (UnimplementedClusterServiceServer) RevokeConsole(context.Context, *RevokeConsoleRequest) (*RevokeConsoleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeConsole not implemented")
 }
 func (UnimplementedClusterServiceServer) mustEmbedUnimplementedClusterServiceServer() {}
 func (UnimplementedClusterServiceServer) testEmbeddedByValue()                        {}
@@ -494,6 +538,42 @@ func _ClusterService_CheckDomain_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterService_CreateConsoleLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateConsoleLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).CreateConsoleLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_CreateConsoleLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).CreateConsoleLink(ctx, req.(*CreateConsoleLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ClusterService_RevokeConsole_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeConsoleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).RevokeConsole(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_RevokeConsole_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).RevokeConsole(ctx, req.(*RevokeConsoleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ClusterService_ServiceDesc is the grpc.ServiceDesc for ClusterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -532,6 +612,14 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckDomain",
 			Handler:    _ClusterService_CheckDomain_Handler,
+		},
+		{
+			MethodName: "CreateConsoleLink",
+			Handler:    _ClusterService_CreateConsoleLink_Handler,
+		},
+		{
+			MethodName: "RevokeConsole",
+			Handler:    _ClusterService_RevokeConsole_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

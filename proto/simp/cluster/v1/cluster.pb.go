@@ -1521,9 +1521,11 @@ type StatusResponse struct {
 	UptimeMs uint64     `protobuf:"varint,25,opt,name=uptime_ms,json=uptimeMs,proto3" json:"uptime_ms,omitempty"` // of the process; 0: its version does not say
 	// Sentences about what does not work as it is configured, such as an account
 	// source that can't be asked; at most 32.
-	Warning       []string `protobuf:"bytes,26,rep,name=warning,proto3" json:"warning,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Warning        []string        `protobuf:"bytes,26,rep,name=warning,proto3" json:"warning,omitempty"`
+	ConsoleAddress string          `protobuf:"bytes,41,opt,name=console_address,json=consoleAddress,proto3" json:"console_address,omitempty"` // a URL of its operators' console; empty: none
+	Outcome        []*OutcomeCount `protobuf:"bytes,42,rep,name=outcome,proto3" json:"outcome,omitempty"`                                     // of messages sent through it
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -1738,6 +1740,403 @@ func (x *StatusResponse) GetWarning() []string {
 	return nil
 }
 
+func (x *StatusResponse) GetConsoleAddress() string {
+	if x != nil {
+		return x.ConsoleAddress
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetOutcome() []*OutcomeCount {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+// OutcomeCount counts the outcomes of messages, one for each recipient.
+type OutcomeCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        uint32                 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutcomeCount) Reset() {
+	*x = OutcomeCount{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutcomeCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutcomeCount) ProtoMessage() {}
+
+func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
+func (*OutcomeCount) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *OutcomeCount) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *OutcomeCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type ObserveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Audit         bool                   `protobuf:"varint,1,opt,name=audit,proto3" json:"audit,omitempty"`     // the newest records of the audit log
+	Domains       bool                   `protobuf:"varint,2,opt,name=domains,proto3" json:"domains,omitempty"` // the other sites that it deals with
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveRequest) Reset() {
+	*x = ObserveRequest{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveRequest) ProtoMessage() {}
+
+func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
+func (*ObserveRequest) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ObserveRequest) GetAudit() bool {
+	if x != nil {
+		return x.Audit
+	}
+	return false
+}
+
+func (x *ObserveRequest) GetDomains() bool {
+	if x != nil {
+		return x.Domains
+	}
+	return false
+}
+
+type ObserveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Audit         []*AuditRecord         `protobuf:"bytes,1,rep,name=audit,proto3" json:"audit,omitempty"` // the oldest first
+	Domain        []*RemoteDomain        `protobuf:"bytes,2,rep,name=domain,proto3" json:"domain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveResponse) Reset() {
+	*x = ObserveResponse{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveResponse) ProtoMessage() {}
+
+func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveResponse.ProtoReflect.Descriptor instead.
+func (*ObserveResponse) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ObserveResponse) GetAudit() []*AuditRecord {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
+func (x *ObserveResponse) GetDomain() []*RemoteDomain {
+	if x != nil {
+		return x.Domain
+	}
+	return nil
+}
+
+// AuditRecord is an act of an operator or a program.
+type AuditRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Who           string                 `protobuf:"bytes,2,opt,name=who,proto3" json:"who,omitempty"`
+	Via           string                 `protobuf:"bytes,3,opt,name=via,proto3" json:"via,omitempty"`
+	What          string                 `protobuf:"bytes,4,opt,name=what,proto3" json:"what,omitempty"`
+	Whom          string                 `protobuf:"bytes,5,opt,name=whom,proto3" json:"whom,omitempty"`
+	Outcome       string                 `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Why           string                 `protobuf:"bytes,7,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRecord) Reset() {
+	*x = AuditRecord{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRecord) ProtoMessage() {}
+
+func (x *AuditRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
+func (*AuditRecord) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AuditRecord) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *AuditRecord) GetWho() string {
+	if x != nil {
+		return x.Who
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetWhom() string {
+	if x != nil {
+		return x.Whom
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// RemoteDomain is how a node stands with another site.
+type RemoteDomain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Own           string                 `protobuf:"bytes,1,opt,name=own,proto3" json:"own,omitempty"` // the domain of this site
+	Domain        string                 `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`                     // connected, connecting, idle or failing
+	SinceMs       int64                  `protobuf:"varint,4,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // connected; 0: it is not
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`                   // of the last failure; empty: none
+	Status        uint32                 `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"`                  // that messages get because of it
+	Failures      uint32                 `protobuf:"varint,7,opt,name=failures,proto3" json:"failures,omitempty"`              // in a row
+	RetryMs       int64                  `protobuf:"varint,8,opt,name=retry_ms,json=retryMs,proto3" json:"retry_ms,omitempty"` // until the next attempt, from now
+	Waiting       uint32                 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`                // requests that are not sent or not answered
+	Watches       uint32                 `protobuf:"varint,10,opt,name=watches,proto3" json:"watches,omitempty"`
+	Route         string                 `protobuf:"bytes,11,opt,name=route,proto3" json:"route,omitempty"`     // that is configured; empty: by DNS
+	Address       string                 `protobuf:"bytes,12,opt,name=address,proto3" json:"address,omitempty"` // that it is connected to
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteDomain) Reset() {
+	*x = RemoteDomain{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteDomain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteDomain) ProtoMessage() {}
+
+func (x *RemoteDomain) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteDomain.ProtoReflect.Descriptor instead.
+func (*RemoteDomain) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RemoteDomain) GetOwn() string {
+	if x != nil {
+		return x.Own
+	}
+	return ""
+}
+
+func (x *RemoteDomain) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *RemoteDomain) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RemoteDomain) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *RemoteDomain) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RemoteDomain) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *RemoteDomain) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *RemoteDomain) GetRetryMs() int64 {
+	if x != nil {
+		return x.RetryMs
+	}
+	return 0
+}
+
+func (x *RemoteDomain) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *RemoteDomain) GetWatches() uint32 {
+	if x != nil {
+		return x.Watches
+	}
+	return 0
+}
+
+func (x *RemoteDomain) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *RemoteDomain) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // Setting is one of a node's settings.
 type Setting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1752,7 +2151,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +2163,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +2176,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Setting) GetName() string {
@@ -1815,7 +2214,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +2226,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +2239,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Expiry) GetKind() string {
@@ -1890,7 +2289,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2301,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2314,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TableDigest) GetLog() uint64 {
@@ -1941,7 +2340,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2352,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2365,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CopyRequest) GetLog() uint64 {
@@ -1987,7 +2386,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +2398,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +2411,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CopyResponse) GetLog() uint64 {
@@ -2042,7 +2441,7 @@ type ProviderKeys struct {
 
 func (x *ProviderKeys) Reset() {
 	*x = ProviderKeys{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2453,7 @@ func (x *ProviderKeys) String() string {
 func (*ProviderKeys) ProtoMessage() {}
 
 func (x *ProviderKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2466,7 @@ func (x *ProviderKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderKeys.ProtoReflect.Descriptor instead.
 func (*ProviderKeys) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProviderKeys) GetIssuer() string {
@@ -2101,7 +2500,7 @@ type SourceKeysRequest struct {
 
 func (x *SourceKeysRequest) Reset() {
 	*x = SourceKeysRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2512,7 @@ func (x *SourceKeysRequest) String() string {
 func (*SourceKeysRequest) ProtoMessage() {}
 
 func (x *SourceKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2525,7 @@ func (x *SourceKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceKeysRequest.ProtoReflect.Descriptor instead.
 func (*SourceKeysRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SourceKeysRequest) GetSource() string {
@@ -2153,7 +2552,7 @@ type SourceKeysResponse struct {
 
 func (x *SourceKeysResponse) Reset() {
 	*x = SourceKeysResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2564,7 @@ func (x *SourceKeysResponse) String() string {
 func (*SourceKeysResponse) ProtoMessage() {}
 
 func (x *SourceKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2577,7 @@ func (x *SourceKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceKeysResponse.ProtoReflect.Descriptor instead.
 func (*SourceKeysResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SourceKeysResponse) GetRefusal() *Refusal {
@@ -2203,7 +2602,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2614,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2627,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 type ProbeResponse struct {
@@ -2256,7 +2655,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2667,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2680,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -2384,7 +2783,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2795,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2808,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -2507,7 +2906,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2918,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2931,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -2574,7 +2973,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2985,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2998,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Member) GetSite() string {
@@ -2737,7 +3136,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +3148,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +3161,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -2781,7 +3180,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2793,7 +3192,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2806,7 +3205,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -2826,7 +3225,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +3237,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +3250,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -2880,7 +3279,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2892,7 +3291,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2905,7 +3304,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -2933,7 +3332,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2945,7 +3344,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2958,7 +3357,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 4}
 }
 
 func (x *CommandRequest_Admit) GetClusterId() string {
@@ -3073,7 +3472,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x16.simp.store.v1.SessionR\asession\"&\n" +
 	"\fKickResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\"\x0f\n" +
-	"\rStatusRequest\"\xce\x06\n" +
+	"\rStatusRequest\"\xb0\a\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -3106,7 +3505,40 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\runset_address\x18\x17 \x03(\tR\funsetAddress\x122\n" +
 	"\asetting\x18\x18 \x03(\v2\x18.simp.cluster.v1.SettingR\asetting\x12\x1b\n" +
 	"\tuptime_ms\x18\x19 \x01(\x04R\buptimeMs\x12\x18\n" +
-	"\awarning\x18\x1a \x03(\tR\awarning\"E\n" +
+	"\awarning\x18\x1a \x03(\tR\awarning\x12'\n" +
+	"\x0fconsole_address\x18) \x01(\tR\x0econsoleAddress\x127\n" +
+	"\aoutcome\x18* \x03(\v2\x1d.simp.cluster.v1.OutcomeCountR\aoutcome\"<\n" +
+	"\fOutcomeCount\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\rR\x06status\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"@\n" +
+	"\x0eObserveRequest\x12\x14\n" +
+	"\x05audit\x18\x01 \x01(\bR\x05audit\x12\x18\n" +
+	"\adomains\x18\x02 \x01(\bR\adomains\"|\n" +
+	"\x0fObserveResponse\x122\n" +
+	"\x05audit\x18\x01 \x03(\v2\x1c.simp.cluster.v1.AuditRecordR\x05audit\x125\n" +
+	"\x06domain\x18\x02 \x03(\v2\x1d.simp.cluster.v1.RemoteDomainR\x06domain\"\x9e\x01\n" +
+	"\vAuditRecord\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x10\n" +
+	"\x03who\x18\x02 \x01(\tR\x03who\x12\x10\n" +
+	"\x03via\x18\x03 \x01(\tR\x03via\x12\x12\n" +
+	"\x04what\x18\x04 \x01(\tR\x04what\x12\x12\n" +
+	"\x04whom\x18\x05 \x01(\tR\x04whom\x12\x18\n" +
+	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x10\n" +
+	"\x03why\x18\a \x01(\tR\x03why\"\xb4\x02\n" +
+	"\fRemoteDomain\x12\x10\n" +
+	"\x03own\x18\x01 \x01(\tR\x03own\x12\x16\n" +
+	"\x06domain\x18\x02 \x01(\tR\x06domain\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x19\n" +
+	"\bsince_ms\x18\x04 \x01(\x03R\asinceMs\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\x12\x1a\n" +
+	"\bfailures\x18\a \x01(\rR\bfailures\x12\x19\n" +
+	"\bretry_ms\x18\b \x01(\x03R\aretryMs\x12\x18\n" +
+	"\awaiting\x18\t \x01(\rR\awaiting\x12\x18\n" +
+	"\awatches\x18\n" +
+	" \x01(\rR\awatches\x12\x14\n" +
+	"\x05route\x18\v \x01(\tR\x05route\x12\x18\n" +
+	"\aaddress\x18\f \x01(\tR\aaddress\"E\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x10\n" +
@@ -3200,7 +3632,7 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x0ecluster_id_sum\x18\x0f \x01(\fR\fclusterIdSum\x12.\n" +
 	"\x13client_addr_guessed\x18\x10 \x01(\bR\x11clientAddrGuessed\x12,\n" +
 	"\x12simps_addr_guessed\x18\x11 \x01(\bR\x10simpsAddrGuessed\x12!\n" +
-	"\fsettings_sum\x18\x12 \x01(\fR\vsettingsSum2\xcc\x06\n" +
+	"\fsettings_sum\x18\x12 \x01(\fR\vsettingsSum2\x9a\a\n" +
 	"\x04Peer\x12?\n" +
 	"\bMessages\x12\x16.simp.cluster.v1.Frame\x1a\x17.simp.cluster.v1.Answer(\x010\x01\x12L\n" +
 	"\aPropose\x12\x1f.simp.cluster.v1.ProposeRequest\x1a .simp.cluster.v1.ProposeResponse\x12R\n" +
@@ -3213,7 +3645,8 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aCommand\x12\x1f.simp.cluster.v1.CommandRequest\x1a .simp.cluster.v1.CommandResponse\x12E\n" +
 	"\x04Copy\x12\x1c.simp.cluster.v1.CopyRequest\x1a\x1d.simp.cluster.v1.CopyResponse0\x01\x12U\n" +
 	"\n" +
-	"SourceKeys\x12\".simp.cluster.v1.SourceKeysRequest\x1a#.simp.cluster.v1.SourceKeysResponseB'Z%simpd/proto/simp/cluster/v1;clusterv1b\x06proto3"
+	"SourceKeys\x12\".simp.cluster.v1.SourceKeysRequest\x1a#.simp.cluster.v1.SourceKeysResponse\x12L\n" +
+	"\aObserve\x12\x1f.simp.cluster.v1.ObserveRequest\x1a .simp.cluster.v1.ObserveResponseB'Z%simpd/proto/simp/cluster/v1;clusterv1b\x06proto3"
 
 var (
 	file_simp_cluster_v1_cluster_proto_rawDescOnce sync.Once
@@ -3228,7 +3661,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Rejection_Reason)(0),                     // 0: simp.cluster.v1.Rejection.Reason
 	(Refusal_Reason)(0),                       // 1: simp.cluster.v1.Refusal.Reason
@@ -3256,26 +3689,31 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*KickResponse)(nil),                      // 23: simp.cluster.v1.KickResponse
 	(*StatusRequest)(nil),                     // 24: simp.cluster.v1.StatusRequest
 	(*StatusResponse)(nil),                    // 25: simp.cluster.v1.StatusResponse
-	(*Setting)(nil),                           // 26: simp.cluster.v1.Setting
-	(*Expiry)(nil),                            // 27: simp.cluster.v1.Expiry
-	(*TableDigest)(nil),                       // 28: simp.cluster.v1.TableDigest
-	(*CopyRequest)(nil),                       // 29: simp.cluster.v1.CopyRequest
-	(*CopyResponse)(nil),                      // 30: simp.cluster.v1.CopyResponse
-	(*ProviderKeys)(nil),                      // 31: simp.cluster.v1.ProviderKeys
-	(*SourceKeysRequest)(nil),                 // 32: simp.cluster.v1.SourceKeysRequest
-	(*SourceKeysResponse)(nil),                // 33: simp.cluster.v1.SourceKeysResponse
-	(*ProbeRequest)(nil),                      // 34: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 35: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 36: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 37: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 38: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 39: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 40: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 41: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 42: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 43: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 44: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 45: simp.store.v1.Batch
+	(*OutcomeCount)(nil),                      // 26: simp.cluster.v1.OutcomeCount
+	(*ObserveRequest)(nil),                    // 27: simp.cluster.v1.ObserveRequest
+	(*ObserveResponse)(nil),                   // 28: simp.cluster.v1.ObserveResponse
+	(*AuditRecord)(nil),                       // 29: simp.cluster.v1.AuditRecord
+	(*RemoteDomain)(nil),                      // 30: simp.cluster.v1.RemoteDomain
+	(*Setting)(nil),                           // 31: simp.cluster.v1.Setting
+	(*Expiry)(nil),                            // 32: simp.cluster.v1.Expiry
+	(*TableDigest)(nil),                       // 33: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 34: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 35: simp.cluster.v1.CopyResponse
+	(*ProviderKeys)(nil),                      // 36: simp.cluster.v1.ProviderKeys
+	(*SourceKeysRequest)(nil),                 // 37: simp.cluster.v1.SourceKeysRequest
+	(*SourceKeysResponse)(nil),                // 38: simp.cluster.v1.SourceKeysResponse
+	(*ProbeRequest)(nil),                      // 39: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 40: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 41: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 42: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 43: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 44: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 45: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 46: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 47: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 48: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 49: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 50: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
@@ -3283,7 +3721,7 @@ var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	6,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
 	7,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
 	4,  // 4: simp.cluster.v1.Hello.lineage:type_name -> simp.cluster.v1.Lineage
-	44, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	49, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
 	10, // 6: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
 	11, // 7: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
 	9,  // 8: simp.cluster.v1.Answer.rejection:type_name -> simp.cluster.v1.Rejection
@@ -3291,50 +3729,55 @@ var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	12, // 10: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
 	4,  // 11: simp.cluster.v1.Pong.lineage:type_name -> simp.cluster.v1.Lineage
 	1,  // 12: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	45, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	50, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
 	13, // 14: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	13, // 15: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
 	13, // 16: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	44, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	28, // 18: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
-	27, // 19: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
-	26, // 20: simp.cluster.v1.StatusResponse.setting:type_name -> simp.cluster.v1.Setting
-	31, // 21: simp.cluster.v1.SourceKeysRequest.known:type_name -> simp.cluster.v1.ProviderKeys
-	13, // 22: simp.cluster.v1.SourceKeysResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	31, // 23: simp.cluster.v1.SourceKeysResponse.keys:type_name -> simp.cluster.v1.ProviderKeys
-	39, // 24: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	40, // 25: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	41, // 26: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	42, // 27: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	43, // 28: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	13, // 29: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	2,  // 30: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	14, // 31: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	16, // 32: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	18, // 33: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	20, // 34: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	22, // 35: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	24, // 36: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	34, // 37: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	36, // 38: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	29, // 39: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	32, // 40: simp.cluster.v1.Peer.SourceKeys:input_type -> simp.cluster.v1.SourceKeysRequest
-	8,  // 41: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	15, // 42: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	17, // 43: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	19, // 44: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	21, // 45: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	23, // 46: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	25, // 47: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	35, // 48: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	37, // 49: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	30, // 50: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	33, // 51: simp.cluster.v1.Peer.SourceKeys:output_type -> simp.cluster.v1.SourceKeysResponse
-	41, // [41:52] is the sub-list for method output_type
-	30, // [30:41] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	49, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	33, // 18: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	32, // 19: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
+	31, // 20: simp.cluster.v1.StatusResponse.setting:type_name -> simp.cluster.v1.Setting
+	26, // 21: simp.cluster.v1.StatusResponse.outcome:type_name -> simp.cluster.v1.OutcomeCount
+	29, // 22: simp.cluster.v1.ObserveResponse.audit:type_name -> simp.cluster.v1.AuditRecord
+	30, // 23: simp.cluster.v1.ObserveResponse.domain:type_name -> simp.cluster.v1.RemoteDomain
+	36, // 24: simp.cluster.v1.SourceKeysRequest.known:type_name -> simp.cluster.v1.ProviderKeys
+	13, // 25: simp.cluster.v1.SourceKeysResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	36, // 26: simp.cluster.v1.SourceKeysResponse.keys:type_name -> simp.cluster.v1.ProviderKeys
+	44, // 27: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	45, // 28: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	46, // 29: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	47, // 30: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	48, // 31: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	13, // 32: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	2,  // 33: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	14, // 34: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	16, // 35: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	18, // 36: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	20, // 37: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	22, // 38: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	24, // 39: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	39, // 40: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	41, // 41: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	34, // 42: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	37, // 43: simp.cluster.v1.Peer.SourceKeys:input_type -> simp.cluster.v1.SourceKeysRequest
+	27, // 44: simp.cluster.v1.Peer.Observe:input_type -> simp.cluster.v1.ObserveRequest
+	8,  // 45: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	15, // 46: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	17, // 47: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	19, // 48: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	21, // 49: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	23, // 50: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	25, // 51: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	40, // 52: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	42, // 53: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	35, // 54: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	38, // 55: simp.cluster.v1.Peer.SourceKeys:output_type -> simp.cluster.v1.SourceKeysResponse
+	28, // 56: simp.cluster.v1.Peer.Observe:output_type -> simp.cluster.v1.ObserveResponse
+	45, // [45:57] is the sub-list for method output_type
+	33, // [33:45] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -3342,8 +3785,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[33].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[34].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[38].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[39].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -3356,7 +3799,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   42,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

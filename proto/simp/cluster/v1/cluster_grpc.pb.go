@@ -34,6 +34,7 @@ const (
 	Peer_Command_FullMethodName    = "/simp.cluster.v1.Peer/Command"
 	Peer_Copy_FullMethodName       = "/simp.cluster.v1.Peer/Copy"
 	Peer_SourceKeys_FullMethodName = "/simp.cluster.v1.Peer/SourceKeys"
+	Peer_Observe_FullMethodName    = "/simp.cluster.v1.Peer/Observe"
 )
 
 // PeerClient is the client API for Peer service.
@@ -66,6 +67,8 @@ type PeerClient interface {
 	// SourceKeys asks the leader for the keys of the provider of an account source,
 	// which it fetches for all nodes.
 	SourceKeys(ctx context.Context, in *SourceKeysRequest, opts ...grpc.CallOption) (*SourceKeysResponse, error)
+	// Observe tells operators what only the node itself knows.
+	Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (*ObserveResponse, error)
 }
 
 type peerClient struct {
@@ -198,6 +201,16 @@ func (c *peerClient) SourceKeys(ctx context.Context, in *SourceKeysRequest, opts
 	return out, nil
 }
 
+func (c *peerClient) Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (*ObserveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ObserveResponse)
+	err := c.cc.Invoke(ctx, Peer_Observe_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -228,6 +241,8 @@ type PeerServer interface {
 	// SourceKeys asks the leader for the keys of the provider of an account source,
 	// which it fetches for all nodes.
 	SourceKeys(context.Context, *SourceKeysRequest) (*SourceKeysResponse, error)
+	// Observe tells operators what only the node itself knows.
+	Observe(context.Context, *ObserveRequest) (*ObserveResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -270,6 +285,9 @@ func (UnimplementedPeerServer) Copy(*CopyRequest, grpc.ServerStreamingServer[Cop
 }
 func (UnimplementedPeerServer) SourceKeys(context.Context, *SourceKeysRequest) (*SourceKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SourceKeys not implemented")
+}
+func (UnimplementedPeerServer) Observe(context.Context, *ObserveRequest) (*ObserveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Observe not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -472,6 +490,24 @@ func _Peer_SourceKeys_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Observe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ObserveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Observe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Observe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Observe(ctx, req.(*ObserveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -514,6 +550,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SourceKeys",
 			Handler:    _Peer_SourceKeys_Handler,
+		},
+		{
+			MethodName: "Observe",
+			Handler:    _Peer_Observe_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

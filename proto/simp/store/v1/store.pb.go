@@ -369,6 +369,8 @@ type Change struct {
 	//	*Change_RemoveSealedValue
 	//	*Change_PutContactGroup
 	//	*Change_RemoveContactGroup
+	//	*Change_UseConsoleToken
+	//	*Change_RevokeConsole
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -753,6 +755,24 @@ func (x *Change) GetRemoveContactGroup() *RemoveContactGroup {
 	return nil
 }
 
+func (x *Change) GetUseConsoleToken() *UseConsoleToken {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_UseConsoleToken); ok {
+			return x.UseConsoleToken
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetRevokeConsole() *RevokeConsole {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_RevokeConsole); ok {
+			return x.RevokeConsole
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -913,6 +933,14 @@ type Change_RemoveContactGroup struct {
 	RemoveContactGroup *RemoveContactGroup `protobuf:"bytes,35,opt,name=remove_contact_group,json=removeContactGroup,proto3,oneof"`
 }
 
+type Change_UseConsoleToken struct {
+	UseConsoleToken *UseConsoleToken `protobuf:"bytes,46,opt,name=use_console_token,json=useConsoleToken,proto3,oneof"`
+}
+
+type Change_RevokeConsole struct {
+	RevokeConsole *RevokeConsole `protobuf:"bytes,47,opt,name=revoke_console,json=revokeConsole,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -988,6 +1016,10 @@ func (*Change_RemoveSealedValue) isChange_Kind() {}
 func (*Change_PutContactGroup) isChange_Kind() {}
 
 func (*Change_RemoveContactGroup) isChange_Kind() {}
+
+func (*Change_UseConsoleToken) isChange_Kind() {}
+
+func (*Change_RevokeConsole) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -3002,6 +3034,115 @@ func (x *RemoveContactGroup) GetKey() string {
 	return ""
 }
 
+// UseConsoleToken marks the one-time token of a link to the operators' console
+// as used. It is refused if the token was used already, on whichever node, has
+// ended by the batch's time, or is of another generation.
+type UseConsoleToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                           // 16 octets
+	UntilMs       int64                  `protobuf:"varint,2,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"` // when it ends
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`          // that it was made in
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UseConsoleToken) Reset() {
+	*x = UseConsoleToken{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UseConsoleToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UseConsoleToken) ProtoMessage() {}
+
+func (x *UseConsoleToken) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UseConsoleToken.ProtoReflect.Descriptor instead.
+func (*UseConsoleToken) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *UseConsoleToken) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *UseConsoleToken) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *UseConsoleToken) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// RevokeConsole makes all links to consoles and all sessions of theirs void: the
+// generation counts up. It changes nothing if the generation is another one.
+type RevokeConsole struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"` // the present one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeConsole) Reset() {
+	*x = RevokeConsole{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeConsole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeConsole) ProtoMessage() {}
+
+func (x *RevokeConsole) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeConsole.ProtoReflect.Descriptor instead.
+func (*RevokeConsole) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RevokeConsole) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // DeleteAccount ends the user's bindings, and removes their rules, contacts and
 // app passwords.
 type DeleteAccount struct {
@@ -3013,7 +3154,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3166,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[34]
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3179,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{34}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -3060,7 +3201,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +3213,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[35]
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +3226,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{35}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -3118,7 +3259,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3130,7 +3271,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3143,7 +3284,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -3193,7 +3334,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3346,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3359,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -3258,7 +3399,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3411,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3424,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -3307,7 +3448,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3319,7 +3460,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3332,7 +3473,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -3373,7 +3514,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3526,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3539,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -3423,7 +3564,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3576,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3589,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -3476,8 +3617,8 @@ func (x *RestoreAccounts) GetLast() bool {
 //
 // A snapshot is the eight octets "SIMPSNAP" and then records, each after its
 // length as a varint: one header, the nodes, the removed nodes (from schema 2
-// on), accounts, rules, contacts, invitations (from schema 4 on), blocks and
-// groups (from schema 5 on) and listeners in the order of their names (of
+// on), accounts, rules, contacts, invitations (from schema 4 on), blocks,
+// sealed values, groups and the console (from schema 5 on), and listeners in the order of their names (of
 // invitations: of their code_hash in hexadecimal; of blocks: of their feed and then
 // of their target; of groups: of source, NUL, key), the events in the order of their
 // indexes, and one trailer. In format 2, which is written from schema 2 on, the
@@ -3499,6 +3640,7 @@ type Record struct {
 	//	*Record_Block
 	//	*Record_SealedValue
 	//	*Record_ContactGroup
+	//	*Record_Console
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3506,7 +3648,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3518,7 +3660,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3531,7 +3673,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -3658,6 +3800,15 @@ func (x *Record) GetContactGroup() *ContactGroup {
 	return nil
 }
 
+func (x *Record) GetConsole() *Console {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Console); ok {
+			return x.Console
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -3714,6 +3865,10 @@ type Record_ContactGroup struct {
 	ContactGroup *ContactGroup `protobuf:"bytes,34,opt,name=contact_group,json=contactGroup,proto3,oneof"`
 }
 
+type Record_Console struct {
+	Console *Console `protobuf:"bytes,46,opt,name=console,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Kind() {}
 
 func (*Record_Account) isRecord_Kind() {}
@@ -3740,6 +3895,8 @@ func (*Record_SealedValue) isRecord_Kind() {}
 
 func (*Record_ContactGroup) isRecord_Kind() {}
 
+func (*Record_Console) isRecord_Kind() {}
+
 // SealedValue is a small value that the nodes share, such as the key of a
 // certificate, encrypted by a key that is not in the table. From schema 5 on.
 type SealedValue struct {
@@ -3753,7 +3910,7 @@ type SealedValue struct {
 
 func (x *SealedValue) Reset() {
 	*x = SealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +3922,7 @@ func (x *SealedValue) String() string {
 func (*SealedValue) ProtoMessage() {}
 
 func (x *SealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +3935,7 @@ func (x *SealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedValue.ProtoReflect.Descriptor instead.
 func (*SealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SealedValue) GetName() string {
@@ -3813,7 +3970,7 @@ type PutSealedValue struct {
 
 func (x *PutSealedValue) Reset() {
 	*x = PutSealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3825,7 +3982,7 @@ func (x *PutSealedValue) String() string {
 func (*PutSealedValue) ProtoMessage() {}
 
 func (x *PutSealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3838,7 +3995,7 @@ func (x *PutSealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutSealedValue.ProtoReflect.Descriptor instead.
 func (*PutSealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PutSealedValue) GetValue() *SealedValue {
@@ -3858,7 +4015,7 @@ type RemoveSealedValue struct {
 
 func (x *RemoveSealedValue) Reset() {
 	*x = RemoveSealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3870,7 +4027,7 @@ func (x *RemoveSealedValue) String() string {
 func (*RemoveSealedValue) ProtoMessage() {}
 
 func (x *RemoveSealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3883,7 +4040,7 @@ func (x *RemoveSealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSealedValue.ProtoReflect.Descriptor instead.
 func (*RemoveSealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RemoveSealedValue) GetName() string {
@@ -3908,7 +4065,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4077,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4090,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -4004,7 +4161,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4173,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4186,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Account) GetAddress() string {
@@ -4129,7 +4286,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4141,7 +4298,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4154,7 +4311,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Key) GetKey() []byte {
@@ -4245,7 +4402,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4257,7 +4414,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4270,7 +4427,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -4347,7 +4504,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4359,7 +4516,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4372,7 +4529,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Invitation) GetId() uint64 {
@@ -4452,7 +4609,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +4621,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +4634,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Block) GetEntry() *BlockEntry {
@@ -4522,7 +4679,7 @@ type ContactGroup struct {
 
 func (x *ContactGroup) Reset() {
 	*x = ContactGroup{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4534,7 +4691,7 @@ func (x *ContactGroup) String() string {
 func (*ContactGroup) ProtoMessage() {}
 
 func (x *ContactGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4547,7 +4704,7 @@ func (x *ContactGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactGroup.ProtoReflect.Descriptor instead.
 func (*ContactGroup) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ContactGroup) GetSource() string {
@@ -4589,7 +4746,7 @@ type GroupMember struct {
 
 func (x *GroupMember) Reset() {
 	*x = GroupMember{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4601,7 +4758,7 @@ func (x *GroupMember) String() string {
 func (*GroupMember) ProtoMessage() {}
 
 func (x *GroupMember) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4614,7 +4771,7 @@ func (x *GroupMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
 func (*GroupMember) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GroupMember) GetAddress() string {
@@ -4629,6 +4786,120 @@ func (x *GroupMember) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+// Console is what the nodes agree on about operators' consoles. From schema 5 on.
+type Console struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`          // counts revocations
+	Used          []*UsedConsoleToken    `protobuf:"bytes,2,rep,name=used,proto3" json:"used,omitempty"`                       // in the order of their ends, and then of their ids
+	FloorMs       int64                  `protobuf:"varint,3,opt,name=floor_ms,json=floorMs,proto3" json:"floor_ms,omitempty"` // tokens that end then or before are void
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Console) Reset() {
+	*x = Console{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Console) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Console) ProtoMessage() {}
+
+func (x *Console) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Console.ProtoReflect.Descriptor instead.
+func (*Console) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Console) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Console) GetUsed() []*UsedConsoleToken {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
+func (x *Console) GetFloorMs() int64 {
+	if x != nil {
+		return x.FloorMs
+	}
+	return 0
+}
+
+// UsedConsoleToken is a one-time token that was used.
+type UsedConsoleToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	UntilMs       int64                  `protobuf:"varint,2,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsedConsoleToken) Reset() {
+	*x = UsedConsoleToken{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsedConsoleToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsedConsoleToken) ProtoMessage() {}
+
+func (x *UsedConsoleToken) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsedConsoleToken.ProtoReflect.Descriptor instead.
+func (*UsedConsoleToken) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *UsedConsoleToken) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *UsedConsoleToken) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
 }
 
 type Binding struct {
@@ -4648,7 +4919,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4660,7 +4931,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4673,7 +4944,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -4752,7 +5023,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[55]
+	mi := &file_simp_store_v1_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +5035,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[55]
+	mi := &file_simp_store_v1_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +5048,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{55}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Listener) GetAddress() string {
@@ -4818,7 +5089,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	mi := &file_simp_store_v1_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4830,7 +5101,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	mi := &file_simp_store_v1_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4843,7 +5114,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{56}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Rules) GetOwner() string {
@@ -4870,7 +5141,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	mi := &file_simp_store_v1_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4882,7 +5153,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	mi := &file_simp_store_v1_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4895,7 +5166,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{57}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -4931,7 +5202,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[58]
+	mi := &file_simp_store_v1_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4943,7 +5214,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[58]
+	mi := &file_simp_store_v1_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4956,7 +5227,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{58}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Node) GetNode() string {
@@ -5048,7 +5319,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[59]
+	mi := &file_simp_store_v1_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5060,7 +5331,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[59]
+	mi := &file_simp_store_v1_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5073,7 +5344,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{59}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -5125,7 +5396,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[60]
+	mi := &file_simp_store_v1_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5137,7 +5408,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[60]
+	mi := &file_simp_store_v1_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5150,7 +5421,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{60}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -5226,7 +5497,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[61]
+	mi := &file_simp_store_v1_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5238,7 +5509,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[61]
+	mi := &file_simp_store_v1_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5251,7 +5522,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{61}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -5283,7 +5554,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\xba\x13\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xcf\x14\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -5332,7 +5603,9 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x10put_sealed_value\x182 \x01(\v2\x1d.simp.store.v1.PutSealedValueH\x00R\x0eputSealedValue\x12R\n" +
 	"\x13remove_sealed_value\x183 \x01(\v2 .simp.store.v1.RemoveSealedValueH\x00R\x11removeSealedValue\x12L\n" +
 	"\x11put_contact_group\x18\" \x01(\v2\x1e.simp.store.v1.PutContactGroupH\x00R\x0fputContactGroup\x12U\n" +
-	"\x14remove_contact_group\x18# \x01(\v2!.simp.store.v1.RemoveContactGroupH\x00R\x12removeContactGroupB\x06\n" +
+	"\x14remove_contact_group\x18# \x01(\v2!.simp.store.v1.RemoveContactGroupH\x00R\x12removeContactGroup\x12L\n" +
+	"\x11use_console_token\x18. \x01(\v2\x1e.simp.store.v1.UseConsoleTokenH\x00R\x0fuseConsoleToken\x12E\n" +
+	"\x0erevoke_console\x18/ \x01(\v2\x1c.simp.store.v1.RevokeConsoleH\x00R\rrevokeConsoleB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -5486,7 +5759,17 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\v2\x1b.simp.store.v1.ContactGroupR\x05group\">\n" +
 	"\x12RemoveContactGroup\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\")\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\"\\\n" +
+	"\x0fUseConsoleToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"/\n" +
+	"\rRevokeConsole\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -5517,7 +5800,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
 	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\xcf\x05\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\x83\x06\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -5534,7 +5817,8 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"invitation\x12,\n" +
 	"\x05block\x18\v \x01(\v2\x14.simp.store.v1.BlockH\x00R\x05block\x12?\n" +
 	"\fsealed_value\x182 \x01(\v2\x1a.simp.store.v1.SealedValueH\x00R\vsealedValue\x12B\n" +
-	"\rcontact_group\x18\" \x01(\v2\x1b.simp.store.v1.ContactGroupH\x00R\fcontactGroupB\x06\n" +
+	"\rcontact_group\x18\" \x01(\v2\x1b.simp.store.v1.ContactGroupH\x00R\fcontactGroup\x122\n" +
+	"\aconsole\x18. \x01(\v2\x16.simp.store.v1.ConsoleH\x00R\aconsoleB\x06\n" +
 	"\x04kind\"T\n" +
 	"\vSealedValue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -5623,7 +5907,16 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06member\x18\x04 \x03(\v2\x1a.simp.store.v1.GroupMemberR\x06member\";\n" +
 	"\vGroupMember\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x86\x02\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"y\n" +
+	"\aConsole\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x123\n" +
+	"\x04used\x18\x02 \x03(\v2\x1f.simp.store.v1.UsedConsoleTokenR\x04used\x12\x19\n" +
+	"\bfloor_ms\x18\x03 \x01(\x03R\afloorMs\"=\n" +
+	"\x10UsedConsoleToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\"\x86\x02\n" +
 	"\aBinding\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
@@ -5703,7 +5996,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -5742,34 +6035,38 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*EndBlocks)(nil),           // 34: simp.store.v1.EndBlocks
 	(*PutContactGroup)(nil),     // 35: simp.store.v1.PutContactGroup
 	(*RemoveContactGroup)(nil),  // 36: simp.store.v1.RemoveContactGroup
-	(*DeleteAccount)(nil),       // 37: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),         // 38: simp.store.v1.SetDisabled
-	(*SetRule)(nil),             // 39: simp.store.v1.SetRule
-	(*SetContact)(nil),          // 40: simp.store.v1.SetContact
-	(*SetSchema)(nil),           // 41: simp.store.v1.SetSchema
-	(*NewHistory)(nil),          // 42: simp.store.v1.NewHistory
-	(*Digest)(nil),              // 43: simp.store.v1.Digest
-	(*RestoreAccounts)(nil),     // 44: simp.store.v1.RestoreAccounts
-	(*Record)(nil),              // 45: simp.store.v1.Record
-	(*SealedValue)(nil),         // 46: simp.store.v1.SealedValue
-	(*PutSealedValue)(nil),      // 47: simp.store.v1.PutSealedValue
-	(*RemoveSealedValue)(nil),   // 48: simp.store.v1.RemoveSealedValue
-	(*Header)(nil),              // 49: simp.store.v1.Header
-	(*Account)(nil),             // 50: simp.store.v1.Account
-	(*Key)(nil),                 // 51: simp.store.v1.Key
-	(*AppPassword)(nil),         // 52: simp.store.v1.AppPassword
-	(*Invitation)(nil),          // 53: simp.store.v1.Invitation
-	(*Block)(nil),               // 54: simp.store.v1.Block
-	(*ContactGroup)(nil),        // 55: simp.store.v1.ContactGroup
-	(*GroupMember)(nil),         // 56: simp.store.v1.GroupMember
-	(*Binding)(nil),             // 57: simp.store.v1.Binding
-	(*Listener)(nil),            // 58: simp.store.v1.Listener
-	(*Rules)(nil),               // 59: simp.store.v1.Rules
-	(*Contacts)(nil),            // 60: simp.store.v1.Contacts
-	(*Node)(nil),                // 61: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 62: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 63: simp.store.v1.Event
-	(*Trailer)(nil),             // 64: simp.store.v1.Trailer
+	(*UseConsoleToken)(nil),     // 37: simp.store.v1.UseConsoleToken
+	(*RevokeConsole)(nil),       // 38: simp.store.v1.RevokeConsole
+	(*DeleteAccount)(nil),       // 39: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 40: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 41: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 42: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 43: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 44: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 45: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 46: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 47: simp.store.v1.Record
+	(*SealedValue)(nil),         // 48: simp.store.v1.SealedValue
+	(*PutSealedValue)(nil),      // 49: simp.store.v1.PutSealedValue
+	(*RemoveSealedValue)(nil),   // 50: simp.store.v1.RemoveSealedValue
+	(*Header)(nil),              // 51: simp.store.v1.Header
+	(*Account)(nil),             // 52: simp.store.v1.Account
+	(*Key)(nil),                 // 53: simp.store.v1.Key
+	(*AppPassword)(nil),         // 54: simp.store.v1.AppPassword
+	(*Invitation)(nil),          // 55: simp.store.v1.Invitation
+	(*Block)(nil),               // 56: simp.store.v1.Block
+	(*ContactGroup)(nil),        // 57: simp.store.v1.ContactGroup
+	(*GroupMember)(nil),         // 58: simp.store.v1.GroupMember
+	(*Console)(nil),             // 59: simp.store.v1.Console
+	(*UsedConsoleToken)(nil),    // 60: simp.store.v1.UsedConsoleToken
+	(*Binding)(nil),             // 61: simp.store.v1.Binding
+	(*Listener)(nil),            // 62: simp.store.v1.Listener
+	(*Rules)(nil),               // 63: simp.store.v1.Rules
+	(*Contacts)(nil),            // 64: simp.store.v1.Contacts
+	(*Node)(nil),                // 65: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 66: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 67: simp.store.v1.Event
+	(*Trailer)(nil),             // 68: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -5783,14 +6080,14 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	37, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	38, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	39, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	40, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	41, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	42, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	43, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	44, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	39, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	40, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	41, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	42, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	43, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	44, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	45, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	46, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
@@ -5808,57 +6105,61 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	32, // 33: simp.store.v1.Change.remove_block:type_name -> simp.store.v1.RemoveBlock
 	33, // 34: simp.store.v1.Change.change_feed:type_name -> simp.store.v1.ChangeFeed
 	34, // 35: simp.store.v1.Change.end_blocks:type_name -> simp.store.v1.EndBlocks
-	47, // 36: simp.store.v1.Change.put_sealed_value:type_name -> simp.store.v1.PutSealedValue
-	48, // 37: simp.store.v1.Change.remove_sealed_value:type_name -> simp.store.v1.RemoveSealedValue
+	49, // 36: simp.store.v1.Change.put_sealed_value:type_name -> simp.store.v1.PutSealedValue
+	50, // 37: simp.store.v1.Change.remove_sealed_value:type_name -> simp.store.v1.RemoveSealedValue
 	35, // 38: simp.store.v1.Change.put_contact_group:type_name -> simp.store.v1.PutContactGroup
 	36, // 39: simp.store.v1.Change.remove_contact_group:type_name -> simp.store.v1.RemoveContactGroup
-	6,  // 40: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 41: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 42: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 43: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 44: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 45: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 46: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 47: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 48: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	18, // 49: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
-	18, // 50: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
-	31, // 51: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
-	31, // 52: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
-	55, // 53: simp.store.v1.PutContactGroup.group:type_name -> simp.store.v1.ContactGroup
-	1,  // 54: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 55: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	45, // 56: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	49, // 57: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	50, // 58: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	58, // 59: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	59, // 60: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	60, // 61: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	61, // 62: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	63, // 63: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	64, // 64: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	62, // 65: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	53, // 66: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
-	54, // 67: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
-	46, // 68: simp.store.v1.Record.sealed_value:type_name -> simp.store.v1.SealedValue
-	55, // 69: simp.store.v1.Record.contact_group:type_name -> simp.store.v1.ContactGroup
-	46, // 70: simp.store.v1.PutSealedValue.value:type_name -> simp.store.v1.SealedValue
-	18, // 71: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	52, // 72: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	51, // 73: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
-	31, // 74: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
-	56, // 75: simp.store.v1.ContactGroup.member:type_name -> simp.store.v1.GroupMember
-	6,  // 76: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 77: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	57, // 78: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	39, // 79: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	40, // 80: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	58, // 81: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	82, // [82:82] is the sub-list for method output_type
-	82, // [82:82] is the sub-list for method input_type
-	82, // [82:82] is the sub-list for extension type_name
-	82, // [82:82] is the sub-list for extension extendee
-	0,  // [0:82] is the sub-list for field type_name
+	37, // 40: simp.store.v1.Change.use_console_token:type_name -> simp.store.v1.UseConsoleToken
+	38, // 41: simp.store.v1.Change.revoke_console:type_name -> simp.store.v1.RevokeConsole
+	6,  // 42: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 43: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 44: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 45: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 46: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 47: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 48: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 49: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 50: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	18, // 51: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
+	18, // 52: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
+	31, // 53: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
+	31, // 54: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
+	57, // 55: simp.store.v1.PutContactGroup.group:type_name -> simp.store.v1.ContactGroup
+	1,  // 56: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 57: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	47, // 58: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	51, // 59: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	52, // 60: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	62, // 61: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	63, // 62: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	64, // 63: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	65, // 64: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	67, // 65: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	68, // 66: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	66, // 67: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	55, // 68: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
+	56, // 69: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
+	48, // 70: simp.store.v1.Record.sealed_value:type_name -> simp.store.v1.SealedValue
+	57, // 71: simp.store.v1.Record.contact_group:type_name -> simp.store.v1.ContactGroup
+	59, // 72: simp.store.v1.Record.console:type_name -> simp.store.v1.Console
+	48, // 73: simp.store.v1.PutSealedValue.value:type_name -> simp.store.v1.SealedValue
+	18, // 74: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	54, // 75: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	53, // 76: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	31, // 77: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
+	58, // 78: simp.store.v1.ContactGroup.member:type_name -> simp.store.v1.GroupMember
+	60, // 79: simp.store.v1.Console.used:type_name -> simp.store.v1.UsedConsoleToken
+	6,  // 80: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 81: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	61, // 82: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	41, // 83: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	42, // 84: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	62, // 85: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	86, // [86:86] is the sub-list for method output_type
+	86, // [86:86] is the sub-list for method input_type
+	86, // [86:86] is the sub-list for extension type_name
+	86, // [86:86] is the sub-list for extension extendee
+	0,  // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -5905,9 +6206,11 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_RemoveSealedValue)(nil),
 		(*Change_PutContactGroup)(nil),
 		(*Change_RemoveContactGroup)(nil),
+		(*Change_UseConsoleToken)(nil),
+		(*Change_RevokeConsole)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[42].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[44].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -5921,6 +6224,7 @@ func file_simp_store_v1_store_proto_init() {
 		(*Record_Block)(nil),
 		(*Record_SealedValue)(nil),
 		(*Record_ContactGroup)(nil),
+		(*Record_Console)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5928,7 +6232,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   62,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
