@@ -80,6 +80,10 @@ bench: build ## what it costs, beside a minimal relay: the short form (docs/perf
 web-test: build ## the web chat and its modules, under Node and in a real browser; writes docs/images: node, npm, chromium
 	go run ./cmd/testkit/webtest -bin bin
 
+.PHONY: console-test
+console-test: build ## the operators' console in a real browser, on a site of three nodes: node, npm, chromium
+	go run ./cmd/testkit/consoletest -bin bin
+
 .PHONY: chat-test
 chat-test: build ## simp chat in real terminals, on a real site: tmux
 	go run ./cmd/testkit/chattest -bin bin

@@ -39,7 +39,7 @@ func (p *Provisioner) call(ctx context.Context, token, name string, do func(cont
 	if err != nil {
 		p.gate.refused.Add(1)
 		if p.gate.refusals.countRefusal(cause{"provisioner", who.name}) {
-			record.write(p.gate.logger, who.name, path, err)
+			record.write(p.gate, who, path, err)
 		}
 		return err
 	}
@@ -49,7 +49,7 @@ func (p *Provisioner) call(ctx context.Context, token, name string, do func(cont
 		err = p.gate.errors.publicStatus(m, p.recover(ctx, path, do))
 	}
 	if m.audit {
-		record.write(p.gate.logger, who.name, path, err)
+		record.write(p.gate, who, path, err)
 	}
 	return err
 }

@@ -51,6 +51,7 @@ const (
 	devGRPC     = 2
 	devCluster  = 3
 	devGossip   = 4
+	devConsole  = 8
 	devHTTP     = 13
 	maxDevNodes = 9
 )
@@ -65,7 +66,7 @@ func devCommand() *cobra.Command {
 			devDomain + ". It keeps nothing unless --data-dir is given.\n\n" +
 			"Node i has SIMP on port P+100(i-1), where P is --port. Its other ports are that\n" +
 			"one plus 1 for WebSocket and the web chat, 2 for gRPC, 3 for the cluster, 4 for\n" +
-			"gossip and 13 for HTTP.",
+			"gossip, 8 for the operators' console and 13 for HTTP.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
@@ -108,7 +109,7 @@ func (o *devOptions) nodeConfig(i int) *config {
 	}
 	c := &config{
 		nodeID: "n" + strconv.Itoa(i), domains: []string{devDomain}, insecure: true, timing: "dev",
-		simp: at(i, 0), ws: at(i, devWS), grpc: at(i, devGRPC), cluster: at(i, devCluster), gossip: at(i, devGossip), http: at(i, devHTTP), webChat: true,
+		simp: at(i, 0), ws: at(i, devWS), grpc: at(i, devGRPC), cluster: at(i, devCluster), gossip: at(i, devGossip), http: at(i, devHTTP), console: at(i, devConsole), webChat: true,
 		bootstrapExpect: devExpect(o.nodes), drainTimeout: time.Second,
 	}
 	_ = setLimits(c, nil) // the standard is right

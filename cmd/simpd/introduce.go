@@ -48,7 +48,9 @@ func (s *devSite) printCommands(w io.Writer) {
 	fmt.Fprintf(w, "  %s watch %s\n", simp(third, users[2]), users[1])
 	fmt.Fprintf(w, "  %s send %s \"hello\"\n\n", simp(first, users[0]), users[1])
 	fmt.Fprintf(w, "The whole site at a glance:\n\n")
-	fmt.Fprintf(w, "  %s --insecure --addr %s status\n", siblingCommand("simpctl"), first.grpc)
+	fmt.Fprintf(w, "  %s --insecure --addr %s status\n\n", siblingCommand("simpctl"), first.grpc)
+	fmt.Fprintf(w, "A link to the operators' console, in the browser:\n\n")
+	fmt.Fprintf(w, "  %s --insecure --addr %s console\n", siblingCommand("simpctl"), first.grpc)
 }
 
 // siblingCommand returns the command that runs a program in this one's directory.

@@ -14,6 +14,7 @@ import (
 	"simpd/cluster/accounts"
 	"simpd/cluster/acmecert"
 	"simpd/cluster/api"
+	"simpd/cluster/console"
 	"simpd/cluster/lookalike"
 	"simpd/cluster/router"
 	"simpd/cluster/storage"
@@ -55,6 +56,7 @@ type node struct {
 	scim     *http.Server                  // nil: it is off
 	programs atomic.Pointer[api.Server]    // nil: not served yet
 	clients  atomic.Pointer[server.Server] // likewise
+	console  *console.Server               // nil: not served
 	counts   server.Metrics
 
 	gossipBind, gossipAdvertise netip.AddrPort // the second is not valid: they are the same
@@ -94,6 +96,7 @@ func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting f
 		n.joinSite, // the table, the decision, the agreement
 		n.servePrograms,
 		n.startACME,
+		n.serveConsole,
 		n.serveClients, // last: they are greeted by a node that knows its site
 	} {
 		err := step()
@@ -226,6 +229,7 @@ func (n *node) servePrograms() error {
 		NodeID: n.conf.nodeID, Site: n.siteName(), Domains: n.conf.domains, Table: n.table,
 		Directory: n.cluster, Messenger: n.router, Cluster: operations{n}, Sources: n.sources, Tokens: n.tokens,
 		TempDir: n.conf.dataDir, Logger: n.logger, WebAddress: n.webAddress(), Lookalikes: n.lookalikes, Memory: programMemory(presentLimit()),
+		Console: n.consoleKeys(),
 	}
 	if n.identity != nil {
 		c.TLS = n.identity.Programs("h2")
@@ -320,6 +324,9 @@ func (n *node) stopParts(ctx context.Context, leave func() error) {
 		n.cancel()
 		if clients := n.clients.Load(); clients != nil {
 			clients.Shutdown(ctx) // their sessions' ends are still told to the site
+		}
+		if n.console != nil {
+			n.console.Shutdown() // its pages go on at another node
 		}
 		if n.scim != nil {
 			_ = n.scim.Shutdown(ctx) // requests that have begun are answered

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -51,6 +52,13 @@ func nodeStatus(s *cluster.NodeStatus) *simpv1.NodeStatus {
 		n.Expiring = append(n.Expiring, toldExpiry(e))
 	}
 	n.Warning = s.Warnings
+	n.ConsoleAddress = s.ConsoleAddress
+	if s.Digest != nil {
+		n.Digest, n.DigestLog = hex.EncodeToString(s.Digest.Sum), s.Digest.Log
+	}
+	for _, o := range s.Outcomes {
+		n.Outcome = append(n.Outcome, &simpv1.OutcomeCount{Status: o.Status, Count: o.Count})
+	}
 	if s.Contact > 0 {
 		n.OutOfTouch = durationpb.New(s.Contact)
 	}

@@ -19,10 +19,11 @@ type config struct {
 	domains         []string // in A-labels; the first is named in HELLO
 
 	// Where to listen; empty is off.
-	simp, simps, ws, grpc, cluster, gossip, http, pprof, scim string
+	simp, simps, ws, grpc, cluster, gossip, http, pprof, scim, console string
 
 	webChat         bool     // on ws
 	webAddress      string   // of the web chat, for people; without a slash at its end
+	consoleAddress  string   // of the console, for operators; likewise
 	origins         []string // of the WebSocket
 	httpHosts       []string // names that HTTP requests may use
 	proxies, exempt []netip.Prefix
@@ -101,6 +102,11 @@ func listenOptions() []option {
 			set: setHTTPHosts},
 		{name: "pprof-listen", arg: "HOST:PORT", standard: "off", help: "listen address for profiles (pprof), for developers; loopback only",
 			set: toListen(func(c *config) *string { return &c.pprof })},
+		{name: "console-listen", arg: "HOST:PORT", standard: "off", help: "listen address for the operators' console: HTTPS with tls-cert, or HTTP on loopback; simpctl console signs in",
+			set: toListen(func(c *config) *string { return &c.console })},
+		{name: "console-address", arg: "URL", help: "the address at which operators reach the console of this node, such as https://n1.example.com:7475, for the links of simpctl console. " +
+			"If not set, the host of console-listen, or if that is 0.0.0.0 or [::], of advertise-client-tls, advertise-client or advertise",
+			set: setConsoleAddress},
 		{name: "advertise", arg: "HOST", help: "the host at which other nodes reach this one, if it differs from the addresses listened on",
 			set: setAdvertise},
 		{name: "advertise-client", arg: "HOST:PORT", help: "the address at which clients reach simp-listen; MOVE sends clients of other nodes there. off: MOVE names no node, " +

@@ -91,7 +91,7 @@ func (c *config) listenAddresses() []named {
 		{"simp-listen", c.simp}, {"simps-listen", c.simps}, {"ws-listen", c.ws}, {"grpc-listen", c.grpc},
 		{"scim-listen", c.scim},
 		{"cluster-listen", c.cluster}, {"gossip-listen", c.gossip}, {"http-listen", c.http},
-		{"pprof-listen", c.pprof}, {"acme-http-listen", c.acme.listen},
+		{"pprof-listen", c.pprof}, {"acme-http-listen", c.acme.listen}, {"console-listen", c.console},
 	}
 	on := all[:0]
 	for _, l := range all {
@@ -130,6 +130,17 @@ func (v *validator) checkListeners() {
 	}
 	v.checkSCIM()
 	v.nodeListeners()
+	v.consoleListener()
+}
+
+// consoleListener checks that operators can be told where the console is.
+func (v *validator) consoleListener() {
+	if v.console == "" && v.consoleAddress != "" {
+		v.addProblem("console-address", "console-listen is off, so there is no console")
+	}
+	if isUnspecified(v.console) && v.console != "" && v.consoleAddress == "" && v.consoleHost() == "" {
+		v.addProblem("console-listen", "%s means every address of this machine: set console-address to the one that operators reach", v.console)
+	}
 }
 
 // nodeListeners checks what other nodes have to reach.
@@ -154,7 +165,7 @@ func (v *validator) clientTLS() {
 	if v.simps != "" {
 		v.addProblem("simps-listen", "TLS requires a certificate: set tls-cert and tls-key, or acme-domain")
 	}
-	for _, l := range []named{{"simp-listen", v.simp}, {"ws-listen", v.ws}} {
+	for _, l := range []named{{"simp-listen", v.simp}, {"ws-listen", v.ws}, {"console-listen", v.console}} {
 		if l.address != "" && !isLoopback(l.address) && !v.insecure {
 			v.addProblem(l.option, "%s is not loopback, so a certificate is required: set tls-cert and tls-key, or acme-domain", l.address)
 		}

@@ -7,14 +7,19 @@ import (
 )
 
 // setWebAddress takes the address of the web chat: a URL of a host.
-func setWebAddress(c *config, v []string) error {
-	u, err := url.Parse(v[0])
+func setWebAddress(c *config, v []string) (err error) {
+	c.webAddress, err = parseBaseURL(v[0], "https://chat.example.com")
+	return err
+}
+
+// parseBaseURL returns a URL of a host, without a slash at its end.
+func parseBaseURL(s, like string) (string, error) {
+	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil ||
 		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("invalid address %q: must look like https://chat.example.com", v[0])
+		return "", fmt.Errorf("invalid address %q: must look like %s", s, like)
 	}
-	c.webAddress = u.Scheme + "://" + u.Host
-	return nil
+	return u.Scheme + "://" + u.Host, nil
 }
 
 // webHost returns the host of the configured address of the web chat; "" if

@@ -9,9 +9,9 @@ type File struct{ asset *asset }
 // compresses the content once.
 func NewFile(name string, content []byte) File { return File{newAsset(name, content)} }
 
-// Module returns the content of one of the web chat's modules, which other pages
+// Content returns the content of one of the web chat's files, which other pages
 // may use.
-func Module(name string) ([]byte, error) { return files.ReadFile("files/" + name) }
+func Content(name string) ([]byte, error) { return files.ReadFile("files/" + name) }
 
 // ServeHTTP sends the file, unless the browser has it.
 func (f File) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.asset.serve(w, r) }

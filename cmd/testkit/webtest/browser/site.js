@@ -31,14 +31,14 @@ export class Site {
     this.nodes = [];
   }
 
-  /** @param {number} [count] @param {...string} settings further flags of simpd */
+  /** @param {number} [count] @param {...string} settings further flags of simpd; NODE is the number of the node */
   async start(count = 3, ...settings) {
     const ports = await freePorts(6 * count), at = (/** @type {number} */ i) => `127.0.0.1:${ports[i]}`;
     for (let i = 0; i < count; i++) {
       const first = 6 * i, others = Array.from({ length: count }, (_, j) => j).filter(j => j !== i).map(j => `--join=${at(6 * j + 4)}`);
       const process = spawn(join(bin, "simpd"), ["serve", "--insecure", `--node-id=n${i + 1}`, `--bootstrap-expect=${count}`, "--domain=example.com",
         `--data-dir=${join(this.dir, `n${i + 1}`)}`, `--simp-listen=${at(first)}`, `--ws-listen=${at(first + 1)}`, `--grpc-listen=${at(first + 2)}`,
-        `--cluster-listen=${at(first + 3)}`, `--gossip-listen=${at(first + 4)}`, `--http-listen=${at(first + 5)}`, "--timing=relaxed", "--drain-timeout=10s", "--log-level=error", "--http-host=chat.test", ...settings, ...others],
+        `--cluster-listen=${at(first + 3)}`, `--gossip-listen=${at(first + 4)}`, `--http-listen=${at(first + 5)}`, "--timing=relaxed", "--drain-timeout=10s", "--log-level=error", "--http-host=chat.test", ...settings.map(one => one.replace("NODE", String(i + 1))), ...others],
       { stdio: ["ignore", "inherit", "inherit"] });
       this.nodes.push({ process, simp: ports[first], page: `http://${at(first + 1)}/`, grpc: ports[first + 2], http: ports[first + 5] });
     }
