@@ -95,12 +95,11 @@ export class SimpError extends Error {
   params: { [key: string]: string };
 }
 
-/** Client keeps one user connected. */
+/** Keeps one user connected: it connects again, follows MOVE, and repeats no message by itself. */
 export class Client {
   constructor(options: Options);
   readonly address: string;
   readonly status: ClientStatus;
-  /** Whether the client means to listen. */
   readonly listening: boolean;
   readonly state: ListenState;
   readonly note: string;
@@ -118,7 +117,6 @@ export class Client {
   wake(): void;
   /** Does not throw. To repeat a message in doubt, give its id and the same entity: only a 200 ends the doubt. */
   send(to: readonly string[], entity: Uint8Array, options?: { id?: string; timeout?: number }): Promise<Report>;
-  /** Any other request; throws a SimpError if it fails. */
   request(verb: string, params?: Params, literal?: Uint8Array): Promise<Answer>;
   /** Changes what others see; listens if the client does not. */
   setState(state: ListenState, note?: string): Promise<void>;
@@ -173,7 +171,6 @@ export interface Verdict {
 }
 /** A NotSupportedError where Ed25519 is missing. */
 export function newDevice(): Promise<Device>;
-/** What people compare. */
 export function fingerprint(kid: string): string;
 /** An address as lists and signatures have it. */
 export function foldAddress(address: string): string;

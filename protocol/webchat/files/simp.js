@@ -2,12 +2,6 @@
 /**
  * SIMP 1.1 over WebSocket, for browsers and for Node. It has no dependency and
  * touches no page. simp.d.ts documents what it exports.
- *
- * A Client logs in, listens, and connects again with jitter when its
- * connection ends; it then listens with the same state and note, and watches
- * what it watched. When its node goes away (MOVE), it connects to the usual
- * address first and ends the old connection afterwards. It never repeats a
- * message of its own accord.
  * @module simp
  */
 /** @import { Answer, Client as C, ClientStatus, DeviceKey, KeyList, Keys, Line, ListenState, Message, Options, Params, PresenceState, Result, Verdict } from "./simp.js" */
