@@ -69,14 +69,13 @@ func (l *lab) start() (err error) {
 	return l.begin()
 }
 
-// within is the command that runs node i in its network, after the honest users
-// and, but for the one that is removed, within its memory.
+// within is the command that runs node i in its network and, but for the one
+// that is removed, within its memory.
 func (l *lab) within(i int) []string {
-	line := append([]string{"nice", "-n", priority}, l.network.Within(i)...)
 	if i > nodes {
-		return line
+		return l.network.Within(i)
 	}
-	return append(l.groups.Within(i), line...)
+	return append(l.groups.Within(i), l.network.Within(i)...)
 }
 
 // survey chooses where the nodes listen and makes the other site's files.

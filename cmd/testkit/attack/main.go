@@ -66,20 +66,15 @@ func (o *options) run() (code int, err error) {
 	case o.ground != "":
 		return 0, attackFrom(o.ground, chosen)
 	}
-	if lacks := append(isolate.Missing("ip", "nsenter", "chrt", "nice"), missingGroups()...); len(lacks) > 0 {
+	if lacks := append(isolate.Missing("ip", "nsenter", "chrt"), missingGroups()...); len(lacks) > 0 {
 		return 1, fmt.Errorf("for attacks this machine lacks: %s", strings.Join(lacks, ", "))
 	}
-	network, code, err := isolate.Enter(isolate.ByNsenter, "nice", "-n", "-"+priority)
+	network, code, err := isolate.Enter(isolate.ByNsenter)
 	if network == nil {
 		return code, err
 	}
 	return 0, o.attack(network, chosen)
 }
-
-// priority is by how much the honest users come before the nodes. They have
-// machines of their own, too: what they wait for a processor is not the site's
-// doing.
-const priority = "20"
 
 func missingGroups() []string {
 	if os.Geteuid() != 0 {

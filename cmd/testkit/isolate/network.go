@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -40,9 +39,8 @@ const (
 
 // Enter runs this program again in a namespace of its own, with a bridge in
 // it, and returns when that has ended, with its exit code and no network. The
-// one that runs inside gets the network. The command that runs it begins with
-// first, such as nice and its arguments.
-func Enter(entry Entry, first ...string) (n *Network, code int, err error) {
+// one that runs inside gets the network.
+func Enter(entry Entry) (n *Network, code int, err error) {
 	if name := os.Getenv(inside); name != "" {
 		return &Network{name: name, entry: entry}, 0, nil
 	}
@@ -56,7 +54,7 @@ func Enter(entry Entry, first ...string) (n *Network, code int, err error) {
 			return nil, 1, err
 		}
 	}
-	line := slices.Concat(first, entry(name), os.Args)
+	line := append(entry(name), os.Args...)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"="+name)
