@@ -149,3 +149,21 @@ func (l Limit) cost(n int) time.Duration {
 	}
 	return time.Duration(n) * l.interval
 }
+
+// Return puts n tokens back that were taken by mistake or in advance.
+func (b *Bucket) Return(l Limit, n int) {
+	if !l.IsUnlimited() {
+		b.full -= l.cost(n)
+	}
+}
+
+// FullIn returns how long after now the bucket will be full.
+func (b *Bucket) FullIn(now time.Duration) time.Duration { return max(0, b.full-now) }
+
+// Used returns how many tokens the bucket lacks at the time now.
+func (b *Bucket) Used(l Limit, now time.Duration) int {
+	if l.IsUnlimited() {
+		return 0
+	}
+	return int((b.FullIn(now) + l.interval - 1) / l.interval)
+}
