@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"simpd/cluster/link"
+	"simpd/cluster/ratelimit"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 	"simpd/store"
@@ -46,6 +47,9 @@ type Config struct {
 	// Succeeded is called with logins at other nodes from new sources. It may be
 	// nil.
 	Succeeded func(a protocol.Attempt)
+	// Counted is called with what other nodes have counted of the site's limits.
+	// It may be nil.
+	Counted func(node string, counts []ratelimit.Count)
 	// Drain is asked to send the clients of this node away, within that time
 	// (0: as it is configured), or to stop doing so. It returns once the table
 	// says so. Nil: refused.

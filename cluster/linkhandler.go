@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"simpd/cluster/link"
+	"simpd/cluster/ratelimit"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -42,6 +43,13 @@ func (h linkHandler) Failed(a protocol.Attempt, times int) {
 func (h linkHandler) Succeeded(a protocol.Attempt) {
 	if h.n.cfg.Succeeded != nil {
 		h.n.cfg.Succeeded(a)
+	}
+}
+
+// Counted counts what another node has counted of the site's limits.
+func (h linkHandler) Counted(from string, counts []ratelimit.Count) {
+	if h.n.cfg.Counted != nil {
+		h.n.cfg.Counted(from, counts)
 	}
 }
 

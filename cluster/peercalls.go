@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"simpd/cluster/link"
+	"simpd/cluster/ratelimit"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -28,6 +29,10 @@ func (n *Node) Failed(a protocol.Attempt) { n.link.Failed(a) }
 
 // Succeeded reports a login to all other nodes. It never blocks.
 func (n *Node) Succeeded(a protocol.Attempt) { n.link.Succeeded(a) }
+
+// Counted reports what this node has counted of the site's limits to all other
+// nodes. It never blocks.
+func (n *Node) Counted(counts []ratelimit.Count) { n.link.Counted(counts) }
 
 // Watchers asks all other nodes that are up who watches user. partial reports
 // that one did not answer within two seconds, or that there are more than fit

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"simpd/cluster/ratelimit"
 	"simpd/protocol"
 	"simpd/store"
 )
@@ -17,6 +18,9 @@ type Handler interface {
 	// Succeeded records a login from a new source that another node reported. It
 	// does not block.
 	Succeeded(a protocol.Attempt)
+	// Counted counts what another node has counted of the site's limits. It does
+	// not block.
+	Counted(from string, counts []ratelimit.Count)
 	Membership
 }
 

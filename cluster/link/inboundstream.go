@@ -105,12 +105,13 @@ func (in *inboundStream) handleFrame(f *clusterv1.Frame) error {
 	}
 	if in.link.members.isMember(in.from) {
 		dispatchReports(in.link.config.Handler, f)
+		dispatchUsage(in.link.config.Handler, in.from, f)
 	}
 	if f.Ping {
 		in.link.processes.touch(in.process, 0)
 		in.setPong(&clusterv1.Pong{
 			ClockUs: in.link.clock.now(), Configuration: in.link.members.announced.Load(),
-			Incarnation: in.link.config.Member.Incarnation, Lineage: in.link.config.Lineage(), PingUs: f.PingUs,
+			Incarnation: in.link.config.Member.Incarnation, Lineage: in.link.config.Lineage(), PingUs: f.PingUs, CountsUsage: true,
 		})
 	}
 	return nil

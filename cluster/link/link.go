@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 
 	"simpd/cluster/link/pki"
+	"simpd/cluster/ratelimit"
 	clusterv1 "simpd/proto/simp/cluster/v1"
 	"simpd/protocol"
 	"simpd/store"
@@ -290,6 +291,16 @@ func (l *Link) Succeeded(a protocol.Attempt) {
 	for _, p := range l.peers.all() {
 		if p.loginReports.addSuccess(a) {
 			p.reportsPending.Notify()
+		}
+	}
+}
+
+// Counted reports what this node has counted of the site's limits to all other
+// nodes that it has a stream to. It never blocks.
+func (l *Link) Counted(counts []ratelimit.Count) {
+	for _, p := range l.peers.all() {
+		if p.usageReports.add(counts) {
+			p.usagePending.Notify()
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"simpd/cluster/ratelimit"
 	"slices"
 	"strings"
 	"sync"
@@ -23,11 +24,12 @@ import (
 type handler struct {
 	deliver func(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome))
 
-	mu     sync.Mutex
-	got    []string // ids of messages
-	events []string
-	failed []string
-	known  []string
+	mu      sync.Mutex
+	got     []string // ids of messages
+	events  []string
+	failed  []string
+	counted []string
+	known   []string
 }
 
 func (h *handler) ReceiveMessage(from string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
@@ -51,6 +53,14 @@ func (h *handler) Succeeded(a protocol.Attempt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.known = append(h.known, fmt.Sprint(a.Source, " ", a.Principal))
+}
+
+func (h *handler) Counted(from string, counts []ratelimit.Count) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range counts {
+		h.counted = append(h.counted, fmt.Sprint(from, " ", c.Kind, " ", c.Key[0], " ", c.Taken))
+	}
 }
 
 func (h *handler) MemberUp(m Member) { h.event("up " + m.ID) }

@@ -26,8 +26,10 @@ type peer struct {
 	id             string
 	out            envelopeQueue
 	loginReports   loginReports
+	usageReports   usageReports
 	sendPending    wait.Signal // envelopes are queued
 	reportsPending wait.Signal // login reports are queued
+	usagePending   wait.Signal // usage reports are queued
 	retryNow       wait.Signal // it may be reachable now: its address has changed, or it has connected
 	cancel         context.CancelFunc
 
@@ -50,7 +52,7 @@ func newPeer(l *Link, id string) *peer {
 	now := time.Now()
 	return &peer{
 		link: l, id: id, lastHeard: now, connectivity: Connectivity{Since: now},
-		sendPending: wait.NewSignal(), reportsPending: wait.NewSignal(), retryNow: wait.NewSignal(),
+		sendPending: wait.NewSignal(), reportsPending: wait.NewSignal(), usagePending: wait.NewSignal(), retryNow: wait.NewSignal(),
 	}
 }
 
@@ -61,6 +63,7 @@ func (p *peer) runStreams(ctx context.Context) {
 		began := time.Now()
 		established, err := p.runStream(ctx)
 		p.out.failPending()
+		p.usageReports.stop()
 		if ctx.Err() != nil {
 			p.out.close("this node closes")
 			return

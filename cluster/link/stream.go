@@ -121,6 +121,7 @@ func (s *stream) readAnswers(ctx context.Context) error {
 				}
 				first = false
 				s.peer.onConnected(s.addr)
+				s.peer.usageReports.start(a.Pong.CountsUsage)
 				close(s.established)
 			} else if s.process != nil {
 				s.peer.link.processes.touch(s.process, a.Pong.PingUs)
@@ -172,6 +173,10 @@ func (s *stream) writeFrames(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.peer.sendPending:
+		case <-s.peer.usagePending:
+			if err := s.sendUsage(); err != nil {
+				return err
+			}
 		case <-s.peer.reportsPending:
 			failures.Reset(reportDelay)
 		case <-failures.C:
@@ -190,6 +195,15 @@ func (s *stream) ping() error {
 	s.peer.out.expirePending(time.Now())
 	failed, known := s.peer.loginReports.drain()
 	return s.grpc.Send(&clusterv1.Frame{Ping: true, PingUs: s.peer.link.clock.now(), Failure: failed, Known: known})
+}
+
+// sendUsage sends what was counted of the site's limits.
+func (s *stream) sendUsage() error {
+	usage := s.peer.usageReports.drain()
+	if len(usage) == 0 {
+		return nil
+	}
+	return s.grpc.Send(&clusterv1.Frame{Usage: usage})
 }
 
 // sendQueued sends frames until the queue is empty.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"simpd/cluster/ratelimit"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -76,6 +77,7 @@ func (deaf) ReceiveMessage(_ string, _ store.Session, _ *protocol.Message, done 
 }
 func (deaf) Failed(protocol.Attempt, int)         {}
 func (deaf) Succeeded(protocol.Attempt)           {}
+func (deaf) Counted(string, []ratelimit.Count)    {}
 func (deaf) MemberUp(link.Member)                 {}
 func (deaf) MemberSuspect(string, link.Suspicion) {}
 func (deaf) MemberLeft(string)                    {}

@@ -167,7 +167,9 @@ type Outcome struct {
 	// SIMP's status: 200 delivered, 201 in doubt, 480 not listening, and others.
 	Status int32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
 	// The same for people.
-	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// With status 429: after how many seconds to try again; 0: not known.
+	Retry         int32 `protobuf:"varint,4,opt,name=retry,proto3" json:"retry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +225,13 @@ func (x *Outcome) GetText() string {
 	return ""
 }
 
+func (x *Outcome) GetRetry() int32 {
+	if x != nil {
+		return x.Retry
+	}
+	return 0
+}
+
 var File_simp_v1_message_proto protoreflect.FileDescriptor
 
 const file_simp_v1_message_proto_rawDesc = "" +
@@ -236,11 +245,12 @@ const file_simp_v1_message_proto_rawDesc = "" +
 	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"J\n" +
 	"\fSendResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
-	"\aoutcome\x18\x02 \x03(\v2\x10.simp.v1.OutcomeR\aoutcome\"E\n" +
+	"\aoutcome\x18\x02 \x03(\v2\x10.simp.v1.OutcomeR\aoutcome\"[\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\x05R\x06status\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text2E\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x14\n" +
+	"\x05retry\x18\x04 \x01(\x05R\x05retry2E\n" +
 	"\x0eMessageService\x123\n" +
 	"\x04Send\x12\x14.simp.v1.SendRequest\x1a\x15.simp.v1.SendResponseB\x1cZ\x1asimpd/proto/simp/v1;simpv1b\x06proto3"
 

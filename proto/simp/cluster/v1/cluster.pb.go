@@ -78,7 +78,7 @@ func (x Rejection_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Rejection_Reason.Descriptor instead.
 func (Rejection_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8, 0}
 }
 
 type Refusal_Reason int32
@@ -133,7 +133,7 @@ func (x Refusal_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refusal_Reason.Descriptor instead.
 func (Refusal_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Frame is what a sender had to say at one moment: messages in order, at most
@@ -146,8 +146,11 @@ type Frame struct {
 	// Failed logins at the sender since the frame before.
 	Failure []*Failure `protobuf:"bytes,4,rep,name=failure,proto3" json:"failure,omitempty"`
 	// Logins at the sender from where the user was not known to log in from.
-	Known         []*KnownSource `protobuf:"bytes,5,rep,name=known,proto3" json:"known,omitempty"`
-	PingUs        int64          `protobuf:"varint,6,opt,name=ping_us,json=pingUs,proto3" json:"ping_us,omitempty"` // with a ping: the reading of the sender's clock, not 0
+	Known  []*KnownSource `protobuf:"bytes,5,rep,name=known,proto3" json:"known,omitempty"`
+	PingUs int64          `protobuf:"varint,6,opt,name=ping_us,json=pingUs,proto3" json:"ping_us,omitempty"` // with a ping: the reading of the sender's clock, not 0
+	// What the sender has counted of the site's limits since the frame before;
+	// only to nodes whose pong says that they take part.
+	Usage         []*Usage `protobuf:"bytes,7,rep,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +225,13 @@ func (x *Frame) GetPingUs() int64 {
 		return x.PingUs
 	}
 	return 0
+}
+
+func (x *Frame) GetUsage() []*Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
 }
 
 // Hello says which of a sender's streams this is: a later one ends those
@@ -557,6 +567,67 @@ func (x *Failure) GetTimes() uint32 {
 	return 0
 }
 
+// Usage is what a node has counted of one key of one limit of the site.
+type Usage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         uint32                 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"` // a number that never changes its meaning
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`      // 16 octets of a hash of whom the limit counts
+	Taken         uint32                 `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"` // since the sender's last report
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Usage) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Usage) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Usage) GetTaken() uint32 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
 // KnownSource is where a user, or another site, has logged in from.
 type KnownSource struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -568,7 +639,7 @@ type KnownSource struct {
 
 func (x *KnownSource) Reset() {
 	*x = KnownSource{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +651,7 @@ func (x *KnownSource) String() string {
 func (*KnownSource) ProtoMessage() {}
 
 func (x *KnownSource) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +664,7 @@ func (x *KnownSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnownSource.ProtoReflect.Descriptor instead.
 func (*KnownSource) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *KnownSource) GetSource() []byte {
@@ -622,7 +693,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +705,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +718,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Answer) GetOutcome() []*Outcome {
@@ -684,7 +755,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +767,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +780,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Rejection) GetReason() Rejection_Reason {
@@ -751,7 +822,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +834,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +847,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Outcome) GetNumber() uint64 {
@@ -809,16 +880,17 @@ type Pong struct {
 	// The Raft configuration that the recipient knows; absent: it has none, or
 	// its version does not tell.
 	Configuration *Configuration `protobuf:"bytes,2,opt,name=configuration,proto3" json:"configuration,omitempty"`
-	Incarnation   uint64         `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`    // of the recipient's process; 0: its version does not say
-	Lineage       *Lineage       `protobuf:"bytes,4,opt,name=lineage,proto3" json:"lineage,omitempty"`              // of the recipient's process
-	PingUs        int64          `protobuf:"varint,5,opt,name=ping_us,json=pingUs,proto3" json:"ping_us,omitempty"` // of the ping; 0: the recipient's version does not say
+	Incarnation   uint64         `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`                   // of the recipient's process; 0: its version does not say
+	Lineage       *Lineage       `protobuf:"bytes,4,opt,name=lineage,proto3" json:"lineage,omitempty"`                             // of the recipient's process
+	PingUs        int64          `protobuf:"varint,5,opt,name=ping_us,json=pingUs,proto3" json:"ping_us,omitempty"`                // of the ping; 0: the recipient's version does not say
+	CountsUsage   bool           `protobuf:"varint,6,opt,name=counts_usage,json=countsUsage,proto3" json:"counts_usage,omitempty"` // Frame.usage is understood
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +902,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +915,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Pong) GetClockUs() int64 {
@@ -881,6 +953,13 @@ func (x *Pong) GetPingUs() int64 {
 	return 0
 }
 
+func (x *Pong) GetCountsUsage() bool {
+	if x != nil {
+		return x.CountsUsage
+	}
+	return false
+}
+
 // Configuration lists the nodes of the site as one node knows them. A node
 // that is behind learns from the others whom it may still trust.
 type Configuration struct {
@@ -893,7 +972,7 @@ type Configuration struct {
 
 func (x *Configuration) Reset() {
 	*x = Configuration{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +984,7 @@ func (x *Configuration) String() string {
 func (*Configuration) ProtoMessage() {}
 
 func (x *Configuration) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +997,7 @@ func (x *Configuration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
 func (*Configuration) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Configuration) GetIndex() uint64 {
@@ -948,7 +1027,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1039,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1052,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refusal) GetReason() Refusal_Reason {
@@ -1006,7 +1085,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1097,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1110,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ProposeRequest) GetBatch() []*v1.Batch {
@@ -1050,7 +1129,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1141,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[13]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1154,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ProposeResponse) GetRefusal() *Refusal {
@@ -1093,7 +1172,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1184,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[14]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1197,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 type ReadIndexResponse struct {
@@ -1131,7 +1210,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1222,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[15]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1235,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadIndexResponse) GetRefusal() *Refusal {
@@ -1182,7 +1261,7 @@ type AppliedRequest struct {
 
 func (x *AppliedRequest) Reset() {
 	*x = AppliedRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1273,7 @@ func (x *AppliedRequest) String() string {
 func (*AppliedRequest) ProtoMessage() {}
 
 func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[16]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1286,7 @@ func (x *AppliedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedRequest.ProtoReflect.Descriptor instead.
 func (*AppliedRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AppliedRequest) GetIndex() uint64 {
@@ -1226,7 +1305,7 @@ type AppliedResponse struct {
 
 func (x *AppliedResponse) Reset() {
 	*x = AppliedResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1317,7 @@ func (x *AppliedResponse) String() string {
 func (*AppliedResponse) ProtoMessage() {}
 
 func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[17]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1330,7 @@ func (x *AppliedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedResponse.ProtoReflect.Descriptor instead.
 func (*AppliedResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AppliedResponse) GetRefusal() *Refusal {
@@ -1270,7 +1349,7 @@ type WatchersRequest struct {
 
 func (x *WatchersRequest) Reset() {
 	*x = WatchersRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1361,7 @@ func (x *WatchersRequest) String() string {
 func (*WatchersRequest) ProtoMessage() {}
 
 func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[18]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1374,7 @@ func (x *WatchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersRequest.ProtoReflect.Descriptor instead.
 func (*WatchersRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchersRequest) GetUser() string {
@@ -1314,7 +1393,7 @@ type WatchersResponse struct {
 
 func (x *WatchersResponse) Reset() {
 	*x = WatchersResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1405,7 @@ func (x *WatchersResponse) String() string {
 func (*WatchersResponse) ProtoMessage() {}
 
 func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[19]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1418,7 @@ func (x *WatchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchersResponse.ProtoReflect.Descriptor instead.
 func (*WatchersResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchersResponse) GetBy() []string {
@@ -1359,7 +1438,7 @@ type KickRequest struct {
 
 func (x *KickRequest) Reset() {
 	*x = KickRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1450,7 @@ func (x *KickRequest) String() string {
 func (*KickRequest) ProtoMessage() {}
 
 func (x *KickRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[20]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1463,7 @@ func (x *KickRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickRequest.ProtoReflect.Descriptor instead.
 func (*KickRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KickRequest) GetUser() string {
@@ -1410,7 +1489,7 @@ type KickResponse struct {
 
 func (x *KickResponse) Reset() {
 	*x = KickResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1501,7 @@ func (x *KickResponse) String() string {
 func (*KickResponse) ProtoMessage() {}
 
 func (x *KickResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[21]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1514,7 @@ func (x *KickResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickResponse.ProtoReflect.Descriptor instead.
 func (*KickResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KickResponse) GetClosed() uint32 {
@@ -1453,7 +1532,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1544,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[22]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1557,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 type StatusResponse struct {
@@ -1530,7 +1609,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1621,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[23]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1634,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StatusResponse) GetNode() string {
@@ -1765,7 +1844,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1856,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[24]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +1869,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutcomeCount) GetStatus() uint32 {
@@ -1817,7 +1896,7 @@ type ObserveRequest struct {
 
 func (x *ObserveRequest) Reset() {
 	*x = ObserveRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1908,7 @@ func (x *ObserveRequest) String() string {
 func (*ObserveRequest) ProtoMessage() {}
 
 func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[25]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1921,7 @@ func (x *ObserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveRequest.ProtoReflect.Descriptor instead.
 func (*ObserveRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ObserveRequest) GetAudit() bool {
@@ -1869,7 +1948,7 @@ type ObserveResponse struct {
 
 func (x *ObserveResponse) Reset() {
 	*x = ObserveResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +1960,7 @@ func (x *ObserveResponse) String() string {
 func (*ObserveResponse) ProtoMessage() {}
 
 func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[26]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +1973,7 @@ func (x *ObserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObserveResponse.ProtoReflect.Descriptor instead.
 func (*ObserveResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ObserveResponse) GetAudit() []*AuditRecord {
@@ -1927,7 +2006,7 @@ type AuditRecord struct {
 
 func (x *AuditRecord) Reset() {
 	*x = AuditRecord{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2018,7 @@ func (x *AuditRecord) String() string {
 func (*AuditRecord) ProtoMessage() {}
 
 func (x *AuditRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[27]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2031,7 @@ func (x *AuditRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
 func (*AuditRecord) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AuditRecord) GetTimeMs() int64 {
@@ -2025,7 +2104,7 @@ type RemoteDomain struct {
 
 func (x *RemoteDomain) Reset() {
 	*x = RemoteDomain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2116,7 @@ func (x *RemoteDomain) String() string {
 func (*RemoteDomain) ProtoMessage() {}
 
 func (x *RemoteDomain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[28]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2129,7 @@ func (x *RemoteDomain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoteDomain.ProtoReflect.Descriptor instead.
 func (*RemoteDomain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RemoteDomain) GetOwn() string {
@@ -2151,7 +2230,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2242,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[29]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2255,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{29}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Setting) GetName() string {
@@ -2214,7 +2293,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2305,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[30]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2318,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{30}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Expiry) GetKind() string {
@@ -2289,7 +2368,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2380,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[31]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2393,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{31}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TableDigest) GetLog() uint64 {
@@ -2340,7 +2419,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2431,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[32]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2444,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{32}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CopyRequest) GetLog() uint64 {
@@ -2386,7 +2465,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2477,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[33]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2490,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{33}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CopyResponse) GetLog() uint64 {
@@ -2441,7 +2520,7 @@ type ProviderKeys struct {
 
 func (x *ProviderKeys) Reset() {
 	*x = ProviderKeys{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2532,7 @@ func (x *ProviderKeys) String() string {
 func (*ProviderKeys) ProtoMessage() {}
 
 func (x *ProviderKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[34]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2545,7 @@ func (x *ProviderKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderKeys.ProtoReflect.Descriptor instead.
 func (*ProviderKeys) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{34}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProviderKeys) GetIssuer() string {
@@ -2500,7 +2579,7 @@ type SourceKeysRequest struct {
 
 func (x *SourceKeysRequest) Reset() {
 	*x = SourceKeysRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2591,7 @@ func (x *SourceKeysRequest) String() string {
 func (*SourceKeysRequest) ProtoMessage() {}
 
 func (x *SourceKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[35]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2604,7 @@ func (x *SourceKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceKeysRequest.ProtoReflect.Descriptor instead.
 func (*SourceKeysRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{35}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SourceKeysRequest) GetSource() string {
@@ -2552,7 +2631,7 @@ type SourceKeysResponse struct {
 
 func (x *SourceKeysResponse) Reset() {
 	*x = SourceKeysResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2643,7 @@ func (x *SourceKeysResponse) String() string {
 func (*SourceKeysResponse) ProtoMessage() {}
 
 func (x *SourceKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[36]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2656,7 @@ func (x *SourceKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceKeysResponse.ProtoReflect.Descriptor instead.
 func (*SourceKeysResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{36}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SourceKeysResponse) GetRefusal() *Refusal {
@@ -2602,7 +2681,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2693,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[37]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2706,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{37}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
 }
 
 type ProbeResponse struct {
@@ -2655,7 +2734,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2746,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[38]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2759,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{38}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ProbeResponse) GetNode() string {
@@ -2783,7 +2862,7 @@ type CommandRequest struct {
 
 func (x *CommandRequest) Reset() {
 	*x = CommandRequest{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2795,7 +2874,7 @@ func (x *CommandRequest) String() string {
 func (*CommandRequest) ProtoMessage() {}
 
 func (x *CommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[39]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2808,7 +2887,7 @@ func (x *CommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest.ProtoReflect.Descriptor instead.
 func (*CommandRequest) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CommandRequest) GetKind() isCommandRequest_Kind {
@@ -2906,7 +2985,7 @@ type CommandResponse struct {
 
 func (x *CommandResponse) Reset() {
 	*x = CommandResponse{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2918,7 +2997,7 @@ func (x *CommandResponse) String() string {
 func (*CommandResponse) ProtoMessage() {}
 
 func (x *CommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[40]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2931,7 +3010,7 @@ func (x *CommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandResponse.ProtoReflect.Descriptor instead.
 func (*CommandResponse) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CommandResponse) GetRefusal() *Refusal {
@@ -2973,7 +3052,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3064,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[41]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3077,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{41}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Member) GetSite() string {
@@ -3136,7 +3215,7 @@ type CommandRequest_TransferLeadership struct {
 
 func (x *CommandRequest_TransferLeadership) Reset() {
 	*x = CommandRequest_TransferLeadership{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3148,7 +3227,7 @@ func (x *CommandRequest_TransferLeadership) String() string {
 func (*CommandRequest_TransferLeadership) ProtoMessage() {}
 
 func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[42]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3161,7 +3240,7 @@ func (x *CommandRequest_TransferLeadership) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use CommandRequest_TransferLeadership.ProtoReflect.Descriptor instead.
 func (*CommandRequest_TransferLeadership) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 0}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40, 0}
 }
 
 func (x *CommandRequest_TransferLeadership) GetTo() string {
@@ -3180,7 +3259,7 @@ type CommandRequest_RemoveNode struct {
 
 func (x *CommandRequest_RemoveNode) Reset() {
 	*x = CommandRequest_RemoveNode{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3271,7 @@ func (x *CommandRequest_RemoveNode) String() string {
 func (*CommandRequest_RemoveNode) ProtoMessage() {}
 
 func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[43]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3284,7 @@ func (x *CommandRequest_RemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_RemoveNode.ProtoReflect.Descriptor instead.
 func (*CommandRequest_RemoveNode) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 1}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40, 1}
 }
 
 func (x *CommandRequest_RemoveNode) GetNode() string {
@@ -3225,7 +3304,7 @@ type CommandRequest_Drain struct {
 
 func (x *CommandRequest_Drain) Reset() {
 	*x = CommandRequest_Drain{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3316,7 @@ func (x *CommandRequest_Drain) String() string {
 func (*CommandRequest_Drain) ProtoMessage() {}
 
 func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[44]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3329,7 @@ func (x *CommandRequest_Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Drain.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Drain) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 2}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40, 2}
 }
 
 func (x *CommandRequest_Drain) GetUndo() bool {
@@ -3279,7 +3358,7 @@ type CommandRequest_Form struct {
 
 func (x *CommandRequest_Form) Reset() {
 	*x = CommandRequest_Form{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3370,7 @@ func (x *CommandRequest_Form) String() string {
 func (*CommandRequest_Form) ProtoMessage() {}
 
 func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[45]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3383,7 @@ func (x *CommandRequest_Form) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Form.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Form) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 3}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40, 3}
 }
 
 func (x *CommandRequest_Form) GetServer() []string {
@@ -3332,7 +3411,7 @@ type CommandRequest_Admit struct {
 
 func (x *CommandRequest_Admit) Reset() {
 	*x = CommandRequest_Admit{}
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3344,7 +3423,7 @@ func (x *CommandRequest_Admit) String() string {
 func (*CommandRequest_Admit) ProtoMessage() {}
 
 func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[46]
+	mi := &file_simp_cluster_v1_cluster_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3357,7 +3436,7 @@ func (x *CommandRequest_Admit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRequest_Admit.ProtoReflect.Descriptor instead.
 func (*CommandRequest_Admit) Descriptor() ([]byte, []int) {
-	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{39, 4}
+	return file_simp_cluster_v1_cluster_proto_rawDescGZIP(), []int{40, 4}
 }
 
 func (x *CommandRequest_Admit) GetClusterId() string {
@@ -3371,14 +3450,15 @@ var File_simp_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\xfe\x01\n" +
+	"\x1dsimp/cluster/v1/cluster.proto\x12\x0fsimp.cluster.v1\x1a\x19simp/store/v1/store.proto\"\xac\x02\n" +
 	"\x05Frame\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.simp.cluster.v1.HelloR\x05hello\x12\x12\n" +
 	"\x04ping\x18\x02 \x01(\bR\x04ping\x122\n" +
 	"\amessage\x18\x03 \x03(\v2\x18.simp.cluster.v1.MessageR\amessage\x122\n" +
 	"\afailure\x18\x04 \x03(\v2\x18.simp.cluster.v1.FailureR\afailure\x122\n" +
 	"\x05known\x18\x05 \x03(\v2\x1c.simp.cluster.v1.KnownSourceR\x05known\x12\x17\n" +
-	"\aping_us\x18\x06 \x01(\x03R\x06pingUs\"\xb9\x01\n" +
+	"\aping_us\x18\x06 \x01(\x03R\x06pingUs\x12,\n" +
+	"\x05usage\x18\a \x03(\v2\x16.simp.cluster.v1.UsageR\x05usage\"\xb9\x01\n" +
 	"\x05Hello\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\x04R\x06stream\x12!\n" +
@@ -3409,7 +3489,11 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aFailure\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
-	"\x05times\x18\x03 \x01(\rR\x05times\"9\n" +
+	"\x05times\x18\x03 \x01(\rR\x05times\"E\n" +
+	"\x05Usage\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
+	"\x05taken\x18\x03 \x01(\rR\x05taken\"9\n" +
 	"\vKnownSource\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\"\xa1\x01\n" +
@@ -3431,13 +3515,14 @@ const file_simp_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xd6\x01\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xf9\x01\n" +
 	"\x04Pong\x12\x19\n" +
 	"\bclock_us\x18\x01 \x01(\x03R\aclockUs\x12D\n" +
 	"\rconfiguration\x18\x02 \x01(\v2\x1e.simp.cluster.v1.ConfigurationR\rconfiguration\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\x122\n" +
 	"\alineage\x18\x04 \x01(\v2\x18.simp.cluster.v1.LineageR\alineage\x12\x17\n" +
-	"\aping_us\x18\x05 \x01(\x03R\x06pingUs\"=\n" +
+	"\aping_us\x18\x05 \x01(\x03R\x06pingUs\x12!\n" +
+	"\fcounts_usage\x18\x06 \x01(\bR\vcountsUsage\"=\n" +
 	"\rConfiguration\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06server\x18\x02 \x03(\tR\x06server\"\xe7\x01\n" +
@@ -3661,7 +3746,7 @@ func file_simp_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_cluster_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_simp_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(Rejection_Reason)(0),                     // 0: simp.cluster.v1.Rejection.Reason
 	(Refusal_Reason)(0),                       // 1: simp.cluster.v1.Refusal.Reason
@@ -3670,114 +3755,116 @@ var file_simp_cluster_v1_cluster_proto_goTypes = []any{
 	(*Lineage)(nil),                           // 4: simp.cluster.v1.Lineage
 	(*Message)(nil),                           // 5: simp.cluster.v1.Message
 	(*Failure)(nil),                           // 6: simp.cluster.v1.Failure
-	(*KnownSource)(nil),                       // 7: simp.cluster.v1.KnownSource
-	(*Answer)(nil),                            // 8: simp.cluster.v1.Answer
-	(*Rejection)(nil),                         // 9: simp.cluster.v1.Rejection
-	(*Outcome)(nil),                           // 10: simp.cluster.v1.Outcome
-	(*Pong)(nil),                              // 11: simp.cluster.v1.Pong
-	(*Configuration)(nil),                     // 12: simp.cluster.v1.Configuration
-	(*Refusal)(nil),                           // 13: simp.cluster.v1.Refusal
-	(*ProposeRequest)(nil),                    // 14: simp.cluster.v1.ProposeRequest
-	(*ProposeResponse)(nil),                   // 15: simp.cluster.v1.ProposeResponse
-	(*ReadIndexRequest)(nil),                  // 16: simp.cluster.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),                 // 17: simp.cluster.v1.ReadIndexResponse
-	(*AppliedRequest)(nil),                    // 18: simp.cluster.v1.AppliedRequest
-	(*AppliedResponse)(nil),                   // 19: simp.cluster.v1.AppliedResponse
-	(*WatchersRequest)(nil),                   // 20: simp.cluster.v1.WatchersRequest
-	(*WatchersResponse)(nil),                  // 21: simp.cluster.v1.WatchersResponse
-	(*KickRequest)(nil),                       // 22: simp.cluster.v1.KickRequest
-	(*KickResponse)(nil),                      // 23: simp.cluster.v1.KickResponse
-	(*StatusRequest)(nil),                     // 24: simp.cluster.v1.StatusRequest
-	(*StatusResponse)(nil),                    // 25: simp.cluster.v1.StatusResponse
-	(*OutcomeCount)(nil),                      // 26: simp.cluster.v1.OutcomeCount
-	(*ObserveRequest)(nil),                    // 27: simp.cluster.v1.ObserveRequest
-	(*ObserveResponse)(nil),                   // 28: simp.cluster.v1.ObserveResponse
-	(*AuditRecord)(nil),                       // 29: simp.cluster.v1.AuditRecord
-	(*RemoteDomain)(nil),                      // 30: simp.cluster.v1.RemoteDomain
-	(*Setting)(nil),                           // 31: simp.cluster.v1.Setting
-	(*Expiry)(nil),                            // 32: simp.cluster.v1.Expiry
-	(*TableDigest)(nil),                       // 33: simp.cluster.v1.TableDigest
-	(*CopyRequest)(nil),                       // 34: simp.cluster.v1.CopyRequest
-	(*CopyResponse)(nil),                      // 35: simp.cluster.v1.CopyResponse
-	(*ProviderKeys)(nil),                      // 36: simp.cluster.v1.ProviderKeys
-	(*SourceKeysRequest)(nil),                 // 37: simp.cluster.v1.SourceKeysRequest
-	(*SourceKeysResponse)(nil),                // 38: simp.cluster.v1.SourceKeysResponse
-	(*ProbeRequest)(nil),                      // 39: simp.cluster.v1.ProbeRequest
-	(*ProbeResponse)(nil),                     // 40: simp.cluster.v1.ProbeResponse
-	(*CommandRequest)(nil),                    // 41: simp.cluster.v1.CommandRequest
-	(*CommandResponse)(nil),                   // 42: simp.cluster.v1.CommandResponse
-	(*Member)(nil),                            // 43: simp.cluster.v1.Member
-	(*CommandRequest_TransferLeadership)(nil), // 44: simp.cluster.v1.CommandRequest.TransferLeadership
-	(*CommandRequest_RemoveNode)(nil),         // 45: simp.cluster.v1.CommandRequest.RemoveNode
-	(*CommandRequest_Drain)(nil),              // 46: simp.cluster.v1.CommandRequest.Drain
-	(*CommandRequest_Form)(nil),               // 47: simp.cluster.v1.CommandRequest.Form
-	(*CommandRequest_Admit)(nil),              // 48: simp.cluster.v1.CommandRequest.Admit
-	(*v1.Session)(nil),                        // 49: simp.store.v1.Session
-	(*v1.Batch)(nil),                          // 50: simp.store.v1.Batch
+	(*Usage)(nil),                             // 7: simp.cluster.v1.Usage
+	(*KnownSource)(nil),                       // 8: simp.cluster.v1.KnownSource
+	(*Answer)(nil),                            // 9: simp.cluster.v1.Answer
+	(*Rejection)(nil),                         // 10: simp.cluster.v1.Rejection
+	(*Outcome)(nil),                           // 11: simp.cluster.v1.Outcome
+	(*Pong)(nil),                              // 12: simp.cluster.v1.Pong
+	(*Configuration)(nil),                     // 13: simp.cluster.v1.Configuration
+	(*Refusal)(nil),                           // 14: simp.cluster.v1.Refusal
+	(*ProposeRequest)(nil),                    // 15: simp.cluster.v1.ProposeRequest
+	(*ProposeResponse)(nil),                   // 16: simp.cluster.v1.ProposeResponse
+	(*ReadIndexRequest)(nil),                  // 17: simp.cluster.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),                 // 18: simp.cluster.v1.ReadIndexResponse
+	(*AppliedRequest)(nil),                    // 19: simp.cluster.v1.AppliedRequest
+	(*AppliedResponse)(nil),                   // 20: simp.cluster.v1.AppliedResponse
+	(*WatchersRequest)(nil),                   // 21: simp.cluster.v1.WatchersRequest
+	(*WatchersResponse)(nil),                  // 22: simp.cluster.v1.WatchersResponse
+	(*KickRequest)(nil),                       // 23: simp.cluster.v1.KickRequest
+	(*KickResponse)(nil),                      // 24: simp.cluster.v1.KickResponse
+	(*StatusRequest)(nil),                     // 25: simp.cluster.v1.StatusRequest
+	(*StatusResponse)(nil),                    // 26: simp.cluster.v1.StatusResponse
+	(*OutcomeCount)(nil),                      // 27: simp.cluster.v1.OutcomeCount
+	(*ObserveRequest)(nil),                    // 28: simp.cluster.v1.ObserveRequest
+	(*ObserveResponse)(nil),                   // 29: simp.cluster.v1.ObserveResponse
+	(*AuditRecord)(nil),                       // 30: simp.cluster.v1.AuditRecord
+	(*RemoteDomain)(nil),                      // 31: simp.cluster.v1.RemoteDomain
+	(*Setting)(nil),                           // 32: simp.cluster.v1.Setting
+	(*Expiry)(nil),                            // 33: simp.cluster.v1.Expiry
+	(*TableDigest)(nil),                       // 34: simp.cluster.v1.TableDigest
+	(*CopyRequest)(nil),                       // 35: simp.cluster.v1.CopyRequest
+	(*CopyResponse)(nil),                      // 36: simp.cluster.v1.CopyResponse
+	(*ProviderKeys)(nil),                      // 37: simp.cluster.v1.ProviderKeys
+	(*SourceKeysRequest)(nil),                 // 38: simp.cluster.v1.SourceKeysRequest
+	(*SourceKeysResponse)(nil),                // 39: simp.cluster.v1.SourceKeysResponse
+	(*ProbeRequest)(nil),                      // 40: simp.cluster.v1.ProbeRequest
+	(*ProbeResponse)(nil),                     // 41: simp.cluster.v1.ProbeResponse
+	(*CommandRequest)(nil),                    // 42: simp.cluster.v1.CommandRequest
+	(*CommandResponse)(nil),                   // 43: simp.cluster.v1.CommandResponse
+	(*Member)(nil),                            // 44: simp.cluster.v1.Member
+	(*CommandRequest_TransferLeadership)(nil), // 45: simp.cluster.v1.CommandRequest.TransferLeadership
+	(*CommandRequest_RemoveNode)(nil),         // 46: simp.cluster.v1.CommandRequest.RemoveNode
+	(*CommandRequest_Drain)(nil),              // 47: simp.cluster.v1.CommandRequest.Drain
+	(*CommandRequest_Form)(nil),               // 48: simp.cluster.v1.CommandRequest.Form
+	(*CommandRequest_Admit)(nil),              // 49: simp.cluster.v1.CommandRequest.Admit
+	(*v1.Session)(nil),                        // 50: simp.store.v1.Session
+	(*v1.Batch)(nil),                          // 51: simp.store.v1.Batch
 }
 var file_simp_cluster_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: simp.cluster.v1.Frame.hello:type_name -> simp.cluster.v1.Hello
 	5,  // 1: simp.cluster.v1.Frame.message:type_name -> simp.cluster.v1.Message
 	6,  // 2: simp.cluster.v1.Frame.failure:type_name -> simp.cluster.v1.Failure
-	7,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
-	4,  // 4: simp.cluster.v1.Hello.lineage:type_name -> simp.cluster.v1.Lineage
-	49, // 5: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
-	10, // 6: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
-	11, // 7: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
-	9,  // 8: simp.cluster.v1.Answer.rejection:type_name -> simp.cluster.v1.Rejection
-	0,  // 9: simp.cluster.v1.Rejection.reason:type_name -> simp.cluster.v1.Rejection.Reason
-	12, // 10: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
-	4,  // 11: simp.cluster.v1.Pong.lineage:type_name -> simp.cluster.v1.Lineage
-	1,  // 12: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
-	50, // 13: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
-	13, // 14: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	13, // 15: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	13, // 16: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	49, // 17: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
-	33, // 18: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
-	32, // 19: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
-	31, // 20: simp.cluster.v1.StatusResponse.setting:type_name -> simp.cluster.v1.Setting
-	26, // 21: simp.cluster.v1.StatusResponse.outcome:type_name -> simp.cluster.v1.OutcomeCount
-	29, // 22: simp.cluster.v1.ObserveResponse.audit:type_name -> simp.cluster.v1.AuditRecord
-	30, // 23: simp.cluster.v1.ObserveResponse.domain:type_name -> simp.cluster.v1.RemoteDomain
-	36, // 24: simp.cluster.v1.SourceKeysRequest.known:type_name -> simp.cluster.v1.ProviderKeys
-	13, // 25: simp.cluster.v1.SourceKeysResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	36, // 26: simp.cluster.v1.SourceKeysResponse.keys:type_name -> simp.cluster.v1.ProviderKeys
-	44, // 27: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
-	45, // 28: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
-	46, // 29: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
-	47, // 30: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
-	48, // 31: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
-	13, // 32: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
-	2,  // 33: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
-	14, // 34: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
-	16, // 35: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
-	18, // 36: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
-	20, // 37: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
-	22, // 38: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
-	24, // 39: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
-	39, // 40: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
-	41, // 41: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
-	34, // 42: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
-	37, // 43: simp.cluster.v1.Peer.SourceKeys:input_type -> simp.cluster.v1.SourceKeysRequest
-	27, // 44: simp.cluster.v1.Peer.Observe:input_type -> simp.cluster.v1.ObserveRequest
-	8,  // 45: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
-	15, // 46: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
-	17, // 47: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
-	19, // 48: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
-	21, // 49: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
-	23, // 50: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
-	25, // 51: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
-	40, // 52: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
-	42, // 53: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
-	35, // 54: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
-	38, // 55: simp.cluster.v1.Peer.SourceKeys:output_type -> simp.cluster.v1.SourceKeysResponse
-	28, // 56: simp.cluster.v1.Peer.Observe:output_type -> simp.cluster.v1.ObserveResponse
-	45, // [45:57] is the sub-list for method output_type
-	33, // [33:45] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	8,  // 3: simp.cluster.v1.Frame.known:type_name -> simp.cluster.v1.KnownSource
+	7,  // 4: simp.cluster.v1.Frame.usage:type_name -> simp.cluster.v1.Usage
+	4,  // 5: simp.cluster.v1.Hello.lineage:type_name -> simp.cluster.v1.Lineage
+	50, // 6: simp.cluster.v1.Message.session:type_name -> simp.store.v1.Session
+	11, // 7: simp.cluster.v1.Answer.outcome:type_name -> simp.cluster.v1.Outcome
+	12, // 8: simp.cluster.v1.Answer.pong:type_name -> simp.cluster.v1.Pong
+	10, // 9: simp.cluster.v1.Answer.rejection:type_name -> simp.cluster.v1.Rejection
+	0,  // 10: simp.cluster.v1.Rejection.reason:type_name -> simp.cluster.v1.Rejection.Reason
+	13, // 11: simp.cluster.v1.Pong.configuration:type_name -> simp.cluster.v1.Configuration
+	4,  // 12: simp.cluster.v1.Pong.lineage:type_name -> simp.cluster.v1.Lineage
+	1,  // 13: simp.cluster.v1.Refusal.reason:type_name -> simp.cluster.v1.Refusal.Reason
+	51, // 14: simp.cluster.v1.ProposeRequest.batch:type_name -> simp.store.v1.Batch
+	14, // 15: simp.cluster.v1.ProposeResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	14, // 16: simp.cluster.v1.ReadIndexResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	14, // 17: simp.cluster.v1.AppliedResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	50, // 18: simp.cluster.v1.KickRequest.session:type_name -> simp.store.v1.Session
+	34, // 19: simp.cluster.v1.StatusResponse.digest:type_name -> simp.cluster.v1.TableDigest
+	33, // 20: simp.cluster.v1.StatusResponse.expiring:type_name -> simp.cluster.v1.Expiry
+	32, // 21: simp.cluster.v1.StatusResponse.setting:type_name -> simp.cluster.v1.Setting
+	27, // 22: simp.cluster.v1.StatusResponse.outcome:type_name -> simp.cluster.v1.OutcomeCount
+	30, // 23: simp.cluster.v1.ObserveResponse.audit:type_name -> simp.cluster.v1.AuditRecord
+	31, // 24: simp.cluster.v1.ObserveResponse.domain:type_name -> simp.cluster.v1.RemoteDomain
+	37, // 25: simp.cluster.v1.SourceKeysRequest.known:type_name -> simp.cluster.v1.ProviderKeys
+	14, // 26: simp.cluster.v1.SourceKeysResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	37, // 27: simp.cluster.v1.SourceKeysResponse.keys:type_name -> simp.cluster.v1.ProviderKeys
+	45, // 28: simp.cluster.v1.CommandRequest.transfer_leadership:type_name -> simp.cluster.v1.CommandRequest.TransferLeadership
+	46, // 29: simp.cluster.v1.CommandRequest.remove_node:type_name -> simp.cluster.v1.CommandRequest.RemoveNode
+	47, // 30: simp.cluster.v1.CommandRequest.drain:type_name -> simp.cluster.v1.CommandRequest.Drain
+	48, // 31: simp.cluster.v1.CommandRequest.form:type_name -> simp.cluster.v1.CommandRequest.Form
+	49, // 32: simp.cluster.v1.CommandRequest.admit:type_name -> simp.cluster.v1.CommandRequest.Admit
+	14, // 33: simp.cluster.v1.CommandResponse.refusal:type_name -> simp.cluster.v1.Refusal
+	2,  // 34: simp.cluster.v1.Peer.Messages:input_type -> simp.cluster.v1.Frame
+	15, // 35: simp.cluster.v1.Peer.Propose:input_type -> simp.cluster.v1.ProposeRequest
+	17, // 36: simp.cluster.v1.Peer.ReadIndex:input_type -> simp.cluster.v1.ReadIndexRequest
+	19, // 37: simp.cluster.v1.Peer.Applied:input_type -> simp.cluster.v1.AppliedRequest
+	21, // 38: simp.cluster.v1.Peer.Watchers:input_type -> simp.cluster.v1.WatchersRequest
+	23, // 39: simp.cluster.v1.Peer.Kick:input_type -> simp.cluster.v1.KickRequest
+	25, // 40: simp.cluster.v1.Peer.Status:input_type -> simp.cluster.v1.StatusRequest
+	40, // 41: simp.cluster.v1.Peer.Probe:input_type -> simp.cluster.v1.ProbeRequest
+	42, // 42: simp.cluster.v1.Peer.Command:input_type -> simp.cluster.v1.CommandRequest
+	35, // 43: simp.cluster.v1.Peer.Copy:input_type -> simp.cluster.v1.CopyRequest
+	38, // 44: simp.cluster.v1.Peer.SourceKeys:input_type -> simp.cluster.v1.SourceKeysRequest
+	28, // 45: simp.cluster.v1.Peer.Observe:input_type -> simp.cluster.v1.ObserveRequest
+	9,  // 46: simp.cluster.v1.Peer.Messages:output_type -> simp.cluster.v1.Answer
+	16, // 47: simp.cluster.v1.Peer.Propose:output_type -> simp.cluster.v1.ProposeResponse
+	18, // 48: simp.cluster.v1.Peer.ReadIndex:output_type -> simp.cluster.v1.ReadIndexResponse
+	20, // 49: simp.cluster.v1.Peer.Applied:output_type -> simp.cluster.v1.AppliedResponse
+	22, // 50: simp.cluster.v1.Peer.Watchers:output_type -> simp.cluster.v1.WatchersResponse
+	24, // 51: simp.cluster.v1.Peer.Kick:output_type -> simp.cluster.v1.KickResponse
+	26, // 52: simp.cluster.v1.Peer.Status:output_type -> simp.cluster.v1.StatusResponse
+	41, // 53: simp.cluster.v1.Peer.Probe:output_type -> simp.cluster.v1.ProbeResponse
+	43, // 54: simp.cluster.v1.Peer.Command:output_type -> simp.cluster.v1.CommandResponse
+	36, // 55: simp.cluster.v1.Peer.Copy:output_type -> simp.cluster.v1.CopyResponse
+	39, // 56: simp.cluster.v1.Peer.SourceKeys:output_type -> simp.cluster.v1.SourceKeysResponse
+	29, // 57: simp.cluster.v1.Peer.Observe:output_type -> simp.cluster.v1.ObserveResponse
+	46, // [46:58] is the sub-list for method output_type
+	34, // [34:46] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_simp_cluster_v1_cluster_proto_init() }
@@ -3785,8 +3872,8 @@ func file_simp_cluster_v1_cluster_proto_init() {
 	if File_simp_cluster_v1_cluster_proto != nil {
 		return
 	}
-	file_simp_cluster_v1_cluster_proto_msgTypes[38].OneofWrappers = []any{}
-	file_simp_cluster_v1_cluster_proto_msgTypes[39].OneofWrappers = []any{
+	file_simp_cluster_v1_cluster_proto_msgTypes[39].OneofWrappers = []any{}
+	file_simp_cluster_v1_cluster_proto_msgTypes[40].OneofWrappers = []any{
 		(*CommandRequest_TransferLeadership_)(nil),
 		(*CommandRequest_RemoveNode_)(nil),
 		(*CommandRequest_Drain_)(nil),
@@ -3799,7 +3886,7 @@ func file_simp_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_cluster_v1_cluster_proto_rawDesc), len(file_simp_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
