@@ -25,6 +25,7 @@ type Message struct {
 type Outcome struct {
 	Status Status
 	Text   string // for people; may be empty
+	Retry  int    // after how many seconds to try again; 0: not known
 }
 
 // Inbox receives the messages of one listening session.

@@ -6,6 +6,7 @@ import "time"
 // section 6). Nothing of it is changed once it is handed on.
 type SendRequest struct {
 	From       Address   // claimed on a routing connection; else zero: the authenticated user
+	Program    string    // the program that sends as From; "": none does
 	To         []Address // canonical, none twice, in the order given
 	ID         string
 	Repeatable bool      // the sender chose ID

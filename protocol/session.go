@@ -14,6 +14,9 @@ type Client struct {
 	Credential uint64         // the account's credential index that was proved
 	Transport  Transport
 	Certified  bool // Domain was proved by a certificate
+	// SharesSource reports that the limits by source do not count Remote, because
+	// many clients share it.
+	SharesSource bool
 	// UsesAppPassword reports that an app password was proved: Credential is its
 	// ID.
 	UsesAppPassword bool

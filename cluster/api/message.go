@@ -32,11 +32,12 @@ func (s *messageService) Send(ctx context.Context, r *simpv1.SendRequest) (*simp
 	if err := s.checkSenderEnabled(req.From); err != nil {
 		return nil, err
 	}
+	req.Program = callerOf(ctx).name
 	outcomes := s.startSend(req)
 	resp := &simpv1.SendResponse{Id: req.ID, Outcome: make([]*simpv1.Outcome, len(req.To))}
 	for range req.To {
 		o := <-outcomes
-		resp.Outcome[o.i] = &simpv1.Outcome{To: req.To[o.i].String(), Status: int32(o.Status), Text: o.Text}
+		resp.Outcome[o.i] = &simpv1.Outcome{To: req.To[o.i].String(), Status: int32(o.Status), Text: o.Text, Retry: int32(o.Retry)}
 	}
 	return resp, nil
 }

@@ -74,6 +74,38 @@ func (n *Node) Login(user string) (*Client, error) {
 	return c, nil
 }
 
+// LoginDomain connects another site's server to node i.
+func (s *Site) LoginDomain(i int, domain string) *Client {
+	s.t.Helper()
+	n := s.Node(i)
+	c := &Client{node: n, taken: map[string]bool{}, open: map[*held]bool{}, who: protocol.Client{
+		Domain: domain, Agent: "test", Remote: netip.MustParseAddrPort("198.51.100.1:1"),
+	}}
+	u, err := n.Router.Login(context.Background(), c)
+	s.must(err)
+	c.Connection = u
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.clients = append(n.clients, c)
+	return c
+}
+
+// SayFrom sends a message from a user of another site, as the server does that
+// gets it, and waits for its outcome.
+func (c *Client) SayFrom(from, to, text string) protocol.Outcome {
+	sender, err := protocol.ParseAddress(from)
+	c.node.site.must(err)
+	if wait := c.TakeMessages(sender, 1); wait > 0 {
+		return protocol.Outcome{Status: protocol.StatusSlowDown, Retry: int((wait + time.Second - 1) / time.Second)}
+	}
+	outcome := make(chan protocol.Outcome, 1)
+	c.Connection.Send(&protocol.SendRequest{
+		From: sender, To: []protocol.Address{Address(to)}, ID: fmt.Sprint(from, time.Now().UnixNano()), Received: time.Now(), Timeout: protocol.DefaultTimeout,
+		Entity: []byte("\r\n" + text), Done: func(_ int, o protocol.Outcome) { outcome <- o },
+	})
+	return <-outcome
+}
+
 // Listen begins to listen, available, and returns the session and its index.
 func (c *Client) Listen(r protocol.ListenRequest) (session string, index uint64, err error) {
 	if r.State == protocol.Deaf {

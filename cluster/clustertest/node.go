@@ -38,11 +38,11 @@ func (n *Node) start() error {
 	logger := n.site.logger(ID(n.Number))
 	n.Table = store.New(store.Config{Newest: n.Newest})
 	n.Router = router.New(router.Config{
-		Node: ID(n.Number), Domains: []string{Domain}, Table: n.Table, Logger: logger,
+		Node: ID(n.Number), Domains: []string{Domain}, Table: n.Table, Logger: logger, Limits: n.site.config.Limits,
 	})
 	c := cluster.Config{
 		NodeID: ID(n.Number), Site: Domain, Link: l, Table: n.Table, Receiver: n.Router, Logger: logger,
-		BootstrapExpect: n.site.config.Nodes, Timing: n.site.config.Timing, Failed: n.Router.FailedElsewhere, Succeeded: n.Router.SucceededElsewhere,
+		BootstrapExpect: n.site.config.Nodes, Timing: n.site.config.Timing, Failed: n.Router.FailedElsewhere, Succeeded: n.Router.SucceededElsewhere, Counted: n.Router.Limits().Receive,
 		Fatal: n.fatal,
 	}
 	if n.site.config.Disk {

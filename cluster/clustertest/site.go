@@ -27,6 +27,7 @@ import (
 	"simpd/cluster"
 	"simpd/cluster/link/linktest"
 	"simpd/cluster/link/pki"
+	"simpd/cluster/ratelimit"
 	storev1 "simpd/proto/simp/store/v1"
 )
 
@@ -39,8 +40,9 @@ type Config struct {
 	Disk   bool // keep data, so that a node can be killed and started again
 	Secure bool // TLS between nodes, gossip encrypted
 	Timing cluster.Timing
-	Users  []string // names of users that there are; none: alice, bob and carol
-	Newest uint32   // the newest schema that its nodes read at first; 0: this version's
+	Users  []string         // names of users that there are; none: alice, bob and carol
+	Newest uint32           // the newest schema that its nodes read at first; 0: this version's
+	Limits ratelimit.Limits // of each node; zero: none
 }
 
 // Site is a site in memory. Its methods fail the test when what they wait for

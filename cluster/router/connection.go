@@ -47,6 +47,9 @@ type Connection struct {
 // changed since its credentials were checked.
 func (r *Router) Login(_ context.Context, s protocol.Session) (*Connection, error) {
 	u := &Connection{session: s, client: s.Client()}
+	if err := r.takeLogin(&u.client); err != nil {
+		return nil, err
+	}
 	u.sender.r = r
 	u.isRemote, u.source = u.client.Domain != "", sourceOf(u.client.Remote)
 	u.credential = u.client.Credential
@@ -149,6 +152,7 @@ func (u *Connection) Send(q *protocol.SendRequest) {
 	if u.isRemote {
 		from = q.From
 	}
+	u.ownMeters()
 	u.sender.sendAll(q, from)
 }
 

@@ -1,105 +1,206 @@
 package router
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"simpd/cluster/ratelimit"
 	"simpd/protocol"
 	"simpd/protocol/rate"
 )
 
+// contactLimits limit first contacts as simpd does by default.
+func contactLimits() (l ratelimit.Limits) {
+	l[ratelimit.FirstContactsByStranger] = rate.NewLimit(0.5, 30)
+	l[ratelimit.FirstContactsByDomain] = rate.NewLimit(5, 300)
+	return l
+}
+
+// admits reports whether from may write to user i of the site.
+func (c *client) admits(from string, i int) bool {
+	c.Connection.ownMeters()
+	return c.Connection.takeContact(addr(from), addr(fmt.Sprintf("u%d@example.com", i))) == 0
+}
+
 func TestStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const newToSender, newToDomain, strangerWindow = 30, 300, time.Minute
-		s := firstContactLimiter{limit: rate.NewLimit(0.5, newToSender)}
-		to := func(i int) protocol.Address { return addr(fmt.Sprintf("u%d@example.com", i)) }
-		eve := addr("eve@two.example")
+		s := newSite(t, "n1")
+		s.nodes["n1"].limits.SetLimits(contactLimits())
+		two, three, four := s.routing("two.example", "n1"), s.routing("three.example", "n1"), s.routing("four.example", "n1")
+		eve := "eve@two.example"
 		for i := range newToSender {
-			if !s.admit(eve, to(i)) {
+			if !two.admits(eve, i) {
 				t.Fatalf("recipient %d is one too many", i)
 			}
 		}
-		if s.admit(eve, to(newToSender)) || s.admit(addr("Eve@two.example"), to(newToSender)) {
+		if two.admits(eve, newToSender) || two.admits("Eve@two.example", newToSender) {
 			t.Error("one more is admitted")
 		}
-		if !s.admit(eve, to(3)) || !s.admit(addr("mallory@two.example"), to(newToSender)) {
+		if !two.admits(eve, 3) || !two.admits("mallory@two.example", newToSender) {
 			t.Error("who is known, or another sender, is not admitted")
 		}
 		time.Sleep(strangerWindow)
-		if !s.admit(eve, to(newToSender)) {
+		if !two.admits(eve, newToSender) {
 			t.Error("nothing is forgotten after a minute")
 		}
 		admitted := 0
 		for i := range 2 * newToDomain {
-			if s.admit(addr(fmt.Sprintf("m%d@three.example", i)), to(i)) {
+			if three.admits(fmt.Sprintf("m%d@three.example", i), i) {
 				admitted++
 			}
 		}
-		if admitted != newToDomain || !s.admit(addr("x@four.example"), to(0)) {
+		if admitted != newToDomain || !four.admits("x@four.example", 0) {
 			t.Errorf("%d of one domain were admitted", admitted)
 		}
+		sub := s.routing("a.three.example", "n1")
+		if sub.admits("m@a.three.example", 0) {
+			t.Error("a subdomain counts for itself")
+		}
 		time.Sleep(contactMemory)
-		s.admit(eve, to(100))
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if d := s.domains["two.example"]; !s.isKnownLocked(d, pair{eve, to(3)}) {
+		two.admits(eve, 100)
+		if known := &s.nodes["n1"].firstContacts; !known.isKnown(contactGroup{domain: "two.example"}, pair{addr(eve), addr("u3@example.com")}) {
 			t.Error("who wrote an hour ago is forgotten")
+		}
+		for _, c := range []*client{two, three, four, sub} {
+			c.Close()
 		}
 	})
 }
 
-// Another limit holds at once, and what was used up before counts.
-func TestTheLimitOfFirstContactsCanBeChanged(t *testing.T) {
+// The wait that a 429 names is true.
+func TestTheWaitOfAFirstContactIsTrue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := firstContactLimiter{limit: rate.NewLimit(1, 2)}
-		eve, n := addr("eve@two.example"), 0
-		admits := func() (admitted int) {
-			for range 10 {
-				if n++; s.admit(eve, addr(fmt.Sprintf("u%d@example.com", n))) {
-					admitted++
-				}
+		s := newSite(t, "n1")
+		var l ratelimit.Limits
+		l[ratelimit.FirstContactsByUser] = rate.NewLimit(0.1, 2)
+		s.nodes["n1"].limits.SetLimits(l)
+		alice := s.listen("alice", "n1")
+		defer alice.Close()
+		say := func(to string) protocol.Outcome {
+			got := make(chan protocol.Outcome, 1)
+			alice.Send(&protocol.SendRequest{To: []protocol.Address{addr(to)}, ID: "1", Received: time.Now(), Timeout: time.Minute, Done: func(_ int, o protocol.Outcome) { got <- o }})
+			return <-got
+		}
+		for _, c := range []struct {
+			to   string
+			want protocol.Status
+		}{{"bob@example.com", 480}, {"carol@example.com", 480}, {"bob@example.com", 480}, {"dave@example.com", 429}} {
+			if o := say(c.to); o.Status != c.want {
+				t.Errorf("%s: %v", c.to, o)
 			}
-			return admitted
 		}
-		for _, step := range []struct {
-			limit    rate.Limit
-			admitted int
-		}{{rate.NewLimit(1, 2), 2}, {rate.NewLimit(1, 5), 3}, {rate.Unlimited, 10}, {rate.NewLimit(1, 5), 0}} {
-			s.setLimit(step.limit)
-			if got := admits(); got != step.admitted {
-				t.Errorf("with %v %d are admitted, not %d", step.limit, got, step.admitted)
-			}
+		o := say("dave@example.com")
+		if o.Retry != 10 {
+			t.Errorf("retry after %d s", o.Retry)
 		}
-		s.setLimit(rate.NewLimit(1, 1)) // whose burst comes in a second
-		time.Sleep(time.Second)
-		if got := admits(); got != 1 {
-			t.Errorf("a second after the limit was raised %d are admitted, not 1", got)
+		time.Sleep(time.Duration(o.Retry) * time.Second)
+		if o := say("dave@example.com"); o.Status != protocol.StatusUnknownAddress {
+			t.Errorf("after that: %v", o)
 		}
+	})
+}
+
+// A user's own contacts, and who has the sender as a contact, are not new.
+func TestWhoHasTheSenderAsAContactIsNotNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		l := contactLimits()
+		l[ratelimit.FirstContactsByStranger] = rate.NewLimit(0.1, 1)
+		s.nodes["n1"].limits.SetLimits(l)
+		bob := s.listen("bob", "n1")
+		if err := bob.SetContact(t.Context(), protocol.Contact{Address: addr("eve@two.example")}); err != nil {
+			t.Fatal(err)
+		}
+		c := s.routing("two.example", "n1")
+		to := func(user string) bool { return c.Connection.takeContact(addr("eve@two.example"), addr(user)) == 0 }
+		c.Connection.ownMeters()
+		if !to("alice@example.com") || to("carol@example.com") || !to("bob@example.com") {
+			t.Error("the limit of one, or the contact, does not hold")
+		}
+		c.Close()
+		bob.Close()
 	})
 }
 
 // Who fills the memory of acquaintances forgets their own, not others'.
 func TestADomainForgetsItsOwnStrangersOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := firstContactLimiter{limit: rate.NewLimit(1e6, 1e6)}
-		eve := addr("eve@two.example")
-		s.admit(eve, addr("bob@example.com"))
+		var s knownContacts
+		s.init()
+		two, three := contactGroup{domain: "two.example"}, contactGroup{domain: "three.example"}
+		p := pair{addr("eve@two.example"), addr("bob@example.com")}
+		s.remember(two, p)
 		for i := range 2 * maxKnownContacts {
-			s.admit(addr("m@a.three.example"), addr(fmt.Sprintf("u%d@example.com", i)))
+			s.remember(three, pair{addr("m@a.three.example"), addr(fmt.Sprintf("u%d@example.com", i))})
 		}
 		if s.pairs > maxKnownContacts+1 {
 			t.Errorf("%d pairs are remembered", s.pairs)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.isKnownLocked(s.domains["two.example"], pair{eve, addr("bob@example.com")}) {
+		if !s.isKnown(two, p) {
 			t.Error("another domain's acquaintances were forgotten")
 		}
-		if s.domains["three.example"] == nil {
-			t.Error("a subdomain counts for itself")
+	})
+}
+
+// A source has limits of its own, whatever users come from it.
+func TestSourcesAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		var l ratelimit.Limits
+		l[ratelimit.MessagesBySource] = rate.NewLimit(1, 3)
+		l[ratelimit.LoginsBySource] = rate.NewLimit(1, 6)
+		s.nodes["n1"].limits.SetLimits(l)
+		login := func(user, source string, shared bool) (*client, error) {
+			account, _ := s.nodes["n1"].config.Table.Account(addr(user))
+			c := &client{who: protocol.Client{User: addr(user), Credential: account.Generation(), Remote: netip.MustParseAddrPort(source), SharesSource: shared}}
+			u, err := s.nodes["n1"].Login(t.Context(), c)
+			c.Connection = u
+			return c, err
+		}
+		var all []*client
+		for _, c := range []struct {
+			user, source string
+			shared       bool
+			admitted     int
+		}{
+			{"alice@example.com", "[2a00:1:2:3::1]:1", false, 2},
+			{"bob@example.com", "[2a00:1:2:3::2]:1", false, 1},
+			{"carol@example.com", "[2a00:1:2:4::1]:1", false, 3},
+			{"carol@example.com", "[2a00:1:2:3::3]:1", true, 9},
+		} {
+			u, err := login(c.user, c.source, c.shared)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, u)
+			for i := range c.admitted {
+				if u.TakeMessages(protocol.Address{}, 1) != 0 {
+					t.Errorf("%+v: message %d is refused", c, i)
+				}
+			}
+		}
+		if all[0].TakeMessages(protocol.Address{}, 1) == 0 || all[3].TakeMessages(protocol.Address{}, 1) != 0 {
+			t.Error("the source is not limited, or one that many share is")
+		}
+		for range 4 {
+			u, err := login("bob@example.com", "[2a00:1:2:3::2]:1", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, u)
+		}
+		var refused *protocol.Error
+		if _, err := login("bob@example.com", "[2a00:1:2:3::9]:1", false); !errors.As(err, &refused) || refused.Status != protocol.StatusSlowDown || refused.Retry != 1 {
+			t.Errorf("the seventh login: %v", err)
+		}
+		for _, u := range all {
+			u.Close()
 		}
 	})
 }

@@ -41,6 +41,13 @@ func (s *sender) queueLocked(to protocol.Address) *recipientQueue {
 	return l
 }
 
+// isRecent reports whether the newest message was to the same recipient.
+func (s *sender) isRecent(to protocol.Address) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recent != nil && s.recent.to == to
+}
+
 // dropIdleLocked forgets l if it is idle and not the most recent.
 func (s *sender) dropIdleLocked(l *recipientQueue) {
 	if l != s.recent && !l.isActive() && s.others[l.to] == l {

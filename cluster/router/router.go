@@ -16,9 +16,9 @@ import (
 
 	"simpd/cluster/accounts"
 	"simpd/cluster/lookalike"
+	"simpd/cluster/ratelimit"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
-	"simpd/protocol/rate"
 	"simpd/protocol/signature"
 	"simpd/protocol/wait"
 	"simpd/store"
@@ -55,6 +55,7 @@ type Peers interface {
 	// Succeeded reports a login from a new source of the account. It does not
 	// block.
 	Succeeded(a protocol.Attempt)
+	ratelimit.Peers
 }
 
 // Relay reaches other sites.
@@ -94,10 +95,8 @@ type Config struct {
 	// Leads reports whether this node leads the site, and so is the one that
 	// looks for accounts that have left their sources; nil: it never does.
 	Leads func() bool
-	// FirstContacts limits how many recipients that are new to them each remote
-	// user may write to; all users of a domain together may write to ten times
-	// as many.
-	FirstContacts rate.Limit
+	// Limits are those of the site, over all its nodes.
+	Limits ratelimit.Limits
 	// WatchMemory limits the octets of all watches together; each user and each
 	// remote domain has a share of it. 0 means DefaultWatchMemory.
 	WatchMemory int64
@@ -128,7 +127,8 @@ type Router struct {
 	metrics    Metrics
 
 	blocksChanged wait.Signal
-	firstContacts firstContactLimiter
+	limits        *ratelimit.Limiter
+	firstContacts knownContacts
 	lookups       atomic.Uint64
 	outcomes      [maxStatus + 1]atomic.Uint64 // messages sent here, by the status of their outcome
 
@@ -154,13 +154,14 @@ func New(c Config) *Router {
 	r.appLogins.init()
 	r.blocksChanged = wait.NewSignal()
 	r.logins.init()
-	r.SetFirstContacts(c.FirstContacts)
+	r.limits = ratelimit.New(c.Limits)
+	r.firstContacts.init()
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
 
-// SetFirstContacts replaces Config.FirstContacts.
-func (r *Router) SetFirstContacts(l rate.Limit) { r.firstContacts.setLimit(l) }
+// Limits returns the site's limits as this node keeps them.
+func (r *Router) Limits() *ratelimit.Limiter { return r.limits }
 
 // Start begins to notify sessions of the table's changes. It is called once,
 // before users log in.
@@ -174,6 +175,7 @@ func (r *Router) Start(d Directory, p Peers) {
 	r.running.Go(func() { r.followTable(position) })
 	r.running.Go(r.runFanouts)
 	r.running.Go(r.followContactGroups)
+	r.running.Go(func() { r.limits.Run(r.ctx, p) })
 	r.running.Go(r.monitorQuorum)
 	r.running.Go(r.runUnbinder)
 	r.running.Go(r.recordAppLogins)
@@ -238,6 +240,7 @@ func (r *Router) dispatchEvent(e *store.Event) {
 		r.resyncSessions()
 	default:
 		if e.Address.IsZero() {
+			r.limits.Refresh() // it may be about a node
 			return
 		}
 		for _, u := range r.users.ofUser(e.Address) {

@@ -19,6 +19,8 @@ type sender struct {
 	isRemote bool
 	source   netip.Addr // of the connection; the zero Addr: a program sends
 	verdict  atomic.Pointer[blockVerdict]
+	program  string                 // that sends; "": none does
+	meters   atomic.Pointer[meters] // of the party; nil: not made yet
 
 	mu         sync.Mutex
 	lastNumber uint64          // number of the newest delivery
@@ -34,9 +36,8 @@ func (s *sender) sendAll(r *protocol.SendRequest, from protocol.Address) {
 			From: from, To: to, ID: r.ID, Time: r.Received, Entity: r.Entity,
 			Deadline: r.Deadline(), Repeatable: r.Repeatable,
 		}
-		if s.isRemote && !s.r.firstContacts.admit(from, to) {
-			s.r.countOutcome(protocol.StatusSlowDown)
-			r.Done(i, protocol.Outcome{Status: protocol.StatusSlowDown, Text: "too many recipients in a minute that are new to you"})
+		if wait := s.takeContact(from, to); wait > 0 {
+			s.refuse(r, i, slowDown("too many recipients in a short time that are new to you", wait))
 			continue
 		}
 		d.startTrace()
@@ -44,9 +45,25 @@ func (s *sender) sendAll(r *protocol.SendRequest, from protocol.Address) {
 	}
 }
 
+// refuse reports the outcome of a message that is not routed at all.
+func (s *sender) refuse(r *protocol.SendRequest, i int, o protocol.Outcome) {
+	s.r.countOutcome(o.Status)
+	r.Done(i, o)
+}
+
 // Send delivers q for a program. q.From is set, and the caller has checked
 // it. Send never blocks. Messages of different calls are not ordered.
-func (r *Router) Send(q *protocol.SendRequest) { (&sender{r: r}).sendAll(q, q.From) }
+func (r *Router) Send(q *protocol.SendRequest) {
+	s, m := &sender{r: r, program: q.Program}, r.programMeters(q.Program)
+	s.meters.Store(m)
+	if wait := r.limits.Take(len(q.To), &m.messages); wait > 0 {
+		for i := range q.To {
+			s.refuse(q, i, slowDown("too many messages of this program", wait))
+		}
+		return
+	}
+	s.sendAll(q, q.From)
+}
 
 // delivery is one message on its way to one recipient: to each of their
 // sessions, until one has acknowledged it or all have answered.

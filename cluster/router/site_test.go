@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"simpd/cluster/ratelimit"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
 	"simpd/store"
@@ -240,6 +241,27 @@ func (n *node) Failed(a protocol.Attempt) {
 	for _, o := range n.site.nodes {
 		if o != n {
 			o.FailedElsewhere(a, 1)
+		}
+	}
+}
+
+// Peers counts the nodes that are not dead as reached.
+func (n *node) Peers() (connected, up int) {
+	for _, o := range n.site.nodes {
+		if o != n {
+			up++
+			if !o.dead {
+				connected++
+			}
+		}
+	}
+	return connected, up
+}
+
+func (n *node) Counted(counts []ratelimit.Count) {
+	for _, o := range n.site.nodes {
+		if o != n && !o.dead {
+			o.limits.Receive(n.id, counts)
 		}
 	}
 }

@@ -117,7 +117,9 @@ func (b *bench) arguments(p *plan, all []*plan) []string {
 		"--simp-listen", p.simp().String(), "--grpc-listen", p.grpc(),
 		"--cluster-listen", loopback(p.port[2]).String(), "--gossip-listen", p.gossip(),
 		"--http-listen", p.http(), "--bootstrap-expect", strconv.Itoa(len(all)), "--drain-timeout", "1s",
-		"--limit=changes=off", "--limit=messages=off", "--limit=watches=off", "--limit=commands=off"}
+		"--limit=changes=off", "--limit=commands=off", "--limit=messages=off", "--limit=messages-by-source=off", "--limit=messages-by-domain=off",
+		"--limit=messages-by-program=off", "--limit=first-contacts-local=off", "--limit=first-contacts-by-source=off", "--limit=first-contacts-by-program=off",
+		"--limit=watches=off", "--limit=watches-by-source=off", "--limit=logins=off", "--limit=logins-by-source=off"}
 	for _, other := range all {
 		if other != p {
 			args = append(args, "--join", other.gossip())

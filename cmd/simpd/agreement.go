@@ -35,7 +35,7 @@ func (n *node) agreedSettings() []agreed {
 	c := n.conf
 	all := []agreed{
 		{name: "domain", values: c.domains},
-		{name: "limit", values: n.limits.Load().format()},
+		{name: "limit", values: n.limits.Load().format(), shown: n.limits.Load().describe()},
 		{name: "timing", values: []string{c.timing}},
 		{name: "ws_origin", values: sortedCopy(c.origins), moot: c.ws == ""},
 	}
@@ -90,10 +90,21 @@ func listPolicies(rules *protocol.Federation, of func(protocol.Policy) []string)
 
 // format returns the limits as they are written.
 func (l *limits) format() (all []string) {
-	for _, name := range limitNames {
+	for _, name := range limitNames() {
 		all = append(all, name+"="+l.limitOf(name).String())
 	}
 	return all
+}
+
+// describe names the limits that are not the standard ones.
+func (l *limits) describe() string {
+	var others []string
+	for _, one := range l.format() {
+		if !strings.Contains(","+standardLimits+",", ","+one+",") {
+			others = append(others, one)
+		}
+	}
+	return cmp.Or(strings.Join(others, ", "), "the standard limits")
 }
 
 func sortedCopy(values []string) []string { return slices.Sorted(slices.Values(values)) }

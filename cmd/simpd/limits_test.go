@@ -18,7 +18,7 @@ func TestLimitsAreOverTheStandard(t *testing.T) {
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}
 	}
-	for _, name := range limitNames {
+	for _, name := range limitNames() {
 		if l.limitOf(name) == nil || !strings.Contains(standardLimits, name+"=") {
 			t.Errorf("%s has no limit, or no standard", name)
 		}
@@ -27,7 +27,7 @@ func TestLimitsAreOverTheStandard(t *testing.T) {
 
 func TestLimitsThatAreWrong(t *testing.T) {
 	for value, want := range map[string]string{
-		"change=1":              `unknown limit "change" (did you mean "changes"?); the names are changes, messages,`,
+		"change=1":              `unknown limit "change" (did you mean "changes"?); the names are changes, commands, messages,`,
 		"changes":               `invalid limit "changes": must be NAME=RATE[:BURST] or NAME=off`,
 		"changes=":              `changes: invalid limit "": must be RATE[:BURST] in events a second, or off`,
 		"changes=-1":            `changes: invalid limit "-1"`,

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"simpd/cluster/ratelimit"
 	"slices"
 	"sync"
 	"testing"
@@ -105,7 +106,7 @@ func TestBlackHoleCostsNobody(t *testing.T) {
 	g := newGlobe(t)
 	one := g.site("one.example", func(c *config) {
 		c.federation.routes["black.example"] = protocol.ByDNS
-		c.limits.messages = rate.Limit{} // alice sends more of them than a user usually may
+		c.limits.site[ratelimit.MessagesByUser] = rate.Limit{} // alice sends more of them than a user usually may
 	})
 	two := g.site("two.example", nil)
 	hole, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"simpd/cluster/api"
+	"simpd/cluster/ratelimit"
 	"simpd/cluster/router"
 	"simpd/protocol"
 	"simpd/protocol/histogram"
@@ -15,7 +16,7 @@ import (
 
 // nodeMetrics lists every metric of the node itself, in the order of the docs.
 func nodeMetrics() []measure {
-	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), sourceMeasures(), programMeasures(), raftMeasures())
+	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), limitMeasures(), sourceMeasures(), programMeasures(), raftMeasures())
 }
 
 // programMeasures are of the services for programs.
@@ -138,6 +139,29 @@ func clientMeasures() []measure {
 		labelledMeasure("simp_messages_received_total", "Outcomes of messages for sessions on this node, by result.", "result", receiptCounts()),
 		counterMeasure("simp_line_errors_total", "Lines from which no tag could be read.", readCounter(func(m *server.Metrics) *server.Counter { return &m.Errors })),
 	}
+}
+
+// limitMeasures are of the limits of the whole site.
+func limitMeasures() []measure {
+	return []measure{
+		{name: "simp_requests_limited_total", kind: prometheus.CounterValue, labels: []string{"limit", "by"}, read: emitLimited,
+			help: "Requests and messages answered 429 because of a limit of the site: what it counts, and by whom (a user, a stranger, which is a user of another site, a source, a domain of another site or a program)."},
+		gaugeMeasure("simp_limited_keys", "Users, sources, domains and programs of which this node remembers how much of a limit of the site they have used.", func(n *node) float64 { return float64(n.router.Limits().Keys()) }),
+		{name: "simp_limit_reports_total", kind: prometheus.CounterValue, labels: []string{"direction"}, read: emitLimitReports,
+			help: "Counts of keys that nodes have told each other because they use a good part of a limit of the site: sent by this node, to all others at a time, and received from others."},
+	}
+}
+
+func emitLimited(n *node, emit emitter) {
+	for k := range ratelimit.Kinds {
+		emit(float64(n.router.Limits().Refused(k)), k.What(), k.By())
+	}
+}
+
+func emitLimitReports(n *node, emit emitter) {
+	sent, received := n.router.Limits().Reported()
+	emit(float64(sent), "sent")
+	emit(float64(received), "received")
 }
 
 // heldOctets is 0 until clients are served.

@@ -192,8 +192,8 @@ func (n *node) joinSite() error {
 	rc := router.Config{
 		Node: n.conf.nodeID, Domains: n.conf.domains, Table: n.table, Logger: n.logger,
 		Sources: n.sources, Lookalikes: n.lookalikes,
-		Leads:         func() bool { return n.cluster.Leader() == n.conf.nodeID },
-		FirstContacts: n.conf.limits.firstContacts, WatchMemory: watchMemory(presentLimit()),
+		Leads:  func() bool { return n.cluster.Leader() == n.conf.nodeID },
+		Limits: n.conf.limits.site, WatchMemory: watchMemory(presentLimit()),
 	}
 	var err error
 	if n.tracer, err = newTracer(n.ctx, n.conf.nodeID); err != nil {

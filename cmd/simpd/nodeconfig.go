@@ -22,7 +22,7 @@ func (n *node) clusterConfig() (cluster.Config, error) {
 	return cluster.Config{
 		NodeID: n.conf.nodeID, Site: n.siteName(), DataDir: n.conf.dataDir, Link: n.linkConfig(), Table: n.table, Receiver: n.router,
 		Fatal: n.failWith, BootstrapExpect: n.conf.bootstrapExpect, Timing: timing, Version: cli.ReadVersions().Version,
-		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Drain: n.drainAsked, Load: n.clientLoad, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Warnings: n.warnings, SourceKeys: n.sourceKeys, Settings: n.sharedSettings, Logger: n.logger,
+		Failed: n.router.FailedElsewhere, Succeeded: n.router.SucceededElsewhere, Counted: n.router.Limits().Receive, Drain: n.drainAsked, Load: n.clientLoad, Certificates: n.certificateStatus, UnsetAddresses: n.unsetAddresses, Warnings: n.warnings, SourceKeys: n.sourceKeys, Settings: n.sharedSettings, Logger: n.logger,
 		ConsoleAddress: n.consoleURL(), Outcomes: n.outcomeCounts, Observe: n.observe,
 	}, nil
 }

@@ -140,9 +140,12 @@ func siteOptions() []option {
 			"an open WebSocket is also kept alive by pings of its own, every 30s",
 			set: setIdle},
 		{name: "limit", arg: "NAME=RATE[:BURST]", form: list, standard: standardLimits, reload: true,
-			help: "how many events a second each user may cause on this node, and how many at once; NAME=off removes a limit. " +
-				"The names are changes (LISTEN, STATE, UNLISTEN, and ACL for presence; a CONTACT, a KEY or another ACL is counted apart: 64 for each change of BURST, and 16 for each of RATE), messages, " +
-				"first-contacts (recipients that are new to a user of another site), watches (addresses of WATCH, QUERY and KEYS, and each key that is listed) and commands (other requests; a list of contacts or rules is one more for each 50 lines); may be repeated",
+			help: "how many events a second may happen, and how many at once; NAME=off removes a limit. " +
+				"changes (LISTEN, STATE, UNLISTEN, and ACL for presence; a CONTACT, a KEY or another ACL is counted apart: 64 for each change of BURST, and 16 for each of RATE) and commands (other requests; a list of contacts or rules is one more for each 50 lines) count for each user on this node. " +
+				"All others count over all nodes of the site: messages, watches (addresses of WATCH, QUERY and KEYS, and each key that is listed) and logins for each user, " +
+				"first-contacts (recipients that are new to the sender) for each user of another site, and first-contacts-local for each user of this one. " +
+				"With -by-source a name counts for each IPv4 address or IPv6 /64 of users, with -by-domain for each domain of another site, " +
+				"with -by-program (messages and first-contacts) for each program. May be repeated",
 			set: setLimits},
 	}
 }

@@ -144,8 +144,9 @@ func (s *session) sendChallenge(tag string, data []byte) {
 func (s *session) completeAuth(ctx context.Context, data []byte) {
 	who := s.auth.Identity()
 	who.Agent, who.Remote, who.Transport = s.client.Agent, s.client.Remote, s.transport
+	who.SharesSource = s.connSlot.isExempt()
 	if who.Domain != "" && !s.server.routingConns.acquire(who.Domain, maxRoutingConns) {
-		s.failAuth(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: firstContactRetry})
+		s.failAuth(&protocol.Error{Status: protocol.StatusSlowDown, Text: "too many connections of " + who.Domain, Retry: defaultRetry})
 		return
 	}
 	s.usage.moveTenant(func() { s.client = who })
@@ -254,6 +255,6 @@ func loginLimitError(wait time.Duration) error {
 	}
 	return &protocol.Error{
 		Status: protocol.StatusSlowDown, Text: "too many failed logins",
-		Retry: int((wait + time.Second - 1) / time.Second),
+		Retry: retrySeconds(wait),
 	}
 }

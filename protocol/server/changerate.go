@@ -45,10 +45,6 @@ func (k changeKind) bucket(p *tenant) *rate.Bucket {
 // answered within 10 s (SIMP.md, section 3).
 const maxChangeWait = 5 * time.Second
 
-// domainWatches is how many watches of a remote domain count as one, since it
-// acts for many users.
-const domainWatches = 10
-
 // awaitChange waits until the user may make a change of this kind, and reports
 // whether it waited. The error is 429 if that would take too long.
 // The event loop must not call it.
@@ -81,7 +77,7 @@ func (s *session) chargeWatches(r *request, w *protocol.WatchRequest) error {
 		contacts, _ := s.user.Contacts()
 		n += len(contacts)
 	}
-	if wait := s.reserveTokens(s.watchLimit(), n, 0, (*tenant).watchBucket); wait > 0 {
+	if wait := s.user.TakeWatches(n); wait > 0 {
 		return rateError("watches", wait)
 	}
 	if !s.inflight.extend(r, n*pairCost) {
@@ -90,30 +86,9 @@ func (s *session) chargeWatches(r *request, w *protocol.WatchRequest) error {
 	return nil
 }
 
-// watchLimit returns the limit on watches for a user, or for a remote domain.
-func (s *session) watchLimit() rate.Limit {
-	limit := s.server.tenants.limits.Load().Watches
-	if s.client.Domain != "" {
-		return limit.Divide(domainWatches)
-	}
-	return limit
-}
-
-// chargeAddresses counts n addresses as watched, whatever the limit, because
-// they have been found already: later requests wait for them.
-func (s *session) chargeAddresses(n int) {
-	p := s.server.tenants.acquire(s)
-	defer s.server.tenants.release(p)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.watches.Spend(s.watchLimit(), n, time.Since(s.server.tenants.start))
-}
-
 // pairCost estimates the octets that one pair of watcher and watched takes
 // until it is answered, with its line of the response.
 const pairCost = 384
-
-func (p *tenant) watchBucket() *rate.Bucket { return &p.watches }
 
 // reserveTokens takes n tokens of one of the tenant's buckets if they are
 // available within most, and returns how long that takes. If it takes longer,
@@ -135,8 +110,11 @@ func (s *session) reserveTokens(l rate.Limit, n int, most time.Duration, bucket 
 	return wait
 }
 
+// retrySeconds returns a time to wait in whole seconds, at least one.
+func retrySeconds(wait time.Duration) int { return max(1, int((wait+time.Second-1)/time.Second)) }
+
 func rateError(what string, wait time.Duration) error {
 	e := protocol.Errorf(protocol.StatusSlowDown, "too many %s in a short time", what)
-	e.Retry = int(wait/time.Second) + 1
+	e.Retry = retrySeconds(wait)
 	return e
 }

@@ -48,11 +48,11 @@ func TestChangesFarBeyondTheLimitAreRefused(t *testing.T) {
 		c.send("1 LISTEN")
 		c.expect("1 200 <rest>")
 		c.send("2 STATE state=away")
-		c.expect("2 429 retry=11 :too many changes in a short time")
+		c.expect("2 429 retry=10 :too many changes in a short time")
 		c.send("3 UNLISTEN") // is never refused, but counts
 		c.expect("3 200 <rest>")
 		c.send("4 LISTEN")
-		c.expect("4 429 retry=21 :too many changes in a short time")
+		c.expect("4 429 retry=20 :too many changes in a short time")
 		time.Sleep(16 * time.Second)
 		c.send("5 LISTEN") // waits for the last 4 s
 		c.expect("5 200 <rest>")
@@ -125,19 +125,20 @@ func TestRulesForPresenceCountAsChanges(t *testing.T) {
 		c.send("1 ACL who=* presence=deny")
 		c.expect("1 200")
 		c.send("2 ACL who=*")
-		c.expect("2 429 retry=11 :too many changes in a short time")
+		c.expect("2 429 retry=10 :too many changes in a short time")
 	})
 }
 
 func TestWatchesAreLimited(t *testing.T) {
-	play(t, func(c *Config) { c.Limits.Watches = rate.NewLimit(1, 3) }, func(s *stage) {
+	play(t, nil, func(s *stage) {
+		s.site.watches.limit = rate.NewLimit(1, 3)
 		c := s.login("alice")
 		c.send("1 QUERY ima=a@example.com ima=b@example.com")
 		c.expect("1 100 <rest>")
 		c.expect("1 100 <rest>")
 		c.expect("1 200 <rest>")
 		c.send("2 WATCH ima=a@example.com ima=b@example.com")
-		c.expect("2 429 retry=2 :too many watches in a short time")
+		c.expect("2 429 retry=1 :too many watches in a short time")
 		time.Sleep(time.Second)
 		c.send("3 WATCH ima=a@example.com ima=b@example.com")
 		c.expect("3 100 <rest>")

@@ -69,20 +69,15 @@ type Config struct {
 
 // Limits limits the requests of one user on this node, on all their
 // connections together. A request above a limit gets 429. The zero Limits do
-// not limit.
+// not limit. Messages and watches have limits of the whole site (User).
 type Limits struct {
 	Commands rate.Limit // requests except SEND, PING and QUIT
-	Messages rate.Limit // messages, once for each recipient
 	// Changes limits LISTEN, STATE, UNLISTEN, CONTACT, ACL and KEY. A CONTACT, a
 	// KEY, or a rule that does not concern presence and did not before, counts
 	// apart from the others: 64 for each of the burst, and 16 for each of the rate.
 	// A change that comes too early waits up to 5 s; meanwhile a STATE is merged
 	// with those that follow it.
 	Changes rate.Limit
-	// Watches limits the addresses that WATCH, QUERY and KEYS ask about, and the
-	// keys in answers to KEYS and KEY. For a remote domain the limit is ten times
-	// as high.
-	Watches rate.Limit
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -129,7 +129,7 @@ func (s *session) answerKeys(ctx context.Context, user User, q protocol.KeysRequ
 // respondKeys ends r with a list of keys, and counts each key as a watched
 // address: nobody knew how many there are when it was asked.
 func (s *session) respondKeys(r *request, keys []signature.Key, head signature.Head) error {
-	s.chargeAddresses(len(keys))
+	s.user.SpendWatches(len(keys)) // later requests wait for them
 	if !s.inflight.extend(r, len(keys)*keyLineOctets) {
 		return errTooMuchUnanswered
 	}

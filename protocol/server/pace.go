@@ -146,16 +146,12 @@ func (s *session) spendUser(l rate.Limit, of func(*tenant) *rate.Bucket, n int) 
 	}
 	return &protocol.Error{
 		Status: protocol.StatusSlowDown, Text: "too many requests of this user",
-		Retry: int((wait + time.Second - 1) / time.Second),
+		Retry: retrySeconds(wait),
 	}
 }
 
 func (s *session) spendCommand() error {
 	return s.spendUser(s.server.tenants.limits.Load().Commands, func(p *tenant) *rate.Bucket { return &p.commands }, 1)
-}
-
-func (s *session) spendMessages(n int) error {
-	return s.spendUser(s.server.tenants.limits.Load().Messages, func(p *tenant) *rate.Bucket { return &p.messages }, n)
 }
 
 // linesPerCommand is the number of lines of a list that cost as much as a

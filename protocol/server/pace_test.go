@@ -84,8 +84,8 @@ func TestManyRequestsAtOnce(t *testing.T) {
 // A user's limits hold for all their connections together, and remain when
 // they reconnect; nobody else has them.
 func TestLimitsOfAUser(t *testing.T) {
-	limits := Limits{Commands: rate.NewLimit(0.1, 3), Messages: rate.NewLimit(0.1, 2)}
-	play(t, func(c *Config) { c.Limits = limits }, func(s *stage) {
+	play(t, func(c *Config) { c.Limits = Limits{Commands: rate.NewLimit(0.1, 3)} }, func(s *stage) {
+		s.site.messages.limit = rate.NewLimit(0.1, 2)
 		one, two := s.login("alice"), s.login("alice")
 		for i := range 3 {
 			one.send("%d CONTACT", i)
@@ -158,7 +158,8 @@ func TestLimitsCanBeChanged(t *testing.T) {
 		answers(200, 200, 429)
 		s.server.SetLimits(Limits{})
 		answers(200, 200, 200, 200, 200)
-		s.server.SetLimits(Limits{Commands: rate.NewLimit(0.1, 1), Messages: rate.NewLimit(0.1, 1)})
+		s.server.SetLimits(Limits{Commands: rate.NewLimit(0.1, 1)})
+		s.site.messages.limit = rate.NewLimit(0.1, 1)
 		answers(429)
 		c.send("1 SEND to=bob@example.com {0}")
 		c.expect("1 480 <rest>")

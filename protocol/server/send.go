@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -42,8 +43,8 @@ func (s *session) decodeSend(r *request) (*pendingSend, error) {
 	if x.Timeout, err = timeout(r); err != nil {
 		return nil, err
 	}
-	if err = s.spendMessages(len(to)); err != nil {
-		return nil, err
+	if wait := s.user.TakeMessages(x.From, len(to)); wait > 0 {
+		return nil, rateError("messages", wait)
 	}
 	x.remaining, x.outcomes = len(to), x.outcomeBuf[:]
 	if len(to) > 1 {
@@ -154,18 +155,29 @@ func (x *pendingSend) encodeResponse() []byte {
 	b = protocol.AppendResponse(b, x.tag, common)
 	b = protocol.AppendParam(b, "id", x.ID)
 	if common == protocol.StatusSlowDown {
-		b = protocol.AppendInt(b, "retry", firstContactRetry)
+		b = protocol.AppendInt(b, "retry", uint64(x.retry()))
 	}
 	b = protocol.AppendText(b, outcomeText(x, common))
 	return protocol.AppendEnd(b)
 }
 
-// firstContactRetry is the retry time in seconds for a sender above the limit
-// of first contacts, which counts by the minute.
-const firstContactRetry = 60
+// retry returns after how many seconds to repeat a SEND whose outcomes are all
+// 429: where none says, after a minute.
+func (x *pendingSend) retry() (seconds int) {
+	for _, o := range x.outcomes {
+		seconds = max(seconds, o.Retry)
+	}
+	return cmp.Or(seconds, defaultRetry)
+}
+
+// defaultRetry is the retry time in seconds where it is not known.
+const defaultRetry = 60
 
 func appendOutcome(b []byte, o protocol.Outcome) []byte {
 	b = protocol.AppendInt(b, "status", uint64(o.Status))
+	if o.Retry > 0 {
+		b = protocol.AppendInt(b, "retry", uint64(o.Retry))
+	}
 	if o.Text != "" {
 		b = protocol.AppendText(b, o.Text)
 	}

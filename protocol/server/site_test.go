@@ -34,6 +34,7 @@ type site struct {
 	slow                chan struct{}      // what Listen waits for, if it is not nil
 	most                int                // sessions of a user
 	mute                bool               // nothing is said of messages
+	messages, watches   meter
 
 	methods protocol.LoginMethods // of all domains
 	sources func(protocol.PasswordLogin) (protocol.VerifiedLogin, error)

@@ -22,10 +22,9 @@ type tenant struct {
 	// accepted is the memory of owner used for remembering accepted messages.
 	accepted atomic.Int64
 
-	mu                         sync.Mutex
-	commands, messages, costly rate.Bucket
-	changes, lists             rate.Bucket
-	watches, idn               rate.Bucket
+	mu                    sync.Mutex
+	commands, costly, idn rate.Bucket
+	changes, lists        rate.Bucket
 }
 
 // tenantTable holds the tenants with connections, and those whose limits are
@@ -154,16 +153,13 @@ func (p *tenant) limitDebts(l Limits, now time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.commands.LimitDebt(l.Commands, now)
-	p.messages.LimitDebt(l.Messages, now)
 	p.changes.LimitDebt(presenceChange.limit(l.Changes), now)
 	p.lists.LimitDebt(listChange.limit(l.Changes), now)
-	p.watches.LimitDebt(l.Watches, now)
 }
 
 // isUnused reports whether all buckets are full.
 func (p *tenant) isUnused(now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.commands.IsFull(now) && p.messages.IsFull(now) && p.costly.IsFull(now) &&
-		p.changes.IsFull(now) && p.lists.IsFull(now) && p.watches.IsFull(now) && p.idn.IsFull(now)
+	return p.commands.IsFull(now) && p.costly.IsFull(now) && p.changes.IsFull(now) && p.lists.IsFull(now) && p.idn.IsFull(now)
 }

@@ -82,7 +82,9 @@ func New(c Config) (*Site, error) {
 // Unlimited is the variable that lifts simpd's limits of each user, for clients
 // that do more than any user would. Older versions, which have no limits, ignore
 // it.
-const Unlimited = "SIMPD_LIMIT=changes=off,messages=off,first-contacts=off,watches=off,commands=off"
+const Unlimited = "SIMPD_LIMIT=changes=off,commands=off,messages=off,messages-by-source=off,messages-by-domain=off,messages-by-program=off," +
+	"first-contacts=off,first-contacts-local=off,first-contacts-by-source=off,first-contacts-by-domain=off,first-contacts-by-program=off," +
+	"watches=off,watches-by-source=off,watches-by-domain=off,logins=off,logins-by-source=off,logins-by-domain=off"
 
 // AddNode adds a node, which does not run yet, as number i. The keys of one
 // that is added to a site with keys have to be made (MakeKeys).
