@@ -156,7 +156,7 @@ func (q *request) presenceOf(ctx context.Context, accounts []*simpv1.Account) ([
 type userView struct {
 	Account      json.RawMessage   `json:"account"`
 	Presence     json.RawMessage   `json:"presence,omitempty"`
-	Sessions     []json.RawMessage `json:"sessions,omitempty"`
+	Sessions     []json.RawMessage `json:"sessions"` // null: this role may not see them
 	AppPasswords []json.RawMessage `json:"app_passwords"`
 	Keys         []json.RawMessage `json:"keys"`
 }
@@ -193,7 +193,7 @@ func (q *request) sessionsOf(ctx context.Context, ima string) ([]*simpv1.UserSes
 		return nil, nil
 	}
 	resp, err := simpv1.NewClusterServiceClient(q.services()).ListSessions(ctx, &simpv1.ListSessionsRequest{Ima: ima})
-	return resp.GetSession(), err
+	return append([]*simpv1.UserSession{}, resp.GetSession()...), err
 }
 
 func newUserView(a *simpv1.Account, presence []*simpv1.Presence, sessions []*simpv1.UserSession, apps []*simpv1.AppPassword, keys []*simpv1.Key) (v userView, err error) {
@@ -205,8 +205,10 @@ func newUserView(a *simpv1.Account, presence []*simpv1.Presence, sessions []*sim
 			return v, err
 		}
 	}
-	if v.Sessions, err = marshalAll(sessions); err != nil {
-		return v, err
+	if sessions != nil {
+		if v.Sessions, err = marshalAll(sessions); err != nil {
+			return v, err
+		}
 	}
 	if v.AppPasswords, err = marshalAll(apps); err != nil {
 		return v, err

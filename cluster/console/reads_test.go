@@ -141,8 +141,14 @@ func TestOneUser(t *testing.T) {
 	}
 	var less map[string]json.RawMessage
 	n.get("/api/user?ima=alice@example.com", n.signIn("account:admin"), &less)
-	if less["sessions"] != nil || less["presence"] != nil || less["account"] == nil {
+	if string(less["sessions"]) != "null" || less["presence"] != nil || less["account"] == nil {
 		t.Errorf("account:admin alone sees %v", less)
+	}
+	s.account("carol@example.com")
+	var none map[string]json.RawMessage
+	n.get("/api/user?ima=carol@example.com", n.signIn("cluster:read"), &none)
+	if string(none["sessions"]) != "[]" {
+		t.Errorf("somebody without sessions: %s", none["sessions"])
 	}
 	if got := n.status("GET", "/api/user?ima=bob@example.com", n.signIn("cluster:read"), ""); got != http.StatusNotFound {
 		t.Errorf("nobody: %d", got)

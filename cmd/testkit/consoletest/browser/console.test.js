@@ -308,7 +308,7 @@ test("a page goes on at another node when its own is killed", async () => {
   await page.getByRole("button", { name: "Continue on n2" }).click();
   await page.waitForURL(`http://${consoles[1]}/`);
   await page.getByText("Degraded").first().waitFor();
-  await page.getByRole("listitem", { name: "Node n1" }).getByText("does not answer").waitFor();
+  await page.getByRole("listitem", { name: "Node n1" }).getByText("does not answer", { exact: true }).waitFor();
   await page.getByText("its users are deaf until they connect elsewhere").waitFor();
   await shoot(page, "degraded");
 
