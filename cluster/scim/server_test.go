@@ -138,12 +138,12 @@ func (c *client) call(method, path, body string) (int, http.Header, map[string]a
 	return w.Code, w.Header(), answer
 }
 
-// TestRecordedRequests plays testdata/*.http: requests as providers send them, and
-// what is answered. {id} stands for the ID of the user that was answered last.
-func TestRecordedRequests(t *testing.T) {
+// TestRequestsLikeThoseOfProviders plays testdata/*.http: requests in the form
+// that Entra ID and Okta document, and what is answered. {id} stands for the ID of the user that was answered last.
+func TestRequestsLikeThoseOfProviders(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.http")
 	if len(files) < 2 {
-		t.Fatal("the recordings are missing")
+		t.Fatal("the requests are missing")
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".http"), func(t *testing.T) {
