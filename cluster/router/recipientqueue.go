@@ -16,6 +16,7 @@ type recipientQueue struct {
 	newestSent    uint64 // number of the newest message handed to a session
 	lookupPending bool   // a look-up is running
 	waiting       []*delivery
+	hasPassed     bool // the policy program lets the pair's messages pass
 }
 
 func (l *recipientQueue) isActive() bool { return l.unfinished > 0 || l.lookupPending }
@@ -67,7 +68,7 @@ func (s *sender) enqueue(d *delivery, mayWait bool) bool {
 	if !mayWait || !d.queue.lookupPending {
 		return true
 	}
-	d.lookupPending = true
+	d.lookupPending, d.isUnjudged = true, s.r.config.Policy != nil
 	d.queue.waiting = append(d.queue.waiting, d)
 	d.armTimeout()
 	return false
@@ -101,6 +102,10 @@ func (s *sender) runLookups(l *recipientQueue) {
 			return
 		}
 		s.mu.Unlock()
+		batch = s.awaitVerdicts(batch)
+		if len(batch) == 0 {
+			continue
+		}
 		err := s.confirmTable(batch)
 		for _, d := range batch {
 			d.finishLookup(err)

@@ -16,6 +16,7 @@ import (
 
 	"simpd/cluster/accounts"
 	"simpd/cluster/lookalike"
+	"simpd/cluster/policy"
 	"simpd/cluster/ratelimit"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
@@ -95,6 +96,8 @@ type Config struct {
 	// Leads reports whether this node leads the site, and so is the one that
 	// looks for accounts that have left their sources; nil: it never does.
 	Leads func() bool
+	// Policy asks the operator's program about messages; nil: there is none.
+	Policy *policy.Hook
 	// Limits are those of the site, over all its nodes.
 	Limits ratelimit.Limits
 	// WatchMemory limits the octets of all watches together; each user and each
@@ -129,6 +132,7 @@ type Router struct {
 	blocksChanged wait.Signal
 	limits        *ratelimit.Limiter
 	firstContacts knownContacts
+	established   established
 	lookups       atomic.Uint64
 	outcomes      [maxStatus + 1]atomic.Uint64 // messages sent here, by the status of their outcome
 
@@ -156,6 +160,7 @@ func New(c Config) *Router {
 	r.logins.init()
 	r.limits = ratelimit.New(c.Limits)
 	r.firstContacts.init()
+	r.established.init()
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }

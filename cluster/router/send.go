@@ -79,7 +79,9 @@ type delivery struct {
 
 	mu            sync.Mutex
 	outstanding   int  // sessions that have not answered
-	lookupPending bool // a look-up is running
+	lookupPending bool // a look-up is running, or the policy program is asked
+	isUnjudged    bool // the policy program may have to be asked first
+	isHidden      bool // the policy program says that nobody listens
 	ended         bool
 	tried         []store.Session  // sessions that never receive it again
 	triedBuf      [1]store.Session // avoids an allocation for tried
@@ -93,7 +95,12 @@ type delivery struct {
 func (d *delivery) route() {
 	r := d.sender.r
 	local := r.Local(d.m.To)
-	if !d.sender.enqueue(d, local) {
+	if !d.sender.enqueue(d, local || r.config.Policy != nil) {
+		return
+	}
+	if d.needsVerdict() {
+		d.lookupPending, d.isUnjudged = true, true
+		d.sender.requestLookup(d)
 		return
 	}
 	if !local {
@@ -139,7 +146,7 @@ func (d *delivery) sendRemote() {
 		return
 	}
 	d.armTimeout()
-	if d.sender.blocks(d.m.From) {
+	if d.isHidden || d.sender.blocks(d.m.From) {
 		r.config.Relay.Refuse(&d.m, d.onAnswer)
 		return
 	}
@@ -256,6 +263,7 @@ func (d *delivery) finishLookup(err error) {
 		d.mu.Unlock()
 		return
 	}
+	found.allowed = found.allowed && !d.isHidden
 	routes := slices.DeleteFunc(found.routes, func(s store.Session) bool { return slices.Contains(d.tried, s) })
 	switch {
 	case err != nil:

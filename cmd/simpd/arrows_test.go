@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"protocol/internal/outbound/outboundtest": {"protocol"},
 
 	"store":                 {"protocol", "protocol/signature", "proto/simp/store/v1"},
-	"cluster/router":        {"cluster/ratelimit", "protocol/signature", "protocol", "cluster/accounts", "cluster/lookalike", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/wait"},
+	"cluster/router":        {"cluster/policy", "cluster/ratelimit", "protocol/signature", "protocol", "cluster/accounts", "cluster/lookalike", "protocol/histogram", "store", "proto/simp/store/v1", "protocol/budget", "protocol/netaddr", "protocol/rate", "protocol/wait"},
 	"cluster/accounts":      {"protocol", "protocol/histogram"},
 	"cluster/api":           {"cluster/accounts", "protocol/signature", "protocol", "store", "proto/*", "cluster/api/backup", "cluster/lookalike", "cluster/link/pki", "protocol/budget", "protocol/fairslots", "protocol/netaddr", "protocol/rate", "protocol/secretfile", "protocol/tlsrecord", "protocol/wait"},
 	"cluster/accounts/ldap": {"protocol", "cluster/accounts"},
@@ -40,7 +40,11 @@ var arrows = map[string][]string{
 	"cluster/console":         {"cluster/api", "cluster/doctor", "protocol/httphost", "protocol/netaddr", "protocol/webchat", "proto/*"},
 	"cmd/testkit/consoletest": {"cmd/internal/cli"},
 
-	"cluster/scim":          {"protocol", "store"},
+	"cluster/scim":             {"protocol", "store"},
+	"cluster/policy":           {"protocol", "protocol/histogram"},
+	"cluster/policy/policyrpc": {"cluster/policy", "proto/simp/v1"},
+	"docs/examples/rspamd":     {"proto/simp/v1"},
+
 	"cluster/ratelimit":     {"protocol/rate", "protocol/wait"},
 	"cluster/lookalike":     {"protocol", "store", "proto/simp/store/v1"},
 	"cluster/api/backup":    {"proto/simp/store/v1"},

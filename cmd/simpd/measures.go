@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"simpd/cluster/api"
+	"simpd/cluster/policy"
 	"simpd/cluster/ratelimit"
 	"simpd/cluster/router"
 	"simpd/protocol"
@@ -16,7 +17,7 @@ import (
 
 // nodeMetrics lists every metric of the node itself, in the order of the docs.
 func nodeMetrics() []measure {
-	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), limitMeasures(), sourceMeasures(), programMeasures(), raftMeasures())
+	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), limitMeasures(), policyMeasures(), sourceMeasures(), programMeasures(), raftMeasures())
 }
 
 // programMeasures are of the services for programs.
@@ -150,6 +151,46 @@ func limitMeasures() []measure {
 		{name: "simp_limit_reports_total", kind: prometheus.CounterValue, labels: []string{"direction"}, read: emitLimitReports,
 			help: "Counts of keys that nodes have told each other because they use a good part of a limit of the site: sent by this node, to all others at a time, and received from others."},
 	}
+}
+
+// policyMeasures are of the operator's program that decides about messages.
+func policyMeasures() []measure {
+	return []measure{
+		{name: "simp_policy_verdicts_total", kind: prometheus.CounterValue, labels: []string{"verdict"}, read: emitPolicyVerdicts,
+			help: "Messages that the policy program was or would have been asked about, by verdict: pass (also without an answer, if policy_fail is open), not_listening, slow_down, refused, unavailable (without an answer, if policy_fail is closed)."},
+		{name: "simp_policy_questions_total", kind: prometheus.CounterValue, labels: []string{"result"}, read: emitPolicyQuestions,
+			help: "What became of questions to the policy program: failed (no valid answer in time), skipped (not asked, because it fails) or remembered (an earlier answer held)."},
+		gaugeMeasure("simp_policy_failing", "1 while the policy program is not asked because it fails, otherwise 0.", func(n *node) float64 {
+			return boolValue(n.policy != nil && n.policy.Failing() != "")
+		}),
+		durationsMeasure("simp_policy_duration_seconds", "Duration of questions to the policy program.", func(n *node) *histogram.Durations {
+			if n.policy == nil {
+				return new(histogram.Durations)
+			}
+			return &n.policy.Metrics().Duration
+		}),
+	}
+}
+
+func emitPolicyVerdicts(n *node, emit emitter) {
+	if n.policy == nil {
+		return
+	}
+	for v, name := range map[policy.Verdict]string{
+		policy.Pass: "pass", policy.NotListening: "not_listening", policy.SlowDown: "slow_down", policy.Refused: "refused", policy.Unavailable: "unavailable",
+	} {
+		emit(float64(n.policy.Metrics().Verdicts[v].Load()), name)
+	}
+}
+
+func emitPolicyQuestions(n *node, emit emitter) {
+	if n.policy == nil {
+		return
+	}
+	m := n.policy.Metrics()
+	emit(float64(m.Failed.Load()), "failed")
+	emit(float64(m.Skipped.Load()), "skipped")
+	emit(float64(m.Cached.Load()), "remembered")
 }
 
 func emitLimited(n *node, emit emitter) {

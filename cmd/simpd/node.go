@@ -16,6 +16,7 @@ import (
 	"simpd/cluster/api"
 	"simpd/cluster/console"
 	"simpd/cluster/lookalike"
+	"simpd/cluster/policy"
 	"simpd/cluster/router"
 	"simpd/cluster/storage"
 	"simpd/cmd/internal/cli"
@@ -45,6 +46,7 @@ type node struct {
 	lookalikes *lookalike.Index // of table
 
 	router   *router.Router
+	policy   *policy.Hook // nil: no program is asked
 	cluster  *cluster.Node
 	acme     *acmecert.Manager // nil: no certificate is obtained by ACME
 	http     *http.Server
@@ -208,6 +210,10 @@ func (n *node) joinSite() error {
 	if n.partners != nil {
 		rc.Relay = n.partners
 	}
+	if n.policy, err = n.newPolicy(); err != nil {
+		return misconfigured(err)
+	}
+	rc.Policy = n.policy
 	n.router = router.New(rc)
 	c, err := n.clusterConfig()
 	if err != nil {
@@ -342,6 +348,9 @@ func (n *node) stopParts(ctx context.Context, leave func() error) {
 		}
 		if n.router != nil {
 			n.router.Shutdown()
+		}
+		if n.policy != nil {
+			_ = n.policy.Close()
 		}
 		if n.sources != nil {
 			n.sources.Close()

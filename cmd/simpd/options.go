@@ -50,6 +50,7 @@ type config struct {
 	federation federationConfig
 	acme       acmeConfig
 	limits     limits // of each user
+	policy     policySettings
 
 	logFormat, logLevel string
 
@@ -58,7 +59,7 @@ type config struct {
 
 // allOptions lists every setting of simpd serve, in the order of its help.
 func allOptions() []option {
-	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), federationOptions(), secretOptions(), acmeOptions())
+	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), policyOptions(), federationOptions(), secretOptions(), acmeOptions())
 }
 
 func identityOptions() []option {

@@ -106,6 +106,7 @@ func (n *node) warnings() (all []string) {
 	for _, problem := range n.router.SourceProblems() {
 		all = append(all, validText(problem))
 	}
+	all = append(all, n.policyWarning()...)
 	return all[:min(len(all), maxWarnings)]
 }
 

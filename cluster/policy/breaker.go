@@ -1,0 +1,121 @@
+package policy
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	maxFailures = 5 // in a row, before the program is left alone
+	minPause    = time.Second
+	maxPause    = 30 * time.Second
+)
+
+var errSkipped = errors.New("the program fails, and is asked again later")
+
+// breaker stops asking a program that fails: for a second, and for longer each
+// time that one more question fails. It logs the first failure and the end.
+type breaker struct {
+	logger *slog.Logger
+
+	mu       sync.Mutex
+	failures int
+	pause    time.Duration
+	until    time.Time // when it is asked again; zero: it is asked
+	trying   bool      // one question is open after a pause
+	last     error
+}
+
+// allow reports whether the program may be asked now.
+func (b *breaker) allow() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.IsZero() {
+		return true
+	}
+	if b.trying || time.Now().Before(b.until) {
+		return false
+	}
+	b.trying = true
+	return true
+}
+
+// wouldAllow is allow for a caller who does not ask.
+func (b *breaker) wouldAllow() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.until.IsZero() || !b.trying && !time.Now().Before(b.until)
+}
+
+func (b *breaker) succeeded() {
+	b.mu.Lock()
+	wasFailing := !b.until.IsZero()
+	b.failures, b.pause, b.until, b.trying, b.last = 0, 0, time.Time{}, false, nil
+	b.mu.Unlock()
+	if wasFailing && b.logger != nil {
+		b.logger.Info("the policy program answers again")
+	}
+}
+
+// failed counts a failure, unless the message had no time left.
+func (b *breaker) failed(err error, counts bool) {
+	b.mu.Lock()
+	b.trying = false
+	if !counts {
+		b.mu.Unlock()
+		return
+	}
+	b.failures++
+	b.last = err
+	opened := false
+	if b.failures >= maxFailures {
+		opened = b.until.IsZero()
+		b.pause = min(max(minPause, 2*b.pause), maxPause)
+		b.until = time.Now().Add(b.pause)
+	}
+	b.mu.Unlock()
+	if opened && b.logger != nil {
+		b.logger.Warn("the policy program fails; messages are handled without it", "error", err)
+	}
+}
+
+// failing returns why the program is not asked, or "".
+func (b *breaker) failing() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until.IsZero() || b.last == nil {
+		return ""
+	}
+	return b.last.Error()
+}
+
+// recentAnswers holds how long the last questions took, and how long their
+// answers held.
+type recentAnswers struct {
+	mu   sync.Mutex
+	n    int
+	last [64]recentAnswer
+}
+
+type recentAnswer struct{ took, ttl time.Duration }
+
+func (r *recentAnswers) add(took, ttl time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last[r.n%len(r.last)] = recentAnswer{took, ttl}
+	r.n++
+}
+
+// sample returns one of them; zero if there are none.
+func (r *recentAnswers) sample() (took, ttl time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n == 0 {
+		return 0, 0
+	}
+	one := r.last[rand.IntN(min(r.n, len(r.last)))]
+	return one.took, one.ttl
+}
