@@ -170,6 +170,14 @@ func (t *Table) applySiteKind(c *storev1.Change) Result {
 		return t.changeFeed(k.ChangeFeed)
 	case *storev1.Change_EndBlocks:
 		return t.endBlocks(k.EndBlocks)
+	case *storev1.Change_AddReport:
+		return t.addReport(k.AddReport)
+	case *storev1.Change_ResolveReport:
+		return t.resolveReport(k.ResolveReport)
+	case *storev1.Change_MarkReportPassedOn:
+		return t.markReportPassedOn(k.MarkReportPassedOn)
+	case *storev1.Change_DropReports:
+		return t.dropReports(k.DropReports)
 	}
 	// checkReadable has refused unknown kinds.
 	panic(fmt.Sprintf("store: a change of the type %T", c.Kind))

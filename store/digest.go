@@ -30,6 +30,7 @@ func (v View) Digest() [sha256.Size]byte {
 	d.addSealedValues(v)
 	d.addContactGroups(v)
 	d.addConsole(v.console)
+	d.addReports(v)
 	return d.sum()
 }
 

@@ -28,6 +28,7 @@ const (
 	EventSealedValue            // a sealed value was put or removed
 	EventGroups                 // a contact group was added, changed or removed
 	EventConsole                // a link to the console was used, or all were revoked
+	EventReports                // a report was added, changed or removed
 )
 
 // Event describes the change of one index. There is exactly one for each.

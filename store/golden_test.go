@@ -144,7 +144,13 @@ ungroup club old
 use-link one until=1800000400000
 use-link two until=1800000300000
 revoke-console generation=0
-use-link three until=1800000500000 generation=1`
+use-link three until=1800000500000 generation=1
+report alice@example.com about=spam@example.net reason=1 text=spam
+report eve@example.net about=bob@example.com reason=2 via=example.net entity=hello signature=1
+report alice@example.com about=bob@example.com reason=3
+resolve 206 text=blocked by=operator
+passedon 206 status=200
+dropreports before=1800000000000`
 
 func TestGolden(t *testing.T) {
 	if *update {

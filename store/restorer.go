@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -41,6 +42,7 @@ const (
 	partSealed
 	partContactGroups
 	partConsole
+	partReports
 	partListeners
 	partEvents
 )
@@ -69,6 +71,8 @@ func (b *restorer) addRecord(r *storev1.Record) error {
 		return b.addContactGroup(k.ContactGroup)
 	case *storev1.Record_Console:
 		return b.addConsole(k.Console)
+	case *storev1.Record_Report:
+		return b.addReport(k.Report)
 	case *storev1.Record_Listener:
 		return b.addListener(k.Listener)
 	case *storev1.Record_Event:
@@ -91,6 +95,11 @@ func (b *restorer) checkOrder(part int, name string) error {
 	}
 	b.last = name
 	return nil
+}
+
+// checkNumber is checkOrder for records that are ordered by a number.
+func (b *restorer) checkNumber(part int, number uint64) error {
+	return b.checkOrder(part, string(binary.BigEndian.AppendUint64(nil, number)))
 }
 
 func (b *restorer) addHeader(h *storev1.Header) error {

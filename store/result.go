@@ -27,6 +27,7 @@ type Result struct {
 	// Invitation is set by AddInvitation and UseInvitation: the invitation's ID,
 	// even if an earlier attempt added it.
 	Invitation uint64
+	Report     uint64 // AddReport: the report's ID
 }
 
 // Refusal is the reason for refusing a change. The zero Refusal means that it
@@ -69,6 +70,8 @@ const (
 	TooManyGroups               // more than protocol.MaxContactGroups, or than protocol.MaxGroupOctets of them
 	UsedToken                   // UseConsoleToken: the token was used, has ended or was revoked
 	TooManyTokens               // UseConsoleToken: too many were used within minutes
+	NoReport                    // there is no such report
+	TooManyReports              // the share of the reporter is used up
 )
 
 var refusalNames = [...]string{
@@ -81,6 +84,7 @@ var refusalNames = [...]string{
 	"too-many-sealed-values",
 	"too-many-contact-groups",
 	"used-token", "too-many-tokens",
+	"no-report", "too-many-reports",
 }
 
 // String returns the refusal's name, which is the same in responses, logs and

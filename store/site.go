@@ -47,7 +47,8 @@ func (t *Table) newHistory(c *storev1.NewHistory) Result {
 }
 
 // restoreAccounts applies a piece of a backup. The first ends all bindings,
-// keeps the epochs, and clears accounts, rules, contacts, invitations, groups and
+// keeps the epochs, and clears accounts, rules, contacts, invitations, groups,
+// reports and
 // the blocks that operators added. Nobody
 // can bind until the last one. Sessions that logged in with an old password have to
 // log in with the restored one.
@@ -62,7 +63,7 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 	}
 	for _, record := range c.GetRecord() {
 		if !piece.addBackupRecord(record, t.nextIndex(), known) {
-			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, invitations, blocks and groups")
+			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, invitations, blocks, groups and reports")
 		}
 	}
 	if c.GetFirst() {
@@ -72,8 +73,19 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		t.current.invitations = none.invitations
 		t.dropOperatorBlocks()
 		t.current.groups, t.current.groupOctets, t.groupIndex = none.groups, 0, newGroupIndex()
+		t.current.reports, t.current.reportOctets = none.reports, 0
 		t.shapes.replaceAll(&shapeCounter{})
 	}
+	t.addPiece(&piece)
+	t.current.reportsIndex = t.nextIndex()
+	if t.current.restoring = t.nextIndex(); c.GetLast() {
+		t.current.restoring = 0
+	}
+	return t.commitEvent(entry{kind: EventHistory})
+}
+
+// addPiece adds a piece of a backup to the table.
+func (t *Table) addPiece(piece *View) {
 	piece.accounts.ascend("", func(address string, a *Account) bool {
 		old, _ := t.current.accounts.get(address)
 		t.shapes.replaceAccount(old, a)
@@ -94,10 +106,10 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		t.restoreContactGroup(g)
 		return true
 	})
-	if t.current.restoring = t.nextIndex(); c.GetLast() {
-		t.current.restoring = 0
-	}
-	return t.commitEvent(entry{kind: EventHistory})
+	piece.Reports(0, func(r *Report) bool {
+		t.current.setReport(r)
+		return true
+	})
 }
 
 // CheckBackupRecord returns an error if the table would refuse a piece of a
@@ -125,6 +137,8 @@ func describeRecord(r *storev1.Record) string {
 		return fmt.Sprintf("the invitation %d", k.Invitation.GetId())
 	case *storev1.Record_Block:
 		return fmt.Sprintf("the block of %q", k.Block.GetEntry().GetTarget())
+	case *storev1.Record_Report:
+		return fmt.Sprintf("the report %d", k.Report.GetId())
 	}
 	if g := r.GetContactGroup(); g != nil {
 		return fmt.Sprintf("the contact group %q", g.GetKey())
@@ -160,6 +174,8 @@ func (v *View) addBackupRecord(r *storev1.Record, index uint64, known func(owner
 		return v.restoreBlock(k.Block)
 	case *storev1.Record_ContactGroup:
 		return v.restoreContactGroup(k.ContactGroup)
+	case *storev1.Record_Report:
+		return v.restoreReport(k.Report, index)
 	}
 	return false
 }

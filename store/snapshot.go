@@ -56,6 +56,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	if s.view.console != nil {
 		rw.writeRecord(consoleRecord(s.view.console))
 	}
+	s.view.Reports(0, func(r *Report) bool { return rw.writeRecord(r.Record()) })
 	var l Listener
 	s.view.listeners.ascend("", func(p packed) bool {
 		p.unpackInto(&l)

@@ -32,6 +32,10 @@ type View struct {
 	groups      *btree.Map[string, *ContactGroup]
 	groupOctets int      // of groups
 	console     *Console // nil: no link was ever used or revoked
+	reports     *btree.Map[uint64, *Report]
+
+	reportOctets int
+	reportsIndex uint64 // of the newest change of reports
 }
 
 func newView() View {
@@ -48,6 +52,7 @@ func newView() View {
 		blocks:      new(btree.Map[string, *Block]),
 		sealed:      new(btree.Map[string, *SealedValue]),
 		groups:      new(btree.Map[string, *ContactGroup]),
+		reports:     new(btree.Map[uint64, *Report]),
 	}
 }
 
@@ -65,6 +70,7 @@ func (v *View) copy() View {
 	c.blocks = v.blocks.Copy()
 	c.sealed = v.sealed.Copy()
 	c.groups = v.groups.Copy()
+	c.reports = v.reports.Copy()
 	return c
 }
 

@@ -239,6 +239,8 @@ func (w words) siteChange() *storev1.Change {
 		}}}
 	case "revoke-console":
 		return &storev1.Change{Kind: &storev1.Change_RevokeConsole{RevokeConsole: &storev1.RevokeConsole{Generation: w.number("generation")}}}
+	case "report", "resolve", "passedon", "dropreports":
+		return w.reportChange()
 	case "digest":
 		return &storev1.Change{Kind: &storev1.Change_Digest{Digest: &storev1.Digest{Number: w.number("number")}}}
 	}
@@ -294,4 +296,20 @@ func (w words) blockChange() *storev1.Change {
 
 func splitWords(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+}
+
+func (w words) reportChange() *storev1.Change {
+	id, _ := strconv.ParseUint(w.arg(0), 10, 64)
+	switch w.verb {
+	case "report":
+		return &storev1.Change{Kind: &storev1.Change_AddReport{AddReport: &storev1.AddReport{Report: &storev1.Report{
+			Reporter: w.arg(0), Reported: w.keys["about"], Reason: uint32(w.number("reason")), Text: w.keys["text"], Via: w.keys["via"],
+			Entity: []byte(w.keys["entity"]), Signature: uint32(w.number("signature")),
+		}}}}
+	case "resolve":
+		return &storev1.Change{Kind: &storev1.Change_ResolveReport{ResolveReport: &storev1.ResolveReport{Id: id, By: w.keys["by"], Resolution: w.keys["text"]}}}
+	case "passedon":
+		return &storev1.Change{Kind: &storev1.Change_MarkReportPassedOn{MarkReportPassedOn: &storev1.MarkReportPassedOn{Id: id, Status: uint32(w.number("status"))}}}
+	}
+	return &storev1.Change{Kind: &storev1.Change_DropReports{DropReports: &storev1.DropReports{BeforeMs: int64(w.number("before"))}}}
 }

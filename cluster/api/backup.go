@@ -23,8 +23,8 @@ const chunkSize = 256 << 10
 // restored.
 var errEmptyBackup = statusWithDetails(codes.FailedPrecondition, "the backup would hold no accounts; it is made and restored only with allow_empty (simpctl: --allow-empty)", reasonEmptyBackup.errorInfo())
 
-// Backup sends the site's accounts, rules, contacts, invitations, operators' blocks
-// and groups as one view of the table has them: the site works on meanwhile. Who reads too slowly while much
+// Backup sends the site's accounts, rules, contacts, invitations, operators'
+// blocks, groups and reports as one view of the table has them: the site works on meanwhile. Who reads too slowly while much
 // is changed is sent away, as the copy of the table keeps what was changed.
 func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStreamingServer[simpv1.BackupResponse]) error {
 	v, err := s.tableView(stream.Context(), false)
@@ -67,6 +67,13 @@ func (s *clusterService) Backup(r *simpv1.BackupRequest, stream grpc.ServerStrea
 		if err := w.Write(g.Record()); err != nil {
 			return err
 		}
+	}
+	v.Reports(0, func(r *store.Report) bool {
+		err = w.Write(r.Record())
+		return err == nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := w.Close(); err != nil {
 		return err

@@ -44,6 +44,7 @@ const (
 	reasonNoKey              reason = "NO_KEY"
 	reasonNoInvitation       reason = "NO_INVITATION"
 	reasonNoBlock            reason = "NO_BLOCK"
+	reasonNoReport           reason = "NO_REPORT"
 	reasonExists             reason = "EXISTS"
 	reasonRefused            reason = "REFUSED"
 	reasonEmptyBackup        reason = "EMPTY_BACKUP"
@@ -81,6 +82,7 @@ var reasonCodes = map[reason][]codes.Code{
 	reasonNoKey:              {codes.NotFound},
 	reasonNoInvitation:       {codes.NotFound},
 	reasonNoBlock:            {codes.NotFound},
+	reasonNoReport:           {codes.NotFound},
 	reasonExists:             {codes.AlreadyExists},
 	reasonRefused:            {codes.FailedPrecondition},
 	reasonEmptyBackup:        {codes.FailedPrecondition},
@@ -118,6 +120,8 @@ func reasonOf(r store.Refusal) reason {
 		return reasonNoInvitation
 	case store.NoBlock:
 		return reasonNoBlock
+	case store.NoReport:
+		return reasonNoReport
 	}
 	return reasonRefused
 }

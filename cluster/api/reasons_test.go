@@ -128,6 +128,10 @@ func valid(s *testSite) map[string]proto.Message {
 		"/simp.v1.BlockService/Add":                  &simpv1.AddBlockRequest{Target: "@new.example"},
 		"/simp.v1.BlockService/List":                 &simpv1.ListBlocksRequest{},
 		"/simp.v1.BlockService/Remove":               &simpv1.RemoveBlockRequest{Target: "@spam.example"},
+		"/simp.v1.ReportService/List":                &simpv1.ListReportsRequest{},
+		"/simp.v1.ReportService/Get":                 &simpv1.GetReportRequest{Id: s.newestReport()},
+		"/simp.v1.ReportService/Watch":               &simpv1.WatchReportsRequest{},
+		"/simp.v1.ReportService/Resolve":             &simpv1.ResolveReportRequest{Id: s.newestReport()},
 		"/simp.v1.AccountService/CheckSources":       &simpv1.CheckSourcesRequest{Ima: alice},
 		"/simp.v1.ClusterService/Status":             &simpv1.StatusRequest{},
 		"/simp.v1.ClusterService/Drain":              &simpv1.DrainRequest{Node: n2},
@@ -181,6 +185,7 @@ func TestTheTableOfMethodsIsWalked(t *testing.T) {
 	s.appAccount("alice@example.com")
 	s.invitation(nil)
 	s.block("@spam.example")
+	s.report(nil)
 	if walked := slices.Sorted(maps.Keys(valid(s))); !slices.Equal(walked, slices.Sorted(slices.Values(api.Methods()))) {
 		t.Errorf("the tests walk %q, not all methods", walked)
 	}
@@ -236,6 +241,7 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 	s.appAccount("alice@example.com")
 	s.invitation(nil)
 	s.block("@spam.example")
+	s.report(nil)
 	large := &wrapperspb.BytesValue{Value: bytes.Repeat([]byte{1}, 1<<20)}
 	garbage := &wrapperspb.BytesValue{Value: []byte("\xff\xff")} // as a field 1 of any other type
 	for method, request := range valid(s) {
@@ -256,6 +262,7 @@ func TestEveryMethodSaysWhatIsWrongWithARequest(t *testing.T) {
 		fresh.appAccount("alice@example.com")
 		fresh.invitation(nil)
 		fresh.block("@spam.example")
+		fresh.report(nil)
 		if err := ask(t.Context(), fresh.conn, method, request); err != nil {
 			t.Errorf("%s: a valid request: %v", method, err)
 		}
@@ -343,6 +350,7 @@ func TestEveryMethodSaysWhatBecameOfIt(t *testing.T) {
 			s.appAccount("alice@example.com")
 			s.invitation(nil)
 			s.block("@spam.example")
+			s.report(nil)
 			requests := valid(s)
 			s.fail(c.cause, c.cut)
 			told := 0

@@ -55,7 +55,7 @@ func (s *clusterService) Restore(stream grpc.ClientStreamingServer[simpv1.Restor
 	}
 	return stream.SendAndClose(&simpv1.RestoreResponse{
 		Position: at, Accounts: contents.Accounts, Rules: contents.Rules, Contacts: contents.Contacts,
-		Invitations: contents.Invitations, Blocks: contents.Blocks,
+		Invitations: contents.Invitations, Blocks: contents.Blocks, Reports: contents.Reports,
 	})
 }
 

@@ -138,6 +138,11 @@ func methodTable() map[string]method {
 		"/simp.v1.BlockService/Remove": changeMethod(abuseAdmin),
 		"/simp.v1.BlockService/List":   readMethod(abuseAdmin),
 
+		"/simp.v1.ReportService/List":    readMethod(abuseAdmin),
+		"/simp.v1.ReportService/Get":     queryMethod(abuseAdmin),
+		"/simp.v1.ReportService/Watch":   {wants: abuseAdmin | clusterRead, slow: watchSlow},
+		"/simp.v1.ReportService/Resolve": changeMethod(abuseAdmin),
+
 		"/simp.v1.ClusterService/Status":             {wants: clusterAdmin | clusterRead, limit: callTimeout, anyTime: true},
 		"/simp.v1.ClusterService/Drain":              {wants: clusterAdmin, audit: true, changes: true},
 		"/simp.v1.ClusterService/Undrain":            changeMethod(clusterAdmin),

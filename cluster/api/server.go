@@ -63,6 +63,7 @@ func New(c Config) *Server {
 	simpv1.RegisterAccountServiceServer(r, s.accounts)
 	simpv1.RegisterInviteServiceServer(r, &inviteService{Config: c, pages: s.pages})
 	simpv1.RegisterBlockServiceServer(r, &blockService{Config: c, pages: s.pages})
+	simpv1.RegisterReportServiceServer(r, &reportService{Config: c, pages: s.pages, closing: closing})
 	simpv1.RegisterClusterServiceServer(r, &clusterService{Config: c, pages: s.pages})
 	healthv1.RegisterHealthServer(r, s.health)
 	registerReflection(r)

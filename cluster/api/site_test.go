@@ -38,6 +38,7 @@ type testSite struct {
 	accounts simpv1.AccountServiceClient
 	invites  simpv1.InviteServiceClient
 	blocks   simpv1.BlockServiceClient
+	reports  simpv1.ReportServiceClient
 	cluster  simpv1.ClusterServiceClient
 
 	directory *directory
@@ -87,6 +88,7 @@ func (s *testSite) serve() {
 	s.conn = conn
 	s.presence, s.messages = simpv1.NewPresenceServiceClient(conn), simpv1.NewMessageServiceClient(conn)
 	s.accounts, s.cluster = simpv1.NewAccountServiceClient(conn), simpv1.NewClusterServiceClient(conn)
+	s.reports = simpv1.NewReportServiceClient(conn)
 	s.invites, s.blocks = simpv1.NewInviteServiceClient(conn), simpv1.NewBlockServiceClient(conn)
 	s.t.Cleanup(func() {
 		conn.Close()

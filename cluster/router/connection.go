@@ -250,6 +250,8 @@ func refusalError(res store.Result) error {
 	switch res.Refusal {
 	case store.TooManySessions, store.NotBound, store.Displaced, store.TooManyAppPasswords, store.TooManyKeys:
 		status = protocol.StatusWrongState
+	case store.TooManyReports:
+		return &protocol.Error{Status: protocol.StatusSlowDown, Text: refusalText(res), Retry: reportRetry}
 	case store.TooManyRules, store.TooManyContacts:
 		status = protocol.StatusTooLarge
 	case store.NoAccount, store.Disabled, store.OldCredential, store.Stale:

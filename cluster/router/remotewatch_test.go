@@ -22,6 +22,7 @@ type otherSite struct {
 	begun   int
 	refused []protocol.Address // whose messages were refused
 	sent    int
+	reports []protocol.Report
 	onKeys  func(by, of protocol.Address, n protocol.KeyNotice)
 }
 

@@ -76,6 +76,9 @@ type Relay interface {
 	// did not listen, with the contract of Send otherwise. The message is not
 	// sent.
 	Refuse(m *protocol.Message, done func(protocol.Outcome))
+	// Report passes a report on to the reported user's site. The error is a
+	// *protocol.Error: with that site's answer, or why there is none.
+	Report(ctx context.Context, q protocol.Report) error
 	// Keys asks for the keys of a remote user's devices. The list of a site that
 	// has no keys is empty. The error is a *protocol.Error.
 	Keys(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error)
@@ -185,6 +188,7 @@ func (r *Router) Start(d Directory, p Peers) {
 	r.running.Go(r.runUnbinder)
 	r.running.Go(r.recordAppLogins)
 	r.running.Go(r.runBlocks)
+	r.running.Go(r.dropOldReports)
 	if r.config.Sources != nil && r.config.Leads != nil {
 		r.running.Go(r.watchLeavers)
 		r.running.Go(r.syncContactGroups)

@@ -28,8 +28,8 @@ func (a *app) backupCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.inspectBackup(c.Context(), args[0]) },
 	}
 	c := &cobra.Command{
-		Use: "backup FILE|-", Short: "Write accounts, rules, contacts, invitations and blocks to a file", Args: cli.ArgumentCount(1, 1, "a file to write, - for standard output, or: inspect FILE"),
-		Long: "Backup writes the accounts, rules, contacts, invitations and operators' blocks of the site to a file, or to standard output if FILE is -, as they " +
+		Use: "backup FILE|-", Short: "Write accounts, rules, contacts, invitations, blocks and reports to a file", Args: cli.ArgumentCount(1, 1, "a file to write, - for standard output, or: inspect FILE"),
+		Long: "Backup writes the accounts, rules, contacts, invitations, operators' blocks and reports of the site to a file, or to standard output if FILE is -, as they " +
 			"are at one moment, while the site works. An existing file is not overwritten. The backup contains password " +
 			"verifiers, but no passwords: keep it safe.",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -195,9 +195,9 @@ func (a *app) printContents(before string, c backup.Contents) error {
 	if c.Groups > 0 {
 		groups = ", " + pluralize(c.Groups, "contact group")
 	}
-	_, err := fmt.Fprintf(a.out, "%s%s (%d disabled), %s, %s, %s, %s, as of history %s, index %d\n", cli.Escape(before),
+	_, err := fmt.Fprintf(a.out, "%s%s (%d disabled), %s, %s, %s, %s, %s, as of history %s, index %d\n", cli.Escape(before),
 		pluralize(c.Accounts, "account"), c.Disabled, pluralize(c.Rules, "rule"), pluralize(c.Contacts, "contact"),
-		pluralize(c.Invitations, "invitation"), pluralize(c.Blocks, "block")+groups, cli.Escape(c.History), c.Index)
+		pluralize(c.Invitations, "invitation"), pluralize(c.Blocks, "block"), pluralize(c.Reports, "report")+groups, cli.Escape(c.History), c.Index)
 	return err
 }
 
@@ -214,13 +214,14 @@ type contentsJSON struct {
 	Invitations uint64 `json:"invitations,string"`
 	Blocks      uint64 `json:"blocks,string"`
 	Groups      uint64 `json:"groups,string"`
+	Reports     uint64 `json:"reports,string"`
 }
 
 func (a *app) restoreCommand() *cobra.Command {
 	var yes, empty bool
 	c := &cobra.Command{
-		Use: "restore FILE|-", Short: "Replace accounts, rules, contacts, invitations and blocks by a backup's", Args: cli.ArgumentCount(1, 1, "a backup"),
-		Long: "Restore replaces all accounts, rules, contacts, invitations and operators' blocks of the site by a backup's, and begins a new history: all " +
+		Use: "restore FILE|-", Short: "Replace accounts, rules, contacts, invitations, blocks and reports by a backup's", Args: cli.ArgumentCount(1, 1, "a backup"),
+		Long: "Restore replaces all accounts, rules, contacts, invitations, operators' blocks and reports of the site by a backup's, and begins a new history: all " +
 			"users have to connect anew, and programs that watch begin anew. The file is checked before anything is changed.",
 		RunE: func(c *cobra.Command, args []string) error {
 			f, title, close, err := a.openBackup(c.Context(), args[0])
@@ -256,8 +257,8 @@ func (a *app) restoreBackup(ctx context.Context, f *os.File, title string, yes, 
 	if err != nil {
 		return err
 	}
-	return a.printSentence(resp, "restored: %s, %s, %s, %s, %s; the history is now %s", pluralize(resp.Accounts, "account"),
-		pluralize(resp.Rules, "rule"), pluralize(resp.Contacts, "contact"), pluralize(resp.Invitations, "invitation"), pluralize(resp.Blocks, "block"), resp.Position.GetHistory())
+	return a.printSentence(resp, "restored: %s, %s, %s, %s, %s, %s; the history is now %s", pluralize(resp.Accounts, "account"),
+		pluralize(resp.Rules, "rule"), pluralize(resp.Contacts, "contact"), pluralize(resp.Invitations, "invitation"), pluralize(resp.Blocks, "block"), pluralize(resp.Reports, "report"), resp.Position.GetHistory())
 }
 
 // uploadBackup sends the file in pieces.

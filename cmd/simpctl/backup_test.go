@@ -10,7 +10,7 @@ import (
 func TestBackupAndRestore(t *testing.T) {
 	s, file := newSite(t), filepath.Join(t.TempDir(), "site.simp")
 	s.ok("one", "account", "add", "alice@example.com", "--password-stdin")
-	if got := s.ok("", "backup", file); !strings.Contains(got, "1 account (0 disabled), 0 rules, 0 contacts, 0 invitations, 0 blocks, as of history 8f3a, index 3") {
+	if got := s.ok("", "backup", file); !strings.Contains(got, "1 account (0 disabled), 0 rules, 0 contacts, 0 invitations, 0 blocks, 0 reports, as of history 8f3a, index 3") {
 		t.Errorf("got %q", got)
 	}
 	if r := s.do("", "backup", file); r.code != 1 || !strings.Contains(r.err, "already exists") {
@@ -21,7 +21,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	s.ok("two", "account", "passwd", "alice@example.com", "--password-stdin")
 	s.ok("x", "account", "add", "bob@example.com", "--password-stdin")
-	if got := s.ok("", "restore", file, "--yes"); !strings.HasPrefix(got, "restored: 1 account, 0 rules, 0 contacts, 0 invitations, 0 blocks; the history is now ") {
+	if got := s.ok("", "restore", file, "--yes"); !strings.HasPrefix(got, "restored: 1 account, 0 rules, 0 contacts, 0 invitations, 0 blocks, 0 reports; the history is now ") {
 		t.Errorf("got %q", got)
 	}
 	if !s.fits("alice@example.com", "one") || s.fits("bob@example.com", "x") || s.table.History() == "8f3a" {

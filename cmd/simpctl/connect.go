@@ -29,6 +29,7 @@ type site struct {
 	accounts    simpv1.AccountServiceClient
 	invitations simpv1.InviteServiceClient
 	blocks      simpv1.BlockServiceClient
+	reports     simpv1.ReportServiceClient
 	cluster     simpv1.ClusterServiceClient
 }
 
@@ -53,7 +54,7 @@ func (a *app) connect() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.site = &site{conn, simpv1.NewAccountServiceClient(conn), simpv1.NewInviteServiceClient(conn), simpv1.NewBlockServiceClient(conn), simpv1.NewClusterServiceClient(conn)}
+	a.site = &site{conn, simpv1.NewAccountServiceClient(conn), simpv1.NewInviteServiceClient(conn), simpv1.NewBlockServiceClient(conn), simpv1.NewReportServiceClient(conn), simpv1.NewClusterServiceClient(conn)}
 	return a.site, nil
 }
 

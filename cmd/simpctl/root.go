@@ -37,7 +37,7 @@ func (a *app) rootCommand() *cobra.Command {
 	a.addFlags(root.PersistentFlags())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.resolveSettings(c.Flags()) }
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.upgradeCommand(), a.accountCommand(), a.inviteCommand(), a.blockCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(), a.domainCommand(),
+	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.upgradeCommand(), a.accountCommand(), a.inviteCommand(), a.blockCommand(), a.reportCommand(), a.sessionCommand(), a.nodeCommand(), a.leaderCommand(), a.domainCommand(),
 		a.consoleCommand(), a.backupCommand(), a.restoreCommand(), a.tlsCommand(), a.tokenCommand(), manual.Command())
 	cli.AddVersion(root, func() string { return a.output })
 	return root

@@ -59,7 +59,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		args string
 		want string
 	}{
-		{2, "", "simpctl: a command is missing; the commands are account, backup, block, completion, console, doctor, domain, invite, leader, man, node, restore, session, status, tls, token, upgrade, version"},
+		{2, "", "simpctl: a command is missing; the commands are account, backup, block, completion, console, doctor, domain, invite, leader, man, node, report, restore, session, status, tls, token, upgrade, version"},
 		{2, "stauts", `simpctl: unknown command "stauts" of simpctl; did you mean "status"?`},
 		{2, "account fly", `simpctl: unknown command "fly" of simpctl account; the commands are add, app, delete, disable, enable, import, key, list, passwd`},
 		{2, "account add", "simpctl: simpctl account add requires one address, such as alice@example.com"},

@@ -47,7 +47,8 @@ func welch(a, b timed) float64 {
 	return math.Abs(a.mean()-b.mean()) / math.Sqrt(a.variance()/float64(len(a))+b.variance()/float64(len(b)))
 }
 
-// A stranger can't tell by the clock why they are refused. What the
+// A stranger can't tell by the clock why they are refused, nor that an operator
+// blocks them. What the
 // slowest tenth took says more of the machine than of the site, and is left
 // out. go test -v prints the numbers.
 func TestRefusalsTakeTheSameTime(t *testing.T) {
@@ -63,13 +64,17 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := one.enters(g.issue(world.Order{Names: []string{"two.example"}}), "two.example")
-	users := []string{"quiet", "blocking", "nobody"}
+	one.login("open").listen()
+	one.block("out@two.example")
+	users := []string{"quiet", "blocking", "nobody", "open"}
+	from := map[string]string{"quiet": "eve", "blocking": "eve", "nobody": "eve", "open": "out"} // whom an operator blocks
 	took := map[string]timed{}
 	for i := range 1000 {
 		for j := range users { // in turn, and each first as often as the others
 			user := users[(i+j)%len(users)]
+			request := "SEND from=" + from[user] + "@two.example to=" + user + "@one.example {2}\r\nhi"
 			began := time.Now()
-			k.answers("SEND from=eve@two.example to="+user+"@one.example {2}\r\nhi", "480")
+			k.answers(request, "480")
 			took[user] = append(took[user], time.Since(began))
 		}
 	}

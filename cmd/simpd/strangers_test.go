@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +14,9 @@ import (
 	"simpd/cmd/testkit/world"
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
+	"simpd/protocol/client"
 	"simpd/protocol/rate"
+	"simpd/store"
 )
 
 // What a stranger is refused looks the same, octet for octet, whether there
@@ -230,6 +235,56 @@ func TestPolicyIsReadAgain(t *testing.T) {
 	if hello := k.answers("HELLO version=SIMP/1.0", "200"); strings.Contains(hello, "EXTERNAL") || strings.Contains(hello, "DIALBACK") {
 		t.Errorf("closed, and it offers %s", hello)
 	}
+}
+
+// Reports about users of another site get there, and say what a signature proves.
+func TestReportsReachTheOtherSite(t *testing.T) {
+	g := newGlobe(t)
+	one, two := g.site("one.example", nil), g.site("two.example", nil)
+	alice, bob := one.login("alice"), two.login("bob")
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	if _, err := bob.AddKey(t.Context(), key.Public().(ed25519.PublicKey), "laptop", nil); err != nil {
+		t.Fatal(err)
+	}
+	signed, err := bob.Sign(key, client.Message{To: []protocol.Address{alice.User()}, ID: "m1", Entity: client.Text("buy this")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := two.table.View().ReportsIndex()
+	if err := alice.Report(t.Context(), protocol.Report{About: bob.User(), Reason: protocol.ReportSpam, ID: "m1", Entity: signed.Entity}); err != nil {
+		t.Fatal(err)
+	}
+	two.awaitReport(before)
+	for _, s := range []*homeSite{one, two} {
+		r := s.table.View().Report(newestReport(s))
+		if r == nil || r.Reporter != alice.User() || r.Reported != bob.User() || r.Signature != protocol.EvidenceVerified || !bytes.Equal(r.Entity, signed.Entity) {
+			t.Errorf("%s has %+v", s.domain, r)
+		}
+		if (r.Via == "one.example") != (s == two) {
+			t.Errorf("%s has it via %q", s.domain, r.Via)
+		}
+	}
+	k := two.enters(g.issue(world.Order{Names: []string{"one.example"}}), "one.example")
+	k.answers("REPORT ima=bob@two.example reason=spam by=eve@one.example :bad", "200")
+	k.answers("REPORT ima=bob@two.example reason=spam by=eve@three.example", "403")
+	k.answers("REPORT ima=bob@three.example reason=spam by=eve@one.example", "403")
+	k.answers("REPORT ima=bob@two.example reason=spam", "400")
+}
+
+// awaitReport returns when reports have changed after an index.
+func (s *homeSite) awaitReport(after uint64) {
+	ctx, cancel := context.WithTimeout(s.globe.Context(), patience)
+	defer cancel()
+	for v := s.table.View(); v.ReportsIndex() <= after; v = s.table.View() {
+		if err := s.table.Wait(ctx, v.Index()+1); err != nil {
+			s.globe.Fatal(err)
+		}
+	}
+}
+
+func newestReport(s *homeSite) (id uint64) {
+	s.table.View().Reports(0, func(r *store.Report) bool { id = r.ID; return true })
+	return id
 }
 
 // block adds an operators' block of the site.

@@ -252,6 +252,23 @@ func (r *Relay) Keys(ctx context.Context, q protocol.KeysRequest) ([]signature.K
 	}
 }
 
+// Report passes a report on to the reported user's site, with the contract of
+// router.Relay.
+func (r *Relay) Report(ctx context.Context, q protocol.Report) error {
+	until, ok := ctx.Deadline()
+	if !ok {
+		until = time.Now().Add(protocol.RequestTimeout)
+	}
+	answered := make(chan error, 1)
+	r.submit(q.By, q.About, newReport(q, until, func(err error) { answered <- err }))
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return protocol.Errorf(protocol.StatusRemoteTimeout, "no answer came from the user's site")
+	}
+}
+
 // OnKeys has tell called when the keys of a watched user have changed, with
 // the contract of router.Relay.
 func (r *Relay) OnKeys(tell func(by, of protocol.Address, n protocol.KeyNotice)) {

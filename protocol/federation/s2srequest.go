@@ -165,6 +165,39 @@ func newKeysRequest(q protocol.KeysRequest, until time.Time, done func(keyAnswer
 	}
 }
 
+// newReport returns a REPORT.
+func newReport(q protocol.Report, until time.Time, done func(error)) *s2sRequest {
+	return &s2sRequest{
+		verb: "REPORT", body: q.Entity, deadline: until, share: userShare{user: q.By},
+		params: func(b []byte, _ time.Duration) []byte {
+			b = protocol.AppendParam(b, "ima", q.About.String())
+			if q.ID != "" {
+				b = protocol.AppendParam(b, "id", q.ID)
+			}
+			b = protocol.AppendParam(b, "reason", q.Reason.String())
+			b = protocol.AppendParam(b, "by", q.By.String())
+			if q.Entity == nil && q.Text != "" {
+				b = protocol.AppendText(b, q.Text)
+			}
+			return b
+		},
+		done: func(a s2sResponse) { done(reportError(a)) },
+	}
+}
+
+// reportError returns why another site has not taken a report; nil if it has.
+func reportError(a s2sResponse) error {
+	switch l := a.final; {
+	case a.failed.Status != 0:
+		return &protocol.Error{Status: a.failed.Status, Text: a.failed.Text}
+	case l == nil:
+		return protocol.Errorf(protocol.StatusIndeterminate, "no answer came from the user's site")
+	case l.Status != protocol.StatusOK:
+		return &protocol.Error{Status: l.Status, Text: l.Text}
+	}
+	return nil
+}
+
 // keyAnswer is the answer to a KEYS.
 type keyAnswer struct {
 	keys []signature.Key

@@ -158,6 +158,10 @@ type User interface {
 	// may call it, even after Close. It waits for other sites.
 	KeysOf(ctx context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error)
 
+	// Report stores a report for the operators, of which r.By is the user's or one
+	// of the remote domain's.
+	Report(ctx context.Context, r protocol.Report) error
+
 	// Close reports that the client has ended the session or is gone. Listening
 	// and watching end in the background. SENDs in progress continue. It is
 	// called exactly once, last of all.

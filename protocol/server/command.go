@@ -51,6 +51,7 @@ func init() { // their handlers lead to commandFor, which reads the table
 		{"JOIN", phaseGreeted, 0, always, (*session).handleJoin},
 		{"KEY", phaseAuthenticated, 0, always, (*session).handleKey},
 		{"KEYS", phaseAuthenticated, forRouting, always, (*session).handleKeys},
+		{"REPORT", phaseAuthenticated, takesLiteral | forRouting, always, (*session).handleReport},
 		{"VERIFY", phaseGreeted, forRouting, nil, (*session).handleVerify},
 		{"STARTTLS", phaseConnected, readerOnly, nil, nil},
 		{"QUIT", phaseConnected, immediate, nil, (*session).handleQuit},

@@ -222,7 +222,7 @@ func (in *decoder) startLiteral(r *request) (*request, error) {
 	r.tooLarge = n > limit
 	r.octets += n
 	in.pending, in.remaining = r, n
-	in.keepLiteral = r.err == nil && !r.tooLarge && (in.state.isAuthenticated() || r.line.Verb != "SEND")
+	in.keepLiteral = r.err == nil && !r.tooLarge && (in.state.isAuthenticated() || r.line.Verb != "SEND" && r.line.Verb != "REPORT")
 	if n > 0 {
 		return nil, nil
 	}
@@ -253,7 +253,7 @@ func (in *decoder) readLiteral(data []byte) (left []byte, r *request) {
 // literalLimit returns the maximum size of the verb's literal.
 func (in *decoder) literalLimit(verb string) int {
 	switch verb {
-	case "SEND":
+	case "SEND", "REPORT":
 		return in.maxMessage
 	case "AUTH", "MORE":
 		return protocol.MaxAuthData

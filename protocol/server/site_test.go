@@ -16,6 +16,7 @@ import (
 // site is a whole site of one node in memory: accounts, who listens, rules,
 // contacts, and who watches whom, changing one after the other.
 type site struct {
+	reports             []protocol.Report
 	mu                  sync.Mutex
 	index               uint64
 	accounts            map[protocol.Address]protocol.Credentials

@@ -22,9 +22,9 @@ type tenant struct {
 	// accepted is the memory of owner used for remembering accepted messages.
 	accepted atomic.Int64
 
-	mu                    sync.Mutex
-	commands, costly, idn rate.Bucket
-	changes, lists        rate.Bucket
+	mu                      sync.Mutex
+	commands, costly, idn   rate.Bucket
+	changes, lists, reports rate.Bucket
 }
 
 // tenantTable holds the tenants with connections, and those whose limits are
@@ -161,5 +161,5 @@ func (p *tenant) limitDebts(l Limits, now time.Duration) {
 func (p *tenant) isUnused(now time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.commands.IsFull(now) && p.costly.IsFull(now) && p.changes.IsFull(now) && p.lists.IsFull(now) && p.idn.IsFull(now)
+	return p.commands.IsFull(now) && p.costly.IsFull(now) && p.changes.IsFull(now) && p.lists.IsFull(now) && p.idn.IsFull(now) && p.reports.IsFull(now)
 }

@@ -96,16 +96,23 @@ func HasSignature(entity []byte) bool {
 // so that the caller knows whether the sender's list needs to be asked for. It
 // proves nothing.
 func SignedBy(entity []byte) (keyID string, err error) {
+	_, keyID, err = ClaimsOf(entity)
+	return keyID, err
+}
+
+// ClaimsOf returns what the signature of an entity says, and the name of its key.
+// It proves nothing.
+func ClaimsOf(entity []byte) (c Claims, keyID string, err error) {
 	f, signed, err := splitField(entity)
 	if err != nil || !signed {
-		return "", err
+		return c, "", err
 	}
 	header, _, err := splitCompact(f.value)
 	if err != nil {
-		return "", err
+		return c, "", err
 	}
 	p, err := decodeProtected(header)
-	return p.keyID, err
+	return p.Claims, p.keyID, err
 }
 
 // Check returns why the signature of a message is bad whatever the sender's

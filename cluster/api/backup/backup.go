@@ -1,7 +1,7 @@
 // Package backup is the file that ClusterService.Backup makes and Restore
-// takes: accounts, rules, contacts, invitations, operators' blocks and groups at
-// one position. It holds no password, only what verifies one, and neither sessions
-// nor the site's secret.
+// takes: accounts, rules, contacts, invitations, operators' blocks, groups and
+// reports at one position. It holds no password, only what verifies one, and neither
+// sessions nor the site's secret.
 //
 // The file begins with the eight octets of Magic. Records follow: each is its
 // length as an unsigned varint (Protocol Buffers' base 128) and a
@@ -9,8 +9,8 @@
 // position; the last a trailer, with the number of records before it and the
 // CRC-32C of all octets before it; nothing comes after. In between stand, in
 // the order of the addresses, an account, and then, if it has any, its rules
-// and its contacts; and after all accounts, the invitations, the blocks and the
-// groups.
+// and its contacts; and after all accounts, the invitations, the blocks, the groups
+// and the reports.
 package backup
 
 import (
@@ -234,6 +234,7 @@ type Contents struct {
 	Invitations uint64
 	Blocks      uint64
 	Groups      uint64 // of directories
+	Reports     uint64
 }
 
 // Inspect reads a backup to its end, and checks it.
@@ -275,6 +276,8 @@ func (c *Contents) Add(r *storev1.Record) error {
 		c.Blocks++
 	case *storev1.Record_ContactGroup:
 		c.Groups++
+	case *storev1.Record_Report:
+		c.Reports++
 	default:
 		return fmt.Errorf("%w: a record that no backup has", ErrDamaged)
 	}

@@ -1975,7 +1975,9 @@ type RestoreResponse struct {
 	// be used again.
 	Invitations uint64 `protobuf:"varint,5,opt,name=invitations,proto3" json:"invitations,omitempty"`
 	// Operators' blocks restored. Those of feeds stay as they are.
-	Blocks        uint64 `protobuf:"varint,6,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	Blocks uint64 `protobuf:"varint,6,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	// Reports restored.
+	Reports       uint64 `protobuf:"varint,7,opt,name=reports,proto3" json:"reports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2048,6 +2050,13 @@ func (x *RestoreResponse) GetInvitations() uint64 {
 func (x *RestoreResponse) GetBlocks() uint64 {
 	if x != nil {
 		return x.Blocks
+	}
+	return 0
+}
+
+func (x *RestoreResponse) GetReports() uint64 {
+	if x != nil {
+		return x.Reports
 	}
 	return 0
 }
@@ -2549,14 +2558,15 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
 	"\x06crc32c\x18\x03 \x01(\rR\x06crc32c\x12\x1f\n" +
 	"\vallow_empty\x18\x04 \x01(\bR\n" +
-	"allowEmpty\"\xc8\x01\n" +
+	"allowEmpty\"\xe2\x01\n" +
 	"\x0fRestoreResponse\x12-\n" +
 	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\x12\x1a\n" +
 	"\baccounts\x18\x02 \x01(\x04R\baccounts\x12\x14\n" +
 	"\x05rules\x18\x03 \x01(\x04R\x05rules\x12\x1a\n" +
 	"\bcontacts\x18\x04 \x01(\x04R\bcontacts\x12 \n" +
 	"\vinvitations\x18\x05 \x01(\x04R\vinvitations\x12\x16\n" +
-	"\x06blocks\x18\x06 \x01(\x04R\x06blocks\">\n" +
+	"\x06blocks\x18\x06 \x01(\x04R\x06blocks\x12\x18\n" +
+	"\areports\x18\a \x01(\x04R\areports\">\n" +
 	"\x12CheckDomainRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x10\n" +
 	"\x03own\x18\x02 \x01(\tR\x03own\"[\n" +

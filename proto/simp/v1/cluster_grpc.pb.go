@@ -64,11 +64,11 @@ type ClusterServiceClient interface {
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
 	// KickSession closes a session's connection, or all of a user's.
 	KickSession(ctx context.Context, in *KickSessionRequest, opts ...grpc.CallOption) (*KickSessionResponse, error)
-	// Backup sends accounts, rules, contacts, invitations and operators' blocks as
-	// they are at one position, while the site works. The data of all responses together is the file.
+	// Backup sends accounts, rules, contacts, invitations, operators' blocks and
+	// reports as they are at one position, while the site works. The data of all responses together is the file.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
-	// Restore replaces all accounts, rules, contacts, invitations and operators'
-	// blocks by a backup's, and begins a new history: sessions end, and positions of the old one are
+	// Restore replaces all accounts, rules, contacts, invitations, operators'
+	// blocks and reports by a backup's, and begins a new history: sessions end, and positions of the old one are
 	// void. Nothing is changed unless the whole file arrived and is sound.
 	Restore(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreRequest, RestoreResponse], error)
 	// CheckDomain tries, from the node that is called, to reach another domain's
@@ -275,11 +275,11 @@ type ClusterServiceServer interface {
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
 	// KickSession closes a session's connection, or all of a user's.
 	KickSession(context.Context, *KickSessionRequest) (*KickSessionResponse, error)
-	// Backup sends accounts, rules, contacts, invitations and operators' blocks as
-	// they are at one position, while the site works. The data of all responses together is the file.
+	// Backup sends accounts, rules, contacts, invitations, operators' blocks and
+	// reports as they are at one position, while the site works. The data of all responses together is the file.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
-	// Restore replaces all accounts, rules, contacts, invitations and operators'
-	// blocks by a backup's, and begins a new history: sessions end, and positions of the old one are
+	// Restore replaces all accounts, rules, contacts, invitations, operators'
+	// blocks and reports by a backup's, and begins a new history: sessions end, and positions of the old one are
 	// void. Nothing is changed unless the whole file arrived and is sound.
 	Restore(grpc.ClientStreamingServer[RestoreRequest, RestoreResponse]) error
 	// CheckDomain tries, from the node that is called, to reach another domain's

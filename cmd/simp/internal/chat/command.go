@@ -22,6 +22,7 @@ func Commands() []Command {
 		{"remove", "/remove IMA", "remove a contact"},
 		{"state", "/state available|away|busy [NOTE]", "change what others see"},
 		{"block", "/block IMA", "keep somebody from writing to you and seeing you"},
+		{"report", "/report IMA [spam|abuse|other]", "report somebody to the operators, with their newest message"},
 		{"who", "/who", "show your contacts, and who watches you"},
 		{"when", "/when [IMA]", "be told when somebody listens whom a message did not reach"},
 		{"retry", "/retry", "send the newest message in doubt again, under the same id"},
@@ -47,6 +48,8 @@ func (m *Model) command(line string, e Typed) {
 		m.commandState(rest)
 	case "block":
 		m.withAddress(rest, func(a protocol.Address) { m.do(Request{Kind: Block, Address: a}) })
+	case "report":
+		m.commandReport(rest)
 	case "who":
 		m.commandWho()
 	case "when":
@@ -127,6 +130,18 @@ func (m *Model) commandTo(list string) {
 			m.do(ShowPresence{p})
 		}
 	}
+}
+
+// commandReport reports somebody, as spam unless another reason was typed.
+func (m *Model) commandReport(rest string) {
+	address, word, _ := strings.Cut(rest, " ")
+	word = cmp.Or(strings.TrimSpace(word), protocol.ReportSpam.String())
+	reason, ok := protocol.ParseReportReason(word)
+	if !ok {
+		m.say(fmt.Sprintf("unknown reason %s: it is spam, abuse or other", word))
+		return
+	}
+	m.withAddress(address, func(a protocol.Address) { m.do(Request{Kind: Report, Address: a, Reason: reason}) })
 }
 
 func (m *Model) commandAdd(rest string) {
@@ -295,6 +310,8 @@ func (m *Model) onAnswered(e Answered) {
 		m.say("you are shown as " + withNote(m.state, m.ownNote))
 	case Block:
 		m.say(fmt.Sprintf("%s can neither write to you nor see you any more; simp acl remove %[1]s undoes it", r.Address))
+	case Report:
+		m.say(fmt.Sprintf("%s is reported to the operators; /block %[1]s keeps them from writing to you", r.Address))
 	case Watchers:
 		m.sayWatchers(e)
 	case Verify:
@@ -325,6 +342,8 @@ func requestName(r Request) string {
 		return "changing the state"
 	case Block:
 		return fmt.Sprintf("blocking %s", r.Address)
+	case Report:
+		return fmt.Sprintf("reporting %s", r.Address)
 	case Watch:
 		return fmt.Sprintf("watching %s", r.Address)
 	case Verify:

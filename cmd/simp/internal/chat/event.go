@@ -103,11 +103,13 @@ type Send struct {
 // Request asks the server for something. Its end is an Answered.
 type Request struct {
 	Kind    RequestKind
-	Address protocol.Address // of AddContact, RemoveContact, Block, Watch and Verify
+	Address protocol.Address // of AddContact, RemoveContact, Block, Watch, Verify and Report
 	Name    string           // of AddContact; of Verify: the fingerprint that was compared, or empty
 	State   protocol.State   // of SetState
 	Note    *string          // of SetState; nil: as it is
 	Listen  bool             // of SetState: listen again
+
+	Reason protocol.ReportReason // of Report
 }
 
 // RequestKind is the kind of a Request.
@@ -122,6 +124,7 @@ const (
 	Watch
 	Watchers
 	Verify
+	Report
 )
 
 // ShowMessage shows a received message, where the model itself is not shown.

@@ -54,7 +54,7 @@ func (s *story) describeOne(e Effect) string {
 		s.sent = append(s.sent, e)
 		return fmt.Sprintf("send %s to %v: %s", e.ID, e.To, e.Text)
 	case Request:
-		names := [...]string{"add", "remove", "state", "block", "watch", "watchers"}
+		names := [...]string{"add", "remove", "state", "block", "watch", "watchers", "verify", "report"}
 		line := fmt.Sprintf("%s %s%s", names[e.Kind], e.Address, e.Name)
 		if e.Kind == SetState {
 			line = fmt.Sprintf("state %s listen=%v", e.State, e.Listen)
@@ -284,6 +284,11 @@ func TestCommands(t *testing.T) {
 	s.expect(s.typed("/block bob"), "block bob@example.com")
 	s.expect(done(Request{Kind: Block, Address: bob}, "too many rules"), "note: blocking bob@example.com failed: too many rules")
 	s.expect(done(Request{Kind: Block, Address: bob}, ""), "note: bob@example.com can neither write to you nor see you any more; simp acl remove bob@example.com undoes it")
+	s.expect(s.typed("/report bob"), "report bob@example.com")
+	s.expect(done(Request{Kind: Report, Address: bob, Reason: protocol.ReportSpam}, ""), "note: bob@example.com is reported to the operators; /block bob@example.com keeps them from writing to you")
+	s.expect(done(Request{Kind: Report, Address: bob}, "too many reports in a short time"), "note: reporting bob@example.com failed: too many reports in a short time")
+	s.expect(s.typed("/report bob boredom"), "note: unknown reason boredom: it is spam, abuse or other")
+	s.expect(s.typed("/report"), "note: an address is missing, such as bob@example.com")
 	s.expect(s.typed("/state away gone fishing"), `state away listen=false note="gone fishing"`)
 	note := "gone fishing"
 	s.expect(done(Request{Kind: SetState, State: protocol.Away, Note: &note}, ""), "note: you are shown as away, gone fishing")

@@ -371,6 +371,10 @@ type Change struct {
 	//	*Change_RemoveContactGroup
 	//	*Change_UseConsoleToken
 	//	*Change_RevokeConsole
+	//	*Change_AddReport
+	//	*Change_ResolveReport
+	//	*Change_MarkReportPassedOn
+	//	*Change_DropReports
 	Kind          isChange_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -773,6 +777,42 @@ func (x *Change) GetRevokeConsole() *RevokeConsole {
 	return nil
 }
 
+func (x *Change) GetAddReport() *AddReport {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_AddReport); ok {
+			return x.AddReport
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetResolveReport() *ResolveReport {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_ResolveReport); ok {
+			return x.ResolveReport
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetMarkReportPassedOn() *MarkReportPassedOn {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_MarkReportPassedOn); ok {
+			return x.MarkReportPassedOn
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetDropReports() *DropReports {
+	if x != nil {
+		if x, ok := x.Kind.(*Change_DropReports); ok {
+			return x.DropReports
+		}
+	}
+	return nil
+}
+
 type isChange_Kind interface {
 	isChange_Kind()
 }
@@ -941,6 +981,22 @@ type Change_RevokeConsole struct {
 	RevokeConsole *RevokeConsole `protobuf:"bytes,47,opt,name=revoke_console,json=revokeConsole,proto3,oneof"`
 }
 
+type Change_AddReport struct {
+	AddReport *AddReport `protobuf:"bytes,42,opt,name=add_report,json=addReport,proto3,oneof"`
+}
+
+type Change_ResolveReport struct {
+	ResolveReport *ResolveReport `protobuf:"bytes,43,opt,name=resolve_report,json=resolveReport,proto3,oneof"`
+}
+
+type Change_MarkReportPassedOn struct {
+	MarkReportPassedOn *MarkReportPassedOn `protobuf:"bytes,44,opt,name=mark_report_passed_on,json=markReportPassedOn,proto3,oneof"`
+}
+
+type Change_DropReports struct {
+	DropReports *DropReports `protobuf:"bytes,45,opt,name=drop_reports,json=dropReports,proto3,oneof"`
+}
+
 func (*Change_Bind) isChange_Kind() {}
 
 func (*Change_SetState) isChange_Kind() {}
@@ -1020,6 +1076,14 @@ func (*Change_RemoveContactGroup) isChange_Kind() {}
 func (*Change_UseConsoleToken) isChange_Kind() {}
 
 func (*Change_RevokeConsole) isChange_Kind() {}
+
+func (*Change_AddReport) isChange_Kind() {}
+
+func (*Change_ResolveReport) isChange_Kind() {}
+
+func (*Change_MarkReportPassedOn) isChange_Kind() {}
+
+func (*Change_DropReports) isChange_Kind() {}
 
 // Session names a session for its whole life: the node and the epoch in
 // which it began, and its number there.
@@ -3143,6 +3207,219 @@ func (x *RevokeConsole) GetGeneration() uint64 {
 	return 0
 }
 
+// AddReport stores what a user reports to the operators. Its index is the
+// report's id, unless there is a higher one already: then it is one more than that.
+type AddReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Report        *Report                `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"` // without id, index and created_ms
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddReport) Reset() {
+	*x = AddReport{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddReport) ProtoMessage() {}
+
+func (x *AddReport) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddReport.ProtoReflect.Descriptor instead.
+func (*AddReport) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *AddReport) GetReport() *Report {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+// ResolveReport records that operators have dealt with a report.
+type ResolveReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	By            string                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`                 // who. For display
+	Resolution    string                 `protobuf:"bytes,3,opt,name=resolution,proto3" json:"resolution,omitempty"` // what was done. For display
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveReport) Reset() {
+	*x = ResolveReport{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveReport) ProtoMessage() {}
+
+func (x *ResolveReport) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveReport.ProtoReflect.Descriptor instead.
+func (*ResolveReport) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ResolveReport) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ResolveReport) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ResolveReport) GetResolution() string {
+	if x != nil {
+		return x.Resolution
+	}
+	return ""
+}
+
+// MarkReportPassedOn records how the reported user's site answered a report.
+type MarkReportPassedOn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Status        uint32                 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkReportPassedOn) Reset() {
+	*x = MarkReportPassedOn{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkReportPassedOn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkReportPassedOn) ProtoMessage() {}
+
+func (x *MarkReportPassedOn) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkReportPassedOn.ProtoReflect.Descriptor instead.
+func (*MarkReportPassedOn) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *MarkReportPassedOn) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *MarkReportPassedOn) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *MarkReportPassedOn) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// DropReports removes the reports that were made before a time.
+type DropReports struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	BeforeMs      int64                  `protobuf:"varint,1,opt,name=before_ms,json=beforeMs,proto3" json:"before_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropReports) Reset() {
+	*x = DropReports{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropReports) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropReports) ProtoMessage() {}
+
+func (x *DropReports) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropReports.ProtoReflect.Descriptor instead.
+func (*DropReports) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *DropReports) GetBeforeMs() int64 {
+	if x != nil {
+		return x.BeforeMs
+	}
+	return 0
+}
+
 // DeleteAccount ends the user's bindings, and removes their rules, contacts and
 // app passwords.
 type DeleteAccount struct {
@@ -3154,7 +3431,7 @@ type DeleteAccount struct {
 
 func (x *DeleteAccount) Reset() {
 	*x = DeleteAccount{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3443,7 @@ func (x *DeleteAccount) String() string {
 func (*DeleteAccount) ProtoMessage() {}
 
 func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[36]
+	mi := &file_simp_store_v1_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3456,7 @@ func (x *DeleteAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccount.ProtoReflect.Descriptor instead.
 func (*DeleteAccount) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{36}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeleteAccount) GetAddress() string {
@@ -3201,7 +3478,7 @@ type SetDisabled struct {
 
 func (x *SetDisabled) Reset() {
 	*x = SetDisabled{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3490,7 @@ func (x *SetDisabled) String() string {
 func (*SetDisabled) ProtoMessage() {}
 
 func (x *SetDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[37]
+	mi := &file_simp_store_v1_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3503,7 @@ func (x *SetDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabled.ProtoReflect.Descriptor instead.
 func (*SetDisabled) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{37}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SetDisabled) GetAddress() string {
@@ -3259,7 +3536,7 @@ type SetRule struct {
 
 func (x *SetRule) Reset() {
 	*x = SetRule{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3271,7 +3548,7 @@ func (x *SetRule) String() string {
 func (*SetRule) ProtoMessage() {}
 
 func (x *SetRule) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[38]
+	mi := &file_simp_store_v1_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3284,7 +3561,7 @@ func (x *SetRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRule.ProtoReflect.Descriptor instead.
 func (*SetRule) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{38}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SetRule) GetOwner() string {
@@ -3334,7 +3611,7 @@ type SetContact struct {
 
 func (x *SetContact) Reset() {
 	*x = SetContact{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3623,7 @@ func (x *SetContact) String() string {
 func (*SetContact) ProtoMessage() {}
 
 func (x *SetContact) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[39]
+	mi := &file_simp_store_v1_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3636,7 @@ func (x *SetContact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetContact.ProtoReflect.Descriptor instead.
 func (*SetContact) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{39}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetContact) GetOwner() string {
@@ -3399,7 +3676,7 @@ type SetSchema struct {
 
 func (x *SetSchema) Reset() {
 	*x = SetSchema{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3688,7 @@ func (x *SetSchema) String() string {
 func (*SetSchema) ProtoMessage() {}
 
 func (x *SetSchema) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[40]
+	mi := &file_simp_store_v1_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3701,7 @@ func (x *SetSchema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSchema.ProtoReflect.Descriptor instead.
 func (*SetSchema) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{40}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetSchema) GetSchema() uint32 {
@@ -3448,7 +3725,7 @@ type NewHistory struct {
 
 func (x *NewHistory) Reset() {
 	*x = NewHistory{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3460,7 +3737,7 @@ func (x *NewHistory) String() string {
 func (*NewHistory) ProtoMessage() {}
 
 func (x *NewHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[41]
+	mi := &file_simp_store_v1_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3473,7 +3750,7 @@ func (x *NewHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewHistory.ProtoReflect.Descriptor instead.
 func (*NewHistory) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{41}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NewHistory) GetHistory() string {
@@ -3514,7 +3791,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3526,7 +3803,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[42]
+	mi := &file_simp_store_v1_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3539,7 +3816,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{42}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Digest) GetNumber() uint64 {
@@ -3564,7 +3841,7 @@ type RestoreAccounts struct {
 
 func (x *RestoreAccounts) Reset() {
 	*x = RestoreAccounts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3576,7 +3853,7 @@ func (x *RestoreAccounts) String() string {
 func (*RestoreAccounts) ProtoMessage() {}
 
 func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[43]
+	mi := &file_simp_store_v1_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3589,7 +3866,7 @@ func (x *RestoreAccounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreAccounts.ProtoReflect.Descriptor instead.
 func (*RestoreAccounts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{43}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RestoreAccounts) GetFirst() bool {
@@ -3617,10 +3894,11 @@ func (x *RestoreAccounts) GetLast() bool {
 //
 // A snapshot is the eight octets "SIMPSNAP" and then records, each after its
 // length as a varint: one header, the nodes, the removed nodes (from schema 2
-// on), accounts, rules, contacts, invitations (from schema 4 on), blocks,
-// sealed values, groups and the console (from schema 5 on), and listeners in the order of their names (of
-// invitations: of their code_hash in hexadecimal; of blocks: of their feed and then
-// of their target; of groups: of source, NUL, key), the events in the order of their
+// on), accounts, rules, contacts, invitations (from schema 4 on), blocks, sealed
+// values, groups, the console and reports (from schema 5 on), and listeners in the
+// order of their names (of invitations: of their code_hash in hexadecimal; of
+// blocks: of their feed and then of their target; of groups: of source, NUL, key;
+// of reports: of their id), the events in the order of their
 // indexes, and one trailer. In format 2, which is written from schema 2 on, the
 // events are in the opposite order, the newest first.
 type Record struct {
@@ -3641,6 +3919,7 @@ type Record struct {
 	//	*Record_SealedValue
 	//	*Record_ContactGroup
 	//	*Record_Console
+	//	*Record_Report
 	Kind          isRecord_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3648,7 +3927,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3939,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[44]
+	mi := &file_simp_store_v1_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +3952,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{44}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Record) GetKind() isRecord_Kind {
@@ -3809,6 +4088,15 @@ func (x *Record) GetConsole() *Console {
 	return nil
 }
 
+func (x *Record) GetReport() *Report {
+	if x != nil {
+		if x, ok := x.Kind.(*Record_Report); ok {
+			return x.Report
+		}
+	}
+	return nil
+}
+
 type isRecord_Kind interface {
 	isRecord_Kind()
 }
@@ -3869,6 +4157,10 @@ type Record_Console struct {
 	Console *Console `protobuf:"bytes,46,opt,name=console,proto3,oneof"`
 }
 
+type Record_Report struct {
+	Report *Report `protobuf:"bytes,12,opt,name=report,proto3,oneof"`
+}
+
 func (*Record_Header) isRecord_Kind() {}
 
 func (*Record_Account) isRecord_Kind() {}
@@ -3897,6 +4189,8 @@ func (*Record_ContactGroup) isRecord_Kind() {}
 
 func (*Record_Console) isRecord_Kind() {}
 
+func (*Record_Report) isRecord_Kind() {}
+
 // SealedValue is a small value that the nodes share, such as the key of a
 // certificate, encrypted by a key that is not in the table. From schema 5 on.
 type SealedValue struct {
@@ -3910,7 +4204,7 @@ type SealedValue struct {
 
 func (x *SealedValue) Reset() {
 	*x = SealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3922,7 +4216,7 @@ func (x *SealedValue) String() string {
 func (*SealedValue) ProtoMessage() {}
 
 func (x *SealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[45]
+	mi := &file_simp_store_v1_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3935,7 +4229,7 @@ func (x *SealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedValue.ProtoReflect.Descriptor instead.
 func (*SealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{45}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SealedValue) GetName() string {
@@ -3970,7 +4264,7 @@ type PutSealedValue struct {
 
 func (x *PutSealedValue) Reset() {
 	*x = PutSealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3982,7 +4276,7 @@ func (x *PutSealedValue) String() string {
 func (*PutSealedValue) ProtoMessage() {}
 
 func (x *PutSealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[46]
+	mi := &file_simp_store_v1_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3995,7 +4289,7 @@ func (x *PutSealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutSealedValue.ProtoReflect.Descriptor instead.
 func (*PutSealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{46}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PutSealedValue) GetValue() *SealedValue {
@@ -4015,7 +4309,7 @@ type RemoveSealedValue struct {
 
 func (x *RemoveSealedValue) Reset() {
 	*x = RemoveSealedValue{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4027,7 +4321,7 @@ func (x *RemoveSealedValue) String() string {
 func (*RemoveSealedValue) ProtoMessage() {}
 
 func (x *RemoveSealedValue) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[47]
+	mi := &file_simp_store_v1_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4040,7 +4334,7 @@ func (x *RemoveSealedValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSealedValue.ProtoReflect.Descriptor instead.
 func (*RemoveSealedValue) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{47}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RemoveSealedValue) GetName() string {
@@ -4065,7 +4359,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4371,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[48]
+	mi := &file_simp_store_v1_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4384,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{48}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Header) GetFormat() uint32 {
@@ -4161,7 +4455,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4173,7 +4467,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[49]
+	mi := &file_simp_store_v1_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4186,7 +4480,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{49}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Account) GetAddress() string {
@@ -4286,7 +4580,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4298,7 +4592,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[50]
+	mi := &file_simp_store_v1_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4311,7 +4605,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{50}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Key) GetKey() []byte {
@@ -4402,7 +4696,7 @@ type AppPassword struct {
 
 func (x *AppPassword) Reset() {
 	*x = AppPassword{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4414,7 +4708,7 @@ func (x *AppPassword) String() string {
 func (*AppPassword) ProtoMessage() {}
 
 func (x *AppPassword) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[51]
+	mi := &file_simp_store_v1_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4427,7 +4721,7 @@ func (x *AppPassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPassword.ProtoReflect.Descriptor instead.
 func (*AppPassword) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{51}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AppPassword) GetId() uint64 {
@@ -4504,7 +4798,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4516,7 +4810,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[52]
+	mi := &file_simp_store_v1_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4529,7 +4823,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{52}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Invitation) GetId() uint64 {
@@ -4609,7 +4903,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4621,7 +4915,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[53]
+	mi := &file_simp_store_v1_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4634,7 +4928,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{53}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Block) GetEntry() *BlockEntry {
@@ -4679,7 +4973,7 @@ type ContactGroup struct {
 
 func (x *ContactGroup) Reset() {
 	*x = ContactGroup{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4691,7 +4985,7 @@ func (x *ContactGroup) String() string {
 func (*ContactGroup) ProtoMessage() {}
 
 func (x *ContactGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[54]
+	mi := &file_simp_store_v1_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4704,7 +4998,7 @@ func (x *ContactGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactGroup.ProtoReflect.Descriptor instead.
 func (*ContactGroup) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{54}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ContactGroup) GetSource() string {
@@ -4746,7 +5040,7 @@ type GroupMember struct {
 
 func (x *GroupMember) Reset() {
 	*x = GroupMember{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[55]
+	mi := &file_simp_store_v1_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4758,7 +5052,7 @@ func (x *GroupMember) String() string {
 func (*GroupMember) ProtoMessage() {}
 
 func (x *GroupMember) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[55]
+	mi := &file_simp_store_v1_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4771,7 +5065,7 @@ func (x *GroupMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
 func (*GroupMember) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{55}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GroupMember) GetAddress() string {
@@ -4800,7 +5094,7 @@ type Console struct {
 
 func (x *Console) Reset() {
 	*x = Console{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	mi := &file_simp_store_v1_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4812,7 +5106,7 @@ func (x *Console) String() string {
 func (*Console) ProtoMessage() {}
 
 func (x *Console) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[56]
+	mi := &file_simp_store_v1_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4825,7 +5119,7 @@ func (x *Console) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Console.ProtoReflect.Descriptor instead.
 func (*Console) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{56}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Console) GetGeneration() uint64 {
@@ -4860,7 +5154,7 @@ type UsedConsoleToken struct {
 
 func (x *UsedConsoleToken) Reset() {
 	*x = UsedConsoleToken{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	mi := &file_simp_store_v1_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4872,7 +5166,7 @@ func (x *UsedConsoleToken) String() string {
 func (*UsedConsoleToken) ProtoMessage() {}
 
 func (x *UsedConsoleToken) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[57]
+	mi := &file_simp_store_v1_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4885,7 +5179,7 @@ func (x *UsedConsoleToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsedConsoleToken.ProtoReflect.Descriptor instead.
 func (*UsedConsoleToken) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{57}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *UsedConsoleToken) GetId() []byte {
@@ -4900,6 +5194,179 @@ func (x *UsedConsoleToken) GetUntilMs() int64 {
 		return x.UntilMs
 	}
 	return 0
+}
+
+// Report is what a user has reported to the operators. From schema 5 on.
+type Report struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"` // of the newest change of the report
+	Reporter      string                 `protobuf:"bytes,3,opt,name=reporter,proto3" json:"reporter,omitempty"`
+	Via           string                 `protobuf:"bytes,4,opt,name=via,proto3" json:"via,omitempty"` // the domain whose site passed it on; empty: the reporter is of this site
+	Reported      string                 `protobuf:"bytes,5,opt,name=reported,proto3" json:"reported,omitempty"`
+	Reason        uint32                 `protobuf:"varint,6,opt,name=reason,proto3" json:"reason,omitempty"` // 1: spam, 2: abuse, 3: other
+	MessageId     string                 `protobuf:"bytes,7,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	Text          string                 `protobuf:"bytes,8,opt,name=text,proto3" json:"text,omitempty"`
+	Entity        []byte                 `protobuf:"bytes,9,opt,name=entity,proto3" json:"entity,omitempty"`             // the message as it was received
+	Signature     uint32                 `protobuf:"varint,10,opt,name=signature,proto3" json:"signature,omitempty"`     // 0: no entity, 1: unsigned, 2: verified, 3: bad, 4: not checked
+	KeyId         string                 `protobuf:"bytes,11,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"` // of the key that signed it
+	CreatedMs     int64                  `protobuf:"varint,12,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	ResolvedMs    int64                  `protobuf:"varint,13,opt,name=resolved_ms,json=resolvedMs,proto3" json:"resolved_ms,omitempty"` // 0: not yet
+	ResolvedBy    string                 `protobuf:"bytes,14,opt,name=resolved_by,json=resolvedBy,proto3" json:"resolved_by,omitempty"`
+	Resolution    string                 `protobuf:"bytes,15,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	PassedOn      uint32                 `protobuf:"varint,16,opt,name=passed_on,json=passedOn,proto3" json:"passed_on,omitempty"` // the status of the reported user's site; 0: it was not asked
+	PassedOnText  string                 `protobuf:"bytes,17,opt,name=passed_on_text,json=passedOnText,proto3" json:"passed_on_text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Report) Reset() {
+	*x = Report{}
+	mi := &file_simp_store_v1_store_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Report) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Report) ProtoMessage() {}
+
+func (x *Report) ProtoReflect() protoreflect.Message {
+	mi := &file_simp_store_v1_store_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Report.ProtoReflect.Descriptor instead.
+func (*Report) Descriptor() ([]byte, []int) {
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *Report) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Report) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Report) GetReporter() string {
+	if x != nil {
+		return x.Reporter
+	}
+	return ""
+}
+
+func (x *Report) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
+}
+
+func (x *Report) GetReported() string {
+	if x != nil {
+		return x.Reported
+	}
+	return ""
+}
+
+func (x *Report) GetReason() uint32 {
+	if x != nil {
+		return x.Reason
+	}
+	return 0
+}
+
+func (x *Report) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *Report) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Report) GetEntity() []byte {
+	if x != nil {
+		return x.Entity
+	}
+	return nil
+}
+
+func (x *Report) GetSignature() uint32 {
+	if x != nil {
+		return x.Signature
+	}
+	return 0
+}
+
+func (x *Report) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *Report) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Report) GetResolvedMs() int64 {
+	if x != nil {
+		return x.ResolvedMs
+	}
+	return 0
+}
+
+func (x *Report) GetResolvedBy() string {
+	if x != nil {
+		return x.ResolvedBy
+	}
+	return ""
+}
+
+func (x *Report) GetResolution() string {
+	if x != nil {
+		return x.Resolution
+	}
+	return ""
+}
+
+func (x *Report) GetPassedOn() uint32 {
+	if x != nil {
+		return x.PassedOn
+	}
+	return 0
+}
+
+func (x *Report) GetPassedOnText() string {
+	if x != nil {
+		return x.PassedOnText
+	}
+	return ""
 }
 
 type Binding struct {
@@ -4919,7 +5386,7 @@ type Binding struct {
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[58]
+	mi := &file_simp_store_v1_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4931,7 +5398,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[58]
+	mi := &file_simp_store_v1_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4944,7 +5411,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{58}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Binding) GetSession() *Session {
@@ -5023,7 +5490,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[59]
+	mi := &file_simp_store_v1_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5035,7 +5502,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[59]
+	mi := &file_simp_store_v1_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5048,7 +5515,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{59}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Listener) GetAddress() string {
@@ -5089,7 +5556,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[60]
+	mi := &file_simp_store_v1_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5101,7 +5568,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[60]
+	mi := &file_simp_store_v1_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5114,7 +5581,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{60}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Rules) GetOwner() string {
@@ -5141,7 +5608,7 @@ type Contacts struct {
 
 func (x *Contacts) Reset() {
 	*x = Contacts{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[61]
+	mi := &file_simp_store_v1_store_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5153,7 +5620,7 @@ func (x *Contacts) String() string {
 func (*Contacts) ProtoMessage() {}
 
 func (x *Contacts) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[61]
+	mi := &file_simp_store_v1_store_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5166,7 +5633,7 @@ func (x *Contacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contacts.ProtoReflect.Descriptor instead.
 func (*Contacts) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{61}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Contacts) GetOwner() string {
@@ -5202,7 +5669,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[62]
+	mi := &file_simp_store_v1_store_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5214,7 +5681,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[62]
+	mi := &file_simp_store_v1_store_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5227,7 +5694,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{62}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Node) GetNode() string {
@@ -5319,7 +5786,7 @@ type RemovedNode struct {
 
 func (x *RemovedNode) Reset() {
 	*x = RemovedNode{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[63]
+	mi := &file_simp_store_v1_store_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5331,7 +5798,7 @@ func (x *RemovedNode) String() string {
 func (*RemovedNode) ProtoMessage() {}
 
 func (x *RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[63]
+	mi := &file_simp_store_v1_store_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5344,7 +5811,7 @@ func (x *RemovedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedNode.ProtoReflect.Descriptor instead.
 func (*RemovedNode) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{63}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RemovedNode) GetNode() string {
@@ -5396,7 +5863,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[64]
+	mi := &file_simp_store_v1_store_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5408,7 +5875,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[64]
+	mi := &file_simp_store_v1_store_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5421,7 +5888,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{64}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Event) GetIndex() uint64 {
@@ -5497,7 +5964,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_simp_store_v1_store_proto_msgTypes[65]
+	mi := &file_simp_store_v1_store_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5509,7 +5976,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_simp_store_v1_store_proto_msgTypes[65]
+	mi := &file_simp_store_v1_store_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5522,7 +5989,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{65}
+	return file_simp_store_v1_store_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Trailer) GetRecords() uint64 {
@@ -5554,7 +6021,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x17\n" +
 	"\atime_ms\x18\x04 \x01(\x03R\x06timeMs\x12-\n" +
 	"\x06change\x18\x05 \x03(\v2\x15.simp.store.v1.ChangeR\x06change\x12\x12\n" +
-	"\x04term\x18\x06 \x01(\x04R\x04term\"\xcf\x14\n" +
+	"\x04term\x18\x06 \x01(\x04R\x04term\"\xea\x16\n" +
 	"\x06Change\x12)\n" +
 	"\x04bind\x18\x01 \x01(\v2\x13.simp.store.v1.BindH\x00R\x04bind\x126\n" +
 	"\tset_state\x18\x02 \x01(\v2\x17.simp.store.v1.SetStateH\x00R\bsetState\x122\n" +
@@ -5605,7 +6072,12 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x11put_contact_group\x18\" \x01(\v2\x1e.simp.store.v1.PutContactGroupH\x00R\x0fputContactGroup\x12U\n" +
 	"\x14remove_contact_group\x18# \x01(\v2!.simp.store.v1.RemoveContactGroupH\x00R\x12removeContactGroup\x12L\n" +
 	"\x11use_console_token\x18. \x01(\v2\x1e.simp.store.v1.UseConsoleTokenH\x00R\x0fuseConsoleToken\x12E\n" +
-	"\x0erevoke_console\x18/ \x01(\v2\x1c.simp.store.v1.RevokeConsoleH\x00R\rrevokeConsoleB\x06\n" +
+	"\x0erevoke_console\x18/ \x01(\v2\x1c.simp.store.v1.RevokeConsoleH\x00R\rrevokeConsole\x129\n" +
+	"\n" +
+	"add_report\x18* \x01(\v2\x18.simp.store.v1.AddReportH\x00R\taddReport\x12E\n" +
+	"\x0eresolve_report\x18+ \x01(\v2\x1c.simp.store.v1.ResolveReportH\x00R\rresolveReport\x12V\n" +
+	"\x15mark_report_passed_on\x18, \x01(\v2!.simp.store.v1.MarkReportPassedOnH\x00R\x12markReportPassedOn\x12?\n" +
+	"\fdrop_reports\x18- \x01(\v2\x1a.simp.store.v1.DropReportsH\x00R\vdropReportsB\x06\n" +
 	"\x04kind\"K\n" +
 	"\aSession\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
@@ -5769,7 +6241,21 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\rRevokeConsole\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
-	"generation\")\n" +
+	"generation\":\n" +
+	"\tAddReport\x12-\n" +
+	"\x06report\x18\x01 \x01(\v2\x15.simp.store.v1.ReportR\x06report\"O\n" +
+	"\rResolveReport\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x1e\n" +
+	"\n" +
+	"resolution\x18\x03 \x01(\tR\n" +
+	"resolution\"P\n" +
+	"\x12MarkReportPassedOn\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\rR\x06status\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"*\n" +
+	"\vDropReports\x12\x1b\n" +
+	"\tbefore_ms\x18\x01 \x01(\x03R\bbeforeMs\")\n" +
 	"\rDeleteAccount\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"C\n" +
 	"\vSetDisabled\x12\x18\n" +
@@ -5800,7 +6286,7 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x0fRestoreAccounts\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\bR\x05first\x12-\n" +
 	"\x06record\x18\x02 \x03(\v2\x15.simp.store.v1.RecordR\x06record\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\x83\x06\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\xb4\x06\n" +
 	"\x06Record\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.simp.store.v1.HeaderH\x00R\x06header\x122\n" +
 	"\aaccount\x18\x02 \x01(\v2\x16.simp.store.v1.AccountH\x00R\aaccount\x125\n" +
@@ -5818,7 +6304,8 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x05block\x18\v \x01(\v2\x14.simp.store.v1.BlockH\x00R\x05block\x12?\n" +
 	"\fsealed_value\x182 \x01(\v2\x1a.simp.store.v1.SealedValueH\x00R\vsealedValue\x12B\n" +
 	"\rcontact_group\x18\" \x01(\v2\x1b.simp.store.v1.ContactGroupH\x00R\fcontactGroup\x122\n" +
-	"\aconsole\x18. \x01(\v2\x16.simp.store.v1.ConsoleH\x00R\aconsoleB\x06\n" +
+	"\aconsole\x18. \x01(\v2\x16.simp.store.v1.ConsoleH\x00R\aconsole\x12/\n" +
+	"\x06report\x18\f \x01(\v2\x15.simp.store.v1.ReportH\x00R\x06reportB\x06\n" +
 	"\x04kind\"T\n" +
 	"\vSealedValue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -5916,7 +6403,32 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\bfloor_ms\x18\x03 \x01(\x03R\afloorMs\"=\n" +
 	"\x10UsedConsoleToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
-	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\"\x86\x02\n" +
+	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\"\xd4\x03\n" +
+	"\x06Report\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
+	"\breporter\x18\x03 \x01(\tR\breporter\x12\x10\n" +
+	"\x03via\x18\x04 \x01(\tR\x03via\x12\x1a\n" +
+	"\breported\x18\x05 \x01(\tR\breported\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\rR\x06reason\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\a \x01(\tR\tmessageId\x12\x12\n" +
+	"\x04text\x18\b \x01(\tR\x04text\x12\x16\n" +
+	"\x06entity\x18\t \x01(\fR\x06entity\x12\x1c\n" +
+	"\tsignature\x18\n" +
+	" \x01(\rR\tsignature\x12\x15\n" +
+	"\x06key_id\x18\v \x01(\tR\x05keyId\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\f \x01(\x03R\tcreatedMs\x12\x1f\n" +
+	"\vresolved_ms\x18\r \x01(\x03R\n" +
+	"resolvedMs\x12\x1f\n" +
+	"\vresolved_by\x18\x0e \x01(\tR\n" +
+	"resolvedBy\x12\x1e\n" +
+	"\n" +
+	"resolution\x18\x0f \x01(\tR\n" +
+	"resolution\x12\x1b\n" +
+	"\tpassed_on\x18\x10 \x01(\rR\bpassedOn\x12$\n" +
+	"\x0epassed_on_text\x18\x11 \x01(\tR\fpassedOnText\"\x86\x02\n" +
 	"\aBinding\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.simp.store.v1.SessionR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12*\n" +
@@ -5996,7 +6508,7 @@ func file_simp_store_v1_store_proto_rawDescGZIP() []byte {
 }
 
 var file_simp_store_v1_store_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_simp_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_simp_store_v1_store_proto_goTypes = []any{
 	(State)(0),                  // 0: simp.store.v1.State
 	(Permission)(0),             // 1: simp.store.v1.Permission
@@ -6037,36 +6549,41 @@ var file_simp_store_v1_store_proto_goTypes = []any{
 	(*RemoveContactGroup)(nil),  // 36: simp.store.v1.RemoveContactGroup
 	(*UseConsoleToken)(nil),     // 37: simp.store.v1.UseConsoleToken
 	(*RevokeConsole)(nil),       // 38: simp.store.v1.RevokeConsole
-	(*DeleteAccount)(nil),       // 39: simp.store.v1.DeleteAccount
-	(*SetDisabled)(nil),         // 40: simp.store.v1.SetDisabled
-	(*SetRule)(nil),             // 41: simp.store.v1.SetRule
-	(*SetContact)(nil),          // 42: simp.store.v1.SetContact
-	(*SetSchema)(nil),           // 43: simp.store.v1.SetSchema
-	(*NewHistory)(nil),          // 44: simp.store.v1.NewHistory
-	(*Digest)(nil),              // 45: simp.store.v1.Digest
-	(*RestoreAccounts)(nil),     // 46: simp.store.v1.RestoreAccounts
-	(*Record)(nil),              // 47: simp.store.v1.Record
-	(*SealedValue)(nil),         // 48: simp.store.v1.SealedValue
-	(*PutSealedValue)(nil),      // 49: simp.store.v1.PutSealedValue
-	(*RemoveSealedValue)(nil),   // 50: simp.store.v1.RemoveSealedValue
-	(*Header)(nil),              // 51: simp.store.v1.Header
-	(*Account)(nil),             // 52: simp.store.v1.Account
-	(*Key)(nil),                 // 53: simp.store.v1.Key
-	(*AppPassword)(nil),         // 54: simp.store.v1.AppPassword
-	(*Invitation)(nil),          // 55: simp.store.v1.Invitation
-	(*Block)(nil),               // 56: simp.store.v1.Block
-	(*ContactGroup)(nil),        // 57: simp.store.v1.ContactGroup
-	(*GroupMember)(nil),         // 58: simp.store.v1.GroupMember
-	(*Console)(nil),             // 59: simp.store.v1.Console
-	(*UsedConsoleToken)(nil),    // 60: simp.store.v1.UsedConsoleToken
-	(*Binding)(nil),             // 61: simp.store.v1.Binding
-	(*Listener)(nil),            // 62: simp.store.v1.Listener
-	(*Rules)(nil),               // 63: simp.store.v1.Rules
-	(*Contacts)(nil),            // 64: simp.store.v1.Contacts
-	(*Node)(nil),                // 65: simp.store.v1.Node
-	(*RemovedNode)(nil),         // 66: simp.store.v1.RemovedNode
-	(*Event)(nil),               // 67: simp.store.v1.Event
-	(*Trailer)(nil),             // 68: simp.store.v1.Trailer
+	(*AddReport)(nil),           // 39: simp.store.v1.AddReport
+	(*ResolveReport)(nil),       // 40: simp.store.v1.ResolveReport
+	(*MarkReportPassedOn)(nil),  // 41: simp.store.v1.MarkReportPassedOn
+	(*DropReports)(nil),         // 42: simp.store.v1.DropReports
+	(*DeleteAccount)(nil),       // 43: simp.store.v1.DeleteAccount
+	(*SetDisabled)(nil),         // 44: simp.store.v1.SetDisabled
+	(*SetRule)(nil),             // 45: simp.store.v1.SetRule
+	(*SetContact)(nil),          // 46: simp.store.v1.SetContact
+	(*SetSchema)(nil),           // 47: simp.store.v1.SetSchema
+	(*NewHistory)(nil),          // 48: simp.store.v1.NewHistory
+	(*Digest)(nil),              // 49: simp.store.v1.Digest
+	(*RestoreAccounts)(nil),     // 50: simp.store.v1.RestoreAccounts
+	(*Record)(nil),              // 51: simp.store.v1.Record
+	(*SealedValue)(nil),         // 52: simp.store.v1.SealedValue
+	(*PutSealedValue)(nil),      // 53: simp.store.v1.PutSealedValue
+	(*RemoveSealedValue)(nil),   // 54: simp.store.v1.RemoveSealedValue
+	(*Header)(nil),              // 55: simp.store.v1.Header
+	(*Account)(nil),             // 56: simp.store.v1.Account
+	(*Key)(nil),                 // 57: simp.store.v1.Key
+	(*AppPassword)(nil),         // 58: simp.store.v1.AppPassword
+	(*Invitation)(nil),          // 59: simp.store.v1.Invitation
+	(*Block)(nil),               // 60: simp.store.v1.Block
+	(*ContactGroup)(nil),        // 61: simp.store.v1.ContactGroup
+	(*GroupMember)(nil),         // 62: simp.store.v1.GroupMember
+	(*Console)(nil),             // 63: simp.store.v1.Console
+	(*UsedConsoleToken)(nil),    // 64: simp.store.v1.UsedConsoleToken
+	(*Report)(nil),              // 65: simp.store.v1.Report
+	(*Binding)(nil),             // 66: simp.store.v1.Binding
+	(*Listener)(nil),            // 67: simp.store.v1.Listener
+	(*Rules)(nil),               // 68: simp.store.v1.Rules
+	(*Contacts)(nil),            // 69: simp.store.v1.Contacts
+	(*Node)(nil),                // 70: simp.store.v1.Node
+	(*RemovedNode)(nil),         // 71: simp.store.v1.RemovedNode
+	(*Event)(nil),               // 72: simp.store.v1.Event
+	(*Trailer)(nil),             // 73: simp.store.v1.Trailer
 }
 var file_simp_store_v1_store_proto_depIdxs = []int32{
 	4,  // 0: simp.store.v1.Entry.batch:type_name -> simp.store.v1.Batch
@@ -6080,14 +6597,14 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	13, // 8: simp.store.v1.Change.remove_node:type_name -> simp.store.v1.RemoveNode
 	17, // 9: simp.store.v1.Change.reap:type_name -> simp.store.v1.Reap
 	19, // 10: simp.store.v1.Change.put_account:type_name -> simp.store.v1.PutAccount
-	39, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
-	40, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
-	41, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
-	42, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
-	43, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
-	44, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
-	45, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
-	46, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
+	43, // 11: simp.store.v1.Change.delete_account:type_name -> simp.store.v1.DeleteAccount
+	44, // 12: simp.store.v1.Change.set_disabled:type_name -> simp.store.v1.SetDisabled
+	45, // 13: simp.store.v1.Change.set_rule:type_name -> simp.store.v1.SetRule
+	46, // 14: simp.store.v1.Change.set_contact:type_name -> simp.store.v1.SetContact
+	47, // 15: simp.store.v1.Change.set_schema:type_name -> simp.store.v1.SetSchema
+	48, // 16: simp.store.v1.Change.new_history:type_name -> simp.store.v1.NewHistory
+	49, // 17: simp.store.v1.Change.digest:type_name -> simp.store.v1.Digest
+	50, // 18: simp.store.v1.Change.restore_accounts:type_name -> simp.store.v1.RestoreAccounts
 	14, // 19: simp.store.v1.Change.add_certificate:type_name -> simp.store.v1.AddCertificate
 	15, // 20: simp.store.v1.Change.exclude_node:type_name -> simp.store.v1.ExcludeNode
 	16, // 21: simp.store.v1.Change.admit_node:type_name -> simp.store.v1.AdmitNode
@@ -6105,61 +6622,67 @@ var file_simp_store_v1_store_proto_depIdxs = []int32{
 	32, // 33: simp.store.v1.Change.remove_block:type_name -> simp.store.v1.RemoveBlock
 	33, // 34: simp.store.v1.Change.change_feed:type_name -> simp.store.v1.ChangeFeed
 	34, // 35: simp.store.v1.Change.end_blocks:type_name -> simp.store.v1.EndBlocks
-	49, // 36: simp.store.v1.Change.put_sealed_value:type_name -> simp.store.v1.PutSealedValue
-	50, // 37: simp.store.v1.Change.remove_sealed_value:type_name -> simp.store.v1.RemoveSealedValue
+	53, // 36: simp.store.v1.Change.put_sealed_value:type_name -> simp.store.v1.PutSealedValue
+	54, // 37: simp.store.v1.Change.remove_sealed_value:type_name -> simp.store.v1.RemoveSealedValue
 	35, // 38: simp.store.v1.Change.put_contact_group:type_name -> simp.store.v1.PutContactGroup
 	36, // 39: simp.store.v1.Change.remove_contact_group:type_name -> simp.store.v1.RemoveContactGroup
 	37, // 40: simp.store.v1.Change.use_console_token:type_name -> simp.store.v1.UseConsoleToken
 	38, // 41: simp.store.v1.Change.revoke_console:type_name -> simp.store.v1.RevokeConsole
-	6,  // 42: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
-	0,  // 43: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
-	6,  // 44: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
-	0,  // 45: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
-	6,  // 46: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
-	18, // 47: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
-	2,  // 48: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
-	6,  // 49: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
-	18, // 50: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
-	18, // 51: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
-	18, // 52: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
-	31, // 53: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
-	31, // 54: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
-	57, // 55: simp.store.v1.PutContactGroup.group:type_name -> simp.store.v1.ContactGroup
-	1,  // 56: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
-	1,  // 57: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
-	47, // 58: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
-	51, // 59: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
-	52, // 60: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
-	62, // 61: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
-	63, // 62: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
-	64, // 63: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
-	65, // 64: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
-	67, // 65: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
-	68, // 66: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
-	66, // 67: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
-	55, // 68: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
-	56, // 69: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
-	48, // 70: simp.store.v1.Record.sealed_value:type_name -> simp.store.v1.SealedValue
-	57, // 71: simp.store.v1.Record.contact_group:type_name -> simp.store.v1.ContactGroup
-	59, // 72: simp.store.v1.Record.console:type_name -> simp.store.v1.Console
-	48, // 73: simp.store.v1.PutSealedValue.value:type_name -> simp.store.v1.SealedValue
-	18, // 74: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
-	54, // 75: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
-	53, // 76: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
-	31, // 77: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
-	58, // 78: simp.store.v1.ContactGroup.member:type_name -> simp.store.v1.GroupMember
-	60, // 79: simp.store.v1.Console.used:type_name -> simp.store.v1.UsedConsoleToken
-	6,  // 80: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
-	0,  // 81: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
-	61, // 82: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
-	41, // 83: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
-	42, // 84: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
-	62, // 85: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
-	86, // [86:86] is the sub-list for method output_type
-	86, // [86:86] is the sub-list for method input_type
-	86, // [86:86] is the sub-list for extension type_name
-	86, // [86:86] is the sub-list for extension extendee
-	0,  // [0:86] is the sub-list for field type_name
+	39, // 42: simp.store.v1.Change.add_report:type_name -> simp.store.v1.AddReport
+	40, // 43: simp.store.v1.Change.resolve_report:type_name -> simp.store.v1.ResolveReport
+	41, // 44: simp.store.v1.Change.mark_report_passed_on:type_name -> simp.store.v1.MarkReportPassedOn
+	42, // 45: simp.store.v1.Change.drop_reports:type_name -> simp.store.v1.DropReports
+	6,  // 46: simp.store.v1.Bind.session:type_name -> simp.store.v1.Session
+	0,  // 47: simp.store.v1.Bind.state:type_name -> simp.store.v1.State
+	6,  // 48: simp.store.v1.SetState.session:type_name -> simp.store.v1.Session
+	0,  // 49: simp.store.v1.SetState.state:type_name -> simp.store.v1.State
+	6,  // 50: simp.store.v1.Release.session:type_name -> simp.store.v1.Session
+	18, // 51: simp.store.v1.PutAccount.verifier:type_name -> simp.store.v1.Verifier
+	2,  // 52: simp.store.v1.PutAccount.mode:type_name -> simp.store.v1.PutAccount.Mode
+	6,  // 53: simp.store.v1.PutAccount.keep:type_name -> simp.store.v1.Session
+	18, // 54: simp.store.v1.AddAppPassword.verifier:type_name -> simp.store.v1.Verifier
+	18, // 55: simp.store.v1.RegisterAccount.verifier:type_name -> simp.store.v1.Verifier
+	18, // 56: simp.store.v1.UseInvitation.verifier:type_name -> simp.store.v1.Verifier
+	31, // 57: simp.store.v1.AddBlock.block:type_name -> simp.store.v1.BlockEntry
+	31, // 58: simp.store.v1.ChangeFeed.add:type_name -> simp.store.v1.BlockEntry
+	61, // 59: simp.store.v1.PutContactGroup.group:type_name -> simp.store.v1.ContactGroup
+	65, // 60: simp.store.v1.AddReport.report:type_name -> simp.store.v1.Report
+	1,  // 61: simp.store.v1.SetRule.message:type_name -> simp.store.v1.Permission
+	1,  // 62: simp.store.v1.SetRule.presence:type_name -> simp.store.v1.Permission
+	51, // 63: simp.store.v1.RestoreAccounts.record:type_name -> simp.store.v1.Record
+	55, // 64: simp.store.v1.Record.header:type_name -> simp.store.v1.Header
+	56, // 65: simp.store.v1.Record.account:type_name -> simp.store.v1.Account
+	67, // 66: simp.store.v1.Record.listener:type_name -> simp.store.v1.Listener
+	68, // 67: simp.store.v1.Record.rules:type_name -> simp.store.v1.Rules
+	69, // 68: simp.store.v1.Record.contacts:type_name -> simp.store.v1.Contacts
+	70, // 69: simp.store.v1.Record.node:type_name -> simp.store.v1.Node
+	72, // 70: simp.store.v1.Record.event:type_name -> simp.store.v1.Event
+	73, // 71: simp.store.v1.Record.trailer:type_name -> simp.store.v1.Trailer
+	71, // 72: simp.store.v1.Record.removed_node:type_name -> simp.store.v1.RemovedNode
+	59, // 73: simp.store.v1.Record.invitation:type_name -> simp.store.v1.Invitation
+	60, // 74: simp.store.v1.Record.block:type_name -> simp.store.v1.Block
+	52, // 75: simp.store.v1.Record.sealed_value:type_name -> simp.store.v1.SealedValue
+	61, // 76: simp.store.v1.Record.contact_group:type_name -> simp.store.v1.ContactGroup
+	63, // 77: simp.store.v1.Record.console:type_name -> simp.store.v1.Console
+	65, // 78: simp.store.v1.Record.report:type_name -> simp.store.v1.Report
+	52, // 79: simp.store.v1.PutSealedValue.value:type_name -> simp.store.v1.SealedValue
+	18, // 80: simp.store.v1.Account.verifier:type_name -> simp.store.v1.Verifier
+	58, // 81: simp.store.v1.Account.app_password:type_name -> simp.store.v1.AppPassword
+	57, // 82: simp.store.v1.Account.key:type_name -> simp.store.v1.Key
+	31, // 83: simp.store.v1.Block.entry:type_name -> simp.store.v1.BlockEntry
+	62, // 84: simp.store.v1.ContactGroup.member:type_name -> simp.store.v1.GroupMember
+	64, // 85: simp.store.v1.Console.used:type_name -> simp.store.v1.UsedConsoleToken
+	6,  // 86: simp.store.v1.Binding.session:type_name -> simp.store.v1.Session
+	0,  // 87: simp.store.v1.Binding.state:type_name -> simp.store.v1.State
+	66, // 88: simp.store.v1.Listener.binding:type_name -> simp.store.v1.Binding
+	45, // 89: simp.store.v1.Rules.rule:type_name -> simp.store.v1.SetRule
+	46, // 90: simp.store.v1.Contacts.contact:type_name -> simp.store.v1.SetContact
+	67, // 91: simp.store.v1.Event.after:type_name -> simp.store.v1.Listener
+	92, // [92:92] is the sub-list for method output_type
+	92, // [92:92] is the sub-list for method input_type
+	92, // [92:92] is the sub-list for extension type_name
+	92, // [92:92] is the sub-list for extension extendee
+	0,  // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_simp_store_v1_store_proto_init() }
@@ -6208,9 +6731,13 @@ func file_simp_store_v1_store_proto_init() {
 		(*Change_RemoveContactGroup)(nil),
 		(*Change_UseConsoleToken)(nil),
 		(*Change_RevokeConsole)(nil),
+		(*Change_AddReport)(nil),
+		(*Change_ResolveReport)(nil),
+		(*Change_MarkReportPassedOn)(nil),
+		(*Change_DropReports)(nil),
 	}
 	file_simp_store_v1_store_proto_msgTypes[5].OneofWrappers = []any{}
-	file_simp_store_v1_store_proto_msgTypes[44].OneofWrappers = []any{
+	file_simp_store_v1_store_proto_msgTypes[48].OneofWrappers = []any{
 		(*Record_Header)(nil),
 		(*Record_Account)(nil),
 		(*Record_Listener)(nil),
@@ -6225,6 +6752,7 @@ func file_simp_store_v1_store_proto_init() {
 		(*Record_SealedValue)(nil),
 		(*Record_ContactGroup)(nil),
 		(*Record_Console)(nil),
+		(*Record_Report)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -6232,7 +6760,7 @@ func file_simp_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_simp_store_v1_store_proto_rawDesc), len(file_simp_store_v1_store_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   66,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

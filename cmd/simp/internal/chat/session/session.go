@@ -36,6 +36,7 @@ type Session struct {
 	wg       sync.WaitGroup
 	ready    chan struct{} // closed when the fields above and below are set
 	signing  signing
+	received received
 }
 
 // queuedSend is a message on its way to the connection.
@@ -151,6 +152,7 @@ func (s *Session) onMessage(_ context.Context, m *protocol.Message) error {
 	case <-s.done:
 		return errQuitting
 	}
+	s.received.keep(m)
 	text := entity.Read(m.Entity)
 	arrived, accept := s.describe(m, chat.Arrived{From: m.From, At: m.Time, Text: text.Plain(len(m.Entity))})
 	if accept == nil {
@@ -271,6 +273,8 @@ func (s *Session) request(r chat.Request) chat.Event {
 		err = s.setState(ctx, r)
 	case chat.Block:
 		err = s.block(ctx, r.Address)
+	case chat.Report:
+		err = s.report(ctx, r)
 	case chat.Watch:
 		_, err = s.client.Watch(ctx, r.Address)
 	case chat.Verify:
