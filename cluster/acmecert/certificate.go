@@ -16,6 +16,7 @@ import (
 type certificate struct {
 	domain    string
 	directory string // of the authority that issued it
+	made      time.Time
 	pair      tls.Certificate
 }
 
@@ -28,6 +29,8 @@ type certificateRecord struct {
 	Directory string   `json:"directory"`
 	Chain     [][]byte `json:"chain"` // DER, the domain's own first
 	Key       []byte   `json:"key"`   // PKCS #8
+
+	Made time.Time `json:"made"` // when it was obtained
 }
 
 func certificateName(domain string) string { return "acme/certificate/" + domain }
@@ -35,12 +38,14 @@ func certificateName(domain string) string { return "acme/certificate/" + domain
 // endedKept is for how long a certificate that has ended stays in the table.
 const endedKept = 30 * 24 * time.Hour
 
-// load returns the certificate of a domain, if there is one. Run alone calls it.
+// load returns the certificate of a domain, if there is one that can be read.
 func (m *Manager) load(domain string) (c certificate, ok bool) {
 	value := m.config.Secrets.Get(certificateName(domain))
 	if value == nil {
 		return certificate{}, false
 	}
+	m.parsedMu.Lock()
+	defer m.parsedMu.Unlock()
 	if known, ok := m.parsed[domain]; ok && bytes.Equal(known.value, value) {
 		return known.certificate, true
 	}
@@ -52,7 +57,7 @@ func (m *Manager) load(domain string) (c certificate, ok bool) {
 	if err != nil {
 		return certificate{}, false
 	}
-	c = certificate{domain, r.Directory, pair}
+	c = certificate{domain: domain, directory: r.Directory, made: r.Made, pair: pair}
 	m.parsed[domain] = parsedCertificate{c, value}
 	return c, true
 }

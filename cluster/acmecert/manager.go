@@ -45,14 +45,18 @@ const (
 // LetsEncrypt is the directory of the authority that is asked by default.
 const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
-// Config configures a Manager. All fields but Email and HTTP are required.
+// Config configures a Manager. All fields but Email, ReissueBefore and HTTP are
+// required.
 type Config struct {
 	Domains   []string // in lower case, as A-labels
 	Directory string   // the URL of the authority's directory
 	Email     string   // the authority writes there if something is wrong
 	Challenge Challenge
-	Secrets   Secrets
-	IsLeader  func() bool
+	// ReissueBefore has the account and the certificates replaced that were made
+	// before that time, as after the theft of a node; zero: none.
+	ReissueBefore time.Time
+	Secrets       Secrets
+	IsLeader      func() bool
 	// Install is called by Run with all certificates that there are whenever
 	// they have changed.
 	Install func([]tls.Certificate)
@@ -63,14 +67,15 @@ type Config struct {
 // Manager obtains the certificates of some domains and keeps them valid.
 type Manager struct {
 	config    Config
-	authority authority // used by Run only
+	authority authority // by renewDue only
 
 	mu       sync.Mutex
 	failures map[string]*Failure // by domain; guarded by mu
 
-	// Used by Run alone:
-	installed []certificate
-	parsed    map[string]parsedCertificate // by domain
+	installed []certificate // by install only
+
+	parsedMu sync.Mutex
+	parsed   map[string]parsedCertificate // by domain; guarded by parsedMu
 
 	// Obtained counts the certificates that this node has obtained, and Failed
 	// the attempts that failed.
@@ -107,16 +112,23 @@ const (
 // Run installs the certificates and, while this node leads, renews those that
 // are due, until ctx ends. It is called once.
 func (m *Manager) Run(ctx context.Context) {
-	tick := time.NewTicker(checkInterval)
-	defer tick.Stop()
-	for ctx.Err() == nil {
+	var orders sync.WaitGroup
+	defer orders.Wait()
+	orders.Go(func() { m.repeat(ctx, m.renewDue) })
+	m.repeat(ctx, func(ctx context.Context) {
 		m.install()
 		if m.config.IsLeader() {
 			m.config.Secrets.Refresh(ctx)
-			m.renewDue(ctx)
-		} else {
-			m.forgetFailures()
 		}
+	})
+}
+
+// repeat calls f now and then again, until ctx ends.
+func (m *Manager) repeat(ctx context.Context, f func(context.Context)) {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		f(ctx)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -124,11 +136,17 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// install installs the certificates if they are not the installed ones.
+// install installs the certificates if they are not the installed ones. One that
+// cannot be read now, because this node lacks the key, stays in use until it
+// ends.
 func (m *Manager) install() {
 	var all []certificate
 	for _, domain := range m.config.Domains {
-		if c, ok := m.load(domain); ok {
+		c, ok := m.load(domain)
+		if !ok {
+			c, ok = m.installedFor(domain)
+		}
+		if ok {
 			all = append(all, c)
 		}
 	}
@@ -146,10 +164,24 @@ func (m *Manager) install() {
 	}
 }
 
-// renewDue obtains the certificates that are due.
+// installedFor returns the certificate of a domain that is installed and has not
+// ended.
+func (m *Manager) installedFor(domain string) (certificate, bool) {
+	for _, c := range m.installed {
+		if c.domain == domain && time.Now().Before(c.pair.Leaf.NotAfter) {
+			return c, true
+		}
+	}
+	return certificate{}, false
+}
+
+// renewDue obtains the certificates that are due, if this node leads.
 func (m *Manager) renewDue(ctx context.Context) {
 	for _, domain := range m.config.Domains {
-		if ctx.Err() != nil || !m.isDue(domain, time.Now()) {
+		if ctx.Err() != nil || !m.config.IsLeader() {
+			return
+		}
+		if !m.isDue(domain, time.Now()) || m.isPausing(domain, time.Now()) {
 			continue
 		}
 		attempt, cancel := context.WithTimeout(ctx, orderTimeout)
@@ -157,25 +189,33 @@ func (m *Manager) renewDue(ctx context.Context) {
 		cancel()
 		m.recordOutcome(ctx, domain, err)
 	}
-	m.install()
 }
 
-// isDue reports whether a certificate has to be obtained now: there is none, it
-// is of another authority, or less than a third of its lifetime is left; and no
-// attempt has just failed.
+// isDue reports whether a certificate has to be obtained: there is none, it is
+// of another authority or to be replaced, or less than a third of its lifetime
+// is left. If not, an earlier failure is forgotten: another node, or an attempt
+// that seemed to fail, has obtained it.
 func (m *Manager) isDue(domain string, now time.Time) bool {
-	m.mu.Lock()
-	failure := m.failures[domain]
-	m.mu.Unlock()
-	if failure != nil && now.Before(failure.Next) {
-		return false
-	}
 	c, ok := m.load(domain)
-	if !ok || c.directory != m.config.Directory {
-		return true
+	if ok && c.directory == m.config.Directory && !c.made.Before(m.config.ReissueBefore) {
+		leaf := c.pair.Leaf
+		if leaf.NotAfter.Sub(now) >= leaf.NotAfter.Sub(leaf.NotBefore)/3 {
+			m.mu.Lock()
+			delete(m.failures, domain)
+			m.mu.Unlock()
+			return false
+		}
 	}
-	leaf := c.pair.Leaf
-	return leaf.NotAfter.Sub(now) < leaf.NotAfter.Sub(leaf.NotBefore)/3
+	return true
+}
+
+// isPausing reports whether an attempt has failed and the next is not to begin
+// yet.
+func (m *Manager) isPausing(domain string, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.failures[domain]
+	return f != nil && now.Before(f.Next)
 }
 
 // recordOutcome remembers and logs what an attempt has come to.
@@ -203,17 +243,13 @@ func (m *Manager) recordOutcome(ctx context.Context, domain string, err error) {
 		"error", err, "attempts", f.Count, "next", f.Next.UTC().Format(time.RFC3339))
 }
 
-// forgetFailures forgets the failures of a node that leads no more: another one
-// tries, and reports.
-func (m *Manager) forgetFailures() {
-	m.mu.Lock()
-	clear(m.failures)
-	m.mu.Unlock()
-}
-
 // Failures returns what failed last, for the leader's status, in the order of
-// the domains. Any goroutine may call it.
+// the domains. A node that does not lead any more has nothing to report: another
+// one tries. Any goroutine may call it.
 func (m *Manager) Failures() (all []Failure) {
+	if !m.config.IsLeader() {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, domain := range m.config.Domains {

@@ -28,6 +28,7 @@ type shared struct {
 	values map[string][]byte
 	ends   map[string]time.Time
 	broken error
+	doubt  string // name whose Put fails though it takes effect
 }
 
 func (s *shared) Get(name string) []byte {
@@ -43,6 +44,9 @@ func (s *shared) Put(_ context.Context, name string, value []byte, until time.Ti
 		return s.broken
 	}
 	s.values[name], s.ends[name] = value, until
+	if name == s.doubt {
+		return errors.New("in doubt")
+	}
 	return nil
 }
 
@@ -221,9 +225,84 @@ func TestFailuresAreReportedAndRetriedRarely(t *testing.T) {
 		expect(t, "failures in the end", len(n.Failures()), 0)
 		expect(t, "certificates in the end", len(n.serials()), 2)
 
-		n.leads.Store(false)
+		n.stop()
+		synctest.Wait()
+	})
+}
+
+// Who leads for a moment and then again does not try again at once, and whoever
+// does not lead reports nothing.
+func TestPausesOutliveALossOfLeadership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, s := newFakeAuthority(9*day), newShared()
+		n := startNode(t, a, s, func(c *acmecert.Config) { c.Domains = c.Domains[:1] })
+		a.check = func(string, string, string) error { return errors.New("connection refused") }
+		for range 6 {
+			n.leads.Store(true)
+			time.Sleep(15 * time.Second)
+			expect(t, "failures while it leads", len(n.Failures()), 1)
+			n.leads.Store(false)
+			expect(t, "failures while it does not", len(n.Failures()), 0)
+			time.Sleep(15 * time.Second)
+		}
+		expect(t, "attempts", n.Failed.Load(), 1)
+		n.stop()
+		synctest.Wait()
+	})
+}
+
+// A certificate that came though its attempt seemed to fail, as where the site's
+// agreement was in doubt, is no failure any more.
+func TestAFailureEndsWithTheCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, s := newFakeAuthority(9*day), newShared()
+		n := startNode(t, a, s, func(c *acmecert.Config) { c.Domains = c.Domains[:1] })
+		s.doubt = "acme/certificate/example.com"
+		n.leads.Store(true)
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		expect(t, "failed attempts", n.Failed.Load(), 1)
 		time.Sleep(10 * time.Second)
-		expect(t, "failures of a node that does not lead", len(n.Failures()), 0)
+		synctest.Wait()
+		expect(t, "failures", len(n.Failures()), 0)
+		expect(t, "installed", n.serials(), []string{"example.com 100"})
+		n.stop()
+		synctest.Wait()
+	})
+}
+
+// A certificate stays in use while this node cannot read the shared one, and one
+// domain's slow authority does not hold up what another has obtained.
+func TestInstalledCertificatesStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, s := newFakeAuthority(9*day), newShared()
+		n := startNode(t, a, s, nil)
+		slow := make(chan struct{})
+		a.check = func(domain, _, _ string) error {
+			if domain == "chat.example.com" {
+				<-slow
+			}
+			return nil
+		}
+		n.leads.Store(true)
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		expect(t, "installed while another is obtained", n.serials(), []string{"example.com 100"})
+		close(slow)
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		n.leads.Store(false)
+		both := []string{"example.com 100", "chat.example.com 101"}
+		expect(t, "installed", n.serials(), both)
+		s.mu.Lock()
+		clear(s.values)
+		s.mu.Unlock()
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		expect(t, "without the key", n.serials(), both)
+		time.Sleep(10 * day)
+		synctest.Wait()
+		expect(t, "after their end", len(n.serials()), 0)
 		n.stop()
 		synctest.Wait()
 	})
@@ -267,6 +346,27 @@ func TestAnotherDirectoryBringsNewCertificates(t *testing.T) {
 			synctest.Wait()
 		}
 		expect(t, "accounts", len(a.accounts), 2)
+	})
+}
+
+// After a theft, the account and the certificates are replaced once.
+func TestWhatWasMadeBeforeATimeIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, s := newFakeAuthority(9*day), newShared()
+		for i := range 2 {
+			stolen := time.Time{}
+			if i > 0 {
+				stolen = time.Now()
+			}
+			n := startNode(t, a, s, func(c *acmecert.Config) { c.Domains, c.ReissueBefore = c.Domains[:1], stolen })
+			n.leads.Store(true)
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			expect(t, "installed", n.serials(), []string{fmt.Sprint("example.com ", 100+i)})
+			expect(t, "accounts", len(a.accounts), 1+i)
+			n.stop()
+			synctest.Wait()
+		}
 	})
 }
 

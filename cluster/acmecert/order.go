@@ -29,6 +29,8 @@ const accountName = "acme/account"
 type accountRecord struct {
 	Directory string `json:"directory"`
 	Key       []byte `json:"key"` // PKCS #8
+
+	Made time.Time `json:"made"`
 }
 
 // accountUntil is when an account that nobody uses may be dropped: never.
@@ -64,7 +66,8 @@ func (m *Manager) connect(ctx context.Context) (*acme.Client, error) {
 // nodes before it is used, so that the account is not lost with this node.
 func (m *Manager) accountKey(ctx context.Context) (crypto.Signer, error) {
 	var r accountRecord
-	if value := m.config.Secrets.Get(accountName); value != nil && json.Unmarshal(value, &r) == nil && r.Directory == m.config.Directory {
+	if value := m.config.Secrets.Get(accountName); value != nil && json.Unmarshal(value, &r) == nil &&
+		r.Directory == m.config.Directory && !r.Made.Before(m.config.ReissueBefore) {
 		if key, err := parseKey(r.Key); err == nil {
 			return key, nil
 		}
@@ -73,7 +76,7 @@ func (m *Manager) accountKey(ctx context.Context) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err := json.Marshal(accountRecord{Directory: m.config.Directory, Key: der})
+	value, err := json.Marshal(accountRecord{Directory: m.config.Directory, Key: der, Made: time.Now()})
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +136,7 @@ func (m *Manager) obtain(ctx context.Context, domain string) error {
 	if err != nil {
 		return fmt.Errorf("having the certificate signed: %w", err)
 	}
-	return m.save(ctx, domain, certificateRecord{Directory: m.config.Directory, Chain: chain, Key: der})
+	return m.save(ctx, domain, certificateRecord{Directory: m.config.Directory, Chain: chain, Key: der, Made: time.Now()})
 }
 
 // authorize proves that the site controls the domain of an authorization.

@@ -20,6 +20,8 @@ type acmeConfig struct {
 	email     string
 	listen    string // for http-01; empty: tls-alpn-01
 	authority string // file; empty: the system's authorities
+
+	reissueBefore time.Time // zero: nothing is obtained anew before it is due
 }
 
 func acmeOptions() []option {
@@ -36,6 +38,8 @@ func acmeOptions() []option {
 			set: toListen(func(c *config) *string { return &c.acme.listen })},
 		{name: "acme-ca", arg: "FILE", help: "the certificate authorities that acme-directory is checked with, instead of the system's",
 			set: toText(func(c *config) *string { return &c.acme.authority })},
+		{name: "acme-reissue-before", arg: "TIME", help: "obtain anew what was obtained by ACME before that time (RFC 3339), the account included, as after a node was stolen",
+			set: setACMEReissueBefore},
 	}
 }
 
@@ -59,6 +63,13 @@ func setACMEDirectory(c *config, v []string) error {
 	return nil
 }
 
+func setACMEReissueBefore(c *config, v []string) (err error) {
+	if c.acme.reissueBefore, err = time.Parse(time.RFC3339, v[0]); err != nil {
+		return fmt.Errorf("invalid time %q: must look like 2027-01-31T12:00:00Z", v[0])
+	}
+	return nil
+}
+
 func setACMEEmail(c *config, v []string) error {
 	a, err := mail.ParseAddress(v[0])
 	if err != nil || a.Name != "" {
@@ -78,6 +89,9 @@ func (a *acmeConfig) challenge() acmecert.Challenge {
 // checkACME checks the settings for certificates by ACME against the others.
 func (v *validator) checkACME() {
 	if len(v.acme.domains) == 0 {
+		if v.acme.listen != "" {
+			v.addProblem("acme-http-listen", "there is no acme-domain, so nothing would be served")
+		}
 		return
 	}
 	if v.insecure {
@@ -98,7 +112,7 @@ func (n *node) newACME() *acmecert.Manager {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: n.acmeRoots, MinVersion: tlspolicy.MinVersion}
 	m := acmecert.New(acmecert.Config{
-		Domains: a.domains, Directory: a.directory, Email: a.email, Challenge: a.challenge(),
+		Domains: a.domains, Directory: a.directory, Email: a.email, Challenge: a.challenge(), ReissueBefore: a.reissueBefore,
 		Secrets:  &sealedSecrets{n},
 		IsLeader: func() bool { return n.cluster.Leader() == n.conf.nodeID && n.cluster.QuorumLostFor() == 0 },
 		Install:  n.certificates.SetObtained,
@@ -154,5 +168,5 @@ func (n *node) acmeSetting() agreed {
 	if len(a.domains) == 0 {
 		return agreed{name: "acme_domain", shown: "none"}
 	}
-	return agreed{name: "acme_domain", values: append(sortedCopy(a.domains), a.directory, string(a.challenge()))}
+	return agreed{name: "acme_domain", values: append(sortedCopy(a.domains), a.directory, string(a.challenge()), a.reissueBefore.UTC().Format(time.RFC3339))}
 }
