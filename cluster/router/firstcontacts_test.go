@@ -106,25 +106,53 @@ func TestTheWaitOfAFirstContactIsTrue(t *testing.T) {
 	})
 }
 
-// A user's own contacts, and who has the sender as a contact, are not new.
-func TestWhoHasTheSenderAsAContactIsNotNew(t *testing.T) {
+// The recipient's contacts do not decide who is new: a 429 tells nobody who has
+// them as a contact.
+func TestALimitDoesNotTellWhoHasTheSenderAsAContact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "n1")
 		l := contactLimits()
 		l[ratelimit.FirstContactsByStranger] = rate.NewLimit(0.1, 1)
+		l[ratelimit.FirstContactsByUser] = rate.NewLimit(0.1, 1)
 		s.nodes["n1"].limits.SetLimits(l)
-		bob := s.listen("bob", "n1")
-		if err := bob.SetContact(t.Context(), protocol.Contact{Address: addr("eve@two.example")}); err != nil {
+		bob, alice := s.listen("bob", "n1"), s.listen("alice", "n1")
+		for _, who := range []string{"eve@two.example", "alice@example.com"} {
+			if err := bob.SetContact(t.Context(), protocol.Contact{Address: addr(who)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		two := s.routing("two.example", "n1")
+		for from, c := range map[string]*client{"eve@two.example": two, "alice@example.com": alice} {
+			c.Connection.ownMeters()
+			if c.Connection.takeContact(addr(from), addr("carol@example.com")) > 0 || c.Connection.takeContact(addr(from), addr("bob@example.com")) == 0 {
+				t.Errorf("%s: the limit of one does not hold for who has the sender as a contact", from)
+			}
+		}
+		two.Close()
+		alice.Close()
+		bob.Close()
+	})
+}
+
+// A user's own contacts are not new to them, in whatever form they are written.
+func TestOnesOwnContactsAreNotNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		var l ratelimit.Limits
+		l[ratelimit.FirstContactsByUser] = rate.NewLimit(0.1, 1)
+		s.nodes["n1"].limits.SetLimits(l)
+		alice := s.listen("alice", "n1")
+		defer alice.Close()
+		alice.Connection.ownMeters()
+		to := func(user string) bool {
+			return alice.Connection.takeContact(addr("alice@example.com"), addr(user)) == 0
+		}
+		if err := alice.SetContact(t.Context(), protocol.Contact{Address: addr("Eve@two.example")}); err != nil {
 			t.Fatal(err)
 		}
-		c := s.routing("two.example", "n1")
-		to := func(user string) bool { return c.Connection.takeContact(addr("eve@two.example"), addr(user)) == 0 }
-		c.Connection.ownMeters()
-		if !to("alice@example.com") || to("carol@example.com") || !to("bob@example.com") {
+		if !to("carol@example.com") || !to("eve@two.example") || !to("Eve@two.example") || to("bob@example.com") {
 			t.Error("the limit of one, or the contact, does not hold")
 		}
-		c.Close()
-		bob.Close()
 	})
 }
 

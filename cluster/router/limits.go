@@ -127,7 +127,8 @@ func slowDown(text string, wait time.Duration) protocol.Outcome {
 }
 
 // takeContact counts a message's recipient if they are new to its sender, and
-// returns 0. Above a limit it returns how long to wait.
+// returns 0. Above a limit it returns how long to wait. Whom the recipient has as
+// contacts does not matter: a 429 would tell it.
 func (s *sender) takeContact(from, to protocol.Address) time.Duration {
 	m := s.meters.Load()
 	if m == nil || !s.isRemote && s.isRecent(to) {
@@ -151,7 +152,7 @@ func (s *sender) takeContact(from, to protocol.Address) time.Duration {
 		group.part = 1 + uint16(maphash.Comparable(r.firstContacts.seed, from)%localGroups)
 	}
 	p := pair{from, to}
-	if r.firstContacts.isKnown(group, p) || r.hasContact(to, from) {
+	if r.firstContacts.isKnown(group, p) || !s.isRemote && r.hasContact(from, to) {
 		return 0
 	}
 	other := &m.newOne
@@ -166,11 +167,11 @@ func (s *sender) takeContact(from, to protocol.Address) time.Duration {
 	return 0
 }
 
-// hasContact reports whether who is in the contact list of a local user: then
-// who is not new to them.
+// hasContact reports whether who is in the contact list of a local user.
 func (r *Router) hasContact(owner, who protocol.Address) bool {
+	who = who.CaseFold()
 	for _, c := range r.config.Table.Contacts(owner) {
-		if c.Address == who {
+		if c.Address.CaseFold() == who {
 			return true
 		}
 	}
