@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -19,7 +18,8 @@ var errSkipped = errors.New("the program fails, and is asked again later")
 // breaker stops asking a program that fails: for a second, and for longer each
 // time that one more question fails. It logs the first failure and the end.
 type breaker struct {
-	logger *slog.Logger
+	logger     *slog.Logger
+	failClosed bool // what is logged of messages that are not asked about
 
 	mu       sync.Mutex
 	failures int
@@ -43,13 +43,6 @@ func (b *breaker) allow() bool {
 	return true
 }
 
-// wouldAllow is allow for a caller who does not ask.
-func (b *breaker) wouldAllow() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.until.IsZero() || !b.trying && !time.Now().Before(b.until)
-}
-
 func (b *breaker) succeeded() {
 	b.mu.Lock()
 	wasFailing := !b.until.IsZero()
@@ -60,11 +53,13 @@ func (b *breaker) succeeded() {
 	}
 }
 
-// failed counts a failure, unless the message had no time left.
+// failed counts a failure, unless the message had no time left. Questions that
+// were open when the pause began do not make it longer.
 func (b *breaker) failed(err error, counts bool) {
 	b.mu.Lock()
+	mayCount := b.until.IsZero() || b.trying
 	b.trying = false
-	if !counts {
+	if !counts || !mayCount {
 		b.mu.Unlock()
 		return
 	}
@@ -78,7 +73,11 @@ func (b *breaker) failed(err error, counts bool) {
 	}
 	b.mu.Unlock()
 	if opened && b.logger != nil {
-		b.logger.Warn("the policy program fails; messages are handled without it", "error", err)
+		what := "the policy program fails; messages are passed without it"
+		if b.failClosed {
+			what = "the policy program fails; messages that it would decide about are answered 503"
+		}
+		b.logger.Warn(what, "error", err)
 	}
 }
 
@@ -90,32 +89,4 @@ func (b *breaker) failing() string {
 		return ""
 	}
 	return b.last.Error()
-}
-
-// recentAnswers holds how long the last questions took, and how long their
-// answers held.
-type recentAnswers struct {
-	mu   sync.Mutex
-	n    int
-	last [64]recentAnswer
-}
-
-type recentAnswer struct{ took, ttl time.Duration }
-
-func (r *recentAnswers) add(took, ttl time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last[r.n%len(r.last)] = recentAnswer{took, ttl}
-	r.n++
-}
-
-// sample returns one of them; zero if there are none.
-func (r *recentAnswers) sample() (took, ttl time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.n == 0 {
-		return 0, 0
-	}
-	one := r.last[rand.IntN(min(r.n, len(r.last)))]
-	return one.took, one.ttl
 }

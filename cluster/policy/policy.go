@@ -1,14 +1,13 @@
 // Package policy asks a program of the operator's what is to become of
 // messages. It bounds what that costs: the time of each question, how many are
-// open at once, and how often a program is asked that does not answer; and it
-// remembers the answers for as long as the program says.
+// open at once, of one party and of all, and how often a program is asked that
+// does not answer; and it remembers the answers for as long as the program says.
 package policy
 
 import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +47,8 @@ type Counts struct {
 // Question describes a message.
 type Question struct {
 	From, To     protocol.Address
+	Sender       protocol.Address // From, in the form in which senders are compared
+	Party        string           // whose open questions are counted together
 	FirstContact bool
 	Signature    SignatureState
 	Counts       Counts
@@ -59,6 +60,7 @@ type Answer struct {
 	Verdict Verdict
 	TTL     time.Duration // how long it holds for this pair
 	Retry   time.Duration // with SlowDown; 0: not said
+	Assumed bool          // the program has not said it: the configuration has
 }
 
 // Asker asks the program once. It returns when ctx ends.
@@ -70,9 +72,11 @@ type Asker interface {
 // Limits of what a program costs.
 const (
 	DefaultBudget = 200 * time.Millisecond
-	maxOpen       = 64        // questions at once
-	maxTTL        = time.Hour // of an answer
-	maxAnswers    = 1 << 16   // remembered in each of two generations
+	maxOpen       = 64          // questions at once
+	maxOpenOfOne  = 16          // of them, those of one party
+	maxWait       = time.Second // for other questions to end
+	maxTTL        = time.Hour   // of an answer
+	maxAnswers    = 1 << 16     // remembered in each of two generations
 )
 
 // Config configures a Hook.
@@ -88,10 +92,9 @@ type Config struct {
 // Hook asks the program. Any goroutine may use it.
 type Hook struct {
 	config  Config
-	open    chan struct{}
+	slots   slots
 	breaker breaker
 	answers answers
-	recent  recentAnswers
 	metrics Metrics
 }
 
@@ -101,6 +104,7 @@ type Metrics struct {
 	Verdicts [Unavailable + 1]atomic.Uint64
 	Failed   atomic.Uint64 // questions without a valid answer
 	Skipped  atomic.Uint64 // questions not asked, because the program fails
+	Busy     atomic.Uint64 // questions not asked, because others were open
 	Cached   atomic.Uint64
 }
 
@@ -109,9 +113,10 @@ func New(c Config) *Hook {
 	if c.Budget == 0 {
 		c.Budget = DefaultBudget
 	}
-	h := &Hook{config: c, open: make(chan struct{}, maxOpen)}
+	h := &Hook{config: c}
+	h.slots.init()
 	h.answers.began = time.Now()
-	h.breaker.logger = c.Logger
+	h.breaker.logger, h.breaker.failClosed = c.Logger, c.FailClosed
 	return h
 }
 
@@ -135,19 +140,20 @@ var (
 	errNoVerdict = errors.New("the answer has no valid verdict")
 )
 
-// Decide returns what is to become of a message, within the budget and before
-// ctx ends. It asks the program unless an answer for the pair still holds.
-// Without an answer the configuration decides.
+// Decide returns what is to become of a message, before ctx ends: within
+// maxWait, which is for other questions to end, and the budget. It asks the
+// program unless an answer for the pair still holds. Without an answer the
+// configuration decides.
 func (h *Hook) Decide(ctx context.Context, q *Question) Answer {
-	key := pairKey{q.From.String(), q.To.String()}
-	if a, ok := h.answers.get(key); ok && a.Verdict != imitated {
+	key := pairKey{q.Sender.String(), q.To.String()}
+	if a, ok := h.answers.get(key); ok {
 		h.metrics.Cached.Add(1)
 		h.metrics.Verdicts[a.Verdict].Add(1)
 		return a
 	}
 	a, err := h.ask(ctx, q)
 	if err != nil {
-		a = Answer{Verdict: Pass}
+		a = Answer{Verdict: Pass, Assumed: true}
 		if h.config.FailClosed {
 			a.Verdict = Unavailable
 		}
@@ -158,35 +164,30 @@ func (h *Hook) Decide(ctx context.Context, q *Question) Answer {
 	return a
 }
 
-// ask asks the program, if it is not known to fail.
+// ask asks the program once there is a slot, if it is not known to fail. That a
+// question had to wait says nothing of the program.
 func (h *Hook) ask(ctx context.Context, q *Question) (a Answer, err error) {
+	if !h.slots.take(ctx, q.Party) {
+		h.metrics.Busy.Add(1)
+		return a, errBusy
+	}
+	defer h.slots.release(q.Party)
 	if !h.breaker.allow() {
 		h.metrics.Skipped.Add(1)
 		return a, errSkipped
 	}
-	outer := ctx
-	ctx, cancel := context.WithTimeout(ctx, h.config.Budget)
+	within, cancel := context.WithTimeout(ctx, h.config.Budget)
 	defer cancel()
 	began := time.Now()
-	select {
-	case h.open <- struct{}{}:
-		a, err = h.askWithin(ctx, q)
-		<-h.open
-	case <-ctx.Done():
-		err = errBusy
-	}
-	took := time.Since(began)
-	h.metrics.Duration.Observe(took)
-	switch {
-	case err == nil:
-		h.recent.add(took, a.TTL)
-		h.breaker.succeeded()
-	default:
-		h.recent.add(took, 0)
+	a, err = h.askWithin(within, q)
+	h.metrics.Duration.ObserveSince(began)
+	if err != nil {
 		h.metrics.Failed.Add(1)
-		h.breaker.failed(err, outer.Err() == nil)
+		h.breaker.failed(err, ctx.Err() == nil)
+		return a, err
 	}
-	return a, err
+	h.breaker.succeeded()
+	return a, nil
 }
 
 // askWithin asks once, and checks the answer.
@@ -200,68 +201,4 @@ func (h *Hook) askWithin(ctx context.Context, q *Question) (Answer, error) {
 	}
 	a.TTL, a.Retry = min(max(a.TTL, 0), maxTTL), min(max(a.Retry, 0), maxTTL)
 	return a, nil
-}
-
-// Imitate takes as long as Decide would for a message that the program need
-// not be asked about, because it is refused anyway. Nobody learns from the time
-// that they are blocked.
-func (h *Hook) Imitate(ctx context.Context, from, to protocol.Address) {
-	key := pairKey{from.String(), to.String()}
-	if _, ok := h.answers.get(key); ok || !h.breaker.wouldAllow() {
-		return
-	}
-	took, ttl := h.recent.sample()
-	if took > 0 {
-		t := time.NewTimer(took)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
-	}
-	if ttl > 0 {
-		h.answers.put(key, Answer{Verdict: imitated, TTL: ttl})
-	}
-}
-
-// imitated marks a pair that was not asked about.
-const imitated Verdict = 0
-
-// pairKey is a sender and a recipient.
-type pairKey struct{ from, to string }
-
-// answers remembers answers in two generations.
-type answers struct {
-	began    time.Time
-	mu       sync.Mutex
-	new, old map[pairKey]remembered
-}
-
-type remembered struct {
-	Answer
-	until time.Duration
-}
-
-// get returns the answer that holds for a pair.
-func (s *answers) get(k pairKey) (Answer, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, ok := s.new[k]
-	if !ok {
-		r, ok = s.old[k]
-	}
-	return r.Answer, ok && time.Since(s.began) < r.until
-}
-
-func (s *answers) put(k pairKey, a Answer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.new) >= maxAnswers {
-		s.old, s.new = s.new, nil
-	}
-	if s.new == nil {
-		s.new = make(map[pairKey]remembered)
-	}
-	delete(s.old, k)
-	s.new[k] = remembered{a, time.Since(s.began) + a.TTL}
 }

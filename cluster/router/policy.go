@@ -14,18 +14,6 @@ import (
 	"simpd/store"
 )
 
-// established remembers which pairs the policy program has let pass, so that
-// only first contacts are asked about.
-type established struct {
-	passed   knownContacts
-	imitated knownContacts // those that were not asked about, because they are refused
-}
-
-func (e *established) init() {
-	e.passed.init()
-	e.imitated.init()
-}
-
 // needsVerdict reports whether the policy program has to be asked before the
 // message is routed. It is called once for each message.
 func (d *delivery) needsVerdict() bool {
@@ -39,10 +27,10 @@ func (d *delivery) needsVerdict() bool {
 	if !s.isRemote && s.hasPassed(d.queue) {
 		return false
 	}
-	if !s.r.established.passed.isKnown(s.contactGroup(d.m.From), s.contactPair(d)) {
+	if !s.r.established.isKnown(s.contactGroup(d.m.From), s.contactPair(d)) {
 		return true
 	}
-	s.notePassed(d.queue)
+	s.markPassed(d.queue)
 	return false
 }
 
@@ -69,12 +57,27 @@ func (s *sender) hasPassed(q *recipientQueue) bool {
 	return q.hasPassed
 }
 
-func (s *sender) notePassed(q *recipientQueue) {
+// markPassed records that the connection's messages of this queue need no
+// question. On a routing connection they have many senders.
+func (s *sender) markPassed(q *recipientQueue) {
 	if !s.isRemote {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		q.hasPassed = true
 	}
+}
+
+// establish records that the program has let the message pass, if it has, and
+// that a client of the recipient was there. As long as none was, each message
+// is asked about, like those of a sender whom the program hides the recipient
+// from: the time tells nobody which of the two it is.
+func (d *delivery) establish() {
+	s := d.sender
+	if !d.isPassed.CompareAndSwap(true, false) {
+		return
+	}
+	s.r.established.remember(s.contactGroup(d.m.From), s.contactPair(d))
+	s.markPassed(d.queue)
 }
 
 // awaitVerdicts asks the policy program about the messages that need it, and
@@ -98,7 +101,7 @@ func (s *sender) awaitVerdicts(batch []*delivery) (lookups []*delivery) {
 		if !s.r.config.Policy.AsksAll() {
 			answers[i] = d.judge()
 		}
-		if d.proceed(answers[i]) {
+		if d.proceed(answers[i], len(lookups) > 0) {
 			lookups = append(lookups, d)
 		}
 	}
@@ -106,8 +109,9 @@ func (s *sender) awaitVerdicts(batch []*delivery) (lookups []*delivery) {
 }
 
 // judge asks the policy program about a message, unless that is not needed (no
-// longer, or as the recipient's rules refuse it: then it takes as long). The
-// answer without a verdict is that of a message that waits for a look-up.
+// longer). It is asked about senders whom a block or a rule refuses, too, so that
+// neither the outcome nor the time tells them that. The answer without a verdict
+// is that of a message that waits for a look-up.
 func (d *delivery) judge() policy.Answer {
 	if !d.isUnjudged {
 		return policy.Answer{}
@@ -117,40 +121,42 @@ func (d *delivery) judge() policy.Answer {
 		return policy.Answer{Verdict: policy.Pass}
 	}
 	s, r := d.sender, d.sender.r
-	ctx, cancel := context.WithDeadline(r.ctx, d.m.Deadline)
-	defer cancel()
 	group, p := s.contactGroup(d.m.From), s.contactPair(d)
-	if isLocal := r.Local(d.m.To); isLocal && !s.maySend(d.m.To, d.m.From) || !isLocal && s.blocks(d.m.From) {
-		if r.config.Policy.AsksAll() || !r.established.imitated.isKnown(group, p) {
-			r.config.Policy.Imitate(ctx, d.m.From, d.m.To)
-			r.established.imitated.remember(group, p)
-		}
-		return policy.Answer{Verdict: policy.NotListening}
-	}
-	q := d.question()
-	if !q.FirstContact && !r.config.Policy.AsksAll() {
-		s.notePassed(d.queue)
+	isFirst := !r.established.isKnown(group, p) && !r.hasContact(d.m.To, d.m.From)
+	if !isFirst && !r.config.Policy.AsksAll() {
+		r.established.remember(group, p)
+		s.markPassed(d.queue)
 		return policy.Answer{Verdict: policy.Pass}
 	}
-	a := r.config.Policy.Decide(ctx, q)
-	if a.Verdict == policy.Pass {
-		r.established.passed.remember(group, p)
-		s.notePassed(d.queue)
-	}
+	ctx, cancel := context.WithDeadline(r.ctx, d.m.Deadline)
+	defer cancel()
+	a := r.config.Policy.Decide(ctx, d.question(isFirst))
+	d.isPassed.Store(a.Verdict == policy.Pass && !a.Assumed)
 	return a
 }
 
 // question describes the message for the policy program.
-func (d *delivery) question() *policy.Question {
-	r := d.sender.r
+func (d *delivery) question(isFirst bool) *policy.Question {
+	r, s := d.sender.r, d.sender
 	q := &policy.Question{
-		From: d.m.From, To: d.m.To, Signature: d.signatureState(), Counts: d.sender.counts(d.m.From),
-		FirstContact: !r.established.passed.isKnown(d.sender.contactGroup(d.m.From), d.sender.contactPair(d)) && !r.hasContact(d.m.To, d.m.From),
+		From: d.m.From, To: d.m.To, Sender: s.contactPair(d).by, Party: s.party(d.m.From),
+		FirstContact: isFirst, Signature: d.signatureState(), Counts: s.counts(d.m.From),
 	}
 	if r.config.Policy.WantsEntity() {
 		q.Entity = d.m.Entity
 	}
 	return q
+}
+
+// party returns whose questions to the policy program are counted together.
+func (s *sender) party(from protocol.Address) string {
+	switch {
+	case s.isRemote:
+		return "@" + netaddr.Registrable(from.CaseFold().Domain())
+	case s.program != "":
+		return "program " + s.program
+	}
+	return from.String()
 }
 
 // signatureState checks the message's signature with the sender's keys, if
@@ -201,8 +207,9 @@ func (s *sender) counts(from protocol.Address) (c policy.Counts) {
 }
 
 // proceed does what the policy program's answer says, and reports whether the
-// message goes on to a look-up with a read barrier.
-func (d *delivery) proceed(a policy.Answer) (lookup bool) {
+// message goes on to a look-up with a read barrier. A local message does if an
+// earlier one does (isBehind), so that they keep their order.
+func (d *delivery) proceed(a policy.Answer, isBehind bool) (lookup bool) {
 	r := d.sender.r
 	isLocal := r.Local(d.m.To)
 	switch {
@@ -215,7 +222,7 @@ func (d *delivery) proceed(a policy.Answer) (lookup bool) {
 			d.sendRemote()
 		}
 	case a.Verdict == policy.Pass:
-		return !d.sendToListed()
+		return isBehind || !d.sendToListed()
 	case a.Verdict == policy.NotListening && isLocal:
 		d.isHidden = true // the look-up tells the sender what it would of a deaf recipient
 		return true

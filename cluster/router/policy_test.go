@@ -110,7 +110,6 @@ func TestNotListeningByPolicyLooksLikeDeaf(t *testing.T) {
 		return policy.Answer{Verdict: policy.Pass, TTL: time.Minute}, nil
 	}}
 	withPolicy(t, p, policy.Config{}, func(s *site, alice, bob *client) {
-		deny, _ := protocol.ParsePattern("alice@example.com")
 		for round := range 3 {
 			asked := s.nodes["n1"].asked
 			refused, tookRefused := alice.sendTo("bob@example.com", 10*time.Second)
@@ -125,14 +124,129 @@ func TestNotListeningByPolicyLooksLikeDeaf(t *testing.T) {
 				t.Errorf("round %d: refused after %v, deaf after %v", round, tookRefused, tookDeaf)
 			}
 		}
-		// A recipient's rule decides first, takes as long, and the program is not asked.
-		if err := alice.SetRule(s.t.Context(), protocol.Rule{Who: deny, Message: protocol.Deny}); err != nil {
-			t.Fatal(err)
+	})
+}
+
+// Who is refused by a rule gets whatever the program makes of a message to a
+// recipient who does not listen, after the same time and as many questions.
+func TestThePolicyProgramDoesNotTellRefusedFromDeaf(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer policy.Answer
+		err    error
+		closed bool
+		want   protocol.Status
+	}{
+		"pass":         {answer: policy.Answer{Verdict: policy.Pass}, want: 480},
+		"pass for now": {answer: policy.Answer{Verdict: policy.Pass, TTL: time.Minute}, want: 480},
+		"hidden":       {answer: policy.Answer{Verdict: policy.NotListening}, want: 480},
+		"slow down":    {answer: policy.Answer{Verdict: policy.SlowDown}, want: 429},
+		"refused":      {answer: policy.Answer{Verdict: policy.Refused}, want: 486},
+		"fails open":   {err: errors.New("connection refused"), want: 480},
+		"fails closed": {err: errors.New("connection refused"), closed: true, want: 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &program{takes: 20 * time.Millisecond, answer: func(*policy.Question) (policy.Answer, error) { return c.answer, c.err }}
+			withPolicy(t, p, policy.Config{FailClosed: c.closed}, func(s *site, alice, bob *client) {
+				deny, _ := protocol.ParsePattern("alice@example.com")
+				if err := bob.SetRule(s.t.Context(), protocol.Rule{Who: deny, Message: protocol.Deny}); err != nil {
+					t.Fatal(err)
+				}
+				for round := range 2 { // before the breaker opens
+					before := p.count()
+					refused, took := alice.sendTo("bob@example.com", 10*time.Second)
+					questions := p.count() - before
+					deaf, tookDeaf := alice.sendTo("carol@example.com", 10*time.Second)
+					if refused.Status != c.want || deaf.Status != c.want || took != tookDeaf || p.count()-before != 2*questions {
+						t.Errorf("round %d: refused %d after %v with %d questions, deaf %d after %v", round, refused.Status, took, questions, deaf.Status, tookDeaf)
+					}
+				}
+				if len(bob.received()) > 0 {
+					t.Error("a refused message came")
+				}
+			})
+		})
+	}
+}
+
+// What passes only because the program did not answer is asked about again.
+func TestAMessageThatPassedWithoutAnAnswerEstablishesNothing(t *testing.T) {
+	p := &program{answer: func(*policy.Question) (policy.Answer, error) { return policy.Answer{}, errors.New("starting") }}
+	withPolicy(t, p, policy.Config{}, func(s *site, alice, bob *client) {
+		if o, _ := alice.sendTo("bob@example.com", 10*time.Second); o.Status != protocol.StatusOK {
+			t.Fatalf("%+v", o)
 		}
+		p.answer = answering(policy.Refused)
+		if o, _ := alice.sendTo("bob@example.com", 10*time.Second); o.Status != protocol.StatusRefused || p.count() != 2 {
+			t.Errorf("%+v, asked %d times", o, p.count())
+		}
+	})
+}
+
+// As long as nobody is there, a message that passes costs a question like one
+// that is hidden.
+func TestDeafAndHiddenByPolicyTakeAsLongEachTime(t *testing.T) {
+	p := &program{takes: 20 * time.Millisecond, answer: func(q *policy.Question) (policy.Answer, error) {
+		if q.To == addr("bob@example.com") {
+			return policy.Answer{Verdict: policy.NotListening}, nil
+		}
+		return policy.Answer{Verdict: policy.Pass}, nil
+	}}
+	withPolicy(t, p, policy.Config{}, func(s *site, alice, bob *client) {
+		for round := range 3 {
+			hidden, tookHidden := alice.sendTo("bob@example.com", 10*time.Second)
+			deaf, tookDeaf := alice.sendTo("carol@example.com", 10*time.Second)
+			if hidden.Status != 480 || deaf.Status != 480 || tookHidden != tookDeaf {
+				t.Errorf("round %d: hidden %d after %v, deaf %d after %v", round, hidden.Status, tookHidden, deaf.Status, tookDeaf)
+			}
+		}
+		carol := s.listen("carol", "n1")
+		defer carol.Close()
 		before := p.count()
-		o, took := alice.sendTo("alice@example.com", 10*time.Second)
-		if o.Status != 480 || p.count() != before || took != 20*time.Millisecond {
-			t.Errorf("denied: %+v after %v, asked %d times", o, took, p.count()-before)
+		for range 3 {
+			if o, _ := alice.sendTo("carol@example.com", 10*time.Second); o.Status != 200 {
+				t.Errorf("%+v", o)
+			}
+		}
+		if asked := p.count() - before; asked != 1 {
+			t.Errorf("asked %d times about a recipient who listens", asked)
+		}
+	})
+}
+
+// A message whose recipient comes while an earlier one waits for its look-up
+// stays behind that.
+func TestAPassedMessageDoesNotOvertakeOneThatWaitsForItsLookup(t *testing.T) {
+	var comes func()
+	p := &program{answer: func(q *policy.Question) (policy.Answer, error) {
+		if string(q.Entity) == "second" {
+			comes()
+		}
+		return policy.Answer{Verdict: policy.Pass}, nil
+	}}
+	p.takes = 10 * time.Millisecond
+	withPolicy(t, p, policy.Config{Entity: true}, func(s *site, alice, bob *client) {
+		carol := s.login("carol", "n1")
+		defer carol.Close()
+		comes = func() { carol.mustListen(t, protocol.ListenRequest{State: protocol.Available}) }
+		var done sync.WaitGroup
+		send := func(id string) {
+			done.Add(1)
+			alice.Connection.Send(&protocol.SendRequest{
+				To: []protocol.Address{addr("carol@example.com")}, ID: id, Received: time.Now(), Timeout: 10 * time.Second, Entity: []byte(id),
+				Done: func(int, protocol.Outcome) { done.Done() },
+			})
+		}
+		barrier := make(chan struct{})
+		s.nodes["n1"].holdBarrier(barrier)
+		send("zeroth") // its look-up is held, so that the next two are judged together
+		synctest.Wait()
+		time.Sleep(20 * time.Millisecond)
+		send("first")
+		send("second")
+		close(barrier)
+		done.Wait()
+		if got := fmt.Sprint(carol.received()); got != "[first second]" {
+			t.Errorf("came: %v", got)
 		}
 	})
 }

@@ -135,7 +135,7 @@ type Router struct {
 	blocksChanged wait.Signal
 	limits        *ratelimit.Limiter
 	firstContacts knownContacts
-	established   established
+	established   knownContacts
 	lookups       atomic.Uint64
 	outcomes      [maxStatus + 1]atomic.Uint64 // messages sent here, by the status of their outcome
 

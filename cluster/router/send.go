@@ -78,10 +78,11 @@ type delivery struct {
 	onEnd  func(protocol.Outcome) // nil if the message is not traced
 
 	mu            sync.Mutex
-	outstanding   int  // sessions that have not answered
-	lookupPending bool // a look-up is running, or the policy program is asked
-	isUnjudged    bool // the policy program may have to be asked first
-	isHidden      bool // the policy program says that nobody listens
+	outstanding   int         // sessions that have not answered
+	lookupPending bool        // a look-up is running, or the policy program is asked
+	isUnjudged    bool        // the policy program may have to be asked first
+	isHidden      bool        // the policy program says that nobody listens
+	isPassed      atomic.Bool // the policy program says that it may pass, and this is not recorded yet
 	ended         bool
 	tried         []store.Session  // sessions that never receive it again
 	triedBuf      [1]store.Session // avoids an allocation for tried
@@ -150,7 +151,17 @@ func (d *delivery) sendRemote() {
 		r.config.Relay.Refuse(&d.m, d.onAnswer)
 		return
 	}
-	r.config.Relay.Send(&d.m, d.onAnswer)
+	r.config.Relay.Send(&d.m, d.onRemoteAnswer)
+}
+
+// onRemoteAnswer is onAnswer for the other site. That a client was there is known
+// from what it has answered, or may have.
+func (d *delivery) onRemoteAnswer(o protocol.Outcome) {
+	switch o.Status {
+	case protocol.StatusOK, protocol.StatusIndeterminate, protocol.StatusRefused, protocol.StatusNotReading:
+		d.establish()
+	}
+	d.onAnswer(o)
 }
 
 // sendToSessions hands the message to each of the sessions. Their answers may
@@ -158,6 +169,7 @@ func (d *delivery) sendRemote() {
 func (d *delivery) sendToSessions(routes []store.Session) {
 	r := d.sender.r
 	d.sender.noteSent(d)
+	d.establish()
 	d.mu.Lock()
 	d.outstanding += len(routes)
 	if d.tried == nil {
@@ -270,7 +282,7 @@ func (d *delivery) finishLookup(err error) {
 		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable, Text: noQuorumText})
 	case found.allowed && len(routes) > 0 && !time.Now().Before(d.m.Deadline):
 		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its time was over before it could be handed over"})
-	case found.allowed && len(routes) > 0 && len(d.tried) > 0 && d.sender.wasOvertaken(d):
+	case found.allowed && len(routes) > 0 && d.sender.wasOvertaken(d):
 		d.recordOutcomeLocked(protocol.Outcome{Status: protocol.StatusUnavailable, Text: "its recipient moved, and a later message was there first"})
 	case found.allowed && len(routes) > 0:
 		d.mu.Unlock()

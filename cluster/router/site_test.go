@@ -36,6 +36,7 @@ type node struct {
 	mute    bool          // takes what it is handed and does not answer
 	late    chan struct{} // not nil: what it is handed comes to it once this is closed
 	asked   int           // confirmed look-ups
+	held    chan struct{} // not nil: confirmed look-ups wait until this is closed
 
 	beforeProposal atomic.Pointer[func()] // is called first by the next proposal; nil: nothing is
 }
@@ -175,11 +176,22 @@ func (n *node) Propose(_ context.Context, c ...*storev1.Change) ([]store.Result,
 func (n *node) ReadBarrier(context.Context) error {
 	n.site.mu.Lock()
 	n.asked++
+	held := n.held
 	n.site.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 	if n.isCut() {
 		return errCut
 	}
 	return nil
+}
+
+// holdBarrier lets confirmed look-ups wait until c is closed.
+func (n *node) holdBarrier(c chan struct{}) {
+	n.site.mu.Lock()
+	defer n.site.mu.Unlock()
+	n.held = c
 }
 
 func (n *node) isCut() bool {

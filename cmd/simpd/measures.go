@@ -159,7 +159,7 @@ func policyMeasures() []measure {
 		{name: "simp_policy_verdicts_total", kind: prometheus.CounterValue, labels: []string{"verdict"}, read: emitPolicyVerdicts,
 			help: "Messages that the policy program was or would have been asked about, by verdict: pass (also without an answer, if policy_fail is open), not_listening, slow_down, refused, unavailable (without an answer, if policy_fail is closed)."},
 		{name: "simp_policy_questions_total", kind: prometheus.CounterValue, labels: []string{"result"}, read: emitPolicyQuestions,
-			help: "What became of questions to the policy program: failed (no valid answer in time), skipped (not asked, because it fails) or remembered (an earlier answer held)."},
+			help: "What became of questions to the policy program: failed (no valid answer in time), skipped (not asked, because it fails), busy (not asked, because too many questions were open for a second) or remembered (an earlier answer held)."},
 		gaugeMeasure("simp_policy_failing", "1 while the policy program is not asked because it fails, otherwise 0.", func(n *node) float64 {
 			return boolValue(n.policy != nil && n.policy.Failing() != "")
 		}),
@@ -190,6 +190,7 @@ func emitPolicyQuestions(n *node, emit emitter) {
 	m := n.policy.Metrics()
 	emit(float64(m.Failed.Load()), "failed")
 	emit(float64(m.Skipped.Load()), "skipped")
+	emit(float64(m.Busy.Load()), "busy")
 	emit(float64(m.Cached.Load()), "remembered")
 }
 
