@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/hex"
 	"slices"
@@ -14,7 +15,10 @@ type Console struct {
 	// Generation counts revocations. Links and sessions of another generation
 	// are void.
 	Generation uint64
-	used       []usedToken // in the order of their ends, and then of their ids
+	// Secret is what the newest revocation brought: 32 random octets; nil before
+	// the first. Whoever read a node's disk before it does not know it.
+	Secret []byte
+	used   []usedToken // in the order of their ends, and then of their ids
 	// floor is the latest end, in milliseconds since 1970, of the used tokens
 	// that were dropped: a token that ends then or before may be one of them.
 	floor int64
@@ -31,6 +35,8 @@ const (
 	consoleSchema = 5
 	// consoleTokenOctets is the length of the id of a one-time token.
 	consoleTokenOctets = 16
+	// ConsoleSecretOctets is the length of the secret that a revocation brings.
+	ConsoleSecretOctets = 32
 	// maxUsedTokens limits the used tokens that are kept. They are kept until
 	// they end, which is minutes.
 	maxUsedTokens = 1024
@@ -44,9 +50,20 @@ func (t *Table) HasConsole() bool { return t.Schema() >= consoleSchema }
 
 // ConsoleGeneration returns the generation of consoles' links and sessions.
 func (t *Table) ConsoleGeneration() uint64 {
+	generation, _ := t.ConsoleKey()
+	return generation
+}
+
+// ConsoleKey returns the generation of consoles' links and sessions, and the
+// secret of its own that their key is made of: nil before the first revocation.
+// It must not be changed.
+func (t *Table) ConsoleKey() (generation uint64, secret []byte) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.current.console.generation()
+	if c := t.current.console; c != nil {
+		return c.Generation, c.Secret
+	}
+	return 0, nil
 }
 
 func (c *Console) generation() uint64 {
@@ -92,7 +109,7 @@ func (c *Console) dropEnded(now int64) *Console {
 	if c == nil {
 		return next
 	}
-	next.Generation, next.floor = c.Generation, c.floor
+	next.Generation, next.Secret, next.floor = c.Generation, c.Secret, c.floor
 	for _, u := range c.used {
 		if u.until > now {
 			next.used = append(next.used, u)
@@ -113,18 +130,21 @@ func (t *Table) revokeConsole(c *storev1.RevokeConsole) Result {
 	switch {
 	case t.current.schema < consoleSchema:
 		return refuse(WrongSchema, "the site's schema is %d", t.current.schema)
+	case len(c.GetSecret()) != ConsoleSecretOctets:
+		return refuse(Malformed, "a revocation without a secret")
 	case c.GetGeneration() != old.generation():
 		return Result{} // they were revoked since: a retry, or another operator
 	}
 	next := old.dropEnded(t.batchTime.UnixMilli())
 	next.Generation++
+	next.Secret = bytes.Clone(c.GetSecret())
 	t.current.console = next
 	return t.commitEvent(entry{kind: EventConsole})
 }
 
 // consoleRecord returns the console as snapshots hold it.
 func consoleRecord(c *Console) *storev1.Record {
-	r := &storev1.Console{Generation: c.Generation, FloorMs: c.floor}
+	r := &storev1.Console{Generation: c.Generation, Secret: c.Secret, FloorMs: c.floor}
 	for _, u := range c.used {
 		r.Used = append(r.Used, &storev1.UsedConsoleToken{Id: []byte(u.id), UntilMs: u.until})
 	}
@@ -136,8 +156,9 @@ func (b *restorer) addConsole(record *storev1.Console) error {
 	if err := b.checkOrder(partConsole, "console"); err != nil {
 		return err
 	}
-	c := &Console{Generation: record.GetGeneration(), floor: record.GetFloorMs()}
+	c := &Console{Generation: record.GetGeneration(), Secret: record.GetSecret(), floor: record.GetFloorMs()}
 	ok := b.view.schema >= consoleSchema && len(record.GetUsed()) <= maxUsedTokens && c.floor >= 0
+	ok = ok && (c.Generation == 0 && len(c.Secret) == 0 || c.Generation > 0 && len(c.Secret) == ConsoleSecretOctets)
 	for i, u := range record.GetUsed() {
 		token := usedToken{string(u.GetId()), u.GetUntilMs()}
 		ok = ok && len(token.id) == consoleTokenOctets && (i == 0 || compareToken(c.used[i-1], token) < 0)
@@ -157,6 +178,7 @@ func (d *digester) addConsole(c *Console) {
 		return
 	}
 	d.addString("console")
+	d.addString(hex.EncodeToString(c.Secret))
 	d.addNumbers(c.Generation, uint64(c.floor), uint64(len(c.used)))
 	for _, u := range c.used {
 		d.addString(hex.EncodeToString([]byte(u.id)))

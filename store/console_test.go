@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"testing"
 	"time"
@@ -67,13 +68,17 @@ func TestUsedConsoleTokensAreBounded(t *testing.T) {
 // A snapshot with a console that no table can have is refused.
 func TestConsoleRecordsAreChecked(t *testing.T) {
 	id := bytes.Repeat([]byte{1}, consoleTokenOctets)
+	secret := bytes.Repeat([]byte{2}, ConsoleSecretOctets)
 	used := func(until int64) *storev1.UsedConsoleToken { return &storev1.UsedConsoleToken{Id: id, UntilMs: until} }
 	for name, tt := range map[string]struct {
 		schema uint32
 		record *storev1.Console
 		ok     bool
 	}{
-		"right":        {consoleSchema, &storev1.Console{Generation: 3, Used: []*storev1.UsedConsoleToken{used(1), used(2)}}, true},
+		"right":        {consoleSchema, &storev1.Console{Generation: 3, Secret: secret, Used: []*storev1.UsedConsoleToken{used(1), used(2)}}, true},
+		"no secret":    {consoleSchema, &storev1.Console{Generation: 3}, false},
+		"half secret":  {consoleSchema, &storev1.Console{Generation: 3, Secret: secret[:16]}, false},
+		"early secret": {consoleSchema, &storev1.Console{Secret: secret}, false},
 		"early schema": {consoleSchema - 1, &storev1.Console{}, false},
 		"twice":        {consoleSchema, &storev1.Console{Used: []*storev1.UsedConsoleToken{used(1), used(1)}}, false},
 		"out of order": {consoleSchema, &storev1.Console{Used: []*storev1.UsedConsoleToken{used(2), used(1)}}, false},
@@ -86,5 +91,45 @@ func TestConsoleRecordsAreChecked(t *testing.T) {
 		if err := b.addConsole(tt.record); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// The secret of a revocation is in the snapshot and in the digest: a node that
+// starts from a snapshot makes the same key, and one with another secret is found.
+func TestARevocationsSecretIsKept(t *testing.T) {
+	now := time.UnixMilli(1_800_000_000_000)
+	table := siteWithConsole(now)
+	if generation, secret := table.ConsoleKey(); generation != 0 || secret != nil {
+		t.Errorf("before the first: %d %x", generation, secret)
+	}
+	revocation := func(octet byte) *storev1.RevokeConsole {
+		return &storev1.RevokeConsole{Secret: bytes.Repeat([]byte{octet}, ConsoleSecretOctets)}
+	}
+	change := revocation(1)
+	table.revokeConsole(change)
+	generation, secret := table.ConsoleKey()
+	if generation != 1 || !bytes.Equal(secret, change.Secret) {
+		t.Errorf("after it: %d %x, want %x", generation, secret, change.Secret)
+	}
+	table.revokeConsole(revocation(2)) // a retry
+	if _, again := table.ConsoleKey(); !bytes.Equal(again, secret) {
+		t.Error("a retry has changed the secret")
+	}
+	useToken(table, "a", now.Add(time.Minute))
+	if _, later := table.ConsoleKey(); !bytes.Equal(later, secret) {
+		t.Error("a link that was used has changed the secret")
+	}
+	b := &restorer{view: newView(), part: partInvitations}
+	b.view.schema = consoleSchema
+	if err := b.addConsole(consoleRecord(table.current.console).GetConsole()); err != nil || !bytes.Equal(b.view.console.Secret, secret) {
+		t.Errorf("from a snapshot: %v %+v", err, b.view.console)
+	}
+	sum := func(c *Console) string {
+		d := digester{hash: sha256.New()}
+		d.addConsole(c)
+		return fmt.Sprintf("%x", d.sum())
+	}
+	if sum(&Console{Generation: 1, Secret: secret}) == sum(&Console{Generation: 1, Secret: bytes.Repeat([]byte{2}, ConsoleSecretOctets)}) {
+		t.Error("tables with different secrets have one digest")
 	}
 }

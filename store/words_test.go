@@ -238,13 +238,24 @@ func (w words) siteChange() *storev1.Change {
 			Id: fingerprint(w.arg(0))[:16], UntilMs: int64(w.number("until")), Generation: w.number("generation"),
 		}}}
 	case "revoke-console":
-		return &storev1.Change{Kind: &storev1.Change_RevokeConsole{RevokeConsole: &storev1.RevokeConsole{Generation: w.number("generation")}}}
+		return &storev1.Change{Kind: &storev1.Change_RevokeConsole{RevokeConsole: &storev1.RevokeConsole{
+			Generation: w.number("generation"), Secret: w.revocationSecret(),
+		}}}
 	case "report", "resolve", "passedon", "dropreports":
 		return w.reportChange()
 	case "digest":
 		return &storev1.Change{Kind: &storev1.Change_Digest{Digest: &storev1.Digest{Number: w.number("number")}}}
 	}
 	return nil
+}
+
+// revocationSecret is 32 octets made from what secret= says; none if that is
+// "none".
+func (w words) revocationSecret() []byte {
+	if w.keys["secret"] == "none" {
+		return nil
+	}
+	return fingerprint("secret " + w.keys["secret"])
 }
 
 // groupChange makes or removes a contact group. Members are addresses, with names

@@ -159,13 +159,17 @@ func (s *clusterService) TransferLeadership(ctx context.Context, r *simpv1.Trans
 	return &simpv1.TransferLeadershipResponse{Leader: leader}, err
 }
 
-// RemoveNode takes a node out of the site.
+// RemoveNode takes a node out of the site, and revokes all sessions of consoles:
+// the node's disk has what their key is made of.
 func (s *clusterService) RemoveNode(ctx context.Context, r *simpv1.RemoveNodeRequest) (*simpv1.RemoveNodeResponse, error) {
 	node, err := s.resolveNode(ctx, r.Node)
 	if err != nil {
 		return nil, err
 	}
-	return &simpv1.RemoveNodeResponse{}, s.Cluster.RemoveNode(ctx, node)
+	if err := s.Cluster.RemoveNode(ctx, node); err != nil {
+		return nil, err
+	}
+	return &simpv1.RemoveNodeResponse{}, s.revokeConsoleAfterRemoval(ctx, node)
 }
 
 // AdmitNode lets a node that was removed join again.

@@ -1,11 +1,13 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,8 +15,10 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
 	"simpd/protocol"
+	"simpd/store"
 )
 
 func node(id string, state simpv1.NodeState, role simpv1.NodeRole) *simpv1.NodeStatus {
@@ -114,6 +118,42 @@ func TestClusterErrors(t *testing.T) {
 		if status.Code(err) != want {
 			t.Errorf("%v: %v, want %v", cause, err, want)
 		}
+	}
+}
+
+// TestRemovingANodeRevokesConsoles: its disk has what signs their sessions. That
+// comes after the removal, so that the node does not get the new secret.
+func TestRemovingANodeRevokesConsoles(t *testing.T) {
+	s, ctx := newSite(t), t.Context()
+	request := &simpv1.RemoveNodeRequest{Node: "n3"}
+	if _, err := s.cluster.RemoveNode(ctx, request); err != nil {
+		t.Fatalf("in a site without consoles: %v", err)
+	}
+	s.propose(&storev1.Change{Kind: &storev1.Change_SetSchema{SetSchema: &storev1.SetSchema{Schema: store.NewestSchema}}})
+	s.nodes.err = protocol.Errorf(protocol.StatusWrongState, "too few are left")
+	_, err := s.cluster.RemoveNode(ctx, request)
+	wantCode(t, err, codes.FailedPrecondition, "")
+	if generation, _ := s.table.ConsoleKey(); generation != 0 {
+		t.Errorf("a removal that was refused has revoked: %d", generation)
+	}
+	s.nodes.err = nil
+	if _, err := s.cluster.RemoveNode(ctx, request); err != nil {
+		t.Fatal(err)
+	}
+	generation, first := s.table.ConsoleKey()
+	if generation != 1 || len(first) != 32 {
+		t.Errorf("after a removal: %d, %x", generation, first)
+	}
+	if _, err := s.cluster.RevokeConsole(ctx, &simpv1.RevokeConsoleRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if generation, second := s.table.ConsoleKey(); generation != 2 || bytes.Equal(first, second) {
+		t.Errorf("after a revocation: %d, %x", generation, second)
+	}
+	s.directory.err = errUncertain
+	_, err = s.cluster.RemoveNode(ctx, request)
+	if err == nil || !strings.Contains(err.Error(), "n3 is removed") || !strings.Contains(err.Error(), "simpctl console --revoke") {
+		t.Errorf("where the revocation fails: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	storev1 "simpd/proto/simp/store/v1"
 	simpv1 "simpd/proto/simp/v1"
+	"simpd/store"
 )
 
 // ConsoleLinks makes links that sign in to consoles. *console.Console is one.
@@ -79,18 +81,41 @@ func (s *clusterService) RevokeConsole(ctx context.Context, _ *simpv1.RevokeCons
 	if err := s.consoleReady(); err != nil {
 		return nil, err
 	}
+	at, err := s.revokeConsole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &simpv1.RevokeConsoleResponse{Position: at}, nil
+}
+
+// revokeConsole makes all links and sessions void, and gives their key a new
+// secret.
+func (s *clusterService) revokeConsole(ctx context.Context) (*simpv1.Position, error) {
 	// Otherwise another revocation, which this node has not heard of yet, would
 	// be taken for this one.
 	if err := s.confirmTable(ctx); err != nil {
 		return nil, err
 	}
-	at, err := s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_RevokeConsole{
-		RevokeConsole: &storev1.RevokeConsole{Generation: s.Table.ConsoleGeneration()},
+	secret := make([]byte, store.ConsoleSecretOctets)
+	rand.Read(secret) // never fails
+	return s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_RevokeConsole{
+		RevokeConsole: &storev1.RevokeConsole{Generation: s.Table.ConsoleGeneration(), Secret: secret},
 	}})
-	if err != nil {
-		return nil, err
+}
+
+// revokeConsoleAfterRemoval makes the links and sessions void that whoever has a
+// removed node's disk could forge. It comes after the removal, so that the node
+// does not get the new secret.
+func (s *clusterService) revokeConsoleAfterRemoval(ctx context.Context, node string) error {
+	if !s.Table.HasConsole() {
+		return nil // an older schema has no sessions
 	}
-	return &simpv1.RevokeConsoleResponse{Position: at}, nil
+	if _, err := s.revokeConsole(ctx); err != nil {
+		s.Logger.Error("a node is removed, but sessions of consoles could not be revoked", "node", node, "error", err)
+		return statusWithDetails(codes.FailedPrecondition,
+			fmt.Sprintf("%s is removed, but whoever has its disk may still sign in to consoles: run simpctl console --revoke", node), reasonRefused.errorInfo())
+	}
+	return nil
 }
 
 // identity returns the caller as links to the console carry it.

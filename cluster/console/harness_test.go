@@ -66,7 +66,7 @@ func newTestSite(t testing.TB, nodes int) *testSite {
 func (s *testSite) serve(n *testNode) {
 	id := n.id
 	logger := slog.New(slog.NewTextHandler(s, nil))
-	keys := NewKeys(s.table.Secret, s.table.ConsoleGeneration)
+	keys := NewKeys(s.table.Secret, s.table.ConsoleKey)
 	n.server = api.New(api.Config{
 		NodeID: id, Site: "example.com", Domains: []string{"example.com"}, Table: s.table, Directory: s, Messenger: s, Cluster: s,
 		Console: keys, Logger: logger, TempDir: s.t.TempDir(),
@@ -209,6 +209,15 @@ func (s *testSite) Audit(context.Context, string) Observed[AuditRecord] {
 
 func (s *testSite) Domains(context.Context, string) Observed[Domain] {
 	return Observed[Domain]{Found: []Domain{{Node: "n1", Domain: "two.example"}, {Node: "n1", Domain: "one.example"}}, Silent: []string{}, Nodes: []string{"n1"}}
+}
+
+// revoke makes all links and sessions void.
+func (s *testSite) revoke() {
+	s.t.Helper()
+	id := newID()
+	s.apply(&storev1.Change{Kind: &storev1.Change_RevokeConsole{RevokeConsole: &storev1.RevokeConsole{
+		Generation: s.table.ConsoleGeneration(), Secret: append(id[:], id[:]...),
+	}}})
 }
 
 // account makes an account.

@@ -289,7 +289,7 @@ func TestStreamsEnd(t *testing.T) {
 		time.Sleep(idleTimeout)
 		expect(idle, "idle")
 		revoked := open()
-		s.apply(&storev1.Change{Kind: &storev1.Change_RevokeConsole{RevokeConsole: &storev1.RevokeConsole{}}})
+		s.revoke()
 		time.Sleep(time.Second)
 		expect(revoked, "revoked")
 		if got := revoked[0].take(); !strings.Contains(got, "event: end") {

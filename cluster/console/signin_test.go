@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"simpd/cluster/api"
-	storev1 "simpd/proto/simp/store/v1"
 )
 
 // TestTheCookie holds its attributes.
@@ -148,7 +147,7 @@ func TestRevocation(t *testing.T) {
 	s := newTestSite(t, 2)
 	cookie, link := s.nodes[0].signIn(allRoles), s.nodes[0].link(allRoles)
 	over := s.nodes[0].console.handOver(&ticket{name: "olga", roles: []string{"cluster:read"}}, "n2", "")
-	s.apply(&storev1.Change{Kind: &storev1.Change_RevokeConsole{RevokeConsole: &storev1.RevokeConsole{}}})
+	s.revoke()
 	for _, n := range s.nodes {
 		if got := n.status("GET", "/api/site", cookie, ""); got != http.StatusUnauthorized {
 			t.Errorf("the session at %s: %d", n.id, got)
@@ -162,6 +161,31 @@ func TestRevocation(t *testing.T) {
 	later := s.nodes[1].signIn(allRoles)
 	if got := s.nodes[0].status("GET", "/api/site", later, ""); got != http.StatusOK {
 		t.Errorf("a later session: %d", got)
+	}
+}
+
+// TestARevocationStopsWhoHasADisk: what a node's disk held before a revocation
+// does not make the key of sessions after it, whatever generation is guessed.
+func TestARevocationStopsWhoHasADisk(t *testing.T) {
+	s := newTestSite(t, 1)
+	n := s.nodes[0]
+	stolen := s.table.Secret() // with the console's record of that time
+	_, old := s.table.ConsoleKey()
+	forge := func(generation uint64) string {
+		thief := NewKeys(func() []byte { return stolen }, func() (uint64, []byte) { return generation, old })
+		return thief.seal(&ticket{kind: sessionTicket, id: newID(), made: time.Now(), name: "thief", roles: []string{"cluster:admin"}})
+	}
+	if got := n.status("GET", "/api/site", forge(0), ""); got != http.StatusOK {
+		t.Fatalf("before the revocation: %d; this test forges wrongly", got)
+	}
+	s.revoke()
+	for generation := range uint64(4) {
+		if got := n.status("GET", "/api/site", forge(generation), ""); got != http.StatusUnauthorized {
+			t.Errorf("a session forged for generation %d: %d", generation, got)
+		}
+	}
+	if strings.Contains(s.logged(), "thief") {
+		t.Error("the audit log names whoever a forged ticket names")
 	}
 }
 
@@ -232,11 +256,11 @@ func TestAlteredTickets(t *testing.T) {
 			t.Errorf("%q is taken", text)
 		}
 	}
-	other := NewKeys(func() []byte { return []byte("another site") }, func() uint64 { return 0 })
+	other := NewKeys(func() []byte { return []byte("another site") }, func() (uint64, []byte) { return 0, nil })
 	if _, err := other.open(cookie, sessionTicket); err == nil {
 		t.Error("another site takes it")
 	}
-	none := NewKeys(func() []byte { return nil }, func() uint64 { return 0 })
+	none := NewKeys(func() []byte { return nil }, func() (uint64, []byte) { return 0, nil })
 	forged := none.seal(&ticket{kind: sessionTicket, made: time.Now(), name: "olga"})
 	if _, err := none.open(forged, sessionTicket); err == nil {
 		t.Error("a node without a site takes what anybody can sign")
@@ -272,7 +296,7 @@ func TestAStrangerIsToldHow(t *testing.T) {
 
 // FuzzTicket: whatever comes is refused, not taken.
 func FuzzTicket(f *testing.F) {
-	k := NewKeys(func() []byte { return []byte("secret") }, func() uint64 { return 3 })
+	k := NewKeys(func() []byte { return []byte("secret") }, func() (uint64, []byte) { return 3, []byte("new") })
 	f.Add((&ticket{kind: sessionTicket, name: "olga", roles: []string{"cluster:read"}, made: time.Unix(1_800_000_000, 0)}).encode())
 	f.Add([]byte{1, 's'})
 	f.Fuzz(func(t *testing.T, b []byte) {

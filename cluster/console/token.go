@@ -157,20 +157,24 @@ func decodeTicket(b []byte) (*ticket, error) {
 const maxTicket = 2048
 
 // Keys signs tickets with a key made from the site's secret, which is on every
-// node and in no backup, and the generation, so that a revocation changes the
-// key. Methods may be called from any goroutine.
+// node and in no backup, and from the secret that the newest revocation brought:
+// whoever has read a node's disk before it can't make the key. Methods may be
+// called from any goroutine.
 type Keys struct {
-	secret     func() []byte // the site's; empty before there is a site
-	generation func() uint64
+	site       func() []byte // the site's secret; empty before there is a site
+	revocation func() (generation uint64, secret []byte)
 }
 
 // NewKeys returns keys made from the site's secret, which is empty before there
-// is a site, and the count of revocations.
-func NewKeys(secret func() []byte, generation func() uint64) *Keys { return &Keys{secret, generation} }
+// is a site, and the newest revocation: how many there were, and its secret.
+func NewKeys(site func() []byte, revocation func() (generation uint64, secret []byte)) *Keys {
+	return &Keys{site, revocation}
+}
 
-func (k *Keys) sign(payload []byte, generation uint64) []byte {
-	key := hmac.New(sha256.New, k.secret())
+func (k *Keys) sign(payload []byte, generation uint64, secret []byte) []byte {
+	key := hmac.New(sha256.New, k.site())
 	key.Write(binary.BigEndian.AppendUint64([]byte("simp console 1\x00"), generation))
+	key.Write(secret)
 	mac := hmac.New(sha256.New, key.Sum(nil))
 	mac.Write(payload)
 	return mac.Sum(nil)
@@ -178,14 +182,15 @@ func (k *Keys) sign(payload []byte, generation uint64) []byte {
 
 // seal returns the ticket as text, in the present generation.
 func (k *Keys) seal(t *ticket) string {
-	t.generation = k.generation()
+	generation, secret := k.revocation()
+	t.generation = generation
 	payload := t.encode()
-	return base64.RawURLEncoding.EncodeToString(append(payload, k.sign(payload, t.generation)...))
+	return base64.RawURLEncoding.EncodeToString(append(payload, k.sign(payload, generation, secret)...))
 }
 
 // open returns the ticket of that kind that text holds, if it is valid now.
 func (k *Keys) open(text string, wanted ...kind) (*ticket, error) {
-	if len(text) > maxTicket || len(k.secret()) == 0 {
+	if len(text) > maxTicket || len(k.site()) == 0 {
 		return nil, errNoTicket
 	}
 	// Strict: another spelling of the last octet would be another text of the
@@ -199,10 +204,19 @@ func (k *Keys) open(text string, wanted ...kind) (*ticket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !hmac.Equal(mac, k.sign(payload, t.generation)) || strings.IndexByte(string(kindsOf(wanted)), byte(t.kind)) < 0 {
+	generation, secret := k.revocation()
+	if t.generation < generation {
+		return nil, errVoid // its key can't be made any more: it may be forged, so that it names nobody
+	}
+	if !hmac.Equal(mac, k.sign(payload, t.generation, secret)) || strings.IndexByte(string(kindsOf(wanted)), byte(t.kind)) < 0 {
 		return nil, errNoTicket
 	}
 	return t, k.check(t, time.Now())
+}
+
+func (k *Keys) generation() uint64 {
+	generation, _ := k.revocation()
+	return generation
 }
 
 func kindsOf(wanted []kind) (all []byte) {

@@ -109,7 +109,8 @@ func (a *app) nodeRemove() *cobra.Command {
 	c := &cobra.Command{
 		Use: "remove ID", Short: "Take a node out of the site for good", Args: cli.ArgumentCount(1, 1, "a node's id; status shows them"),
 		Long: "Remove takes a node out of the site for good. Its connections end at once, its data is void, and neither its id " +
-			"nor its certificates are accepted any more. For it to join again: node admit, a new certificate, and simpd wipe.",
+			"nor its certificates are accepted any more. All sessions of operators' consoles end, because the node's disk has what " +
+			"their key is made of. For it to join again: node admit, a new certificate, and simpd wipe.",
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.connect()

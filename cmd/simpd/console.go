@@ -68,7 +68,7 @@ func (n *node) consoleURL() string {
 
 // consoleKeys returns what signs links to consoles and their sessions.
 func (n *node) consoleKeys() *console.Keys {
-	return console.NewKeys(n.table.Secret, n.table.ConsoleGeneration)
+	return console.NewKeys(n.table.Secret, n.table.ConsoleKey)
 }
 
 // serveConsole serves the operators' console, if the node has one. On loopback it

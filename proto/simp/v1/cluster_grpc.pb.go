@@ -53,7 +53,8 @@ type ClusterServiceClient interface {
 	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 	// RemoveNode takes a node out of the site for good; its data is then void,
 	// and neither its id nor its certificates are accepted any more.
-	// FAILED_PRECONDITION where too few would be left.
+	// FAILED_PRECONDITION where too few would be left. It then revokes all sessions
+	// of consoles, as RevokeConsole does.
 	RemoveNode(ctx context.Context, in *RemoveNodeRequest, opts ...grpc.CallOption) (*RemoveNodeResponse, error)
 	// AdmitNode lets a node that was removed join again under its id: with an
 	// empty data directory and a new certificate. The old certificates stay
@@ -264,7 +265,8 @@ type ClusterServiceServer interface {
 	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	// RemoveNode takes a node out of the site for good; its data is then void,
 	// and neither its id nor its certificates are accepted any more.
-	// FAILED_PRECONDITION where too few would be left.
+	// FAILED_PRECONDITION where too few would be left. It then revokes all sessions
+	// of consoles, as RevokeConsole does.
 	RemoveNode(context.Context, *RemoveNodeRequest) (*RemoveNodeResponse, error)
 	// AdmitNode lets a node that was removed join again under its id: with an
 	// empty data directory and a new certificate. The old certificates stay

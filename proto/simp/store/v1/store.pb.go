@@ -3166,6 +3166,7 @@ func (x *UseConsoleToken) GetGeneration() uint64 {
 type RevokeConsole struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"` // the present one
+	Secret        []byte                 `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`          // 32 random octets, of which the new key is made
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3205,6 +3206,13 @@ func (x *RevokeConsole) GetGeneration() uint64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *RevokeConsole) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
 }
 
 // AddReport stores what a user reports to the operators. Its index is the
@@ -5088,6 +5096,7 @@ type Console struct {
 	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`          // counts revocations
 	Used          []*UsedConsoleToken    `protobuf:"bytes,2,rep,name=used,proto3" json:"used,omitempty"`                       // in the order of their ends, and then of their ids
 	FloorMs       int64                  `protobuf:"varint,3,opt,name=floor_ms,json=floorMs,proto3" json:"floor_ms,omitempty"` // tokens that end then or before are void
+	Secret        []byte                 `protobuf:"bytes,4,opt,name=secret,proto3" json:"secret,omitempty"`                   // of the newest revocation, 32 octets; empty before the first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5141,6 +5150,13 @@ func (x *Console) GetFloorMs() int64 {
 		return x.FloorMs
 	}
 	return 0
+}
+
+func (x *Console) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
 }
 
 // UsedConsoleToken is a one-time token that was used.
@@ -6237,11 +6253,12 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
-	"generation\"/\n" +
+	"generation\"G\n" +
 	"\rRevokeConsole\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
-	"generation\":\n" +
+	"generation\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\fR\x06secret\":\n" +
 	"\tAddReport\x12-\n" +
 	"\x06report\x18\x01 \x01(\v2\x15.simp.store.v1.ReportR\x06report\"O\n" +
 	"\rResolveReport\x12\x0e\n" +
@@ -6394,13 +6411,14 @@ const file_simp_store_v1_store_proto_rawDesc = "" +
 	"\x06member\x18\x04 \x03(\v2\x1a.simp.store.v1.GroupMemberR\x06member\";\n" +
 	"\vGroupMember\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"y\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x91\x01\n" +
 	"\aConsole\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x123\n" +
 	"\x04used\x18\x02 \x03(\v2\x1f.simp.store.v1.UsedConsoleTokenR\x04used\x12\x19\n" +
-	"\bfloor_ms\x18\x03 \x01(\x03R\afloorMs\"=\n" +
+	"\bfloor_ms\x18\x03 \x01(\x03R\afloorMs\x12\x16\n" +
+	"\x06secret\x18\x04 \x01(\fR\x06secret\"=\n" +
 	"\x10UsedConsoleToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\buntil_ms\x18\x02 \x01(\x03R\auntilMs\"\xd4\x03\n" +
