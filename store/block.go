@@ -3,7 +3,6 @@ package store
 import (
 	"strings"
 	"time"
-	"unsafe"
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
@@ -53,8 +52,9 @@ const (
 // HasBlocks reports whether the log may hold blocks.
 func (t *Table) HasBlocks() bool { return t.Schema() >= blockSchema }
 
-// blockSize is the memory of a block without its texts.
-const blockSize = int(unsafe.Sizeof(Block{}))
+// blockSize is what a block without its texts counts as. It decides what is
+// replicated, and so does not depend on the platform or the version.
+const blockSize = 256
 
 // octets is the memory that a block takes in the limits on blocks.
 func (b *Block) octets() int {

@@ -28,7 +28,8 @@ func blockFromProto(r *storev1.Block) (*Block, bool) {
 	return b, b.isValid()
 }
 
-// addBlock restores a block from a snapshot.
+// addBlock restores a block from a snapshot. It accepts more blocks than the table
+// admits: a restore from a backup keeps those of feeds beside those of the backup.
 func (b *restorer) addBlock(record *storev1.Block) error {
 	restored, ok := blockFromProto(record)
 	if !ok || b.view.schema < blockSchema {
@@ -36,9 +37,6 @@ func (b *restorer) addBlock(record *storev1.Block) error {
 	}
 	if err := b.checkOrder(partBlocks, restored.Key()); err != nil {
 		return err
-	}
-	if b.view.blocks.Len() >= MaxBlocks || b.view.blockOctets > maxBlockOctets {
-		return corrupt("more than %d blocks", MaxBlocks)
 	}
 	b.view.blocks.Load(restored.Key(), restored)
 	b.view.blockOctets += restored.octets()
@@ -54,6 +52,17 @@ func (v *View) restoreBlock(record *storev1.Block) bool {
 		v.setBlock(b)
 	}
 	return ok && b.Feed == ""
+}
+
+// operatorBlocks returns how many blocks operators have added, and their octets.
+func (v View) operatorBlocks() (n, octets int) {
+	v.Blocks("", func(b *Block) bool {
+		if b.Feed == "" {
+			n, octets = n+1, octets+b.octets()
+		}
+		return b.Feed == ""
+	})
+	return n, octets
 }
 
 // dropOperatorBlocks removes what a restore from a backup replaces.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unsafe"
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
@@ -37,20 +36,6 @@ type Report struct {
 // reportSchema is the first schema with reports.
 const reportSchema = 5
 
-// The limits on reports. Each reporter, and each domain that passes reports on,
-// has a share.
-const (
-	MaxReports      = 10_000
-	maxReportOctets = 32 << 20
-
-	maxUserReports      = 100
-	maxUserReportOctets = 1 << 20
-	domainReportFactor  = 10 // the share of a domain, in shares of one user
-
-	// ReportLife is how long a report is kept.
-	ReportLife = 30 * 24 * time.Hour
-)
-
 // HasReports reports whether the log may hold reports.
 func (t *Table) HasReports() bool { return t.Schema() >= reportSchema }
 
@@ -69,19 +54,6 @@ func (v View) Report(id uint64) *Report {
 // ReportsIndex returns the index of the newest change of reports.
 func (v View) ReportsIndex() uint64 { return v.reportsIndex }
 
-// party returns whose share the report takes.
-func (r *Report) party() string {
-	if r.Via != "" {
-		return r.Via
-	}
-	return r.Reporter.String()
-}
-
-// octets is the memory that a report takes in the limits on reports.
-func (r *Report) octets() int {
-	return int(unsafe.Sizeof(*r)) + len(r.Entity) + len(r.Text) + len(r.Reporter.String()) + len(r.Reported.String()) + len(r.Resolution) + len(r.PassedOnText)
-}
-
 func (r *Report) isValid() bool {
 	return validAddress(r.Reporter.String()) && validAddress(r.Reported.String()) && r.Reason.IsValid() && len(r.Via) <= maxAddress &&
 		len(r.MessageID) <= maxName && len(r.Text) <= protocol.MaxLine && len(r.Entity) <= protocol.MaxEntity && len(r.KeyID) <= maxName &&
@@ -94,6 +66,9 @@ func (t *Table) addReport(c *storev1.AddReport) Result {
 	if t.current.schema < reportSchema {
 		return refuse(WrongSchema, "the site's schema is %d", t.current.schema)
 	}
+	if t.current.restoring != 0 {
+		return refuse(Restoring, "the accounts are being restored")
+	}
 	added := reportFromProto(c.GetReport())
 	added.Created, added.Index = t.batchTime, t.nextIndex()
 	added.ID = max(t.nextIndex(), t.newestReport()+1) // higher after a restore from a backup
@@ -103,10 +78,8 @@ func (t *Table) addReport(c *storev1.AddReport) Result {
 	if r := t.checkReportShare(added); r.Refusal != None {
 		return r
 	}
-	for t.current.reports.Len() >= MaxReports || t.current.reportOctets+added.octets() > maxReportOctets {
-		t.current.deleteReport(t.leastReport())
-	}
 	t.current.setReport(added)
+	t.current.evictReports(added.ID)
 	r := t.commitReports(added.octets())
 	r.Report = added.ID
 	return r
@@ -115,52 +88,6 @@ func (t *Table) addReport(c *storev1.AddReport) Result {
 // newestReport returns the highest ID of the reports; 0 if there are none.
 func (t *Table) newestReport() uint64 {
 	id, _, _ := t.current.reports.Max()
-	return id
-}
-
-// checkReportShare refuses a report of somebody whose share is used up. Reports
-// that are resolved do not count.
-func (t *Table) checkReportShare(added *Report) Result {
-	n, octets := 0, added.octets()
-	t.current.reports.Scan(func(_ uint64, r *Report) bool {
-		if r.party() == added.party() && r.Resolved.IsZero() {
-			n, octets = n+1, octets+r.octets()
-		}
-		return true
-	})
-	factor := 1
-	if added.Via != "" {
-		factor = domainReportFactor
-	}
-	if n >= factor*maxUserReports || octets > factor*maxUserReportOctets {
-		return refuse(TooManyReports, "there are %d reports of %s that operators have not looked at", n, added.party())
-	}
-	return Result{}
-}
-
-// leastReport returns the report that makes room for another: the oldest that is
-// resolved, and without one the oldest of those who have reported most.
-func (t *Table) leastReport() (id uint64) {
-	resolved, counts := uint64(0), map[string]int{}
-	t.current.reports.Scan(func(id uint64, r *Report) bool {
-		if !r.Resolved.IsZero() {
-			resolved = id
-			return false
-		}
-		counts[r.party()]++
-		return true
-	})
-	if resolved != 0 {
-		return resolved
-	}
-	most := 0
-	for _, n := range counts {
-		most = max(most, n)
-	}
-	t.current.reports.Scan(func(i uint64, r *Report) bool {
-		id = i
-		return counts[r.party()] < most
-	})
 	return id
 }
 
@@ -200,6 +127,7 @@ func (t *Table) changeReport(id uint64, change func(*Report)) Result {
 		return refuse(Malformed, "a text about a report is too long")
 	}
 	t.current.setReport(&r)
+	t.current.evictReports(id) // the texts about it may be longer
 	return t.commitReports(old.octets())
 }
 
@@ -239,7 +167,7 @@ func (t *Table) dropReports(c *storev1.DropReports) Result {
 	if len(old) == 0 {
 		return Result{}
 	}
-	return t.commitReports(len(old) * int(unsafe.Sizeof(Report{})))
+	return t.commitReports(len(old) * reportSize)
 }
 
 // OldestReport returns when the oldest report was made; the zero time if there is
@@ -283,14 +211,14 @@ func reportFromProto(p *storev1.Report) *Report {
 	return r
 }
 
-// addReport restores a report from a snapshot.
+// addReport restores a report from a snapshot. It accepts more reports than the
+// table admits: the limits are for new ones.
 func (b *restorer) addReport(record *storev1.Report) error {
 	r := reportFromProto(record)
 	if err := b.checkNumber(partReports, r.ID); err != nil {
 		return err
 	}
-	if !r.isValid() || b.view.schema < reportSchema || r.ID > 2*maxIndex || r.Index > b.view.index ||
-		b.view.reports.Len() >= MaxReports || b.view.reportOctets+r.octets() > maxReportOctets {
+	if !r.isValid() || b.view.schema < reportSchema || r.ID > 2*maxIndex || r.Index > b.view.index {
 		return corrupt("the report %d", r.ID)
 	}
 	b.view.reports.Load(r.ID, r)

@@ -66,6 +66,9 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 			return refuse(Malformed, "a piece of a backup with something else than accounts, their rules and contacts, invitations, blocks, groups and reports")
 		}
 	}
+	if r := t.checkPieceRoom(&piece, c.GetFirst()); r.Refusal != None {
+		return r
+	}
 	if c.GetFirst() {
 		t.endBindings(false)
 		none := newView()
@@ -82,6 +85,37 @@ func (t *Table) restoreAccounts(c *storev1.RestoreAccounts) Result {
 		t.current.restoring = 0
 	}
 	return t.commitEvent(entry{kind: EventHistory})
+}
+
+// checkPieceRoom refuses a piece of a backup with which there would be more blocks
+// or reports than any site has. Feeds' blocks do not count. If reports take too many
+// octets, the oldest make room.
+func (t *Table) checkPieceRoom(piece *View, isFirst bool) Result {
+	n, octets := piece.operatorBlocks()
+	reports := piece.reports.Len()
+	if !isFirst {
+		others, otherOctets := t.current.operatorBlocks()
+		n, octets, reports = n+others, octets+otherOctets, reports+t.current.reports.Len()
+		piece.Blocks("", func(b *Block) bool {
+			if old := t.current.Block("", b.Target); old != nil {
+				n, octets = n-1, octets-old.octets()
+			}
+			return true
+		})
+		piece.Reports(0, func(r *Report) bool {
+			if t.current.Report(r.ID) != nil {
+				reports--
+			}
+			return true
+		})
+	}
+	switch {
+	case n > MaxBlocks || octets > maxBlockOctets:
+		return refuse(TooManyBlocks, "the backup has more than %d blocks, or than %d octets of blocks", MaxBlocks, maxBlockOctets)
+	case reports > MaxReports:
+		return refuse(TooManyReports, "the backup has more than %d reports", MaxReports)
+	}
+	return Result{}
 }
 
 // addPiece adds a piece of a backup to the table.
@@ -110,6 +144,7 @@ func (t *Table) addPiece(piece *View) {
 		t.current.setReport(r)
 		return true
 	})
+	t.current.evictReports(0)
 }
 
 // CheckBackupRecord returns an error if the table would refuse a piece of a
