@@ -38,7 +38,7 @@ const blockSchema = 5
 // feed keeps them from adding blocks.
 const (
 	MaxBlocks     = 100_000
-	maxFeedBlocks = MaxBlocks - 10_000
+	MaxFeedBlocks = MaxBlocks - 10_000
 
 	maxBlockOctets = 32 << 20
 	maxFeedOctets  = maxBlockOctets - 8<<20
@@ -74,6 +74,29 @@ func (v View) Blocks(after string, yield func(*Block) bool) {
 		return key == after || yield(b)
 	})
 }
+
+// FeedBlocks calls yield for each block of a feed ("": of operators), in the order
+// of targets, until yield returns false.
+func (v View) FeedBlocks(feed string, yield func(*Block) bool) {
+	v.Blocks(blockKey(feed, ""), func(b *Block) bool { return b.Feed == feed && yield(b) })
+}
+
+// BlockFeeds returns the names of the feeds that have blocks.
+func (v View) BlockFeeds() (names []string) {
+	for after := blockKey("", afterTargets); ; after = blockKey(names[len(names)-1], afterTargets) {
+		found := false
+		v.Blocks(after, func(b *Block) bool {
+			names, found = append(names, b.Feed), true
+			return false
+		})
+		if !found {
+			return names
+		}
+	}
+}
+
+// afterTargets follows every target in the order of keys: targets are UTF-8.
+const afterTargets = "\xff"
 
 // Block returns the block of a feed ("": of operators) with that target; nil if
 // there is none.
@@ -227,7 +250,8 @@ func (t *Table) newFeedBlocks(c *storev1.ChangeFeed) ([]*Block, Result) {
 	if c.GetFeed() == "" {
 		return nil, refuse(Malformed, "a feed without a name")
 	}
-	n, octets := t.current.blocks.Len(), t.current.blockOctets
+	before, octetsBefore := t.current.blocks.Len(), t.current.blockOctets
+	n, octets := before, octetsBefore
 	added := make([]*Block, 0, len(c.GetAdd()))
 	for _, e := range c.GetAdd() {
 		b, ok := t.newBlock(e, c.GetFeed(), "")
@@ -239,9 +263,9 @@ func (t *Table) newFeedBlocks(c *storev1.ChangeFeed) ([]*Block, Result) {
 		}
 		added, n, octets = append(added, b), n+1, octets+b.octets()
 	}
-	if n > maxFeedBlocks || octets > maxFeedOctets {
+	if n > max(MaxFeedBlocks, before) || octets > max(maxFeedOctets, octetsBefore) { // operators may have more
 		return nil, refuse(TooManyBlocks, "with the feed %s there would be %d blocks, which take %d octets; feeds may fill %d blocks and %d octets",
-			c.GetFeed(), n, octets, maxFeedBlocks, maxFeedOctets)
+			c.GetFeed(), n, octets, MaxFeedBlocks, maxFeedOctets)
 	}
 	return added, Result{}
 }
@@ -252,11 +276,9 @@ func (t *Table) keysRemovedFrom(c *storev1.ChangeFeed) (keys []string) {
 		keys = append(keys, blockKey(c.GetFeed(), target))
 	}
 	if c.GetDrop() {
-		t.current.Blocks(blockKey(c.GetFeed(), ""), func(b *Block) bool {
-			if b.Feed == c.GetFeed() {
-				keys = append(keys, b.Key())
-			}
-			return b.Feed == c.GetFeed()
+		t.current.FeedBlocks(c.GetFeed(), func(b *Block) bool {
+			keys = append(keys, b.Key())
+			return true
 		})
 	}
 	return keys

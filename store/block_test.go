@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,16 @@ func TestBlocksOfFeedsAreKeptApart(t *testing.T) {
 	if table.View().CountBlocks() != 4 {
 		t.Errorf("%d blocks", table.View().CountBlocks())
 	}
+	if got := table.View().BlockFeeds(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("the feeds are %q", got)
+	}
+	for name, want := range map[string]int{"": 1, "a": 2, "b": 1, "c": 0} {
+		n := 0
+		table.View().FeedBlocks(name, func(*Block) bool { n++; return true })
+		if n != want {
+			t.Errorf("feed %q has %d blocks, not %d", name, n, want)
+		}
+	}
 	feed("a", false, []string{"@evil.example"})
 	if r := applyChanges(t, table, &storev1.Change{Kind: &storev1.Change_RemoveBlock{RemoveBlock: &storev1.RemoveBlock{Target: "@other.example"}}})[0]; r.Refusal != NoBlock {
 		t.Errorf("an operator removes a feed's block: %+v", r)
@@ -152,7 +163,7 @@ func TestBlocksEndByTheProposersClock(t *testing.T) {
 
 func TestBlocksAreBounded(t *testing.T) {
 	table := tableWithBlocks(t)
-	for from := 0; from < maxFeedBlocks; from += 1000 {
+	for from := 0; from < MaxFeedBlocks; from += 1000 {
 		c := &storev1.ChangeFeed{Feed: "f"}
 		for i := from; i < from+1000; i++ {
 			c.Add = append(c.Add, &storev1.BlockEntry{Target: fmt.Sprintf("user%d@evil.example", i)})
@@ -173,13 +184,20 @@ func TestBlocksAreBounded(t *testing.T) {
 	if r := applyChanges(t, table, same)[0]; !r.Applied {
 		t.Errorf("a block of a full feed can't be changed: %+v", r)
 	}
-	for i := range MaxBlocks - maxFeedBlocks {
+	for i := range MaxBlocks - MaxFeedBlocks {
 		if r := applyChanges(t, table, blockChange(fmt.Sprintf("@d%d.example", i), ""))[0]; !r.Applied {
 			t.Fatalf("operators' block %d: %+v", i, r)
 		}
 	}
 	if r := applyChanges(t, table, blockChange("@one.example", ""))[0]; r.Refusal != TooManyBlocks {
 		t.Errorf("block %d: %+v", MaxBlocks+1, r)
+	}
+	less := &storev1.Change{Kind: &storev1.Change_ChangeFeed{ChangeFeed: &storev1.ChangeFeed{Feed: "f", Remove: []string{"user2@evil.example"}}}}
+	if r := applyChanges(t, table, less)[0]; !r.Applied || table.View().CountBlocks() != MaxBlocks-1 {
+		t.Errorf("a feed can't be shortened while there are more blocks than feeds may fill: %+v", r)
+	}
+	if r := applyChanges(t, table, more)[0]; r.Refusal != TooManyBlocks {
+		t.Errorf("a feed takes the room of operators: %+v", r)
 	}
 	restored := restoreOf(t, table)
 	if restored.View().Digest() != table.View().Digest() || restored.View().blockOctets != table.View().blockOctets || !restored.BlocksDomain("d5.example") {
