@@ -51,7 +51,7 @@ func (n *node) agreedSettings() []agreed {
 	if n.identity != nil {
 		authorities.setCertificates(n.identity.Authorities())
 	}
-	return append(all, tokens, authorities, n.accountsSetting(), n.userCASetting(), n.policySetting(), n.acmeSetting())
+	return append(all, tokens, authorities, n.accountsSetting(), n.userCASetting(), n.policySetting(), n.acmeSetting(), n.blockFeedSetting())
 }
 
 // federationSettings are about other sites.

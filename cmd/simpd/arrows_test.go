@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"cluster/console":         {"cluster/api", "cluster/doctor", "protocol/httphost", "protocol/netaddr", "protocol/webchat", "proto/*"},
 	"cmd/testkit/consoletest": {"cmd/internal/cli"},
 
+	"cluster/blockfeed":        {"protocol"},
 	"cluster/scim":             {"protocol", "store"},
 	"cluster/policy":           {"protocol", "protocol/histogram"},
 	"cluster/policy/policyrpc": {"cluster/policy", "proto/simp/v1"},
@@ -61,7 +62,7 @@ var arrows = map[string][]string{
 	"cmd/simp":              {"protocol", "protocol/signature", "protocol/client", "protocol/dns", "cmd/manual", "cmd/internal/cli", "cmd/simp/internal/*", "protocol/secretfile"},
 	"cmd/simpbench":         {"protocol", "store", "proto/*", "cmd/simpbench/*", "cmd/internal/cli"},
 	"cmd/simpbench/load":    {"protocol", "protocol/signature", "cmd/simpbench/relay"},
-	"cmd/simpctl":           {"cluster/doctor", "protocol/signature", "protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
+	"cmd/simpctl":           {"cluster/blockfeed", "cluster/doctor", "protocol/signature", "protocol", "proto/*", "cluster/api/backup", "cluster/link/pki", "cmd/manual", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/simpd":             {"*"},
 	"cmd/testkit/demo":      {"cmd/testkit/site", "cmd/testkit/world", "cmd/internal/cli", "protocol/secretfile"},
 	"cmd/testkit/chattest":  {"cmd/testkit/site", "cmd/internal/cli"},

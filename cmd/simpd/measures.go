@@ -17,7 +17,7 @@ import (
 
 // nodeMetrics lists every metric of the node itself, in the order of the docs.
 func nodeMetrics() []measure {
-	return slices.Concat(siteMeasures(), certificateMeasures(), clientMeasures(), limitMeasures(), policyMeasures(), sourceMeasures(), programMeasures(), raftMeasures())
+	return slices.Concat(siteMeasures(), certificateMeasures(), feedMeasures(), clientMeasures(), limitMeasures(), policyMeasures(), sourceMeasures(), programMeasures(), raftMeasures())
 }
 
 // programMeasures are of the services for programs.
@@ -77,6 +77,18 @@ func certificateMeasures() []measure {
 			help: "Attempts of this node to obtain a certificate by ACME, by result: obtained or failed. Only the leader tries. Nothing without acme-domain."},
 		{name: "simp_setting_differs", kind: prometheus.GaugeValue, labels: []string{"setting"}, read: emitDifferences,
 			help: "Other nodes whose value of a setting differs from this node's, for the settings that must be the same on all nodes."},
+	}
+}
+
+// feedMeasures are of the lists of blocks that the leader fetches.
+func feedMeasures() []measure {
+	return []measure{
+		{name: "simp_block_feed_last_success_timestamp_seconds", kind: prometheus.GaugeValue, labels: []string{"feed"}, read: emitFeedSuccess,
+			help: "When this node last fetched a feed of blocks and used it, in seconds since 1970. Only the leader fetches; the other nodes have nothing here."},
+		{name: "simp_block_feed_entries", kind: prometheus.GaugeValue, labels: []string{"feed"}, read: emitFeedEntries,
+			help: "Entries of a feed of blocks when this node last used it. Only the leader has this."},
+		{name: "simp_block_feed_fetches_total", kind: prometheus.CounterValue, labels: []string{"feed", "result"}, read: emitFeedFetches,
+			help: "Attempts of this node to fetch a feed of blocks and use it, by result: fetched (also if it had not changed) or failed."},
 	}
 }
 

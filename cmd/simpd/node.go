@@ -14,6 +14,7 @@ import (
 	"simpd/cluster/accounts"
 	"simpd/cluster/acmecert"
 	"simpd/cluster/api"
+	"simpd/cluster/blockfeed"
 	"simpd/cluster/console"
 	"simpd/cluster/lookalike"
 	"simpd/cluster/policy"
@@ -49,6 +50,7 @@ type node struct {
 	policy   *policy.Hook // nil: no program is asked
 	cluster  *cluster.Node
 	acme     *acmecert.Manager // nil: no certificate is obtained by ACME
+	feeds    *blockfeed.Manager
 	http     *http.Server
 	profiles *http.Server
 
@@ -98,6 +100,7 @@ func startNode(ctx context.Context, conf *config, logger *slog.Logger, waiting f
 		n.joinSite, // the table, the decision, the agreement
 		n.servePrograms,
 		n.startACME,
+		n.startBlockFeeds,
 		n.serveConsole,
 		n.serveClients, // last: they are greeted by a node that knows its site
 	} {
@@ -226,6 +229,7 @@ func (n *node) joinSite() error {
 	n.logger.Info("listening", "option", "cluster-listen", "address", n.sockets["cluster-listen"].Addr())
 	n.logger.Info("listening", "option", "gossip-listen", "address", n.conf.gossip)
 	n.acme = n.newACME()
+	n.feeds = n.newBlockFeeds()
 	n.router.Start(n.cluster, n.cluster)
 	return cli.Failed(n.cluster.Start())
 }

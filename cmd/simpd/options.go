@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"simpd/cluster/blockfeed"
 	"simpd/protocol"
 )
 
@@ -49,6 +50,7 @@ type config struct {
 
 	federation federationConfig
 	acme       acmeConfig
+	blockFeeds []blockfeed.Source
 	limits     limits // of each user
 	policy     policySettings
 
@@ -59,7 +61,7 @@ type config struct {
 
 // allOptions lists every setting of simpd serve, in the order of its help.
 func allOptions() []option {
-	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), policyOptions(), federationOptions(), secretOptions(), acmeOptions())
+	return slices.Concat(identityOptions(), listenOptions(), siteOptions(), policyOptions(), federationOptions(), secretOptions(), acmeOptions(), blockFeedOptions())
 }
 
 func identityOptions() []option {

@@ -103,6 +103,7 @@ func (n *node) warnings() (all []string) {
 		all = append(all, "the last reload failed, so what was in use before still is: "+*failure)
 	}
 	all = append(all, n.acmeProblems()...)
+	all = append(all, n.feedProblems()...)
 	for _, problem := range n.router.SourceProblems() {
 		all = append(all, validText(problem))
 	}
