@@ -46,7 +46,7 @@ func (a *app) blockCommand() *cobra.Command {
 	}
 	list.Flags().StringVar(&request.Matching, "matching", "", "only blocks that concern this `IMA`, @domain or IP address")
 	list.Flags().StringVar(&request.Feed, "feed", "", "only blocks that come from the feed of that `NAME`")
-	return cli.CommandGroup("block", "Block users, domains and machines", blockLong, add, remove, list)
+	return cli.CommandGroup("block", "Block users, domains and machines", blockLong, add, remove, list, a.blockFeedCommand())
 }
 
 // blockFlags are the flags of block add.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"simpd/cluster/blockfeed"
 	"simpd/cmd/internal/cli"
 )
 
@@ -48,5 +49,6 @@ type app struct {
 	tokenFile string
 	output    string
 
-	site *site // once connected
+	site  *site // once connected
+	feeds blockfeed.Fetcher
 }
