@@ -312,9 +312,9 @@ func TestInstalledCertificatesStay(t *testing.T) {
 func TestRetryAfterIsKeptTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, s := newFakeAuthority(9*day), newShared()
-		orders := 0
+		var orders atomic.Int64
 		a.refuse = func(w http.ResponseWriter) bool {
-			orders++
+			orders.Add(1)
 			w.Header().Set("Retry-After", fmt.Sprint(int((20*time.Hour)/time.Second)))
 			reply(w, http.StatusForbidden, map[string]any{"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many certificates"})
 			return true
@@ -323,10 +323,10 @@ func TestRetryAfterIsKeptTo(t *testing.T) {
 		n.leads.Store(true)
 		time.Sleep(19 * time.Hour)
 		synctest.Wait()
-		expect(t, "orders in 19 hours", orders, 1)
+		expect(t, "orders in 19 hours", orders.Load(), 1)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		expect(t, "orders in 21 hours", orders, 2)
+		expect(t, "orders in 21 hours", orders.Load(), 2)
 		n.stop()
 		synctest.Wait()
 	})

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,14 +22,14 @@ type node struct {
 	*Limiter
 	site *site
 	id   string
-	cut  bool // no report leaves or reaches it
+	cut  atomic.Bool // no report leaves or reaches it
 }
 
 func (n *node) Peers() (connected, up int) {
 	for _, o := range n.site.nodes {
 		if o != n {
 			up++
-			if !n.cut && !o.cut {
+			if !n.cut.Load() && !o.cut.Load() {
 				connected++
 			}
 		}
@@ -38,7 +39,7 @@ func (n *node) Peers() (connected, up int) {
 
 func (n *node) Counted(counts []Count) {
 	for _, o := range n.site.nodes {
-		if o != n && !n.cut && !o.cut {
+		if o != n && !n.cut.Load() && !o.cut.Load() {
 			time.AfterFunc(n.site.delay, func() { o.Receive(n.id, counts) })
 		}
 	}
@@ -169,7 +170,7 @@ func TestNodesThatAreCutOffKeepToTheirShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSite(t, 3, limitOf(MessagesByUser, rate.NewLimit(30, 30)))
 		defer s.stop()
-		s.nodes[2].cut = true
+		s.nodes[2].cut.Store(true)
 		_, all := s.attack(MessagesByUser, 900, 20*time.Second, func(i int) int { return i % 3 })
 		if want := 30 + 30*20; float64(all) > 1.1*float64(want) || float64(all) < 0.8*float64(want) {
 			t.Errorf("%d with a node cut off, want %d", all, want)
@@ -178,7 +179,7 @@ func TestNodesThatAreCutOffKeepToTheirShare(t *testing.T) {
 		if alone > 220 || alone < 180 {
 			t.Errorf("%d at the node that is cut off, want 200", alone)
 		}
-		s.nodes[2].cut = false
+		s.nodes[2].cut.Store(false)
 		time.Sleep(10 * time.Second)
 		_, all = s.attack(MessagesByUser, 900, 20*time.Second, func(i int) int { return i % 3 })
 		if want := 30 + 30*20; float64(all) > 1.1*float64(want) || float64(all) < 0.9*float64(want) {

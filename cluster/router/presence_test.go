@@ -121,7 +121,7 @@ func TestWatchers(t *testing.T) {
 		if want := addresses([]string{"alice", "carol"}); err != nil || partial || !slices.Equal(by, want) {
 			t.Errorf("%v %v %v, want %v", by, partial, err, want)
 		}
-		s.nodes["n3"].dead = true
+		s.nodes["n3"].dead.Store(true)
 		if _, partial, _ = bob.Watchers(t.Context()); !partial {
 			t.Error("a node did not answer, and partial is not said")
 		}

@@ -37,7 +37,7 @@ func TestRule2CertainFailures(t *testing.T) {
 			bob.answer = answers(status)
 			want(t, "the client said so", alice.send(t, "bob", "m3"), status)
 		}
-		s.nodes["n2"].dead = true
+		s.nodes["n2"].dead.Store(true)
 		want(t, "bob's node is dead", alice.send(t, "bob", "m4"), protocol.StatusUnavailable)
 	})
 }
@@ -185,7 +185,7 @@ func TestRule7UnreachedNodeRanksBeforeNotListening(t *testing.T) {
 		s.listen("bob", "n2")
 		b := s.listen("bob", "n3")
 		b.answer = answers(protocol.StatusNotListening)
-		s.nodes["n2"].dead = true
+		s.nodes["n2"].dead.Store(true)
 		want(t, "one node dead, the other session gone", alice.send(t, "bob", "m1"), protocol.StatusUnavailable)
 	})
 }
@@ -217,7 +217,7 @@ func TestDeadNodeIsNotRoutedTo(t *testing.T) {
 		s := newSite(t, "n1", "n2")
 		s.listen("bob", "n2")
 		alice := s.login("alice", "n1")
-		s.nodes["n2"].dead = true
+		s.nodes["n2"].dead.Store(true)
 		s.down("n2")
 		want(t, "after NodeDown", alice.send(t, "bob", "m1"), protocol.StatusNotListening)
 	})

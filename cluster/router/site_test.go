@@ -32,7 +32,7 @@ type node struct {
 	applied int  // entries of the site's log
 	cut     bool // neither proposes nor hears of changes
 	lostAt  time.Time
-	dead    bool          // its peers' streams to it are broken
+	dead    atomic.Bool   // its peers' streams to it are broken
 	mute    bool          // takes what it is handed and does not answer
 	late    chan struct{} // not nil: what it is handed comes to it once this is closed
 	asked   int           // confirmed look-ups
@@ -223,7 +223,7 @@ func (n *node) Applied(ctx context.Context, index uint64, nodes []string) error 
 func (n *node) SendToNode(to string, s store.Session, m *protocol.Message, done func(protocol.Outcome)) {
 	o := n.site.nodes[to]
 	switch {
-	case o.dead:
+	case o.dead.Load():
 		done(protocol.Outcome{Status: protocol.StatusUnavailable})
 	case o.mute:
 	case o.late != nil:
@@ -240,7 +240,7 @@ func (n *node) Watchers(_ context.Context, user protocol.Address) (by []protocol
 	for _, o := range n.site.nodes {
 		switch {
 		case o == n:
-		case o.dead:
+		case o.dead.Load():
 			partial = true
 		default:
 			by = append(by, o.WatchersOf(user)...)
@@ -262,7 +262,7 @@ func (n *node) Peers() (connected, up int) {
 	for _, o := range n.site.nodes {
 		if o != n {
 			up++
-			if !o.dead {
+			if !o.dead.Load() {
 				connected++
 			}
 		}
@@ -272,7 +272,7 @@ func (n *node) Peers() (connected, up int) {
 
 func (n *node) Counted(counts []ratelimit.Count) {
 	for _, o := range n.site.nodes {
-		if o != n && !o.dead {
+		if o != n && !o.dead.Load() {
 			o.limits.Receive(n.id, counts)
 		}
 	}

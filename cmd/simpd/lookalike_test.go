@@ -48,12 +48,13 @@ func welch(a, b timed) float64 {
 }
 
 // A stranger can't tell by the clock why they are refused, nor that an operator
-// blocks them. What the
-// slowest tenth took says more of the machine than of the site, and is left
-// out. go test -v prints the numbers.
+// blocks them. What the slowest tenth took says more of the machine than of the
+// site, and is left out. go test -v prints the numbers.
 func TestRefusalsTakeTheSameTime(t *testing.T) {
 	g := newGlobe(t)
-	one := g.site("one.example", nil)
+	one := g.site("one.example", func(c *config) {
+		c.limits.site = ratelimit.Limits{} // the stranger sends more than one may
+	})
 	_, blocking := one.login("quiet"), one.login("blocking")
 	blocking.listen()
 	pattern, err := protocol.ParsePattern("@two.example")

@@ -3,6 +3,7 @@ package federation_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,16 +29,16 @@ func TestRefuseSendsNothing(t *testing.T) {
 		"200": 480, "503 :cut off": 503, "429 retry=5": 429, "201": 201, "": 201,
 	} {
 		goAbroad(t, nil, func(a *abroad) {
-			var heard string
+			var heard atomic.Value
 			a.put(home, a.serve(func(_, line string) string {
-				heard = line
+				heard.Store(line)
 				return answer
 			}))
 			if got := a.refuse(); got.Status != want || want == 480 && got.Text != "" {
 				t.Errorf("%q: %v, want %d", answer, got, want)
 			}
-			if !strings.Contains(heard, "QUERY ima=bob@two.example fresh=yes by=alice@one.example") {
-				t.Errorf("it said %q", heard)
+			if line, _ := heard.Load().(string); !strings.Contains(line, "QUERY ima=bob@two.example fresh=yes by=alice@one.example") {
+				t.Errorf("it said %q", line)
 			}
 		})
 	}
