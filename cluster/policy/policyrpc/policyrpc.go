@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	"simpd/cluster/policy"
 	simpv1 "simpd/proto/simp/v1"
@@ -24,6 +25,13 @@ type Client struct {
 // maxAnswer is the largest answer that is read, in octets.
 const maxAnswer = 4 << 10
 
+// How soon a connection counts as lost whose other end has vanished: it does not
+// acknowledge what it is sent (TCP_USER_TIMEOUT), or a ping, for lossTimeout.
+const (
+	pingInterval = 10 * time.Second // at most one ping, and only with a question
+	lossTimeout  = 5 * time.Second
+)
+
 // New returns a Client for an address in gRPC's form: HOST:PORT or unix:PATH.
 // Without a TLS configuration it speaks in clear.
 func New(address string, c *tls.Config) (*Client, error) {
@@ -33,6 +41,7 @@ func New(address string, c *tls.Config) (*Client, error) {
 	}
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds), grpc.WithNoProxy(),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingInterval, Timeout: lossTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer), grpc.WaitForReady(false)))
 	if err != nil {
 		return nil, err
