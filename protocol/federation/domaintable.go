@@ -20,7 +20,7 @@ func (r *Relay) remoteDomain(w domainPair, by protocol.Address) (*remoteDomain, 
 		return nil, protocol.Errorf(protocol.StatusUnavailable, "this node is shutting down")
 	}
 	if r.attempts[by] >= r.limits.Tried {
-		return nil, protocol.Errorf(protocol.StatusSlowDown, "%d other sites were tried for %s in the last minutes, and none of them could be reached", r.limits.Tried, by)
+		return nil, slowDown(60, "%d other sites were tried for %s in the last minutes, and none of them could be reached", r.limits.Tried, by)
 	}
 	a := r.registrantLocked(w.remote)
 	p := newRemoteDomain(r, w, a, by)
@@ -85,11 +85,18 @@ func (r *Relay) reservePlaceLocked(p *remoteDomain) error {
 	return nil
 }
 
+// slowDown returns a 429 that says after how many seconds to try again.
+func slowDown(seconds int, format string, args ...any) error {
+	e := protocol.Errorf(protocol.StatusSlowDown, format, args...)
+	e.Retry = seconds
+	return e
+}
+
 func placeError(p *remoteDomain, crowded bool) error {
 	if crowded {
-		return protocol.Errorf(protocol.StatusSlowDown, "too many domains of %s are dealt with at this moment", p.registrant.name)
+		return slowDown(shareRetry, "too many domains of %s are dealt with at this moment", p.registrant.name)
 	}
-	return protocol.Errorf(protocol.StatusSlowDown, "too many other sites are dealt with for %s at this moment", p.owner)
+	return slowDown(shareRetry, "too many other sites are dealt with for %s at this moment", p.owner)
 }
 
 // evictLocked starts to close a remoteDomain whose place is given to another.

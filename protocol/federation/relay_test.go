@@ -35,6 +35,24 @@ func TestRelayAnswers(t *testing.T) {
 	}
 }
 
+// TestRelayPassesOnWhenToTryAgain: what another site says of that with a 429 goes
+// to the sender, within bounds.
+func TestRelayPassesOnWhenToTryAgain(t *testing.T) {
+	for answer, want := range map[string]int{
+		"429 retry=60": 60, "429 id=m1 retry=1 :slow down": 1, "429": 0, "429 retry=": 0, "429 retry=-5": 0, "429 retry=soon": 0,
+		"429 retry=86400": 3600, "429 retry=99999999999999999999999": 3600, "480 retry=7": 0,
+	} {
+		t.Run(answer, func(t *testing.T) {
+			goAbroad(t, nil, func(a *abroad) {
+				a.put(home, a.serve(always(answer)))
+				if got := a.send("bob@two.example"); got.Retry != want {
+					t.Errorf("%+v, want retry=%d", got, want)
+				}
+			})
+		})
+	}
+}
+
 func TestRelayLosesTheConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		play func(p *outboundtest.Peer)

@@ -58,6 +58,7 @@ const (
 	maxIdle          = 5 * time.Minute // a connection that is not used, and the memory of failures
 	minRetry         = 500 * time.Millisecond
 	maxRetry         = time.Minute
+	shareRetry       = 5                // seconds until a user may have room for more again
 	stableConnection = 30 * time.Second // a connection that lasted so long resets the backoff
 )
 
@@ -100,7 +101,7 @@ func (p *remoteDomain) submit(e *s2sRequest) bool {
 		p.complete(e, s2sResponse{failed: p.failure})
 		return true
 	case !p.reserve(e):
-		p.complete(e, s2sResponse{failed: protocol.Outcome{Status: protocol.StatusSlowDown, Text: "too much of what you have sent to other sites is not answered yet"}})
+		p.complete(e, s2sResponse{failed: protocol.Outcome{Status: protocol.StatusSlowDown, Retry: shareRetry, Text: "too much of what you have sent to other sites is not answered yet"}})
 		return true
 	}
 	p.enqueue(e)

@@ -91,7 +91,7 @@ func (r *Relay) tlsConfig(w domainPair) *tls.Config {
 func failureOutcome(err error) protocol.Outcome {
 	var network net.Error
 	if own, ok := err.(*protocol.Error); ok {
-		return protocol.Outcome{Status: own.Status, Text: own.Text}
+		return protocol.Outcome{Status: own.Status, Text: own.Text, Retry: own.Retry}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout() {
 		return protocol.Outcome{Status: protocol.StatusRemoteTimeout, Text: "no connection came about in time: " + outbound.SanitizeText(publicText(err))}

@@ -99,7 +99,24 @@ func sendOutcome(m *protocol.Message, a s2sResponse) protocol.Outcome {
 	case !isValidResponse(m, l):
 		return protocol.Outcome{Status: protocol.StatusIndeterminate, Text: "handed over, and " + m.To.Domain() + " answered what can't be understood"}
 	}
-	return protocol.Outcome{Status: l.Status, Text: l.Text}
+	return protocol.Outcome{Status: l.Status, Text: l.Text, Retry: retryOf(l)}
+}
+
+// maxRetrySeconds bounds how long another site may tell senders to wait.
+const maxRetrySeconds = 3600
+
+// retryOf returns after how many seconds the other site wants to be asked again,
+// if it says that with a 429; 0: not known.
+func retryOf(l *protocol.Line) int {
+	value, ok := l.Get("retry")
+	if l.Status != protocol.StatusSlowDown || !ok {
+		return 0
+	}
+	seconds, err := strconv.ParseUint(value, 10, 32)
+	if errors.Is(err, strconv.ErrRange) {
+		return maxRetrySeconds
+	}
+	return int(min(seconds, maxRetrySeconds)) // 0 after any other error
 }
 
 // isValidResponse reports whether l can be the response to a SEND to one

@@ -175,8 +175,12 @@ const defaultRetry = 60
 
 func appendOutcome(b []byte, o protocol.Outcome) []byte {
 	b = protocol.AppendInt(b, "status", uint64(o.Status))
-	if o.Retry > 0 {
-		b = protocol.AppendInt(b, "retry", uint64(o.Retry))
+	retry := o.Retry
+	if o.Status == protocol.StatusSlowDown {
+		retry = cmp.Or(retry, defaultRetry)
+	}
+	if retry > 0 {
+		b = protocol.AppendInt(b, "retry", uint64(retry))
 	}
 	if o.Text != "" {
 		b = protocol.AppendText(b, o.Text)
