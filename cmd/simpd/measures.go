@@ -176,34 +176,35 @@ func policyMeasures() []measure {
 			return boolValue(n.policy != nil && n.policy.Failing() != "")
 		}),
 		durationsMeasure("simp_policy_duration_seconds", "Duration of questions to the policy program.", func(n *node) *histogram.Durations {
-			if n.policy == nil {
-				return new(histogram.Durations)
-			}
-			return &n.policy.Metrics().Duration
+			return &n.policyMetrics().Duration
 		}),
 	}
 }
 
 func emitPolicyVerdicts(n *node, emit emitter) {
-	if n.policy == nil {
-		return
-	}
+	m := n.policyMetrics()
 	for v, name := range map[policy.Verdict]string{
 		policy.Pass: "pass", policy.NotListening: "not_listening", policy.SlowDown: "slow_down", policy.Refused: "refused", policy.Unavailable: "unavailable",
 	} {
-		emit(float64(n.policy.Metrics().Verdicts[v].Load()), name)
+		emit(float64(m.Verdicts[v].Load()), name)
 	}
 }
 
 func emitPolicyQuestions(n *node, emit emitter) {
-	if n.policy == nil {
-		return
-	}
-	m := n.policy.Metrics()
+	m := n.policyMetrics()
 	emit(float64(m.Failed.Load()), "failed")
 	emit(float64(m.Skipped.Load()), "skipped")
 	emit(float64(m.Busy.Load()), "busy")
 	emit(float64(m.Cached.Load()), "remembered")
+}
+
+// policyMetrics returns the counters of the policy program; zeros if there is
+// none.
+func (n *node) policyMetrics() *policy.Metrics {
+	if n.policy == nil {
+		return new(policy.Metrics)
+	}
+	return n.policy.Metrics()
 }
 
 func emitLimited(n *node, emit emitter) {
