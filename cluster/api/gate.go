@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func (g *gate) tapHandle(ctx context.Context, info *tap.Info) (context.Context, 
 	}
 	g.refused.Add(1)
 	c.conn.countRefusal()
-	g.logRefusal(c.conn, who, info.FullMethodName, err)
+	g.logRefusal(cmp.Or(who.key, c.conn.source.String()), who, info.FullMethodName, err)
 	if end, ok := ctx.Deadline(); ok && time.Until(end) > longDeadline {
 		return context.WithValue(ctx, refusalKey{}, err), nil // its handler refuses it, which stops the timer
 	}
@@ -86,12 +87,9 @@ func refuseUnknown(_ any, s grpc.ServerStream) error {
 	return errGone // no call of a method that is not in the table gets here otherwise
 }
 
-// logRefusal writes a line, or counts it where the same has just been written.
-func (g *gate) logRefusal(c *conn, who *caller, path string, err error) {
-	from := who.key
-	if from == "" {
-		from = c.source.String()
-	}
+// logRefusal writes a line, or counts it where the same has just been written for
+// whoever from names.
+func (g *gate) logRefusal(from string, who *caller, path string, err error) {
 	code := status.Code(err)
 	if !g.refusals.countRefusal(cause{code.String(), from}) {
 		return

@@ -46,6 +46,14 @@ func (s *Server) Authorize(who Identity, path string) error {
 	return err
 }
 
+// LogRefusal records that the identity may not call a method now, as for calls
+// over the network: in the audit log if the method changes something, and once
+// for many refusals.
+func (s *Server) LogRefusal(who Identity, path string, err error) {
+	s.gate.refused.Add(1)
+	s.gate.logRefusal(who.Via+" "+who.Name, who.caller(), path, err)
+}
+
 // Local returns a connection whose calls are made in this process, in the name
 // of an identity. They pass the same table of roles and the same audit log as
 // calls over the network. Methods whose requests are a stream are not served.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"simpd/cluster/api"
 	"simpd/protocol/httphost"
@@ -41,6 +43,8 @@ type Programs interface {
 	Local(who api.Identity) grpc.ClientConnInterface
 	// Authorize returns nil if the identity may call a method.
 	Authorize(who api.Identity, method string) error
+	// LogRefusal records that the identity may not call a method now.
+	LogRefusal(who api.Identity, method string, err error)
 	// Audit writes a record to the audit log.
 	Audit(r api.AuditRecord)
 }
@@ -138,11 +142,12 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveSession answers somebody who has signed in.
 func (c *Console) serveSession(w http.ResponseWriter, r *http.Request, found map[string]*route, session *ticket) {
+	route := found[methodOf(r)]
+	req := &request{console: c, w: w, r: r, route: route, session: session}
 	if err := c.CaughtUp(); err != nil {
-		refuse(w, http.StatusServiceUnavailable, err.Error()+"; try another node")
+		req.refuseAction(status.Error(codes.Unavailable, err.Error()+"; try another node"))
 		return
 	}
-	route := found[methodOf(r)]
 	switch {
 	case found == nil:
 		refuse(w, http.StatusNotFound, "there is no such page")
@@ -156,13 +161,12 @@ func (c *Console) serveSession(w http.ResponseWriter, r *http.Request, found map
 		refuse(w, http.StatusForbidden, "the request comes from a page of another site")
 		return
 	}
-	req := &request{console: c, w: w, r: r, route: route, session: session}
 	if err := req.authorize(); err != nil {
-		refuseCall(w, err)
+		req.refuseAction(err)
 		return
 	}
 	if r.Method == http.MethodPost && c.QuorumLostFor() >= cutOffTimeout {
-		refuse(w, http.StatusServiceUnavailable, "this node has no contact to the majority, so nothing can be changed here; try another node")
+		req.refuseAction(status.Error(codes.Unavailable, "this node has no contact to the majority, so nothing can be changed here; try another node"))
 		return
 	}
 	c.renew(w, session)

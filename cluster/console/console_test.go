@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"simpd/cluster/api"
 	"simpd/cluster/link/pki"
@@ -303,4 +305,36 @@ func TestANodeThatIsCutOff(t *testing.T) {
 	if got := n.status("POST", "/api/node/undrain", cookie, `{"node":"n1"}`); got != http.StatusServiceUnavailable {
 		t.Errorf("an action: %d", got)
 	}
+	if !strings.Contains(s.logged(), "audit.what=ClusterService/Undrain audit.whom=\"\" audit.outcome=Unavailable audit.via=console") {
+		t.Errorf("the audit log lacks it: %s", s.logged())
+	}
+}
+
+// TestRefusedActionsAreRecorded once for many, and what only reads is not.
+func TestRefusedActionsAreRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSite(t, 1)
+		n := s.nodes[0]
+		cookie := n.signIn("presence:read")
+		for range 3 {
+			for _, request := range [][2]string{{"POST", "/api/user/disable"}, {"GET", "/api/users"}} {
+				if got := n.status(request[0], request[1], cookie, `{"ima":"alice@example.com"}`); got != http.StatusForbidden {
+					t.Errorf("%s %s: %d", request[0], request[1], got)
+				}
+			}
+		}
+		const want = "audit.who=olga audit.what=AccountService/Disable audit.whom=\"\" audit.outcome=PermissionDenied audit.via=console"
+		if got := s.logged(); strings.Count(got, want) != 1 || strings.Contains(got, "AccountService/List") {
+			t.Errorf("the log says: %s", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := s.logged(); !strings.Contains(got, `msg="more calls were refused" cause=PermissionDenied from="console olga" count=2`) {
+			t.Errorf("a minute later the log says: %s", got)
+		}
+		s.set(errBehind, 0)
+		if got := n.status("POST", "/api/user/disable", cookie, `{}`); got != http.StatusServiceUnavailable || !strings.Contains(s.logged(), "audit.outcome=Unavailable") {
+			t.Errorf("while catching up: %d: %s", got, s.logged())
+		}
+	})
 }

@@ -127,6 +127,15 @@ func refuseCall(w http.ResponseWriter, err error) {
 	refuse(w, httpStatus(s.Code()), s.Message())
 }
 
+// refuseAction answers with the error of a call that is not made, and records it
+// if the call would change something.
+func (q *request) refuseAction(err error) {
+	if q.r.Method == http.MethodPost && q.route != nil && q.route.method != "" {
+		q.console.Programs.LogRefusal(q.session.identity(), q.route.method, err)
+	}
+	refuseCall(q.w, err)
+}
+
 // httpStatus returns the status of HTTP that comes nearest to a code of gRPC.
 func httpStatus(c codes.Code) int {
 	switch c {
