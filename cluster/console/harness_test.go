@@ -37,6 +37,7 @@ type testSite struct {
 	lost    time.Duration
 	drained chan struct{} // ends a drain
 	kicked  []string
+	noNode  string // that there is not, besides n9
 }
 
 type testNode struct {
@@ -172,7 +173,10 @@ func (s *testSite) AdmitNode(context.Context, string) error  { return nil }
 func (s *testSite) Undrain(context.Context, string) error    { return nil }
 
 func (s *testSite) Drain(ctx context.Context, node string, _ time.Duration, progress func(*simpv1.DrainResponse)) error {
-	if node == "n9" {
+	s.mu.Lock()
+	unknown := node == "n9" || node == s.noNode
+	s.mu.Unlock()
+	if unknown {
 		return protocol.Errorf(protocol.StatusUnknownAddress, "there is no node n9")
 	}
 	progress(&simpv1.DrainResponse{Total: 4, Left: 3})

@@ -76,26 +76,48 @@ func getPresence(q *request) {
 		}
 		// What the history does not hold any more is not told: the page goes on
 		// from now.
-		if err := s.send("reset", "", map[string]string{"reason": reset}); err != nil {
+		if err := g.tellReset(reset); err != nil {
 			return err
 		}
 		return g.followFrom(0)
 	})
 }
 
-// followFrom tells changes from so many before now on, or from where the history
-// begins: it ends where all accounts were restored.
+// followFrom tells changes from so many before now on, or from fewer if the
+// history does not hold them. Where the history ends later, as where all accounts
+// are restored, or does not hold what comes next any more, it tells why, and goes
+// on from then.
 func (g *gathering) followFrom(before uint64) error {
 	for {
 		at, err := g.currentPosition()
 		if err != nil {
 			return err
 		}
-		if _, err = g.watch(position{at.history, at.index - min(at.index, before)}); err != nil {
+		g.heard = false
+		reset, err := g.watch(position{at.history, at.index - min(at.index, before)})
+		if err != nil {
 			return err
 		}
-		before /= 2
+		if before > 0 && !g.heard {
+			now, err := g.currentPosition()
+			if err != nil {
+				return err
+			}
+			if now.history == at.history {
+				before /= 2 // the history begins later
+				continue
+			}
+		}
+		before = 0
+		if err := g.tellReset(reset); err != nil {
+			return err
+		}
 	}
+}
+
+// tellReset says that what comes next does not follow what was told.
+func (g *gathering) tellReset(reason string) error {
+	return g.send("reset", "", map[string]string{"reason": reason})
 }
 
 // currentPosition returns where this node has got to.
@@ -143,6 +165,7 @@ type gathering struct {
 	match string
 	at    position
 	told  position // the newest change that was told
+	heard bool     // something of the history
 	view  changesView
 }
 
@@ -175,6 +198,7 @@ func (g *gathering) run(found <-chan *simpv1.WatchResponse, ended <-chan error) 
 
 // take adds a change, if it is of somebody whom the page asks for.
 func (g *gathering) take(r *simpv1.WatchResponse) error {
+	g.heard = true
 	if p := r.Position; p != nil {
 		g.at = position{p.History, p.Index}
 	}

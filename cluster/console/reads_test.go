@@ -217,8 +217,8 @@ func testDrain(t *testing.T) {
 	if p := v.Drains["n1"]; p.Total != 4 || p.Left != 3 || p.Done {
 		t.Errorf("on its way: %+v", v.Drains)
 	}
-	if v.Drains["n9"].Error == "" {
-		t.Errorf("the one that failed: %+v", v.Drains)
+	if _, kept := v.Drains["n9"]; kept {
+		t.Errorf("one that has not begun: %+v", v.Drains)
 	}
 	close(s.drained)
 	synctest.Wait()
@@ -228,6 +228,61 @@ func testDrain(t *testing.T) {
 	if !strings.Contains(s.logged(), "audit.what=ClusterService/Drain audit.whom=n1 audit.outcome=OK") {
 		t.Errorf("the audit log says: %s", s.logged())
 	}
+	drained := func() bool {
+		var v siteView
+		n.get("/api/site", n.signIn("cluster:admin"), &v)
+		_, shown := v.Drains["n1"]
+		return shown
+	}
+	time.Sleep(showEnded - time.Minute)
+	if !drained() {
+		t.Error("a drain that has ended is not shown for some minutes")
+	}
+	time.Sleep(time.Minute)
+	if drained() {
+		t.Error("a drain that has ended is shown for ever")
+	}
+	cookie = n.signIn("cluster:admin")
+	for range 2 { // the second time it is shown
+		if got := n.status("POST", "/api/node/drain", cookie, `{"node":"n1"}`); got != http.StatusOK {
+			t.Errorf("a later drain: %d", got)
+		}
+		synctest.Wait()
+	}
+	if got := n.status("POST", "/api/node/undrain", cookie, `{"node":"n1"}`); got != http.StatusOK || drained() {
+		t.Errorf("after undrain: %d, shown: %v", got, drained())
+	}
+}
+
+// TestDrainsThatNeverBegan do not keep others from beginning, nor do those that
+// have ended.
+func TestDrainsThatNeverBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSite(t, 1)
+		n := s.nodes[0]
+		cookie := n.signIn("cluster:admin")
+		for i := range 2 * maxDrains {
+			s.mu.Lock()
+			s.noNode = fmt.Sprint("x", i)
+			s.mu.Unlock()
+			if got := n.status("POST", "/api/node/drain", cookie, fmt.Sprintf(`{"node":"x%d"}`, i)); got != http.StatusNotFound {
+				t.Fatalf("drain %d of a node that there is not: %d", i, got)
+			}
+		}
+		for i := range maxDrains {
+			if got := n.status("POST", "/api/node/drain", cookie, fmt.Sprintf(`{"node":"n%d"}`, i+100)); got != http.StatusOK {
+				t.Fatalf("drain %d: %d", i, got)
+			}
+		}
+		if got := n.status("POST", "/api/node/drain", cookie, `{"node":"n1"}`); got != http.StatusTooManyRequests {
+			t.Errorf("one more than there is room for: %d", got)
+		}
+		close(s.drained)
+		synctest.Wait()
+		if got := n.status("POST", "/api/node/drain", cookie, `{"node":"n1"}`); got != http.StatusOK {
+			t.Errorf("where all others have ended: %d", got)
+		}
+	})
 }
 
 // TestAPageIsLive: what changes is told within a second, and what does not is
@@ -366,6 +421,36 @@ func TestPresenceIsResumed(t *testing.T) {
 		time.Sleep(time.Second)
 		if got := reset.take(); !strings.Contains(got, "event: reset") || strings.Contains(got, "@example.com") {
 			t.Errorf("of another history: %q", got)
+		}
+	})
+}
+
+// TestARestoreIsTold: where the history ends, a page that follows it is told why
+// before what comes next, also one that nothing was told yet.
+func TestARestoreIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSite(t, 1)
+		n := s.nodes[0]
+		s.account("alice@example.com")
+		cookie := n.signIn("presence:read")
+		quiet := n.follow("/api/presence", cookie)
+		time.Sleep(time.Second)
+		if got := quiet.take(); strings.Contains(got, "event: reset") {
+			t.Errorf("a new page: %q", got)
+		}
+		for i := range 2 {
+			s.apply(&storev1.Change{Kind: &storev1.Change_NewHistory{NewHistory: &storev1.NewHistory{
+				History: fmt.Sprint("restored", i), Index: s.table.Index() + 10, KeepBindings: true,
+			}}})
+			time.Sleep(time.Second)
+			if got := quiet.take(); strings.Count(got, "event: reset\ndata: {\"reason\":\"") != 1 {
+				t.Errorf("restore %d: %q", i, got)
+			}
+			s.listen("alice@example.com", uint64(i+1))
+			time.Sleep(time.Second)
+			if got := quiet.take(); strings.Count(got, "alice@example.com") != 1 || strings.Contains(got, "event: reset") {
+				t.Errorf("after restore %d: %q", i, got)
+			}
 		}
 	})
 }

@@ -57,7 +57,7 @@ func allRoutes(files map[string]webchat.File) []*route {
 		{verb: http.MethodGet, path: "/api/presence", access: byMethod, method: presenceWatch, serve: getPresence},
 
 		{verb: http.MethodPost, path: "/api/node/drain", access: byMethod, method: simpv1.ClusterService_Drain_FullMethodName, serve: postDrain},
-		action("/api/node/undrain", simpv1.ClusterService_Undrain_FullMethodName, &simpv1.UndrainRequest{}, &simpv1.UndrainResponse{}),
+		{verb: http.MethodPost, path: "/api/node/undrain", access: byMethod, method: simpv1.ClusterService_Undrain_FullMethodName, serve: postUndrain},
 		action("/api/leader/transfer", simpv1.ClusterService_TransferLeadership_FullMethodName, &simpv1.TransferLeadershipRequest{}, &simpv1.TransferLeadershipResponse{}),
 		action("/api/user/kick", simpv1.ClusterService_KickSession_FullMethodName, &simpv1.KickSessionRequest{}, &simpv1.KickSessionResponse{}),
 		action("/api/user/disable", simpv1.AccountService_Disable_FullMethodName, &simpv1.DisableAccountRequest{}, &simpv1.DisableAccountResponse{}),
