@@ -72,6 +72,8 @@ func describeExpiry(node string, e *simpv1.Expiry) (what, mend string) {
 		return "the certificate for clients of " + e.Name, "have its issuer renew it, put it in the place of the old one, systemctl reload simpd: " + page
 	case simpv1.ExpiryKind_EXPIRY_KIND_SITE_CA:
 		return "the authority " + e.Name + " in the chain of a certificate for clients", "ask the issuer for the new chain, put it in the place of the old one, systemctl reload simpd: " + page
+	case simpv1.ExpiryKind_EXPIRY_KIND_ACME:
+		return "the certificate for clients of " + e.Name + ", which ACME renews,", "let the authority in: docs/operators/acme.md"
 	case simpv1.ExpiryKind_EXPIRY_KIND_FEDERATION_CA:
 		return "the authority " + e.Name + " in federation_ca", "put its successor into that file, or take it out, and systemctl reload simpd"
 	case simpv1.ExpiryKind_EXPIRY_KIND_PROGRAM:

@@ -115,6 +115,7 @@ func TestExamine(t *testing.T) {
 		{"a node's certificate ends in 7 days", expiring(simpv1.ExpiryKind_EXPIRY_KIND_NODE, now.Add(7*day)), "ends in 7 days, on 2027-01-08", "keys.md", false},
 		{"an authority ends tomorrow", expiring(simpv1.ExpiryKind_EXPIRY_KIND_CLUSTER_CA, now.Add(day)), "authority of nodes and programs (x) ends in 1 day", "keys.md", false},
 		{"a certificate for clients has ended", expiring(simpv1.ExpiryKind_EXPIRY_KIND_SITE, now), "for clients of x has ended, on 2027-01-01", "renew", false},
+		{"one that ACME has not renewed", expiring(simpv1.ExpiryKind_EXPIRY_KIND_ACME, now.Add(2*day)), "the certificate for clients of x, which ACME renews, ends in 2 days", "let the authority in: docs/operators/acme.md", false},
 		{"one in its chain", expiring(simpv1.ExpiryKind_EXPIRY_KIND_SITE_CA, now), "the authority x in the chain", "issuer", false},
 		{"an authority of other sites", expiring(simpv1.ExpiryKind_EXPIRY_KIND_FEDERATION_CA, now.Add(day/2)), "ends in less than a day", "successor", false},
 		{"a program's certificate", expiring(simpv1.ExpiryKind_EXPIRY_KIND_PROGRAM, now.Add(8*day)), "of the program x ends in 8 days", "tls init --service x=", true},

@@ -183,7 +183,7 @@ func TestOperatorsLearnWhatEndsSoon(t *testing.T) {
 
 // TestEveryKindThatEndsIsKnownToOperators: none is told as unspecified.
 func TestEveryKindThatEndsIsKnownToOperators(t *testing.T) {
-	kinds := []string{expiryNode, expiryClusterCA, expirySite, expirySiteCA, expiryFederationCA, expiryProgram, expiryToken}
+	kinds := []string{expiryNode, expiryClusterCA, expirySite, expirySiteCA, expiryFederationCA, expiryProgram, expiryToken, expiryObtained}
 	for i, kind := range kinds {
 		if slices.Index(kinds, kind) != i || int(expiryKind(kind)) != i+1 {
 			t.Errorf("%s is told as %v", kind, expiryKind(kind))

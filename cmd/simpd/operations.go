@@ -86,6 +86,8 @@ func expiryKind(kind string) simpv1.ExpiryKind {
 		return simpv1.ExpiryKind_EXPIRY_KIND_SITE
 	case expirySiteCA:
 		return simpv1.ExpiryKind_EXPIRY_KIND_SITE_CA
+	case expiryObtained:
+		return simpv1.ExpiryKind_EXPIRY_KIND_ACME
 	case expiryFederationCA:
 		return simpv1.ExpiryKind_EXPIRY_KIND_FEDERATION_CA
 	case expiryProgram:

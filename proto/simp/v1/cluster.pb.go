@@ -226,6 +226,8 @@ const (
 	ExpiryKind_EXPIRY_KIND_PROGRAM ExpiryKind = 6
 	// A program's token.
 	ExpiryKind_EXPIRY_KIND_TOKEN ExpiryKind = 7
+	// A certificate for clients that the site has obtained by ACME.
+	ExpiryKind_EXPIRY_KIND_ACME ExpiryKind = 8
 )
 
 // Enum value maps for ExpiryKind.
@@ -239,6 +241,7 @@ var (
 		5: "EXPIRY_KIND_FEDERATION_CA",
 		6: "EXPIRY_KIND_PROGRAM",
 		7: "EXPIRY_KIND_TOKEN",
+		8: "EXPIRY_KIND_ACME",
 	}
 	ExpiryKind_value = map[string]int32{
 		"EXPIRY_KIND_UNSPECIFIED":   0,
@@ -249,6 +252,7 @@ var (
 		"EXPIRY_KIND_FEDERATION_CA": 5,
 		"EXPIRY_KIND_PROGRAM":       6,
 		"EXPIRY_KIND_TOKEN":         7,
+		"EXPIRY_KIND_ACME":          8,
 	}
 )
 
@@ -2604,7 +2608,7 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x0eHEALTH_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fHEALTH_DEGRADED\x10\x02\x12\x16\n" +
 	"\x12HEALTH_NO_MAJORITY\x10\x03\x12\x15\n" +
-	"\x11HEALTH_NOT_FORMED\x10\x04*\xd9\x01\n" +
+	"\x11HEALTH_NOT_FORMED\x10\x04*\xef\x01\n" +
 	"\n" +
 	"ExpiryKind\x12\x1b\n" +
 	"\x17EXPIRY_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -2614,7 +2618,8 @@ const file_simp_v1_cluster_proto_rawDesc = "" +
 	"\x13EXPIRY_KIND_SITE_CA\x10\x04\x12\x1d\n" +
 	"\x19EXPIRY_KIND_FEDERATION_CA\x10\x05\x12\x17\n" +
 	"\x13EXPIRY_KIND_PROGRAM\x10\x06\x12\x15\n" +
-	"\x11EXPIRY_KIND_TOKEN\x10\a2\xb7\a\n" +
+	"\x11EXPIRY_KIND_TOKEN\x10\a\x12\x14\n" +
+	"\x10EXPIRY_KIND_ACME\x10\b2\xb7\a\n" +
 	"\x0eClusterService\x129\n" +
 	"\x06Status\x12\x16.simp.v1.StatusRequest\x1a\x17.simp.v1.StatusResponse\x128\n" +
 	"\x05Drain\x12\x15.simp.v1.DrainRequest\x1a\x16.simp.v1.DrainResponse0\x01\x12<\n" +
