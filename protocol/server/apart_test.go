@@ -57,6 +57,45 @@ func TestMuteSitesHoldUpNothing(t *testing.T) {
 	}
 }
 
+// A report about a user of a silent site holds up nothing that comes after it.
+func TestReportsHoldUpNothing(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		bob, alice := s.listen("bob"), s.login("alice")
+		began := time.Now()
+		alice.send("r REPORT ima=dave@mute.example reason=spam :buy this")
+		alice.send("s SEND to=bob@example.com timeout=1 {4}\r\n\r\nhi")
+		tag, _ := bob.message()
+		bob.send("%s 200", tag)
+		alice.expect("s 200 id=<any> :<any>")
+		if took := time.Since(began); took > 0 {
+			t.Errorf("others waited %v", took)
+		}
+		alice.expect("r 200")
+		if took := time.Since(began); took != mutePatience || len(s.site.reports) != 1 || s.site.reports[0].Text != "buy this" {
+			t.Errorf("after %v: %+v", took, s.site.reports)
+		}
+	})
+}
+
+// What another site asks in place of messages that it must not send holds up none of
+// its requests.
+func TestFreshQuestionsOfSitesHoldUpNothing(t *testing.T) {
+	h, call := federated(t, &partners{verdict: func(string) error { return nil }})
+	c := call("example.com")
+	c.dialback("two.example", "200 domain=two.example")
+	h.site.isMinority.Store(true)
+	for i := range 3 {
+		c.send("q%d QUERY ima=alice@example.com fresh=yes by=eve@two.example", i)
+	}
+	c.send("p QUERY ima=alice@example.com by=fred@two.example")
+	c.expect("p 100 <rest>")
+	c.expect("p 200 <rest>")
+	for range 3 {
+		c.expect("<any> 100 <rest>")
+		c.expect("<any> 200 <rest>")
+	}
+}
+
 // QUIT is answered after the questions before it.
 func TestQuitAwaitsMuteSites(t *testing.T) {
 	play(t, nil, func(s *stage) {

@@ -41,10 +41,12 @@ func (s *session) handleQuery(ctx context.Context, r *request) error {
 	return s.answerAside(ctx, r, func(ctx context.Context, r *request) error { return s.answerQuery(ctx, user, w, r) })
 }
 
-// answerAside answers a request that may ask another site. If it does, requests
-// that follow are not held up.
+// answerAside answers a request that may ask another site, or the majority for
+// another site. If it does, requests that follow are not held up. A site asks with
+// fresh=yes in place of a message that it must not send: the requests of its other
+// users don't wait for that, as they would not for the message.
 func (s *session) answerAside(ctx context.Context, r *request, answer func(context.Context, *request) error) error {
-	if !s.asksRemote(r) {
+	if _, fresh := r.line.Get("fresh"); !s.asksRemote(r) && (!fresh || s.client.Domain == "") {
 		return answer(ctx, r)
 	}
 	own := r.detach()

@@ -13,7 +13,8 @@ var reportLimit = rate.NewLimit(0.2, 20)
 
 const domainReports = 10
 
-// handleReport tells the operators about somebody (SIMP.md, section 16).
+// handleReport tells the operators about somebody (SIMP.md, section 16). Other sites
+// are asked for keys apart from what follows.
 func (s *session) handleReport(ctx context.Context, r *request) error {
 	q, err := s.decodeReport(r)
 	if err != nil {
@@ -26,11 +27,14 @@ func (s *session) handleReport(ctx context.Context, r *request) error {
 	if wait := s.reserveTokens(limit, 1, 0, func(p *tenant) *rate.Bucket { return &p.reports }); wait > 0 {
 		return rateError("reports", wait)
 	}
-	if err := s.user.Report(ctx, q); err != nil {
-		return err
-	}
-	s.respondOK(r)
-	return nil
+	user := s.user
+	return s.answerAside(ctx, r, func(ctx context.Context, r *request) error {
+		if err := user.Report(ctx, q); err != nil {
+			return err
+		}
+		s.respondOK(r)
+		return nil
+	})
 }
 
 func (s *session) decodeReport(r *request) (q protocol.Report, err error) {

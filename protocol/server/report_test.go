@@ -10,7 +10,10 @@ import (
 	"simpd/protocol"
 )
 
-func (u *siteUser) Report(_ context.Context, r protocol.Report) error {
+func (u *siteUser) Report(ctx context.Context, r protocol.Report) error {
+	if asksMute([]protocol.Address{r.About}) {
+		awaitMute(ctx)
+	}
 	u.site.mu.Lock()
 	defer u.site.mu.Unlock()
 	u.site.reports = append(u.site.reports, r)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 // site is a whole site of one node in memory: accounts, who listens, rules,
 // contacts, and who watches whom, changing one after the other.
 type site struct {
+	isMinority          atomic.Bool // the majority is not there, and does not answer
 	reports             []protocol.Report
 	mu                  sync.Mutex
 	index               uint64

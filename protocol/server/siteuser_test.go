@@ -106,7 +106,7 @@ func (u *siteUser) Unwatch(r protocol.WatchRequest) {
 }
 
 func (u *siteUser) Query(ctx context.Context, r protocol.WatchRequest) (at []protocol.Notice, index uint64, err error) {
-	if asksMute(r.Addresses) {
+	if asksMute(r.Addresses) || u.site.isMinority.Load() && r.Fresh {
 		awaitMute(ctx)
 	}
 	u.site.mu.Lock()
