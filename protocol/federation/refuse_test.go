@@ -1,6 +1,7 @@
 package federation_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -13,9 +14,13 @@ import (
 
 // refuse refuses a message to bob@two.example and returns its outcome.
 func (a *abroad) refuse() protocol.Outcome {
+	return a.refuseTo("bob@two.example", "\r\nhello")
+}
+
+func (a *abroad) refuseTo(to, entity string) protocol.Outcome {
 	outcome := make(chan protocol.Outcome, 2)
 	a.relay.Refuse(&protocol.Message{
-		From: address(a.t, "alice@one.example"), To: address(a.t, "bob@two.example"), ID: "m1", Entity: []byte("\r\nhello"),
+		From: address(a.t, "alice@one.example"), To: address(a.t, to), ID: "m1", Entity: []byte(entity),
 		Deadline: time.Now().Add(10 * time.Second),
 	}, func(o protocol.Outcome) { outcome <- o })
 	return <-outcome
@@ -34,7 +39,7 @@ func TestRefuseSendsNothing(t *testing.T) {
 				heard.Store(line)
 				return answer
 			}))
-			if got := a.refuse(); got.Status != want || want == 480 && got.Text != "" {
+			if got := a.refuse(); got.Status != want || want == 480 && got.Text != "bob@two.example is not listening" {
 				t.Errorf("%q: %v, want %d", answer, got, want)
 			}
 			if line, _ := heard.Load().(string); !strings.Contains(line, "QUERY ima=bob@two.example fresh=yes by=alice@one.example") {
@@ -65,4 +70,26 @@ func TestRefuseFailsAsSendDoes(t *testing.T) {
 			t.Errorf("%s: a refusal says %s, a message %s", name, said[0], said[1])
 		}
 	}
+}
+
+// TestRefusalsLookLikeAnswers: the recipient is named as their site names them, and
+// a message that their site would not take is too large.
+func TestRefusalsLookLikeAnswers(t *testing.T) {
+	goAbroad(t, nil, func(a *abroad) {
+		a.put(home, a.serve(func(_, line string) string { return "100 ima=bob@two.example state=deaf\n200 index=5" }))
+		if got := a.refuseTo("Bob@two.example", "\r\nhello"); got.Status != 480 || got.Text != "bob@two.example is not listening" {
+			t.Errorf("got %v", got)
+		}
+		large := strings.Repeat("x", 1001) // size=1000
+		if got := a.refuseTo("bob@two.example", large); got.Status != protocol.StatusTooLarge {
+			t.Errorf("a large one: %v", got)
+		}
+		err := a.relay.Report(a.t.Context(), protocol.Report{
+			By: address(t, "alice@one.example"), About: address(t, "bob@two.example"), Reason: protocol.ReportSpam, Entity: []byte(large),
+		})
+		var refused *protocol.Error
+		if !errors.As(err, &refused) || refused.Status != protocol.StatusTooLarge {
+			t.Errorf("a large report: %v", err)
+		}
+	})
 }

@@ -142,7 +142,7 @@ func (rt *s2sConn) hasShare(user protocol.Address) bool {
 // sendRequest sends a request. It returns false if the connection accepts no
 // more.
 func (rt *s2sConn) sendRequest(e *s2sRequest, now time.Time) bool {
-	if why := rt.Hello.TooLarge(len(e.body)); e.verb == "SEND" && why != "" {
+	if why := rt.Hello.TooLarge(max(len(e.body), e.unsent)); why != "" {
 		rt.domain.release(e)
 		rt.domain.complete(e, s2sResponse{failed: protocol.Outcome{Status: protocol.StatusTooLarge, Text: why}})
 		return true

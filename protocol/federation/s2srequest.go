@@ -16,6 +16,7 @@ type s2sRequest struct {
 	verb     string
 	params   func(b []byte, left time.Duration) []byte // left: the time left when it is sent
 	body     []byte                                    // a literal, or nil
+	unsent   int                                       // octets of the message in whose place it is sent
 	deadline time.Time                                 // it may be sent until then
 	isWatch  bool                                      // it is made again on each new connection
 	asksOnly bool                                      // it changes nothing, so that it may be sent twice
@@ -139,7 +140,7 @@ func isValidResponse(m *protocol.Message, l *protocol.Line) bool {
 // not listen. The other site confirms what it answers, as it does for a SEND.
 func newRefusal(m *protocol.Message, done func(protocol.Outcome)) *s2sRequest {
 	return &s2sRequest{
-		verb: "QUERY", deadline: m.Deadline, share: userShare{user: m.From}, addresses: []protocol.Address{m.To},
+		verb: "QUERY", unsent: len(m.Entity), deadline: m.Deadline, share: userShare{user: m.From}, addresses: []protocol.Address{m.To},
 		params: func(b []byte, _ time.Duration) []byte {
 			b = protocol.AppendParam(b, "ima", m.To.String())
 			b = protocol.AppendParam(b, "fresh", "yes")
@@ -148,7 +149,8 @@ func newRefusal(m *protocol.Message, done func(protocol.Outcome)) *s2sRequest {
 		done: func(a s2sResponse) {
 			o := sendOutcome(m, a)
 			if o.Status == protocol.StatusOK {
-				o = protocol.Outcome{Status: protocol.StatusNotListening}
+				folded := m.To.RuleKey(true).String() // as the site of that user has it
+				o = protocol.Outcome{Status: protocol.StatusNotListening, Text: protocol.StatusNotListening.ExplainOutcome(folded)}
 			}
 			done(o)
 		},
