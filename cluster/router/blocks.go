@@ -175,11 +175,15 @@ func (w *watch) showRemoteLocked(p protocol.Presence) {
 	if w.sentState == p.State && w.listenerIndex == p.Index {
 		return
 	}
-	index := p.Index
-	if w.wasHidden = w.wasHidden || w.blocked; w.wasHidden {
-		index = max(index, w.sentIndex+1) // their site does not count what is shown because of blocks
+	last, index := w.sentIndex, p.Index
+	w.wasHidden = w.wasHidden || w.blocked && w.sentState.Listening()
+	if w.wasHidden && (!w.blocked || w.sentState.Listening()) {
+		index = max(index, last+1) // their site does not count what is shown because of blocks
 	}
 	w.notifyLocked(newNotice(p, index), p.Index)
+	if w.wasHidden { // unknown has no index, nor has deaf after it; what is shown once the block is gone has
+		w.sentIndex = max(w.sentIndex, last)
+	}
 }
 
 // hiddenPresence returns what a blocked watcher sees of a remote user: that they

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -201,6 +202,59 @@ func TestBlockedUsersAreNotHeardByOtherSites(t *testing.T) {
 		s.unblock("alice@example.com")
 		if got := alice.heard(); !slices.Equal(got, []string{"dave busy "}) || alice.disorder != "" {
 			t.Errorf("heard %v; %s", got, alice.disorder)
+		}
+	})
+}
+
+// indexes records the notices of a client with their indexes.
+type indexes struct {
+	*client
+	lines []string
+}
+
+func (c *indexes) Notify(n *protocol.Notice) {
+	c.lines = append(c.lines, fmt.Sprintf("%s %d", n.State, n.Index))
+}
+
+// A blocked watcher sees no index where whoever watches a user who is deaf sees
+// none.
+func TestBlockedWatchersSeeIndexesOfDeafUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		s.raiseSchema()
+		dave := addr("dave@two.example")
+		s.nodes["n1"].config.Relay = &otherSite{}
+		begin := func(name string) (*indexes, *watch) {
+			c := &indexes{client: &client{who: protocol.Client{User: addr(name + "@example.com"), Remote: netip.MustParseAddrPort("192.0.2.1:1")}}}
+			w := &watch{pair: pair{by: c.who.User, of: dave}, u: s.login(name, "n1").Connection, session: c}
+			return c, w
+		}
+		show := func(w *watch, state protocol.State, index uint64) {
+			w.showRemoteLocked(protocol.Presence{Address: dave, State: state, Index: index})
+		}
+		alice, blocked := begin("alice")
+		carol, free := begin("carol")
+		blocked.blocked = true
+		for range 2 {
+			show(blocked, protocol.Unknown, 0)
+			show(free, protocol.Unknown, 0)
+			show(blocked, protocol.Busy, 5)
+			show(free, protocol.Deaf, 0)
+			show(blocked, protocol.Away, 6)
+		}
+		if !slices.Equal(alice.lines, carol.lines) || len(alice.lines) != 4 {
+			t.Errorf("one who is blocked sees %v, another %v", alice.lines, carol.lines)
+		}
+		alice.lines, blocked.blocked = nil, false
+		show(blocked, protocol.Busy, 7)
+		blocked.blocked = true
+		show(blocked, protocol.Busy, 7)
+		show(blocked, protocol.Unknown, 0)
+		show(blocked, protocol.Away, 8)
+		blocked.blocked = false
+		show(blocked, protocol.Busy, 7)
+		if want := []string{"busy 7", "deaf 8", "unknown 0", "deaf 0", "busy 9"}; !slices.Equal(alice.lines, want) {
+			t.Errorf("got %v, want %v", alice.lines, want)
 		}
 	})
 }

@@ -24,6 +24,7 @@ type otherSite struct {
 	sent    int
 	reports []protocol.Report
 	onKeys  func(by, of protocol.Address, n protocol.KeyNotice)
+	keys    map[protocol.Address][]signature.Key // of others than dave
 }
 
 func (o *otherSite) Refuse(m *protocol.Message, done func(protocol.Outcome)) {
@@ -81,6 +82,13 @@ func (o *otherSite) change(of protocol.Address, s protocol.State, index uint64) 
 
 // Keys returns one key of dave's, and no others.
 func (o *otherSite) Keys(_ context.Context, q protocol.KeysRequest) ([]signature.Key, signature.Head, error) {
+	if all := o.keys[q.Of]; len(all) > 0 {
+		heads, err := signature.HeadsOf(q.Of.String(), all)
+		if err != nil {
+			return nil, signature.Head{}, err
+		}
+		return all, heads[len(heads)-1], nil
+	}
 	if q.Of.Local() != "Dave" {
 		return nil, signature.Head{}, nil
 	}

@@ -52,7 +52,7 @@ func (u *Connection) examine(ctx context.Context, q *protocol.Report) (protocol.
 	case !signature.HasSignature(q.Entity):
 		return protocol.EvidenceUnsigned, ""
 	}
-	claims, _, err := signature.ClaimsOf(q.Entity)
+	claims, signer, err := signature.ClaimsOf(q.Entity)
 	if err != nil || claims.Time.After(time.Now().Add(signature.MaxSkew)) {
 		return protocol.EvidenceBad, ""
 	}
@@ -64,6 +64,9 @@ func (u *Connection) examine(ctx context.Context, q *protocol.Report) (protocol.
 	list, err := signature.NewKeyList(about, keys, head)
 	if err != nil {
 		return protocol.EvidenceUnchecked, ""
+	}
+	if _, listed := list.Key(signer); !listed && !u.r.Local(q.About) {
+		return protocol.EvidenceUnchecked, "" // who is reported may forbid the reporter to see their keys
 	}
 	m := signature.Message{From: about, Recipient: q.By.String(), ID: q.ID, Time: claims.Time, Entity: q.Entity, SameUser: sameUser}
 	if m.ID == "" {

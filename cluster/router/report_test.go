@@ -79,6 +79,45 @@ func TestReportsRecordWhatASignatureProves(t *testing.T) {
 	})
 }
 
+// A reported user of another site may keep the reporter from seeing their keys: that
+// proves nothing about what they have signed.
+func TestKeysThatAreNotShownProveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		s.raiseSchema()
+		eve := addr("eve@two.example")
+		private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+		key := signature.Key{Key: private.Public().(ed25519.PublicKey), AddedAs: 1, Created: time.Now().Add(-time.Hour)}
+		key.ID = signature.KeyID(key.Key)
+		other := deviceKey(1)
+		other.AddedAs, other.Created = 1, key.Created
+		alice := s.login("alice", "n1")
+		signed, err := signature.Sign(private, signature.Claims{From: eve.String(), To: []string{"alice@example.com"}, ID: "m1", Time: time.Now()}, []byte("\r\nbuy this"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := append([]byte{}, signed...)
+		changed[len(changed)-1] ^= 1
+		for _, tt := range []struct {
+			what   string
+			keys   []signature.Key
+			entity []byte
+			want   protocol.Evidence
+		}{
+			{"no keys", nil, signed, protocol.EvidenceUnchecked}, {"another key", []signature.Key{other}, signed, protocol.EvidenceUnchecked},
+			{"the key", []signature.Key{key}, signed, protocol.EvidenceVerified}, {"a changed message", []signature.Key{key}, changed, protocol.EvidenceBad},
+		} {
+			s.nodes["n1"].config.Relay = &otherSite{keys: map[protocol.Address][]signature.Key{eve: tt.keys}}
+			must(t, alice.Report(t.Context(), protocol.Report{By: alice.who.User, About: eve, Reason: protocol.ReportSpam, ID: "m1", Entity: tt.entity}))
+			synctest.Wait()
+			all := s.reports("n1")
+			if got := all[len(all)-1]; got.Signature != tt.want {
+				t.Errorf("%s: %v, want %v", tt.what, got.Signature, tt.want)
+			}
+		}
+	})
+}
+
 // A report about a user of another site is passed on, and its answer kept.
 func TestReportsArePassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
