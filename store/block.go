@@ -65,6 +65,12 @@ func (b *Block) octets() int {
 // operators first, and then by target.
 func (b *Block) Key() string { return blockKey(b.Feed, b.Target.String()) }
 
+// BlockKey returns the key of a feed's block ("": of operators) of that target, in
+// the form in which targets compare.
+func BlockKey(feed string, target protocol.BlockTarget) string {
+	return blockKey(feed, target.String())
+}
+
 func blockKey(feed, target string) string { return feed + "\x00" + target }
 
 // Blocks calls yield for each block after that key, in the order of keys, until

@@ -45,6 +45,12 @@ func (v View) Reports(from uint64, yield func(*Report) bool) {
 	v.reports.Ascend(from, func(_ uint64, r *Report) bool { return yield(r) })
 }
 
+// ReportsBackward calls yield for each report from that ID down, the newest first,
+// until yield returns false.
+func (v View) ReportsBackward(from uint64, yield func(*Report) bool) {
+	v.reports.Descend(from, func(_ uint64, r *Report) bool { return yield(r) })
+}
+
 // Report returns the report with that ID; nil if there is none.
 func (v View) Report(id uint64) *Report {
 	r, _ := v.reports.Get(id)

@@ -124,18 +124,9 @@ func (s *blockService) List(ctx context.Context, r *simpv1.ListBlocksRequest) (*
 	f := &fields{domains: s.Domains}
 	size := f.pageSize(r.PageSize)
 	matches := f.blockMatcher("matching", r.Matching)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	v, err := s.tableView(ctx, false)
+	v, last, err := s.listPage(ctx, f, r)
 	if err != nil {
 		return nil, err
-	}
-	last := ""
-	if r.PageToken != "" {
-		if v, last, err = s.pages.resumeAfter(ctx, f, r.PageToken, r); err != nil {
-			return nil, err
-		}
 	}
 	resp, now := &simpv1.ListBlocksResponse{Position: positionOf(v)}, time.Now()
 	v.Blocks(last, func(b *store.Block) bool {
@@ -143,7 +134,9 @@ func (s *blockService) List(ctx context.Context, r *simpv1.ListBlocksRequest) (*
 			return true
 		}
 		if len(resp.Block) == size {
-			resp.NextPageToken = s.pages.nextToken(v, last, r)
+			if !r.NoToken {
+				resp.NextPageToken = s.pages.nextToken(v, last, r)
+			}
 			return false
 		}
 		found := blockMessage(b)
@@ -157,6 +150,23 @@ func (s *blockService) List(ctx context.Context, r *simpv1.ListBlocksRequest) (*
 		return nil, err
 	}
 	return resp, nil
+}
+
+// listPage returns the table that a page is of, and the key of the block after
+// which it starts.
+func (s *blockService) listPage(ctx context.Context, f *fields, r *simpv1.ListBlocksRequest) (v store.View, last string, err error) {
+	if r.After != "" {
+		target, _ := f.blockTarget("after", r.After)
+		last = store.BlockKey(r.AfterFeed, target)
+	}
+	if err := f.err(); err != nil {
+		return v, "", err
+	}
+	v, err = s.tableView(ctx, false)
+	if err != nil || r.PageToken == "" {
+		return v, last, err
+	}
+	return s.pages.resumeAfter(ctx, f, r.PageToken, r)
 }
 
 // blockMatcher returns what finds the blocks that concern an address, @domain or
@@ -179,7 +189,8 @@ func (f *fields) blockMatcher(field, value string) func(*store.Block) bool {
 			domain = a.Domain()
 		}
 	}
-	return func(b *store.Block) bool { return b.Target == target || b.Target.String() == "@"+domain }
+	whole := "@" + domain
+	return func(b *store.Block) bool { return b.Target == target || b.Target.String() == whole }
 }
 
 func blockMessage(b *store.Block) *simpv1.Block {

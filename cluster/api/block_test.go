@@ -118,6 +118,50 @@ func TestBlocksOfFeedsAreListed(t *testing.T) {
 	wantReason(t, err, codes.NotFound, "NO_BLOCK")
 }
 
+// A list can go on after a block without a token: also after one that is gone.
+func TestBlocksGoOnWithoutAToken(t *testing.T) {
+	s := newSite(t)
+	s.goOn()
+	c := &storev1.ChangeFeed{Feed: "one", Add: []*storev1.BlockEntry{{Target: "@b.example"}, {Target: "@d.example"}}}
+	s.propose(&storev1.Change{Kind: &storev1.Change_ChangeFeed{ChangeFeed: c}})
+	for _, target := range []string{"@a.example", "Eve@two.example", "192.0.2.0/24"} {
+		if _, err := s.blocks.Add(t.Context(), &simpv1.AddBlockRequest{Target: target}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	r := &simpv1.ListBlocksRequest{PageSize: 1, NoToken: true}
+	for {
+		resp, err := s.blocks.List(t.Context(), r)
+		if err != nil || resp.NextPageToken != "" {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		if len(resp.Block) == 0 {
+			break
+		}
+		b := resp.Block[0]
+		got = append(got, b.Feed+" "+b.Target)
+		r.After, r.AfterFeed = b.Target, b.Feed
+	}
+	if want := []string{" 192.0.2.0/24", " @a.example", " Eve@two.example", "one @b.example", "one @d.example"}; !slices.Equal(got, want) {
+		t.Errorf("one by one: %q, want %q", got, want)
+	}
+	if got := s.listBlocks(&simpv1.ListBlocksRequest{After: "@c.example", AfterFeed: "one"}); !slices.Equal(got, []string{"one @d.example"}) {
+		t.Errorf("after a block that is not there: %q", got)
+	}
+	// A token goes on where its page ended, and not at after once more.
+	first, err := s.blocks.List(t.Context(), &simpv1.ListBlocksRequest{After: "192.0.2.0/24", PageSize: 1})
+	if err != nil || first.NextPageToken == "" {
+		t.Fatalf("%v, %v", first, err)
+	}
+	if got := s.listBlocks(&simpv1.ListBlocksRequest{After: "192.0.2.0/24", PageSize: 1, PageToken: first.NextPageToken}); !slices.Equal(got, []string{" Eve@two.example"}) {
+		t.Errorf("by token: %q", got)
+	}
+	if _, err = s.blocks.List(t.Context(), &simpv1.ListBlocksRequest{After: "nobody"}); err == nil || !strings.Contains(err.Error(), "desc = after: ") {
+		t.Errorf("after what is no target: %v", err)
+	}
+}
+
 func TestBlocksNameWhatIsWrong(t *testing.T) {
 	s := newSite(t)
 	s.goOn()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -29,41 +30,56 @@ func (s *reportService) List(ctx context.Context, r *simpv1.ListReportsRequest) 
 	f := &fields{domains: s.Domains}
 	size := f.pageSize(r.PageSize)
 	matches := f.reportMatcher(r)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	v, err := s.tableView(ctx, false)
+	v, last, err := s.listPage(ctx, f, r)
 	if err != nil {
 		return nil, err
 	}
-	var last uint64
-	if r.PageToken != "" {
-		var text string
-		if v, text, err = s.pages.resumeAfter(ctx, f, r.PageToken, r); err != nil {
-			return nil, err
-		}
-		last, _ = strconv.ParseUint(text, 10, 64)
-	}
 	resp := &simpv1.ListReportsResponse{Position: positionOf(v)}
-	v.Reports(last+1, func(report *store.Report) bool {
-		if !matches(report) {
+	walk := v.Reports
+	if r.NewestFirst {
+		walk = v.ReportsBackward
+	}
+	walk(last, func(report *store.Report) bool {
+		if report.ID == last || !matches(report) {
 			return true
 		}
 		if len(resp.Report) == size {
-			resp.NextPageToken = s.pages.nextToken(v, strconv.FormatUint(last, 10), r)
+			if !r.NoToken {
+				resp.NextPageToken = s.pages.nextToken(v, strconv.FormatUint(resp.Report[size-1].Id, 10), r)
+			}
 			return false
 		}
 		found := reportMessage(report)
-		if err = reserveAnswer(ctx, found); err != nil {
-			return false
-		}
-		resp.Report, last = append(resp.Report, found), report.ID
-		return true
+		err = reserveAnswer(ctx, found)
+		resp.Report = append(resp.Report, found)
+		return err == nil
 	})
-	if err != nil {
-		return nil, err
+	return resp, err
+}
+
+// listPage returns the table that a page is of, and the id of the report after
+// which it starts.
+func (s *reportService) listPage(ctx context.Context, f *fields, r *simpv1.ListReportsRequest) (v store.View, last uint64, err error) {
+	if err := f.err(); err != nil {
+		return v, 0, err
 	}
-	return resp, nil
+	last = r.After
+	if last == 0 && r.NewestFirst {
+		last = math.MaxUint64
+	}
+	v, err = s.tableView(ctx, false)
+	if err != nil || r.PageToken == "" {
+		return v, last, err
+	}
+	v, text, err := s.pages.resumeAfter(ctx, f, r.PageToken, r)
+	if err != nil {
+		return v, 0, err
+	}
+	last, err = strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		f.addViolation("page_token", "is not a token of this service")
+	}
+	return v, last, f.err()
 }
 
 // reportMatcher returns what finds the reports that a request asks for.

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -80,6 +81,54 @@ func TestReportsAreListedAndResolved(t *testing.T) {
 	wantReason(t, err, codes.NotFound, "NO_REPORT")
 	_, err = s.reports.Get(t.Context(), &simpv1.GetReportRequest{Id: 99})
 	wantReason(t, err, codes.NotFound, "NO_REPORT")
+}
+
+// Reports can be listed the newest first, and a list can go on without a token.
+func TestReportsAreListedTheNewestFirst(t *testing.T) {
+	s := newSite(t)
+	var ids, backward []uint64
+	for range 5 {
+		ids = append(ids, s.report(nil))
+	}
+	for _, id := range slices.Backward(ids) {
+		backward = append(backward, id)
+	}
+	// walk lists page by page, as next sets up each request from the page before.
+	walk := func(r *simpv1.ListReportsRequest, next func(*simpv1.ListReportsResponse)) (found []uint64) {
+		t.Helper()
+		for {
+			resp, err := s.reports.List(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range resp.Report {
+				found = append(found, one.Id)
+			}
+			if next(resp); len(resp.Report) < 2 {
+				return found
+			}
+		}
+	}
+	for _, newest := range []bool{false, true} {
+		want := ids
+		if newest {
+			want = backward
+		}
+		r := &simpv1.ListReportsRequest{PageSize: 2, NewestFirst: newest}
+		if got := walk(r, func(page *simpv1.ListReportsResponse) { r.PageToken = page.NextPageToken }); !slices.Equal(got, want) {
+			t.Errorf("newest first %v, by token: %v, want %v", newest, got, want)
+		}
+		r = &simpv1.ListReportsRequest{PageSize: 2, NewestFirst: newest, NoToken: true}
+		got := walk(r, func(page *simpv1.ListReportsResponse) {
+			if page.NextPageToken != "" {
+				t.Error("there is a token")
+			}
+			r.After = page.Report[len(page.Report)-1].Id
+		})
+		if !slices.Equal(got, want) {
+			t.Errorf("newest first %v, without a token: %v, want %v", newest, got, want)
+		}
+	}
 }
 
 // A watch goes on after a position, and misses no report.

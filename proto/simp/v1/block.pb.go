@@ -373,7 +373,15 @@ type ListBlocksRequest struct {
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, of the same request, as in
 	// AccountService.List. Empty: the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only blocks that come after the one of this target, in the order of the list.
+	// Empty: all. A page_token goes before it.
+	After string `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	// The feed of the block that after names. Empty: an operators' block.
+	AfterFeed string `protobuf:"bytes,6,opt,name=after_feed,json=afterFeed,proto3" json:"after_feed,omitempty"`
+	// Leave next_page_token empty, so that nothing is kept for the list, as in
+	// AccountService.List.
+	NoToken       bool `protobuf:"varint,7,opt,name=no_token,json=noToken,proto3" json:"no_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +442,27 @@ func (x *ListBlocksRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListBlocksRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListBlocksRequest) GetAfterFeed() string {
+	if x != nil {
+		return x.AfterFeed
+	}
+	return ""
+}
+
+func (x *ListBlocksRequest) GetNoToken() bool {
+	if x != nil {
+		return x.NoToken
+	}
+	return false
 }
 
 type ListBlocksResponse struct {
@@ -523,13 +552,17 @@ const file_simp_v1_block_proto_rawDesc = "" +
 	"\x12RemoveBlockRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\"D\n" +
 	"\x13RemoveBlockResponse\x12-\n" +
-	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\"\x7f\n" +
+	"\bposition\x18\x01 \x01(\v2\x11.simp.v1.PositionR\bposition\"\xcf\x01\n" +
 	"\x11ListBlocksRequest\x12\x1a\n" +
 	"\bmatching\x18\x01 \x01(\tR\bmatching\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\x91\x01\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\tR\x05after\x12\x1d\n" +
+	"\n" +
+	"after_feed\x18\x06 \x01(\tR\tafterFeed\x12\x19\n" +
+	"\bno_token\x18\a \x01(\bR\anoToken\"\x91\x01\n" +
 	"\x12ListBlocksResponse\x12$\n" +
 	"\x05block\x18\x01 \x03(\v2\x0e.simp.v1.BlockR\x05block\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12-\n" +

@@ -345,7 +345,15 @@ type ListReportsRequest struct {
 	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before, of the same request, as in
 	// AccountService.List. Empty: the first page.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The newest report first.
+	NewestFirst bool `protobuf:"varint,7,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
+	// Only reports that come after the one with this id, in the order of the list.
+	// 0: all. A page_token goes before it.
+	After uint64 `protobuf:"varint,8,opt,name=after,proto3" json:"after,omitempty"`
+	// Leave next_page_token empty, so that nothing is kept for the list, as in
+	// AccountService.List.
+	NoToken       bool `protobuf:"varint,9,opt,name=no_token,json=noToken,proto3" json:"no_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -422,9 +430,30 @@ func (x *ListReportsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListReportsRequest) GetNewestFirst() bool {
+	if x != nil {
+		return x.NewestFirst
+	}
+	return false
+}
+
+func (x *ListReportsRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ListReportsRequest) GetNoToken() bool {
+	if x != nil {
+		return x.NoToken
+	}
+	return false
+}
+
 type ListReportsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The page, in the order of the ids.
+	// The page, in the order of the ids, or the other way round.
 	Report []*Report `protobuf:"bytes,1,rep,name=report,proto3" json:"report,omitempty"`
 	// For the next page. Empty: this was the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -860,7 +889,7 @@ const file_simp_v1_report_proto_rawDesc = "" +
 	"resolution\x18\x0f \x01(\tR\n" +
 	"resolution\x12\x1b\n" +
 	"\tpassed_on\x18\x10 \x01(\rR\bpassedOn\x12$\n" +
-	"\x0epassed_on_text\x18\x11 \x01(\tR\fpassedOnText\"\xd3\x01\n" +
+	"\x0epassed_on_text\x18\x11 \x01(\tR\fpassedOnText\"\xa7\x02\n" +
 	"\x12ListReportsRequest\x12\x1a\n" +
 	"\breported\x18\x01 \x01(\tR\breported\x12\x1a\n" +
 	"\breporter\x18\x02 \x01(\tR\breporter\x12\x1a\n" +
@@ -868,7 +897,10 @@ const file_simp_v1_report_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\x0e2\x15.simp.v1.ReportReasonR\x06reason\x12\x1b\n" +
 	"\tpage_size\x18\x05 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tR\tpageToken\"\x95\x01\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12!\n" +
+	"\fnewest_first\x18\a \x01(\bR\vnewestFirst\x12\x14\n" +
+	"\x05after\x18\b \x01(\x04R\x05after\x12\x19\n" +
+	"\bno_token\x18\t \x01(\bR\anoToken\"\x95\x01\n" +
 	"\x13ListReportsResponse\x12'\n" +
 	"\x06report\x18\x01 \x03(\v2\x0f.simp.v1.ReportR\x06report\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12-\n" +

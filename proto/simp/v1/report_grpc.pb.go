@@ -33,8 +33,8 @@ const (
 // days. The role is abuse:admin; cluster:read may call List and Watch, which do not
 // tell messages.
 type ReportServiceClient interface {
-	// List tells of reports without their messages, page by page, the oldest first;
-	// all pages show one position.
+	// List tells of reports without their messages, page by page, the oldest first if
+	// the request does not ask for the newest; all pages show one position.
 	List(ctx context.Context, in *ListReportsRequest, opts ...grpc.CallOption) (*ListReportsResponse, error)
 	// Get tells one report with its message.
 	Get(ctx context.Context, in *GetReportRequest, opts ...grpc.CallOption) (*GetReportResponse, error)
@@ -114,8 +114,8 @@ func (c *reportServiceClient) Resolve(ctx context.Context, in *ResolveReportRequ
 // days. The role is abuse:admin; cluster:read may call List and Watch, which do not
 // tell messages.
 type ReportServiceServer interface {
-	// List tells of reports without their messages, page by page, the oldest first;
-	// all pages show one position.
+	// List tells of reports without their messages, page by page, the oldest first if
+	// the request does not ask for the newest; all pages show one position.
 	List(context.Context, *ListReportsRequest) (*ListReportsResponse, error)
 	// Get tells one report with its message.
 	Get(context.Context, *GetReportRequest) (*GetReportResponse, error)
