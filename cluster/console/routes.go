@@ -37,6 +37,8 @@ const (
 	accountsList  = simpv1.AccountService_List_FullMethodName
 	accountGet    = simpv1.AccountService_Get_FullMethodName
 	presenceWatch = simpv1.PresenceService_Watch_FullMethodName
+	blocksList    = simpv1.BlockService_List_FullMethodName
+	reportsList   = simpv1.ReportService_List_FullMethodName
 )
 
 // allRoutes returns the one table of routes. What is not in it is refused.
@@ -53,6 +55,9 @@ func allRoutes(files map[string]webchat.File) []*route {
 		read("/api/audit", statusMethod, readAudit),
 		read("/api/users", accountsList, readUsers),
 		read("/api/user", accountGet, readUser),
+		read("/api/blocks", blocksList, readBlocks),
+		read("/api/reports", reportsList, readReports),
+		read("/api/report", reportsList, readReport),
 		{verb: http.MethodGet, path: "/api/messages", access: byMethod, method: statusMethod, serve: getMessages},
 		{verb: http.MethodGet, path: "/api/presence", access: byMethod, method: presenceWatch, serve: getPresence},
 
@@ -64,6 +69,9 @@ func allRoutes(files map[string]webchat.File) []*route {
 		action("/api/user/enable", simpv1.AccountService_Enable_FullMethodName, &simpv1.EnableAccountRequest{}, &simpv1.EnableAccountResponse{}),
 		action("/api/user/app/remove", simpv1.AccountService_RemoveAppPassword_FullMethodName, &simpv1.RemoveAppPasswordRequest{}, &simpv1.RemoveAppPasswordResponse{}),
 		action("/api/user/key/revoke", simpv1.AccountService_RevokeKey_FullMethodName, &simpv1.RevokeKeyRequest{}, &simpv1.RevokeKeyResponse{}),
+		action("/api/block/add", simpv1.BlockService_Add_FullMethodName, &simpv1.AddBlockRequest{}, &simpv1.AddBlockResponse{}),
+		action("/api/block/remove", simpv1.BlockService_Remove_FullMethodName, &simpv1.RemoveBlockRequest{}, &simpv1.RemoveBlockResponse{}),
+		action("/api/report/resolve", simpv1.ReportService_Resolve_FullMethodName, &simpv1.ResolveReportRequest{}, &simpv1.ResolveReportResponse{}),
 		action("/api/domain/check", simpv1.ClusterService_CheckDomain_FullMethodName, &simpv1.CheckDomainRequest{}, &simpv1.CheckDomainResponse{}),
 	}
 	for path, file := range files {

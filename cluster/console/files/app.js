@@ -78,9 +78,9 @@ export class App {
    * @param {string} path @param {(value: any) => void} take
    * @param {(reason: string) => void} [reset]
    * @param {boolean} [frame] it stays when the page changes
+   * @param {(what: string) => void} [problem] says what can't be read now; "": nothing
    */
-  stream(path, take, reset, frame = false) {
-    const problem = (/** @type {string} */ what) => this.tellProblem(what);
+  stream(path, take, reset, frame = false, problem = what => this.tellProblem(what)) {
     const stream = new Stream(path, {
       take: value => { problem(""); take(value); }, problem, reset,
       lost: () => { this.gone.add(path); this.showLost(); },

@@ -1,7 +1,8 @@
 // @ts-check
 // The pages. Each follows what its route shows, and draws it.
-import { ask, dateOf, facts, field, mark, momentOf, number, plot, quote, show, since, table, text, timeOf } from "./ui.js";
+import { act, ask, dateOf, facts, field, mark, momentOf, number, plot, quote, show, since, table, text, timeOf } from "./ui.js";
 import { call } from "./live.js";
+import { openAbuse } from "./abuse.js";
 import { healthOf } from "./app.js";
 import { h, put } from "./view.js";
 
@@ -17,9 +18,6 @@ const states = {
 
 /** stateOf is a state in a word. @param {string} name */
 const stateOf = name => mark(...(states[name] ?? ["unknown", "not known now"]));
-
-/** act is a button that is part of a page. @param {string} name @param {string} label @param {Record<string, string>} [data] */
-const act = (name, label, data = {}) => h("button.small", { type: "button", "data-act": name, ...Object.fromEntries(Object.entries(data).map(([key, value]) => [`data-${key}`, value])) }, label);
 
 /** @type {Record<string, string>} */
 const roles = { NODE_ROLE_LEADER: "leader", NODE_ROLE_FOLLOWER: "follower", NODE_ROLE_NONVOTER: "without a vote" };
@@ -313,5 +311,6 @@ export const pages = [
   { id: "sites", title: "Other sites", route: "/api/domains", open: openDomains },
   { id: "presence", title: "Presence", route: "/api/presence", open: openPresence },
   { id: "messages", title: "Messages", route: "/api/messages", open: openMessages },
+  { id: "abuse", title: "Abuse", route: "/api/reports", open: openAbuse },
   { id: "audit", title: "Audit", route: "/api/audit", open: openAudit },
 ];

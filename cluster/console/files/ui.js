@@ -59,6 +59,9 @@ export function show(where, ...children) {
 /** mark is a state in a word, with a symbol. @param {string} kind @param {string} word */
 export const mark = (kind, word) => h(`span.mark${kind && `.${kind}`}`, {}, word);
 
+/** act is a button that is part of a page. @param {string} name @param {string} label @param {Record<string, string>} [data] */
+export const act = (name, label, data = {}) => h("button.small", { type: "button", "data-act": name, ...Object.fromEntries(Object.entries(data).map(([key, value]) => [`data-${key}`, value])) }, label);
+
 /** facts are names and values. @param {[string, Child][]} pairs @param {string} [kind] */
 export const facts = (pairs, kind = "") => h(`dl.facts${kind && `.${kind}`}`, {}, ...pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 
@@ -107,7 +110,7 @@ export const number = n => plain.format(Number(n));
 
 /**
  * Act is something that an operator can have done.
- * @typedef {{ path: string, body: object, title: string, what: string, command: string, done: string, button: string }} Act
+ * @typedef {{ path: string, body: object, title: string, what: string, command: string, done: string, button: string, whenDone?: () => void }} Act
  */
 
 /** ask says what an act will do, and the command that does the same, and has it done if the operator agrees. @param {Act} act */
@@ -120,6 +123,7 @@ export function ask(act) {
       await call(act.path, act.body);
       dialog.close();
       announce(act.done);
+      act.whenDone?.();
     } catch (err) {
       put(problem, text(/** @type {Error} */ (err).message));
       confirm.disabled = false;

@@ -53,7 +53,7 @@ afterEach(async () => {
 });
 
 // What Chromium calls errors, and is none here: nodes that were killed, and answers that refuse.
-const harmless = /ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|status of (401|403|404|409|503)/;
+const harmless = /ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|status of (400|401|403|404|409|503)/;
 
 /** context makes a browser of somebody, and notes what must not happen. @param {Options} [options] */
 async function somebody(options = {}) {
@@ -161,7 +161,7 @@ test("every page is accessible, in both colours and at 320 px", async () => {
   const talk = await site.listenAs(1, bob);
   for (const [colorScheme, width] of /** @type {const} */ ([["light", 1120], ["dark", 1120], ["light", 320], ["dark", 320]])) {
     const page = await signIn(0, { colorScheme, viewport: { width, height: 800 }, reducedMotion: width === 320 ? "reduce" : "no-preference" });
-    for (const name of ["Site", "Users", "Other sites", "Presence", "Messages", "Audit"]) {
+    for (const name of ["Site", "Users", "Other sites", "Presence", "Messages", "Abuse", "Audit"]) {
       await open(page, name);
       await page.waitForTimeout(900); // until it shows what there is
       await check(page, `${name}, ${colorScheme}, ${width} px`);
@@ -282,6 +282,83 @@ test("presence and messages as they happen, and the audit log", async () => {
   await done.waitFor();
   await shoot(page, "audit");
 });
+
+test("abuse: what users report, and who is blocked", async () => {
+  const page = await signIn(0);
+  await open(page, "Abuse");
+  await page.getByText("No report is open.").waitFor();
+  await page.getByText("Nobody is blocked.").waitFor();
+  const talk = await site.listenAs(1, alice);
+  const entity = `Content-Type: text/html\r\n\r\n<img src=x onerror=alert(1)> ${"buy".repeat(200)} \u202e\r\n`;
+  assert.equal(await talk.status(`4 REPORT ima=${bob} id=m1 reason=spam {${Buffer.byteLength(entity)}}\r\n${entity.slice(0, -2)}`), 200);
+  assert.equal(await talk.status(`5 REPORT ima=${carol} reason=abuse :She shouts: <b>at me</b>`), 200);
+  talk.end();
+  const reports = page.getByRole("table", { name: "Reports" }), blocks = page.getByRole("table", { name: "Blocks" });
+  const row = reports.getByRole("row", { name: bob });
+  await row.getByText("not signed").waitFor();
+  await reports.getByText("She shouts: <b>at me</b>").waitFor();
+  assert.ok((await reports.getByRole("row").nth(1).textContent())?.includes(carol), "the newest is the first");
+  await act(page, await fillBlock(page, "@spam.example", "it's spam", "for 30 days"), "simpctl block add --reason='it'\\''s spam' --expires=30d @spam.example", "Block");
+  await blocks.getByRole("row", { name: "@spam.example" }).getByText("it's spam").waitFor();
+  assert.equal(await page.getByLabel("Address, @domain or IP addresses").inputValue(), "", "the form is empty again");
+  await checkSizes(page, "reports and blocks");
+  await shoot(page, "abuse");
+
+  await (await fillBlock(page, "nobody", "", "until it is removed")).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Block", exact: true }).click();
+  await dialog.getByText("invalid target nobody").waitFor();
+  await check(page, "a block that is refused");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+
+  const id = await row.getByRole("link").textContent();
+  await row.getByRole("link").click();
+  await page.getByRole("heading", { name: `Report ${id}` }).waitFor();
+  await page.getByText("<img src=x onerror=alert(1)>").waitFor();
+  await page.getByText("\u27e8U+202E\u27e9").waitFor();
+  await page.getByText("The message is not signed: the reporter may have made it up").waitFor();
+  assert.equal(await page.locator("main img").count(), 0, "what users wrote is shown as text");
+  await checkSizes(page, "a report");
+  await shoot(page, "report");
+  await act(page, page.getByRole("button", { name: "Block the reported user" }), `simpctl block add --reason='report ${id}' ${bob}`, "Block");
+  await page.getByLabel("What was done").fill("blocked");
+  await act(page, page.getByRole("button", { name: "Resolve" }), `simpctl report resolve --text=blocked ${id}`, "Resolve");
+  await page.getByText(/^Resolved .*: blocked$/).waitFor();
+  await page.getByRole("button", { name: "Resolve" }).waitFor({ state: "hidden" });
+
+  await page.getByRole("link", { name: "All reports and blocks" }).click();
+  await reports.getByRole("row", { name: carol }).waitFor();
+  assert.equal(await row.count(), 0, "what is resolved is not open");
+  await page.getByLabel("Reports that are").selectOption("open and resolved");
+  await row.getByText("resolved").waitFor();
+  await page.getByLabel("Blocks that concern").fill(`somebody@spam.example`);
+  await page.getByLabel("Blocks that concern").press("Enter");
+  await blocks.getByRole("row", { name: bob }).waitFor({ state: "detached" });
+  await act(page, blocks.getByRole("button", { name: "Remove" }), "simpctl block remove @spam.example", "Remove");
+  await page.getByText("No block concerns that.").waitFor();
+  await page.getByLabel("Blocks that concern").fill("nobody");
+  await page.getByLabel("Blocks that concern").press("Enter");
+  await page.getByText("invalid target nobody").waitFor();
+  assert.match(await site.operate("block", "list"), /^TARGET.*\nbob@example.com .*report/);
+  await site.operate("block", "remove", bob);
+});
+
+/** fillBlock fills in the form that blocks somebody, and returns its button. @param {Page} page @param {string} target @param {string} reason @param {string} life */
+async function fillBlock(page, target, reason, life) {
+  await page.getByLabel("Address, @domain or IP addresses").fill(target);
+  await page.getByLabel("Why, for operators").fill(reason);
+  await page.getByLabel("How long").selectOption(life);
+  return page.getByRole("form", { name: "Block somebody" }).getByRole("button");
+}
+
+/** checkSizes is check in both colours, on a wide screen and at 320 px. @param {Page} page @param {string} what */
+async function checkSizes(page, what) {
+  for (const [colorScheme, width] of /** @type {const} */ ([["dark", 320], ["light", 320], ["dark", 1120], ["light", 1120]])) {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.setViewportSize({ width, height: 800 });
+    await check(page, `${what}, ${colorScheme}, ${width} px`);
+  }
+}
 
 test("other sites: a check says why there is none", async () => {
   const page = await signIn(0);
