@@ -81,7 +81,8 @@ func (t *Table) addReport(c *storev1.AddReport) Result {
 	if !added.isValid() {
 		return refuse(Malformed, "a report without a reporter, a reported user or a reason, or that is too long")
 	}
-	if r := t.checkReportShare(added); r.Refusal != None {
+	isSame := func(via string) bool { return via == added.Via } // which nodes of all versions find
+	if r := t.current.CheckReportShare(added, isSame); r.Refusal != None {
 		return r
 	}
 	t.current.setReport(added)

@@ -33,12 +33,13 @@ func (r *Report) octets() int {
 	return reportSize + len(r.Entity) + len(r.Text) + len(r.Reporter.String()) + len(r.Reported.String()) + len(r.Resolution) + len(r.PassedOnText)
 }
 
-// checkReportShare refuses a report of somebody whose share is used up. Reports
-// that are resolved do not count.
-func (t *Table) checkReportShare(added *Report) Result {
+// CheckReportShare refuses a report of somebody whose share is used up. Reports
+// that are resolved do not count. The reports that domains passed on for which
+// isSame returns true count as passed on by the same domain.
+func (v View) CheckReportShare(added *Report, isSame func(via string) bool) Result {
 	n, octets := 0, added.octets()
-	t.current.reports.Scan(func(_ uint64, r *Report) bool {
-		if r.party() == added.party() && r.Resolved.IsZero() {
+	v.reports.Scan(func(_ uint64, r *Report) bool {
+		if r.Resolved.IsZero() && (r.party() == added.party() || r.Via != "" && added.Via != "" && isSame(r.Via)) {
 			n, octets = n+1, octets+r.octets()
 		}
 		return true

@@ -3,10 +3,12 @@ package router
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	storev1 "simpd/proto/simp/store/v1"
 	"simpd/protocol"
+	"simpd/protocol/netaddr"
 	"simpd/protocol/signature"
 	"simpd/store"
 )
@@ -27,18 +29,33 @@ func (u *Connection) Report(ctx context.Context, q protocol.Report) error {
 	if !r.config.Table.HasReports() { // an older node could not read the change
 		return protocol.Errorf(protocol.StatusUnavailable, "the site is being upgraded; reports can be made once all nodes are upgraded")
 	}
-	evidence, keyID := u.examine(ctx, &q)
-	res, err := r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_AddReport{AddReport: &storev1.AddReport{
-		Report: (&store.Report{
-			Reporter: q.By, Via: q.Via, Reported: q.About, Reason: q.Reason, MessageID: q.ID, Text: q.Text, Entity: q.Entity,
-			Signature: evidence, KeyID: keyID,
-		}).Proto(),
-	}}})
+	report := &store.Report{
+		Reporter: q.By, Via: q.Via, Reported: q.About, Reason: q.Reason, MessageID: q.ID, Text: q.Text, Entity: q.Entity,
+	}
+	if err := r.checkReportShare(report); err != nil {
+		return err
+	}
+	report.Signature, report.KeyID = u.examine(ctx, &q)
+	res, err := r.proposeChange(ctx, &storev1.Change{Kind: &storev1.Change_AddReport{AddReport: &storev1.AddReport{Report: report.Proto()}}})
 	if err != nil {
 		return err
 	}
 	if r.isRemotePair(pair{by: q.By, of: q.About}) {
 		r.running.Go(func() { r.passReportOn(res.Report, q) })
+	}
+	return nil
+}
+
+// checkReportShare refuses a report that the site would refuse as far as this node
+// knows, before it is sent to all nodes. Here, all domains below one registrable
+// domain have one share.
+func (r *Router) checkReportShare(q *store.Report) error {
+	registrable := netaddr.Registrable(q.Via)
+	isSame := func(via string) bool {
+		return strings.HasSuffix(via, registrable) && netaddr.Registrable(via) == registrable
+	}
+	if res := r.config.Table.View().CheckReportShare(q, isSame); res.Refusal != store.None {
+		return refusalError(res)
 	}
 	return nil
 }

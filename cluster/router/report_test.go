@@ -3,6 +3,8 @@ package router
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +145,53 @@ func TestReportsArePassedOn(t *testing.T) {
 		if len(other.reports) != 2 {
 			t.Error("a report about an own user was passed on")
 		}
+	})
+}
+
+// logged returns how many entries the site's log has.
+func (s *site) logged() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.log)
+}
+
+// A report that will be refused is not sent to all nodes, and the domains of one
+// registrable domain have one share.
+func TestSharesOfReportsAreCheckedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		s.raiseSchema()
+		other := &otherSite{}
+		s.nodes["n1"].config.Relay = other
+		alice := s.login("alice", "n1")
+		report := func(via string) error {
+			q := protocol.Report{By: alice.who.User, About: addr("bob@example.com"), Reason: protocol.ReportSpam, Via: via}
+			if via != "" {
+				q.By = addr("eve@" + via)
+			}
+			return alice.Report(t.Context(), q)
+		}
+		isRefused := func(err error) bool {
+			var refused *protocol.Error
+			return errors.As(err, &refused) && refused.Status == protocol.StatusSlowDown
+		}
+		for range 100 {
+			must(t, report(""))
+		}
+		for i := range 1000 {
+			must(t, report(fmt.Sprintf("d%d.two.example", i%7)))
+		}
+		before := s.logged()
+		if err := report(""); !isRefused(err) {
+			t.Errorf("a user: %v", err)
+		}
+		if err := report("new.two.example"); !isRefused(err) {
+			t.Errorf("a domain: %v", err)
+		}
+		if n := s.logged() - before; n != 0 {
+			t.Errorf("%d refused reports were proposed", n)
+		}
+		must(t, report("notwo.example"))
 	})
 }
 
