@@ -288,3 +288,30 @@ func TestOneNoticeForManyWatchers(t *testing.T) {
 		bob.Close()
 	})
 }
+
+// Each user of another site has a limit on watches, in whatever form the name is
+// written, besides that of the domain.
+func TestWatchesOfStrangersAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		var l ratelimit.Limits
+		l[ratelimit.WatchesByUser] = rate.NewLimit(1, 10)
+		l[ratelimit.WatchesByDomain] = rate.NewLimit(1, 30)
+		s.nodes["n1"].limits.SetLimits(l)
+		two := s.routing("two.example", "n1")
+		defer two.Close()
+		take := func(n int, by ...string) bool {
+			var all []protocol.Address
+			for _, a := range by {
+				all = append(all, addr(a+"@two.example"))
+			}
+			return two.TakeWatches(all, n) == 0
+		}
+		if !take(10, "eve") || take(1, "eve") || take(1, "Eve") || take(2, "mallory", "EVE") {
+			t.Error("the limit of one user does not hold")
+		}
+		if !take(20, "mallory", "trudy") || take(1, "oscar") {
+			t.Error("the limit of the domain does not hold, or counts what was refused")
+		}
+	})
+}

@@ -87,16 +87,33 @@ func (u *Connection) TakeMessages(from protocol.Address, n int) time.Duration {
 	return u.r.limits.Take(n, &stranger, &m.messages)
 }
 
-// TakeWatches counts n watched or queried addresses likewise.
-func (u *Connection) TakeWatches(n int) time.Duration {
-	m := u.ownMeters()
-	return u.r.limits.Take(n, &m.watches, &m.watchesHere)
+// TakeWatches counts n watched or queried addresses likewise: on a routing
+// connection those of all users in by together.
+func (u *Connection) TakeWatches(by []protocol.Address, n int) time.Duration {
+	meters, each := u.watchMeters(by, n)
+	return u.r.limits.Take(each, meters...)
 }
 
 // SpendWatches counts n watched or queried addresses whatever the limits.
-func (u *Connection) SpendWatches(n int) {
+func (u *Connection) SpendWatches(by []protocol.Address, n int) {
+	meters, each := u.watchMeters(by, n)
+	u.r.limits.Spend(each, meters...)
+}
+
+// watchMeters returns the meters that count n watched addresses, and how much
+// each of them counts. The meter of a remote domain is there once for each of its
+// users.
+func (u *Connection) watchMeters(by []protocol.Address, n int) (meters []*ratelimit.Meter, each int) {
 	m := u.ownMeters()
-	u.r.limits.Spend(n, &m.watches, &m.watchesHere)
+	if !u.isRemote || len(by) == 0 || u.r.limits.IsUnlimited(ratelimit.WatchesByUser) {
+		return []*ratelimit.Meter{&m.watches, &m.watchesHere}, n
+	}
+	strangers := make([]ratelimit.Meter, len(by))
+	for i, a := range by {
+		strangers[i].Set(u.r.limits, ratelimit.WatchesByUser, ratelimit.KeyOf(a.CaseFold().String()))
+		meters = append(meters, &strangers[i], &m.watches)
+	}
+	return meters, n / len(by)
 }
 
 // takeLogin counts a successful login; the error is 429 above a limit.

@@ -96,11 +96,12 @@ type User interface {
 	// towards the limits of the site, and returns 0. Above a limit it counts none
 	// and returns how long to wait. It never blocks.
 	TakeMessages(from protocol.Address, n int) time.Duration
-	// TakeWatches counts n addresses that WATCH, QUERY or KEYS ask about, likewise.
+	// TakeWatches counts n addresses that WATCH, QUERY or KEYS ask about, likewise,
+	// for all of by together. by is set on a routing connection.
 	// Any goroutine may call it, and SpendWatches, even after Close.
-	TakeWatches(n int) time.Duration
+	TakeWatches(by []protocol.Address, n int) time.Duration
 	// SpendWatches counts n addresses whatever the limits.
-	SpendWatches(n int)
+	SpendWatches(by []protocol.Address, n int)
 
 	// BeginWatch calls write once, unless it returns an error, with the presence
 	// of each requested pair, in the order requested, at one moment, index. No

@@ -77,7 +77,7 @@ func (s *session) chargeWatches(r *request, w *protocol.WatchRequest) error {
 		contacts, _ := s.user.Contacts()
 		n += len(contacts)
 	}
-	if wait := s.user.TakeWatches(n); wait > 0 {
+	if wait := s.user.TakeWatches(w.By, n); wait > 0 {
 		return rateError("watches", wait)
 	}
 	if !s.inflight.extend(r, n*pairCost) {

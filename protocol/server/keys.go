@@ -34,7 +34,7 @@ func (s *session) listOwnKeys(r *request) error {
 		return err
 	}
 	keys, head := s.user.Keys()
-	return s.respondKeys(r, keys, head)
+	return s.respondKeys(r, s.client.User, keys, head)
 }
 
 func (s *session) addKey(ctx context.Context, r *request, encoded string) error {
@@ -123,13 +123,13 @@ func (s *session) answerKeys(ctx context.Context, user User, q protocol.KeysRequ
 	if err != nil {
 		return err
 	}
-	return s.respondKeys(r, keys, head)
+	return s.respondKeys(r, q.By, keys, head)
 }
 
 // respondKeys ends r with a list of keys, and counts each key as a watched
 // address: nobody knew how many there are when it was asked.
-func (s *session) respondKeys(r *request, keys []signature.Key, head signature.Head) error {
-	s.user.SpendWatches(len(keys)) // later requests wait for them
+func (s *session) respondKeys(r *request, by protocol.Address, keys []signature.Key, head signature.Head) error {
+	s.user.SpendWatches([]protocol.Address{by}, len(keys)) // later requests wait for them
 	if !s.inflight.extend(r, len(keys)*keyLineOctets) {
 		return errTooMuchUnanswered
 	}

@@ -48,8 +48,10 @@ func (m *meter) spend(user protocol.Address, n int) {
 func (u *siteUser) TakeMessages(_ protocol.Address, n int) time.Duration {
 	return u.site.messages.take(u.address, n)
 }
-func (u *siteUser) TakeWatches(n int) time.Duration { return u.site.watches.take(u.address, n) }
-func (u *siteUser) SpendWatches(n int)              { u.site.watches.spend(u.address, n) }
+func (u *siteUser) TakeWatches(_ []protocol.Address, n int) time.Duration {
+	return u.site.watches.take(u.address, n)
+}
+func (u *siteUser) SpendWatches(_ []protocol.Address, n int) { u.site.watches.spend(u.address, n) }
 
 func (u *straight) TakeMessages(protocol.Address, int) time.Duration   { return 0 }
 func (u *unanswered) TakeMessages(protocol.Address, int) time.Duration { return 0 }
