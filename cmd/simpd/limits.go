@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"simpd/cluster/ratelimit"
 	"simpd/protocol/rate"
@@ -108,4 +109,19 @@ func (l *limits) set(values []string) error {
 		*limit = parsed
 	}
 	return nil
+}
+
+// minFillTime is what the least burst of a site's limit should be worth: half a
+// second, less what rounding takes.
+const minFillTime = 499 * time.Millisecond
+
+// warnings names the limits with whose burst several nodes admit too little: each
+// pays in advance for what the others may have admitted since they last told.
+func (l *limits) warnings() (all []string) {
+	for k, name := range siteLimitNames {
+		if one := l.site[k]; !one.IsUnlimited() && one.FillTime() < minFillTime {
+			all = append(all, fmt.Sprintf("limit %s=%s: with a burst of less than half the rate, a site of several nodes admits less than the rate", name, one))
+		}
+	}
+	return all
 }

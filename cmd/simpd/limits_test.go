@@ -44,3 +44,23 @@ func TestLimitsThatAreWrong(t *testing.T) {
 		t.Errorf("in a file: %v", wrong)
 	}
 }
+
+// check-config and doctor name the limits whose burst is too small for several nodes.
+func TestABurstThatIsTooSmallIsWarnedOf(t *testing.T) {
+	for value, want := range map[string]bool{
+		"messages=100:10": true, "logins=5:2": true, "messages=100:50": false, "messages=3:1.5": false, "messages=7": false,
+		"messages=off": false, "messages=0.001:1": false, "commands=100:10": false,
+	} {
+		conf, wrong := loadWith(t, "", map[string]string{"SIMPD_LIMIT": value}, "--insecure", "--node-id=n1", "--data-dir=x", "--domain=example.com", "--bootstrap-expect=1")
+		if len(wrong) > 0 {
+			t.Fatal(wrong)
+		}
+		found := false
+		for _, w := range conf.warnings {
+			found = found || strings.HasPrefix(w, "limit "+value+": with a burst")
+		}
+		if found != want {
+			t.Errorf("%s: warned of %t: %q", value, found, conf.warnings)
+		}
+	}
+}

@@ -108,6 +108,9 @@ func (n *node) warnings() (all []string) {
 		all = append(all, validText(problem))
 	}
 	all = append(all, n.policyWarning()...)
+	if l := n.limits.Load(); l != nil {
+		all = append(all, l.warnings()...)
+	}
 	return all[:min(len(all), maxWarnings)]
 }
 

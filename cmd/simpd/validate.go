@@ -27,6 +27,7 @@ func validateConfig(c *config, s settings) problems {
 	v.nodeIdentity()
 	v.checkListeners()
 	v.readFiles()
+	v.warnings = append(v.warnings, v.limits.warnings()...)
 	v.readAccounts()
 	v.clientTLS()
 	v.clusterTLS()

@@ -80,6 +80,9 @@ func parsePositive(s string) (float64, error) {
 // IsUnlimited reports whether l allows everything.
 func (l Limit) IsUnlimited() bool { return l.interval == 0 }
 
+// FillTime returns how long an empty bucket takes until it is full.
+func (l Limit) FillTime() time.Duration { return l.depth }
+
 // String returns the limit as Parse reads it.
 func (l Limit) String() string {
 	if l.IsUnlimited() {
