@@ -40,6 +40,9 @@ type Connection struct {
 	// it watches the members of.
 	followsGroups bool
 	groups        []*store.ContactGroup
+	// changesWatches says that a request is changing watched, so that watches do not
+	// follow the groups; missedGroups, that they would have.
+	changesWatches, missedGroups bool
 }
 
 // Login registers an authenticated connection, so that changes of its account

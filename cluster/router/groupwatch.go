@@ -38,10 +38,27 @@ func (h *hub) updateGroupWatches() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, u := range all {
-		if u.followsGroups {
+		switch {
+		case u.changesWatches:
+			u.missedGroups = true
+		case u.followsGroups:
 			h.updateGroupsLocked(u)
 		}
 		n = h.yieldLocked(n)
+	}
+}
+
+// beginChangeLocked begins a change of u's watches that releases the hub's lock in
+// between. Until endChangeLocked nobody else changes them: memory is reserved for
+// watches that are still to come.
+func (u *Connection) beginChangeLocked() { u.changesWatches = true }
+
+// endChangeLocked ends the change. The groups that u did not follow meanwhile are
+// compared again.
+func (u *Connection) endChangeLocked() {
+	if u.changesWatches = false; u.missedGroups {
+		u.missedGroups = false
+		u.r.hub.groupsChanged.Notify()
 	}
 }
 

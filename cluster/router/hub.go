@@ -26,6 +26,7 @@ type hub struct {
 	shownUnknown map[protocol.Address]struct{} // local users who were shown as unknown to somebody
 
 	groupsChanged wait.Signal // signals that contact groups have changed
+	onYield       func()      // is called by yieldLocked without the lock; nil except in tests
 
 	fanouts     map[protocol.Address]*fanout // unfinished fanouts
 	queue       []*fanout                    // fanouts in the order of their turns; may hold some that have finished
@@ -220,6 +221,9 @@ func (h *hub) refreshUnknown() {
 func (h *hub) yieldLocked(n int) int {
 	if n++; n%fanoutTurnSize == 0 {
 		h.mu.Unlock()
+		if h.onYield != nil {
+			h.onYield()
+		}
 		h.mu.Lock()
 	}
 	return n

@@ -29,6 +29,8 @@ func (u *Connection) BeginWatch(q protocol.WatchRequest, write func([]protocol.N
 	if err := u.checkLimitsLocked(asked); err != nil {
 		return nil, err
 	}
+	u.beginChangeLocked()
+	defer u.endChangeLocked()
 	watches, unknown := u.addAllLocked(asked)
 	if q.Contacts {
 		u.followGroupsLocked(asked.groups)
@@ -141,6 +143,8 @@ func (u *Connection) Unwatch(q protocol.WatchRequest) {
 	h := &u.r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	u.beginChangeLocked()
+	defer u.endChangeLocked()
 	defer u.shrinkWatchedLocked()
 	if len(asked.of) > 0 && len(asked.by) > 0 && asked.len() <= len(u.watched) {
 		for _, p := range asked.pairs() {
