@@ -3,6 +3,7 @@ package ldap
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -68,7 +69,7 @@ func (s *Source) GroupInterval() time.Duration {
 // FindGroups returns all groups with their members, also those of groups within
 // groups.
 func (s *Source) FindGroups(ctx context.Context) (found accounts.FoundGroups, err error) {
-	err = s.askServers(ctx, func(ctx context.Context, p *pool) error {
+	err = s.askForGroups(ctx, func(ctx context.Context, p *pool) error {
 		return p.use(ctx, searching, func(c *conn) (err error) { // one connection: pages belong to it
 			r := &groupReader{s: s, conn: c, config: &s.config.Groups}
 			if err := r.read(ctx); err != nil {
@@ -80,6 +81,35 @@ func (s *Source) FindGroups(ctx context.Context) (found accounts.FoundGroups, er
 	})
 	found.MaxLeavers = s.config.MaxLeavers
 	return found, err
+}
+
+// askForGroups calls ask with one server after the other until one answers, within
+// shares of the time. Reading groups takes minutes where a login takes moments: so it
+// never is the query that tries a failing server, and says nothing about one.
+func (s *Source) askForGroups(ctx context.Context, ask func(context.Context, *pool) error) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(protocol.SourceTimeout)
+	}
+	var errs []string
+	for i, p := range s.pools {
+		if p.breaker.IsOpen() {
+			errs = append(errs, p.name+" has failed a moment ago")
+			continue
+		}
+		within := time.Until(deadline) / time.Duration(len(s.pools)-i)
+		share, cancel := context.WithTimeout(ctx, within)
+		err := ask(share, p)
+		if err != nil && share.Err() != nil {
+			err = fmt.Errorf("no answer within %v", within.Round(time.Millisecond))
+		}
+		cancel()
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, fmt.Sprintf("%s: %v", p.name, plainError(err)))
+	}
+	return &accounts.UnavailableError{Source: s.config.Name, Err: errors.New(strings.Join(errs, "; "))}
 }
 
 // What is read of a directory at most. More is an error, and changes nothing.

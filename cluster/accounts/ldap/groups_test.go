@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"bufio"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -262,5 +263,26 @@ func TestNormalDN(t *testing.T) {
 	}
 	if got := firstValue(`CN=Sales\, North,OU=Groups`); got != "Sales, North" {
 		t.Errorf("%q", got)
+	}
+}
+
+// Reading groups is never the query that tries a failing server, and a reading that
+// takes too long keeps no login away.
+func TestGroupsLeaveTheServerToLogins(t *testing.T) {
+	s, server := start(t, withGroups)
+	b := &s.pools[0].breaker
+	b.Done(true, time.Now().Add(-time.Minute)) // so it may be tried by now
+	if _, err := s.FindGroups(t.Context()); err == nil || !b.IsOpen() {
+		t.Errorf("groups try a failing server: %v", err)
+	}
+	if ok, _ := b.Allow(time.Now()); !ok {
+		t.Error("a login can't try the server")
+	}
+	b.Done(false, time.Now())
+	server.Hang(true)
+	ctx, cancel := context.WithTimeout(t.Context(), s.fairTime())
+	defer cancel()
+	if _, err := s.FindGroups(ctx); err == nil || b.IsOpen() {
+		t.Errorf("a slow reading: %v; the server fails: %v", err, b.IsOpen())
 	}
 }
