@@ -23,10 +23,11 @@ import (
 
 // fakeAccounts is a site of example.com whose token is "right".
 type fakeAccounts struct {
-	byIMA  map[string]*store.Account
-	clock  int64
-	done   []string
-	broken error
+	byIMA      map[string]*store.Account
+	clock      int64
+	done       []string
+	broken     error
+	noPassword error // of SetPassword
 }
 
 func (f *fakeAccounts) Authorize(_ context.Context, token string) error {
@@ -77,6 +78,9 @@ func (f *fakeAccounts) SetActive(_ context.Context, _, ima string, active bool) 
 }
 
 func (f *fakeAccounts) SetPassword(_ context.Context, _, ima, password string) error {
+	if f.noPassword != nil {
+		return f.noPassword
+	}
 	return f.change(ima, "password "+password, func(*store.Account) {})
 }
 
@@ -277,6 +281,32 @@ func TestIDsAreNotUsedAgain(t *testing.T) {
 	_, _, second := c.call("POST", Path+"/Users", `{"userName":"alice@example.com"}`)
 	if code, _, _ := c.call("GET", user, ""); code != 404 || first["id"] == second["id"] {
 		t.Errorf("the ID %v is used again: %d", first["id"], code)
+	}
+}
+
+// Who is not active any more is kept out although the new password is refused, and
+// although the account is disabled: a leaver's is enabled by the next login.
+func TestInactiveUsersAreAlwaysDisabled(t *testing.T) {
+	c := newClient(t)
+	_, _, alice := c.call("POST", Path+"/Users", `{"userName":"alice@example.com"}`)
+	user := Path + "/Users/" + alice["id"].(string)
+	c.accounts.done = nil
+	c.accounts.noPassword = status.Error(codes.InvalidArgument, "credential.password: it is too long")
+	code, _, _ := c.call("PUT", user, `{"userName":"alice@example.com","password":"x","active":false}`)
+	if got := fmt.Sprint(c.accounts.done); code != 400 || got != "[disable alice@example.com]" {
+		t.Errorf("with a bad password: %d, done: %s", code, got)
+	}
+	c.accounts.noPassword = nil
+	for body, want := range map[string]string{
+		`{"Operations":[{"op":"replace","path":"active","value":false}]}`:                       "[disable alice@example.com]",
+		`{"Operations":[{"op":"replace","value":{"active":false,"password":"long enough 1"}}]}`: "[disable alice@example.com password long enough 1 alice@example.com]",
+		`{"Operations":[{"op":"replace","value":{"active":true,"password":"long enough 1"}}]}`:  "[password long enough 1 alice@example.com enable alice@example.com]",
+	} {
+		c.accounts.byIMA["alice@example.com"].Disabled, c.accounts.done = true, nil
+		code, _, _ := c.call("PATCH", user, body)
+		if got := fmt.Sprint(c.accounts.done); code != 200 || got != want {
+			t.Errorf("%s: %d, done: %s", body, code, got)
+		}
 	}
 }
 

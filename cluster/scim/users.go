@@ -160,20 +160,33 @@ func (s *service) apply(q *request, c *change) (any, error) {
 	if c.userName != "" && canonical(c.userName) != a.Address {
 		return nil, badRequest("mutability", "userName can't be changed: it is the address of the account; delete the user and create another")
 	}
-	if c.password != "" {
-		if err := s.accounts.SetPassword(q.Context(), q.token, ima, c.password); err != nil {
-			return nil, err
-		}
-	}
-	if c.active != nil && *c.active == a.Disabled {
-		if err := s.accounts.SetActive(q.Context(), q.token, ima, *c.active); err != nil {
-			return nil, err
-		}
+	if err := s.applyTo(q, ima, c); err != nil {
+		return nil, err
 	}
 	if a, err = s.accounts.Get(q.Context(), q.token, ima); err != nil {
 		return nil, err
 	}
 	return userOf(q.Request, a), nil
+}
+
+// applyTo makes a change of an account. A user is kept out before anything else can
+// fail, and also where the account is disabled: a leaver's is only until the
+// directory accepts them again.
+func (s *service) applyTo(q *request, ima string, c *change) error {
+	if c.active != nil && !*c.active {
+		if err := s.accounts.SetActive(q.Context(), q.token, ima, false); err != nil {
+			return err
+		}
+	}
+	if c.password != "" {
+		if err := s.accounts.SetPassword(q.Context(), q.token, ima, c.password); err != nil {
+			return err
+		}
+	}
+	if c.active != nil && *c.active {
+		return s.accounts.SetActive(q.Context(), q.token, ima, true)
+	}
+	return nil
 }
 
 // canonical returns the address that a userName stands for; zero if it is none.
