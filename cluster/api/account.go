@@ -49,8 +49,9 @@ func (s *accountService) SetPassword(ctx context.Context, r *simpv1.SetPasswordR
 	return &simpv1.SetPasswordResponse{Position: at}, nil
 }
 
-// putCredential sets an account's credential, and returns the account as it is then.
-func (s *accountService) putCredential(ctx context.Context, ima string, c *simpv1.Credential, mode storev1.PutAccount_Mode, allowLookalike bool) (*simpv1.Position, *simpv1.Account, error) {
+// putCredential sets an account's credential, in one proposal with other changes, and
+// returns the account as it is then.
+func (s *accountService) putCredential(ctx context.Context, ima string, c *simpv1.Credential, mode storev1.PutAccount_Mode, allowLookalike bool, with ...*storev1.Change) (*simpv1.Position, *simpv1.Account, error) {
 	f := &fields{domains: s.Domains}
 	user := f.localUser("ima", ima)
 	f.checkCredential("credential", c)
@@ -74,7 +75,7 @@ func (s *accountService) putCredential(ctx context.Context, ima string, c *simpv
 	if err != nil {
 		return nil, nil, err
 	}
-	at, err := s.proposeEverywhere(ctx, s.putAccount(user, v, mode))
+	at, err := s.proposeEverywhere(ctx, append([]*storev1.Change{s.putAccount(user, v, mode)}, with...)...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,7 +105,7 @@ func (s *accountService) checkExists(user protocol.Address, mode storev1.PutAcco
 	there := s.hasAccount(user)
 	switch {
 	case there && mode == storev1.PutAccount_MODE_CREATE:
-		return statusWithDetails(codes.AlreadyExists, user.String()+" has an account already", reasonExists.errorInfo())
+		return alreadyExists(user)
 	case !there && mode == storev1.PutAccount_MODE_REPLACE:
 		return noSuchAccount(user)
 	}
@@ -157,9 +158,13 @@ func (s *accountService) setDisabled(ctx context.Context, ima string, disabled b
 	if err != nil {
 		return nil, err
 	}
-	return s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_SetDisabled{
+	return s.proposeEverywhere(ctx, setDisabled(user, disabled))
+}
+
+func setDisabled(user protocol.Address, disabled bool) *storev1.Change {
+	return &storev1.Change{Kind: &storev1.Change_SetDisabled{
 		SetDisabled: &storev1.SetDisabled{Address: user.String(), Disabled: disabled},
-	}})
+	}}
 }
 
 // parseUser reads whom a change is on.
@@ -260,6 +265,10 @@ func accountMessage(a *store.Account) *simpv1.Account {
 		Credential: a.Credential, Salt: a.Verifier.Salt, Iterations: a.Verifier.Iterations,
 		Source: a.Source(), LeftSource: a.HasLeftSource(),
 	}
+}
+
+func alreadyExists(user protocol.Address) error {
+	return statusWithDetails(codes.AlreadyExists, user.String()+" has an account already", reasonExists.errorInfo())
 }
 
 func noSuchAccount(user protocol.Address) error {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -87,18 +88,17 @@ func (p *Provisioner) Authorize(ctx context.Context, token string) error {
 func (p *Provisioner) Create(ctx context.Context, token, ima, password string, active bool) (created *store.Account, err error) {
 	err = p.call(ctx, token, "Create", func(ctx context.Context) error {
 		s := p.accounts
+		var with []*storev1.Change
+		if user := (&fields{domains: s.Domains}).localUser("ima", ima); !active {
+			with = append(with, setDisabled(user, true))
+		}
 		if password != "" {
 			credential := &simpv1.Credential{Kind: &simpv1.Credential_Password{Password: password}}
-			if _, _, err := s.putCredential(ctx, ima, credential, storev1.PutAccount_MODE_CREATE, false); err != nil {
+			if _, _, err := s.putCredential(ctx, ima, credential, storev1.PutAccount_MODE_CREATE, false, with...); err != nil {
 				return err
 			}
-		} else if err := s.registerWithoutPassword(ctx, ima); err != nil {
+		} else if err := s.registerWithoutPassword(ctx, ima, with...); err != nil {
 			return err
-		}
-		if !active {
-			if _, err := s.setDisabled(ctx, ima, true); err != nil {
-				return err
-			}
 		}
 		_, created, err = s.findAccount(ctx, ima)
 		return err
@@ -106,8 +106,9 @@ func (p *Provisioner) Create(ctx context.Context, token, ima, password string, a
 	return created, err
 }
 
-// registerWithoutPassword makes an account for which nobody knows a password.
-func (s *accountService) registerWithoutPassword(ctx context.Context, ima string) error {
+// registerWithoutPassword makes an account for which nobody knows a password, in one
+// proposal with other changes.
+func (s *accountService) registerWithoutPassword(ctx context.Context, ima string, with ...*storev1.Change) error {
 	user, err := s.parseUser(ctx, ima)
 	if err != nil {
 		return err
@@ -126,11 +127,17 @@ func (s *accountService) registerWithoutPassword(ctx context.Context, ima string
 	random := make([]byte, minSalt+2*sha256.Size)
 	rand.Read(random) // never fails
 	keys := random[minSalt:]
-	_, err = s.proposeEverywhere(ctx, &storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
+	register := &storev1.Change{Kind: &storev1.Change_RegisterAccount{RegisterAccount: &storev1.RegisterAccount{
 		Address: user.String(), Source: store.CertificateSource,
 		Verifier: &storev1.Verifier{Salt: random[:minSalt], Iterations: protocol.ScramIterations, StoredKey: keys[:sha256.Size], ServerKey: keys[sha256.Size:]},
-	}}})
-	return err
+	}}}
+	if _, err = s.proposeEverywhere(ctx, append([]*storev1.Change{register}, with...)...); err != nil {
+		return err
+	}
+	if a, ok := s.Table.Account(user); ok && !bytes.Equal(a.Verifier.Salt, random[:minSalt]) { // another request was first
+		return alreadyExists(user)
+	}
+	return nil
 }
 
 // SetActive lets a user in, or keeps the user out, as Enable and Disable do.

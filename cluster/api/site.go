@@ -70,14 +70,17 @@ func (c *Config) proposeChanges(ctx context.Context, changes ...*storev1.Change)
 	return results, nil
 }
 
-// proposeEverywhere makes a change and waits until every node that is up has applied it,
-// or the time for that is over: it is made all the same.
-func (c *Config) proposeEverywhere(ctx context.Context, change *storev1.Change) (*simpv1.Position, error) {
-	results, err := c.proposeChanges(ctx, change)
+// proposeEverywhere makes changes in one proposal and waits until every node that is up has applied them,
+// or the time for that is over: they are made all the same.
+func (c *Config) proposeEverywhere(ctx context.Context, changes ...*storev1.Change) (*simpv1.Position, error) {
+	results, err := c.proposeChanges(ctx, changes...)
 	if err != nil {
 		return nil, err
 	}
-	index := results[0].Index
+	var index uint64
+	for _, r := range results {
+		index = max(index, r.Index)
+	}
 	c.awaitEverywhere(ctx, index)
 	return &simpv1.Position{History: c.Table.History(), Index: index}, nil
 }
