@@ -14,6 +14,8 @@ import (
 const (
 	refreshInterval = 10 * time.Second // at least, between two fetches of the keys
 	keysMaxAge      = 15 * time.Minute // after which they are fetched again
+	keysTrustedAge  = 4 * keysMaxAge   // after which tokens wait for that
+	staleKeysWait   = 2 * time.Second  // for which they do, from its beginning
 )
 
 // keySet holds the provider's keys (JWKS). Tokens that name a key that it does
@@ -98,18 +100,29 @@ func verifyWith(keys []jose.JSONWebKey, id string, signed *jose.JSONWebSignature
 }
 
 // current returns the keys, which it fetches if there are none. Old ones it
-// fetches in the background: known keys do not wait for anybody.
+// fetches in the background: known keys do not wait for anybody, but where no token
+// has come for long. The provider may have withdrawn some of them since then.
 func (k *keySet) current(ctx context.Context) ([]jose.JSONWebKey, error) {
 	k.mu.Lock()
 	keys := k.keys
-	if keys != nil && time.Since(k.fetched) >= keysMaxAge {
+	age := time.Since(k.fetched)
+	if keys != nil && age >= keysMaxAge {
 		k.beginFetchLocked(ctx)
 	}
+	wait := staleKeysWait - time.Since(k.tried)
 	k.mu.Unlock()
-	if keys != nil {
+	switch {
+	case keys == nil:
+		return k.refresh(ctx)
+	case age < keysTrustedAge || wait <= 0:
 		return keys, nil
 	}
-	return k.refresh(ctx)
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if fetched, err := k.refresh(waiting); err == nil {
+		return fetched, nil
+	}
+	return keys, nil // a provider that is down keeps nobody out
 }
 
 // refresh fetches the keys, unless that was tried a moment ago: then it returns
@@ -171,7 +184,7 @@ const fetchTimeout = 2*requestTimeout + time.Second
 // the present ones are newer.
 func (k *keySet) adoptLocked(keys []jose.JSONWebKey, fetched time.Time) {
 	if k.keys == nil || fetched.After(k.fetched) {
-		k.keys, k.fetched = keys, fetched
+		k.keys, k.fetched, k.err = keys, fetched, nil
 	}
 	if fetched.After(k.tried) {
 		k.tried = fetched

@@ -280,6 +280,35 @@ func TestProviderThatIsDown(t *testing.T) {
 	expect(t, up, token, accounts.Accepted) // by the keys that it has
 }
 
+// A key that the provider has withdrawn is not accepted, however long no token has
+// come. If the provider is down, the old keys are.
+func TestWithdrawnKeysAfterALongTime(t *testing.T) {
+	old, fresh := newKey(t), newKey(t)
+	p := newIDP(t, map[string]*rsa.PrivateKey{"k1": old})
+	s := p.source(nil)
+	check := func(what string, key *rsa.PrivateKey, id string, want accounts.Verdict) {
+		t.Helper()
+		if a, err := s.CheckToken(t.Context(), p.token(key, id, goidc.RS256, nil)); err != nil || a.Verdict != want {
+			t.Errorf("%s: %v, %v", what, a.Verdict, err)
+		}
+	}
+	check("at first", old, "k1", accounts.Accepted)
+	p.setKeys(map[string]*rsa.PrivateKey{"k2": fresh})
+	pass(s, 24*time.Hour)
+	check("a withdrawn key", old, "k1", accounts.Rejected)
+	check("the new key", fresh, "k2", accounts.Accepted)
+	p.setDown(true)
+	pass(s, 24*time.Hour)
+	check("the provider is down", fresh, "k2", accounts.Accepted)
+	s.keys.mu.Lock()
+	s.keys.adoptLocked(s.keys.keys, time.Now()) // from another node
+	err := s.keys.err
+	s.keys.mu.Unlock()
+	if err != nil {
+		t.Errorf("after another node has sent keys: %v", err)
+	}
+}
+
 func TestIntrospection(t *testing.T) {
 	p := newIDP(t, nil)
 	p.active["opaque"] = p.claimsOf(map[string]any{"active": true})
