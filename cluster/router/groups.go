@@ -136,7 +136,11 @@ func (r *Router) removeForeignGroups(sources map[string]time.Duration) error {
 			gone = append(gone, g)
 		}
 	}
-	return r.proposeGroups(removals(gone))
+	refused, err := r.proposeGroups(removals(gone))
+	if err == nil && len(refused) > 0 {
+		err = errors.New(refused[0])
+	}
+	return err
 }
 
 // syncGroups reads the groups of a source, and changes the table accordingly.
@@ -173,7 +177,22 @@ func (r *Router) syncGroups(source string) (problems []string, err error) {
 	for _, p := range problems {
 		r.config.Logger.Warn("the groups of a source are not all as they should be", "source", source, "problem", p)
 	}
-	return problems, r.proposeGroups(changes)
+	refused, err := r.proposeGroups(changes)
+	if err != nil {
+		return problems, err
+	}
+	return append(problems, r.describeRefused(source, refused)...), nil
+}
+
+// describeRefused returns and logs a sentence about groups that the table refused,
+// if there are any. The others are as in the directory.
+func (r *Router) describeRefused(source string, refused []string) []string {
+	if len(refused) == 0 {
+		return nil
+	}
+	problem := fmt.Sprintf("%d groups of the account source %s were refused: %s", len(refused), source, refused[0])
+	r.config.Logger.Warn("the groups of a source are not all as they should be", "source", source, "problem", problem)
+	return []string{problem}
 }
 
 // contactGroup returns a group of a directory as the table has it; false if nobody
@@ -215,10 +234,9 @@ func removals(gone []*store.ContactGroup) (changes []*storev1.Change) {
 	return changes
 }
 
-// proposeGroups proposes changes of groups, some at a time. The error says which
-// were refused, after all others have been made.
-func (r *Router) proposeGroups(changes []*storev1.Change) error {
-	var refused []error
+// proposeGroups proposes changes of groups, some at a time. It returns why some were
+// refused, after all others have been made.
+func (r *Router) proposeGroups(changes []*storev1.Change) (refused []string, err error) {
 	for len(changes) > 0 {
 		n, octets := 0, 0
 		for n < len(changes) && (n == 0 || octets < groupBatch) {
@@ -229,17 +247,14 @@ func (r *Router) proposeGroups(changes []*storev1.Change) error {
 		results, err := r.directory.Propose(ctx, changes[:n]...)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("the site did not take the change: %w", err)
+			return refused, fmt.Errorf("the site did not take the change: %w", err)
 		}
 		for _, res := range results {
 			if res.Refusal != store.None {
-				refused = append(refused, errors.New(refusalText(res)))
+				refused = append(refused, refusalText(res))
 			}
 		}
 		changes = changes[n:]
 	}
-	if len(refused) > 0 {
-		return fmt.Errorf("%d groups were refused: %w", len(refused), refused[0])
-	}
-	return nil
+	return refused, nil
 }

@@ -283,8 +283,15 @@ func TestGroupsThatAreRefused(t *testing.T) {
 		alice := s.login("alice", "n1")
 		pass()
 		wantList(t, "alice", alice.contactList(), "bob BOB G0000")
-		if problems := s.nodes["n1"].groupSync.allProblems(); len(problems) != 1 || !strings.Contains(problems[0], "1 groups were refused: the site has 5000 contact groups already") {
+		if problems := s.nodes["n1"].groupSync.allProblems(); len(problems) != 1 || !strings.Contains(problems[0], "1 groups of the account source corp were refused: the site has 5000 contact groups already") {
 			t.Errorf("%q", problems)
+		}
+		m := s.nodes["n1"].config.Sources.Metrics()[0]
+		read := m.GroupsRead.Load()
+		time.Sleep(soonPause + groupTick)
+		synctest.Wait()
+		if m.GroupsRead.Load() != read || m.GroupsFailed.Load() != 0 {
+			t.Errorf("the directory is read again at once: %d times, then %d; %d failures", read, m.GroupsRead.Load(), m.GroupsFailed.Load())
 		}
 	})
 }
