@@ -73,6 +73,27 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
+// Contacts through a group are not new to one another.
+func TestContactsOfGroupsAreKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		s.raiseSchema()
+		var l ratelimit.Limits
+		l[ratelimit.FirstContactsByUser] = rate.NewLimit(0.001, 1)
+		s.nodes["n1"].limits.SetLimits(l)
+		s.must(putGroup("Sales", "alice", "u0", "u1", "u2"))
+		alice := s.login("alice", "n1")
+		for i := range 4 {
+			if !alice.admits("alice@example.com", i) {
+				t.Errorf("recipient %d is not admitted", i)
+			}
+		}
+		if alice.admits("alice@example.com", 4) {
+			t.Error("a second stranger is admitted")
+		}
+	})
+}
+
 // The wait that a 429 names is true.
 func TestTheWaitOfAFirstContactIsTrue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

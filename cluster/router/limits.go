@@ -2,11 +2,13 @@ package router
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"simpd/cluster/ratelimit"
 	"simpd/protocol"
 	"simpd/protocol/netaddr"
+	"simpd/store"
 )
 
 // meters count what one party does on one connection: a user, a remote domain
@@ -184,7 +186,7 @@ func (s *sender) takeContact(from, to protocol.Address) time.Duration {
 	return 0
 }
 
-// hasContact reports whether who is in the contact list of a local user.
+// hasContact reports whether who is a contact of a local user, also through a group.
 func (r *Router) hasContact(owner, who protocol.Address) bool {
 	who = who.CaseFold()
 	for _, c := range r.config.Table.Contacts(owner) {
@@ -192,5 +194,5 @@ func (r *Router) hasContact(owner, who protocol.Address) bool {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(r.config.Table.ContactGroupsOf(owner), func(g *store.ContactGroup) bool { return g.Has(who) })
 }
