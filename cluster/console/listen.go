@@ -47,7 +47,7 @@ func NewServer(c *Console, tlsConfig *tls.Config) *Server {
 
 // Serve answers requests on l until Shutdown, and then returns nil. It owns l.
 func (s *Server) Serve(l net.Listener) error {
-	limited := &limitedListener{Listener: l, bySource: map[netip.Prefix]int{}}
+	limited := LimitListener(l)
 	var err error
 	if s.http.TLSConfig != nil {
 		err = s.http.ServeTLS(limited, "", "")
@@ -69,6 +69,12 @@ func (s *Server) Shutdown() {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
+}
+
+// LimitListener returns a listener that closes connections above the limits of the
+// console, in all and from one source.
+func LimitListener(l net.Listener) net.Listener {
+	return &limitedListener{Listener: l, bySource: map[netip.Prefix]int{}}
 }
 
 // limitedListener closes connections above the limits.

@@ -99,6 +99,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, h func(*request)
 		code, answer = e.status, e.message()
 		if code == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.Header().Set("Connection", "close") // whoever has no token keeps no connection
 		}
 	case isNew:
 		code, answer = http.StatusCreated, made.user

@@ -201,7 +201,7 @@ func TestTokens(t *testing.T) {
 		c.token = token
 		for _, path := range []string{"/Users", "/Users/x", "/ServiceProviderConfig", "/Schemas", "/nothing"} {
 			code, header, answer := c.call("GET", Path+path, "")
-			if code != want || answer["status"] != fmt.Sprint(want) || (want == 401) != (header.Get("WWW-Authenticate") == "Bearer") {
+			if code != want || answer["status"] != fmt.Sprint(want) || (want == 401) != (header.Get("WWW-Authenticate") == "Bearer") || (want == 401) != (header.Get("Connection") == "close") {
 				t.Errorf("%q, %s: %d %v", token, path, code, answer)
 			}
 		}

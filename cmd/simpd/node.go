@@ -339,7 +339,7 @@ func (n *node) stopParts(ctx context.Context, leave func() error) {
 			n.console.Shutdown() // its pages go on at another node
 		}
 		if n.scim != nil {
-			_ = n.scim.Shutdown(ctx) // requests that have begun are answered
+			stopSCIM(ctx, n.scim)
 		}
 		if programs := n.programs.Load(); programs != nil {
 			programs.Shutdown(ctx)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"time"
 
 	"simpd/cluster/api"
+	"simpd/cluster/console"
 	"simpd/cluster/scim"
 	"simpd/protocol/httphost"
 )
@@ -29,11 +31,24 @@ func (n *node) serveSCIM(programs *api.Server) {
 	if l == nil {
 		return
 	}
+	l = console.LimitListener(l)
 	if !isLoopback(n.conf.scim) {
 		l = tls.NewListener(l, n.scimTLS())
 	}
 	n.scim = newSCIMServer(httphost.New(n.conf.hostNames()...), programs.Provisioner())
 	n.serveListener("scim-listen", func() error { return ignoreClosed(n.scim.Serve(l)) })
+}
+
+// scimStopTime is how long requests that have begun may take at a shutdown.
+const scimStopTime = 2 * time.Second
+
+// stopSCIM stops a server. It returns when no connection is left.
+func stopSCIM(ctx context.Context, s *http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, scimStopTime)
+	defer cancel()
+	if s.Shutdown(ctx) != nil {
+		_ = s.Close()
+	}
 }
 
 // ignoreClosed returns nil for the end that Close brings about.

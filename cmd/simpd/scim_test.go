@@ -130,3 +130,33 @@ func TestSCIMSettings(t *testing.T) {
 		}
 	}
 }
+
+// One source has few connections to the SCIM service at once, and a shutdown closes
+// those on which a request has begun that does not end.
+func TestSCIMConnectionsAreLimited(t *testing.T) {
+	token := strings.Repeat("t", 40)
+	t.Setenv("SIMPD_TOKEN_FILE", writeFile(t, "tokens", fmt.Sprintf("entra sha256:%x role=account:admin\n", sha256.Sum256([]byte(token)))))
+	t.Setenv("SIMPD_SCIM_LISTEN", "127.0.0.1:0")
+	keys := makeKeys(t, "n1")
+	n := startSite(t, t.TempDir(), keys, "n1")[0]
+	var held []net.Conn
+	for range 65 {
+		c, err := net.Dial("tcp", n.address("scim-listen"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		held = append(held, c)
+	}
+	if _, err := held[64].Read(make([]byte, 1)); err == nil {
+		t.Error("the 65th connection of one source is served")
+	}
+	request := "POST /scim/v2/Users HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + token + "\r\nContent-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+	if _, err := held[0].Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, len("HTTP/1.1 100"))
+	if _, err := io.ReadFull(held[0], line); err != nil || !strings.HasSuffix(string(line), "100") {
+		t.Errorf("%q %v", line, err)
+	}
+}
