@@ -51,6 +51,16 @@ func listContacts(user protocol.Address, own []store.Contact, groups []*store.Co
 	return all, partial
 }
 
+// contactMap returns what listContacts does by address.
+func contactMap(user protocol.Address, own []store.Contact, groups []*store.ContactGroup) map[protocol.Address]protocol.Contact {
+	all, _ := listContacts(user, own, groups)
+	byAddress := make(map[protocol.Address]protocol.Contact, len(all))
+	for _, c := range all {
+		byAddress[c.Address] = c
+	}
+	return byAddress
+}
+
 // hasContact reports whether a is among the contacts that a user has added, which
 // are in the order of their addresses.
 func hasContact(own []store.Contact, a protocol.Address) bool {

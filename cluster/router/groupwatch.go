@@ -34,17 +34,21 @@ func (r *Router) followContactGroups() {
 // updateGroupWatches compares the groups of each user who watches contacts with
 // those that the watches are of.
 func (h *hub) updateGroupWatches() {
-	all, n := h.r.users.all(), 0
+	for _, u := range h.r.users.all() {
+		h.updateGroups(u)
+	}
+}
+
+// updateGroups compares the groups of one user. A large change concerns many users,
+// so the lock is released after each.
+func (h *hub) updateGroups(u *Connection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, u := range all {
-		switch {
-		case u.changesWatches:
-			u.missedGroups = true
-		case u.followsGroups:
-			h.updateGroupsLocked(u)
-		}
-		n = h.yieldLocked(n)
+	switch {
+	case u.changesWatches:
+		u.missedGroups = true
+	case u.followsGroups:
+		h.updateGroupsLocked(u)
 	}
 }
 
@@ -82,22 +86,22 @@ func (h *hub) updateGroupsLocked(u *Connection) {
 	if slices.Equal(groups, u.groups) {
 		return
 	}
-	before, after := groupContacts(user, u.groups), groupContacts(user, groups)
+	own := table.Contacts(user)
+	before, after := contactMap(user, own, u.groups), contactMap(user, own, groups)
 	u.groups = groups
 	l := h.r.newPresenceReader(h.r.quorum.isStale())
 	for _, a := range slices.SortedFunc(maps.Keys(after), protocol.Address.Compare) {
 		old, known := before[a]
-		if c := after[a]; old != c {
+		if c := after[a]; old != c && c.Group != "" {
 			u.session.NotifyContact(&protocol.ContactNotice{Contact: c})
 		}
 		if !known {
 			h.addGroupWatchLocked(u, l, a)
 		}
 	}
-	own := table.Contacts(user)
 	for _, a := range slices.SortedFunc(maps.Keys(before), protocol.Address.Compare) {
 		if _, known := after[a]; !known {
-			h.removeGroupWatchLocked(u, a, hasContact(own, a))
+			h.removeGroupWatchLocked(u, a)
 		}
 	}
 	u.shrinkWatchedLocked()
@@ -112,7 +116,7 @@ func (h *hub) addGroupWatchLocked(u *Connection, l *presenceReader, of protocol.
 	}
 	isLocal := h.r.Local(p.by)
 	w := newWatch(u, p, viewer{p.by, u.ruleKey(p.by, isLocal), isLocal, u.blocks(p.by)})
-	w.viaGroup = true
+	w.viaContacts = true
 	h.addLocked(w)
 	u.peakWatches = max(u.peakWatches, len(u.watched))
 	l.load(w.of)
@@ -128,19 +132,12 @@ func (h *hub) addGroupWatchLocked(u *Connection, l *presenceReader, of protocol.
 	w.notifyLocked(newNotice(now, index), now.Index)
 }
 
-// removeGroupWatchLocked ends the watch of somebody who is not a contact through a
-// group any more, unless there is another reason for it. A client that can't be told
-// keeps it.
-func (h *hub) removeGroupWatchLocked(u *Connection, of protocol.Address, isOwn bool) {
+// removeGroupWatchLocked ends the watch of somebody who is no contact any more, unless
+// WATCH has named them. A client that can't be told keeps it.
+func (h *hub) removeGroupWatchLocked(u *Connection, of protocol.Address) {
 	w := u.watched[pair{by: u.client.User, of: of}]
-	if isOwn {
-		if w != nil {
-			w.viaGroup = false
-		}
-		return
-	}
 	told := u.session.NotifyContact(&protocol.ContactNotice{Contact: protocol.Contact{Address: of}})
-	if told && w != nil && w.viaGroup {
+	if told && w != nil && w.viaContacts {
 		h.removeLocked(w)
 	}
 }

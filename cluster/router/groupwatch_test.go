@@ -62,3 +62,35 @@ func TestGroupsChangeDuringWatch(t *testing.T) {
 		})
 	}
 }
+
+// Notices of groups are as CONTACT shows them: with the name that the user gave. A
+// watch ends when neither the user's own list nor a group has the contact any more.
+func TestGroupNoticesAreAsTheListIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "n1")
+		s.raiseSchema()
+		s.must(putGroup("Sales", "alice", "bob"))
+		alice := s.login("alice", "n1")
+		bob := protocol.Contact{Address: addr("bob@example.com"), Name: "Bobby"}
+		if err := alice.SetContact(t.Context(), bob); err != nil {
+			t.Fatal(err)
+		}
+		alice.watchContacts(t)
+		change := func(c ...*storev1.Change) []string {
+			s.must(c...)
+			time.Sleep(2 * groupPause)
+			return alice.heard()
+		}
+		wantList(t, "another group", change(removeGroup("Sales"), putGroup("Ops", "alice", "bob")), "contact bob Ops Bobby")
+		if err := alice.RemoveContact(t.Context(), bob.Address); err != nil {
+			t.Fatal(err)
+		}
+		wantList(t, "the group is gone, too", change(removeGroup("Ops")), "contact bob  ")
+		if n := len(alice.watched); n != 0 {
+			t.Errorf("%d watches are left", n)
+		}
+		many := append(userNames("u", protocol.MaxGroupMembers-1), "alice")
+		change(putGroup("A", many...))
+		wantList(t, "more than the list has", change(putGroup("B", "alice", "x1", "x2")), "contact x1 B ", "x1 deaf ")
+	})
+}

@@ -47,7 +47,7 @@ type watch struct {
 	limit          *remoteLimit     // nil for a local user
 	slot           int              // position in watchers[of]
 	local          bool             // by is a local user
-	viaGroup       bool             // u watches the user only as a contact through a group
+	viaContacts    bool             // u watches the user only as a contact: no WATCH has named them
 	key            protocol.Address // the form of by that rules are compared with
 	pendingAnswers int              // WATCH requests whose answer will show the state; no notice is sent before
 

@@ -15,9 +15,9 @@ type pairSet struct {
 	by []viewer
 
 	// Where contacts are asked for: the groups that some of them come from, and
-	// who is in of only because of a group.
-	groups   []*store.ContactGroup
-	viaGroup map[protocol.Address]bool
+	// who is in of only as a contact.
+	groups      []*store.ContactGroup
+	viaContacts map[protocol.Address]bool
 }
 
 // viewer is somebody who wants to see the presence of users.
@@ -49,20 +49,17 @@ func (u *Connection) newPairSet(q protocol.WatchRequest) *pairSet {
 // addContacts adds the user's contacts to the requested users.
 func (u *Connection) addContacts(asked *pairSet) {
 	asked.of = slices.Clone(asked.of)
-	asked.viaGroup = map[protocol.Address]bool{}
+	asked.viaContacts = map[protocol.Address]bool{}
 	named := addressSet(asked.of)
 	table, user := u.r.config.Table, u.client.User
-	own := table.Contacts(user)
 	asked.groups = table.ContactGroupsOf(user)
-	all, _ := listContacts(user, own, asked.groups)
+	all, _ := listContacts(user, table.Contacts(user), asked.groups)
 	for _, c := range all {
 		if named[c.Address] {
 			continue
 		}
 		asked.of = append(asked.of, c.Address)
-		if c.Group != "" && !hasContact(own, c.Address) {
-			asked.viaGroup[c.Address] = true
-		}
+		asked.viaContacts[c.Address] = true
 	}
 }
 

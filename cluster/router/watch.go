@@ -58,10 +58,10 @@ func (u *Connection) addAllLocked(q *pairSet) (watches []*watch, unknown []*remo
 		w := u.watched[p]
 		if w == nil {
 			w = newWatch(u, p, q.viewer(i))
-			w.viaGroup = q.viaGroup[p.of]
+			w.viaContacts = q.viaContacts[p.of]
 			h.addLocked(w)
 		}
-		w.viaGroup = w.viaGroup && q.viaGroup[p.of]
+		w.viaContacts = w.viaContacts && q.viaContacts[p.of]
 		w.pendingAnswers++
 		watches = append(watches, w)
 		if f := h.remote[p]; f != nil && !f.hasAnswered() {
