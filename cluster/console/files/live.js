@@ -32,7 +32,9 @@ export async function call(path, body) {
 const silence = 6000;
 
 /**
- * Stream is a stream of events that opens itself again.
+ * Stream is a stream of events that opens itself again. It is closed while the
+ * page is hidden: browsers keep at most six connections to a host without TLS,
+ * for all its pages together.
  */
 export class Stream {
   /**
@@ -48,10 +50,15 @@ export class Stream {
     this.timer = undefined;
     /** @type {EventSource | undefined} */
     this.source = undefined;
+    this.turn = () => this.open();
+    document.addEventListener("visibilitychange", this.turn);
     this.open();
   }
 
   open() {
+    this.source?.close();
+    clearTimeout(this.timer);
+    if (document.hidden) return;
     const at = this.last && `${this.path.includes("?") ? "&" : "?"}after=${encodeURIComponent(this.last)}`;
     const source = this.source = new EventSource(this.path + at);
     const heard = () => {
@@ -88,6 +95,7 @@ export class Stream {
 
   close() {
     this.closed = true;
+    document.removeEventListener("visibilitychange", this.turn);
     clearTimeout(this.timer);
     this.source?.close();
   }

@@ -360,6 +360,29 @@ async function checkSizes(page, what) {
   }
 }
 
+test("hidden pages leave the connections to the one that is shown, and go on later", async () => {
+  const pages = [await signIn(0)];
+  const turn = (/** @type {Page} */ page, /** @type {boolean} */ hidden) => page.evaluate(value => {
+    Object.defineProperty(document, "hidden", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  for (let i = 0; i < 5; i++) {
+    await open(pages[i], "Users");
+    await pages[i].getByRole("link", { name: alice }).waitFor();
+    await turn(pages[i], true);
+    const next = await pages[0].context().newPage();
+    next.setDefaultTimeout(20_000);
+    await next.goto(`http://${consoles[0]}/`);
+    pages.push(next);
+  }
+  await turn(pages[5], true);
+  await site.operate("account", "disable", bob);
+  await turn(pages[0], false);
+  await pages[0].getByRole("row").filter({ hasText: bob }).getByText("disabled").waitFor();
+  await site.operate("account", "enable", bob);
+  await pages[0].getByRole("row").filter({ hasText: bob }).getByText("disabled").waitFor({ state: "detached" });
+});
+
 test("other sites: a check says why there is none", async () => {
   const page = await signIn(0);
   await open(page, "Other sites");
