@@ -3,6 +3,7 @@ package federation_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,9 +54,12 @@ func TestRefuseSendsNothing(t *testing.T) {
 // same time.
 func TestRefuseFailsAsSendDoes(t *testing.T) {
 	for name, play := range map[string]func(p *outboundtest.Peer){
-		"nobody is there":      nil,
-		"it hangs up at once":  func(p *outboundtest.Peer) { p.Conn.Close() },
-		"it is of other words": func(p *outboundtest.Peer) { p.Say("* HTTP/1.1 400") },
+		"nobody is there":     nil,
+		"it hangs up at once": func(p *outboundtest.Peer) { p.Conn.Close() },
+		"it is of other words": func(p *outboundtest.Peer) {
+			p.Say("* HTTP/1.1 400")
+			_, _ = io.Copy(io.Discard, p.Conn) // until the relay hangs up: else it may find out first that the peer has
+		},
 	} {
 		var said []string
 		for _, try := range []func(a *abroad) protocol.Outcome{(*abroad).refuse, func(a *abroad) protocol.Outcome { return a.send("bob@two.example") }} {

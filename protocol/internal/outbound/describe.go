@@ -39,7 +39,7 @@ func handshakeError(err error) error {
 		return describedError{"its certificate is not accepted: " + strings.TrimPrefix(unverified.Err.Error(), "x509: "), err}
 	case errors.As(err, &record):
 		return describedError{"it does not speak TLS there, but " + describeProtocol(record.RecordHeader[:]), fmt.Errorf("%w: %w", ErrProtocol, err)}
-	case errors.Is(err, io.EOF):
+	case isClosed(err):
 		return describedError{"it closed the connection when TLS was to begin", err}
 	case errors.Is(err, context.DeadlineExceeded):
 		return describedError{"it did not finish the TLS handshake in time", err}
@@ -47,9 +47,15 @@ func handshakeError(err error) error {
 	return fmt.Errorf("TLS: %w", err)
 }
 
+// isClosed reports whether the other end has closed the connection, however it
+// was noticed: by a read, by a write, or by a reset.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // greetingError explains why no greeting arrived.
 func greetingError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+	if isClosed(err) {
 		return describedError{"it closed the connection without a greeting", err}
 	}
 	return fmt.Errorf("waiting for the greeting: %w", err)

@@ -1,11 +1,11 @@
 package outboundtest
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -62,7 +62,7 @@ func (c *pipeEnd) Write(b []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.broken || h.ended {
-		return 0, errors.New("broken pipe")
+		return 0, syscall.EPIPE
 	}
 	h.octets = append(h.octets, b...)
 	h.moved.Broadcast()
