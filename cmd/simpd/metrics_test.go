@@ -26,11 +26,11 @@ func TestMetricsOfANode(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 	for _, m := range nodeMetrics() {
-		if strings.HasPrefix(m.name, "simp_source_") || m.name == "simp_acme_certificates_total" || strings.HasSuffix(m.name, "_not_after_timestamp_seconds") || m.name == "simp_raft_spare_voters" {
+		if strings.HasPrefix(m.name, "simp_source_") || strings.HasSuffix(m.name, "_not_after_timestamp_seconds") || m.name == "simp_raft_spare_voters" {
 			continue // this node has no certificates, tokens and account sources, and may not have counted the voters yet
 		}
-		if strings.HasPrefix(m.name, "simp_acme_") || strings.HasPrefix(m.name, "simp_policy_") {
-			continue // nor acme-domain or policy-address
+		if strings.HasPrefix(m.name, "simp_acme_") || strings.HasPrefix(m.name, "simp_block_feed_") {
+			continue // nor acme-domain or block-feed
 		}
 		if m.durations != nil && strings.Contains(body, "\n"+m.name+"_count ") {
 			continue
