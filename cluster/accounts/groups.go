@@ -26,7 +26,7 @@ type FoundGroups struct {
 	Groups []Group // in the order of their keys
 	// Problems are sentences about groups that were left out.
 	Problems []string
-	// MaxLeavers is how many percent of the groups may disappear at once.
+	// MaxLeavers limits the groups that may disappear at once, in percent.
 	MaxLeavers int
 }
 

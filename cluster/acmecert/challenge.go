@@ -18,7 +18,7 @@ const answerKept = time.Hour
 // removeTimeout limits the removal of an answer that is not needed any more.
 const removeTimeout = 10 * time.Second
 
-// challengePath is where the authority asks by HTTP.
+// challengePath begins the path of each question that an authority asks by HTTP.
 const challengePath = "/.well-known/acme-challenge/"
 
 func httpAnswerName(token string) string { return "acme/http-01/" + token }

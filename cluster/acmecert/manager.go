@@ -34,7 +34,8 @@ type Secrets interface {
 	Refresh(ctx context.Context)
 }
 
-// Challenge is how the authority checks that the site controls a domain.
+// Challenge names a method by which an authority checks that the site controls a
+// domain.
 type Challenge string
 
 const (
@@ -97,7 +98,7 @@ func New(c Config) *Manager {
 }
 
 const (
-	// checkInterval is how often a node looks for certificates that another one
+	// checkInterval separates the looks of a node for certificates that another one
 	// has obtained, whether it leads, and whether something is due.
 	checkInterval = 5 * time.Second
 	// orderTimeout limits an attempt to obtain one certificate.

@@ -22,7 +22,7 @@ import (
 	"simpd/cluster/acmecert"
 )
 
-// shared is what the nodes of a site share.
+// shared holds the values that the nodes of a site share (acmecert.Secrets).
 type shared struct {
 	mu     sync.Mutex
 	values map[string][]byte

@@ -34,7 +34,7 @@ type GroupConfig struct {
 	Of string
 	// DisplayName is the attribute with the name of a user; empty: displayName.
 	DisplayName string
-	// Interval is how often groups are read; 0: DefaultGroupInterval.
+	// Interval separates two readings of the groups; 0: DefaultGroupInterval.
 	Interval time.Duration
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
-// pageSize is how many entries are asked for at once. Active Directory allows 1000.
+// pageSize limits the entries of one page of results. Active Directory allows 1000.
 const pageSize = 500
 
 // search calls add for each entry below base that the filter admits, page by page.
